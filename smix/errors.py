@@ -1,0 +1,35 @@
+"""The errors that a user can cause. Each message says what was expected, what came, and what to do.
+
+The command line prints such an error as one line and exits with 2; anything else is a bug and exits with 1.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SmixError(ValueError):
+    """What the user gave cannot be used."""
+
+
+class OptionError(SmixError):
+    """An option, a method or a name is unknown or out of its range."""
+
+
+class DataError(SmixError):
+    """A data set or a batch is missing, broken, or of a wrong shape, type or value."""
+
+
+class MaskError(SmixError):
+    """A mask store or a source of masks is missing, broken, or belongs to other images."""
+
+
+class RunError(SmixError):
+    """A run folder holds another run, is in use, or the training in it cannot go on."""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
+    """The error for a name that is not among the choices; suggests the nearest one."""
+    choices = list(choices)
+    nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    hint = f'did you mean "{nearest[0]}"?' if nearest else f"choose one of: {', '.join(choices)}"
+    return OptionError(f'{kind}: expected a known name, got "{name}"; {hint}')

@@ -1,0 +1,80 @@
+"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback; bare words are strings."""
+
+import ast
+from dataclasses import fields
+
+from smix.errors import OptionError, unknown
+from smix.mixing.combine import Fallback
+from smix.mixing.core import Method
+from smix.mixing.cutmix import CutMix
+from smix.mixing.fmix import FMix
+from smix.mixing.mixup import Mixup
+from smix.mixing.smix import SMix
+from smix.mixing.vanilla import Vanilla
+
+METHODS: dict[str, type[Method]] = {
+    "vanilla": Vanilla,
+    "mixup": Mixup,
+    "cutmix": CutMix,
+    "fmix": FMix,
+    "smix": SMix,
+}
+
+
+def parse_method(text: str) -> Method:
+    """The method that a text names.
+
+    Raises:
+        OptionError: an unknown name or option (the nearest is suggested), or a value out of range.
+    """
+    first, *others = [_parse_one(part) for part in _split(text, "+")]
+    method = first
+    for other in others:
+        method = Fallback(method, other)
+    return method
+
+
+def split_methods(text: str) -> list[str]:
+    """The texts of a comma-separated list of methods; commas inside brackets do not split."""
+    return _split(text, ",")
+
+
+def _parse_one(text: str) -> Method:
+    name, bracket, rest = text.partition("(")
+    name = name.strip()
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    if bracket and not rest.rstrip().endswith(")"):
+        raise OptionError(f'method: expected a closing bracket at the end of "{text}"')
+    known = [field.name for field in fields(METHODS[name])]
+    options: dict[str, object] = {}
+    for part in _split(rest.rstrip().removesuffix(")"), ",") if bracket and rest.strip() != ")" else []:
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise OptionError(f'method: expected option=value in "{text}", got "{part}"; options: {", ".join(known)}')
+        if option not in known:
+            raise unknown(f"option of {name}", option, known)
+        options[option] = _value(value)
+    try:
+        return METHODS[name](**options)  # type: ignore[arg-type]
+    except TypeError:
+        raise OptionError(f'method: expected numbers for the numbers of {name}, got "{text}"') from None
+
+
+def _value(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at separators outside brackets."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]

@@ -1,0 +1,72 @@
+"""Progress of whatever takes over two seconds: a bar with rate and time left, plain lines when not on a terminal."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class _Rate(ProgressColumn):
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self.unit = unit
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.3g} {self.unit}/s" if speed else "", style="progress.data.speed")
+
+
+@contextmanager
+def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    """Yields `done(n)`, to be told how many of `total` are finished so far. Writes to standard error."""
+    if quiet:
+        yield lambda done: None
+    elif sys.stderr.isatty():
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(unit),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(title, total=total)
+            yield lambda done: progress.update(task, completed=done)
+    else:
+        yield _lines(title, total, unit)
+
+
+def _lines(title: str, total: int, unit: str) -> Callable[[int], None]:
+    start = last = time.monotonic()
+    before: int | None = None
+
+    def update(done: int) -> None:
+        nonlocal last, before
+        now = time.monotonic()
+        if before is None:
+            before = done  # what an earlier, interrupted command had finished does not count for the rate
+        if now - last < SECONDS_BETWEEN_LINES or done == before:
+            return
+        last = now
+        rate = (done - before) / (now - start)
+        left = duration((total - done) / rate)
+        print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s, {left} left", file=sys.stderr, flush=True)  # noqa: T201
+
+    return update
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: 8 s, 3 min 5 s, 2 h 10 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
