@@ -1,0 +1,7 @@
+"""The mask factory: sources, refinement, the store."""
+
+from smix.masks.build import build_masks
+from smix.masks.sources import load_source
+from smix.masks.store import MaskStore
+
+__all__ = ["MaskStore", "build_masks", "load_source"]

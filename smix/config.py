@@ -1,0 +1,136 @@
+"""Every option, as frozen dataclasses: what is trained (fingerprinted) and how (free to change). No torch here.
+
+Help texts, JSON files and command lines are all made from these fields.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from smix.errors import OptionError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What is trained: another value is another run."""
+
+    data: str = "digits-on-photos"
+    """Data set: a name, npz:FILE or folder:DIR ("smix data" lists them)."""
+    train_limit: int | None = None
+    """Use this many training images, class-balanced; None: all."""
+    test_limit: int | None = None
+    """Use this many test images, class-balanced; None: all."""
+    val_fraction: float = 0.1
+    """Part of the training images kept for validation, the same for all seeds and methods."""
+    masks: str | None = None
+    """Object masks: the folder of a mask store, or "carried" for those of the data set itself."""
+    method: str = "smix"
+    """Mixing method, such as cutmix, "smix(alpha=0.7,labels=area)" or smix+fmix (fall back where no mask is valid)."""
+    seed: int = 0
+    """Seed of initial weights, order, crops and mixing."""
+    model: str = "resnet18"
+    """Network: resnet18 (small-image stem), resnet20, resnet14 or resnet8."""
+    epochs: int = 150
+    """Passes over the training images."""
+    batch_size: int = 128
+    """Images a step."""
+    lr: float = 0.1
+    """Learning rate at the start."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty of SGD, on all parameters."""
+    milestones: tuple[int, ...] = ()
+    """Epochs after which the learning rate is divided by 10; none given: after one and two thirds of the training."""
+    flip: bool = True
+    """Flip half of the training images left to right."""
+    crop: int = 4
+    """Pad training images by this many black pixels and crop at random; 0: no crops."""
+
+    def __post_init__(self) -> None:
+        _at_least("train_limit", self.train_limit, 1)
+        _at_least("test_limit", self.test_limit, 1)
+        _at_least("epochs", self.epochs, 1)
+        _at_least("batch_size", self.batch_size, 2)
+        _at_least("seed", self.seed, 0)
+        _at_least("crop", self.crop, 0)
+        _at_least("momentum", self.momentum, 0)
+        _at_least("weight_decay", self.weight_decay, 0)
+        if not self.lr > 0:
+            raise OptionError(f"lr: expected a learning rate above 0, got {self.lr}")
+        if not 0 < self.val_fraction < 1:
+            raise OptionError(f"val_fraction: expected a part between 0 and 1, got {self.val_fraction}")
+        if list(self.milestones) != sorted(set(self.milestones)) or not all(0 < m < self.epochs for m in self.milestones):
+            raise OptionError(
+                f"milestones: expected rising epochs between 0 and {self.epochs}, got {', '.join(map(str, self.milestones))}"
+            )
+
+    @property
+    def drops(self) -> tuple[int, ...]:
+        """The epochs after which the learning rate is divided by 10."""
+        thirds = {round(self.epochs * part / 3) for part in (1, 2)} - {0, self.epochs}
+        return self.milestones or tuple(sorted(thirds))
+
+    def to_json(self) -> dict[str, Any]:
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
+        known = {field.name for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(values) - known):
+            raise OptionError(f"config: expected the options of this version, got also {', '.join(unknown)}; update smix")
+        return cls(**{**values, "milestones": tuple(values.get("milestones", cls.milestones))})
+
+    def fingerprint(self) -> str:
+        """Sha256 of the fields as JSON, its first 16 digits."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How it is run: free to change when a run or a comparison is continued."""
+
+    root: Path = Path("data")
+    """Folder of the data sets that are downloaded or looked for by name."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto: CUDA, else MPS, else the CPU."""
+    threads: int | None = None
+    """CPU threads of one run; None: the cores, divided by the runs side by side. Other counts may differ in the last bit."""
+    jobs: int | None = None
+    """Runs side by side in a comparison; None: one a core on the CPU, one on a GPU."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+    def __post_init__(self) -> None:
+        _at_least("threads", self.threads, 1)
+        _at_least("jobs", self.jobs, 1)
+
+
+def arguments(options: TrainConfig | RunOptions) -> list[str]:
+    """These options as arguments of the command line, leaving out what is the default."""
+    words: list[str] = []
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), field.name.replace("_", "-")
+        if value == field.default:
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no-{name}")
+        elif isinstance(value, tuple):
+            words += [word for number in value for word in (f"--{name}", str(number))]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def cores() -> int:
+    """The processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _at_least(name: str, value: float | None, least: float) -> None:
+    if value is not None and not value >= least:
+        raise OptionError(f"{name}: expected {least} or more, got {value}")

@@ -1,0 +1,57 @@
+"""digits-on-photos: real handwritten digits over real photographs, with the true mask of each digit. Needs no download.
+
+The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 16 to 26 pixels, given one
+colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg). Each digit
+is used once, and train and test share none. The photographs are shared: what is behind a digit says nothing about it.
+"""
+
+from functools import cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32
+TEST_DIGITS = 500
+OBJECT_FROM = 0.5
+"""Ink above this belongs to the mask: at that point the digit covers half of the photograph."""
+
+
+@cache
+def digits_on_photos(
+    split: Literal["train", "test"], seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
+    """Images (N, 32, 32, 3), labels (N,) and object masks (N, 32, 32): 1,297 to train and 500 to test; the same for the
+    same seed."""
+    from PIL import Image
+    from sklearn.datasets import load_digits, load_sample_images
+
+    digits, labels = load_digits(return_X_y=True)
+    photos = load_sample_images().images
+    order = np.random.default_rng((seed, 0)).permutation(len(digits))
+    chosen = order[:TEST_DIGITS] if split == "test" else order[TEST_DIGITS:]
+    rng = np.random.default_rng((seed, 1 if split == "train" else 2))
+
+    images = np.empty((len(chosen), SIDE, SIDE, 3), np.uint8)
+    masks = np.empty((len(chosen), SIDE, SIDE), bool)
+    for row, digit in enumerate(chosen):
+        photo = photos[rng.integers(len(photos))]
+        # A crop of 32 to 128 pixels, shrunk to 32: photographs at several scales.
+        side = int(rng.integers(SIDE, 4 * SIDE + 1))
+        top, left = rng.integers(photo.shape[0] - side + 1), rng.integers(photo.shape[1] - side + 1)
+        crop = Image.fromarray(photo[top : top + side, left : left + side])
+        background = np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
+
+        size = int(rng.integers(16, 27))
+        enlarged = Image.fromarray((digits[digit].reshape(8, 8) * (255 / 16)).astype(np.uint8)).resize(
+            (size, size), Image.Resampling.BICUBIC
+        )
+        ink = np.zeros((SIDE, SIDE))
+        down, right = rng.integers(SIDE - size + 1, size=2)
+        ink[down : down + size, right : right + size] = np.asarray(enlarged, np.float64) / 255
+        behind = background[ink > OBJECT_FROM].mean(0)
+        # Of two colours the one that stands out more, or a tenth of the digits could not be seen.
+        colour = max(rng.integers(256, size=(2, 3)), key=lambda one: float(np.abs(one - behind).sum()))
+        images[row] = np.rint(background + ink[..., None] * (colour - background))
+        masks[row] = ink > OBJECT_FROM
+    return images, labels[chosen].astype(np.int64), masks

@@ -1,0 +1,223 @@
+"""Data sets by name: images as uint8, labels, and masks where the set carries them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smix.data.digits import digits_on_photos
+from smix.errors import DataError, unknown
+
+Split = Literal["train", "test"]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """A split of a classification data set, in memory."""
+
+    images: NDArray[np.uint8]
+    """(N, *S, C), 0..255."""
+    labels: NDArray[np.int64]
+    """(N,), from 0 to len(classes) - 1."""
+    classes: tuple[str, ...]
+    name: str
+    split: Split
+    masks: NDArray[np.bool_] | None = None
+    """(N, *S): where the object is, if the set knows."""
+    index: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(N,): the row of each image in the whole split."""
+    fingerprint: str = ""
+    """Sha256 of the whole split's images and labels."""
+
+    def __post_init__(self) -> None:
+        _check(self)
+        if not self.fingerprint:  # a whole split, fresh from its source
+            object.__setattr__(self, "index", np.arange(len(self.images)))
+            object.__setattr__(self, "fingerprint", _fingerprint(self.images, self.labels))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The spatial size S."""
+        return self.images.shape[1:-1]
+
+    def rows(self, index: NDArray[np.int64]) -> "ImageSet":
+        """The images at these places; `index` of the result still counts in the whole split."""
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            masks=None if self.masks is None else self.masks[index],
+            index=self.index[index],
+        )
+
+    def take(self, count: int | None) -> "ImageSet":
+        """The first `count` images of a fixed, class-balanced order (None: all): a smaller take is part of a larger."""
+        if count is None or count == len(self):
+            return self
+        if count > len(self):
+            raise DataError(f"{self.name} {self.split}: expected a limit of at most {len(self)} images, got {count}")
+        return self.rows(balanced_order(self.labels, self.fingerprint)[:count])
+
+
+def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
+    """All rows in an order whose every beginning holds the classes as evenly as it can; shuffled inside a class by key."""
+    shuffled = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16)).permutation(len(labels))
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        mine = shuffled[labels[shuffled] == label]
+        turn[mine] = np.arange(len(mine))
+    return shuffled[np.argsort(turn[shuffled], kind="stable")]
+
+
+def load_data(name: str, root: Path | str = "data", split: Split = "train") -> ImageSet:
+    """Load a split of a named data set.
+
+    Args:
+        name: `digits-on-photos`, `cifar10`, `cifar100`, `npz:FILE` (x_train, y_train, x_test, y_test, and perhaps mask_train,
+            mask_test, classes) or `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, all of one size; "val" will do
+            for "test").
+        root: Where cifar10 and cifar100 are found, or downloaded to.
+
+    Raises:
+        OptionError: no such name.
+        DataError: missing, broken, or of a wrong shape, type or value.
+    """
+    kind, colon, place = name.partition(":")
+    if colon and kind == "npz":
+        return _npz(name, Path(place), split)
+    if colon and kind == "folder":
+        return _folder(name, Path(place), split)
+    if colon or name not in SETS:
+        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR"])
+    return SETS[name](name, Path(root), split)
+
+
+def _digits(name: str, root: Path, split: Split) -> ImageSet:
+    images, labels, masks = digits_on_photos(split)
+    return ImageSet(images, labels, tuple("0123456789"), name, split, masks)
+
+
+def _cifar(name: str, root: Path, split: Split) -> ImageSet:
+    from torchvision import datasets
+
+    kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    try:
+        data = kind(root, train=split == "train", download=not is_here(name, root))
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{name}: expected {kind.base_folder} in {root} or a connection to {kind.url}, got {_one_line(error)}; "
+            f"download that file, unpack it in {root}, or use npz:FILE"
+        ) from None
+    return ImageSet(data.data, np.array(data.targets, np.int64), tuple(data.classes), name, split)
+
+
+def is_here(name: str, root: Path) -> bool:
+    """Is this data set ready without a download?"""
+    folder = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}.get(name)
+    return folder is None or (root / folder).is_dir()
+
+
+SETS: dict[str, Callable[[str, Path, Split], ImageSet]] = {
+    "digits-on-photos": _digits,
+    "cifar10": _cifar,
+    "cifar100": _cifar,
+}
+
+
+def _npz(name: str, path: Path, split: Split) -> ImageSet:
+    if not path.is_file():
+        raise DataError(f"{name}: expected a file {path}, got none; check the path")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in file]:
+                raise DataError(f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}")
+            images, labels = file[f"x_{split}"], file[f"y_{split}"]
+            masks = file[f"mask_{split}"] if f"mask_{split}" in file else None
+            # Labels of both splits count the classes, so that a class without test images does not change the network.
+            classes = [str(text) for text in file["classes"]] if "classes" in file else None
+            others = [file[key].reshape(-1) for key in ("y_train", "y_test") if key in file]
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{name}: expected a readable npz file, got {_one_line(error)}; copy or make it again") from None
+    if images.ndim == labels.ndim + 2:  # grey images without a channel axis
+        images = images[..., None]
+    if classes is None and all(np.issubdtype(other.dtype, np.integer) for other in others):
+        classes = [str(label) for label in range(max((int(y.max()) for y in others if y.size), default=-1) + 1)]
+    return ImageSet(images, labels, tuple(classes or ()), name, split, masks)
+
+
+def _folder(name: str, path: Path, split: Split) -> ImageSet:
+    from PIL import Image
+
+    if not path.is_dir():
+        raise DataError(f"{name}: expected a folder {path}, got none; check the path")
+    home = path / split
+    if split == "test" and not home.is_dir():
+        home = path / "val"
+    if not home.is_dir():
+        raise DataError(f"{name}: expected {path / split}/CLASS/image files, got no such folder; make it")
+    classes = sorted(entry.name for entry in (path / "train").iterdir() if entry.is_dir())
+    files = [
+        (file, label)
+        for label, folder in enumerate(classes)
+        for file in sorted((home / folder).rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+    ]
+    images: list[NDArray[np.uint8]] = []
+    for file, _ in files:
+        try:
+            with Image.open(file) as picture:
+                images.append(np.asarray(picture.convert("RGB")))
+        except OSError as error:
+            raise DataError(f"{name}: expected a readable image, got {file} ({_one_line(error)}); replace it") from None
+        if images[-1].shape != images[0].shape:
+            got, first = (f"{image.shape[1]}x{image.shape[0]}" for image in (images[-1], images[0]))
+            raise DataError(f"{name}: expected images of one size, got {first} and {got} ({file}); resize them first")
+    if not images:
+        raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
+    return ImageSet(np.stack(images), np.array([label for _, label in files]), tuple(classes), name, split)
+
+
+def _check(data: ImageSet) -> None:
+    images, labels, where = data.images, data.labels, f"{data.name} {data.split}"
+    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
+        raise DataError(f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them")
+    if images.dtype != np.uint8:
+        raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
+    if not 3 <= images.ndim <= 5 or images.shape[-1] not in (1, 3):
+        raise DataError(f"{where}: expected images (N, *S, C) with 1 or 3 channels last, got shape {images.shape}")
+    if not len(images) or labels.shape != images.shape[:1]:
+        raise DataError(f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}")
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{where}: expected integer labels, got {labels.dtype}; number the classes from 0")
+    if labels.min() < 0 or labels.max() >= len(data.classes):
+        raise DataError(
+            f"{where}: expected labels from 0 to {len(data.classes) - 1} for {len(data.classes)} classes, "
+            f"got {labels.min()} to {labels.max()}; number the classes from 0"
+        )
+    object.__setattr__(data, "labels", labels.astype(np.int64))
+    if data.masks is not None:
+        if data.masks.shape != images.shape[:-1] or np.setdiff1d(data.masks, (0, 1)).size:
+            raise DataError(f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {data.masks.shape}; make them so")
+        object.__setattr__(data, "masks", data.masks.astype(bool))
+
+
+def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    digest = hashlib.sha256(repr(images.shape).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels).data)
+    return digest.hexdigest()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,0 +1,173 @@
+"""Build a mask store: segment, shrink to the images' size, refine, pack. Stopped and started again, it goes on."""
+
+import dataclasses
+import errno
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from numpy.typing import NDArray
+from torch import Tensor
+
+from smix import files, progress
+from smix.data.sets import ImageSet
+from smix.errors import MaskError
+from smix.masks.refine import LEAST_PIECE, Refinement, refine
+from smix.masks.sources import Segmentation, Source
+from smix.masks.store import STATS, Flag, Manifest, MaskStore, pack, packed_bytes, read_manifest
+
+ROWS_PER_SHARD = 2048
+BATCH = 16
+REFINE_NUMBERS: dict[str, dict[str, float]] = {
+    "none": {},
+    "published": {"sigma": 1, "neighbourhood": 5, "margin": 2, "opening": 3},
+    "default": {"least_piece": LEAST_PIECE},
+}
+
+
+def build_masks(
+    data: ImageSet,
+    source: Source,
+    out: Path | str,
+    refine: Refinement = "default",
+    limit: int | None = None,
+    quiet: bool = True,
+) -> MaskStore:
+    """Find the object of each image and store the masks in `out`.
+
+    A store that is there with the same settings is completed: after an interruption, a larger `limit`, or damage.
+
+    Args:
+        data: A whole split.
+        limit: Only the masks of `data.take(limit)`: class-balanced, and part of every larger limit.
+
+    Raises:
+        MaskError: `out` holds masks made otherwise, or the disk is full; what was built stays.
+    """
+    out = Path(out)
+    if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))):
+        raise MaskError(f"{out}: expected a whole split, got a part of {data.name}; give the whole one and a limit")
+    manifest = Manifest(
+        data={"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "count": len(data)},
+        shape=data.size,
+        source=source.describe(),
+        refine={"name": refine, **REFINE_NUMBERS.get(refine, {})},
+        rows_per_shard=ROWS_PER_SHARD,
+    )
+    wanted = np.sort(data.take(limit).index)
+    with files.lock(out):
+        try:
+            return _complete(_Building(out, manifest), data, source, refine, wanted, quiet)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise MaskError(
+                f"{out}: expected room for {len(data) * packed_bytes(data.size):,} bytes of masks, got no space left on the disk; "
+                "free some and start the same command again: finished shards are kept"
+            ) from None
+
+
+class _Building:
+    """A store in the making: shards and stats in memory; every commit leaves a whole store on the disk."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path, self.manifest = path, manifest
+        count = manifest.data["count"]
+        self.stats = np.zeros(count, STATS)
+        self.stats["flags"] = Flag.NOT_BUILT
+        self.packed = np.zeros((count, packed_bytes(manifest.shape)), np.uint8)
+        self.starts = range(0, count, manifest.rows_per_shard)
+        if (path / "manifest.json").is_file():
+            self._load()
+
+    def _load(self) -> None:
+        """Take over what is whole in the folder."""
+        old = read_manifest(self.path)
+        mine, theirs = self.manifest.settings(), old.settings()
+        for part in mine:
+            if mine[part] != theirs[part]:
+                raise MaskError(
+                    f"{self.path}: expected a new folder or masks made with {part} {mine[part]}, got {theirs[part]}; choose another --out"
+                )
+        self.manifest = old
+        self.starts = range(0, len(self.stats), old.rows_per_shard)
+        stats = self.path / "stats.npy"
+        if not stats.is_file() or files.sha256(stats) != old.stats:
+            return
+        self.stats = np.load(stats, allow_pickle=False)
+        for number, entry in enumerate(old.shards):
+            rows, file = self.rows(number), self.path / entry["file"]
+            if file.is_file() and files.sha256(file) == entry["sha256"]:
+                self.packed[rows] = np.load(file, allow_pickle=False)
+            else:
+                self.stats[rows] = (0, 0, Flag.NOT_BUILT)
+
+    def rows(self, number: int) -> slice:
+        return slice(self.starts[number], self.starts[number] + self.manifest.rows_per_shard)
+
+    def not_built(self) -> NDArray[np.bool_]:
+        return (self.stats["flags"] & Flag.NOT_BUILT) != 0
+
+    def commit(self, shards: list[int]) -> None:
+        """Write these shards, then the stats, then the manifest that vouches for both."""
+        entries = list(self.manifest.shards)
+        for number in shards:
+            name = f"shard-{number:05d}.npy"
+            with files.atomic(self.path / name) as file:
+                np.save(file, self.packed[self.rows(number)])
+            entry = {"file": name, "sha256": files.sha256(self.path / name)}
+            entries[number : number + 1] = [entry]
+        with files.atomic(self.path / "stats.npy") as file:
+            np.save(file, self.stats)
+        stats = files.sha256(self.path / "stats.npy")
+        self.manifest = dataclasses.replace(self.manifest, shards=tuple(entries), stats=stats)
+        files.write_json(self.path / "manifest.json", self.manifest.to_json())
+
+
+def _complete(
+    building: _Building, data: ImageSet, source: Source, how: Refinement, wanted: NDArray[np.int64], quiet: bool
+) -> MaskStore:
+    todo = wanted[building.not_built()[wanted]]
+    if not building.manifest.shards:
+        building.commit(list(range(len(building.starts))))
+    with progress.bar("masks", len(wanted), quiet=quiet) as done:
+        finished = len(wanted) - len(todo)
+        done(finished)
+        for number in range(len(building.starts)):
+            rows = building.rows(number)
+            mine = todo[(todo >= rows.start) & (todo < rows.stop)]
+            for place in range(0, len(mine), BATCH):
+                index = mine[place : place + BATCH]
+                _find(building, data, source, how, index)
+                finished += len(index)
+                done(finished)
+            if len(mine):
+                building.commit([number])
+    return MaskStore(building.path)
+
+
+def _find(building: _Building, data: ImageSet, source: Source, how: Refinement, index: NDArray[np.int64]) -> None:
+    found = source(data, index)
+    masks = refine(shrink(found.mask(), data.size).numpy(), how)
+    building.packed[index] = pack(masks)
+    building.stats["coverage"][index] = masks.reshape(len(masks), -1).mean(1)
+    building.stats["score"][index] = confidence(found).numpy()
+    broken = ~found.object.flatten(1).isfinite().all(1).numpy()
+    empty = ~masks.reshape(len(masks), -1).any(1)
+    building.stats["flags"][index] = np.where(broken, Flag.BROKEN, 0) | np.where(empty, Flag.EMPTY, 0)
+
+
+def shrink(masks: Bool[Tensor, "B h w"], size: tuple[int, ...]) -> Bool[Tensor, "B H W"]:
+    """To the images' size, by area: a pixel is object if at least half of it is."""
+    if tuple(masks.shape[1:]) == size:
+        return masks
+    return F.interpolate(masks[:, None].float(), size, mode="area")[:, 0] >= 0.5
+
+
+def confidence(found: Segmentation) -> Tensor:
+    """Mean probability on the object, (B,); 0 where there is none."""
+    mask = found.mask()
+    inside = torch.where(mask, found.object, 0.0).flatten(1).sum(1)
+    return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()
