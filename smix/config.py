@@ -64,7 +64,9 @@ class TrainConfig:
             raise OptionError(f"lr: expected a learning rate above 0, got {self.lr}")
         if not 0 < self.val_fraction < 1:
             raise OptionError(f"val_fraction: expected a part between 0 and 1, got {self.val_fraction}")
-        if list(self.milestones) != sorted(set(self.milestones)) or not all(0 < m < self.epochs for m in self.milestones):
+        if list(self.milestones) != sorted(set(self.milestones)) or not all(
+            0 < m < self.epochs for m in self.milestones
+        ):
             raise OptionError(
                 f"milestones: expected rising epochs between 0 and {self.epochs}, got {', '.join(map(str, self.milestones))}"
             )
@@ -82,7 +84,9 @@ class TrainConfig:
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise OptionError(f"config: expected the options of this version, got also {', '.join(unknown)}; update smix")
+            raise OptionError(
+                f"config: expected the options of this version, got also {', '.join(unknown)}; update smix"
+            )
         return cls(**{**values, "milestones": tuple(values.get("milestones", cls.milestones))})
 
     def fingerprint(self) -> str:

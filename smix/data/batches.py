@@ -75,7 +75,9 @@ class Batches:
 
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, crop: int, flip: bool, first_step: int = 0
-    ) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"], Bool[Tensor, "B *S"] | None, Bool[Tensor, "B"] | None]]:
+    ) -> Iterator[
+        tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"], Bool[Tensor, "B *S"] | None, Bool[Tensor, "B"] | None]
+    ]:
         """One epoch of training batches from its step `first_step` on: images, labels, masks, validity of the masks."""
         device = self.images.device
         order = torch.randperm(len(self), generator=rng.generator(seed, "order", epoch)).to(device)

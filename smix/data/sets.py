@@ -139,7 +139,9 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
     try:
         with np.load(path, allow_pickle=False) as file:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in file]:
-                raise DataError(f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}")
+                raise DataError(
+                    f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}"
+                )
             images, labels = file[f"x_{split}"], file[f"y_{split}"]
             masks = file[f"mask_{split}"] if f"mask_{split}" in file else None
             # Labels of both splits count the classes, so that a class without test images does not change the network.
@@ -148,7 +150,9 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         if isinstance(error, DataError):
             raise
-        raise DataError(f"{name}: expected a readable npz file, got {_one_line(error)}; copy or make it again") from None
+        raise DataError(
+            f"{name}: expected a readable npz file, got {_one_line(error)}; copy or make it again"
+        ) from None
     if images.ndim == labels.ndim + 2:  # grey images without a channel axis
         images = images[..., None]
     if classes is None and all(np.issubdtype(other.dtype, np.integer) for other in others):
@@ -191,13 +195,17 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
 def _check(data: ImageSet) -> None:
     images, labels, where = data.images, data.labels, f"{data.name} {data.split}"
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
-        raise DataError(f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them")
+        raise DataError(
+            f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them"
+        )
     if images.dtype != np.uint8:
         raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
     if not 3 <= images.ndim <= 5 or images.shape[-1] not in (1, 3):
         raise DataError(f"{where}: expected images (N, *S, C) with 1 or 3 channels last, got shape {images.shape}")
     if not len(images) or labels.shape != images.shape[:1]:
-        raise DataError(f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}")
+        raise DataError(
+            f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}"
+        )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{where}: expected integer labels, got {labels.dtype}; number the classes from 0")
     if labels.min() < 0 or labels.max() >= len(data.classes):
@@ -208,7 +216,9 @@ def _check(data: ImageSet) -> None:
     object.__setattr__(data, "labels", labels.astype(np.int64))
     if data.masks is not None:
         if data.masks.shape != images.shape[:-1] or np.setdiff1d(data.masks, (0, 1)).size:
-            raise DataError(f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {data.masks.shape}; make them so")
+            raise DataError(
+                f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {data.masks.shape}; make them so"
+            )
         object.__setattr__(data, "masks", data.masks.astype(bool))
 
 

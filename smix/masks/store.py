@@ -82,7 +82,9 @@ class MaskStore:
         self._verify(stats, self.manifest.stats)
         self.stats: NDArray[np.void] = np.load(stats, allow_pickle=False)
         if self.stats.dtype != STATS or len(self.stats) != self.manifest.data["count"]:
-            raise self._broken(f"stats.npy of {self.manifest.data['count']} rows", f"{len(self.stats)} of {self.stats.dtype}")
+            raise self._broken(
+                f"stats.npy of {self.manifest.data['count']} rows", f"{len(self.stats)} of {self.stats.dtype}"
+            )
         self._shards: dict[int, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
@@ -121,7 +123,9 @@ class MaskStore:
     def __getitem__(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.bool_]:
         rows = np.atleast_1d(np.arange(len(self))[index])
         if not self.built[rows].all():
-            raise MaskError(f"{self.path}: expected masks of all rows asked for, got {(~self.built[rows]).sum()} not built; build more")
+            raise MaskError(
+                f"{self.path}: expected masks of all rows asked for, got {(~self.built[rows]).sum()} not built; build more"
+            )
         packed = np.empty((len(rows), packed_bytes(self.shape)), np.uint8)
         shard, place = np.divmod(rows, self.manifest.rows_per_shard)
         for number in np.unique(shard):

@@ -225,7 +225,9 @@ class Method:
                 f"generator: expected one on {x.device}, got one on {generator.device}; make it with torch.Generator({x.device.type!r})"
             )
         if masks is None and self.needs_masks:
-            raise DataError(f"{self!r}: expected masks=, the object of each image, got None; load them from a MaskStore")
+            raise DataError(
+                f"{self!r}: expected masks=, the object of each image, got None; load them from a MaskStore"
+            )
         masks = None if masks is None else _checked_masks(masks, x)
         if valid is not None and (valid.shape != x.shape[:1] or valid.dtype != torch.bool):
             raise DataError(
@@ -259,7 +261,7 @@ class Method:
         raise AssertionError(f"{type(self).__name__} states no weights")
 
     def __repr__(self) -> str:
-        ordered = sorted(fields(self), key=lambda field: field.kw_only)
+        ordered = sorted(fields(self), key=lambda field: bool(field.kw_only))
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in ordered)})"
 
 
@@ -317,7 +319,9 @@ def _checked_masks(masks: Tensor, x: Tensor) -> Tensor:
     if masks.dtype != torch.bool and _looks_at_values(x) and masks.numel():
         low, high = masks.aminmax()
         if not (low >= 0 and high <= 1):
-            raise DataError(f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide by 255 if they are pictures")
+            raise DataError(
+                f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide by 255 if they are pictures"
+            )
     return masks.reshape(*batch, 1, *size).float()
 
 

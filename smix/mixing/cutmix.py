@@ -51,8 +51,6 @@ class CutMix(Method):
                 first = ((gap + 1) * place[:, axis]).floor().minimum(gap)
                 last = first + side
             pixel = torch.arange(length, device=batch.x.device).view(-1, *[1] * (len(batch.size) - 1 - axis))
-            first, last = (
-                bound.view(-1, *[1] * (len(batch.size) + 1)) for bound in (first, last)
-            )
+            first, last = (bound.view(-1, *[1] * (len(batch.size) + 1)) for bound in (first, last))
             in_box = in_box & (pixel >= first) & (pixel < last)
         return (~in_box).float()

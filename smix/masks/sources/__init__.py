@@ -38,7 +38,9 @@ def load_source(name: str, weights: Path | str | None = None, input_size: str | 
     """
     kind, _, place = name.partition(":")
     if weights is not None and kind != "torchvision":
-        raise OptionError(f"weights: expected a source torchvision:MODEL with --weights, got {name}; leave --weights out")
+        raise OptionError(
+            f"weights: expected a source torchvision:MODEL with --weights, got {name}; leave --weights out"
+        )
     if kind == "torchvision":
         return torchvision_source(place, None if weights is None else Path(weights), input_size)
     if kind == "onnx" and place:

@@ -57,7 +57,9 @@ class NetworkSource:
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         """Segment the images at these places of `data`."""
         if len(data.size) != 2:
-            raise MaskError(f"{self.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}")
+            raise MaskError(
+                f"{self.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
+            )
         images = torch.from_numpy(data.images[index]).movedim(-1, 1).float()
         images = images.expand(-1, 3, -1, -1)  # grey images are repeated
         if self.input_size is not None and self.input_size != data.size:

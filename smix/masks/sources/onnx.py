@@ -1,8 +1,12 @@
 """Segmentation networks as ONNX files, run by onnxruntime. FILE.json beside FILE.onnx says how to feed the network:
 
-    {"input_size": [257, 257], "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],   on the 0..255 scale, RGB
-     "output": "class_scores" (logits, arg-max; "background": 0) or "object_logit" (sigmoid),
-     "any_size": true}                                                       may be fed images of another size
+{
+  "input_size": [257, 257],
+  "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, on the 0..255 scale
+  "output": "class_scores",                                       logits, arg-max; or "object_logit": sigmoid
+  "background": 0,                                                the class that is no object
+  "any_size": true                                                may be fed images of another size
+}
 """
 
 import json

@@ -34,7 +34,9 @@ def torchvision_source(model: str, weights: Path | None, input_size: str | None)
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError) as error:
         first = " ".join(str(error).split())[:120]
-        raise MaskError(f"weights: expected the weights of {model} in {path}, got {first}; download {published.url}") from None
+        raise MaskError(
+            f"weights: expected the weights of {model} in {path}, got {first}; download {published.url}"
+        ) from None
     network.eval()
     own = published.transforms().resize_size[0]
 
