@@ -143,7 +143,7 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
                     f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}"
                 )
             images, labels = file[f"x_{split}"], file[f"y_{split}"]
-            masks = file[f"mask_{split}"] if f"mask_{split}" in file else None
+            masks = file.get(f"mask_{split}")
             # Labels of both splits count the classes, so that a class without test images does not change the network.
             classes = [str(text) for text in file["classes"]] if "classes" in file else None
             others = [file[key].reshape(-1) for key in ("y_train", "y_test") if key in file]
