@@ -26,8 +26,8 @@ class TrainConfig:
     """Use this many test images, class-balanced; None: all."""
     val_fraction: float = 0.1
     """Part of the training images kept for validation, the same for all seeds and methods."""
-    masks: str | None = None
-    """Object masks: the folder of a mask store, or "carried" for those of the data set itself."""
+    masks: str = "carried"
+    """Object masks, for the methods that use them: the folder of a mask store, or "carried": the data set's own."""
     method: str = "smix"
     """Mixing method, such as cutmix, "smix(alpha=0.7,labels=area)" or smix+fmix (fall back where no mask is valid)."""
     seed: int = 0

@@ -1,0 +1,5 @@
+"""`python -m smix` is `smix`."""
+
+from smix.cli import main
+
+main()

@@ -1,0 +1,126 @@
+"""A comparison: methods x seeds, each a run in its own folder, side by side on this machine.
+
+The folder is the only state. Started again, it trains what is missing and goes on with the run that was cut.
+"""
+
+import copy
+import dataclasses
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from smix import launch, progress
+from smix.config import RunOptions, TrainConfig, arguments, cores
+from smix.errors import OptionError
+from smix.mixing import parse_method
+from smix.training.device import find_device, in_words
+from smix.training.records import Run, check_same, read_result, read_run
+from smix.training.runs import Material, prepare
+
+
+def compare(
+    config: TrainConfig,
+    methods: Sequence[str],
+    seeds: int | Sequence[int],
+    out: Path | str,
+    options: RunOptions | None = None,
+) -> list[Run]:
+    """Train every method with every seed, under the same configuration otherwise.
+
+    Args:
+        config: Its `method` and `seed` do not matter.
+        methods: Texts that `parse_method` understands.
+        seeds: How many, counted from 0; or which.
+        out: The folder of the runs.
+
+    Returns:
+        All runs that were asked for, finished or not: a failed one has no result, and its folder holds log.txt.
+
+    Raises:
+        SmixError: an option, the data or the masks cannot be used, or `out` holds other runs. Nothing has begun then.
+    """
+    out, options = Path(out), options or RunOptions()
+    plan = planned(config, methods, range(seeds) if isinstance(seeds, int) else seeds, out)
+    for folder, one in plan.items():
+        check_same(folder, {"config": one.to_json()})
+    missing = {folder: one for folder, one in plan.items() if read_result(folder) is None}
+    if missing:
+        _train_all(missing, len(plan), options)
+    return [read_run(folder) for folder in plan if (folder / "config.json").is_file()]
+
+
+def planned(config: TrainConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
+    """The folder and configuration of each run, seeds outermost: a comparison that is cut has equal seeds of all methods."""
+    if not methods or not seeds:
+        raise OptionError(f"compare: expected at least one method and one seed, got {len(methods)} and {len(seeds)}")
+    for method in methods:
+        parse_method(method)
+    plan = {
+        out / f"{slug(method)}-{seed}": dataclasses.replace(config, method=method, seed=seed)
+        for seed in seeds
+        for method in methods
+    }
+    if len(plan) < len(methods) * len(seeds):
+        raise OptionError(f"compare: expected different methods and seeds, got {', '.join(methods)} and {list(seeds)}")
+    return plan
+
+
+def slug(method: str) -> str:
+    """A method's text as a part of a file name: smix(alpha=0.7,labels=area)+fmix is smix-alpha-0.7-labels-area+fmix."""
+    return re.sub(r"[^a-z0-9.+]+", "-", method.lower().replace(")", "")).strip("-")
+
+
+def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: RunOptions) -> None:
+    # Checked here before any begins: one line for the user instead of a failed run each. Only masks set methods apart.
+    material = prepare(max(missing.values(), key=lambda one: parse_method(one.method).needs_masks), options)
+    device = find_device(options.device)
+    jobs = min(options.jobs or (cores() if device.type == "cpu" else 1), len(missing))
+    threads = options.threads or max(1, cores() // jobs)
+    first = next(iter(missing.values()))
+    if not options.quiet:
+        images = sum(one.epochs for one in missing.values()) * len(material.training)
+        total = images * seconds_per_image(material, first.batch_size, device, threads) / jobs
+        known = planned_count - len(missing)
+        done_before = f" ({known} of {planned_count} are done)" if known else ""
+        sys.stderr.write(
+            f"{len(missing)} runs{done_before}, {jobs} side by side on {in_words(device, threads)}: "
+            f"about {progress.duration(total)}\n"
+        )
+    of_each = dataclasses.replace(options, threads=threads, jobs=None, quiet=True)
+    tasks = [
+        launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
+        for folder, one in missing.items()
+    ]
+    epochs = sum(one.epochs for one in missing.values())
+    with progress.bar("epochs of all runs", epochs, "epochs", options.quiet) as done:
+        launch.run_tasks(tasks, jobs, lambda: done(sum(map(_epochs_done, missing))))
+
+
+def seconds_per_image(material: Material, batch_size: int, device: torch.device, threads: int) -> float:
+    """Of training, from timing two steps of the network after one to warm up."""
+    images = torch.from_numpy(material.training.images[:batch_size]).to(device)
+    labels = torch.from_numpy(material.training.labels[:batch_size]).to(device)
+    model = copy.deepcopy(material.model).to(device).train()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        loss = F.cross_entropy(model(material.normalise(images)), labels)
+        loss.backward()
+        loss.item()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - started)
+    torch.set_num_threads(before)
+    return min(times[1:]) / len(images)
+
+
+def _epochs_done(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.is_file() else 0

@@ -1,0 +1,46 @@
+"""The object masks of a data set, from wherever a configuration says they are."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smix.data.sets import ImageSet
+from smix.errors import MaskError
+from smix.masks.store import MaskStore
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectMasks:
+    """A mask for each image of a data set."""
+
+    masks: NDArray[np.bool_]
+    """(N, *S)."""
+    valid: NDArray[np.bool_] | None
+    """(N,): the store's verdict; None: all may be used."""
+    described: dict[str, Any]
+    """What a run keeps of where they came from."""
+
+
+def masks_of(data: ImageSet, where: str) -> ObjectMasks:
+    """The masks of the images of `data`. `where`: the folder of a store, or "carried".
+
+    Raises:
+        MaskError: there are none, or they belong to other images.
+    """
+    if where == "carried":
+        if data.masks is None:
+            raise MaskError(
+                f"masks: expected object masks of {data.name}, which carries none; build them with smix masks build and give "
+                "their folder with --masks"
+            )
+        return ObjectMasks(data.masks, None, {"source": {"name": "carried"}})
+    store = MaskStore(where)
+    store.check_belongs(data)
+    described = {
+        "fingerprint": store.fingerprint,
+        "source": store.manifest.source,
+        "refine": store.manifest.refine,
+    }
+    return ObjectMasks(store[data.index], store.valid[data.index], described)

@@ -1,0 +1,31 @@
+"""Where to compute."""
+
+from typing import Literal
+
+import torch
+
+from smix.errors import OptionError
+
+
+def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.device:
+    """The device of this name; auto: CUDA, else MPS, else the CPU.
+
+    Raises:
+        OptionError: this machine has none.
+    """
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if here[kind])
+    if not here[name]:
+        raise OptionError(f"device: expected one of this machine, got {name}, which is not here; leave --device out")
+    return torch.device(name)
+
+
+def in_words(device: torch.device, threads: int | None = None) -> str:
+    """For people, such as "CPU with 2 threads". threads: None, those of this process."""
+    if device.type == "cuda":
+        return f"GPU {torch.cuda.get_device_name(device)}"
+    if device.type == "mps":
+        return "Apple GPU"
+    count = threads or torch.get_num_threads()
+    return f"CPU with {count} thread{'s' if count > 1 else ''}"

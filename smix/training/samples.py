@@ -1,0 +1,58 @@
+"""A few mixes to look at: in every run folder, in the report, and in the picture of `smix mix`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy.typing import NDArray
+
+from smix import rng
+from smix.data.sets import ImageSet
+from smix.mixing import Method
+
+SAMPLES = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images, their mixes, and the plan of each: what samples.npz holds."""
+
+    images: UInt8[NDArray, "n *S C"]
+    mixed: UInt8[NDArray, "n *S C"]
+    labels: Int[NDArray, "n"]
+    partner: Int[NDArray, "n"]
+    """Place of the partner among these images."""
+    weight: Float[NDArray, "n *S"]
+    """Of the own image."""
+    share: Float[NDArray, "n"]
+    """Of the own label."""
+    fell_back: Bool[NDArray, "n"]
+
+
+def draw_samples(
+    method: Method,
+    data: ImageSet,
+    seed: int,
+    masks: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | None = None,
+) -> Samples:
+    """Mix the images of `data` with each other, once; the same for the same seed."""
+    images = torch.from_numpy(np.array(data.images)).movedim(-1, 1) / 255
+    plan = method.plan(
+        images,
+        masks=None if masks is None else torch.from_numpy(np.array(masks)),
+        valid=None if valid is None else torch.from_numpy(np.array(valid)),
+        generator=rng.generator(seed, "samples"),
+    )
+    mixed = (plan.blend(images) * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+    weight = plan.weight.expand(-1, 1, *data.size)[:, 0]
+    return Samples(
+        images=data.images,
+        mixed=mixed.numpy(),
+        labels=data.labels,
+        partner=plan.partner.numpy(),
+        weight=weight.numpy(),
+        share=plan.share.numpy(),
+        fell_back=plan.fell_back.numpy(),
+    )
