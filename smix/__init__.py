@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from smix.config import RunOptions as RunOptions
+    from smix.config import SharedConfig as SharedConfig
     from smix.config import TrainConfig as TrainConfig
     from smix.data.sets import ImageSet as ImageSet
     from smix.data.sets import load_data as load_data
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "smix.config": ("RunOptions", "TrainConfig"),
+    "smix.config": ("RunOptions", "SharedConfig", "TrainConfig"),
     "smix.data.sets": ("ImageSet", "load_data"),
     "smix.lab.compare": ("compare",),
     "smix.masks.build": ("build_masks",),

@@ -15,8 +15,8 @@ from smix.errors import OptionError
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """What is trained: another value is another run."""
+class SharedConfig:
+    """What all runs of a comparison have in common."""
 
     data: str = "digits-on-photos"
     """Data set: a name, npz:FILE or folder:DIR ("smix data" lists them)."""
@@ -28,10 +28,6 @@ class TrainConfig:
     """Part of the training images kept for validation, the same for all seeds and methods."""
     masks: str = "carried"
     """Object masks, for the methods that use them: the folder of a mask store, or "carried": the data set's own."""
-    method: str = "smix"
-    """Mixing method, such as cutmix, "smix(alpha=0.7,labels=area)" or smix+fmix (fall back where no mask is valid)."""
-    seed: int = 0
-    """Seed of initial weights, order, crops and mixing."""
     model: str = "resnet18"
     """Network: resnet18 (small-image stem), resnet20, resnet14 or resnet8."""
     epochs: int = 150
@@ -56,7 +52,6 @@ class TrainConfig:
         _at_least("test_limit", self.test_limit, 1)
         _at_least("epochs", self.epochs, 1)
         _at_least("batch_size", self.batch_size, 2)
-        _at_least("seed", self.seed, 0)
         _at_least("crop", self.crop, 0)
         _at_least("momentum", self.momentum, 0)
         _at_least("weight_decay", self.weight_decay, 0)
@@ -76,6 +71,27 @@ class TrainConfig:
         """The epochs after which the learning rate is divided by 10."""
         thirds = {round(self.epochs * part / 3) for part in (1, 2)} - {0, self.epochs}
         return self.milestones or tuple(sorted(thirds))
+
+    def run(self, method: str, seed: int) -> "TrainConfig":
+        """The configuration of one run of the comparison."""
+        return TrainConfig(**{field.name: getattr(self, field.name) for field in _SHARED}, method=method, seed=seed)
+
+
+_SHARED = dataclasses.fields(SharedConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(SharedConfig):
+    """What is trained: another value is another run."""
+
+    method: str = "smix"
+    """Mixing method, such as cutmix, "smix(alpha=0.7,labels=area)" or smix+fmix (fall back where no mask is valid)."""
+    seed: int = 0
+    """Seed of initial weights, order, crops and mixing."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _at_least("seed", self.seed, 0)
 
     def to_json(self) -> dict[str, Any]:
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -104,14 +120,11 @@ class RunOptions:
     """Where to train; auto: CUDA, else MPS, else the CPU."""
     threads: int | None = None
     """CPU threads of one run; None: the cores, divided by the runs side by side. Other counts may differ in the last bit."""
-    jobs: int | None = None
-    """Runs side by side in a comparison; None: one a core on the CPU, one on a GPU."""
     quiet: bool = False
     """No progress on the terminal."""
 
     def __post_init__(self) -> None:
         _at_least("threads", self.threads, 1)
-        _at_least("jobs", self.jobs, 1)
 
 
 def arguments(options: TrainConfig | RunOptions) -> list[str]:

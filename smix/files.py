@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -39,6 +39,24 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write files that vouch for one another. None is replaced before all are on the disk: a full disk changes nothing."""
+    temporaries = {path: path.with_name(f".{path.name}.next.tmp") for path in contents}
+    try:
+        for path, temporary in temporaries.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                file.write(contents[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for path, temporary in temporaries.items():
+            temporary.replace(path)
+    except BaseException:
+        for temporary in temporaries.values():
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
@@ -57,9 +75,13 @@ def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
 
     Raises:
-        RunError: another process holds it.
+        RunError: another process holds it, or it cannot be a folder that we write.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

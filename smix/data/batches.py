@@ -29,8 +29,10 @@ class Normalisation:
         counts = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
         levels = np.arange(256) / 255
         mean = counts @ levels / len(pixels)
-        std = np.sqrt(np.maximum(counts @ levels**2 / len(pixels) - mean**2, 0))
-        return cls(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1).tolist()))
+        std = np.sqrt((counts * (levels - mean[:, None]) ** 2).sum(1) / len(pixels))
+        # Asked of the counts: rounding can leave a constant channel a tiny std, which would blow it up.
+        constant = (counts > 0).sum(1) == 1
+        return cls(tuple(mean.tolist()), tuple(np.where(constant, 1, std).tolist()))
 
     def __call__(self, images: UInt8[Tensor, "B *S C"]) -> Float[Tensor, "B C *S"]:
         """Normalised float32 images, channels first in shape (and last in memory)."""

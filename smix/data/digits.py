@@ -1,8 +1,9 @@
 """digits-on-photos: real handwritten digits over real photographs, with the true mask of each digit. Needs no download.
 
-The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 16 to 26 pixels, given one
-colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg). Each digit
-is used once, and train and test share none. The photographs are shared: what is behind a digit says nothing about it.
+The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 20 to 28 pixels, given one
+bright colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg), which
+are dimmed so that every digit can be seen. Each digit is used once, and train and test share none. The photographs are
+shared: what is behind a digit says nothing about it.
 """
 
 from functools import cache
@@ -12,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIDE = 32
+SIZES = (20, 28)
 TEST_DIGITS = 500
+DIMMED = 0.5
+DARKEST = 160
+"""Least value of a colour's channels."""
 OBJECT_FROM = 0.5
 """Ink above this belongs to the mask: at that point the digit covers half of the photograph."""
 
@@ -40,18 +45,17 @@ def digits_on_photos(
         side = int(rng.integers(SIDE, 4 * SIDE + 1))
         top, left = rng.integers(photo.shape[0] - side + 1), rng.integers(photo.shape[1] - side + 1)
         crop = Image.fromarray(photo[top : top + side, left : left + side])
-        background = np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
+        background = DIMMED * np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
 
-        size = int(rng.integers(16, 27))
+        size = int(rng.integers(SIZES[0], SIZES[1] + 1))
         enlarged = Image.fromarray((digits[digit].reshape(8, 8) * (255 / 16)).astype(np.uint8)).resize(
             (size, size), Image.Resampling.BICUBIC
         )
         ink = np.zeros((SIDE, SIDE))
         down, right = rng.integers(SIDE - size + 1, size=2)
-        ink[down : down + size, right : right + size] = np.asarray(enlarged, np.float64) / 255
-        behind = background[ink > OBJECT_FROM].mean(0)
-        # Of two colours the one that stands out more, or a tenth of the digits could not be seen.
-        colour = max(rng.integers(256, size=(2, 3)), key=lambda one: float(np.abs(one - behind).sum()))
+        # Half as much again, up to full: strokes as solid as those of a pen.
+        ink[down : down + size, right : right + size] = np.minimum(1.5 / 255 * np.asarray(enlarged, np.float64), 1)
+        colour = rng.integers(DARKEST, 256, size=3)
         images[row] = np.rint(background + ink[..., None] * (colour - background))
         masks[row] = ink > OBJECT_FROM
     return images, labels[chosen].astype(np.int64), masks

@@ -1,11 +1,12 @@
 """Data sets by name: images as uint8, labels, and masks where the set carries them."""
 
 import hashlib
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
-from zipfile import BadZipFile
+from typing import Any, Literal
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from smix.data.digits import digits_on_photos
 from smix.errors import DataError, unknown
 
 Split = Literal["train", "test"]
+MOST_CLASSES = 100_000
+"""A larger label in an npz file without class names is a mistake, such as -1 stored without a sign."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 
 
@@ -36,7 +39,10 @@ class ImageSet:
     """Sha256 of the whole split's images and labels."""
 
     def __post_init__(self) -> None:
-        _check(self)
+        where = f"{self.name} {self.split}"
+        _, labels, masks = _checked(where, self.images, self.labels, self.classes, self.masks)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "masks", masks)
         if not self.fingerprint:  # a whole split, fresh from its source
             object.__setattr__(self, "index", np.arange(len(self.images)))
             object.__setattr__(self, "fingerprint", _fingerprint(self.images, self.labels))
@@ -63,8 +69,8 @@ class ImageSet:
         """The first `count` images of a fixed, class-balanced order (None: all): a smaller take is part of a larger."""
         if count is None or count == len(self):
             return self
-        if count > len(self):
-            raise DataError(f"{self.name} {self.split}: expected a limit of at most {len(self)} images, got {count}")
+        if not 1 <= count <= len(self):
+            raise DataError(f"{self.name} {self.split}: expected a limit of 1 to {len(self)} images, got {count}")
         return self.rows(balanced_order(self.labels, self.fingerprint)[:count])
 
 
@@ -136,8 +142,13 @@ SETS: dict[str, Callable[[str, Path, Split], ImageSet]] = {
 def _npz(name: str, path: Path, split: Split) -> ImageSet:
     if not path.is_file():
         raise DataError(f"{name}: expected a file {path}, got none; check the path")
+    if not is_zipfile(path):
+        raise DataError(
+            f"{name}: expected an npz file (a zip of arrays), got another or a cut one; copy or make it again"
+        )
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: np.load leaves a file open that turns out to be broken.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in file]:
                 raise DataError(
                     f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}"
@@ -145,19 +156,23 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
             images, labels = file[f"x_{split}"], file[f"y_{split}"]
             masks = file.get(f"mask_{split}")
             # Labels of both splits count the classes, so that a class without test images does not change the network.
-            classes = [str(text) for text in file["classes"]] if "classes" in file else None
+            classes = [str(text) for text in file["classes"].reshape(-1)] if "classes" in file else None
             others = [file[key].reshape(-1) for key in ("y_train", "y_test") if key in file]
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
             f"{name}: expected a readable npz file, got {_one_line(error)}; copy or make it again"
         ) from None
-    if images.ndim == labels.ndim + 2:  # grey images without a channel axis
+    if images.ndim == 3 and images.shape[-1] not in (1, 3):  # grey images without a channel axis
         images = images[..., None]
-    if classes is None and all(np.issubdtype(other.dtype, np.integer) for other in others):
-        classes = [str(label) for label in range(max((int(y.max()) for y in others if y.size), default=-1) + 1)]
-    return ImageSet(images, labels, tuple(classes or ()), name, split, masks)
+    if classes is None:
+        last = max((int(y.max()) for y in others if y.size and np.issubdtype(y.dtype, np.integer)), default=-1)
+        if last >= MOST_CLASSES:
+            raise DataError(f"{name}: expected labels below {MOST_CLASSES}, got {last}; number the classes from 0")
+        classes = [str(label) for label in range(last + 1)]
+    images, labels, masks = _checked(f"{name} {split}", images, labels, classes, masks)
+    return ImageSet(images, labels, tuple(classes), name, split, masks)
 
 
 def _folder(name: str, path: Path, split: Split) -> ImageSet:
@@ -168,8 +183,9 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
     home = path / split
     if split == "test" and not home.is_dir():
         home = path / "val"
-    if not home.is_dir():
-        raise DataError(f"{name}: expected {path / split}/CLASS/image files, got no such folder; make it")
+    for folder in (path / "train", home):  # the folders of train name the classes of both splits
+        if not folder.is_dir():
+            raise DataError(f"{name}: expected {folder}/CLASS/image files, got no such folder; make it")
     classes = sorted(entry.name for entry in (path / "train").iterdir() if entry.is_dir())
     files = [
         (file, label)
@@ -182,7 +198,8 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
         try:
             with Image.open(file) as picture:
                 images.append(np.asarray(picture.convert("RGB")))
-        except OSError as error:
+        # What Pillow raises depends on the format and on the place of the damage.
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DataError(f"{name}: expected a readable image, got {file} ({_one_line(error)}); replace it") from None
         if images[-1].shape != images[0].shape:
             got, first = (f"{image.shape[1]}x{image.shape[0]}" for image in (images[-1], images[0]))
@@ -192,8 +209,14 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
     return ImageSet(np.stack(images), np.array([label for _, label in files]), tuple(classes), name, split)
 
 
-def _check(data: ImageSet) -> None:
-    images, labels, where = data.images, data.labels, f"{data.name} {data.split}"
+def _checked(
+    where: str,
+    images: NDArray[Any],
+    labels: NDArray[Any],
+    classes: Sequence[str],
+    masks: NDArray[Any] | None,
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_] | None]:
+    """Images, labels and masks in the types of an `ImageSet`. Raises DataError if they are none."""
     if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
         raise DataError(
             f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them"
@@ -208,18 +231,19 @@ def _check(data: ImageSet) -> None:
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{where}: expected integer labels, got {labels.dtype}; number the classes from 0")
-    if labels.min() < 0 or labels.max() >= len(data.classes):
+    labels = labels.astype(np.int64)
+    if labels.min() < 0 or labels.max() >= len(classes):
         raise DataError(
-            f"{where}: expected labels from 0 to {len(data.classes) - 1} for {len(data.classes)} classes, "
+            f"{where}: expected labels from 0 to {len(classes) - 1} for {len(classes)} classes, "
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
-    object.__setattr__(data, "labels", labels.astype(np.int64))
-    if data.masks is not None:
-        if data.masks.shape != images.shape[:-1] or np.setdiff1d(data.masks, (0, 1)).size:
+    if masks is not None:
+        if masks.shape != images.shape[:-1] or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
             raise DataError(
-                f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {data.masks.shape}; make them so"
+                f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {masks.shape}; make them so"
             )
-        object.__setattr__(data, "masks", data.masks.astype(bool))
+        masks = masks.astype(bool)
+    return images, labels, masks
 
 
 def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from smix import launch, progress
-from smix.config import RunOptions, TrainConfig, arguments, cores
+from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
 from smix.mixing import parse_method
 from smix.training.device import find_device, in_words
@@ -24,19 +24,21 @@ from smix.training.runs import Material, prepare
 
 
 def compare(
-    config: TrainConfig,
+    config: SharedConfig,
     methods: Sequence[str],
     seeds: int | Sequence[int],
     out: Path | str,
     options: RunOptions | None = None,
+    jobs: int | None = None,
 ) -> list[Run]:
     """Train every method with every seed, under the same configuration otherwise.
 
     Args:
-        config: Its `method` and `seed` do not matter.
+        config: What all runs share; the method and the seed of a `TrainConfig` do not matter.
         methods: Texts that `parse_method` understands.
         seeds: How many, counted from 0; or which.
         out: The folder of the runs.
+        jobs: Runs side by side; None: one a core on the CPU, one on a GPU.
 
     Returns:
         All runs that were asked for, finished or not: a failed one has no result, and its folder holds log.txt.
@@ -45,26 +47,24 @@ def compare(
         SmixError: an option, the data or the masks cannot be used, or `out` holds other runs. Nothing has begun then.
     """
     out, options = Path(out), options or RunOptions()
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
     plan = planned(config, methods, range(seeds) if isinstance(seeds, int) else seeds, out)
     for folder, one in plan.items():
         check_same(folder, {"config": one.to_json()})
     missing = {folder: one for folder, one in plan.items() if read_result(folder) is None}
     if missing:
-        _train_all(missing, len(plan), options)
+        _train_all(missing, len(plan), options, jobs)
     return [read_run(folder) for folder in plan if (folder / "config.json").is_file()]
 
 
-def planned(config: TrainConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
+def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
     """The folder and configuration of each run, seeds outermost: a comparison that is cut has equal seeds of all methods."""
     if not methods or not seeds:
         raise OptionError(f"compare: expected at least one method and one seed, got {len(methods)} and {len(seeds)}")
     for method in methods:
         parse_method(method)
-    plan = {
-        out / f"{slug(method)}-{seed}": dataclasses.replace(config, method=method, seed=seed)
-        for seed in seeds
-        for method in methods
-    }
+    plan = {out / f"{slug(method)}-{seed}": config.run(method, seed) for seed in seeds for method in methods}
     if len(plan) < len(methods) * len(seeds):
         raise OptionError(f"compare: expected different methods and seeds, got {', '.join(methods)} and {list(seeds)}")
     return plan
@@ -75,11 +75,11 @@ def slug(method: str) -> str:
     return re.sub(r"[^a-z0-9.+]+", "-", method.lower().replace(")", "")).strip("-")
 
 
-def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: RunOptions) -> None:
+def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: RunOptions, jobs: int | None) -> None:
     # Checked here before any begins: one line for the user instead of a failed run each. Only masks set methods apart.
     material = prepare(max(missing.values(), key=lambda one: parse_method(one.method).needs_masks), options)
     device = find_device(options.device)
-    jobs = min(options.jobs or (cores() if device.type == "cpu" else 1), len(missing))
+    jobs = min(jobs or (cores() if device.type == "cpu" else 1), len(missing))
     threads = options.threads or max(1, cores() // jobs)
     first = next(iter(missing.values()))
     if not options.quiet:
@@ -91,7 +91,7 @@ def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: Ru
             f"{len(missing)} runs{done_before}, {jobs} side by side on {in_words(device, threads)}: "
             f"about {progress.duration(total)}\n"
         )
-    of_each = dataclasses.replace(options, threads=threads, jobs=None, quiet=True)
+    of_each = dataclasses.replace(options, threads=threads, quiet=True)
     tasks = [
         launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
         for folder, one in missing.items()

@@ -2,6 +2,9 @@
 
 import dataclasses
 import errno
+import hashlib
+import io
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,8 @@ from smix.masks.store import STATS, Flag, Manifest, MaskStore, pack, packed_byte
 
 ROWS_PER_SHARD = 2048
 BATCH = 16
+SECONDS_BETWEEN_COMMITS = 10.0
+"""A build that is killed loses at most this much work."""
 REFINE_NUMBERS: dict[str, dict[str, float]] = {
     "none": {},
     "published": {"sigma": 1, "neighbourhood": 5, "margin": 2, "opening": 3},
@@ -57,16 +62,16 @@ def build_masks(
         rows_per_shard=ROWS_PER_SHARD,
     )
     wanted = np.sort(data.take(limit).index)
-    with files.lock(out):
-        try:
+    try:
+        with files.lock(out):
             return _complete(_Building(out, manifest), data, source, refine, wanted, quiet)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
-            raise MaskError(
-                f"{out}: expected room for {len(data) * packed_bytes(data.size):,} bytes of masks, got no space left on the disk; "
-                "free some and start the same command again: finished shards are kept"
-            ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise MaskError(
+            f"{out}: expected room for {len(data) * packed_bytes(data.size):,} bytes of masks, got no space left on the disk; "
+            "free some and start the same command again: finished shards are kept"
+        ) from None
 
 
 class _Building:
@@ -111,40 +116,46 @@ class _Building:
         return (self.stats["flags"] & Flag.NOT_BUILT) != 0
 
     def commit(self, shards: list[int]) -> None:
-        """Write these shards, then the stats, then the manifest that vouches for both."""
+        """Write these shards (the first time all), the stats, and the manifest that vouches for both."""
         entries = list(self.manifest.shards)
-        for number in shards:
+        contents: dict[Path, bytes] = {}
+        for number in shards if entries else range(len(self.starts)):
             name = f"shard-{number:05d}.npy"
-            with files.atomic(self.path / name) as file:
-                np.save(file, self.packed[self.rows(number)])
-            entry = {"file": name, "sha256": files.sha256(self.path / name)}
-            entries[number : number + 1] = [entry]
-        with files.atomic(self.path / "stats.npy") as file:
-            np.save(file, self.stats)
-        stats = files.sha256(self.path / "stats.npy")
-        self.manifest = dataclasses.replace(self.manifest, shards=tuple(entries), stats=stats)
-        files.write_json(self.path / "manifest.json", self.manifest.to_json())
+            contents[self.path / name] = content = _npy(self.packed[self.rows(number)])
+            entries[number : number + 1] = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()}]
+        contents[self.path / "stats.npy"] = content = _npy(self.stats)
+        self.manifest = dataclasses.replace(
+            self.manifest, shards=tuple(entries), stats=hashlib.sha256(content).hexdigest()
+        )
+        contents[self.path / "manifest.json"] = self.manifest.to_bytes()
+        files.write_together(contents)
+
+
+def _npy(array: NDArray[np.generic]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
 
 
 def _complete(
     building: _Building, data: ImageSet, source: Source, how: Refinement, wanted: NDArray[np.int64], quiet: bool
 ) -> MaskStore:
     todo = wanted[building.not_built()[wanted]]
-    if not building.manifest.shards:
-        building.commit(list(range(len(building.starts))))
     with progress.bar("masks", len(wanted), quiet=quiet) as done:
         finished = len(wanted) - len(todo)
         done(finished)
         for number in range(len(building.starts)):
             rows = building.rows(number)
             mine = todo[(todo >= rows.start) & (todo < rows.stop)]
+            committed = time.monotonic()
             for place in range(0, len(mine), BATCH):
                 index = mine[place : place + BATCH]
                 _find(building, data, source, how, index)
                 finished += len(index)
                 done(finished)
-            if len(mine):
-                building.commit([number])
+                if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS or index[-1] == mine[-1]:
+                    building.commit([number])
+                    committed = time.monotonic()
     return MaskStore(building.path)
 
 
@@ -159,7 +170,7 @@ def _find(building: _Building, data: ImageSet, source: Source, how: Refinement, 
     building.stats["flags"][index] = np.where(broken, Flag.BROKEN, 0) | np.where(empty, Flag.EMPTY, 0)
 
 
-def shrink(masks: Bool[Tensor, "B h w"], size: tuple[int, ...]) -> Bool[Tensor, "B H W"]:
+def shrink(masks: Bool[Tensor, "B *s"], size: tuple[int, ...]) -> Bool[Tensor, "B *S"]:
     """To the images' size, by area: a pixel is object if at least half of it is."""
     if tuple(masks.shape[1:]) == size:
         return masks

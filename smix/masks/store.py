@@ -7,6 +7,7 @@
 A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whatever part of it was built.
 """
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -55,17 +56,21 @@ class Manifest:
     format: int = FORMAT
 
     def settings(self) -> dict[str, Any]:
-        """What made the masks: two builds with equal settings can share a folder."""
-        return {"data": self.data, "shape": list(self.shape), "source": self.source, "refine": self.refine}
+        """What made the masks: two builds with equal settings can share a folder, whatever the data set was called."""
+        data = {key: value for key, value in self.data.items() if key != "name"}
+        return {"data": data, "shape": list(self.shape), "source": self.source, "refine": self.refine}
 
-    def to_json(self) -> dict[str, Any]:
-        return {
+    def to_bytes(self) -> bytes:
+        """As JSON, with a sha256 of itself: nothing else vouches for the manifest."""
+        values = {
             "format": self.format,
             **self.settings(),
+            "data": self.data,
             "rows_per_shard": self.rows_per_shard,
             "shards": list(self.shards),
             "stats": self.stats,
         }
+        return (json.dumps({**values, "sha256": _checksum(values)}, indent=1, allow_nan=False) + "\n").encode()
 
 
 class MaskStore:
@@ -184,16 +189,24 @@ def read_manifest(path: Path) -> Manifest:
         values = json.loads(file.read_text())
         if values["format"] != FORMAT:
             raise MaskError(f"{path}: expected format {FORMAT}, got {values['format']}; update smix or build it again")
+        if values.pop("sha256") != _checksum(values):
+            raise ValueError("changed since it was written")
         return Manifest(**{**values, "shape": tuple(values["shape"]), "shards": tuple(values["shards"])})
     except (ValueError, KeyError, TypeError) as error:
         if isinstance(error, MaskError):
             raise
-        raise MaskError(f"{path}: expected a whole manifest.json, got {type(error).__name__}; build it again") from None
+        raise MaskError(
+            f"{path}: expected a whole manifest.json, got {type(error).__name__}; remove {file.name} and build again"
+        ) from None
+
+
+def _checksum(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Masks (n, *S) as rows of bits."""
-    return np.packbits(masks.reshape(len(masks), -1), axis=1, bitorder="big")
+    return np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1, bitorder="big")
 
 
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_]:

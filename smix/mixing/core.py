@@ -7,28 +7,32 @@ checks are here, once, for all. Weights and shares are always those of the *own*
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, Num
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
 
 Labels = Literal["area", "half", "coverage"]
+Masks = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
+
+# Not typing.Self: beartype, which checks the shapes in the tests, refuses it on single methods.
+_T = TypeVar("_T", bound="_Tensors")
 
 
 class _Tensors:
     """What a frozen dataclass of tensors can do: move, pin and be sliced."""
 
-    def _each(self, change: Any) -> Self:
+    def _each(self: _T, change: Any) -> _T:
         return type(self)(*(change(getattr(self, field.name)) for field in fields(cast(Any, self))))
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: _T, device: torch.device | str) -> _T:
         return self._each(lambda tensor: tensor.to(device))
 
-    def pin_memory(self) -> Self:
+    def pin_memory(self: _T) -> _T:
         return self._each(lambda tensor: tensor.pin_memory())
 
 
@@ -57,6 +61,11 @@ class Target(_Tensors):
     ) -> Float[Tensor, "*B"]:
         """`share` CE(logits, y) + (1 - share) CE(logits, y_partner); `bce` is the mean over the classes of the binary
         cross-entropies against `soft(K)`."""
+        if kind not in ("ce", "bce") or reduction not in ("mean", "sum", "none"):
+            raise OptionError(
+                'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", '
+                f'got "{kind}" and "{reduction}"'
+            )
         if kind == "bce":
             soft = self.soft(logits.shape[1])
             soft = soft * (1 - label_smoothing) + label_smoothing / logits.shape[1]
@@ -145,7 +154,7 @@ class Batch:
 
     def uniform(self, *shape: int) -> Float[Tensor, "..."]:
         """Independent uniform draws from [0, 1), float32."""
-        return torch.rand(self.draws, *shape, device=self.x.device, generator=self.generator)
+        return torch.rand(self.draws, *shape, device=self.x.device, **drawn_from(self.generator))
 
     def beta(self, a: float, b: float) -> Float[Tensor, "n"]:
         """Draws from Beta(a, b).
@@ -178,6 +187,8 @@ class Method:
     def __post_init__(self) -> None:
         if not 0 <= self.prob <= 1:
             raise OptionError(f"prob: expected a probability in [0, 1], got {self.prob}")
+        if not isinstance(self.per_batch, bool):
+            raise OptionError(f"per_batch: expected True or False, got {self.per_batch!r}")
         self.check()
 
     def check(self) -> None:
@@ -188,7 +199,7 @@ class Method:
         x: Float[Tensor, "B C *S"],
         y: Int[Tensor, "B"] | Float[Tensor, "B K"],
         *,
-        masks: Num[Tensor, "B *S"] | Bool[Tensor, "B *S"] | None = None,
+        masks: Masks | None = None,
         valid: Bool[Tensor, "B"] | None = None,
         generator: torch.Generator | None = None,
     ) -> tuple[Float[Tensor, "B C *S"], Target]:
@@ -204,7 +215,7 @@ class Method:
         self,
         x: Float[Tensor, "B C *S"],
         *,
-        masks: Num[Tensor, "B *S"] | Bool[Tensor, "B *S"] | None = None,
+        masks: Masks | None = None,
         valid: Bool[Tensor, "B"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Plan:
@@ -229,24 +240,23 @@ class Method:
                 f"{self!r}: expected masks=, the object of each image, got None; load them from a MaskStore"
             )
         masks = None if masks is None else _checked_masks(masks, x)
-        if valid is not None and (valid.shape != x.shape[:1] or valid.dtype != torch.bool):
+        if valid is not None and (valid.shape != x.shape[:1] or valid.dtype != torch.bool or valid.device != x.device):
             raise DataError(
-                f"valid: expected a bool tensor of shape {tuple(x.shape[:1])}, got {valid.dtype} of shape {tuple(valid.shape)}"
+                f"valid: expected a bool tensor of shape {tuple(x.shape[:1])} on {x.device}, "
+                f"got {valid.dtype} of shape {tuple(valid.shape)} on {valid.device}"
             )
-        partner = torch.randperm(len(x), device=x.device, generator=generator)
+        partner = torch.randperm(len(x), device=x.device, **drawn_from(generator))
         return self.pair(Batch(x, masks, valid, partner, generator, len(x)))
 
     def pair(self, batch: Batch) -> Plan:
         """The plan of this method for partners that are drawn already."""
-        count = len(batch.x)
         if self.per_batch:
             batch = Batch(batch.x, batch.masks, batch.valid, batch.partner, batch.generator, draws=1)
         plan = self.draw(batch)
-        itself = torch.arange(count, device=batch.x.device)
-        mixed = plan.mixed & (batch.partner != itself)
+        gate = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
         if self.prob < 1:
-            mixed = mixed & (batch.uniform() < self.prob)
-        return plan.where(mixed, unmixed(batch.x))
+            gate = gate & (batch.uniform() < self.prob)
+        return plan.where(gate, unmixed(batch.x))
 
     def draw(self, batch: Batch) -> Plan:
         """The plan before the gate: every sample mixed with its partner."""
@@ -263,6 +273,11 @@ class Method:
     def __repr__(self) -> str:
         ordered = sorted(fields(self), key=lambda field: bool(field.kw_only))
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in ordered)})"
+
+
+def drawn_from(generator: torch.Generator | None) -> dict[str, Any]:
+    """The keyword of torch's samplers. Left out where None: spelt out, torch.compile makes a graph for every batch size."""
+    return {} if generator is None else {"generator": generator}
 
 
 def unmixed(x: Float[Tensor, "B C *S"]) -> Plan:

@@ -7,6 +7,7 @@ over all pixels, clips the box at the edge, and since its issue 1 takes the labe
 S (1 - lambda)^(1/d).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,8 +31,8 @@ class CutMix(Method):
     edge: Literal["clip", "inside"] = "clip"
 
     def check(self) -> None:
-        if not self.alpha > 0:
-            raise OptionError(f"cutmix: expected alpha above 0, got {self.alpha}")
+        if not 0 < self.alpha < math.inf:
+            raise OptionError(f"cutmix: expected a finite alpha above 0, got {self.alpha}")
         if self.edge not in ("clip", "inside"):
             raise OptionError(f'cutmix: expected edge "clip" or "inside", got "{self.edge}"')
 

@@ -7,6 +7,7 @@ Differs from that code (ecs-vlc/FMix): its masks have only the frequencies 0 and
 combines the wrong axis of the noise into real and imaginary parts; the paper's formula, here, is isotropic.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.core import Batch, Method
+from smix.mixing.core import Batch, Method, drawn_from
 
 
 @dataclass(frozen=True, repr=False)
@@ -31,12 +32,12 @@ class FMix(Method):
     strength: float = 1.0
 
     def check(self) -> None:
-        if not self.alpha > 0:
-            raise OptionError(f"fmix: expected alpha above 0, got {self.alpha}")
+        if not 0 < self.alpha < math.inf:
+            raise OptionError(f"fmix: expected a finite alpha above 0, got {self.alpha}")
         if not 0 < self.strength <= 1:
             raise OptionError(f"fmix: expected strength in (0, 1], got {self.strength}")
-        if not self.decay >= 0:
-            raise OptionError(f"fmix: expected decay of 0 or more, got {self.decay}")
+        if not 0 <= self.decay < math.inf:
+            raise OptionError(f"fmix: expected a finite decay of 0 or more, got {self.decay}")
 
     def weights(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
         share = batch.beta(self.alpha, self.alpha)
@@ -61,7 +62,7 @@ def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
     column = torch.arange(len(axes[-1]), device=device)
     mirrored = (column == 0) | (2 * column == size[-1])
     amplitude = amplitude * torch.where(mirrored, 2**0.5, 1.0)
-    noise = torch.randn(batch.draws, *amplitude.shape, 2, device=device, generator=batch.generator)
+    noise = torch.randn(batch.draws, *amplitude.shape, 2, device=device, **drawn_from(batch.generator))
     return torch.fft.irfftn(torch.view_as_complex(noise) * amplitude, s=size, dim=tuple(range(1, len(size) + 1)))
 
 

@@ -5,6 +5,7 @@ x = lambda x_i + (1 - lambda) x_j, y likewise, lambda from Beta(alpha, alpha). D
 authors' code draws one a batch (`per_batch=True`).
 """
 
+import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
@@ -23,8 +24,8 @@ class Mixup(Method):
     alpha: float = 1.0
 
     def check(self) -> None:
-        if not self.alpha > 0:
-            raise OptionError(f"mixup: expected alpha above 0, got {self.alpha}")
+        if not 0 < self.alpha < math.inf:
+            raise OptionError(f"mixup: expected a finite alpha above 0, got {self.alpha}")
 
     def weights(self, batch: Batch) -> Float[Tensor, "n 1 *one"]:
         return batch.per_draw(batch.beta(self.alpha, self.alpha))

@@ -34,14 +34,16 @@ class SMix(Method):
 
     def check(self) -> None:
         if isinstance(self.alpha, tuple):
-            if len(self.alpha) != 2 or not all(number > 0 for number in self.alpha):
-                raise OptionError(f"smix: expected alpha as a pair of numbers above 0 for a Beta, got {self.alpha}")
+            if len(self.alpha) != 2 or not all(0 < number < math.inf for number in self.alpha):
+                raise OptionError(
+                    f"smix: expected alpha as a pair of finite numbers above 0 for a Beta, got {self.alpha}"
+                )
         elif not 0 < self.alpha <= 1:
             raise OptionError(f"smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got {self.alpha}")
         if self.labels not in ("half", "coverage", "area"):
             raise OptionError(f'smix: expected labels "half", "coverage" or "area", got "{self.labels}"')
-        if not self.feather >= 0:
-            raise OptionError(f"smix: expected feather of 0 pixels or more, got {self.feather}")
+        if not 0 <= self.feather < math.inf:
+            raise OptionError(f"smix: expected a finite feather of 0 pixels or more, got {self.feather}")
 
     def weights(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
         assert batch.masks is not None

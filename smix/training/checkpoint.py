@@ -1,7 +1,7 @@
 """Checkpoints: everything that resuming needs, in one file that is either whole or absent."""
 
 import dataclasses
-import pickle
+import zipfile
 from pathlib import Path
 
 import torch
@@ -39,17 +39,19 @@ def load_checkpoint(
     """
     device = next(model.parameters()).device
     try:
+        with zipfile.ZipFile(path) as file:  # torch.load compares no checksums
+            if broken := file.testzip():
+                raise zipfile.BadZipFile(f"a wrong checksum of {broken}")
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())[:120]
+        found = content["fingerprint"]
+        if found == fingerprint:
+            model.load_state_dict(content["model"])
+            optimizer.load_state_dict(content["optimizer"])
+            schedule.load_state_dict(content["schedule"])
+            return Progress(**content["progress"])
+    except Exception as error:  # a broken file fails in a dozen ways
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise RunError(
             f"{path}: expected a whole checkpoint, got {reason}; delete it to train from the start"
         ) from None
-    if content["fingerprint"] != fingerprint:
-        raise RunError(
-            f"{path}: expected the checkpoint of configuration {fingerprint}, got {content['fingerprint']}; choose another --out"
-        )
-    model.load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    schedule.load_state_dict(content["schedule"])
-    return Progress(**content["progress"])
+    raise RunError(f"{path}: expected the checkpoint of configuration {fingerprint}, got {found}; choose another --out")

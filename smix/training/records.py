@@ -43,9 +43,16 @@ class Run:
 
 
 def read_result(path: Path) -> Result | None:
-    """None: the run is not finished."""
+    """None: the run is not finished.
+
+    Raises:
+        RunError: a broken file.
+    """
     file = path / "result.json"
-    return Result(**json.loads(file.read_text())) if file.is_file() else None
+    try:
+        return Result(**json.loads(file.read_text())) if file.is_file() else None
+    except (OSError, ValueError, TypeError) as error:
+        raise _broken(path, error) from None
 
 
 def read_run(path: Path) -> Run:
@@ -60,16 +67,21 @@ def read_run(path: Path) -> Run:
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, SmixError):
             raise
-        raise RunError(
-            f"{path}: expected a run of this version of smix, got {type(error).__name__} in its files; move the folder away"
-        ) from None
+        raise _broken(path, error) from None
 
 
 def read_metrics(path: Path) -> list[Epoch]:
-    """The finished epochs of a run."""
+    """The finished epochs of a run.
+
+    Raises:
+        RunError: a broken file.
+    """
     file = path / "metrics.jsonl"
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return [Epoch(**json.loads(line)) for line in lines]
+    try:
+        lines = file.read_text().splitlines() if file.is_file() else []
+        return [Epoch(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise _broken(path, error) from None
 
 
 def write_metrics(path: Path, metrics: list[Epoch]) -> None:
@@ -89,6 +101,12 @@ def runs_in(folder: Path | str) -> list[Run]:
             f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}"
         )
     return [read_run(path) for path in found]
+
+
+def _broken(path: Path, error: Exception) -> RunError:
+    return RunError(
+        f"{path}: expected a run of this version of smix, got {type(error).__name__} in its files; move the folder away"
+    )
 
 
 def check_same(out: Path, made: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ import torch
 import torchvision
 from torch import nn
 
-import smix
 from smix import files, launch, progress, rng
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Batches, Normalisation
@@ -191,7 +191,7 @@ def _made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
     return {
         "config": config.to_json(),
         "versions": {
-            "smix": smix.__version__,
+            "smix": version("smix"),
             "python": platform.python_version(),
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,

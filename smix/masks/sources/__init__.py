@@ -1,7 +1,7 @@
 """Sources of masks: `source(data, index) -> Segmentation`. Networks, and masks that a data set carries."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from smix.masks.sources.torchvision import torchvision_source
 __all__ = ["Segmentation", "Source", "load_source"]
 
 
+@runtime_checkable
 class Source(Protocol):
     """Whatever finds objects in images."""
 

@@ -20,14 +20,14 @@ IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What a source found in a batch, at the source's own resolution (h, w)."""
+    """What a source found in a batch, at the source's own resolution s (h, w; or other dimensions)."""
 
-    object: Float[Tensor, "B h w"]
+    object: Float[Tensor, "B *s"]
     """Probability that a pixel belongs to an object, in [0, 1]."""
-    classes: UInt8[Tensor, "B h w"] | None
+    classes: UInt8[Tensor, "B *s"] | None
     """The class of each pixel, 0 for background; None: the source knows no classes."""
 
-    def mask(self) -> Bool[Tensor, "B h w"]:
+    def mask(self) -> Bool[Tensor, "B *s"]:
         """Where the object is: every class but background, or a probability above one half."""
         return self.object > 0.5 if self.classes is None else self.classes != 0
 
@@ -68,6 +68,11 @@ class NetworkSource:
         scores = self.forward((images - mean) / std)
         if self.output == "object_logit":
             return Segmentation(scores[:, 0].sigmoid(), None)
+        if scores.shape[1] <= self.background:
+            raise MaskError(
+                f"{self.name}: expected class scores with background {self.background}, got {scores.shape[1]} classes; "
+                "correct its description"
+            )
         classes = scores.argmax(1)
         # The background becomes 0 whichever number the network gives it; the others keep theirs, moved up if below it.
         classes = torch.where(classes == self.background, 0, classes + (classes < self.background).long())

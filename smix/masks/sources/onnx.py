@@ -41,6 +41,8 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         own = (int(facts["input_size"][0]), int(facts["input_size"][1]))
         mean, std = (tuple(float(number) for number in facts[key]) for key in ("mean", "std"))
         output, background = facts["output"], int(facts.get("background", 0))
+        if min(*own, background + 1) < 1 or not min(std) > 0:
+            raise ValueError("a size, std or background that is out of range")
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise MaskError(
             f"{beside}: expected input_size, mean, std and output as JSON, got {type(error).__name__}: {error}"
@@ -51,7 +53,10 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         )
     size = parse_input_size(input_size, own)
     if size != own and not facts.get("any_size", False):
-        raise MaskError(f"{path}: expected input size {own[0]} ({beside.name} allows no other), got {input_size}")
+        raise MaskError(
+            f"{path}: expected input size {own[0]}x{own[1]} ({beside.name} allows no other), got {input_size}; "
+            "leave --input-size out"
+        )
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
@@ -60,6 +65,14 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
     feed = session.get_inputs()[0].name
 
     def forward(images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B K h w"]:
-        return torch.from_numpy(np.asarray(session.run(None, {feed: images.numpy()})[0]))
+        try:
+            scores = session.run(None, {feed: images.numpy()})[0]
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise MaskError(
+                f"{path}: expected a network that takes images of {tuple(images.shape)}, got {reason}; "
+                f"correct {beside.name} or --input-size"
+            ) from None
+        return torch.from_numpy(np.asarray(scores))
 
     return NetworkSource(f"onnx:{path.name}", sha256(path), forward, size, mean, std, output, background)

@@ -26,13 +26,27 @@ def torchvision_source(model: str, weights: Path | None, input_size: str | None)
     if model not in known:
         raise unknown("torchvision model", model, known)
     published = torchvision.models.get_model_weights(model).DEFAULT
-    path = weights or _download(published.url)
+    path = weights or _downloaded(published.url)
     if not path.is_file():
         raise MaskError(f"weights: expected a file {path}, got none; check the path")
-    network = torchvision.models.get_model(model, weights=None, weights_backbone=None, aux_loss=True)
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (RuntimeError, pickle.UnpicklingError, EOFError, AttributeError) as error:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        # Some have an auxiliary classifier, which is of no use here; lraspp cannot be asked for one.
+        auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
+        with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
+            network = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
+        network.load_state_dict(state)
+    # Anything can come out of a file that is no weights; see Python's documentation of pickle.
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        AttributeError,
+        ImportError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         first = " ".join(str(error).split())[:120]
         raise MaskError(
             f"weights: expected the weights of {model} in {path}, got {first}; download {published.url}"
@@ -50,9 +64,14 @@ def torchvision_source(model: str, weights: Path | None, input_size: str | None)
     )
 
 
-def _download(url: str) -> Path:
+def weights_file(url: str) -> Path:
+    """Where torch keeps its download of `url`."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def _downloaded(url: str) -> Path:
     """The published weights, from torch's cache or the network."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    path = weights_file(url)
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -1,0 +1,404 @@
+"""The command line: `smix --help`. Typed functions, thin over the library; torch is imported only inside them."""
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from smix.config import RunOptions, SharedConfig, TrainConfig
+from smix.errors import DataError, MaskError, SmixError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from smix.lab.doctor import Finding
+    from smix.training.records import Run
+
+app = App(
+    name="smix",
+    help="Mix training images along their objects, and find out whether it helps. Start with: smix demo",
+    version=lambda: f"smix {version('smix')}",
+    default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+)
+masks_app = App(name="masks", help="Find the objects of a data set once, and store their masks.")
+app.command(masks_app)
+
+Shared = Annotated[SharedConfig, Parameter(name="*")]
+Config = Annotated[TrainConfig, Parameter(name="*")]
+Options = Annotated[RunOptions, Parameter(name="*")]
+
+METHODS = "vanilla,mixup,cutmix,fmix,smix,smix+fmix"
+DEMO_METHODS = ("vanilla", "mixup(prob=0.5)", "cutmix(prob=0.5)", "smix(alpha=1,prob=0.5)")
+DEMO_SEEDS = 5
+DEMO = SharedConfig(
+    train_limit=300,
+    val_fraction=0.2,
+    model="resnet8",
+    epochs=60,
+    batch_size=32,
+    lr=0.05,
+    milestones=(40, 52),
+    flip=False,
+    crop=0,
+)
+"""Few images, no flips and no crops: mixing is the only augmentation, and a small network learns in half a minute."""
+
+
+def main() -> None:
+    """Run the command of sys.argv. Exit codes: 0 done, 1 a bug or a failed run, 2 the user's input, 130 interrupted."""
+    try:
+        sys.exit(app(sys.argv[1:]) or 0)
+    except (SmixError, CycloptsError) as error:
+        _say_error(_first_cause(error))
+        sys.exit(2)
+    except KeyboardInterrupt:
+        _say_error("interrupted; start the same command again to go on")
+        sys.exit(130)
+
+
+@app.command
+def doctor(*, options: Options = RunOptions()) -> None:  # noqa: B008  a frozen dataclass
+    """Say what this machine is ready for, and what to do about what is missing."""
+    from smix.lab.doctor import look_at_data, look_at_machine
+
+    _print(_findings("This machine", look_at_machine(options)), _findings("Data sets", look_at_data(options.root)))
+
+
+@app.command
+def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
+    """List the data sets and whether they are here; or load one and say what is in it.
+
+    Parameters
+    ----------
+    name
+        A data set to load: digits-on-photos, cifar10, cifar100, npz:FILE or folder:DIR.
+    root
+        Folder of the data sets that are downloaded or looked for by name.
+    """
+    from smix.lab.doctor import OWN_DATA, look_at_data
+
+    if name is None:
+        _print(_findings("Data sets", look_at_data(root)), _table(["Your own", "What it must hold"], OWN_DATA.items()))
+        return
+    from smix.data import load_data
+
+    parts = [load_data(name, root, split) for split in ("train", "test")]
+    rows = [
+        (
+            part.split,
+            f"{len(part):,}",
+            " x ".join(map(str, part.images.shape[1:])),
+            str(len(part.classes)),
+            "no" if part.masks is None else f"yes, {100 * part.masks.mean():.1f} % of the pixels",
+            part.fingerprint[:16],
+        )
+        for part in parts
+    ]
+    _print(
+        _table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
+        f"Classes: {', '.join(parts[0].classes[:20])}{', ...' if len(parts[0].classes) > 20 else ''}",
+    )
+
+
+@app.command
+def mix(
+    *,
+    data: str = SharedConfig.data,
+    masks: str = SharedConfig.masks,
+    methods: str = METHODS,
+    count: int = 8,
+    seed: int = 0,
+    root: Path = RunOptions.root,
+    out: Path = Path("mix.png"),
+) -> None:
+    """Draw one picture: the same images under every method, with labels and weight maps.
+
+    Parameters
+    ----------
+    data
+        Data set: a name, npz:FILE or folder:DIR.
+    masks
+        Object masks: the folder of a mask store, or "carried": the data set's own.
+    methods
+        Comma-separated, such as cutmix,smix(alpha=0.7),smix+fmix.
+    count
+        How many images.
+    seed
+        Another seed draws other mixes.
+    root
+        Folder of the data sets that are looked for by name.
+    out
+        The picture, a PNG.
+    """
+    from smix.data import load_data
+    from smix.masks.lookup import masks_of
+    from smix.mixing import parse_method, split_methods
+    from smix.report import figures
+    from smix.training.samples import draw_samples
+
+    if count < 2:
+        raise DataError(f"count: expected 2 images or more, got {count}")
+    chosen = {text: parse_method(text) for text in split_methods(methods)}
+    images = load_data(data, root, "train")
+    if len(images.size) != 2:
+        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {images.size}")
+    shown = images.take(min(count, len(images)))
+    found = masks_of(shown, masks) if any(method.needs_masks for method in chosen.values()) else None
+    samples = {
+        text: draw_samples(method, shown, seed, *((found.masks, found.valid) if found else ()))
+        for text, method in chosen.items()
+    }
+    figures.save(figures.mixes(samples, images.classes), out)
+    _print(f"Picture: {out}")
+
+
+@masks_app.command
+def build(
+    *,
+    data: str,
+    source: str,
+    out: Path,
+    split: Literal["train", "test"] = "train",
+    weights: Path | None = None,
+    input_size: str | None = None,
+    refine: Literal["none", "published", "default"] = "default",
+    limit: int | None = None,
+    root: Path = RunOptions.root,
+    quiet: bool = False,
+) -> None:
+    """Find the object of every image of a data set and store the masks. Started again, it goes on where it stopped.
+
+    Parameters
+    ----------
+    data
+        Data set: a name, npz:FILE or folder:DIR.
+    source
+        torchvision:deeplabv3_mobilenet_v3_large, onnx:FILE (FILE.json beside it says how to feed it), or carried.
+    out
+        Folder of the store.
+    split
+        Whose masks; training uses those of train.
+    weights
+        File of torchvision's weights; none given: downloaded.
+    input_size
+        Pixels that images are enlarged to, or "own": not enlarged; none given: what the network says.
+    refine
+        none; published: the report's four steps; default: holes filled, small pieces dropped.
+    limit
+        Only this many images, class-balanced; a larger limit later adds to the same store.
+    root
+        Folder of the data sets that are downloaded or looked for by name.
+    quiet
+        No progress on the terminal.
+    """
+    from smix.data import load_data
+    from smix.masks import build_masks, load_source
+
+    images = load_data(data, root, split)
+    found = load_source(source, weights, input_size)
+    store = build_masks(images, found, out, refine, limit, quiet)
+    built = store.built
+    _print(
+        f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % not empty, "
+        f"mean coverage {100 * store.coverage[built].mean():.1f} %",
+        f"Next: smix masks check {out}",
+    )
+
+
+@masks_app.command
+def check(
+    store: Annotated[tuple[Path, ...], Parameter(required=True)],
+    /,
+    *,
+    data: str | None = None,
+    out: Path | None = None,
+    root: Path = RunOptions.root,
+) -> None:
+    """Say how many masks are valid; draw them as a chart, and as a contact sheet of images with the mask in pink.
+
+    Parameters
+    ----------
+    store
+        Folders of one or more stores; the chart shows them side by side.
+    data
+        The data set of the store; none given: the name it was built with.
+    out
+        Folder of the pictures; none given: beside the first store, with "-check" at its name.
+    root
+        Folder of the data sets that are looked for by name.
+    """
+    from smix.data import load_data
+    from smix.masks import MaskStore
+    from smix.report import figures, masks
+
+    if data is not None and len(store) > 1:
+        raise MaskError(f"data: expected one store with --data, got {len(store)}; leave --data out or check one by one")
+    stores = [MaskStore(path) for path in store]
+    names = [masks.short_name(one) for one in stores]
+    if len(set(names)) < len(names):
+        names = [path.name for path in store]
+    checked = [masks.check(one, name) for one, name in zip(stores, names, strict=True)]
+    folder = out or store[0].with_name(f"{store[0].name}-check")
+    sets = []
+    for one in stores:
+        made_of = one.manifest.data
+        images = load_data(data or made_of["name"], root, made_of["split"])
+        one.check_belongs(images.rows(one.built.nonzero()[0]))
+        sets.append(images)
+    pictures = [figures.save(masks.valid_chart(checked), folder / "valid.png")]
+    for path, judged, images in zip(store, checked, sets, strict=True):
+        pictures.append(figures.save(masks.contact_sheet(images, judged), folder / f"{path.name}.png"))
+    _print(masks.check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
+
+
+@app.command
+def train(*, config: Config = TrainConfig(), options: Options = RunOptions(), out: Path) -> None:  # noqa: B008
+    """Train one network. Started again, it goes on where it was cut; a finished run is only read.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    """
+    from smix.training.runs import train as train_one
+
+    result = train_one(config, out, options)
+    _print(
+        f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, validation accuracy "
+        f"{100 * result.val_accuracy:.2f} %"
+    )
+
+
+@app.command
+def compare(
+    *,
+    config: Shared = SharedConfig(),  # noqa: B008
+    options: Options = RunOptions(),  # noqa: B008
+    methods: str = METHODS,
+    seeds: int = 5,
+    jobs: int | None = None,
+    out: Path,
+) -> int:
+    """Train methods x seeds and report which method is better. Started again, it does only what is missing.
+
+    Parameters
+    ----------
+    methods
+        Comma-separated, such as vanilla,cutmix,smix(alpha=0.7),smix+fmix.
+    seeds
+        How many seeds, counted from 0.
+    jobs
+        Runs side by side; none given: one a core on the CPU, one on a GPU.
+    out
+        Folder of the runs; the report goes to its folder `report`.
+    """
+    from smix.lab.compare import compare as compare_all
+    from smix.mixing import split_methods
+
+    return _report(compare_all(config, split_methods(methods), seeds, out, options, jobs), out / "report")
+
+
+@app.command
+def report(runs: Path, /, *, out: Path | None = None) -> None:
+    """Write the report of a comparison again: table, conclusion and pictures.
+
+    Parameters
+    ----------
+    runs
+        Folder of a comparison.
+    out
+        Folder of the report; none given: the folder `report` in it.
+    """
+    from smix.training.records import runs_in
+
+    _report(runs_in(runs), out or runs / "report")
+
+
+@app.command
+def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> int:  # noqa: B008
+    """Compare four methods over five seeds on built-in images, in a few minutes, without the internet.
+
+    The images are real handwritten digits over real photographs; the true mask of each digit comes with them.
+
+    Parameters
+    ----------
+    out
+        Folder of the runs.
+    """
+    from smix.lab.compare import compare as compare_all
+
+    code = _report(compare_all(DEMO, DEMO_METHODS, DEMO_SEEDS, out, options), out / "report")
+    _print(
+        "",
+        "This was a short training of a small network: it shows how smix compares methods, not which one is best for you.",
+        "Next, look at the mixes:     smix mix --out mix.png",
+        "or compare on your images:   smix compare --data folder:DIR --methods vanilla,mixup,cutmix --model resnet8 "
+        "--epochs 30 --out runs/mine",
+    )
+    return code
+
+
+def _report(runs: "Sequence[Run]", out: Path) -> int:
+    """Write and print the report; 1 if a run has no result."""
+    from smix.report.conclusion import conclusion
+    from smix.report.tables import rows_of, terminal_table
+    from smix.report.write import write_report
+
+    failed = [run for run in runs if run.result is None]
+    written = write_report(runs, out)
+    _print(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
+    _print(*(f"Picture:  {picture}" for picture in written.pictures))
+    for run in failed:
+        _say_error(f"{run.path}: the run failed; see {run.path / 'log.txt'}")
+    return 1 if failed else 0
+
+
+def _findings(title: str, findings: "Sequence[Finding]") -> "RenderableType":
+    rows = [
+        (
+            ("[green]✓[/]" if one.ready else "[yellow]✗[/]"),
+            one.what,
+            one.found if one.ready else f"{one.found}: {one.todo}",
+        )
+        for one in findings
+    ]
+    return _table(["", title, ""], rows)
+
+
+def _table(heads: list[str], rows: Any) -> "RenderableType":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(*heads, box=box.SIMPLE_HEAD)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _print(*parts: "RenderableType") -> None:
+    from rich.console import Console
+
+    # Without a terminal nothing is wrapped or cut: paths and tables stay whole for whatever reads them.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """Our own error, where the parser wrapped it."""
+    cause = error
+    while cause is not None and not isinstance(cause, SmixError):
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return cause or error
+
+
+def _say_error(message: object) -> None:
+    sys.stderr.write(f"smix: {' '.join(str(message).split())}\n")

@@ -1,0 +1,76 @@
+"""What this machine and its data sets are ready for, and what to do about what is missing."""
+
+import importlib.util
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+import torchvision
+
+from smix.config import RunOptions, cores
+from smix.data.sets import SETS, is_here
+from smix.masks.sources.torchvision import weights_file
+from smix.training.device import find_device, in_words
+
+REPORTS_NETWORK = "deeplabv3_mobilenet_v3_large"
+GIB = 2**30
+ROOM = 1.0
+"""Free disk space in GiB below which a comparison may not fit."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ready: bool
+    found: str
+    todo: str = ""
+    """What to do about it, where it is not ready."""
+
+
+def look_at_machine(options: RunOptions) -> list[Finding]:
+    """Software, processor, disk, and the sources of masks."""
+    device = find_device(options.device)
+    free = shutil.disk_usage(Path.cwd()).free / GIB
+    onnx = importlib.util.find_spec("onnxruntime") is not None
+    url = torchvision.models.get_model_weights(REPORTS_NETWORK).DEFAULT.url
+    weights = weights_file(url)
+    return [
+        Finding("smix", True, f"{version('smix')}, Python {platform.python_version()}"),
+        Finding("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}"),
+        Finding("device", True, in_words(device, cores() if device.type == "cpu" else None)),
+        Finding(
+            "disk",
+            free > ROOM,
+            f"{free:.1f} GiB free here",
+            "free some: stores, runs and reports are written below this folder",
+        ),
+        Finding("masks: onnx", onnx, "onnxruntime" if onnx else "no onnxruntime", 'pip install "smix[onnx]"'),
+        Finding(
+            "masks: torchvision",
+            weights.is_file(),
+            f"{weights.name}" if weights.is_file() else f"no weights of {REPORTS_NETWORK}",
+            f"downloaded on first use; or fetch {url} elsewhere, and put it at {weights} or give it with --weights",
+        ),
+    ]
+
+
+def look_at_data(root: Path) -> list[Finding]:
+    """Every named data set, and how to name one's own."""
+    findings = []
+    for name in SETS:
+        ready = is_here(name, root)
+        found = "built in" if name == "digits-on-photos" else f"in {root}" if ready else f"not in {root}"
+        findings.append(Finding(name, ready, found, "downloaded on first use; or say where it is with --root"))
+    return findings
+
+
+OWN_DATA = {
+    "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
+    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), all of one size",
+}
+"""How to name a data set of one's own, and what it must hold."""

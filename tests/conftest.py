@@ -1,0 +1,71 @@
+"""What all tests share: small data sets made on the spot, and the real weights that may lie beside the project."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smix.data.sets import ImageSet, Split
+
+SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two threads that wait for each other on a busy machine make small networks up to 50 times slower."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and weights that is not part of the project; skips the test where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no real data at {SHARED}: set SMIX_SHARED")
+    return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _global_random_state_untouched():
+    """No test of ours, and so no function of ours, may leave torch's or numpy's global generators changed."""
+    before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    yield
+    assert torch.equal(torch.random.get_rng_state(), before), "the global generator of torch was used"
+    assert np.array_equal(np.random.get_state()[1], numpy_before), "the global generator of numpy was used"  # noqa: NPY002
+
+
+def make_set(
+    count: int = 40,
+    size: tuple[int, int] = (10, 14),
+    classes: int = 4,
+    seed: int = 0,
+    split: Split = "train",
+    masks: bool = True,
+) -> ImageSet:
+    """Random images, not square, whose masks are random boxes and whose labels can be told from their brightness."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % classes
+    noise = rng.integers(0, 60, (count, *size, 3))
+    images = (noise + (labels * (180 // classes))[:, None, None, None]).astype(np.uint8)
+    boxes = np.zeros((count, *size), bool)
+    for box in boxes:
+        top, left = rng.integers(0, size[0] - 4), rng.integers(0, size[1] - 4)
+        box[top : top + rng.integers(2, 5), left : left + rng.integers(2, 5)] = True
+    names = tuple(f"class {label}" for label in range(classes))
+    return ImageSet(images, labels, names, "made", split, boxes if masks else None)
+
+
+def write_npz(path: Path, train: ImageSet, test: ImageSet) -> Path:
+    """The two splits as an npz data set."""
+    arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
+    if train.masks is not None and test.masks is not None:
+        arrays |= {"mask_train": train.masks, "mask_test": test.masks}
+    np.savez(path, classes=np.array(train.classes), **arrays)
+    return path
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> str:
+    """The name of a small data set in a file: 10 x 14 pixels, 4 classes, with masks."""
+    return f"npz:{write_npz(tmp_path / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"

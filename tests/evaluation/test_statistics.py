@@ -1,0 +1,235 @@
+"""Paired tests over seeds: against scipy, against Holm's procedure by the letter, and on pure noise."""
+
+import math
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from smix.evaluation.statistics import SIGNIFICANT, compare_pairs, confidence_interval, holm, paired_p, summary
+
+
+def scores(count: int, methods: int = 3, seed: int = 0) -> dict[str, dict[int, float]]:
+    """Methods that differ a little, on seeds that differ a lot."""
+    generator = np.random.default_rng(seed)
+    of_seed = generator.normal(0.8, 0.1, count)
+    return {
+        f"method {place}": dict(enumerate((of_seed + 0.02 * place + generator.normal(0, 0.01, count)).tolist()))
+        for place in range(methods)
+    }
+
+
+# Summaries
+
+
+def test_a_summary_is_that_of_numpy_with_n_minus_one():
+    values = [0.5, 0.75, 0.625, 0.9]
+    found = summary(values)
+    assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
+    assert found.std == pytest.approx(np.std(values, ddof=1), rel=1e-12)
+    assert (found.count, found.least, found.most) == (4, 0.5, 0.9)
+
+
+def test_a_single_value_has_no_deviation():
+    found = summary([0.25])
+    assert (found.mean, found.count, found.least, found.most) == (0.25, 1, 0.25, 0.25)
+    assert math.isnan(found.std)
+
+
+# Against scipy
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 30])
+def test_p_and_interval_are_those_of_scipy(count):
+    for seed in range(20):
+        data = scores(count, methods=2, seed=seed)
+        first, second = ([*values.values()] for values in data.values())
+        [found] = compare_pairs(data)
+        told = stats.ttest_rel(first, second)
+        differences = np.subtract(first, second)
+        low, high = stats.t.interval(0.95, count - 1, loc=differences.mean(), scale=stats.sem(differences))
+        assert found.p == pytest.approx(told.pvalue, rel=1e-9)
+        assert found.p_corrected == found.p
+        assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
+        assert found.mean == pytest.approx(differences.mean(), rel=1e-9)
+        assert found.count == count
+        assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
+def test_an_interval_of_another_level_is_that_of_scipy(level):
+    differences = np.array([0.1, 0.3, -0.2, 0.25])
+    expected = stats.t.interval(level, 3, loc=differences.mean(), scale=stats.sem(differences))
+    assert confidence_interval(differences, level) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_tests_are_paired_and_see_what_unpaired_ones_cannot():
+    first = [0.6, 0.7, 0.8, 0.9, 0.75]
+    second = [0.62, 0.725, 0.818, 0.922, 0.77]
+    [found] = compare_pairs({"a": dict(enumerate(first)), "b": dict(enumerate(second))})
+    assert found.p < 0.001
+    assert found.significant
+    assert stats.ttest_ind(first, second).pvalue > 0.5
+
+
+def test_the_order_of_the_seeds_does_not_matter():
+    data = scores(5, methods=2)
+    turned = {name: dict(reversed(values.items())) for name, values in data.items()}
+    turned["method 0"] = dict(sorted(turned["method 0"].items()))
+    assert compare_pairs(turned) == compare_pairs(data)
+
+
+def test_a_difference_is_first_minus_second():
+    [found] = compare_pairs({"a": {0: 0.5, 1: 0.75}, "b": {0: 0.25, 1: 0.25}})
+    assert (found.first, found.second, found.mean) == ("a", "b", 0.375)
+    assert found.low < found.mean < found.high
+
+
+# Pairs
+
+
+def test_all_pairs_are_tested_and_corrected_for():
+    data = scores(5, methods=4)
+    found = compare_pairs(data)
+    assert [(d.first, d.second) for d in found] == list(combinations(data, 2))
+    assert [d.p_corrected for d in found] == holm([d.p for d in found])
+    assert all(d.p_corrected >= d.p for d in found)
+    assert max(d.p_corrected / d.p for d in found) == pytest.approx(6)
+
+
+def test_only_common_seeds_are_compared():
+    data = {
+        "a": {0: 0.5, 1: 0.6, 2: 0.8, 9: -1e6},
+        "b": {2: 0.7, 1: 0.4, 0: 0.2, 5: 1e6},
+        "c": {1: 0.5, 2: 0.5, 5: 0.1},
+    }
+    ab, ac, bc = compare_pairs(data)
+    assert (ab.count, ac.count, bc.count) == (3, 2, 3)
+    assert ab.p == pytest.approx(stats.ttest_rel([0.5, 0.6, 0.8], [0.2, 0.4, 0.7]).pvalue, rel=1e-9)
+    assert bc.p == pytest.approx(stats.ttest_rel([0.4, 0.7, 1e6], [0.5, 0.5, 0.1]).pvalue, rel=1e-9)
+    assert ac.mean == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("methods", [0, 1])
+def test_fewer_than_two_methods_have_no_differences(methods):
+    assert compare_pairs(scores(5, methods)) == []
+
+
+# Too little to tell
+
+
+def test_one_common_seed_is_not_enough_and_never_significant():
+    [found] = compare_pairs({"a": {0: 0.9, 1: 0.9}, "b": {1: 0.1, 2: 0.1}})
+    assert (found.count, found.mean) == (1, pytest.approx(0.8))
+    assert all(map(math.isnan, (found.p, found.p_corrected, found.low, found.high)))
+    assert not found.significant
+
+
+def test_no_common_seed_has_no_difference_at_all():
+    [found] = compare_pairs({"a": {0: 0.9}, "b": {1: 0.1}})
+    assert found.count == 0
+    assert all(map(math.isnan, (found.mean, found.p, found.p_corrected, found.low, found.high)))
+    assert not found.significant
+
+
+def test_a_pair_that_cannot_be_tested_does_not_count_in_the_correction():
+    data = {**scores(5, methods=2), "once": {0: 0.1}}
+    tested, *others = compare_pairs(data)
+    assert tested.p_corrected == tested.p
+    assert all(math.isnan(other.p_corrected) for other in others)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 6, 10])
+@pytest.mark.parametrize("shift", [0.02, -0.02])
+def test_equal_differences_have_the_p_of_the_sign_flip_test(count, shift):
+    """By the letter: of all 2^n choices of signs, those whose mean is at least as far from 0."""
+    differences = np.full(count, shift)
+    flips = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=count)]
+    expected = np.mean(np.array(flips) >= abs(differences.sum()) - 1e-12)
+    assert paired_p(differences) == expected
+    assert (paired_p(differences) < SIGNIFICANT) == (count >= 6)
+
+
+def test_differences_that_are_equal_but_for_rounding_count_as_equal():
+    first, second = np.array([0.1, 0.7, 0.3, 0.9, 0.5]) + 0.2, np.array([0.1, 0.7, 0.3, 0.9, 0.5])
+    assert np.ptp(first - second) > 0
+    assert paired_p(first - second) == 2.0**-4
+
+
+@pytest.mark.parametrize("count", [2, 5, 50])
+def test_no_difference_at_all_is_never_significant(count):
+    same = dict.fromkeys(range(count), 0.75)
+    [found] = compare_pairs({"a": same, "b": dict(same)})
+    assert (found.mean, found.low, found.high, found.p, found.p_corrected) == (0.0, 0.0, 0.0, 1.0, 1.0)
+    assert not found.significant
+
+
+# Holm
+
+
+def rejected(p: list[float], level: float) -> list[bool]:
+    """Holm's procedure by the letter: smallest first, compared with level / (hypotheses left); stop at the first failure."""
+    answer, left = [False] * len(p), len(p)
+    for place in sorted(range(len(p)), key=p.__getitem__):
+        if p[place] > level / left:
+            break
+        answer[place], left = True, left - 1
+    return answer
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 1000), max_size=8))
+def test_corrected_p_decides_as_holms_procedure_at_every_level(thousandths):
+    p = [value / 1000 for value in thousandths]
+    corrected = holm(p)
+    for step in range(0, 1000, 7):
+        level = (step + 0.5) / 1000  # never equal to a multiple of a p, where rounding would decide
+        assert [value <= level for value in corrected] == rejected(p, level)
+    assert all(1 >= after >= before for before, after in zip(p, corrected, strict=True))
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm([]) == []
+
+
+def test_holm_passes_over_what_was_not_tested():
+    found = holm([math.nan, 0.01, math.nan, 0.04])
+    assert [math.isnan(value) for value in found] == [True, False, True, False]
+    assert found[1] == pytest.approx(0.02)
+    assert found[3] == pytest.approx(0.04)
+
+
+# Noise
+
+
+def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
+    generator = np.random.default_rng(0)
+    found = np.array([paired_p(generator.normal(0, 1, 5)) for _ in range(2000)])
+    spread = math.sqrt(0.05 * 0.95 / 2000)
+    assert abs((found < 0.05).mean() - 0.05) < 3 * spread
+    assert stats.kstest(found, "uniform").pvalue > 0.01
+
+
+def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
+    generator = np.random.default_rng(1)
+    intervals = [confidence_interval(generator.normal(0.25, 1, 4)) for _ in range(2000)]
+    covered = np.mean([low <= 0.25 <= high for low, high in intervals])
+    assert abs(covered - 0.95) < 3 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_with_six_methods_that_are_the_same_any_significance_is_rare():
+    """15 pairs: without correction about one comparison in three would find something."""
+    generator, with_any, without = np.random.default_rng(2), 0, 0
+    for _ in range(150):
+        values = generator.normal(0.8, 0.01, (6, 5))
+        found = compare_pairs({str(place): dict(enumerate(row.tolist())) for place, row in enumerate(values)})
+        with_any += any(d.significant for d in found)
+        without += any(d.p < SIGNIFICANT for d in found)
+    assert with_any / 150 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
+    assert without / 150 > 0.2

@@ -1,0 +1,380 @@
+"""Comparisons: which runs, in which folders, which of them are still to do, and what is said of those that failed.
+
+Tasks are not started as processes but read and, where a test wants it, trained on the spot.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from smix import launch, progress
+from smix.config import RunOptions, SharedConfig, TrainConfig
+from smix.errors import DataError, MaskError, OptionError, RunError
+from smix.lab import compare as module
+from smix.lab.compare import compare, planned, seconds_per_image, slug
+from smix.training.records import Run, read_result
+from smix.training.runs import prepare, train
+from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after
+from tests.words import names, read_words
+
+METHODS = ["vanilla", "smix+fmix"]
+
+
+@dataclass
+class Launched:
+    """What `compare` gave to `run_tasks`, and what was done with it."""
+
+    act: Callable[[TrainConfig, Path], int] = lambda config, folder: 0
+    """In place of the command line; returns the exit code."""
+    jobs: list[int] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)
+    configs: list[TrainConfig] = field(default_factory=list)
+    options: list[RunOptions] = field(default_factory=list)
+
+    def run_tasks(self, tasks: Sequence[launch.Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+        self.jobs.append(jobs)
+        codes = []
+        for task in tasks:
+            command, *words = task.words
+            assert command == "train"
+            assert words[-2] == "--out"
+            folder = Path(words[-1])
+            assert task.log == folder / "log.txt"
+            config, options = read_words(words[:-2], TrainConfig, RunOptions)
+            self.folders.append(folder.name)
+            self.configs.append(config)
+            self.options.append(options)
+            codes.append(self.act(config, folder))
+            poll()
+        return codes
+
+
+@pytest.fixture
+def launched(monkeypatch) -> Launched:
+    launched = Launched()
+    monkeypatch.setattr(launch, "run_tasks", launched.run_tasks)
+    return launched
+
+
+def train_it(config: TrainConfig, folder: Path) -> int:
+    train(config, folder, OPTIONS)
+    return 0
+
+
+def cut_it(config: TrainConfig, folder: Path) -> int:
+    """Stopped in its second epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(STEPS + 1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, folder, OPTIONS)
+    return -15
+
+
+@pytest.fixture(scope="module")
+def done(data, tmp_path_factory) -> tuple[TrainConfig, Path, list[Run]]:
+    """Two methods, two seeds, all finished. No test changes it."""
+    config, out = small(data, epochs=2), tmp_path_factory.mktemp("compared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "run_tasks", Launched(train_it).run_tasks)
+        return config, out, compare(config, METHODS, 2, out, OPTIONS)
+
+
+# The plan
+
+
+def test_runs_are_planned_seed_by_seed_so_that_a_cut_comparison_has_equal_seeds_of_all_methods(tmp_path):
+    config = TrainConfig(data="cifar10", epochs=7)
+    plan = planned(config, ["vanilla", "smix(alpha=0.7)+fmix"], [0, 5], tmp_path)
+    assert list(plan.items()) == [
+        (tmp_path / "vanilla-0", replace(config, method="vanilla", seed=0)),
+        (tmp_path / "smix-alpha-0.7+fmix-0", replace(config, method="smix(alpha=0.7)+fmix", seed=0)),
+        (tmp_path / "vanilla-5", replace(config, method="vanilla", seed=5)),
+        (tmp_path / "smix-alpha-0.7+fmix-5", replace(config, method="smix(alpha=0.7)+fmix", seed=5)),
+    ]
+
+
+def test_planned_runs_differ_in_nothing_but_method_and_seed(tmp_path):
+    config = TrainConfig(data="cifar10", epochs=7)
+    for one in planned(config, METHODS, [0, 1], tmp_path).values():
+        assert {name for name in names(TrainConfig) if getattr(one, name) != getattr(config, name)} <= {
+            "method",
+            "seed",
+        }
+
+
+SLUGS = {
+    "vanilla": "vanilla",
+    "smix+fmix": "smix+fmix",
+    "smix(alpha=0.7,labels=area)+fmix": "smix-alpha-0.7-labels-area+fmix",
+    "smix(alpha=(1.0,2.0))": "smix-alpha-1.0-2.0",
+    "smix(alpha=0.7)": "smix-alpha-0.7",
+    "smix(labels=half)": "smix-labels-half",
+    "smix": "smix",
+    "fmix(decay=3)+cutmix(prob=0.5)": "fmix-decay-3+cutmix-prob-0.5",
+    "cutmix(per_batch=True)": "cutmix-per-batch-true",
+    "fmix(alpha=1e-5)": "fmix-alpha-1e-5",
+}
+
+
+@pytest.mark.parametrize("method", SLUGS)
+def test_a_slug_is_the_methods_text_as_a_file_name(method):
+    assert slug(method) == SLUGS[method]
+    assert re.fullmatch(r"[a-z0-9.+-]+", slug(method))
+
+
+def test_different_methods_have_different_folders(tmp_path):
+    assert len(planned(TrainConfig(), list(SLUGS), [0, 1, 10, 11], tmp_path)) == 4 * len(SLUGS)
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds"),
+    [
+        (["smix", "fmix", "smix"], [0]),
+        (["smix(alpha=0.7)", "smix( alpha = 0.7 )"], [0]),
+        (["smix"], [0, 1, 0]),
+    ],
+)
+def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
+    with pytest.raises(OptionError, match=r"^compare: expected different methods and seeds, got "):
+        planned(TrainConfig(), methods, seeds, tmp_path)
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [([], 2), (["smix"], 0), (["smix"], []), (["smix"], -1)])
+def test_a_comparison_of_nothing_is_refused(tmp_path, launched, methods, seeds):
+    with pytest.raises(OptionError, match="expected at least one method and one seed"):
+        compare(TrainConfig(), methods, seeds, tmp_path / "out", OPTIONS)
+    assert not (tmp_path / "out").exists()
+
+
+# What is started
+
+
+def test_every_run_is_a_command_line_that_says_all_of_it(data, tmp_path, launched):
+    shared = SharedConfig(data=data, model="resnet8", epochs=4, milestones=(1, 3), lr=1e-5, flip=False, crop=0)
+    compare(shared, METHODS, [0, 3], tmp_path, replace(OPTIONS, root=tmp_path / "my data"))
+    assert launched.configs == list(planned(shared, METHODS, [0, 3], tmp_path).values())
+    assert launched.folders == ["vanilla-0", "smix+fmix-0", "vanilla-3", "smix+fmix-3"]
+    assert all(one.root == tmp_path / "my data" for one in launched.options)
+    assert all(one.device == "cpu" and one.quiet for one in launched.options)
+
+
+@pytest.mark.parametrize(("seeds", "expected"), [(3, [0, 1, 2]), ([4, 2], [4, 2])])
+def test_seeds_are_a_number_of_them_or_which(data, tmp_path, launched, seeds, expected):
+    compare(small(data, method="mixup", seed=99), ["vanilla"], seeds, tmp_path, OPTIONS)
+    assert [(config.method, config.seed) for config in launched.configs] == [("vanilla", seed) for seed in expected]
+
+
+@pytest.mark.parametrize(
+    ("cores", "jobs", "threads", "expected_jobs", "expected_threads"),
+    [
+        (2, None, None, 2, 1),
+        (8, None, None, 4, 2),
+        (8, 2, None, 2, 4),
+        (1, None, None, 1, 1),
+        (4, 1, 3, 1, 3),
+        (2, 9, None, 4, 1),
+    ],
+)
+def test_runs_share_the_cores(
+    data, tmp_path, launched, monkeypatch, cores, jobs, threads, expected_jobs, expected_threads
+):
+    monkeypatch.setattr(module, "cores", lambda: cores)
+    compare(small(data), METHODS, 2, tmp_path, replace(OPTIONS, threads=threads), jobs)
+    assert launched.jobs == [expected_jobs]
+    assert {one.threads for one in launched.options} <= {expected_threads, None}
+    assert [one.threads or 1 for one in launched.options] == [expected_threads] * 4
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
+    with pytest.raises(OptionError, match=f"^jobs: expected 1 or more, got {jobs}$"):
+        compare(small(data), METHODS, 1, tmp_path, OPTIONS, jobs)
+    assert launched.jobs == []
+
+
+def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
+    monkeypatch.setattr(module, "seconds_per_image", lambda *args: 1.0)
+    launched.act = train_it
+    options = replace(OPTIONS, quiet=False)
+    compare(small(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
+    capsys.readouterr()
+    compare(small(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
+    said = capsys.readouterr()
+    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {launched.options[-1].threads or 1} thread"
+    assert said.out == ""
+    assert said.err.startswith(expected)
+    assert said.err.split(": about ")[1].startswith("1 min 12 s")  # 3 runs of 72 images, 3 at a time
+
+
+def test_quiet_says_nothing(data, tmp_path, launched, capsys):
+    compare(small(data), METHODS, 1, tmp_path, OPTIONS)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path, launched, monkeypatch):
+    counts, totals = [], []
+
+    @contextmanager
+    def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int], None]]:
+        if unit == "epochs":
+            totals.append(total)
+        yield counts.append if unit == "epochs" else lambda done: None
+
+    launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
+    compare(small(data), ["vanilla"], 2, tmp_path, OPTIONS)
+    monkeypatch.setattr(progress, "bar", bar)
+    launched.act = train_it
+    compare(small(data), ["vanilla"], 3, tmp_path, OPTIONS)
+    assert totals == [2 * EPOCHS]
+    assert counts == [EPOCHS, 2 * EPOCHS]
+
+
+# What is still to do
+
+
+def test_a_comparison_is_the_runs_it_is_made_of(done, tmp_path):
+    config, out, runs = done
+    plan = planned(config, METHODS, [0, 1], out)
+    assert [run.path for run in runs] == list(plan)
+    assert [run.config for run in runs] == list(plan.values())
+    assert all(run.result is not None and len(run.metrics) == 2 for run in runs)
+    train(replace(config, method="smix+fmix", seed=1), tmp_path, OPTIONS)
+    assert_equal_runs(out / "smix+fmix-1", tmp_path)
+
+
+def test_a_finished_comparison_is_only_read(done, launched):
+    config, out, runs = done
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert compare(config, METHODS, 2, out, OPTIONS) == runs
+    assert launched.jobs == []
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_part_of_a_finished_comparison_is_that_part(done, launched):
+    config, out, runs = done
+    assert compare(config, ["smix+fmix"], [1], out, OPTIONS) == runs[-1:]
+    assert launched.jobs == []
+
+
+def test_only_what_is_missing_is_started_and_the_run_that_was_cut_goes_on(data, done, tmp_path, launched):
+    config, finished, _ = done
+    launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
+    first = compare(config, ["vanilla"], 2, tmp_path, OPTIONS)
+    assert [run.result is None for run in first] == [False, True]
+    assert len(first[1].metrics) == 1
+    launched.folders.clear()
+    launched.act = train_it
+    second = compare(config, METHODS, 2, tmp_path, OPTIONS)
+    assert launched.folders == ["smix+fmix-0", "vanilla-1", "smix+fmix-1"]
+    assert all(run.result is not None for run in second)
+    assert second[0] == first[0]
+    for run in second:
+        assert_equal_runs(run.path, finished / run.path.name)
+
+
+def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_path, launched):
+    config, _, _ = done
+
+    def break_one(config: TrainConfig, folder: Path) -> int:
+        if (config.method, config.seed) != ("smix+fmix", 0):
+            return train_it(config, folder)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("smix.training.runs.fit", broken_fit)
+            with pytest.raises(RunError):
+                train(config, folder, OPTIONS)
+        return 2
+
+    def broken_fit(*args: object) -> None:
+        raise RunError("step 3 (epoch 1): expected a finite loss, got nan")
+
+    launched.act = break_one
+    runs = compare(config, METHODS, 2, tmp_path, OPTIONS)
+    assert [run.path.name for run in runs] == ["vanilla-0", "smix+fmix-0", "vanilla-1", "smix+fmix-1"]
+    assert [run.result is None for run in runs] == [False, True, False, False]
+    launched.folders.clear()
+    compare(config, METHODS, 2, tmp_path, OPTIONS)
+    assert launched.folders == ["smix+fmix-0"]
+
+
+def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched):
+    config, finished, _ = done
+
+    def interrupt(config: TrainConfig, folder: Path) -> int:
+        if len(launched.folders) == 2:
+            cut_it(config, folder)
+            raise KeyboardInterrupt
+        return train_it(config, folder)
+
+    launched.act = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        compare(config, METHODS, 1, tmp_path, OPTIONS)
+    launched.act = train_it
+    for run in compare(config, METHODS, 1, tmp_path, OPTIONS):
+        assert_equal_runs(run.path, finished / run.path.name)
+
+
+# What is refused before anything begins
+
+
+def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(done, launched):
+    config, out, _ = done
+    before = {path: contents(path) for path in out.iterdir()}
+    with pytest.raises(RunError, match=r"--lr 0\.1 instead of 0\.05; choose another --out"):
+        compare(replace(config, lr=0.05), ["mixup", *METHODS], 3, out, OPTIONS)
+    assert launched.jobs == []
+    assert {path: contents(path) for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "methods", "error"),
+    [
+        ({}, ["vanilla", "smixx"], OptionError),
+        ({"model": "resnet9"}, METHODS, OptionError),
+        ({"data": "npz:not-there.npz"}, METHODS, DataError),
+        ({"masks": "not/there"}, ["vanilla", "smix"], MaskError),
+        ({"train_limit": 1000}, METHODS, DataError),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_begins(data, tmp_path, launched, changes, methods, error):
+    with pytest.raises(error) as info:
+        compare(small(data, **changes), methods, 2, tmp_path / "out", OPTIONS)
+    assert "\n" not in str(info.value)
+    assert launched.jobs == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_masks_that_no_method_uses_need_not_be_there(data, tmp_path, launched):
+    compare(small(data, masks="not/there"), ["vanilla", "mixup"], 1, tmp_path, OPTIONS)
+    assert launched.folders == ["vanilla-0", "mixup-0"]
+
+
+def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_path, launched):
+    config, _, _ = done
+    launched.act = train_it
+    compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
+    (tmp_path / "vanilla-0" / "result.json").write_text("{")
+    launched.jobs.clear()
+    with pytest.raises(RunError, match="vanilla-0: expected a run of this version of smix"):
+        compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
+    assert launched.jobs == []
+    with pytest.raises(RunError):
+        read_result(tmp_path / "vanilla-0")
+
+
+# Timing
+
+
+def test_timing_changes_neither_the_network_nor_the_threads_nor_the_global_generator(data):
+    material = prepare(small(data), OPTIONS)
+    before = {name: tensor.clone() for name, tensor in material.model.state_dict().items()}
+    threads, state = torch.get_num_threads(), torch.random.get_rng_state()
+    assert 0 < seconds_per_image(material, 16, torch.device("cpu"), threads + 1) < 60
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in material.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in material.model.parameters())

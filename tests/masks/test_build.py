@@ -1,0 +1,384 @@
+"""Building a store: interrupted, continued, enlarged, repaired, on a full disk, and by two at once."""
+
+import errno
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from smix.data.sets import ImageSet
+from smix.errors import DataError, MaskError, RunError
+from smix.masks import MaskStore, build_masks, load_source
+from smix.masks.build import confidence, shrink
+from smix.masks.refine import REFINEMENTS, refine
+from smix.masks.sources import Segmentation
+from smix.masks.store import Flag
+from tests.conftest import make_set
+from tests.masks.stores import Drawn, content, raises_at, small_parts
+
+
+@pytest.fixture
+def data() -> ImageSet:
+    return make_set()
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch):
+    small_parts(monkeypatch)
+
+
+@pytest.fixture
+def whole(data, tmp_path) -> dict[str, bytes]:
+    """The files of a build that nothing disturbed."""
+    return content(build_masks(data, Drawn(), tmp_path / "whole").path)
+
+
+@pytest.mark.parametrize("how", REFINEMENTS)
+def test_a_mask_is_found_shrunk_refined_and_stored(data, tmp_path, how):
+    store = build_masks(data, Drawn(finer=3), tmp_path, refine=how)
+    bright = torch.from_numpy(data.images.mean(-1) / 255).float() + 0.25 > 0.5
+    assert 0.1 < bright.float().mean() < 0.9
+    assert np.array_equal(store[:], refine(bright.numpy(), how))
+    assert store.manifest.refine["name"] == how
+
+
+def test_each_image_is_asked_for_once(data, tmp_path):
+    source = Drawn()
+    build_masks(data, source, tmp_path)
+    assert source.asked == list(range(40))
+
+
+@pytest.mark.parametrize("error", [RuntimeError("cable"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
+@pytest.mark.parametrize("call", [0, 1, 3, 4, 14])
+def test_a_build_that_was_cut_goes_on_to_the_same_bytes(data, tmp_path, whole, error, call):
+    out = tmp_path / "cut"
+    with pytest.raises(type(error)):
+        build_masks(data, Drawn(before=raises_at(call, error)), out)
+    source = Drawn()
+    build_masks(data, source, out)
+    assert content(out) == whole
+    finished_shards = call // 3  # three batches a shard
+    assert source.asked == list(range(8 * finished_shards, 40))
+
+
+def test_between_commits_a_cut_build_loses_the_batch_that_was_cut(data, tmp_path, whole, monkeypatch):
+    small_parts(monkeypatch, seconds=-1)
+    out = tmp_path / "cut"
+    with pytest.raises(KeyboardInterrupt):
+        build_masks(data, Drawn(before=raises_at(4, KeyboardInterrupt())), out)
+    assert MaskStore(out).built.nonzero()[0].tolist() == list(range(8 + 3))
+    source = Drawn()
+    build_masks(data, source, out)
+    assert content(out) == whole
+    assert source.asked == list(range(11, 40))
+
+
+def test_a_build_that_was_cut_reads_as_far_as_it_got(data, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        build_masks(data, Drawn(before=raises_at(7, KeyboardInterrupt())), tmp_path)
+    store = MaskStore(tmp_path)
+    assert store.built.tolist() == [i < 16 for i in range(40)]
+    assert not store.valid[16:].any()
+    assert store[:16].any()
+    with pytest.raises(MaskError, match="1 not built"):
+        store[:17]
+
+
+def test_a_build_whose_first_batch_fails_leaves_no_store_that_would_refuse_the_next(data, tmp_path):
+    with pytest.raises(MaskError, match="has masks"):
+        build_masks(replace(data, masks=None), load_source("carried"), tmp_path)
+    assert content(tmp_path) == {}
+    assert build_masks(data, Drawn(), tmp_path).built.all()
+
+
+def test_a_limit_is_class_balanced_and_a_larger_one_completes_it_to_the_same_bytes(data, tmp_path, whole):
+    out = tmp_path / "grown"
+    asked = set()
+    for limit in (8, 20, None):
+        source = Drawn()
+        store = build_masks(data, source, out, limit=limit)
+        assert np.array_equal(np.sort(data.take(limit).index), store.built.nonzero()[0])
+        assert np.bincount(data.labels[store.built]).tolist() == [len(data.take(limit)) // 4] * 4
+        assert asked.isdisjoint(source.asked)
+        asked.update(source.asked)
+    assert content(out) == whole
+
+
+@pytest.mark.parametrize("limit", [5, 12, 40])
+def test_an_equal_or_smaller_limit_asks_nothing_and_loses_nothing(data, tmp_path, limit):
+    build_masks(data, Drawn(), tmp_path, limit=12)
+    before = content(tmp_path)
+    source = Drawn()
+    build_masks(data, source, tmp_path, limit=limit)
+    assert len(source.asked) == max(0, limit - 12)
+    assert (content(tmp_path) == before) == (limit <= 12)
+
+
+@pytest.mark.parametrize("limit", [0, -3, 41])
+def test_a_limit_that_the_data_set_cannot_give_is_refused_before_anything_is_written(data, tmp_path, limit):
+    with pytest.raises(DataError, match=rf"made train: expected a limit of 1 to 40 images, got {limit}"):
+        build_masks(data, Drawn(), tmp_path / "none", limit=limit)
+    assert not (tmp_path / "none").exists()
+
+
+def other_pixel(data: ImageSet) -> ImageSet:
+    return replace(data, images=data.images ^ np.uint8(1), fingerprint="")
+
+
+def other_size(data: ImageSet) -> ImageSet:
+    return replace(data, images=data.images[:, :9], masks=None)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "named"),
+    [
+        (other_pixel, {}, "data"),
+        (lambda data: replace(data, split="test"), {}, "data"),
+        (other_size, {}, "shape"),
+        (lambda data: data, {"source": Drawn("other")}, "source"),
+        (lambda data: data, {"refine": "published"}, "refine"),
+    ],
+    ids=["other images", "other split", "other size", "other source", "other refinement"],
+)
+def test_masks_made_otherwise_are_refused_and_untouched(data, tmp_path, change, options, named):
+    build_masks(data, Drawn(), tmp_path, limit=12)
+    before = content(tmp_path)
+    message = rf"expected a new folder or masks made with {named} .*, got .*; choose another --out"
+    with pytest.raises(MaskError, match=message):
+        build_masks(change(data), **{"source": Drawn(), "out": tmp_path, **options})
+    assert content(tmp_path) == before
+
+
+def test_a_part_of_a_split_is_refused(data, tmp_path):
+    for part in (data.take(12), data.rows(np.arange(40)[::-1])):
+        with pytest.raises(
+            MaskError, match="expected a whole split, got a part of made; give the whole one and a limit"
+        ):
+            build_masks(part, Drawn(), tmp_path)
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
+@pytest.mark.parametrize(
+    ("name", "rows"),
+    [("shard-00000.npy", range(8)), ("shard-00004.npy", range(32, 40)), ("stats.npy", range(40))],
+)
+def test_damage_is_repaired_by_building_again(data, tmp_path, whole, name, rows, damage):
+    out = tmp_path / "whole"
+    damage(out / name)
+    source = Drawn()
+    build_masks(data, source, out)
+    assert content(out) == whole
+    assert source.asked == list(rows)
+
+
+def test_what_a_repair_leaves_out_is_not_built_and_has_no_figures(data, tmp_path, whole):
+    out = tmp_path / "whole"
+    (out / "shard-00000.npy").unlink()
+    wanted = data.take(12).index
+    store = build_masks(data, Drawn(), out, limit=12)
+    assert store.built.tolist() == [i >= 8 or i in wanted for i in range(40)]
+    assert not store.built.all()
+    assert not store.coverage[~store.built].any()
+    assert not store.score[~store.built].any()
+    store.check_whole()
+
+
+def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path, whole):
+    out = tmp_path / "whole"
+    cut(out / "manifest.json")
+    before = content(out)
+    with pytest.raises(MaskError, match=r"remove manifest\.json and build again"):
+        build_masks(data, Drawn(), out)
+    assert content(out) == before
+    (out / "manifest.json").unlink()
+    build_masks(data, Drawn(), out)
+    assert content(out) == whole
+
+
+class FullDisk:
+    """The n-th sync and all later ones find no space left."""
+
+    def __init__(self, monkeypatch, syncs: int, number: int) -> None:
+        self.left, self.number = syncs, number
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, handle: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize(("syncs", "number"), [*((syncs, errno.ENOSPC) for syncs in range(10)), (4, errno.EDQUOT)])
+def test_a_full_disk_is_one_clear_line_and_what_was_built_stays(data, tmp_path, whole, monkeypatch, syncs, number):
+    """Ten syncs are the commits of the first shards: the disk is full in each of their files once."""
+    out = tmp_path / "full"
+    built = build_masks(data, Drawn(), out, limit=12)
+    rows = built.built.nonzero()[0]
+    masks = built[rows]
+    with monkeypatch.context() as patch:
+        FullDisk(patch, syncs, number)
+        with pytest.raises(MaskError) as caught:
+            build_masks(data, Drawn(), out)
+    message = str(caught.value)
+    assert message.startswith(
+        f"{out}: expected room for {40 * 18} bytes of masks, got no space left on the disk; free some"
+    )
+    assert "\n" not in message
+    assert not list(out.glob("*.tmp")) + list(out.glob(".*.tmp"))
+    store = MaskStore(out)
+    store.check_whole()
+    assert np.array_equal(store[rows], masks)
+    build_masks(data, Drawn(), out)
+    assert content(out) == whole
+
+
+@pytest.mark.parametrize("syncs", range(7))
+def test_a_disk_that_is_full_from_the_start_leaves_nothing(data, tmp_path, monkeypatch, syncs):
+    """Seven files are the first commit: five shards, stats, manifest."""
+    with monkeypatch.context() as patch:
+        FullDisk(patch, syncs, errno.ENOSPC)
+        with pytest.raises(MaskError, match="no space left"):
+            build_masks(data, Drawn(), tmp_path)
+    assert content(tmp_path) == {}
+
+
+def test_a_disk_without_room_for_the_folder_itself_is_the_same_line(data, tmp_path, monkeypatch):
+    def full(*args: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(MaskError, match="expected room for 720 bytes of masks, got no space left on the disk"):
+        build_masks(data, Drawn(), tmp_path / "new")
+
+
+def test_another_failure_of_the_disk_is_not_called_full(data, tmp_path, monkeypatch):
+    FullDisk(monkeypatch, 0, errno.EIO)
+    with pytest.raises(OSError, match="Input/output error"):
+        build_masks(data, Drawn(), tmp_path)
+
+
+def test_of_two_builds_in_one_folder_the_first_wins(data, tmp_path, whole):
+    out = tmp_path / "both"
+    refused = []
+
+    def second(call: int) -> None:
+        if call == 1:
+            with pytest.raises(RunError, match="expected a folder that nobody else is writing"):
+                build_masks(data, Drawn(), out)
+            refused.append(call)
+
+    build_masks(data, Drawn(before=second), out)
+    assert refused == [1]
+    assert content(out) == whole
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(data, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(RunError, match=r"file: expected a folder to write, got FileExistsError; choose another"):
+        build_masks(data, Drawn(), tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+class Fixed:
+    """One answer for every image."""
+
+    def __init__(self, answer: torch.Tensor, classes: torch.Tensor | None = None) -> None:
+        self.answer, self.classes = answer, classes
+
+    def describe(self) -> dict[str, str]:
+        return {"name": "fixed"}
+
+    def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
+        classes = None if self.classes is None else self.classes.expand(len(index), -1, -1)
+        return Segmentation(self.answer.expand(len(index), -1, -1), classes)
+
+
+@pytest.mark.parametrize(
+    ("value", "flags", "score"),
+    [
+        (0.0, Flag.EMPTY, 0),
+        (0.5, Flag.EMPTY, 0),
+        (0.75, 0, 0.75),
+        (1.0, 0, 1),
+        (torch.nan, Flag.BROKEN | Flag.EMPTY, 0),
+    ],
+)
+def test_a_mask_without_an_object_or_a_finite_answer_is_flagged(data, tmp_path, value, flags, score):
+    store = build_masks(data, Fixed(torch.full((1, 10, 14), value)), tmp_path, limit=3)
+    assert store.stats["flags"][store.built].tolist() == [flags] * 3
+    assert store.valid.sum() == (0 if flags else 3)
+    assert store.score[store.built].tolist() == [score] * 3
+
+
+def test_one_pixel_that_is_not_finite_breaks_a_mask_that_shows_an_object(data, tmp_path):
+    answer = torch.ones(1, 10, 14)
+    answer[0, 3, 5] = torch.inf
+    store = build_masks(data, Fixed(answer), tmp_path, limit=3)
+    assert store.coverage[store.built].tolist() == [1] * 3
+    assert not store.valid.any()
+
+
+def test_score_is_the_mean_confidence_on_the_raw_object_and_coverage_that_of_the_stored_mask(data, tmp_path):
+    answer = torch.zeros(1, 10, 14)
+    answer[0, 2:8, 3:9] = 0.75
+    answer[0, 4, 5] = 0.25  # a hole, which the refinement fills
+    answer[0, 4, 8] = 1.0
+    store = build_masks(data, Fixed(answer), tmp_path, limit=3)
+    assert store.coverage[store.built] == pytest.approx(36 / 140)
+    assert store.score[store.built] == pytest.approx((34 * 0.75 + 1) / 35)
+
+
+def test_classes_say_where_the_object_is_however_unsure_they_are(data, tmp_path):
+    classes = torch.zeros(1, 10, 14, dtype=torch.uint8)
+    classes[0, 2:8, 3:9] = 7
+    store = build_masks(data, Fixed(torch.full((1, 10, 14), 0.25), classes), tmp_path, limit=3)
+    assert np.array_equal(store[store.built.nonzero()[0]], classes.numpy().repeat(3, 0) == 7)
+    assert store.score[store.built] == pytest.approx(0.25)
+
+
+def test_confidence_is_0_without_an_object_and_finite_without_an_answer():
+    answer = torch.stack([torch.zeros(3, 4), torch.full((3, 4), torch.nan), torch.full((3, 4), 0.8)])
+    assert confidence(Segmentation(answer, None)).tolist() == pytest.approx([0, 0, 0.8])
+
+
+@pytest.mark.parametrize("times", [(1, 1), (2, 2), (3, 2), (4, 5)])
+def test_a_pixel_is_object_if_at_least_half_of_it_is(times):
+    size = (7, 5)
+    fine = torch.rand(20, size[0] * times[0], size[1] * times[1], generator=torch.Generator().manual_seed(0)) < 0.5
+    blocks = fine.view(20, size[0], times[0], size[1], times[1]).float().mean((2, 4))
+    assert (blocks == 0.5).any() or times == (1, 1)
+    assert torch.equal(shrink(fine, size), blocks >= 0.5)
+
+
+@pytest.mark.parametrize("size", [(6,), (4, 6), (4, 6, 2)])
+def test_masks_of_1_to_3_dimensions_shrink(size):
+    fine = torch.zeros(1, *(2 * length for length in size), dtype=torch.bool)
+    fine[(0, *(slice(0, 4) for _ in size))] = True
+    expected = torch.zeros(1, *size, dtype=torch.bool)
+    expected[(0, *(slice(0, 2) for _ in size))] = True
+    assert torch.equal(shrink(fine, size), expected)
+
+
+def test_masks_of_a_coarser_source_are_enlarged():
+    coarse = torch.tensor([[[True, False], [False, True]]])
+    assert torch.equal(shrink(coarse, (4, 6)), coarse.repeat_interleave(2, 1).repeat_interleave(3, 2))
+
+
+def test_the_same_images_under_another_name_share_a_store(data, tmp_path, whole):
+    source = Drawn()
+    build_masks(replace(data, name="npz:elsewhere.npz"), source, tmp_path / "whole")
+    assert source.asked == []
+    assert content(tmp_path / "whole") == whole

@@ -1,0 +1,331 @@
+"""The store of masks: its bits, its ten-line reader, and what it says when it is damaged or belongs to other images."""
+
+import json
+import math
+import os
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
+
+from smix.data.sets import ImageSet
+from smix.errors import MaskError
+from smix.masks import MaskStore, build_masks, load_source
+from smix.masks.lookup import masks_of
+from smix.masks.store import STATS, Flag, pack, packed_bytes, read_manifest, unpack
+from tests.conftest import make_set
+from tests.masks.stores import content, small_parts
+
+shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3)
+
+
+@given(st.data(), shapes, st.integers(0, 5))
+def test_unpack_is_the_inverse_of_pack_for_1_to_3_dimensions(data, shape, count):
+    masks = data.draw(arrays(bool, (count, *shape)))
+    packed = pack(masks)
+    assert packed.dtype == np.uint8
+    assert packed.shape == (count, packed_bytes(tuple(shape)))
+    assert packed.shape[1] == math.ceil(math.prod(shape) / 8)
+    assert np.array_equal(unpack(packed, tuple(shape)), masks)
+
+
+def test_bits_are_in_c_order_highest_first():
+    masks = np.zeros((1, 2, 5), bool)
+    masks[0, 0, 0] = masks[0, 1, 4] = masks[0, 1, 2] = True
+    assert pack(masks).tolist() == [[0b10000001, 0b01000000]]
+
+
+def read_with_numpy(folder: Path) -> NDArray[np.bool_]:
+    """All masks of a store, without smix: what design.md says anybody can do in ten lines."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    pixels = math.prod(manifest["shape"])
+    rows = np.concatenate([np.load(folder / shard["file"]) for shard in manifest["shards"]])
+    bits = np.unpackbits(rows, axis=1, count=pixels, bitorder="big")
+    return bits.reshape(-1, *manifest["shape"]).astype(bool)
+
+
+def volumes(size: tuple[int, ...], count: int = 21) -> ImageSet:
+    """Images and masks of any number of dimensions."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, *size, 1)).astype(np.uint8)
+    return ImageSet(images, np.arange(count) % 3, ("a", "b", "c"), "volumes", "train", images[..., 0] > 150)
+
+
+def carried(data: ImageSet, out: Path, **options) -> MaskStore:
+    return build_masks(data, load_source("carried"), out, **{"refine": "none", **options})
+
+
+@pytest.fixture
+def data() -> ImageSet:
+    return make_set()
+
+
+@pytest.fixture
+def store(data, tmp_path, monkeypatch) -> MaskStore:
+    small_parts(monkeypatch)
+    return carried(data, tmp_path / "masks")
+
+
+@pytest.mark.parametrize("size", [(17,), (5, 9), (10, 14), (3, 4, 5)])
+def test_a_store_and_ten_lines_of_numpy_give_back_the_masks_that_went_in(size, tmp_path, monkeypatch):
+    small_parts(monkeypatch)
+    data = volumes(size)
+    store = carried(data, tmp_path)
+    assert len(store.manifest.shards) == 3
+    assert store.shape == size
+    assert np.array_equal(store[:], data.masks)
+    assert np.array_equal(read_with_numpy(tmp_path), data.masks)
+
+
+def test_the_files_are_what_the_design_says(store, data):
+    assert set(content(store.path)) == {"manifest.json", "stats.npy", *(f"shard-0000{i}.npy" for i in range(5))}
+    shard = np.load(store.path / "shard-00000.npy")
+    assert (shard.dtype, shard.shape) == (np.uint8, (8, 18))
+    assert np.load(store.path / "stats.npy").dtype == STATS
+    manifest = json.loads((store.path / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert manifest["data"] == {"name": "made", "split": "train", "fingerprint": data.fingerprint, "count": 40}
+    assert manifest["shape"] == [10, 14]
+    assert manifest["source"] == {"name": "carried", "sha256": None, "input_size": "own"}
+    assert manifest["refine"] == {"name": "none"}
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        np.array([39, 0, 8, 7, 16, 0]),
+        np.arange(40)[::-1],
+        np.array([-1, -40, 3]),
+        slice(5, 30, 4),
+        slice(None),
+        np.array([], np.int64),
+    ],
+    ids=["across shards, repeated", "backwards", "negative", "slice", "all", "none"],
+)
+def test_rows_are_picked_as_from_an_array(store, data, index):
+    got = store[index]
+    assert got.dtype == bool
+    assert np.array_equal(got, data.masks[index])
+
+
+@pytest.mark.parametrize("row", [0, 23, -1])
+def test_a_single_row_comes_as_one_mask_in_an_array(store, data, row):
+    assert np.array_equal(store[row], data.masks[[row]])
+
+
+@pytest.mark.parametrize("row", [40, -41])
+def test_a_row_that_the_data_set_does_not_have_is_an_index_error(store, row):
+    with pytest.raises(IndexError):
+        store[row]
+    with pytest.raises(IndexError):
+        store[np.array([0, row])]
+
+
+def test_coverage_score_and_verdict_are_of_each_mask(tmp_path):
+    data = volumes((5, 9))
+    data.masks[4] = False
+    store = carried(data, tmp_path)
+    assert np.allclose(store.coverage, data.masks.reshape(21, -1).mean(1), rtol=1e-6)
+    assert store.score.tolist() == [float(i != 4) for i in range(21)]
+    assert store.valid.tolist() == [i != 4 for i in range(21)]
+    assert store.stats["flags"][4] == Flag.EMPTY
+
+
+def everything(folder: Path) -> tuple:
+    """All that a reader can learn from a store."""
+    store = MaskStore(folder)
+    store.check_whole()
+    return store[:].tolist(), store.stats.tolist(), store.shape, len(store), store.manifest
+
+
+def test_a_store_cut_at_any_byte_says_so(tmp_path):
+    store = carried(volumes((5, 3), 12), tmp_path / "masks")
+    before = everything(store.path)
+    for name, whole in content(store.path).items():
+        for length in reversed(range(len(whole))):
+            os.truncate(store.path / name, length)
+            if name == "manifest.json" and length == len(whole) - 1:
+                assert everything(store.path) == before  # all but its last newline
+                continue
+            with pytest.raises(MaskError):
+                everything(store.path)
+        (store.path / name).write_bytes(whole)
+    assert everything(store.path) == before
+
+
+def test_a_store_with_any_bit_flipped_says_so_or_reads_the_same(tmp_path):
+    """A flipped digit in the manifest could move rows or reshape masks: its sha256 is of itself."""
+    store = carried(volumes((5, 3), 12), tmp_path / "masks")
+    before = everything(store.path)
+    told = bits = 0
+    for name, whole in content(store.path).items():
+        with (store.path / name).open("r+b", buffering=0) as file:
+            for place, bit in product(range(len(whole)), range(8)):
+                os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << bit]), place)
+                try:
+                    after = everything(store.path)
+                except MaskError:
+                    told += 1
+                else:
+                    assert after == before, f"bit {bit} of byte {place} of {name}"
+                os.pwrite(file.fileno(), whole[place : place + 1], place)
+                bits += 1
+    assert everything(store.path) == before
+    assert told > 0.99 * bits
+
+
+@pytest.mark.parametrize("name", ["shard-00003.npy", "stats.npy", "manifest.json"])
+def test_a_missing_file_is_named_with_what_to_do(store, name):
+    (store.path / name).unlink()
+    with pytest.raises(MaskError, match=rf"expected .*{name}, got .*; .*smix masks build"):
+        everything(store.path)
+
+
+def test_damage_is_found_where_it_is_read_and_by_check_whole(store, data):
+    (store.path / "shard-00003.npy").write_bytes(b"")
+    again = MaskStore(store.path)
+    assert np.array_equal(again[:24], data.masks[:24])
+    with pytest.raises(MaskError, match=r"expected shard-00003.npy with sha256 \w{8}, got \w{8}; repair it"):
+        again[:25]
+    with pytest.raises(MaskError, match=r"shard-00003\.npy"):
+        again.check_whole()
+
+
+def change_manifest(folder: Path, **changes) -> None:
+    """By hand, as a user would: the checksum stays the old one."""
+    values = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**values, **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"shape": [14, 10]}, {"rows_per_shard": 7}, {"shards": []}, {"data": None}, {"added": 1}, {"sha256": ""}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_manifest_changed_by_hand_is_refused(store, changes):
+    change_manifest(store.path, **changes)
+    with pytest.raises(
+        MaskError, match=r"expected a whole manifest\.json, got .*; remove manifest\.json and build again"
+    ):
+        MaskStore(store.path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '"format"', '{"format": 1}', "\xff\xfe"])
+def test_a_manifest_that_is_none_is_refused(store, text):
+    (store.path / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(MaskError, match=r"expected a whole manifest\.json"):
+        MaskStore(store.path)
+
+
+@pytest.mark.parametrize("version", [0, 2, "1"])
+def test_a_store_of_another_format_says_which_is_expected(store, version):
+    change_manifest(store.path, format=version)
+    with pytest.raises(MaskError, match=rf"expected format 1, got {version}; update smix or build it again"):
+        MaskStore(store.path)
+
+
+@pytest.mark.parametrize("place", ["nowhere", "."])
+def test_a_folder_without_a_store_says_how_to_build_one(tmp_path, place):
+    with pytest.raises(
+        MaskError, match=r"expected a mask store with manifest\.json, got none; build it with smix masks build"
+    ):
+        MaskStore(tmp_path / place)
+
+
+def test_a_manifest_read_again_is_the_manifest_written(store):
+    again = read_manifest(store.path)
+    assert again == store.manifest
+    assert again.to_bytes() == (store.path / "manifest.json").read_bytes()
+
+
+def test_a_store_belongs_to_its_data_and_to_parts_of_it(store, data):
+    store.check_belongs(data)
+    store.check_belongs(data.take(7))
+
+
+def another_split(data: ImageSet) -> ImageSet:
+    return replace(data, split="test")
+
+
+def another_pixel(data: ImageSet) -> ImageSet:
+    images = data.images.copy()
+    images[3, 2, 1, 0] ^= 1
+    return replace(data, images=images, fingerprint="")
+
+
+def reordered(data: ImageSet) -> ImageSet:
+    return replace(data, images=data.images[::-1], labels=data.labels[::-1], fingerprint="")
+
+
+def another_size(data: ImageSet) -> ImageSet:
+    """Of the same fingerprint: what a store whose images were resized later would meet."""
+    return replace(data, images=data.images[:, :9], masks=None)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (another_split, r"expected masks of made test, got masks of another split \(made train"),
+        (
+            another_pixel,
+            r"expected masks of made train, got masks of another data set \(made train, \w{8} instead of \w{8}\)",
+        ),
+        (reordered, r"got masks of another data set"),
+        (another_size, r"expected masks of size \(9, 14\), got \(10, 14\)"),
+    ],
+)
+def test_a_store_of_other_images_is_refused(store, data, other, message):
+    with pytest.raises(MaskError, match=message + r".*; build them"):
+        store.check_belongs(other(data))
+    with pytest.raises(MaskError, match=message):
+        masks_of(other(data), str(store.path))
+
+
+def test_a_store_made_with_a_limit_is_refused_for_more_and_serves_less(data, tmp_path):
+    store = carried(data, tmp_path, limit=12)
+    assert store.built.sum() == 12
+    for part in (data.take(12), data.take(5)):
+        store.check_belongs(part)
+        assert np.array_equal(store[part.index], part.masks)
+    message = r"expected masks of 13 images of made train, got 12 \(12 are built\); build the rest .* larger --limit"
+    with pytest.raises(MaskError, match=message):
+        store.check_belongs(data.take(13))
+    with pytest.raises(MaskError, match="expected masks of all rows asked for, got 28 not built; build more"):
+        store[:]
+
+
+@pytest.mark.parametrize("limit", [None, 9])
+def test_masks_of_gives_each_image_its_own_mask(store, data, limit):
+    part = data.take(limit)
+    for where in (str(store.path), "carried"):
+        assert np.array_equal(masks_of(part, where).masks, part.masks)
+
+
+def test_masks_of_tells_where_masks_came_from_and_which_may_be_used(data, tmp_path):
+    data.masks[5] = False
+    store = carried(data, tmp_path)
+    found = masks_of(data, str(tmp_path))
+    assert found.valid.tolist() == [i != 5 for i in range(40)]
+    assert found.described == {
+        "fingerprint": store.fingerprint,
+        "source": {"name": "carried", "sha256": None, "input_size": "own"},
+        "refine": {"name": "none"},
+    }
+
+
+def test_carried_masks_of_a_data_set_without_any_are_refused():
+    with pytest.raises(MaskError, match="expected object masks of made, which carries none; build them"):
+        masks_of(make_set(masks=False), "carried")
+
+
+def test_stores_of_other_masks_have_other_fingerprints(data, store, tmp_path):
+    twin = carried(data, tmp_path / "twin")
+    other = carried(replace(data, masks=~data.masks), tmp_path / "other")
+    assert twin.fingerprint == store.fingerprint
+    assert other.fingerprint != store.fingerprint

@@ -1,0 +1,200 @@
+"""Torchvision's networks with weights from a file, and what is said where no weights can be had."""
+
+import pickle
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+
+from smix.errors import MaskError, OptionError
+from smix.files import sha256
+from smix.masks import load_source
+from tests.conftest import make_set
+
+PUBLISHED = "deeplabv3_mobilenet_v3_large"
+ADDRESS = "https://download.pytorch.org/models/deeplabv3_mobilenet_v3_large-fc3c493d.pth"
+PLACE = Path("checkpoints/deeplabv3_mobilenet_v3_large-fc3c493d.pth")
+NETWORKS = [(PUBLISHED, True), (PUBLISHED, False), ("lraspp_mobilenet_v3_large", False)]
+
+
+def network(name: str, auxiliary: bool) -> torch.nn.Module:
+    """Torchvision's own model, as somebody would train it; random weights, always the same."""
+    options = {"aux_loss": True} if auxiliary else {}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> dict[tuple[str, bool], Path]:
+    """Files of weights, with and without the auxiliary classifier that the published ones have."""
+    folder = tmp_path_factory.mktemp("weights")
+    files = {key: folder / f"{key[0]}-{key[1]}.pth" for key in NETWORKS}
+    for key, path in files.items():
+        torch.save(network(*key).state_dict(), path)
+    return files
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty cache of torch, and no network behind it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+
+    def download(url: str, *args, **options) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    return tmp_path / "torch" / "hub"
+
+
+@pytest.mark.parametrize("key", NETWORKS, ids=str)
+def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
+    name, _ = key
+    data, index = make_set(size=(32, 48)), np.array([5, 2])
+    source = load_source(f"torchvision:{name}", weights=saved[key], input_size="own")
+    found = source(data, index)
+    images = torch.from_numpy(data.images[index]).movedim(-1, 1) / 255
+    images = torchvision.transforms.functional.normalize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    with torch.inference_mode():
+        scores = network(*key)(images)["out"]
+    assert tuple(found.object.shape) == (2, 32, 48)
+    assert torch.equal(found.classes.long(), scores.argmax(1))
+    assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
+    assert source.describe() == {
+        "name": f"torchvision:{name}",
+        "sha256": sha256(saved[key]),
+        "input_size": "own",
+    }
+
+
+@pytest.mark.parametrize(("asked", "size"), [(None, [520, 520]), ("64", [64, 64]), ("own", "own")])
+def test_images_are_enlarged_to_what_the_network_was_made_for(saved, asked, size):
+    source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size=asked)
+    assert source.describe()["input_size"] == size
+
+
+def test_without_weights_one_line_names_the_file_its_address_and_its_place(home):
+    with pytest.raises(MaskError) as caught:
+        load_source(f"torchvision:{PUBLISHED}")
+    assert str(caught.value) == (
+        f"weights: expected {PLACE.name}, got no download (<urlopen error no route to host>); "
+        f"fetch {ADDRESS} elsewhere and put it at {home / PLACE}, or give it with --weights"
+    )
+
+
+def test_weights_at_that_place_are_used_without_a_download(home, saved):
+    (home / PLACE).parent.mkdir(parents=True)
+    (home / PLACE).write_bytes(saved[PUBLISHED, True].read_bytes())
+    source = load_source(f"torchvision:{PUBLISHED}", input_size="own")
+    assert source.describe()["sha256"] == sha256(saved[PUBLISHED, True])
+
+
+def test_a_download_is_checked_against_the_hash_in_its_name_and_kept(home, saved, monkeypatch):
+    asked = []
+
+    def download(url: str, place: str, hash_prefix: str) -> None:
+        asked.append((url, hash_prefix))
+        Path(place).write_bytes(saved[PUBLISHED, True].read_bytes())
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", download)
+    for _ in range(2):
+        load_source(f"torchvision:{PUBLISHED}", input_size="own")
+    assert asked == [(ADDRESS, "fc3c493d")]
+    assert (home / PLACE).is_file()
+
+
+def nothing(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_text("<html>404 Not Found</html>")
+
+
+def a_list(path: Path) -> None:
+    torch.save([1, 2, 3], path)
+
+
+def a_tensor(path: Path) -> None:
+    torch.save(torch.zeros(3), path)
+
+
+def another_network(path: Path) -> None:
+    torch.save({"weight": torch.zeros(3, 2), "bias": torch.zeros(3)}, path)
+
+
+def other_classes(path: Path) -> None:
+    with torch.random.fork_rng(devices=()):
+        model = torchvision.models.get_model(PUBLISHED, weights=None, weights_backbone=None, num_classes=5)
+    torch.save(model.state_dict(), path)
+
+
+def a_whole_module(path: Path) -> None:
+    with torch.random.fork_rng(devices=()):
+        torch.save(torch.nn.Linear(2, 3), path)
+
+
+def code(path: Path) -> None:
+    """A pickle that would run a command: weights must not."""
+
+    class Command:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (path.with_suffix(".ran"),)
+
+    path.write_bytes(pickle.dumps(Command(), protocol=2))
+
+
+WRONG = [nothing, text, a_list, a_tensor, another_network, other_classes, a_whole_module, code]
+
+
+@pytest.mark.parametrize("write", WRONG)
+def test_a_file_of_other_weights_is_one_line_that_says_where_the_right_ones_are(tmp_path, write):
+    path = tmp_path / "weights.pth"
+    write(path)
+    with pytest.raises(
+        MaskError, match=rf"expected the weights of {PUBLISHED} in .*weights\.pth, got .*; download"
+    ) as caught:
+        load_source(f"torchvision:{PUBLISHED}", weights=path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(ADDRESS)
+    assert not path.with_suffix(".ran").exists()
+
+
+def test_cut_weights_are_refused(tmp_path, saved):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(saved[PUBLISHED, True].read_bytes()[:-1000])
+    with pytest.raises(MaskError, match="expected the weights of"):
+        load_source(f"torchvision:{PUBLISHED}", weights=path)
+
+
+def test_a_missing_file_of_weights_is_named(tmp_path):
+    with pytest.raises(MaskError, match=r"weights: expected a file .*none\.pth, got none; check the path"):
+        load_source(f"torchvision:{PUBLISHED}", weights=str(tmp_path / "none.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("torchvision:deeplabv3_mobilenet_v3_larg", "deeplabv3_mobilenet_v3_large"),
+        ("torchvision:fcn_resnet51", "fcn_resnet5"),
+        ("torchvision:", None),
+        ("carryed", "carried"),
+        ("onnx:", "onnx:FILE"),
+        ("onnx", "onnx:FILE"),
+        ("", None),
+        ("carried:masks", "carried"),
+    ],
+)
+def test_an_unknown_source_is_refused_with_the_nearest_name_or_all(name, suggested):
+    with pytest.raises(OptionError, match=f'did you mean "{suggested}' if suggested else "choose one of: "):
+        load_source(name)
+
+
+@pytest.mark.parametrize("name", ["carried", "onnx:net.onnx"])
+def test_weights_are_for_torchvisions_networks_only(name, saved):
+    with pytest.raises(OptionError, match=rf"expected a source torchvision:MODEL with --weights, got {name}; leave"):
+        load_source(name, weights=saved[PUBLISHED, True])

@@ -1,0 +1,86 @@
+"""Methods, batches and masks that the tests of mixing share."""
+
+import math
+from dataclasses import fields
+
+import torch
+from torch import Tensor
+
+from smix.mixing import CutMix, Fallback, FMix, Method, Mixup, Plan, SMix, Target, Validity, Vanilla
+
+# Methods whose label is what the own image contributes to the mix.
+HARD_AREA: list[Method] = [
+    Vanilla(),
+    CutMix(),
+    CutMix(alpha=0.3, per_batch=True),
+    CutMix(edge="inside", prob=0.6),
+    FMix(),
+    FMix(alpha=0.5, decay=1.5, per_batch=True),
+    SMix(alpha=1.0, labels="area"),
+]
+SOFT_AREA: list[Method] = [
+    Mixup(),
+    Mixup(alpha=0.2, prob=0.5),
+    Mixup(per_batch=True),
+    FMix(strength=0.7),
+    SMix(labels="area"),
+    SMix(alpha=(2.0, 3.0), labels="area"),
+    SMix(alpha=(2.0, 3.0), labels="area", per_batch=True, prob=0.5),
+    SMix(alpha=0.8, labels="area", feather=1.5),
+    Fallback(SMix(labels="area"), FMix(strength=0.6)),
+    Fallback(SMix(labels="area"), CutMix(per_batch=True), valid=Validity.published(), prob=0.7),
+    Fallback(SMix(labels="area"), Mixup(prob=0.5), per_batch=True),
+]
+METHODS_OF_ALL_KINDS: list[Method] = [
+    *HARD_AREA,
+    *SOFT_AREA,
+    SMix(),
+    SMix(labels="coverage", feather=1.0),
+    Fallback(SMix(), FMix()),
+    Fallback(SMix(labels="coverage"), Vanilla()),
+]
+# One of each kind of code path: every class, option and combination that draws or computes something of its own.
+COMPILED: list[Method] = [
+    Vanilla(),
+    Mixup(prob=0.5),
+    CutMix(per_batch=True),
+    CutMix(edge="inside"),
+    FMix(strength=0.7),
+    SMix(alpha=(2.0, 3.0), labels="area", feather=1.5),
+    SMix(labels="coverage"),
+    Fallback(SMix(), FMix(), valid=Validity(min_entropy=0.5, min_edges=0.05), prob=0.7),
+]
+
+SIZES = [(32, 32), (24, 40), (8, 8), (53,), (5, 6, 9)]
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def boxes(count: int, size: tuple[int, ...], seed: int = 0) -> Tensor:
+    """(count, 1, *size) bool: the first mask empty, the second full, the others random boxes."""
+    masks = torch.ones(count, 1, *size, dtype=torch.bool)
+    for axis, length in enumerate(size):
+        ends = torch.randint(0, length + 1, (count, 2), generator=seeded(seed + axis)).sort(dim=1).values
+        place = torch.arange(length)
+        along = (place >= ends[:, :1]) & (place < ends[:, 1:])
+        masks &= along.view(count, 1, *(length if other == axis else 1 for other in range(len(size))))
+    masks[0] = False
+    masks[1:2] = True
+    return masks
+
+
+def images(count: int, size: tuple[int, ...], channels: int = 3, seed: int = 0) -> Tensor:
+    return torch.randn(count, channels, *size, generator=seeded(seed))
+
+
+def same(one: Plan | Target, other: Plan | Target) -> bool:
+    """Equal to the last bit."""
+    return all(torch.equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+
+
+def within(count: int, trials: int, probability: float, sigmas: float = 4.0) -> bool:
+    """Whether a count of successes is as near to its mean as a binomial law allows."""
+    spread = math.sqrt(trials * probability * (1 - probability))
+    return abs(count - trials * probability) <= sigmas * spread

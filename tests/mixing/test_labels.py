@@ -1,0 +1,85 @@
+"""The label must be what the picture shows. Image i is constant, one-hot over the channels, and of class i: so the channel
+means of a mixed image are its true label row."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from smix.mixing import METHODS, CutMix, Fallback, FMix, Method, Mixup, SMix
+from tests.mixing.cases import HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, seeded
+
+# Many plans: the shape checks of the tests would take most of the time, and other tests have them.
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+COUNT = 16
+
+
+def one_hot_images(size: tuple[int, ...]) -> Tensor:
+    return torch.eye(COUNT).view(COUNT, COUNT, *[1] * len(size)).expand(COUNT, COUNT, *size).contiguous()
+
+
+def test_every_named_method_is_in_the_cases():
+    assert set(METHODS.values()) <= {type(method) for method in METHODS_OF_ALL_KINDS}
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.parametrize(
+    ("method", "tolerance"), [*((m, 1e-6) for m in HARD_AREA), *((m, 1e-5) for m in SOFT_AREA)], ids=repr
+)
+def test_label_rows_are_the_composition_of_the_pictures(method: Method, tolerance: float, size: tuple[int, ...]):
+    x = one_hot_images(size)
+    rows, composition, mixed = [], [], []
+    for seed in range(4):
+        out, target = method(x, torch.arange(COUNT), masks=boxes(COUNT, size, seed), generator=seeded(seed))
+        rows.append(target.soft(COUNT))
+        composition.append(out.double().flatten(2).mean(2))
+        mixed.append(target.mixed)
+    assert torch.stack(rows).sub(torch.stack(composition)).abs().max() <= tolerance
+    assert torch.cat(mixed).any() == (method != METHODS["vanilla"]())
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_label_rows_hold_for_soft_masks(size: tuple[int, ...]):
+    x, masks = one_hot_images(size), torch.rand(COUNT, 1, *size, generator=seeded(1))
+    for alpha in (0.4, 1.0):
+        out, target = SMix(alpha=alpha, labels="area")(x, torch.arange(COUNT), masks=masks, generator=seeded(2))
+        torch.testing.assert_close(target.soft(COUNT).double(), out.double().flatten(2).mean(2), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+def test_pictures_and_labels_come_from_the_same_pair(method: Method):
+    """Also where the label is not the area: nothing of a third image, in the picture or in the label."""
+    size = (24, 40)
+    x = one_hot_images(size)
+    plan = method.plan(x, masks=boxes(COUNT, size), generator=seeded(0))
+    own = torch.eye(COUNT, dtype=torch.bool)
+    pair = own | own[plan.partner]
+    assert plan.blend(x).flatten(2).mean(2)[~pair].eq(0).all()
+    assert plan.target(torch.arange(COUNT)).soft(COUNT)[~pair].eq(0).all()
+
+
+@pytest.mark.parametrize(
+    "method", [Mixup(), CutMix(), CutMix(edge="inside"), FMix(), SMix(alpha=(2.0, 3.0), labels="area")], ids=repr
+)
+def test_lambda_of_nine_tenths_shows_mostly_the_own_image(method: Method, fix_lambda: Callable[[float], None]):
+    fix_lambda(0.9)
+    size = (24, 40)
+    x, masks = one_hot_images(size), torch.ones(COUNT, *size, dtype=torch.bool)
+    out, target = method(x, torch.arange(COUNT), masks=masks, generator=seeded(0))
+    shown = out.flatten(2).mean(2).diagonal()[target.mixed]
+    assert shown.min() >= 0.89
+    assert target.share[target.mixed].min() >= 0.89
+    assert target.mixed.sum() >= COUNT - 4
+
+
+def test_each_half_of_a_fallback_keeps_its_own_label_rule():
+    size = (24, 40)
+    x, masks = one_hot_images(size), boxes(COUNT, size)
+    plan = Fallback(SMix(labels="half"), FMix()).plan(x, masks=masks, generator=seeded(0))
+    by_object = plan.mixed & ~plan.fell_back
+    by_cloud = plan.mixed & plan.fell_back
+    assert by_object.any()
+    assert by_cloud.any()
+    assert plan.share[by_object].eq(0.5).all()
+    torch.testing.assert_close(plan.share[by_cloud], plan.weight[by_cloud].flatten(1).mean(1), rtol=0, atol=0)

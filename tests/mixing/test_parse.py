@@ -1,0 +1,151 @@
+"""Methods as text."""
+
+import keyword
+from dataclasses import fields
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import smix.mixing
+from smix.errors import OptionError
+from smix.mixing import METHODS, CutMix, Fallback, FMix, Method, Mixup, SMix, Vanilla, parse_method, split_methods
+
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
+
+positive = st.floats(1e-3, 1e3)
+unit = st.floats(1e-3, 1)
+common = {"prob": st.floats(0, 1), "per_batch": st.booleans()}
+OPTIONS: dict[str, dict[str, st.SearchStrategy]] = {
+    "vanilla": common,
+    "mixup": {"alpha": positive, **common},
+    "cutmix": {"alpha": positive, "edge": st.sampled_from(["clip", "inside"]), **common},
+    "fmix": {"alpha": positive, "decay": st.floats(0, 10), "strength": unit, **common},
+    "smix": {
+        "alpha": unit | st.tuples(positive, positive),
+        "labels": st.sampled_from(["half", "coverage", "area"]),
+        "feather": st.floats(0, 9),
+        **common,
+    },
+}
+
+
+@st.composite
+def named(draw: st.DrawFn) -> tuple[str, Method]:
+    """A text and the method that it means: any options in any order, with blanks and with or without quotation marks."""
+    name = draw(st.sampled_from(list(OPTIONS)))
+    chosen = draw(st.lists(st.sampled_from(list(OPTIONS[name])), unique=True))
+    options = {option: draw(OPTIONS[name][option]) for option in chosen}
+    blank = draw(st.sampled_from(["", " "]))
+    quoted = draw(st.booleans())
+    parts = [
+        f"{option}{blank}={blank}{value if isinstance(value, str) and not quoted else repr(value)}"
+        for option, value in options.items()
+    ]
+    brackets = f"({f',{blank}'.join(parts)})" if parts or draw(st.booleans()) else ""
+    return f"{blank}{name}{brackets}{blank}", METHODS[name](**options)
+
+
+def test_the_strategies_know_every_method_and_option():
+    assert {name: set(options) for name, options in OPTIONS.items()} == {
+        name: {field.name for field in fields(method)} for name, method in METHODS.items()
+    }
+
+
+@REPEATABLE
+@given(named())
+def test_text_means_its_method(case: tuple[str, Method]):
+    text, method = case
+    assert parse_method(text) == method
+
+
+@REPEATABLE
+@given(named())
+def test_the_repr_of_a_method_can_be_pasted(case: tuple[str, Method]):
+    _, method = case
+    assert eval(repr(method), vars(smix.mixing)) == method
+
+
+@REPEATABLE
+@given(named(), named())
+def test_plus_is_fallback(first: tuple[str, Method], second: tuple[str, Method]):
+    method = Fallback(first[1], second[1])
+    assert parse_method(f"{first[0]}+{second[0]}") == method
+    assert eval(repr(method), vars(smix.mixing)) == method
+
+
+@REPEATABLE
+@given(st.lists(named(), min_size=1, max_size=5))
+def test_lists_split_at_the_commas_outside_brackets(cases: list[tuple[str, Method]]):
+    texts = split_methods(",".join(text for text, _ in cases))
+    assert texts == [text.strip() for text, _ in cases]
+    assert [parse_method(text) for text in texts] == [method for _, method in cases]
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [
+        ("smix", SMix()),
+        ("smix()", SMix()),
+        ("smix(alpha=0.7,labels=coverage)+fmix", Fallback(SMix(alpha=0.7, labels="coverage"), FMix())),
+        ("smix(alpha=(1,2))", SMix(alpha=(1.0, 2.0))),
+        ("cutmix(edge=inside, per_batch=True)", CutMix(edge="inside", per_batch=True)),
+        ("fmix(alpha=1e-2)", FMix(alpha=0.01)),
+        ("mixup(alpha=1)", Mixup(alpha=1.0)),
+        ("vanilla", Vanilla()),
+    ],
+)
+def test_examples_of_the_design(text: str, method: Method):
+    assert parse_method(text) == method
+
+
+ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smx", 'method: expected a known name, got "smx"; did you mean "smix"?'),
+        ("cutmx(alpha=1)", 'method: expected a known name, got "cutmx"; did you mean "cutmix"?'),
+        ("SMix", 'method: expected a known name, got "SMix"; did you mean "smix"?'),
+        ("smix+fmx", 'method: expected a known name, got "fmx"; did you mean "fmix"?'),
+        ("zzz", 'method: expected a known name, got "zzz"; choose one of: vanilla, mixup, cutmix, fmix, smix'),
+        ("", 'method: expected a known name, got ""; choose one of: vanilla, mixup, cutmix, fmix, smix'),
+        ("smix+", 'method: expected a known name, got ""; choose one of: vanilla, mixup, cutmix, fmix, smix'),
+        ("smix(lables=area)", 'option of smix: expected a known name, got "lables"; did you mean "labels"?'),
+        ("mixup(alhpa=1)", 'option of mixup: expected a known name, got "alhpa"; did you mean "alpha"?'),
+        ("mixup(qq=1)", 'option of mixup: expected a known name, got "qq"; choose one of: prob, per_batch, alpha'),
+        ("smix(0.4)", f'method: expected option=value in "smix(0.4)", got "0.4"; {ALL_OPTIONS}'),
+        ("smix(alpha=0.4,)", f'method: expected option=value in "smix(alpha=0.4,)", got ""; {ALL_OPTIONS}'),
+        ("smix(alpha=0.4", 'method: expected a closing bracket at the end of "smix(alpha=0.4"'),
+        ("smix(alpha=0.4)x", 'method: expected a closing bracket at the end of "smix(alpha=0.4)x"'),
+        ("mixup(alpha=big)", 'method: expected numbers for the numbers of mixup, got "mixup(alpha=big)"'),
+        ("mixup(prob=half)", 'method: expected numbers for the numbers of mixup, got "mixup(prob=half)"'),
+        ("mixup(alpha=(1,2))", 'method: expected numbers for the numbers of mixup, got "mixup(alpha=(1,2))"'),
+        ("mixup(alpha=1e999)", "mixup: expected a finite alpha above 0, got inf"),
+        ("mixup(alpha=0)", "mixup: expected a finite alpha above 0, got 0"),
+        ("mixup(per_batch=false)", "per_batch: expected True or False, got 'false'"),
+        ("cutmix(edge=3)", 'cutmix: expected edge "clip" or "inside", got "3"'),
+        ("smix(labels=visible)", 'smix: expected labels "half", "coverage" or "area", got "visible"'),
+    ],
+)
+def test_bad_texts_say_what_was_expected_and_suggest_the_nearest(text: str, message: str):
+    with pytest.raises(OptionError) as error:
+        parse_method(text)
+    assert str(error.value) == message
+
+
+@REPEATABLE
+@given(st.text(alphabet="smixfu(+,=) 0.14[]'\"", max_size=30))
+def test_any_text_is_a_method_or_an_option_error(text: str):
+    try:
+        method = parse_method(text)
+    except OptionError:
+        return
+    assert isinstance(method, Method)
+
+
+def test_names_are_lower_case_words_and_every_class_has_one():
+    assert all(name.isidentifier() and name.islower() and not keyword.iskeyword(name) for name in METHODS)
+    assert [method.__name__.lower() for method in METHODS.values()] == list(METHODS)

@@ -1,0 +1,172 @@
+"""Plan and Target: what can be done with them, and the loss against tests/reference/labels.py."""
+
+from dataclasses import FrozenInstanceError, fields
+
+import pytest
+import torch
+from torch.utils import _pytree as pytree
+
+from smix.mixing import CutMix, Mixup, Plan, SMix, Target
+from tests.mixing.cases import boxes, images, same, seeded
+from tests.reference import labels as reference
+
+COUNT, CLASSES = 8, 5
+LABELS = torch.tensor([0, 3, 1, 1, 1, 4, 2, 0])
+LABEL_ROWS = {
+    "class numbers": LABELS,
+    "one-hot": torch.eye(CLASSES)[LABELS],
+    "rows": torch.rand(COUNT, CLASSES, generator=seeded(5)).softmax(1),
+    "several classes": (torch.rand(COUNT, CLASSES, generator=seeded(6)) > 0.5).float(),
+}
+LOGITS = torch.randn(COUNT, CLASSES, generator=seeded(7))
+
+
+def a_plan(seed: int = 0) -> Plan:
+    return CutMix(prob=0.8).plan(images(COUNT, (6, 9)), generator=seeded(seed))
+
+
+def a_target(y: torch.Tensor = LABELS) -> Target:
+    return Mixup(prob=0.8).plan(images(COUNT, (6, 9)), generator=seeded(0)).target(y)
+
+
+def literal_rows(target: Target) -> list[list[float]]:
+    return [
+        reference.soft(own, partner, share, CLASSES)
+        for own, partner, share in zip(target.y.tolist(), target.y_partner.tolist(), target.share.tolist(), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)
+@pytest.mark.parametrize("kind", ["ce", "bce"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_is_the_literal_formula(y: torch.Tensor, kind: str, smoothing: float):
+    target = a_target(y)
+    assert 3 < int(target.mixed.sum()) < COUNT
+    formula = {"ce": reference.cross_entropy, "bce": reference.binary_cross_entropy}[kind]
+    rows = literal_rows(target)
+    if kind == "ce" and y is LABEL_ROWS["several classes"]:
+        # Smoothing adds e / K to each class whatever the row sums to.
+        assert any(sum(row) > 1 for row in rows)
+    expected = [
+        formula(logits, reference.smoothed(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
+    ]
+    each = target.loss(LOGITS, kind=kind, label_smoothing=smoothing, reduction="none")  # type: ignore[arg-type]
+    assert each.tolist() == pytest.approx(expected, abs=1e-5)
+    mean = target.loss(LOGITS, kind=kind, label_smoothing=smoothing)  # type: ignore[arg-type]
+    assert mean.item() == pytest.approx(sum(expected) / COUNT, abs=1e-5)
+    total = target.loss(LOGITS, kind=kind, label_smoothing=smoothing, reduction="sum")  # type: ignore[arg-type]
+    assert total.item() == pytest.approx(sum(expected), abs=1e-4)
+
+
+@pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)
+def test_soft_rows_are_s_y_plus_the_rest_of_y_partner(y: torch.Tensor):
+    target = a_target(y)
+    torch.testing.assert_close(target.soft(CLASSES), torch.tensor(literal_rows(target)), rtol=0, atol=1e-6)
+
+
+def test_soft_rows_sum_to_1_also_for_a_pair_of_one_class():
+    y = torch.tensor([2, 2, 2, 2, 2, 2, 1, 1])
+    target = a_target(y)
+    assert (target.mixed & (target.y == target.y_partner) & (target.share < 1)).any()
+    torch.testing.assert_close(target.soft(CLASSES).sum(1), torch.ones(COUNT))
+    alike = target.y == target.y_partner
+    torch.testing.assert_close(target.soft(CLASSES)[alike], torch.eye(CLASSES)[y[alike]])
+
+
+def test_accuracy_is_the_label_share_of_the_predicted_class():
+    target = a_target()
+    expected = [
+        row[max(range(CLASSES), key=logits.__getitem__)]
+        for row, logits in zip(literal_rows(target), LOGITS.tolist(), strict=True)
+    ]
+    assert 0 < sum(expected) / COUNT < 1
+    assert target.accuracy(LOGITS).item() == pytest.approx(sum(expected) / COUNT, abs=1e-6)
+
+
+def test_accuracy_counts_own_and_partner_by_their_shares():
+    no = torch.zeros(2, dtype=torch.bool)
+    target = Target(torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([0.75, 0.75]), ~no, no)
+    assert target.accuracy(torch.eye(3)[[0, 1]]).item() == pytest.approx(0.75)
+    assert target.accuracy(torch.eye(3)[[2, 2]]).item() == pytest.approx(0.25)
+    assert target.accuracy(torch.eye(3)[[1, 0]]).item() == 0
+
+
+def test_micro_batches_add_up_to_the_batch():
+    target = a_target()
+    parts = [slice(0, 3), slice(3, 6), slice(6, COUNT)]
+    whole = target.loss(LOGITS, reduction="sum")
+    torch.testing.assert_close(sum(target[part].loss(LOGITS[part], reduction="sum") for part in parts), whole)
+    assert [len(target[part]) for part in parts] == [3, 3, 2]
+    rows = torch.tensor([5, 0, 2])
+    torch.testing.assert_close(target[rows].soft(CLASSES), target.soft(CLASSES)[rows])
+
+
+def test_the_target_holds_the_labels_of_the_plans_pairs():
+    plan = a_plan()
+    target = plan.target(LABELS)
+    assert target.y is LABELS
+    assert torch.equal(target.y_partner, LABELS[plan.partner])
+    assert torch.equal(target.share, plan.share)
+    assert torch.equal(target.mixed, plan.mixed)
+
+
+def test_calling_a_method_is_its_plan_blended_and_labelled():
+    x, masks = images(COUNT, (6, 9)), boxes(COUNT, (6, 9))
+    mixed, target = SMix(prob=0.6)(x, LABELS, masks=masks, generator=seeded(3))
+    plan = SMix(prob=0.6).plan(x, masks=masks, generator=seeded(3))
+    assert torch.equal(mixed, plan.blend(x))
+    assert same(target, plan.target(LABELS))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(CutMix(), Mixup()), (Mixup(), CutMix()), (Mixup(), Mixup(alpha=9.0))], ids=repr
+)
+def test_where_takes_each_row_of_one_plan_or_the_other(one: CutMix | Mixup, other: CutMix | Mixup):
+    x = images(COUNT, (6, 9))
+    first, second = one.plan(x, generator=seeded(0)), other.plan(x, generator=seeded(1))
+    chosen = torch.arange(COUNT) % 3 == 0
+    both = first.where(chosen, second)
+    assert torch.equal(both.blend(x), torch.where(chosen.view(-1, 1, 1, 1), first.blend(x), second.blend(x)))
+    for name in ("partner", "share", "mixed", "fell_back"):
+        expected = torch.where(chosen, getattr(first, name), getattr(second, name))
+        assert torch.equal(getattr(both, name), expected)
+
+
+@pytest.mark.parametrize("make", [a_plan, a_target])
+def test_to_moves_every_field(make):
+    moved = make().to("meta")
+    assert type(moved) is type(make())
+    assert {getattr(moved, field.name).device.type for field in fields(moved)} == {"meta"}
+    assert same(make().to("cpu"), make())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="pinned memory needs CUDA")
+@pytest.mark.parametrize("make", [a_plan, a_target])
+def test_pin_memory_pins_every_field(make):
+    pinned = make().pin_memory()
+    assert all(getattr(pinned, field.name).is_pinned() for field in fields(pinned))
+
+
+@pytest.mark.parametrize("make", [a_plan, a_target])
+def test_plans_and_targets_are_pytrees(make):
+    original = make()
+    leaves, structure = pytree.tree_flatten(original)
+    assert [id(leaf) for leaf in leaves] == [id(getattr(original, field.name)) for field in fields(original)]
+    rebuilt = pytree.tree_unflatten(leaves, structure)
+    assert type(rebuilt) is type(original)
+    assert same(rebuilt, original)
+
+
+@pytest.mark.parametrize("make", [a_plan, a_target])
+def test_plans_and_targets_cannot_be_changed_and_compare_by_identity(make):
+    one = make()
+    with pytest.raises(FrozenInstanceError):
+        one.share = one.share
+    assert one == one
+    assert (one == make()) is False
+
+
+def test_a_plan_moved_elsewhere_gives_the_same_mix():
+    x, plan = images(COUNT, (6, 9)), a_plan()
+    assert torch.equal(plan.to("cpu").blend(x), plan.blend(x))

@@ -1,0 +1,74 @@
+"""The report's refinement (method.md, section 1, step 3), pixel by pixel. One mask (H, W) of 0 and 255."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+NEIGHBOURHOOD = 5
+MARGIN = 2
+
+
+def gaussian_blur(image: NDArray[np.uint8], sigma: float = 1.0) -> NDArray[np.uint8]:
+    """(a) Taps out to 3 sigma, each a whole number of 256ths that together make 1, as OpenCV keeps them for 8-bit images."""
+    reach = round(3 * sigma)
+    bell = [math.exp(-(step**2) / (2 * sigma**2)) for step in range(-reach, reach + 1)]
+    taps = [round(256 * height / sum(bell)) for height in bell]
+    assert sum(taps) == 256
+    height, width = image.shape
+    blurred = np.zeros_like(image)
+    for row in range(height):
+        for column in range(width):
+            total = 0
+            for down, vertical in enumerate(taps, -reach):
+                for right, horizontal in enumerate(taps, -reach):
+                    source = image[mirrored(row + down, height), mirrored(column + right, width)]
+                    total += vertical * horizontal * int(source)
+            blurred[row, column] = math.floor(total / 256**2 + 0.5)
+    return blurred
+
+
+def mirrored(place: int, length: int) -> int:
+    """Beyond the border the image goes back, without its border pixel twice: dcb|abcd|cba."""
+    while not 0 <= place < length:
+        place = 0 if length == 1 else -place if place < 0 else 2 * (length - 1) - place
+    return place
+
+
+def adaptive_threshold(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """(b) 1 where the value exceeds the mean of its 5 x 5 neighbourhood, itself a whole number, by more than 2."""
+    height, width = image.shape
+    reach = NEIGHBOURHOOD // 2
+    above = np.zeros(image.shape, bool)
+    for row in range(height):
+        for column in range(width):
+            total = 0
+            for down in range(-reach, reach + 1):
+                for right in range(-reach, reach + 1):
+                    total += int(image[clamped(row + down, height), clamped(column + right, width)])
+            mean = round(total / NEIGHBOURHOOD**2)
+            above[row, column] = int(image[row, column]) - mean > MARGIN
+    return above
+
+
+def clamped(place: int, length: int) -> int:
+    """Beyond the border its last pixel goes on."""
+    return min(max(place, 0), length - 1)
+
+
+def opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(c) A pixel stays if some cross that covers it lies in the mask; pixels beyond the border do not matter."""
+    height, width = mask.shape
+    cross = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+
+    def inside(row: int, column: int) -> bool:
+        return 0 <= row < height and 0 <= column < width
+
+    opened = np.zeros_like(mask)
+    for row in range(height):
+        for column in range(width):
+            arms = [(row + down, column + right) for down, right in cross if inside(row + down, column + right)]
+            if all(mask[arm] for arm in arms):
+                for arm in arms:
+                    opened[arm] = True
+    return opened

@@ -1,0 +1,378 @@
+"""The command line from end to end: every command on real input, help, and one clear line with exit code 2 for bad input."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smix import RunOptions, TrainConfig, build_masks, cli, load_data
+from smix.masks import load_source
+from smix.training.runs import train as train_one
+from tests.conftest import make_set, write_npz
+
+TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
+
+
+@pytest.fixture
+def smix(monkeypatch, capsys):
+    """Runs a command line in this process; returns exit code, standard output and standard error."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run
+
+
+def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "smix", *words], capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_help_imports_no_torch_and_no_numpy():
+    code = (
+        "import sys; sys.argv = ['smix', '--help']\n"
+        "from smix import cli\n"
+        "try: cli.main()\n"
+        "except SystemExit as stop: assert not stop.code\n"
+        "heavy = {'torch', 'torchvision', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "compare" in done.stdout
+
+
+GOLDEN = Path(__file__).parent / "golden"
+COMMANDS = ["doctor", "data", "mix", "masks build", "masks check", "train", "compare", "report", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_of_each_command_are_pinned(smix, command, monkeypatch):
+    """Few options a command: adding one means changing tests/golden/options.json, too."""
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, _ = smix(*command.split(), "--help")
+    assert code == 0
+    found = sorted({word for word in out.replace("│", " ").split() if word.startswith("--")})
+    assert found == json.loads((GOLDEN / "options.json").read_text())[command]
+
+
+def test_every_command_is_listed_and_described(smix):
+    _, out, _ = smix("--help")
+    for command in {command.split()[0] for command in COMMANDS}:
+        line = next(line for line in out.splitlines() if line.startswith(f"│ {command} "))
+        assert len(line.strip("│ ").split()) > 3
+
+
+def test_doctor_says_what_is_here_and_what_to_do(smix, tmp_path):
+    code, out, _ = smix("doctor", "--root", tmp_path)
+    assert code == 0
+    assert "digits-on-photos" in out
+    assert "--root" in out  # what to do about cifar10, which is not there
+    assert "device" in out
+
+
+def test_data_lists_and_describes(smix, npz):
+    code, out, _ = smix("data")
+    assert code == 0
+    assert all(name in out for name in ("digits-on-photos", "cifar10", "cifar100", "npz:FILE", "folder:DIR"))
+    code, out, _ = smix("data", npz)
+    assert code == 0
+    assert "10 x 14 x 3" in out
+    assert "class 3" in out
+
+
+def test_mix_draws_every_method(smix, npz, tmp_path):
+    out = tmp_path / "mix.png"
+    code, said, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
+    assert code == 0
+    assert str(out) in said
+    with Image.open(out) as picture:
+        assert picture.width > 400
+        assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
+
+
+def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
+    store, run = tmp_path / "masks" / "made", tmp_path / "run"
+    code, out, _ = smix("masks", "build", "--data", npz, "--source", "carried", "--out", store, "--quiet")
+    assert code == 0
+    assert "80 masks" in out
+    code, out, _ = smix("masks", "check", store)
+    assert code == 0
+    assert "figure14" in out
+    assert "published" in out
+    for picture in (tmp_path / "masks" / "made-check").iterdir():
+        with Image.open(picture) as opened:
+            opened.verify()
+        assert str(picture) in out
+    code, out, _ = smix("train", "--data", npz, "--masks", store, "--method", "smix+fmix", *TINY, "--out", run)
+    assert code == 0
+    assert "test accuracy" in out
+    assert json.loads((run / "config.json").read_text())["masks"]["source"]["name"] == "carried"
+
+
+def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
+    smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "a", "--quiet")
+    smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "b", "--limit", "8", "--quiet")
+    code, out, _ = smix("masks", "check", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "pictures")
+    assert code == 0
+    assert "8 of 80" in out
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["a.png", "b.png", "valid.png"]
+
+
+def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
+    runs = tmp_path / "runs"
+    words = ["compare", "--data", npz, "--methods", "vanilla,smix", *TINY, "--out", runs]
+    code, out, _ = smix(*words, "--seeds", "1")
+    assert code == 0
+    assert "one seed cannot tell" in out
+    first = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    assert len(first) == 2
+    # A run that was cut, with its folder half full, is done again; those that are whole are left alone.
+    shutil.rmtree(runs / "smix-0")
+    code, out, _ = smix(*words, "--seeds", "2")
+    assert code == 0
+    assert "over 2 seeds" in out
+    assert len(list(runs.glob("*/result.json"))) == 4
+    whole = runs / "vanilla-0" / "result.json"
+    assert whole.stat().st_mtime_ns == first[whole]
+    for name in (
+        "report.md",
+        "table.csv",
+        "runs.csv",
+        "accuracy-per-epoch.png",
+        "accuracy-distribution.png",
+        "mixes.png",
+    ):
+        assert (runs / "report" / name).stat().st_size > 100
+    text = (runs / "report" / "report.md").read_text()
+    assert "| Method | Mean (%) | Std Dev (%) | Runs | Min (%) | Max (%) | Time per run |" in text
+    code, again, _ = smix("report", runs, "--out", tmp_path / "again")
+    assert code == 0
+    assert (tmp_path / "again" / "report.md").read_text() == text
+    assert "over 2 seeds" in again
+
+
+def test_the_same_comparison_twice_is_the_same_to_the_last_bit(smix, npz, tmp_path):
+    for name in ("a", "b"):
+        words = ["compare", "--data", npz, "--methods", "smix+fmix", "--seeds", "1", *TINY, "--out", tmp_path / name]
+        assert smix(*words)[0] == 0
+    for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
+        one, other = ((tmp_path / name / "smix+fmix-0" / file).read_bytes() for name in ("a", "b"))
+        assert one == other
+
+
+def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_path):
+    words = [
+        "compare",
+        "--data",
+        npz,
+        "--methods",
+        "vanilla",
+        "--seeds",
+        "1",
+        *TINY,
+        "--lr",
+        "1e30",
+        "--out",
+        tmp_path / "runs",
+    ]
+    code, out, err = smix(*words)
+    assert code == 1
+    assert "No method has finished" in out
+    assert "log.txt" in err
+    assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
+
+
+def test_demo_is_a_comparison_of_its_own(smix, tmp_path, monkeypatch):
+    import dataclasses
+
+    monkeypatch.setattr(cli, "DEMO", dataclasses.replace(cli.DEMO, train_limit=40, test_limit=20, epochs=1))
+    monkeypatch.setattr(cli, "DEMO_METHODS", cli.DEMO_METHODS[:2])
+    monkeypatch.setattr(cli, "DEMO_SEEDS", 2)
+    code, out, _ = smix("demo", "--out", tmp_path / "demo", "--quiet")
+    assert code == 0
+    assert "highest mean test accuracy" in out
+    assert "Picture:" in out
+    assert "smix compare" in out  # the next command to try
+
+
+def test_demo_has_three_methods_and_five_seeds():
+    assert len(cli.DEMO_METHODS) >= 3
+    assert cli.DEMO_SEEDS >= 5
+
+
+BAD = {
+    "unknown command": (["trian"], ["trian", 'Did you mean "train"']),
+    "unknown option": (["train", "--modle", "x", "--out", "{tmp}/r"], ["--modle", "Did you mean --model"]),
+    "missing option": (["train"], ["--out"]),
+    "no number": (["train", "--epochs", "many", "--out", "{tmp}/r"], ["--epochs", "many"]),
+    "out of range": (["train", "--epochs", "0", "--out", "{tmp}/r"], ["epochs", "expected 1 or more", "got 0"]),
+    "unknown data set": (["train", "--data", "cifar11", "--out", "{tmp}/r"], ["cifar11", 'did you mean "cifar']),
+    "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "got none"]),
+    "broken file": (
+        ["train", "--data", "npz:{tmp}/broken.npz", "--out", "{tmp}/r"],
+        ["broken.npz", "copy or make it again"],
+    ),
+    "floating point": (["train", "--data", "npz:{tmp}/float.npz", "--out", "{tmp}/r"], ["uint8", "float"]),
+    "NaN": (["train", "--data", "npz:{tmp}/nan.npz", "--out", "{tmp}/r"], ["NaN"]),
+    "wrong shape": (["train", "--data", "npz:{tmp}/shape.npz", "--out", "{tmp}/r"], ["1 or 3 channels", "7"]),
+    "label out of range": (["train", "--data", "npz:{tmp}/label.npz", "--out", "{tmp}/r"], ["labels from 0 to 3", "9"]),
+    "unknown method": (["train", "--method", "cutmxi", "--out", "{tmp}/r"], ["cutmxi", 'did you mean "cutmix"']),
+    "unknown option of a method": (["train", "--method", "smix(alhpa=1)", "--out", "{tmp}/r"], ["alhpa", '"alpha"']),
+    "unknown model": (["train", "--model", "resnet9", "--out", "{tmp}/r"], ["resnet9", "did you mean"]),
+    "no masks": (["train", "--data", "npz:{tmp}/bare.npz", "--out", "{tmp}/r"], ["masks", "smix masks build"]),
+    "no such store": (["train", "--masks", "{tmp}/none", "--out", "{tmp}/r"], ["none", "smix masks build"]),
+    "store of another data set": (
+        ["train", "--masks", "{tmp}/store", "--out", "{tmp}/r"],
+        ["store", "another data set"],
+    ),
+    "store of the test split": (
+        ["train", "--data", "npz:{tmp}/good.npz", "--masks", "{tmp}/test-store", "--out", "{tmp}/r"],
+        ["test-store", "another split"],
+    ),
+    "store made with --limit": (
+        ["train", "--data", "npz:{tmp}/good.npz", "--masks", "{tmp}/store", "--out", "{tmp}/r"],
+        ["store", "larger --limit"],
+    ),
+    "unknown source": (
+        ["masks", "build", "--data", "npz:{tmp}/good.npz", "--source", "cariied", "--out", "{tmp}/s"],
+        ["cariied", '"carried"'],
+    ),
+    "unknown refinement": (
+        [
+            "masks",
+            "build",
+            "--data",
+            "npz:{tmp}/good.npz",
+            "--source",
+            "carried",
+            "--refine",
+            "defualt",
+            "--out",
+            "{tmp}/s",
+        ],
+        ["defualt", '"default"'],
+    ),
+    "missing network": (
+        ["masks", "build", "--data", "npz:{tmp}/good.npz", "--source", "onnx:{tmp}/n.onnx", "--out", "{tmp}/s"],
+        ["n.onnx", "n.json"],
+    ),
+    "masks made otherwise": (
+        [
+            "masks",
+            "build",
+            "--data",
+            "npz:{tmp}/good.npz",
+            "--source",
+            "carried",
+            "--refine",
+            "none",
+            "--out",
+            "{tmp}/store",
+        ],
+        ["store", "choose another --out"],
+    ),
+    "check of no store": (["masks", "check", "{tmp}/none"], ["none", "smix masks build"]),
+    "report of no runs": (["report", "{tmp}/store"], ["expected a folder of runs"]),
+    "run folder of another configuration": (
+        ["train", "--data", "npz:{tmp}/good.npz", "--out", "{tmp}/run"],
+        ["run", "--model resnet8 instead of resnet18", "choose another --out"],
+    ),
+    "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
+}
+
+
+@pytest.fixture(scope="module")
+def wrong_things(tmp_path_factory) -> Path:
+    """A folder of data sets, stores and runs that do not fit together."""
+    folder = tmp_path_factory.mktemp("wrong")
+    train, test = make_set(80), make_set(24, seed=1, split="test")
+    write_npz(folder / "good.npz", train, test)
+    bare = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
+    np.savez(folder / "bare.npz", **bare)
+    np.savez(folder / "float.npz", **{**bare, "x_train": train.images / 255})
+    np.savez(folder / "nan.npz", **{**bare, "x_train": np.full(train.images.shape, np.nan)})
+    np.savez(folder / "shape.npz", **{**bare, "x_train": np.zeros((80, 10, 14, 7), np.uint8)})
+    labels = train.labels.copy()
+    labels[3] = 9
+    np.savez(folder / "label.npz", classes=np.array(train.classes), **{**bare, "y_train": labels})
+    (folder / "broken.npz").write_bytes((folder / "good.npz").read_bytes()[:-1000])
+    good = f"npz:{folder / 'good.npz'}"
+    build_masks(load_data(good), load_source("carried"), folder / "store", limit=8)
+    build_masks(load_data(good, split="test"), load_source("carried"), folder / "test-store")
+    config = TrainConfig(data=good, method="vanilla", model="resnet8", epochs=1, batch_size=16)
+    train_one(config, folder / "run", RunOptions(quiet=True))
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_clear_line_and_exit_code_2_and_loses_nothing(smix, wrong_things, case):
+    words, expected = BAD[case]
+    before = contents(wrong_things)
+    code, out, err = smix(*(word.replace("{tmp}", str(wrong_things)) for word in words))
+    assert code == 2
+    assert out == ""
+    assert err.startswith("smix: ")
+    assert err.count("\n") == 1
+    for text in expected:
+        assert text in err
+    after = contents(wrong_things)
+    assert {path: after[path] for path in before} == before
+    assert not {path for path in after.keys() - before.keys() if not path.endswith(".lock")}
+
+
+def test_no_space_left_while_a_store_is_built(smix, npz, tmp_path, monkeypatch):
+    import errno
+
+    from smix import files
+
+    def full(*args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    code, _, err = smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "s", "--quiet")
+    assert code == 2
+    assert "no space left" in err
+    assert err.count("\n") == 1
+
+
+def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypatch):
+    from smix.training import runs
+
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "prepare", interrupt)
+    code, _, err = smix("train", "--data", npz, *TINY, "--out", tmp_path / "run")
+    assert code == 130
+    assert "start the same command again" in err
+
+
+def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
+    from smix.training import runs
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(runs, "prepare", broken)
+    monkeypatch.setattr(sys, "argv", ["smix", "train", "--data", npz, "--out", str(tmp_path / "run")])
+    with pytest.raises(ZeroDivisionError):
+        cli.main()
+
+
+def test_python_m_smix_is_smix(tmp_path):
+    done = in_process("--version", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.startswith("smix 0.")

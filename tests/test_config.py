@@ -1,0 +1,261 @@
+"""Every option: its range, its way into JSON and into a command line and back, and that another value is another run."""
+
+import json
+import math
+import os
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smix import config as module
+from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
+from smix.errors import OptionError
+from tests.words import names, read_words
+
+CHANGED = {
+    "data": "npz:some folder/made.npz",
+    "train_limit": 100,
+    "test_limit": 50,
+    "val_fraction": 0.25,
+    "masks": "masks/cifar 10",
+    "model": "resnet8",
+    "epochs": 9,
+    "batch_size": 32,
+    "lr": 0.05,
+    "momentum": 0.8,
+    "weight_decay": 1e-5,
+    "milestones": (3, 6),
+    "flip": False,
+    "crop": 2,
+    "method": "smix(alpha=0.7,labels=area)+fmix",
+    "seed": 3,
+}
+"""Another value of every option: whoever adds an option adds it here, and so to the tests."""
+CHANGED_OPTIONS = {"root": Path("some folder"), "device": "cpu", "threads": 2, "quiet": True}
+
+
+@st.composite
+def values(draw: st.DrawFn) -> dict[str, Any]:
+    """Of every option. The configuration is made in the tests: the type checks of its fields draw random numbers."""
+    epochs = draw(st.integers(1, 500))
+    positive = st.floats(0, 1e6, exclude_min=True)
+    limit = st.none() | st.integers(1, 10**6)
+    text = st.text(st.characters(codec="utf-8"), min_size=1)
+    return {
+        "data": draw(text),
+        "train_limit": draw(limit),
+        "test_limit": draw(limit),
+        "val_fraction": draw(st.floats(0, 1, exclude_min=True, exclude_max=True)),
+        "masks": draw(text),
+        "model": draw(text),
+        "epochs": epochs,
+        "batch_size": draw(st.integers(2, 10**5)),
+        "lr": draw(positive),
+        "momentum": draw(positive),
+        "weight_decay": draw(positive),
+        "milestones": tuple(sorted(draw(st.sets(st.integers(1, epochs - 1), max_size=4)))) if epochs > 1 else (),
+        "flip": draw(st.booleans()),
+        "crop": draw(st.integers(0, 100)),
+        "method": draw(text),
+        "seed": draw(st.integers(0, 2**63)),
+    }
+
+
+# The options
+
+
+def test_every_option_is_known_to_these_tests():
+    assert CHANGED.keys() == names(TrainConfig)
+    assert CHANGED_OPTIONS.keys() == names(RunOptions)
+    assert names(TrainConfig) - names(SharedConfig) == {"method", "seed"}
+    for changed, default in ((CHANGED, TrainConfig()), (CHANGED_OPTIONS, RunOptions())):
+        assert all(getattr(default, name) != value for name, value in changed.items())
+
+
+@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions])
+def test_every_option_has_a_help_text_below_it(kind):
+    source = Path(module.__file__).read_text().split(f"class {kind.__name__}")[1].split("\nclass ")[0]
+    own = {name for name in names(kind) if f"\n    {name}: " in source}
+    assert own
+    for name in own:
+        below = source.split(f"\n    {name}: ")[1].split("\n")[1]
+        assert below.startswith('    """'), f"{name} has no help text"
+
+
+@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions])
+def test_options_cannot_be_changed_in_place(kind):
+    options = kind()
+    for field in fields(kind):
+        with pytest.raises(FrozenInstanceError):
+            setattr(options, field.name, getattr(options, field.name))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("train_limit", 0, "1 or more"),
+        ("test_limit", -5, "1 or more"),
+        ("val_fraction", 0.0, "a part between 0 and 1"),
+        ("val_fraction", 1.0, "a part between 0 and 1"),
+        ("val_fraction", math.nan, "a part between 0 and 1"),
+        ("epochs", 0, "1 or more"),
+        ("batch_size", 1, "2 or more"),
+        ("lr", 0.0, "a learning rate above 0"),
+        ("lr", -0.1, "a learning rate above 0"),
+        ("lr", math.nan, "a learning rate above 0"),
+        ("momentum", -0.1, "0 or more"),
+        ("momentum", math.nan, "0 or more"),
+        ("weight_decay", -1e-9, "0 or more"),
+        ("weight_decay", math.nan, "0 or more"),
+        ("milestones", (0,), "rising epochs between 0 and 10"),
+        ("milestones", (10,), "rising epochs between 0 and 10"),
+        ("milestones", (3, 3), "rising epochs between 0 and 10"),
+        ("milestones", (6, 3), "rising epochs between 0 and 10"),
+        ("crop", -1, "0 or more"),
+        ("seed", -1, "0 or more"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what_came(name, value, expected):
+    with pytest.raises(OptionError) as info:
+        TrainConfig(**{"epochs": 10, name: value})
+    came = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    assert str(info.value) == f"{name}: expected {expected}, got {came}"
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_threads_out_of_range_are_refused(threads):
+    with pytest.raises(OptionError, match=f"^threads: expected 1 or more, got {threads}$"):
+        RunOptions(threads=threads)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"train_limit": 1, "test_limit": 1, "epochs": 1, "batch_size": 2, "seed": 0, "crop": 0},
+        {"momentum": 0.0, "weight_decay": 0.0, "lr": 1e-12, "val_fraction": 1e-9},
+        {"epochs": 3, "milestones": (1, 2)},
+    ],
+)
+def test_the_ends_of_the_ranges_are_allowed(values):
+    assert {name: getattr(TrainConfig(**values), name) for name in values} == values
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestones", "drops"),
+    [(150, (), (50, 100)), (3, (), (1, 2)), (10, (), (3, 7)), (2, (), (1,)), (1, (), ()), (10, (9,), (9,))],
+)
+def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, milestones, drops):
+    assert TrainConfig(epochs=epochs, milestones=milestones).drops == drops
+
+
+# JSON and fingerprint
+
+
+@settings(deadline=None)
+@given(values())
+def test_json_brings_a_configuration_back(values):
+    config = TrainConfig(**values)
+    text = json.dumps(config.to_json(), allow_nan=False)
+    again = TrainConfig.from_json(json.loads(text))
+    assert again == config
+    assert again.fingerprint() == config.fingerprint()
+    assert isinstance(again.milestones, tuple)
+
+
+def test_json_holds_every_option_under_its_name():
+    assert TrainConfig(**CHANGED).to_json() == {**CHANGED, "milestones": [3, 6]}
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_another_value_of_any_option_is_another_fingerprint(name):
+    assert replace(TrainConfig(), **{name: CHANGED[name]}).fingerprint() != TrainConfig().fingerprint()
+
+
+def test_all_single_changes_have_different_fingerprints():
+    prints = {replace(TrainConfig(), **{name: value}).fingerprint() for name, value in CHANGED.items()}
+    assert len(prints) == len(CHANGED)
+
+
+def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
+    """It decides whether a checkpoint may be resumed. A new option changes it, and this line with it."""
+    assert TrainConfig().fingerprint() == "550269b89b585d09"
+
+
+def test_options_of_another_version_are_refused_by_name():
+    with pytest.raises(OptionError, match=r"got also ema, warmup; update smix$"):
+        TrainConfig.from_json({**TrainConfig().to_json(), "warmup": 5, "ema": 0.9})
+
+
+def test_json_that_breaks_a_range_is_refused():
+    with pytest.raises(OptionError, match=r"^epochs: expected 1 or more, got 0$"):
+        TrainConfig.from_json({**TrainConfig().to_json(), "epochs": 0})
+
+
+# Command line
+
+
+def test_defaults_are_left_out_of_a_command_line():
+    assert arguments(TrainConfig()) == []
+    assert arguments(RunOptions()) == []
+
+
+def test_a_command_line_names_every_option():
+    words = arguments(TrainConfig(**CHANGED))
+    assert words == [
+        *("--data", "npz:some folder/made.npz"),
+        *("--train-limit", "100"),
+        *("--test-limit", "50"),
+        *("--val-fraction", "0.25"),
+        *("--masks", "masks/cifar 10"),
+        *("--model", "resnet8"),
+        *("--epochs", "9"),
+        *("--batch-size", "32"),
+        *("--lr", "0.05"),
+        *("--momentum", "0.8"),
+        *("--weight-decay", "1e-05"),
+        *("--milestones", "3"),
+        *("--milestones", "6"),
+        "--no-flip",
+        *("--crop", "2"),
+        *("--method", "smix(alpha=0.7,labels=area)+fmix"),
+        *("--seed", "3"),
+    ]
+    assert arguments(RunOptions(**CHANGED_OPTIONS)) == [
+        *("--root", "some folder"),
+        *("--device", "cpu"),
+        *("--threads", "2"),
+        "--quiet",
+    ]
+
+
+@settings(deadline=None)
+@given(values())
+def test_a_command_line_brings_a_configuration_back(values):
+    config = TrainConfig(**values)
+    options = RunOptions(**CHANGED_OPTIONS)
+    words = [*arguments(config), *arguments(options)]
+    assert read_words(words, TrainConfig, RunOptions) == [config, options]
+
+
+# Comparisons
+
+
+def test_a_run_of_a_comparison_has_all_that_is_shared_and_its_method_and_seed():
+    shared = {name: value for name, value in CHANGED.items() if name not in ("method", "seed")}
+    run = SharedConfig(**shared).run("cutmix", 7)
+    assert run == TrainConfig(**shared, method="cutmix", seed=7)
+    assert TrainConfig(**CHANGED).run("cutmix", 7) == run
+
+
+def test_cores_are_those_of_this_process(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 6}, raising=False)
+    assert cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert cores() == 1

@@ -1,0 +1,180 @@
+"""Files that are whole or absent, and folders with one writer."""
+
+import hashlib
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smix import files
+from smix.errors import RunError
+
+HOLD = """
+import sys
+from pathlib import Path
+from smix import files
+with files.lock(Path(sys.argv[1])):
+    sys.stdout.write("held\\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+"""
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("write", "content", "expected"),
+    [
+        (files.write_bytes, b"\x00\xff", b"\x00\xff"),
+        (files.write_text, "naïve\n", "naïve\n".encode()),
+        (files.write_json, {"a": [1, None, "é"]}, json.dumps({"a": [1, None, "é"]}, indent=1).encode() + b"\n"),
+    ],
+    ids=["bytes", "text", "json"],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_is_written_whole_into_folders_that_are_made(tmp_path, write, content, expected, there):
+    path = tmp_path / "new" / "deep" / "file"
+    if there:
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"much longer than what comes now, so that a rest would be seen")
+    write(path, content)
+    assert everything(path.parent) == {"file": expected}
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    files.write_bytes(tmp_path / "file", b"1")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) & 0o444 == 0o444
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
+@pytest.mark.parametrize("before", [{}, {"file": b"old"}], ids=["none before", "one before"])
+def test_a_write_that_is_cut_changes_nothing(tmp_path, error, before):
+    for name, content in before.items():
+        (tmp_path / name).write_bytes(content)
+
+    def cut() -> None:
+        with files.atomic(tmp_path / "file") as file:
+            file.write(b"half of it")
+            raise error
+
+    with pytest.raises(type(error)):
+        cut()
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_disk_that_fails_changes_nothing(tmp_path, monkeypatch, step):
+    (tmp_path / "file").write_bytes(b"old")
+
+    def fail(*args: object) -> None:
+        raise OSError("disk")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="disk"):
+        files.write_bytes(tmp_path / "file", b"new")
+    assert everything(tmp_path) == {"file": b"old"}
+
+
+def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+    order = []
+    for step in ("fsync", "replace"):
+        true = getattr(os, step)
+        monkeypatch.setattr(os, step, lambda *args, step=step, true=true: (order.append(step), true(*args))[1])
+    files.write_bytes(tmp_path / "file", b"1")
+    assert order == ["fsync", "replace"]
+
+
+def test_until_the_end_readers_see_the_old_file(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with files.atomic(tmp_path / "file") as file:
+        file.write(b"new")
+        file.flush()
+        assert (tmp_path / "file").read_bytes() == b"old"
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}])
+def test_what_is_no_json_is_refused_and_changes_nothing(tmp_path, content):
+    files.write_json(tmp_path / "file", {"a": 1})
+    before = everything(tmp_path)
+    with pytest.raises((ValueError, TypeError)):
+        files.write_json(tmp_path / "file", content)
+    assert everything(tmp_path) == before
+
+
+def test_files_written_together_are_all_there(tmp_path):
+    (tmp_path / "b").write_bytes(b"old")
+    files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2", tmp_path / "c": b""})
+    assert everything(tmp_path) == {"a": b"1", "b": b"2", "c": b""}
+
+
+@pytest.mark.parametrize("good", range(3))
+def test_of_files_written_together_none_changes_if_one_does_not_fit(tmp_path, monkeypatch, good):
+    (tmp_path / "b").write_bytes(b"old")
+    synced = []
+
+    def sync(handle: int) -> None:
+        synced.append(handle)
+        if len(synced) > good:
+            raise OSError("full")
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="full"):
+        files.write_together({tmp_path / name: b"new" for name in "abc"})
+    assert everything(tmp_path) == {"b": b"old"}
+
+
+@pytest.mark.parametrize("content", [b"", b"a", bytes(range(256)) * 5000])
+def test_sha256_is_hashlibs(tmp_path, content):
+    (tmp_path / "file").write_bytes(content)
+    assert files.sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    folder = tmp_path / "new"
+    with files.lock(folder):
+        message = rf"{re.escape(str(folder))}: expected a folder that nobody else is writing, got one in use; wait"
+        with pytest.raises(RunError, match=message), files.lock(folder):
+            pass
+        with files.lock(tmp_path / "other"):
+            pass
+    with files.lock(folder):
+        pass
+
+
+def test_an_error_frees_the_folder(tmp_path):
+    with pytest.raises(KeyError), files.lock(tmp_path):
+        raise KeyError
+    with files.lock(tmp_path):
+        pass
+
+
+def test_a_killed_process_frees_its_folder(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+    with files.lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_file_where_the_folder_should_be_is_refused_and_stays(tmp_path, place):
+    (tmp_path / "file").write_bytes(b"mine")
+    with (
+        pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"),
+        files.lock(tmp_path / place),
+    ):
+        pass
+    assert everything(tmp_path) == {"file": b"mine"}

@@ -1,0 +1,146 @@
+"""What progress writes: lines with rate and time left, a bar on a terminal, nothing when quiet."""
+
+import io
+from contextlib import redirect_stderr
+from types import SimpleNamespace
+
+import pytest
+
+from smix import progress
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> Terminal:
+    """To be put in place of standard error inside the test: pytest puts its own there before each."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    return Terminal()
+
+
+def test_lines_say_how_much_is_done_how_fast_and_how_long_it_still_takes(clock, capsys):
+    with progress.bar("smix, seed 0", 1000) as done:
+        done(0)
+        clock.now += 20
+        done(100)
+        clock.now += 180
+        done(500)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "smix, seed 0: 100/1000 images, 5/s, 3 min left",
+        "smix, seed 0: 500/1000 images, 2.5/s, 3 min 20 s left",
+    ]
+
+
+def test_lines_come_at_most_every_ten_seconds(clock, capsys):
+    with progress.bar("title", 1000) as done:
+        for count in range(0, 250, 5):
+            done(count)
+            clock.now += 0.5
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert progress.SECONDS_BETWEEN_LINES == 10
+
+
+def test_what_an_earlier_command_had_done_does_not_count_for_the_rate(clock, capsys):
+    with progress.bar("title", 1000) as done:
+        done(900)
+        clock.now += 10
+        done(910)
+    assert capsys.readouterr().err == "title: 910/1000 images, 1/s, 1 min 30 s left\n"
+
+
+def test_nothing_is_said_while_nothing_is_done(clock, capsys):
+    with progress.bar("title", 1000) as done:
+        for _ in range(5):
+            clock.now += 100
+            done(400)
+    assert capsys.readouterr().err == ""
+
+
+def test_lines_count_in_the_unit_they_are_given(clock, capsys):
+    with progress.bar("all runs", 10, "epochs") as done:
+        done(0)
+        clock.now += 3600
+        done(1)
+    assert capsys.readouterr().err == "all runs: 1/10 epochs, 0.000278/s, 9 h 0 min left\n"
+
+
+def test_quiet_writes_nothing(clock, capsys):
+    with progress.bar("title", 10, quiet=True) as done:
+        for count in range(11):
+            clock.now += 100
+            done(count)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_quiet_writes_nothing_to_a_terminal_either(terminal):
+    with redirect_stderr(terminal), progress.bar("title", 10, quiet=True) as done:
+        done(10)
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_shows_a_bar_with_title_count_and_rate(terminal):
+    with redirect_stderr(terminal), progress.bar("smix, seed 0", 80, "epochs") as done:
+        for count in (0, 20, 40, 80):
+            done(count)
+    shown = terminal.getvalue()
+    assert "smix, seed 0" in shown
+    assert "80/80" in shown
+    assert "epochs/s" in shown
+    assert "\x1b[" in shown
+
+
+def test_a_bar_is_closed_when_the_work_fails(terminal):
+    def fail() -> None:
+        with progress.bar("title", 10) as done:
+            done(1)
+            raise ZeroDivisionError
+
+    with redirect_stderr(terminal), pytest.raises(ZeroDivisionError):
+        fail()
+    shown = terminal.getvalue()
+    assert shown.rfind("\x1b[?25h") > shown.rfind("\x1b[?25l"), "the cursor stays hidden"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.4, "0 s"),
+        (8, "8 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (185, "3 min 5 s"),
+        (3599, "59 min 59 s"),
+        (3599.9, "1 h 0 min"),
+        (3600, "1 h 0 min"),
+        (7800, "2 h 10 min"),
+        (7859, "2 h 10 min"),
+        (14 * 3600, "14 h 0 min"),
+        (100 * 3600 + 60, "100 h 1 min"),
+    ],
+)
+def test_durations_are_said_as_a_person_says_them(seconds, text):
+    assert progress.duration(seconds) == text

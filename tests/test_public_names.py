@@ -1,0 +1,176 @@
+"""The public names, that importing them is cheap, and that importing anything changes nothing else."""
+
+import json
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import smix
+
+NAMES = [
+    "CutMix",
+    "FMix",
+    "Fallback",
+    "ImageSet",
+    "METHODS",
+    "MaskStore",
+    "Method",
+    "Mixup",
+    "Plan",
+    "RunOptions",
+    "SMix",
+    "SharedConfig",
+    "Target",
+    "TrainConfig",
+    "Validity",
+    "Vanilla",
+    "__version__",
+    "build_masks",
+    "compare",
+    "load_data",
+    "parse_method",
+    "train",
+    "write_report",
+]
+MODULES = sorted(
+    found.name for found in pkgutil.walk_packages(smix.__path__, "smix.") if not found.name.endswith("__main__")
+)
+HEAVY = ["torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "onnxruntime"]
+
+
+def python(script: str, *words: str) -> str:
+    """The output of a fresh interpreter."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(smix.__file__).parents[1])}
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_public_names_are_these():
+    assert sorted(smix.__all__) == sorted(NAMES)
+    assert len(set(smix.__all__)) == len(smix.__all__)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there(name):
+    assert getattr(smix, name) is not None
+    assert name in dir(smix)
+
+
+def test_every_public_name_can_be_imported_by_a_star():
+    found: dict[str, object] = {}
+    exec("from smix import *", found)
+    assert set(NAMES) <= set(found)
+
+
+@pytest.mark.parametrize("name", ["mixing", "models", "data", "masks", "training", "evaluation", "lab", "report"])
+def test_every_part_is_there_without_an_import_of_its_own(name):
+    assert getattr(smix, name) is import_module(f"smix.{name}")
+    assert name in dir(smix)
+
+
+@pytest.mark.parametrize("name", ["SMixx", "cutmix", "_private"])
+def test_an_unknown_name_is_an_attribute_error(name):
+    with pytest.raises(AttributeError, match=f"module 'smix' has no attribute '{name}'"):
+        getattr(smix, name)
+
+
+def test_names_for_type_checkers_are_those_of_the_lazy_table():
+    """mypy and editors read the TYPE_CHECKING block, Python the table: neither may lag behind."""
+    source = Path(smix.__file__).read_text()
+    block = source.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
+    lines = [line.split() for line in block.splitlines()]
+    stated = {words[3]: words[1] for words in lines}
+    assert all(words[3] == words[5] for words in lines)
+    assert stated == {name: home for home, names in smix._HOMES.items() for name in names}
+
+
+@pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.launch", "smix.progress"])
+def test_what_the_command_line_needs_first_imports_no_torch(name):
+    heavy = HEAVY if name != "smix.progress" else [one for one in HEAVY if one != "rich"]
+    script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
+    loaded = json.loads(python(script, name))
+    assert name in loaded
+    assert not set(heavy) & set(loaded)
+
+
+def test_a_public_name_loads_only_its_own_part():
+    loaded = python("import sys; from smix import SMix; print(*sys.modules)").split()
+    assert "smix.mixing.smix" in loaded
+    assert not {"smix.training.runs", "smix.lab.compare", "smix.masks.store", "torchvision", "matplotlib"} & set(loaded)
+
+
+IMPORT_ONE_BY_ONE = """
+import gc, os, random, signal, sys, threading, warnings
+from importlib import import_module
+
+# What others do when they are imported is not ours to answer for.
+import cyclopts, jaxtyping, matplotlib.figure, numpy, PIL.Image, rich.progress, rich.table, safetensors.torch
+import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision
+
+warnings.simplefilter("error")
+gc.disable()  # a collection in a child would copy all of torch
+
+
+def state():
+    return {
+        "default dtype": str(torch.get_default_dtype()),
+        "default device": str(torch.get_default_device()),
+        "threads of torch": torch.get_num_threads(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "cudnn": [torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.backends.cudnn.allow_tf32],
+        "precision": torch.get_float32_matmul_precision(),
+        "generator of torch": torch.random.get_rng_state().sum().item(),
+        "generator of numpy": str(numpy.random.get_state()),
+        "generator of Python": hash(random.getstate()),
+        "errors of numpy": str(numpy.geterr()),
+        "print options of numpy": str(numpy.get_printoptions()),
+        "backend of matplotlib": str(dict.__getitem__(matplotlib.rcParams, "backend")),
+        "style of matplotlib": str({k: v for k, v in dict.items(matplotlib.rcParams) if k != "backend"}),
+        "warnings": str(warnings.filters),
+        "signals": str([signal.getsignal(number) for number in signal.valid_signals()]),
+        "environment": str(sorted(os.environ.items())),
+        "folder": os.getcwd(),
+        "path": str(sys.path),
+        "hooks": str([sys.excepthook, sys.displayhook, sys.meta_path]),
+        "streams": str([sys.stdout, sys.stderr]),
+        "thread count": threading.active_count(),
+        "names of torchvision": len(vars(torchvision)),
+    }
+
+
+for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1]):
+    sys.stdout.flush()
+    child = os.fork()  # so that torch is imported once and every module of ours can be the first
+    if not child:
+        try:
+            before = state()
+            for name in order:
+                import_module(name)
+            after = state()
+            for key in before:
+                if before[key] != after[key]:
+                    print(f"{order[0]} changes {key}: {before[key]} -> {after[key]}")
+        except BaseException as error:
+            print(f"{order[0]} first: {type(error).__name__}: {error}")
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    _, code = os.waitpid(child, 0)
+    if code:
+        print(f"{order[0]}: exit status {code}")
+    print("done", order[0])
+"""
+
+
+def test_every_module_can_be_imported_first_and_changes_nothing_global():
+    lines = python(IMPORT_ONE_BY_ONE, *MODULES).splitlines()
+    assert len(MODULES) > 30
+    assert [line for line in lines if not line.startswith("done ")] == []
+    assert lines == [f"done {name}" for name in (*MODULES, MODULES[0], MODULES[-1])]

@@ -1,0 +1,115 @@
+"""Small trainings: what the tests of this folder and those of comparisons start from."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+from smix import launch, progress
+from smix.config import RunOptions, TrainConfig
+from tests.conftest import make_set, write_npz
+
+OPTIONS = RunOptions(device="cpu", quiet=True)
+STEPS = 4
+"""Steps an epoch of `small` on the data of `write_data`: 72 images, 16 a step."""
+EPOCHS = 3
+FILES = {
+    "config.json",
+    "metrics.jsonl",
+    "checkpoint.pt",
+    "weights.safetensors",
+    "samples.npz",
+    "predictions.npz",
+    "result.json",
+}
+"""Of a finished run, as design.md lists them."""
+
+
+def write_data(folder: Path) -> str:
+    """The name of a data set: 80 training and 24 test images of 10 x 14 pixels, 4 classes, with masks."""
+    return f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
+
+
+def small(data: str, /, **changes: Any) -> TrainConfig:
+    return TrainConfig(
+        **{"data": data, "model": "resnet8", "method": "smix+fmix", "epochs": EPOCHS, "batch_size": 16, **changes}
+    )
+
+
+def dropout_net(classes: int, channels: int) -> nn.Module:
+    """For images of any size."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 8, 3),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(0.5),
+        nn.Linear(32, classes),
+    )
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on a training notices that it shall stop when it has done so many steps."""
+    asked = 0
+
+    def orphaned() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > steps
+
+    monkeypatch.setattr(launch, "orphaned", orphaned)
+
+
+def at_step(steps: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the progress of a training calls `act`, once, when so many steps are done."""
+    calls = 0
+
+    @contextmanager
+    def bar(*args: object, **options: object) -> Iterator[Callable[[int], None]]:
+        def done(count: int) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == steps + 1:
+                act()
+
+        yield done
+
+    monkeypatch.setattr(progress, "bar", bar)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder but the lock."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    """Every line of metrics.jsonl, without the one number that no two runs share."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    content = json.loads((folder / "result.json").read_text())
+    del content["seconds"]
+    return content
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    """To the last bit, but for the seconds."""
+    mine, theirs = contents(one), contents(other)
+    assert mine.keys() == theirs.keys() == FILES
+    for name in FILES - {"metrics.jsonl", "result.json"}:
+        assert mine[name] == theirs[name], f"{name} differs"
+    assert metrics(one) == metrics(other)
+    assert result(one) == result(other)

@@ -1,0 +1,194 @@
+"""Checkpoints: what is stored comes back, a broken file says so, and no file is trusted to run code."""
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from smix.config import TrainConfig
+from smix.errors import RunError
+from smix.training.checkpoint import load_checkpoint, save_checkpoint
+from smix.training.loop import Progress
+from smix.training.recipes import sgd
+
+CONFIG = TrainConfig(epochs=3, milestones=(1,), lr=0.5)
+PROGRESS = Progress(epoch=1, step=3, loss=2.5, fell_back=7, seconds=1.25)
+
+
+@dataclass
+class State:
+    """A network of a few numbers, with its optimizer."""
+
+    filled: bool
+
+    def __post_init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(self.filled))
+            self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+            self.optimizer, self.schedule = sgd(self.model, CONFIG)
+            if self.filled:
+                self.model(torch.randn(5, 3)).square().sum().backward()
+                self.optimizer.step()
+                self.schedule.step()
+
+    def save(self, path: Path, fingerprint: str = "f") -> None:
+        save_checkpoint(path, self.model, self.optimizer, self.schedule, PROGRESS, fingerprint)
+
+    def load(self, path: Path, fingerprint: str = "f") -> Progress:
+        return load_checkpoint(path, self.model, self.optimizer, self.schedule, fingerprint)
+
+    def numbers(self) -> list[Any]:
+        """Everything a training depends on."""
+        return list(flat([self.model.state_dict(), self.optimizer.state_dict(), self.schedule.state_dict()]))
+
+
+def flat(content: Any) -> Iterator[Any]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield key
+            yield from flat(value)
+    elif isinstance(content, list | tuple):
+        for value in content:
+            yield from flat(value)
+    else:
+        yield content.tolist() if isinstance(content, Tensor) else content
+
+
+@pytest.fixture
+def good(tmp_path) -> Path:
+    State(filled=True).save(tmp_path / "checkpoint.pt")
+    return tmp_path / "checkpoint.pt"
+
+
+def test_what_is_saved_comes_back(good):
+    state, expected = State(filled=False), State(filled=True).numbers()
+    assert state.numbers() != expected
+    assert state.load(good) == PROGRESS
+    assert state.numbers() == expected
+    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert state.optimizer.state_dict()["state"], "the momentum was not stored"
+
+
+def test_a_checkpoint_loads_with_weights_only(good):
+    content = torch.load(good, weights_only=True)
+    assert list(content) == ["fingerprint", "model", "optimizer", "schedule", "progress"]
+
+
+def test_equal_states_make_equal_files(good, tmp_path):
+    State(filled=True).save(tmp_path / "again.pt")
+    assert good.read_bytes() == (tmp_path / "again.pt").read_bytes()
+
+
+def test_a_checkpoint_of_another_configuration_is_refused_by_name_of_both_and_changes_nothing(good):
+    state = State(filled=False)
+    before = state.numbers()
+    with pytest.raises(RunError) as info:
+        state.load(good, "another")
+    assert str(info.value) == (f"{good}: expected the checkpoint of configuration another, got f; choose another --out")
+    assert state.numbers() == before
+
+
+def refused(path: Path) -> bool:
+    """Is it refused in one line? If not, what it gave is what was saved."""
+    state, message = State(filled=False), ""
+    try:
+        progress = state.load(path)
+    except RunError as error:
+        message = str(error)
+    if not message:
+        assert progress == PROGRESS
+        assert state.numbers() == State(filled=True).numbers()
+        return False
+    assert message.startswith(f"{path}: expected a whole checkpoint, got ")
+    assert message.endswith("; delete it to train from the start")
+    assert "\n" not in message
+    return True
+
+
+def test_a_checkpoint_that_was_cut_short_is_refused_wherever_it_was_cut(good):
+    whole = good.read_bytes()
+    for length in [*range(0, len(whole), 61), len(whole) - 1]:
+        good.write_bytes(whole[:length])
+        assert refused(good), f"{length} of {len(whole)} bytes were taken for a checkpoint"
+
+
+def test_a_flipped_bit_is_refused_or_without_effect(good):
+    whole, count = good.read_bytes(), 0
+    for place in range(0, len(whole), 17):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        good.write_bytes(changed)
+        count += refused(good)
+    assert count > 50
+
+
+def test_a_flipped_bit_of_a_weight_is_refused(good):
+    """It would load as another number."""
+    weight = State(filled=True).model[0].weight.detach().numpy().tobytes()
+    whole = good.read_bytes()
+    assert whole.count(weight) == 1
+    changed = bytearray(whole)
+    changed[whole.index(weight) + 2] ^= 1
+    good.write_bytes(changed)
+    assert refused(good)
+
+
+class RunsCode:
+    """Would make a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path):
+    path, trap = tmp_path / "checkpoint.pt", tmp_path / "trap"
+    torch.save({"fingerprint": "f", "model": RunsCode(trap)}, path)
+    assert refused(path)
+    assert not trap.exists()
+    torch.load(path, weights_only=False)
+    assert trap.exists(), "the trap does not work"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [1, 2],
+        3,
+        {},
+        {"fingerprint": "f"},
+        {"fingerprint": "f", "model": {}, "optimizer": {}, "schedule": {}, "progress": {}},
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path, content):
+    torch.save(content, tmp_path / "other.pt")
+    assert refused(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + bytes(18), b"\x80\x02}q\x00."])
+def test_a_file_that_is_no_archive_of_tensors_is_refused(tmp_path, content):
+    (tmp_path / "other.pt").write_bytes(content)
+    assert refused(tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def test_what_dies_while_it_is_written_leaves_the_old_checkpoint(good, monkeypatch, error):
+    before = good.read_bytes()
+
+    def dies(content: Any, file: Any) -> None:
+        file.write(before[:100])
+        raise error
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(type(error)):
+        State(filled=False).save(good)
+    assert good.read_bytes() == before
+    assert list(good.parent.iterdir()) == [good]

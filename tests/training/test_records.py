@@ -1,0 +1,134 @@
+"""Reading run folders."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from smix.config import TrainConfig
+from smix.errors import RunError
+from smix.training.loop import Epoch
+from smix.training.records import (
+    Result,
+    check_same,
+    read_metrics,
+    read_result,
+    read_run,
+    runs_in,
+    write_metrics,
+)
+
+CONFIG = TrainConfig(epochs=2, milestones=(1,))
+EPOCHS = [
+    Epoch(epoch=1, lr=0.1, train_loss=1.5, fell_back=0.25, val_loss=1.25, val_accuracy=0.5, seconds=2.0),
+    Epoch(epoch=2, lr=0.1 / 3, train_loss=1e-300, fell_back=0.0, val_loss=1 / 3, val_accuracy=0.75, seconds=1e9),
+]
+RESULT = Result(
+    test_accuracy=2 / 3,
+    test_loss=0.5,
+    val_accuracy=0.75,
+    epochs=2,
+    images_seen=64,
+    seconds=3.5,
+    device="CPU with 1 thread",
+)
+
+
+def write_run(folder: Path, config: TrainConfig = CONFIG, result: Result | None = RESULT) -> Path:
+    folder.mkdir(parents=True)
+    made = {"config": config.to_json(), "data": {"fingerprint_train": "aa"}, "masks": {"source": {"name": "carried"}}}
+    (folder / "config.json").write_text(json.dumps(made))
+    write_metrics(folder, EPOCHS)
+    if result is not None:
+        (folder / "result.json").write_text(json.dumps(asdict(result)))
+    return folder
+
+
+def test_metrics_come_back_to_the_last_bit(tmp_path):
+    assert read_metrics(tmp_path) == []
+    write_metrics(tmp_path, EPOCHS)
+    assert read_metrics(tmp_path) == EPOCHS
+    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 2
+
+
+def test_a_finished_run_is_read(tmp_path):
+    run = read_run(write_run(tmp_path / "run"))
+    assert (run.path, run.config, run.metrics, run.result) == (tmp_path / "run", CONFIG, EPOCHS, RESULT)
+    assert run.made["data"] == {"fingerprint_train": "aa"}
+
+
+def test_a_run_without_a_result_is_unfinished(tmp_path):
+    assert read_result(tmp_path) is None
+    run = read_run(write_run(tmp_path / "run", result=None))
+    assert run.result is None
+    assert run.metrics == EPOCHS
+
+
+def test_runs_are_those_of_a_comparison_in_order_or_the_one_run_that_the_folder_is(tmp_path):
+    for name in ("smix-1", "smix-0", "cutmix-0"):
+        write_run(tmp_path / "all" / name, result=None if name == "smix-1" else RESULT)
+    (tmp_path / "all" / "notes").mkdir()
+    assert [run.path.name for run in runs_in(tmp_path / "all")] == ["cutmix-0", "smix-0", "smix-1"]
+    assert [run.result is None for run in runs_in(str(tmp_path / "all"))] == [False, False, True]
+    assert [run.path for run in runs_in(tmp_path / "all" / "smix-0")] == [tmp_path / "all" / "smix-0"]
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_runs_is_refused(tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RunError, match=f"{name}: expected a folder of runs, got none.*smix compare") as info:
+        runs_in(tmp_path / name)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.json", b"{"),
+        ("config.json", b"{}"),
+        ("config.json", b"[]"),
+        ("config.json", b'{"config": {"epochs": "ten"}}'),
+        ("config.json", b"\xff"),
+        ("metrics.jsonl", b"{}\n"),
+        ("metrics.jsonl", b"\xff\n"),
+        ("result.json", b"{}"),
+        ("result.json", b"\xff"),
+    ],
+)
+def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content):
+    run = write_run(tmp_path / "run")
+    (run / name).write_bytes(content)
+    with pytest.raises(RunError) as info:
+        read_run(run)
+    assert str(info.value).startswith(f"{run}: expected a run of this version of smix, got ")
+    assert "\n" not in str(info.value)
+
+
+def test_a_run_of_a_newer_version_says_which_options_are_unknown(tmp_path):
+    run = write_run(tmp_path / "run")
+    made = json.loads((run / "config.json").read_text())
+    made["config"]["warmup"] = 5
+    (run / "config.json").write_text(json.dumps(made))
+    with pytest.raises(ValueError, match="warmup; update smix"):
+        read_run(run)
+
+
+def test_the_same_run_and_a_new_folder_are_accepted(tmp_path):
+    made = {"config": CONFIG.to_json(), "data": {"fingerprint_train": "aa"}}
+    check_same(tmp_path / "new", made)
+    check_same(write_run(tmp_path / "run"), made)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"config": replace(CONFIG, batch_size=64).to_json()}, "--batch-size 128 instead of 64"),
+        ({"config": replace(CONFIG, milestones=()).to_json()}, r"--milestones \[1\] instead of \[\]"),
+        ({"data": {"fingerprint_train": "bb"}}, "data fingerprint-train aa instead of bb"),
+        ({"masks": {"source": {"name": "onnx"}}}, "masks source .*carried.* instead of .*onnx"),
+    ],
+)
+def test_another_run_is_refused_by_what_differs(tmp_path, made, message):
+    with pytest.raises(RunError, match=f"got one made with {message}.*; choose another --out"):
+        check_same(write_run(tmp_path / "run"), made)

@@ -1,0 +1,207 @@
+"""`train` that is cut, in every way we know, and started again: the run folder is that of an unbroken run."""
+
+import errno
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from smix import files
+from smix.config import TrainConfig
+from smix.errors import RunError
+from smix.models.small import MODELS
+from smix.training import records
+from smix.training.runs import train
+from tests.training.small import (
+    EPOCHS,
+    FILES,
+    OPTIONS,
+    STEPS,
+    assert_equal_runs,
+    at_step,
+    contents,
+    dropout_net,
+    metrics,
+    small,
+    stop_after,
+)
+
+CASES = {
+    "vanilla": {"method": "vanilla"},
+    "masks and fallback": {"method": "smix(alpha=(1.0,1.0))+fmix"},
+    "dropout": {"method": "mixup(prob=0.5)", "model": "dropout net"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _dropout_net(monkeypatch):
+    monkeypatch.setitem(MODELS, "dropout net", dropout_net)
+
+
+@pytest.fixture(scope="module")
+def unbroken(data, tmp_path_factory) -> Callable[[str], tuple[TrainConfig, Path]]:
+    """Configuration and folder of an unbroken run of a case."""
+    made: dict[str, tuple[TrainConfig, Path]] = {}
+
+    def of(case: str) -> tuple[TrainConfig, Path]:
+        if case not in made:
+            config, out = small(data, **CASES[case]), tmp_path_factory.mktemp("unbroken") / "run"
+            train(config, out, OPTIONS)
+            made[case] = config, out
+        return made[case]
+
+    return of
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("steps", [0, 1, STEPS, STEPS + 3, EPOCHS * STEPS - 1])
+def test_a_run_cut_between_two_steps_ends_as_an_unbroken_one(unbroken, tmp_path, case, steps):
+    config, whole = unbroken(case)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(steps, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    assert "result.json" not in contents(tmp_path)
+    assert metrics(tmp_path) if steps >= STEPS else not (tmp_path / "metrics.jsonl").exists()
+    before = contents(tmp_path)
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+    for name in ("config.json", "samples.npz"):
+        assert contents(tmp_path)[name] == before[name]
+
+
+def test_a_run_cut_at_every_step_ends_as_an_unbroken_one(unbroken, tmp_path):
+    config, whole = unbroken("masks and fallback")
+    for _ in range(EPOCHS * STEPS - 1):
+        with pytest.MonkeyPatch.context() as patch:
+            stop_after(1, patch)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path, OPTIONS)
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_writes_a_checkpoint_and_interrupts_and_the_next_command_finishes_the_run(unbroken, tmp_path, number):
+    config, whole = unbroken("masks and fallback")
+    before = signal.getsignal(number)
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(STEPS + 2, lambda: os.kill(os.getpid(), number), patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    assert signal.getsignal(number) is before
+    progress = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 2)
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_second_signal_stops_at_once_and_the_checkpoint_of_the_last_epoch_stays(unbroken, tmp_path):
+    config, whole = unbroken("masks and fallback")
+
+    def twice() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(STEPS + 2, twice, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    progress = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 0)
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_run_that_dies_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+    unbroken, tmp_path, monkeypatch, error, epoch
+):
+    config, whole = unbroken("masks and fallback")
+    real, saves = torch.save, []
+
+    def dies(content, file) -> None:
+        saves.append(1)
+        if len(saves) == epoch:
+            file.write(b"PK half of a checkpoint")
+            raise error
+        real(content, file)
+
+    monkeypatch.setattr(torch, "save", dies)
+    with pytest.raises(type(error)):
+        train(config, tmp_path, OPTIONS)
+    monkeypatch.undo()
+    if epoch == 1:
+        assert not (tmp_path / "checkpoint.pt").exists()
+    else:
+        assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["epoch"] == epoch - 1
+    assert not [name for name in contents(tmp_path) if name.endswith(".tmp")]
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "predictions.npz", "result.json"])
+def test_a_run_that_dies_while_it_writes_its_end_is_not_finished_and_ends_the_same(
+    unbroken, tmp_path, monkeypatch, name
+):
+    config, whole = unbroken("dropout")
+    real = files.write_bytes
+
+    def dies(path: Path, content: bytes) -> None:
+        if path.name == name:
+            raise KeyboardInterrupt
+        real(path, content)
+
+    monkeypatch.setattr(files, "write_bytes", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path, OPTIONS)
+    monkeypatch.setattr(files, "write_bytes", real)
+    assert records.read_result(tmp_path) is None
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_temporary_files_of_a_killed_run_are_not_mistaken_for_whole_ones(unbroken, tmp_path):
+    config, whole = unbroken("dropout")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(STEPS, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    leftovers = [tmp_path / f".{name}.k1ll3d.tmp" for name in FILES]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    assert records.read_result(tmp_path) is None
+    train(config, tmp_path, OPTIONS)
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_line_of_metrics_without_its_checkpoint_is_written_again(unbroken, tmp_path):
+    """Between the two a run can die: metrics.jsonl is written first."""
+    config, whole = unbroken("vanilla")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(2 * STEPS, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    lines = (tmp_path / "metrics.jsonl").read_text()
+    (tmp_path / "metrics.jsonl").write_text(lines + lines.splitlines()[-1].replace('"epoch": 2', '"epoch": 3') + "\n")
+    train(config, tmp_path, OPTIONS)
+    assert_equal_runs(tmp_path, whole)
+
+
+def test_a_cut_run_is_not_resumed_under_another_configuration(unbroken, tmp_path):
+    config, _ = unbroken("vanilla")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path, OPTIONS)
+    (tmp_path / "config.json").unlink()  # so that only the checkpoint can tell
+    other = small(config.data, method="vanilla", lr=0.05)
+    with pytest.raises(RunError, match=f"{config.fingerprint()}.*choose another --out") as info:
+        train(other, tmp_path, OPTIONS)
+    assert other.fingerprint() in str(info.value)

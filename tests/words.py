@@ -1,0 +1,51 @@
+"""The words of a command line, read back by the letter: the tests of the configuration and of comparisons need no parser."""
+
+import types
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from smix.config import RunOptions, TrainConfig
+
+Options = TypeVar("Options", TrainConfig, RunOptions)
+
+
+def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
+    """One object of each kind of options. No word may be left over."""
+    found: list[dict[str, Any]] = [{} for _ in kinds]
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        assert word.startswith("--"), f"expected an option, got {word}"
+        name = word[2:].replace("-", "_")
+        for kind, values in zip(kinds, found, strict=True):
+            hints = get_type_hints(kind)
+            if name in hints and hints[name] is not bool:
+                value = read_value(hints[name], rest.pop(0))
+                if isinstance(value, tuple):
+                    value = (*values.get(name, ()), *value)
+                else:
+                    assert name not in values, f"{word} is given twice"
+                values[name] = value
+                break
+            if hints.get(name.removeprefix("no_")) is bool:
+                values[name.removeprefix("no_")] = not name.startswith("no_")
+                break
+        else:
+            raise AssertionError(f"no kind of options has {word}")
+    return [kind(**values) for kind, values in zip(kinds, found, strict=True)]
+
+
+def read_value(hint: Any, text: str) -> Any:
+    if isinstance(hint, types.UnionType):  # int | None
+        hint = get_args(hint)[0]
+    if hint == tuple[int, ...]:
+        return (int(text),)
+    if hint in (int, float, str, Path):
+        return hint(text)
+    assert text in get_args(hint), f"{text} is not one of {hint}"
+    return text
+
+
+def names(kind: type[Any]) -> set[str]:
+    return {field.name for field in fields(kind)}
