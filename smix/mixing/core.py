@@ -347,5 +347,7 @@ def _check_labels(y: Tensor, count: int, device: torch.device) -> None:
         raise DataError(
             f"y: expected int64 class numbers (B,) or floating-point rows (B, K), got {y.dtype} of shape {tuple(y.shape)}"
         )
+    if y.ndim == 1 and _looks_at_values(y) and y.numel() and (least := y.min()) < 0:
+        raise DataError(f"y: expected class numbers from 0, got {least}; leave out images without a label")
     if y.device != device:
         raise DataError(f"y: expected it on {device} like the images, got {y.device}")

@@ -28,10 +28,9 @@ def parse_method(text: str) -> Method:
         OptionError: an unknown name or option (the nearest is suggested), or a value out of range.
     """
     first, *others = [_parse_one(part) for part in _split(text, "+")]
-    method = first
-    for other in others:
-        method = Fallback(method, other)
-    return method
+    if len(others) > 1:
+        raise OptionError(f'method: expected at most one "+" (a method and its fallback), got "{text}"')
+    return Fallback(first, others[0]) if others else first
 
 
 def split_methods(text: str) -> list[str]:
@@ -54,6 +53,8 @@ def _parse_one(text: str) -> Method:
             raise OptionError(f'method: expected option=value in "{text}", got "{part}"; options: {", ".join(known)}')
         if option not in known:
             raise unknown(f"option of {name}", option, known)
+        if option in options:
+            raise OptionError(f'method: expected each option once, got {option} twice in "{text}"')
         options[option] = _value(value)
     try:
         return METHODS[name](**options)  # type: ignore[arg-type]

@@ -33,6 +33,10 @@ class Validity:
             raise OptionError(
                 f"validity: expected 0 <= min_coverage <= max_coverage <= 1, got {self.min_coverage} and {self.max_coverage}"
             )
+        if not (self.min_entropy >= 0 and self.min_edges >= 0):
+            raise OptionError(
+                f"validity: expected min_entropy and min_edges of 0 or more, got {self.min_entropy} and {self.min_edges}"
+            )
 
     @classmethod
     def published(cls) -> "Validity":

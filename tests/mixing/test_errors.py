@@ -121,6 +121,11 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     ("floating class numbers", lambda: mixup_of(X).target(Y.float()), LABEL_TYPE + "torch.float32 of shape (7,)"),
     ("bool labels", lambda: mixup_of(X).target(Y > 3), LABEL_TYPE + "torch.bool of shape (7,)"),
     ("int64 rows", lambda: mixup_of(X).target(torch.eye(7).long()), LABEL_TYPE + "torch.int64 of shape (7, 7)"),
+    (
+        "a negative label",
+        lambda: mixup_of(X).target(torch.full((7,), -100)),
+        "y: expected class numbers from 0, got -100; leave out images without a label",
+    ),
     ("labels elsewhere", lambda: mixup_of(X).target(Y.to("meta")), "y: expected it on cpu like the images, got meta"),
     (
         "labels of a call",
@@ -173,6 +178,10 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (
         lambda: Validity(min_coverage=-0.1),
         "validity: expected 0 <= min_coverage <= max_coverage <= 1, got -0.1 and 0.95",
+    ),
+    (
+        lambda: Validity(min_entropy=-1),
+        "validity: expected min_entropy and min_edges of 0 or more, got -1 and 0.0",
     ),
     (lambda: Validity(max_coverage=1.1), "validity: expected 0 <= min_coverage <= max_coverage <= 1, got 0.01 and 1.1"),
     (

@@ -120,6 +120,8 @@ ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
         ("smix(alpha=0.4,)", f'method: expected option=value in "smix(alpha=0.4,)", got ""; {ALL_OPTIONS}'),
         ("smix(alpha=0.4", 'method: expected a closing bracket at the end of "smix(alpha=0.4"'),
         ("smix(alpha=0.4)x", 'method: expected a closing bracket at the end of "smix(alpha=0.4)x"'),
+        ("mixup(alpha=1,alpha=2)", 'method: expected each option once, got alpha twice in "mixup(alpha=1,alpha=2)"'),
+        ("smix+fmix+mixup", 'method: expected at most one "+" (a method and its fallback), got "smix+fmix+mixup"'),
         ("mixup(alpha=big)", 'method: expected numbers for the numbers of mixup, got "mixup(alpha=big)"'),
         ("mixup(prob=half)", 'method: expected numbers for the numbers of mixup, got "mixup(prob=half)"'),
         ("mixup(alpha=(1,2))", 'method: expected numbers for the numbers of mixup, got "mixup(alpha=(1,2))"'),

@@ -45,7 +45,7 @@ def test_the_loss_is_the_literal_formula(y: torch.Tensor, kind: str, smoothing: 
     formula = {"ce": reference.cross_entropy, "bce": reference.binary_cross_entropy}[kind]
     rows = literal_rows(target)
     if kind == "ce" and y is LABEL_ROWS["several classes"]:
-        # Smoothing adds e / K to each class whatever the row sums to.
+        # Not a distribution: the formula holds all the same.
         assert any(sum(row) > 1 for row in rows)
     expected = [
         formula(logits, reference.smoothed(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
@@ -56,6 +56,12 @@ def test_the_loss_is_the_literal_formula(y: torch.Tensor, kind: str, smoothing: 
     assert mean.item() == pytest.approx(sum(expected) / COUNT, abs=1e-5)
     total = target.loss(LOGITS, kind=kind, label_smoothing=smoothing, reduction="sum")  # type: ignore[arg-type]
     assert total.item() == pytest.approx(sum(expected), abs=1e-4)
+
+
+def test_the_gradient_of_the_loss_is_that_of_the_soft_rows():
+    target, logits = a_target(), LOGITS.clone().requires_grad_()
+    target.loss(logits).backward()
+    torch.testing.assert_close(logits.grad, (LOGITS.softmax(1) - torch.tensor(literal_rows(target))) / COUNT)
 
 
 @pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)

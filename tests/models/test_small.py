@@ -69,8 +69,17 @@ def test_networks_for_cifar_have_three_stages_of_widths_16_32_64(name: str, n: i
 
 
 def test_resnet20_has_its_known_parameters_with_option_b_shortcuts():
-    """0.27 M in the paper; 272,474 with batch norm, and 2,752 more for the two projections and their batch norms."""
+    """269,722 with the padded shortcuts of the paper; two 1 x 1 projections and their batch norms add 2,752."""
     assert parameters(build("resnet20")) == 269_722 + 2_752
+
+
+def test_the_last_layer_sees_the_mean_over_all_places():
+    model = build("resnet8").eval()
+    x = torch.randn(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        features = model.blocks(model.stem(x))
+        expected = model.classify(features.flatten(2).sum(2) / (6 * 10))
+        torch.testing.assert_close(model(x), expected)
 
 
 @pytest.mark.parametrize("name", MODELS)

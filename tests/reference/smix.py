@@ -1,4 +1,4 @@
-"""SMix one pixel and one sample at a time, from the report's equations as docs/method.md numbers them."""
+"""SMix one pixel and one sample at a time, written from the equations of the report alone."""
 
 import math
 
