@@ -109,8 +109,22 @@ def test_words_and_folders_of_any_name_arrive_as_they_are(tmp_path, name):
     assert task.log.read_text() == f"{name}||--out|{tmp_path / name}|"
 
 
-def test_tasks_have_no_input_and_know_who_started_them(tmp_path):
-    run_tasks(tasks(tmp_path, f"cat; echo ${PARENT} $PPID"), 1)
+def test_tasks_have_no_input(tmp_path):
+    own, (read, write) = os.dup(0), os.pipe()
+    os.write(write, b"typed by somebody\n")
+    os.close(write)
+    os.dup2(read, 0)
+    try:
+        run_tasks(tasks(tmp_path, "cat"), 1)
+    finally:
+        os.dup2(own, 0)
+        os.close(own)
+        os.close(read)
+    assert (tmp_path / "log 0.txt").read_text() == ""
+
+
+def test_tasks_know_who_started_them(tmp_path):
+    run_tasks(tasks(tmp_path, f"echo ${PARENT} $PPID"), 1)
     assert (tmp_path / "log 0.txt").read_text() == f"{os.getpid()} {os.getpid()}\n"
     assert PARENT not in os.environ
 
