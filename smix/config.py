@@ -6,6 +6,7 @@ Help texts, JSON files and command lines are all made from these fields.
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,10 @@ class SharedConfig:
     """Pad training images by this many black pixels and crop at random; 0: no crops."""
 
     def __post_init__(self) -> None:
+        # 1 and 1.0, a list and a tuple, are one configuration and have one fingerprint.
+        for name in ("val_fraction", "lr", "momentum", "weight_decay"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "milestones", tuple(self.milestones))
         _at_least("train_limit", self.train_limit, 1)
         _at_least("test_limit", self.test_limit, 1)
         _at_least("epochs", self.epochs, 1)
@@ -55,8 +60,8 @@ class SharedConfig:
         _at_least("crop", self.crop, 0)
         _at_least("momentum", self.momentum, 0)
         _at_least("weight_decay", self.weight_decay, 0)
-        if not self.lr > 0:
-            raise OptionError(f"lr: expected a learning rate above 0, got {self.lr}")
+        if not 0 < self.lr < math.inf:
+            raise OptionError(f"lr: expected a finite learning rate above 0, got {self.lr}")
         if not 0 < self.val_fraction < 1:
             raise OptionError(f"val_fraction: expected a part between 0 and 1, got {self.val_fraction}")
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
@@ -103,7 +108,7 @@ class TrainConfig(SharedConfig):
             raise OptionError(
                 f"config: expected the options of this version, got also {', '.join(unknown)}; update smix"
             )
-        return cls(**{**values, "milestones": tuple(values.get("milestones", cls.milestones))})
+        return cls(**{**values, "milestones": tuple(values.get("milestones", ()))})
 
     def fingerprint(self) -> str:
         """Sha256 of the fields as JSON, its first 16 digits."""
@@ -149,5 +154,5 @@ def cores() -> int:
 
 
 def _at_least(name: str, value: float | None, least: float) -> None:
-    if value is not None and not value >= least:
+    if value is not None and not least <= value < math.inf:
         raise OptionError(f"{name}: expected {least} or more, got {value}")

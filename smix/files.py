@@ -74,6 +74,8 @@ def sha256(path: Path) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
 
+    Temporary files that a killed writer left behind are removed.
+
     Raises:
         RunError: another process holds it, or it cannot be a folder that we write.
     """
@@ -89,4 +91,6 @@ def lock(folder: Path) -> Iterator[None]:
             raise RunError(
                 f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
             ) from None
+        for leftover in folder.glob(".*.tmp"):
+            leftover.unlink()
         yield

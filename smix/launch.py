@@ -26,13 +26,13 @@ class Task:
 def run_tasks(tasks: Sequence[Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
     """Run all tasks, `jobs` at a time, in their order; calls `poll` a few times a second. Returns their exit codes.
 
-    Interrupted, or stopped by SIGTERM, it passes SIGTERM on, waits until every task has written its checkpoint and
+    Interrupted, or stopped by SIGTERM or SIGUSR1, it passes SIGTERM on, waits until every task has written its checkpoint and
     raises KeyboardInterrupt. Should it be killed outright, its tasks notice (`orphaned`) and stop as well.
     """
     codes: list[int | None] = [None] * len(tasks)
     running: dict[int, subprocess.Popen[bytes]] = {}
     waiting = list(range(len(tasks)))
-    with on_signals((signal.SIGTERM,), _interrupt):
+    with on_signals((signal.SIGTERM, signal.SIGUSR1), _interrupt):
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:

@@ -194,7 +194,9 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
 def test_demo_is_a_comparison_of_its_own(smix, tmp_path, monkeypatch):
     import dataclasses
 
-    monkeypatch.setattr(cli, "DEMO", dataclasses.replace(cli.DEMO, train_limit=40, test_limit=20, epochs=1))
+    monkeypatch.setattr(
+        cli, "DEMO", dataclasses.replace(cli.DEMO, train_limit=40, test_limit=20, epochs=1, milestones=())
+    )
     monkeypatch.setattr(cli, "DEMO_METHODS", cli.DEMO_METHODS[:2])
     monkeypatch.setattr(cli, "DEMO_SEEDS", 2)
     code, out, _ = smix("demo", "--out", tmp_path / "demo", "--quiet")

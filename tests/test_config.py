@@ -104,9 +104,11 @@ def test_options_cannot_be_changed_in_place(kind):
         ("val_fraction", math.nan, "a part between 0 and 1"),
         ("epochs", 0, "1 or more"),
         ("batch_size", 1, "2 or more"),
-        ("lr", 0.0, "a learning rate above 0"),
-        ("lr", -0.1, "a learning rate above 0"),
-        ("lr", math.nan, "a learning rate above 0"),
+        ("lr", 0.0, "a finite learning rate above 0"),
+        ("lr", -0.1, "a finite learning rate above 0"),
+        ("lr", math.nan, "a finite learning rate above 0"),
+        ("lr", math.inf, "a finite learning rate above 0"),
+        ("weight_decay", math.inf, "0 or more"),
         ("momentum", -0.1, "0 or more"),
         ("momentum", math.nan, "0 or more"),
         ("weight_decay", -1e-9, "0 or more"),
@@ -259,3 +261,7 @@ def test_cores_are_those_of_this_process(monkeypatch):
     assert cores() == 7
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert cores() == 1
+
+
+def test_equal_values_are_one_configuration_however_they_are_written():
+    assert TrainConfig(lr=1).fingerprint() == TrainConfig(lr=1.0).fingerprint()

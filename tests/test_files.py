@@ -178,3 +178,12 @@ def test_a_file_where_the_folder_should_be_is_refused_and_stays(tmp_path, place)
     ):
         pass
     assert everything(tmp_path) == {"file": b"mine"}
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+    leftover, kept = tmp_path / ".checkpoint.pt.abc.tmp", tmp_path / "checkpoint.pt"
+    leftover.write_bytes(b"half")
+    kept.write_bytes(b"whole")
+    with files.lock(tmp_path):
+        assert not leftover.exists()
+        assert kept.read_bytes() == b"whole"

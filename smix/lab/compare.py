@@ -18,9 +18,9 @@ from smix import launch, progress
 from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
 from smix.mixing import parse_method
-from smix.training.device import find_device, in_words
+from smix.training.device import find_device, in_words, threads
 from smix.training.records import Run, check_same, read_result, read_run
-from smix.training.runs import Material, prepare
+from smix.training.runs import Material, made_of, prepare
 
 
 def compare(
@@ -54,8 +54,11 @@ def compare(
         check_same(folder, {"config": one.to_json()})
     missing = {folder: one for folder, one in plan.items() if read_result(folder) is None}
     if missing:
-        _train_all(missing, len(plan), options, jobs)
-    return [read_run(folder) for folder in plan if (folder / "config.json").is_file()]
+        _train_all(plan, missing, options, jobs)
+    return [
+        read_run(folder) if (folder / "config.json").is_file() else Run(folder, one, {}, [], None)
+        for folder, one in plan.items()
+    ]
 
 
 def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
@@ -75,23 +78,31 @@ def slug(method: str) -> str:
     return re.sub(r"[^a-z0-9.+]+", "-", method.lower().replace(")", "")).strip("-")
 
 
-def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: RunOptions, jobs: int | None) -> None:
+def _train_all(
+    plan: dict[Path, TrainConfig], missing: dict[Path, TrainConfig], options: RunOptions, jobs: int | None
+) -> None:
     # Checked here before any begins: one line for the user instead of a failed run each. Only masks set methods apart.
-    material = prepare(max(missing.values(), key=lambda one: parse_method(one.method).needs_masks), options)
+    material = prepare(max(missing.values(), key=_needs_masks), options)
+    for folder, one in plan.items():  # those that are finished were trained on the same images and masks
+        made = made_of(one, material)
+        check_same(folder, made if _needs_masks(one) else {**made, "masks": None})
     device = find_device(options.device)
     jobs = min(jobs or (cores() if device.type == "cpu" else 1), len(missing))
-    threads = options.threads or max(1, cores() // jobs)
+    count = options.threads or max(1, cores() // jobs)
     first = next(iter(missing.values()))
     if not options.quiet:
-        images = sum(one.epochs for one in missing.values()) * len(material.training)
-        total = images * seconds_per_image(material, first.batch_size, device, threads) / jobs
-        known = planned_count - len(missing)
-        done_before = f" ({known} of {planned_count} are done)" if known else ""
-        sys.stderr.write(
-            f"{len(missing)} runs{done_before}, {jobs} side by side on {in_words(device, threads)}: "
-            f"about {progress.duration(total)}\n"
+        # A forward pass is a third of a training step; each run starts as this process did.
+        images = sum(one.epochs for one in missing.values()) * (len(material.training) + len(material.validation) / 3)
+        total = (
+            images * seconds_per_image(material, first.batch_size, device, count) + len(missing) * time.process_time()
         )
-    of_each = dataclasses.replace(options, threads=threads, quiet=True)
+        known = len(plan) - len(missing)
+        done_before = f" ({known} of {len(plan)} are done)" if known else ""
+        sys.stderr.write(
+            f"{len(missing)} runs{done_before}, {jobs} side by side on {in_words(device, count)}: "
+            f"about {progress.duration(total / jobs)}\n"
+        )
+    of_each = dataclasses.replace(options, threads=count, quiet=True)
     tasks = [
         launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
         for folder, one in missing.items()
@@ -101,24 +112,26 @@ def _train_all(missing: dict[Path, TrainConfig], planned_count: int, options: Ru
         launch.run_tasks(tasks, jobs, lambda: done(sum(map(_epochs_done, missing))))
 
 
-def seconds_per_image(material: Material, batch_size: int, device: torch.device, threads: int) -> float:
-    """Of training, from timing two steps of the network after one to warm up."""
+def seconds_per_image(material: Material, batch_size: int, device: torch.device, count: int) -> float:
+    """Of training with `count` CPU threads, from timing two steps of the network after one to warm up."""
     images = torch.from_numpy(material.training.images[:batch_size]).to(device)
     labels = torch.from_numpy(material.training.labels[:batch_size]).to(device)
     model = copy.deepcopy(material.model).to(device).train()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
     times = []
-    for _ in range(3):
-        started = time.perf_counter()
-        loss = F.cross_entropy(model(material.normalise(images)), labels)
-        loss.backward()
-        loss.item()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - started)
-    torch.set_num_threads(before)
+    with threads(count):
+        for _ in range(3):
+            started = time.perf_counter()
+            loss = F.cross_entropy(model(material.normalise(images)), labels)
+            loss.backward()
+            loss.item()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - started)
     return min(times[1:]) / len(images)
+
+
+def _needs_masks(config: TrainConfig) -> bool:
+    return parse_method(config.method).needs_masks
 
 
 def _epochs_done(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """The object masks of a data set, from wherever a configuration says they are."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.store import MaskStore
+from smix.masks.store import MaskStore, pack
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +36,8 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
                 f"masks: expected object masks of {data.name}, which carries none; build them with smix masks build and give "
                 "their folder with --masks"
             )
-        return ObjectMasks(data.masks, None, {"source": {"name": "carried"}})
+        fingerprint = hashlib.sha256(pack(data.masks).tobytes()).hexdigest()
+        return ObjectMasks(data.masks, None, {"fingerprint": fingerprint, "source": {"name": "carried"}})
     store = MaskStore(where)
     store.check_belongs(data)
     described = {

@@ -19,7 +19,7 @@ from smix.report.tables import (
     markdown_table,
     rows_of,
 )
-from smix.training.records import Run, runs_in
+from smix.training.records import Run, check_same_data, runs_in
 from smix.training.samples import Samples
 
 METHOD_AND_SEED = ("method", "seed")
@@ -44,17 +44,19 @@ def write_report(runs: Path | str | Sequence[Run], out: Path | str | None = None
         out: Where to; None: the folder `report` beside the runs.
 
     Raises:
-        RunError: no runs there, or broken ones.
+        RunError: no runs there, broken ones, or runs on different images.
     """
     if isinstance(runs, Path | str):
         out = out or Path(runs) / "report"
         runs = runs_in(runs)
     out = Path(out) if out is not None else runs[0].path.parent / "report"
+    check_same_data(runs)
+    begun = [run for run in runs if run.made]
     pictures = [figures.save(figures.accuracy_distribution(runs), out / "accuracy-distribution.png")]
     if any(run.metrics for run in runs):
         pictures.append(figures.save(figures.accuracy_per_epoch(runs), out / "accuracy-per-epoch.png"))
-    if samples := _samples_of(runs):
-        classes = runs[0].made["data"]["classes"]
+    if samples := _samples_of(begun):
+        classes = begun[0].made["data"]["classes"]
         pictures.append(figures.save(figures.mixes(samples, classes), out / "mixes.png"))
     rows = rows_of(runs)
     files.write_text(out / "table.csv", csv_table(rows))
@@ -67,7 +69,8 @@ def write_report(runs: Path | str | Sequence[Run], out: Path | str | None = None
     if pairs := differences(runs):
         parts.append("Paired over seeds, in percentage points:\n\n" + markdown_differences(pairs).rstrip())
     parts += [f"![{picture.stem}]({picture.name})" for picture in pictures]
-    parts.append("How it was made:\n\n" + _how(runs))
+    if begun:
+        parts.append("How it was made:\n\n" + _how(begun))
     files.write_text(out / "report.md", "\n\n".join(parts) + "\n")
     return Report(out / "report.md", out / "table.csv", out / "runs.csv", tuple(pictures))
 

@@ -1,5 +1,7 @@
 """Where to compute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -29,3 +31,14 @@ def in_words(device: torch.device, threads: int | None = None) -> str:
         return "Apple GPU"
     count = threads or torch.get_num_threads()
     return f"CPU with {count} thread{'s' if count > 1 else ''}"
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Inside the block torch uses this many CPU threads; None: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

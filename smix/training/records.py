@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,18 @@ def runs_in(folder: Path | str) -> list[Run]:
             f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}"
         )
     return [read_run(path) for path in found]
+
+
+def check_same_data(runs: Sequence[Run]) -> None:
+    """Raises RunError unless all runs were trained, and tested, on the same images: only those can be compared."""
+    begun = [run for run in runs if run.made]
+    for run in begun[1:]:
+        for part in ("fingerprint_train", "fingerprint_test", "images"):
+            if run.made["data"][part] != begun[0].made["data"][part]:
+                raise RunError(
+                    f"{run.path}: expected a run on the same data as {begun[0].path}, got another {part.replace('_', ' of ')}; "
+                    "compare runs of one data set, with the same limits"
+                )
 
 
 def _broken(path: Path, error: Exception) -> RunError:

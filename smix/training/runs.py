@@ -30,14 +30,14 @@ from smix import files, launch, progress, rng
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Batches, Normalisation
 from smix.data.sets import ImageSet, balanced_order, load_data
-from smix.errors import DataError
+from smix.errors import DataError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
-from smix.training.device import find_device, in_words
+from smix.training.device import find_device, in_words, threads
 from smix.training.loop import Progress, fit
 from smix.training.recipes import sgd
 from smix.training.records import Result, check_same, read_metrics, read_result, write_metrics
@@ -70,18 +70,16 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
     out, options = Path(out), options or RunOptions()
     check_same(out, {"config": config.to_json()})
     material = prepare(config, options)
-    made = _made_of(config, material)
+    made = made_of(config, material)
     with files.lock(out):
         check_same(out, made)
         if (finished := read_result(out)) is not None:
             return finished
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         device = find_device(options.device)
         if not (out / "config.json").is_file():
             files.write_json(out / "config.json", made)
         _write_samples(out, config, material)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with threads(options.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             return _train(config, out, options, material, device)
 
 
@@ -133,6 +131,11 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
     checkpoint, fingerprint = out / "checkpoint.pt", config.fingerprint()
     at = load_checkpoint(checkpoint, model, optimizer, schedule, fingerprint) if checkpoint.is_file() else Progress()
     metrics = read_metrics(out)[: at.epoch]  # a line may be there whose checkpoint was not written any more
+    if len(metrics) < at.epoch:
+        raise RunError(
+            f"{out}: expected {at.epoch} epochs in metrics.jsonl as in {checkpoint.name}, got {len(metrics)}; "
+            f"delete {checkpoint.name} to train from the start"
+        )
     steps = batches.steps(config.batch_size)
     per_step = min(config.batch_size, len(batches))
     title = f"{config.method}, seed {config.seed}, on {in_words(device)}"
@@ -186,7 +189,8 @@ def _stop_asked() -> Iterator[Callable[[], bool]]:
         yield lambda: asked or launch.orphaned()
 
 
-def _made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
+def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
+    """The content of config.json: all that makes a run."""
     sets = (material.training, material.validation, material.test)
     return {
         "config": config.to_json(),

@@ -1,3 +1,3 @@
 """Comparisons train what the tests of training train."""
 
-from tests.training.conftest import _one_thread, data  # noqa: F401
+from tests.training.conftest import data  # noqa: F401

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,9 +18,11 @@ from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
 from smix.lab import compare as module
 from smix.lab.compare import compare, planned, seconds_per_image, slug
-from smix.training.records import Run, read_result
+from smix.report.conclusion import conclusion
+from smix.report.write import write_report
+from smix.training.records import Run, read_result, read_run
 from smix.training.runs import prepare, train
-from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after
+from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after, write_data
 from tests.words import names, read_words
 
 METHODS = ["vanilla", "smix+fmix"]
@@ -199,6 +202,7 @@ def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
 
 def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
     monkeypatch.setattr(module, "seconds_per_image", lambda *args: 1.0)
+    monkeypatch.setattr(module.time, "process_time", lambda: 3.0)
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)
     compare(small(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
@@ -208,7 +212,7 @@ def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monke
     expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {launched.options[-1].threads or 1} thread"
     assert said.out == ""
     assert said.err.startswith(expected)
-    assert said.err.split(": about ")[1].startswith("1 min 12 s")  # 3 runs of 72 images, 3 at a time
+    assert said.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time
 
 
 def test_quiet_says_nothing(data, tmp_path, launched, capsys):
@@ -299,6 +303,37 @@ def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_p
     launched.folders.clear()
     compare(config, METHODS, 2, tmp_path, OPTIONS)
     assert launched.folders == ["smix+fmix-0"]
+
+
+def test_a_run_that_died_before_it_wrote_anything_is_there_without_a_result(data, tmp_path, launched):
+    launched.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
+    runs = compare(small(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
+    assert [(run.config.method, run.result is None) for run in runs] == [("vanilla", True), ("smix+fmix", False)]
+    assert "Runs are missing of vanilla" in conclusion(runs)
+    assert "0 of 1" in write_report(runs, tmp_path / "report").text.read_text()
+
+
+@pytest.mark.parametrize("changed", ["images", "masks"])
+def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed):
+    name = write_data(tmp_path)
+    launched.act = train_it
+    compare(small(name, epochs=1), ["smix"], 1, tmp_path / "runs", OPTIONS)
+    with np.load(tmp_path / "made.npz") as file:
+        arrays = dict(file)
+    key = {"images": "x_test", "masks": "mask_train"}[changed]
+    arrays[key] = arrays[key][::-1]
+    np.savez(tmp_path / "made.npz", **arrays)
+    launched.folders.clear()
+    with pytest.raises(RunError, match=r"fingerprint.*choose another --out"):
+        compare(small(name, epochs=1), ["smix"], 2, tmp_path / "runs", OPTIONS)
+    assert launched.folders == []
+
+
+def test_runs_on_other_images_are_not_reported_as_one_comparison(data, done, tmp_path):
+    _, _, runs = done
+    train(small(data, epochs=2, train_limit=40), tmp_path / "other", OPTIONS)
+    with pytest.raises(RunError, match="expected a run on the same data"):
+        write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
 
 
 def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched):

@@ -63,7 +63,8 @@ class NetworkSource:
         images = torch.from_numpy(data.images[index]).movedim(-1, 1).float()
         images = images.expand(-1, 3, -1, -1)  # grey images are repeated
         if self.input_size is not None and self.input_size != data.size:
-            images = F.interpolate(images, self.input_size, mode="bilinear", antialias=True)
+            # Bicubic overshoots; no image has values outside 0..255.
+            images = F.interpolate(images, self.input_size, mode="bicubic", antialias=True).clamp(0, 255)
         mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (self.mean, self.std))
         scores = self.forward((images - mean) / std)
         if self.output == "object_logit":
