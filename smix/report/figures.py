@@ -86,6 +86,7 @@ def accuracy_distribution(runs: Sequence[Run]) -> Figure:
         )
     axes.set_xticks(range(len(methods)), [_wrapped(name) for name in methods])
     axes.set_xlim(-0.6, len(methods) - 0.2)
+    axes.use_sticky_edges = False  # a bar would have no margin below it
     axes.margins(y=0.12)
     axes.set(ylabel="Test accuracy (%)")
     axes.set_title("Accuracy distribution (line: mean, box: ± one standard deviation)", loc="left", fontsize=11)
