@@ -3,15 +3,15 @@
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from smix.config import RunOptions, SharedConfig, TrainConfig
-from smix.errors import DataError, MaskError, SmixError
+from smix.errors import DataError, DivergedError, MaskError, SmixError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.console import RenderableType
 
@@ -35,7 +35,7 @@ Shared = Annotated[SharedConfig, Parameter(name="*")]
 Config = Annotated[TrainConfig, Parameter(name="*")]
 Options = Annotated[RunOptions, Parameter(name="*")]
 
-METHODS = "vanilla,mixup,cutmix,fmix,smix,smix+fmix"
+ALL_METHODS = "vanilla,mixup,cutmix,fmix,smix,smix+fmix"
 DEMO_METHODS = ("vanilla", "mixup(prob=0.5)", "cutmix(prob=0.5)", "smix(alpha=1,prob=0.5)")
 DEMO_SEEDS = 5
 DEMO = SharedConfig(
@@ -58,18 +58,24 @@ def main() -> None:
         sys.exit(app(sys.argv[1:]) or 0)
     except (SmixError, CycloptsError) as error:
         _say_error(_first_cause(error))
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, DivergedError) else 2)
     except KeyboardInterrupt:
         _say_error("interrupted; start the same command again to go on")
         sys.exit(130)
 
 
 @app.command
-def doctor(*, options: Options = RunOptions()) -> None:  # noqa: B008  a frozen dataclass
-    """Say what this machine is ready for, and what to do about what is missing."""
+def doctor(*, root: Path = RunOptions.root) -> None:
+    """Say what this machine is ready for, and what to do about what is missing.
+
+    Parameters
+    ----------
+    root
+        Folder of the data sets that are looked for by name.
+    """
     from smix.lab.doctor import look_at_data, look_at_machine
 
-    _print(_findings("This machine", look_at_machine(options)), _findings("Data sets", look_at_data(options.root)))
+    _print(_findings("This machine", look_at_machine()), _findings("Data sets", look_at_data(root)))
 
 
 @app.command
@@ -113,7 +119,7 @@ def mix(
     *,
     data: str = SharedConfig.data,
     masks: str = SharedConfig.masks,
-    methods: str = METHODS,
+    methods: str = ALL_METHODS,
     count: int = 8,
     seed: int = 0,
     root: Path = RunOptions.root,
@@ -207,7 +213,7 @@ def build(
     store = build_masks(images, found, out, refine, limit, quiet)
     built = store.built
     _print(
-        f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % not empty, "
+        f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % show an object, "
         f"mean coverage {100 * store.coverage[built].mean():.1f} %",
         f"Next: smix masks check {out}",
     )
@@ -242,20 +248,25 @@ def check(
     if data is not None and len(store) > 1:
         raise MaskError(f"data: expected one store with --data, got {len(store)}; leave --data out or check one by one")
     stores = [MaskStore(path) for path in store]
+    paths = [path.resolve() for path in store]
     names = [masks.short_name(one) for one in stores]
-    if len(set(names)) < len(names):
-        names = [path.name for path in store]
+    for candidates in ([path.name for path in paths], [str(path) for path in store]):
+        if len(set(names)) < len(names):
+            names = candidates
     checked = [masks.check(one, name) for one, name in zip(stores, names, strict=True)]
-    folder = out or store[0].with_name(f"{store[0].name}-check")
+    folder = out or paths[0].with_name(f"{paths[0].name}-check")
     sets = []
     for one in stores:
         made_of = one.manifest.data
         images = load_data(data or made_of["name"], root, made_of["split"])
+        if len(images.size) != 2:
+            raise MaskError(f"{one.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
         one.check_belongs(images.rows(one.built.nonzero()[0]))
         sets.append(images)
     pictures = [figures.save(masks.valid_chart(checked), folder / "valid.png")]
-    for path, judged, images in zip(store, checked, sets, strict=True):
-        pictures.append(figures.save(masks.contact_sheet(images, judged), folder / f"{path.name}.png"))
+    for judged, images in zip(checked, sets, strict=True):
+        name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
+        pictures.append(figures.save(masks.contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
     _print(masks.check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
 
 
@@ -282,7 +293,7 @@ def compare(
     *,
     config: Shared = SharedConfig(),  # noqa: B008
     options: Options = RunOptions(),  # noqa: B008
-    methods: str = METHODS,
+    methods: str = ALL_METHODS,
     seeds: int = 5,
     jobs: int | None = None,
     out: Path,
@@ -319,7 +330,8 @@ def report(runs: Path, /, *, out: Path | None = None) -> None:
     """
     from smix.training.records import runs_in
 
-    _report(runs_in(runs), out or runs / "report")
+    found = runs_in(runs)
+    _report(found, out or (runs if found[0].path != runs else runs.parent) / "report")
 
 
 @app.command
@@ -352,34 +364,35 @@ def _report(runs: "Sequence[Run]", out: Path) -> int:
     from smix.report.tables import rows_of, terminal_table
     from smix.report.write import write_report
 
-    failed = [run for run in runs if run.result is None]
+    unfinished = [run for run in runs if run.result is None]
     written = write_report(runs, out)
     _print(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
     _print(*(f"Picture:  {picture}" for picture in written.pictures))
-    for run in failed:
-        _say_error(f"{run.path}: the run failed; see {run.path / 'log.txt'}")
-    return 1 if failed else 0
+    for run in unfinished:
+        log = run.path / "log.txt"
+        _say_error(
+            f"{run.path}: expected a finished run, got {len(run.metrics)} of {run.config.epochs} epochs"
+            + (f"; see {log}, and start the same command again" if log.is_file() else "")
+        )
+    return 1 if unfinished else 0
 
 
 def _findings(title: str, findings: "Sequence[Finding]") -> "RenderableType":
     rows = [
-        (
-            ("[green]✓[/]" if one.ready else "[yellow]✗[/]"),
-            one.what,
-            one.found if one.ready else f"{one.found}: {one.todo}",
-        )
+        ("✓" if one.ready else "✗", one.what, one.found if one.ready else f"{one.found}: {one.todo}")
         for one in findings
     ]
     return _table(["", title, ""], rows)
 
 
-def _table(heads: list[str], rows: Any) -> "RenderableType":
+def _table(heads: list[str], rows: "Iterable[tuple[str, ...]]") -> "RenderableType":
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*heads, box=box.SIMPLE_HEAD)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # Text: brackets in names and advice are not markup
     return table
 
 

@@ -27,6 +27,10 @@ class RunError(SmixError):
     """A run folder holds another run, is in use, or the training in it cannot go on."""
 
 
+class DivergedError(RunError):
+    """The loss is not finite any more. The command line exits with 1: a failed run, not a wrong input."""
+
+
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
     """The error for a name that is not among the choices; suggests the nearest one."""
     choices = list(choices)

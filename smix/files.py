@@ -18,9 +18,13 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; when the block ends well, sync it and rename it to `path`.
 
     Whatever goes wrong, an existing `path` is untouched and the temporary file is removed.
+
+    Raises:
+        RunError: no file can be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    with _as_our_error(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -28,10 +32,19 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        with _as_our_error(path.parent):
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def _as_our_error(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, FileNotFoundError) as error:
+        raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -39,22 +52,40 @@ def write_bytes(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write files that vouch for one another. None is replaced before all are on the disk: a full disk changes nothing."""
-    temporaries = {path: path.with_name(f".{path.name}.next.tmp") for path in contents}
+COMMIT = ".commit.json"
+"""Names the files of a `write_together` that are on the disk; while it is there, not all of them have their names yet."""
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that vouch for one another: all of them or none, whenever the process is killed.
+
+    All are on the disk before the first is replaced; a full disk changes nothing. What a killed process had begun to
+    replace is finished by the next who locks the folder.
+    """
+    temporaries = {name: _next(folder, name) for name in contents}
     try:
-        for path, temporary in temporaries.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for name, temporary in temporaries.items():
             with temporary.open("wb") as file:
-                file.write(contents[path])
+                file.write(contents[name])
                 file.flush()
                 os.fsync(file.fileno())
-        for path, temporary in temporaries.items():
-            temporary.replace(path)
+        write_json(folder / COMMIT, list(contents))
     except BaseException:
         for temporary in temporaries.values():
             temporary.unlink(missing_ok=True)
         raise
+    _finish(folder)
+
+
+def _finish(folder: Path) -> None:
+    for name in json.loads((folder / COMMIT).read_text()):
+        if (temporary := _next(folder, name)).is_file():
+            temporary.replace(folder / name)
+    (folder / COMMIT).unlink()
+
+
+def _next(folder: Path, name: str) -> Path:
+    return folder / f".{name}.next.tmp"
 
 
 def write_text(path: Path, content: str) -> None:
@@ -74,16 +105,14 @@ def sha256(path: Path) -> str:
 def lock(folder: Path) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
 
-    Temporary files that a killed writer left behind are removed.
+    What a killed writer left behind is finished (`write_together`), or removed.
 
     Raises:
         RunError: another process holds it, or it cannot be a folder that we write.
     """
-    try:
+    with _as_our_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".lock").touch()
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
     with (folder / ".lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,6 +120,8 @@ def lock(folder: Path) -> Iterator[None]:
             raise RunError(
                 f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
             ) from None
+        if (folder / COMMIT).is_file():
+            _finish(folder)
         for leftover in folder.glob(".*.tmp"):
             leftover.unlink()
         yield

@@ -53,7 +53,7 @@ def make_set(
         top, left = rng.integers(0, size[0] - 4), rng.integers(0, size[1] - 4)
         box[top : top + rng.integers(2, 5), left : left + rng.integers(2, 5)] = True
     names = tuple(f"class {label}" for label in range(classes))
-    return ImageSet(images, labels, names, "made", split, boxes if masks else None)
+    return ImageSet(images, labels, names, boxes if masks else None, name="made", split=split)
 
 
 def write_npz(path: Path, train: ImageSet, test: ImageSet) -> Path:

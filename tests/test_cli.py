@@ -124,7 +124,11 @@ def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
     code, out, _ = smix("masks", "check", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "pictures")
     assert code == 0
     assert "8 of 80" in out
-    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["a.png", "b.png", "valid.png"]
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "contact-sheet-a.png",
+        "contact-sheet-b.png",
+        "valid.png",
+    ]
 
 
 def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
@@ -187,8 +191,35 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
     code, out, err = smix(*words)
     assert code == 1
     assert "No method has finished" in out
+    assert "got 0 of 2 epochs" in err
     assert "log.txt" in err
     assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
+
+
+def test_a_diverged_run_is_no_wrong_input(smix, npz, tmp_path):
+    code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--lr", "1e30", "--out", tmp_path / "run")
+    assert code == 1
+    assert "expected a finite loss" in err
+
+
+def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
+    build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
+    compare = ["compare", "--data", npz, *TINY, "--seeds", "1", "--train-limit", "40", "--out", tmp_path / "runs"]
+    assert smix(*build, "--limit", "40")[0] == 0
+    assert smix(*compare, "--methods", "vanilla")[0] == 0
+    assert smix(*compare, "--methods", "vanilla,smix", "--masks", tmp_path / "store")[0] == 0
+    assert smix(*build, "--limit", "60")[0] == 0
+    code, out, _ = smix(*compare, "--methods", "vanilla,smix,smix+fmix", "--masks", tmp_path / "store")
+    assert code == 0
+    assert "smix+fmix" in out
+
+
+def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
+    import importlib.util
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxruntime" else real(name))
+    assert 'pip install "smix[onnx]"' in smix("doctor")[1]
 
 
 def test_demo_is_a_comparison_of_its_own(smix, tmp_path, monkeypatch):
@@ -287,6 +318,38 @@ BAD = {
     "run folder of another configuration": (
         ["train", "--data", "npz:{tmp}/good.npz", "--out", "{tmp}/run"],
         ["run", "--model resnet8 instead of resnet18", "choose another --out"],
+    ),
+    "the same method in two spellings": (
+        ["compare", "--methods", "smix,smix(labels=half)", "--out", "{tmp}/r"],
+        ["different methods"],
+    ),
+    "no network to feed": (
+        [
+            "masks",
+            "build",
+            "--data",
+            "npz:{tmp}/good.npz",
+            "--source",
+            "carried",
+            "--input-size",
+            "64",
+            "--out",
+            "{tmp}/s",
+        ],
+        ["leave --input-size out"],
+    ),
+    "mix into what is no folder": (
+        ["mix", "--out", "{tmp}/good.npz/x.png"],
+        ["good.npz", "expected a folder to write"],
+    ),
+    "check into what is no folder": (
+        ["masks", "check", "{tmp}/store", "--out", "{tmp}/good.npz"],
+        ["expected a folder to write"],
+    ),
+    "train into what is no folder": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
+    "compare into what is no folder": (
+        ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
+        ["expected a folder to write"],
     ),
     "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
 }

@@ -111,7 +111,7 @@ def test_what_is_no_json_is_refused_and_changes_nothing(tmp_path, content):
 
 def test_files_written_together_are_all_there(tmp_path):
     (tmp_path / "b").write_bytes(b"old")
-    files.write_together({tmp_path / "a": b"1", tmp_path / "b": b"2", tmp_path / "c": b""})
+    files.write_together(tmp_path, {"a": b"1", "b": b"2", "c": b""})
     assert everything(tmp_path) == {"a": b"1", "b": b"2", "c": b""}
 
 
@@ -127,7 +127,7 @@ def test_of_files_written_together_none_changes_if_one_does_not_fit(tmp_path, mo
 
     monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(OSError, match="full"):
-        files.write_together({tmp_path / name: b"new" for name in "abc"})
+        files.write_together(tmp_path, dict.fromkeys("abc", b"new"))
     assert everything(tmp_path) == {"b": b"old"}
 
 

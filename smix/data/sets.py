@@ -3,7 +3,7 @@
 import hashlib
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from zipfile import BadZipFile, is_zipfile
@@ -29,14 +29,15 @@ class ImageSet:
     labels: NDArray[np.int64]
     """(N,), from 0 to len(classes) - 1."""
     classes: tuple[str, ...]
-    name: str
-    split: Split
     masks: NDArray[np.bool_] | None = None
     """(N, *S): where the object is, if the set knows."""
     index: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(N,): the row of each image in the whole split."""
+    """(N,): the row of each image in the whole split; not given: this is the whole split."""
+    _: KW_ONLY
+    name: str
+    split: Split
     fingerprint: str = ""
-    """Sha256 of the whole split's images and labels."""
+    """Sha256 of the whole split's images and labels; computed of a whole split."""
 
     def __post_init__(self) -> None:
         where = f"{self.name} {self.split}"
@@ -109,7 +110,7 @@ def load_data(name: str, root: Path | str = "data", split: Split = "train") -> I
 
 def _digits(name: str, root: Path, split: Split) -> ImageSet:
     images, labels, masks = digits_on_photos(split)
-    return ImageSet(images, labels, tuple("0123456789"), name, split, masks)
+    return ImageSet(images, labels, tuple("0123456789"), masks, name=name, split=split)
 
 
 def _cifar(name: str, root: Path, split: Split) -> ImageSet:
@@ -123,7 +124,7 @@ def _cifar(name: str, root: Path, split: Split) -> ImageSet:
             f"{name}: expected {kind.base_folder} in {root} or a connection to {kind.url}, got {_one_line(error)}; "
             f"download that file, unpack it in {root}, or use npz:FILE"
         ) from None
-    return ImageSet(data.data, np.array(data.targets, np.int64), tuple(data.classes), name, split)
+    return ImageSet(data.data, np.array(data.targets, np.int64), tuple(data.classes), name=name, split=split)
 
 
 def is_here(name: str, root: Path) -> bool:
@@ -172,7 +173,7 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
             raise DataError(f"{name}: expected labels below {MOST_CLASSES}, got {last}; number the classes from 0")
         classes = [str(label) for label in range(last + 1)]
     images, labels, masks = _checked(f"{name} {split}", images, labels, classes, masks)
-    return ImageSet(images, labels, tuple(classes), name, split, masks)
+    return ImageSet(images, labels, tuple(classes), masks, name=name, split=split)
 
 
 def _folder(name: str, path: Path, split: Split) -> ImageSet:
@@ -206,7 +207,7 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
             raise DataError(f"{name}: expected images of one size, got {first} and {got} ({file}); resize them first")
     if not images:
         raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
-    return ImageSet(np.stack(images), np.array([label for _, label in files]), tuple(classes), name, split)
+    return ImageSet(np.stack(images), np.array([label for _, label in files]), tuple(classes), name=name, split=split)
 
 
 def _checked(

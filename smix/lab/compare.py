@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from smix import launch, progress
+from smix import files, launch, progress
 from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
 from smix.mixing import parse_method
@@ -52,9 +52,10 @@ def compare(
     plan = planned(config, methods, range(seeds) if isinstance(seeds, int) else seeds, out)
     for folder, one in plan.items():
         check_same(folder, {"config": one.to_json()})
-    missing = {folder: one for folder, one in plan.items() if read_result(folder) is None}
-    if missing:
-        _train_all(plan, missing, options, jobs)
+    if any(read_result(folder) is None for folder in plan):
+        material = _prepare(plan, options)
+        with files.lock(out):
+            _train_missing(plan, material, options, jobs)
     return [
         read_run(folder) if (folder / "config.json").is_file() else Run(folder, one, {}, [], None)
         for folder, one in plan.items()
@@ -65,10 +66,15 @@ def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], 
     """The folder and configuration of each run, seeds outermost: a comparison that is cut has equal seeds of all methods."""
     if not methods or not seeds:
         raise OptionError(f"compare: expected at least one method and one seed, got {len(methods)} and {len(seeds)}")
-    for method in methods:
-        parse_method(method)
-    plan = {out / f"{slug(method)}-{seed}": config.run(method, seed) for seed in seeds for method in methods}
-    if len(plan) < len(methods) * len(seeds):
+    parsed = {method: parse_method(method) for method in methods}
+    # Which masks there are is nothing to a method that uses none: it need not be trained again for others.
+    of_all = {True: config, False: dataclasses.replace(config, masks=SharedConfig.masks)}
+    plan = {
+        out / f"{slug(method)}-{seed}": of_all[parsed[method].needs_masks].run(method, seed)
+        for seed in seeds
+        for method in methods
+    }
+    if len(set(parsed.values())) < len(methods) or len(plan) < len(methods) * len(seeds):
         raise OptionError(f"compare: expected different methods and seeds, got {', '.join(methods)} and {list(seeds)}")
     return plan
 
@@ -78,17 +84,25 @@ def slug(method: str) -> str:
     return re.sub(r"[^a-z0-9.+]+", "-", method.lower().replace(")", "")).strip("-")
 
 
-def _train_all(
-    plan: dict[Path, TrainConfig], missing: dict[Path, TrainConfig], options: RunOptions, jobs: int | None
-) -> None:
-    # Checked here before any begins: one line for the user instead of a failed run each. Only masks set methods apart.
-    material = prepare(max(missing.values(), key=_needs_masks), options)
+def _prepare(plan: dict[Path, TrainConfig], options: RunOptions) -> Material:
+    """What the runs need, checked before any begins: one line for the user instead of a failed run each."""
+    missing = [one for folder, one in plan.items() if read_result(folder) is None]
+    material = prepare(max(missing, key=_needs_masks), options)  # only masks set methods apart
     for folder, one in plan.items():  # those that are finished were trained on the same images and masks
         made = made_of(one, material)
         check_same(folder, made if _needs_masks(one) else {**made, "masks": None})
+    return material
+
+
+def _train_missing(plan: dict[Path, TrainConfig], material: Material, options: RunOptions, jobs: int | None) -> None:
+    missing = {folder: one for folder, one in plan.items() if read_result(folder) is None}
+    if not missing:  # another command has finished them since
+        return
     device = find_device(options.device)
-    jobs = min(jobs or (cores() if device.type == "cpu" else 1), len(missing))
+    jobs = min(jobs or (cores() if device.type == "cpu" else 1), len(plan))
+    # Not by what is missing: a comparison that was cut goes on with as many threads, and to the same bits.
     count = options.threads or max(1, cores() // jobs)
+    jobs = min(jobs, len(missing))
     first = next(iter(missing.values()))
     if not options.quiet:
         # A forward pass is a third of a training step; each run starts as this process did.

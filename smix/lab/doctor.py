@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from smix.config import RunOptions, cores
+from smix.config import cores
 from smix.data.sets import SETS, is_here
 from smix.masks.sources.torchvision import weights_file
 from smix.training.device import find_device, in_words
@@ -32,9 +32,9 @@ class Finding:
     """What to do about it, where it is not ready."""
 
 
-def look_at_machine(options: RunOptions) -> list[Finding]:
+def look_at_machine() -> list[Finding]:
     """Software, processor, disk, and the sources of masks."""
-    device = find_device(options.device)
+    device = find_device()
     free = shutil.disk_usage(Path.cwd()).free / GIB
     onnx = importlib.util.find_spec("onnxruntime") is not None
     url = torchvision.models.get_model_weights(REPORTS_NETWORK).DEFAULT.url

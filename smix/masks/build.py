@@ -17,7 +17,7 @@ from torch import Tensor
 from smix import files, progress
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.refine import LEAST_PIECE, Refinement, refine
+from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.store import STATS, Flag, Manifest, MaskStore, pack, packed_bytes, read_manifest
 
@@ -25,11 +25,6 @@ ROWS_PER_SHARD = 2048
 BATCH = 16
 SECONDS_BETWEEN_COMMITS = 10.0
 """A build that is killed loses at most this much work."""
-REFINE_NUMBERS: dict[str, dict[str, float]] = {
-    "none": {},
-    "published": {"sigma": 1, "neighbourhood": 5, "margin": 2, "opening": 3},
-    "default": {"least_piece": LEAST_PIECE},
-}
 
 
 def build_masks(
@@ -57,8 +52,8 @@ def build_masks(
     manifest = Manifest(
         data={"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "count": len(data)},
         shape=data.size,
-        source=source.describe(),
-        refine={"name": refine, **REFINE_NUMBERS.get(refine, {})},
+        source=source.describe(data),
+        refine={"name": refine, **NUMBERS.get(refine, {})},
         rows_per_shard=ROWS_PER_SHARD,
     )
     wanted = np.sort(data.take(limit).index)
@@ -118,17 +113,17 @@ class _Building:
     def commit(self, shards: list[int]) -> None:
         """Write these shards (the first time all), the stats, and the manifest that vouches for both."""
         entries = list(self.manifest.shards)
-        contents: dict[Path, bytes] = {}
+        contents: dict[str, bytes] = {}
         for number in shards if entries else range(len(self.starts)):
             name = f"shard-{number:05d}.npy"
-            contents[self.path / name] = content = _npy(self.packed[self.rows(number)])
+            contents[name] = content = _npy(self.packed[self.rows(number)])
             entries[number : number + 1] = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()}]
-        contents[self.path / "stats.npy"] = content = _npy(self.stats)
+        contents["stats.npy"] = content = _npy(self.stats)
         self.manifest = dataclasses.replace(
             self.manifest, shards=tuple(entries), stats=hashlib.sha256(content).hexdigest()
         )
-        contents[self.path / "manifest.json"] = self.manifest.to_bytes()
-        files.write_together(contents)
+        contents["manifest.json"] = self.manifest.to_bytes()
+        files.write_together(self.path, contents)
 
 
 def _npy(array: NDArray[np.generic]) -> bytes:
@@ -161,11 +156,12 @@ def _complete(
 
 def _find(building: _Building, data: ImageSet, source: Source, how: Refinement, index: NDArray[np.int64]) -> None:
     found = source(data, index)
+    broken = ~found.object.flatten(1).isfinite().all(1).numpy()
     masks = refine(shrink(found.mask(), data.size).numpy(), how)
+    masks[broken] = False  # what a network says where it is not finite is no object
     building.packed[index] = pack(masks)
     building.stats["coverage"][index] = masks.reshape(len(masks), -1).mean(1)
     building.stats["score"][index] = confidence(found).numpy()
-    broken = ~found.object.flatten(1).isfinite().all(1).numpy()
     empty = ~masks.reshape(len(masks), -1).any(1)
     building.stats["flags"][index] = np.where(broken, Flag.BROKEN, 0) | np.where(empty, Flag.EMPTY, 0)
 

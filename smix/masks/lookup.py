@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.store import MaskStore, pack
+from smix.masks.store import MaskStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,18 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
                 f"masks: expected object masks of {data.name}, which carries none; build them with smix masks build and give "
                 "their folder with --masks"
             )
-        fingerprint = hashlib.sha256(pack(data.masks).tobytes()).hexdigest()
-        return ObjectMasks(data.masks, None, {"fingerprint": fingerprint, "source": {"name": "carried"}})
+        return ObjectMasks(data.masks, None, {"fingerprint": _fingerprint(data.masks), "source": {"name": "carried"}})
     store = MaskStore(where)
     store.check_belongs(data)
+    masks, valid = store[data.index], store.valid[data.index]
     described = {
-        "fingerprint": store.fingerprint,
+        "fingerprint": _fingerprint(masks, valid),
         "source": store.manifest.source,
         "refine": store.manifest.refine,
     }
-    return ObjectMasks(store[data.index], store.valid[data.index], described)
+    return ObjectMasks(masks, valid, described)
+
+
+def _fingerprint(*arrays: NDArray[np.bool_]) -> str:
+    """Sha256 of the masks that are used, and of what the store says of them: a store may grow meanwhile."""
+    return hashlib.sha256(b"".join(np.packbits(array).tobytes() for array in arrays)).hexdigest()

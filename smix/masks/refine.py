@@ -1,6 +1,6 @@
 """Refinement of binary masks, at the images' own size: nothing, the report's four steps, or what keeps objects whole."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +9,21 @@ from scipy import ndimage
 from smix.errors import MaskError, unknown
 
 Refinement = Literal["none", "published", "default"]
-REFINEMENTS: tuple[Refinement, ...] = ("none", "published", "default")
+REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 
 CROSS = ndimage.generate_binary_structure(2, 1)
 SQUARE = ndimage.generate_binary_structure(2, 2)
 GAUSS = np.array([1, 14, 62, 102, 62, 14, 1])
 """Sigma 1, 7 taps, in 256ths: OpenCV's fixed-point kernel for 8-bit images."""
+NEIGHBOURHOOD, MARGIN = 5, 2
 LEAST_PIECE = 0.1
 """`default` drops pieces that are smaller than this part of the largest."""
+NUMBERS: dict[Refinement, dict[str, float]] = {
+    "none": {},
+    "published": {"sigma": 1, "neighbourhood": NEIGHBOURHOOD, "margin": MARGIN, "opening": len(CROSS)},
+    "default": {"least_piece": LEAST_PIECE},
+}
+"""What a manifest keeps of each."""
 
 
 def refine(masks: NDArray[np.bool_], how: Refinement) -> NDArray[np.bool_]:
@@ -46,10 +53,11 @@ def gaussian_blur(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def adaptive_threshold(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """(b) More than 2 above the rounded mean of the 5x5 neighbourhood: cv2.adaptiveThreshold(..., MEAN_C, BINARY, 5, -2)."""
-    five = np.ones(5, np.int64)
+    five = np.ones(NEIGHBOURHOOD, np.int64)
     sums = ndimage.correlate1d(images.astype(np.int64), five, axis=-1, mode="nearest")
     sums = ndimage.correlate1d(sums, five, axis=-2, mode="nearest")
-    return images.astype(np.int64) - (2 * sums + 25) // 50 > 2
+    pixels = NEIGHBOURHOOD**2
+    return images.astype(np.int64) - (2 * sums + pixels) // (2 * pixels) > MARGIN
 
 
 def opening(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ import json
 import math
 from dataclasses import dataclass
 from enum import IntFlag
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,11 +118,6 @@ class MaskStore:
     def valid(self) -> NDArray[np.bool_]:
         """(N,) which masks show an object at all: built, not broken, not empty."""
         return self.stats["flags"] == 0
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sha256 of the manifest, which holds those of all files."""
-        return files.sha256(self.path / "manifest.json")
 
     def __getitem__(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.bool_]:
         rows = np.atleast_1d(np.arange(len(self))[index])

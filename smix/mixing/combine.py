@@ -28,4 +28,4 @@ class Fallback(Method):
         if batch.valid is not None:
             valid = valid & batch.valid
         plan = self.first.pair(batch).where(valid, self.second.pair(batch))
-        return replace(plan, fell_back=~valid)
+        return replace(plan, fell_back=plan.fell_back | ~valid)

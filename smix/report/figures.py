@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from smix import files
-from smix.report.tables import by_method
+from smix.report.tables import by_method, rows_of
 from smix.training.records import Run
 from smix.training.samples import Samples
 
@@ -36,21 +36,29 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def accuracy_per_epoch(runs: Sequence[Run]) -> Figure:
-    """Validation accuracy of each method: the mean over seeds, and the band from the least to the most."""
+    """Validation accuracy of each method: the mean over the seeds that got to an epoch, and the band from least to most."""
     methods = by_method(runs)
+    seeds = len({run.config.seed for run in runs})
+    most = max(len(run.metrics) for run in runs)
     figure = Figure(figsize=(8.5, 4.8), layout="constrained")
     axes = figure.subplots()
-    most_epochs = max(len(run.metrics) for run in runs)
     for (method, mine), (colour, marker) in zip(methods.items(), styles(list(methods)).values(), strict=True):
-        length = min((len(run.metrics) for run in mine), default=0)
-        if length == 0:
-            continue
-        epochs = np.arange(1, length + 1)
-        values = 100 * np.array([[epoch.val_accuracy for epoch in run.metrics[:length]] for run in mine])
-        every = max(1, most_epochs // 12)
-        axes.plot(epochs, values.mean(0), color=colour, marker=marker, markevery=every, markersize=5, label=method)
-        axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0)
-    seeds = len({run.config.seed for run in runs})
+        lines = [[100 * epoch.val_accuracy for epoch in run.metrics] for run in mine]
+        known = [[line[n] for line in lines if len(line) > n] for n in range(max(map(len, lines)))]
+        finished = sum(run.result is not None for run in mine)
+        label = method if finished == seeds else f"{method} ({finished} of {seeds} finished)"
+        epochs = range(1, len(known) + 1)
+        axes.plot(
+            epochs,
+            [np.mean(one) for one in known],
+            color=colour,
+            marker=marker,
+            markevery=max(1, most // 12),
+            label=label,
+        )
+        axes.fill_between(
+            epochs, [min(one) for one in known], [max(one) for one in known], color=colour, alpha=0.12, lw=0
+        )
     band = ", mean and range" if seeds > 1 else ""
     axes.set(xlabel="Epoch", ylabel="Validation accuracy (%)")
     axes.set_title(f"Accuracy per epoch ({seeds} seed{'s' if seeds > 1 else ''}{band})", loc="left")
@@ -61,31 +69,32 @@ def accuracy_per_epoch(runs: Sequence[Run]) -> Figure:
 
 
 def accuracy_distribution(runs: Sequence[Run]) -> Figure:
-    """Test accuracy of each run as a point, with the mean of each method and one standard deviation."""
-    methods = {
-        method: [100 * run.result.test_accuracy for run in mine if run.result is not None]
-        for method, mine in by_method(runs).items()
-    }
-    figure = Figure(figsize=(max(5.5, 1.3 * len(methods) + 1.5), 4.8), layout="constrained")
+    """Test accuracy of each run as a point, with the mean of each method and one standard deviation.
+
+    A method that lacks runs has points only, as it has no mean in the table.
+    """
+    rows = rows_of(runs)
+    methods = by_method(runs)
+    figure = Figure(figsize=(max(5.5, 1.3 * len(rows) + 1.5), 4.8), layout="constrained")
     axes = figure.subplots()
-    for place, (values, (colour, marker)) in enumerate(
-        zip(methods.values(), styles(list(methods)).values(), strict=True)
-    ):
-        if not values:
-            continue
+    for place, (row, (colour, marker)) in enumerate(zip(rows, styles(list(methods)).values(), strict=True)):
+        values = [100 * run.result.test_accuracy for run in methods[row.method] if run.result is not None]
         # Side by side in their own order, so that equal values do not hide each other.
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(len(values))
         axes.scatter(place + spread, values, color=colour, marker=marker, s=36, alpha=0.85, zorder=3)
-        mean = float(np.mean(values))
+        if row.accuracy is None:
+            continue
+        mean, deviation = row.accuracy.mean, row.accuracy.std
         axes.hlines(mean, place - 0.33, place + 0.33, color=colour, linewidth=2, zorder=2)
-        if len(values) > 1:
-            deviation = float(np.std(values, ddof=1))
+        if row.accuracy.count > 1:
             axes.bar(place, 2 * deviation, 0.66, bottom=mean - deviation, color=colour, alpha=0.15, zorder=1)
-        axes.annotate(
-            f"{mean:.2f}", (place + 0.35, mean), va="center", ha="left", fontsize=9, color=colour, annotation_clip=False
-        )
-    axes.set_xticks(range(len(methods)), [_wrapped(name) for name in methods])
-    axes.set_xlim(-0.6, len(methods) - 0.2)
+        axes.annotate(f"{mean:.2f}", (place + 0.35, mean), va="center", fontsize=9, color=colour, annotation_clip=False)
+    names = [
+        _wrapped(row.method) + ("" if row.finished == row.planned else f"\n({row.finished} of {row.planned} runs)")
+        for row in rows
+    ]
+    axes.set_xticks(range(len(rows)), names)
+    axes.set_xlim(-0.6, len(rows) - 0.2)
     axes.use_sticky_edges = False  # a bar would have no margin below it
     axes.margins(y=0.12)
     axes.set(ylabel="Test accuracy (%)")

@@ -55,7 +55,13 @@ def check_table(checked: Sequence[Checked]) -> Table:
     """Valid shares by each criterion, for the terminal."""
     table = Table(box=box.SIMPLE_HEAD, title="Valid masks", title_justify="left")
     table.add_column("Store")
-    for head in ("Masks", "Mean coverage (%)", "Empty (%)", *(f"Valid, {key} (%)" for key in CRITERIA), "Invalid (%)"):
+    for head in (
+        "Masks",
+        "Mean coverage (%)",
+        "Empty (%)",
+        *(f"Valid, {key} (%)" for key in CRITERIA),
+        "Invalid, default (%)",
+    ):
         table.add_column(head, justify="right")
     for one in checked:
         coverage = one.store.coverage[one.rows]
@@ -83,7 +89,7 @@ def valid_chart(checked: Sequence[Checked], criterion: str = "figure14") -> Figu
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
     axes.set_xticks(places, [f"{one.name}\n({len(one.rows):,} masks)" for one in checked])
     axes.set(ylabel="Share of the masks (%)", ylim=(0, 108), xlim=(-0.7, len(checked) - 0.3))
-    axes.set_title("Valid masks (coverage of 1 % or more)", loc="left", fontsize=11)
+    axes.set_title("Valid masks, as in figure 14: coverage of 1 % or more", loc="left", fontsize=11)
     axes.grid(axis="y", alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

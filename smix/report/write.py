@@ -19,10 +19,10 @@ from smix.report.tables import (
     markdown_table,
     rows_of,
 )
-from smix.training.records import Run, check_same_data, runs_in
+from smix.training.records import Run, check_comparable, runs_in
 from smix.training.samples import Samples
 
-METHOD_AND_SEED = ("method", "seed")
+NOT_SHARED = ("method", "seed", "masks")
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ def write_report(runs: Path | str | Sequence[Run], out: Path | str | None = None
         out: Where to; None: the folder `report` beside the runs.
 
     Raises:
-        RunError: no runs there, broken ones, or runs on different images.
+        RunError: no runs there, broken ones, or runs that differ in more than method and seed.
     """
     if isinstance(runs, Path | str):
         out = out or Path(runs) / "report"
         runs = runs_in(runs)
     out = Path(out) if out is not None else runs[0].path.parent / "report"
-    check_same_data(runs)
+    check_comparable(runs)
     begun = [run for run in runs if run.made]
     pictures = [figures.save(figures.accuracy_distribution(runs), out / "accuracy-distribution.png")]
     if any(run.metrics for run in runs):
@@ -91,7 +91,8 @@ def _samples_of(runs: Sequence[Run]) -> dict[str, Samples]:
 def _how(runs: Sequence[Run]) -> str:
     """Options, data, masks and versions that all runs share."""
     first = runs[0]
-    config = {name: value for name, value in first.config.to_json().items() if name not in METHOD_AND_SEED}
+    config = {name: value for name, value in first.config.to_json().items() if name not in NOT_SHARED}
+    config["milestones"] = list(first.config.drops)
     made = first.made
     lines = [f"- {name.replace('_', '-')}: {_text(value)}" for name, value in config.items()]
     counts = made["data"]["images"]
@@ -99,7 +100,7 @@ def _how(runs: Sequence[Run]) -> str:
     if masks := next((run.made["masks"] for run in runs if run.made["masks"]), None):
         source, refine = masks["source"], masks.get("refine")
         size = f", input size {_text(source['input_size'])}" if "input_size" in source else ""
-        lines.append(f"- masks from {source['name']}{size}" + (f", refinement {refine['name']}" if refine else ""))
+        lines.append(f"- masks: {source['name']}{size}" + (f", refinement {refine['name']}" if refine else ""))
     lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in made['versions'].items())}")
     devices = sorted({run.result.device for run in runs if run.result is not None})
     if devices:
@@ -109,7 +110,7 @@ def _how(runs: Sequence[Run]) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(str, value)) or "none given"
+        return ", ".join(map(str, value)) or "none"
     return "all" if value is None else str(value)
 
 

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from smix import rng
 from smix.config import TrainConfig
 from smix.data.batches import Batches
-from smix.errors import RunError
+from smix.errors import DivergedError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.mixing import Method
@@ -71,7 +71,7 @@ def fit(
     says so, the iteration ends between two steps.
 
     Raises:
-        RunError: the loss is not finite; the weights are still those before this step.
+        DivergedError: the loss is not finite; the weights are still those before this step.
     """
     steps = train.steps(config.batch_size)
     while progress.epoch < config.epochs:
@@ -90,9 +90,10 @@ def fit(
             draws = rng.generator(config.seed, "mix", step, device=images.device)
             mixed, target = method(images, labels, masks=masks, valid=valid, generator=draws)
             loss = target.loss(model(mixed))
-            value = loss.item()  # waits for the device; the price of never training on from a broken loss
+            # Waits for the device, once a step: the price of never training on from a broken loss.
+            value, fell_back = torch.stack((loss.detach(), target.fell_back.sum().to(loss.dtype))).tolist()
             if not math.isfinite(value):
-                raise RunError(
+                raise DivergedError(
                     f"step {step} (epoch {progress.epoch + 1}): expected a finite loss, got {value}; "
                     f"lower the learning rate (--lr {config.lr})"
                 )
@@ -101,7 +102,7 @@ def fit(
             optimizer.step()
             progress.step += 1
             progress.loss += value
-            progress.fell_back += int(target.fell_back.sum())
+            progress.fell_back += int(fell_back)
         schedule.step()
         logits, truth = predict(model, validation.in_order())
         record = Epoch(

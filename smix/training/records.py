@@ -104,16 +104,34 @@ def runs_in(folder: Path | str) -> list[Run]:
     return [read_run(path) for path in found]
 
 
-def check_same_data(runs: Sequence[Run]) -> None:
-    """Raises RunError unless all runs were trained, and tested, on the same images: only those can be compared."""
-    begun = [run for run in runs if run.made]
-    for run in begun[1:]:
-        for part in ("fingerprint_train", "fingerprint_test", "images"):
-            if run.made["data"][part] != begun[0].made["data"][part]:
+def check_comparable(runs: Sequence[Run]) -> None:
+    """Raises RunError unless the runs differ in method and seed alone: same images, same options, same masks."""
+    seen: dict[str, Any] = {}
+    pairs: dict[tuple[str, int], Path] = {}
+    for run in runs:
+        pair = (run.config.method, run.config.seed)
+        if pair in pairs:
+            raise RunError(
+                f"{run.path}: expected one run of each method and seed, got this and {pairs[pair]}; move one away"
+            )
+        pairs[pair] = run.path
+        for what, value in _shared(run).items():
+            if seen.setdefault(what, value) != value:
                 raise RunError(
-                    f"{run.path}: expected a run on the same data as {begun[0].path}, got another {part.replace('_', ' of ')}; "
-                    "compare runs of one data set, with the same limits"
+                    f"{run.path}: expected runs that differ in method and seed alone, got one with {what.replace('_', '-')} "
+                    f"{value} instead of {seen[what]}; report them apart"
                 )
+
+
+def _shared(run: Run) -> dict[str, Any]:
+    """What all runs of a comparison have in common; masks only of those that use them."""
+    config = run.config.to_json()
+    found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks")}
+    if run.made:
+        found |= {name: run.made["data"][name] for name in ("fingerprint_train", "fingerprint_test")}
+        if run.made["masks"]:
+            found["masks"] = run.made["masks"]["fingerprint"]
+    return found
 
 
 def _broken(path: Path, error: Exception) -> RunError:

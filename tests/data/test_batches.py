@@ -46,7 +46,7 @@ def labels_of(batches: Batches, **options) -> list[list[int]]:
 def test_mean_and_std_are_numpys_in_float64(size, channels):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 200, (20, *size, channels)).astype(np.uint8) // np.arange(1, channels + 1).astype(np.uint8)
-    found = Normalisation.of(ImageSet(images, np.zeros(20, np.int64), ("a",), "made", "train"))
+    found = Normalisation.of(ImageSet(images, np.zeros(20, np.int64), ("a",), name="made", split="train"))
     pixels = images.reshape(-1, channels) / 255
     assert np.allclose(found.mean, pixels.mean(0), rtol=1e-12)
     assert np.allclose(found.std, pixels.std(0), rtol=1e-12)
@@ -67,7 +67,7 @@ def test_a_constant_channel_gets_the_std_1_at_every_level(count):
     for level in range(256):
         images = np.full((count, 5, 7, 3), level, np.uint8)
         images[0, 0, 0, 1] ^= 1
-        found = Normalisation.of(ImageSet(images, np.zeros(count, np.int64), ("a",), "made", "train"))
+        found = Normalisation.of(ImageSet(images, np.zeros(count, np.int64), ("a",), name="made", split="train"))
         assert found.std[0] == found.std[2] == 1
         assert 0 < found.std[1] < 1 / 255
         assert found.mean[0] == pytest.approx(level / 255)

@@ -106,7 +106,7 @@ def test_the_fingerprint_changes_with(data, change):
 
 
 def test_the_fingerprint_is_of_images_and_labels_whatever_their_name_masks_or_layout(data):
-    same = ImageSet(np.asfortranarray(data.images), data.labels, tuple("abcd"), "other", "test", ~data.masks)
+    same = ImageSet(np.asfortranarray(data.images), data.labels, tuple("abcd"), ~data.masks, name="other", split="test")
     assert same.fingerprint == data.fingerprint
     assert len(data.fingerprint) == 64
 

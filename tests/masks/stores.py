@@ -22,7 +22,7 @@ class Drawn:
         self.asked: list[int] = []
         self.calls = 0
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self, data: ImageSet) -> dict[str, Any]:
         return {"name": self.name, "sha256": "0" * 64, "input_size": "own"}
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:

@@ -298,7 +298,7 @@ class Fixed:
     def __init__(self, answer: torch.Tensor, classes: torch.Tensor | None = None) -> None:
         self.answer, self.classes = answer, classes
 
-    def describe(self) -> dict[str, str]:
+    def describe(self, data: ImageSet) -> dict[str, str]:
         return {"name": "fixed"}
 
     def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
@@ -323,12 +323,42 @@ def test_a_mask_without_an_object_or_a_finite_answer_is_flagged(data, tmp_path, 
     assert store.score[store.built].tolist() == [score] * 3
 
 
-def test_one_pixel_that_is_not_finite_breaks_a_mask_that_shows_an_object(data, tmp_path):
+def test_a_mask_of_which_one_pixel_is_not_finite_is_broken_and_empty(data, tmp_path):
     answer = torch.ones(1, 10, 14)
     answer[0, 3, 5] = torch.inf
     store = build_masks(data, Fixed(answer), tmp_path, limit=3)
-    assert store.coverage[store.built].tolist() == [1] * 3
+    assert store.coverage[store.built].tolist() == [0] * 3
+    assert not store[np.flatnonzero(store.built)].any()
     assert not store.valid.any()
+
+
+@pytest.mark.parametrize("renamed", range(16))
+def test_a_build_that_is_killed_while_it_names_its_files_loses_nothing_that_it_had_found(
+    data, tmp_path, whole, monkeypatch, renamed
+):
+    """The first commit renames eight files, the others four. The exception stands for the kill."""
+    real, done = Path.replace, []
+
+    def replace(path: Path, target: Path) -> Path:
+        if len(done) == renamed:
+            raise Killed
+        done.append(target)
+        return real(path, target)
+
+    source = Drawn()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(Killed):
+            build_masks(data, source, tmp_path / "cut")
+    again = Drawn()
+    build_masks(data, again, tmp_path / "cut")
+    # Of what was asked before the kill, at most the one commit that was not yet whole on the disk is asked again.
+    assert len(set(source.asked) & set(again.asked)) <= 8
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+
+
+class Killed(BaseException):
+    pass
 
 
 def test_score_is_the_mean_confidence_on_the_raw_object_and_coverage_that_of_the_stored_mask(data, tmp_path):

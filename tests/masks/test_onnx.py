@@ -12,6 +12,7 @@ from PIL import Image
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks import build_masks, load_source
+from smix.masks.sources.network import NetworkSource
 from smix.masks.sources.onnx import onnx_source
 from tests.conftest import make_set
 from tests.masks.networks import MEAN, STD, write_channels, write_network
@@ -71,7 +72,7 @@ def test_images_are_resized_to_the_size_that_was_asked_for(tmp_path, data, asked
     source = load_source(f"onnx:{write_channels(tmp_path)}", input_size=asked)
     found = source(data, np.arange(2))
     assert tuple(found.object.shape) == (2, *size)
-    assert source.describe()["input_size"] == ("own" if asked == "own" else list(size))
+    assert source.describe(make_set(4))["input_size"] == ("own" if asked == "own" else list(size))
 
 
 def test_resizing_is_bicubic_antialiased_and_clamped_before_normalising(tmp_path, data):
@@ -80,8 +81,8 @@ def test_resizing_is_bicubic_antialiased_and_clamped_before_normalising(tmp_path
         np.random.default_rng(0).integers(0, 256, (3, 10, 72, 3)).astype(np.uint8),
         data.labels[:3],
         data.classes,
-        "wide",
-        "train",
+        name="wide",
+        split="train",
     )
     weight = np.array([[0.02, 0, 0]])
     path = write_network(tmp_path, weight, np.zeros(1), facts={"output": "object_logit"})
@@ -93,14 +94,16 @@ def test_resizing_is_bicubic_antialiased_and_clamped_before_normalising(tmp_path
 
 
 def test_grey_images_are_repeated_to_three_channels(tmp_path, data):
-    grey = ImageSet(data.images[..., :1], data.labels, data.classes, "grey", "train")
+    grey = ImageSet(data.images[..., :1], data.labels, data.classes, name="grey", split="train")
     path = write_channels(tmp_path)
     found = load_source(f"onnx:{path}", input_size="own")(grey, np.arange(4))
     assert np.array_equal(found.classes, channel_scores(grey.images[:4].repeat(3, -1)).argmax(1))
 
 
 def test_images_of_other_than_two_dimensions_are_refused(tmp_path):
-    volumes = ImageSet(np.zeros((3, 4, 5, 6, 1), np.uint8), np.zeros(3, np.int64), ("a",), "volumes", "train")
+    volumes = ImageSet(
+        np.zeros((3, 4, 5, 6, 1), np.uint8), np.zeros(3, np.int64), ("a",), name="volumes", split="train"
+    )
     with pytest.raises(
         MaskError, match=r"onnx:tiny\.onnx: expected images with 2 spatial dimensions, got size \(4, 5, 6\)"
     ):
@@ -188,8 +191,40 @@ def test_a_broken_network_is_one_line(tmp_path, damage):
 
 def test_a_background_that_the_network_does_not_have_is_one_line(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path, facts={'background': 4})}")
-    with pytest.raises(MaskError, match=r"onnx:tiny\.onnx: expected class scores with background 4, got 4 classes"):
+    with pytest.raises(
+        MaskError, match=r"expected class_scores \(2, 2 classes or more, background 4, h, w\), got .*\(2, 4, 24, 36\)"
+    ):
         source(data, np.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("output", "scores"),
+    [
+        ("class_scores", torch.zeros(2, 1, 8, 8)),
+        ("class_scores", torch.zeros(2, 8, 8)),
+        ("class_scores", torch.zeros(2, 5, 8, 8, dtype=torch.int64)),
+        ("class_scores", torch.zeros(1, 5, 8, 8)),
+        ("object_logit", torch.zeros(2, 3, 8, 8)),
+    ],
+)
+def test_an_output_that_is_not_what_was_said_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
+    source = NetworkSource("net", "0", lambda images: scores, None, (0, 0, 0), (1, 1, 1), output)
+    with pytest.raises(MaskError, match=rf"net: expected {output} .*, got torch\..*; correct its description"):
+        source(data, np.arange(2))
+
+
+def test_channels_in_another_order_are_refused_and_not_taken_for_rgb(tmp_path):
+    with pytest.raises(MaskError, match="channels BGR instead of RGB"):
+        load_source(f"onnx:{write_channels(tmp_path, facts={'channels': 'BGR'})}")
+
+
+@pytest.mark.parametrize("facts", [{"mean": [1, 2, 3]}, {"std": [1, 2, 3]}, {"background": 1}])
+def test_masks_of_a_network_that_is_fed_or_read_otherwise_are_not_added_to_a_store(tmp_path, data, facts):
+    path = write_channels(tmp_path)
+    build_masks(data, load_source(f"onnx:{path}"), tmp_path / "store", limit=4)
+    write_channels(tmp_path, facts=facts)
+    with pytest.raises(MaskError, match="choose another --out"):
+        build_masks(data, load_source(f"onnx:{path}"), tmp_path / "store", limit=8)
 
 
 def test_without_onnxruntime_the_message_names_the_extra(tmp_path, monkeypatch):
@@ -202,11 +237,11 @@ def test_a_source_describes_its_file_by_what_is_in_it(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
-    first = load_source(f"onnx:{write_channels(one)}").describe()
+    first = load_source(f"onnx:{write_channels(one)}").describe(make_set(4))
     assert first["name"] == "onnx:tiny.onnx"
-    assert first == load_source(f"onnx:{write_channels(two)}").describe()
+    assert first == load_source(f"onnx:{write_channels(two)}").describe(make_set(4))
     other = write_network(two, np.zeros((4, 3)), np.zeros(4))
-    assert load_source(f"onnx:{other}").describe()["sha256"] != first["sha256"]
+    assert load_source(f"onnx:{other}").describe(make_set(4))["sha256"] != first["sha256"]
 
 
 def test_a_store_holds_what_the_network_found(tmp_path, data):
@@ -227,10 +262,10 @@ def people(shared, count: int):
 def test_a_real_network_finds_people(shared, tmp_path):
     """The network of the report's family, at its own 257 px: mean IoU 0.76 is measured over 150 photographs."""
     source = load_source(f"onnx:{shared / 'weights/deeplabv3_mnv2_dm05_voc.onnx'}")
-    assert source.describe()["input_size"] == [257, 257]
+    assert source.describe(make_set(4))["input_size"] == [257, 257]
     found_and_true = []
     for place, (image, truth) in enumerate(people(shared, 12)):
-        data = ImageSet(image[None], np.zeros(1, np.int64), ("person",), "people", "train")
+        data = ImageSet(image[None], np.zeros(1, np.int64), ("person",), name="people", split="train")
         mask = build_masks(data, source, tmp_path / str(place))[0][0]
         known = truth != 255
         found_and_true.append((mask[known], truth[known] == 1))

@@ -1,5 +1,6 @@
 """The store of masks: its bits, its ten-line reader, and what it says when it is damaged or belongs to other images."""
 
+import hashlib
 import json
 import math
 import os
@@ -54,7 +55,7 @@ def volumes(size: tuple[int, ...], count: int = 21) -> ImageSet:
     """Images and masks of any number of dimensions."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, *size, 1)).astype(np.uint8)
-    return ImageSet(images, np.arange(count) % 3, ("a", "b", "c"), "volumes", "train", images[..., 0] > 150)
+    return ImageSet(images, np.arange(count) % 3, ("a", "b", "c"), images[..., 0] > 150, name="volumes", split="train")
 
 
 def carried(data: ImageSet, out: Path, **options) -> MaskStore:
@@ -92,7 +93,8 @@ def test_the_files_are_what_the_design_says(store, data):
     assert manifest["format"] == 1
     assert manifest["data"] == {"name": "made", "split": "train", "fingerprint": data.fingerprint, "count": 40}
     assert manifest["shape"] == [10, 14]
-    assert manifest["source"] == {"name": "carried", "sha256": None, "input_size": "own"}
+    masks = hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()
+    assert manifest["source"] == {"name": "carried", "sha256": masks, "input_size": "own"}
     assert manifest["refine"] == {"name": "none"}
 
 
@@ -312,11 +314,8 @@ def test_masks_of_tells_where_masks_came_from_and_which_may_be_used(data, tmp_pa
     store = carried(data, tmp_path)
     found = masks_of(data, str(tmp_path))
     assert found.valid.tolist() == [i != 5 for i in range(40)]
-    assert found.described == {
-        "fingerprint": store.fingerprint,
-        "source": {"name": "carried", "sha256": None, "input_size": "own"},
-        "refine": {"name": "none"},
-    }
+    assert found.described["source"] == store.manifest.source
+    assert found.described["refine"] == {"name": "none"}
 
 
 def test_carried_masks_of_a_data_set_without_any_are_refused():
@@ -324,8 +323,20 @@ def test_carried_masks_of_a_data_set_without_any_are_refused():
         masks_of(make_set(masks=False), "carried")
 
 
-def test_stores_of_other_masks_have_other_fingerprints(data, store, tmp_path):
-    twin = carried(data, tmp_path / "twin")
+def fingerprint(data: ImageSet, where: Path | str) -> str:
+    return masks_of(data, str(where)).described["fingerprint"]
+
+
+def test_other_masks_have_another_fingerprint(data, store, tmp_path):
     other = carried(replace(data, masks=~data.masks), tmp_path / "other")
-    assert twin.fingerprint == store.fingerprint
-    assert other.fingerprint != store.fingerprint
+    carried(data, tmp_path / "twin")
+    assert fingerprint(data, tmp_path / "twin") == fingerprint(data, store.path)
+    assert fingerprint(data, other.path) != fingerprint(data, store.path)
+    assert fingerprint(replace(data, masks=~data.masks), "carried") != fingerprint(data, "carried")
+
+
+def test_a_store_that_has_grown_has_the_same_masks_of_the_same_images(data, tmp_path):
+    source = load_source("carried")
+    before = fingerprint(data.take(8), build_masks(data, source, tmp_path, limit=8).path)
+    build_masks(data, source, tmp_path, limit=20)
+    assert fingerprint(data.take(8), tmp_path) == before

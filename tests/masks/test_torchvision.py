@@ -64,17 +64,22 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
     assert tuple(found.object.shape) == (2, 32, 48)
     assert torch.equal(found.classes.long(), scores.argmax(1))
     assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
-    assert source.describe() == {
+    assert source.describe(make_set(4)) == {
         "name": f"torchvision:{name}",
         "sha256": sha256(saved[key]),
         "input_size": "own",
+        "resize": "bicubic",
+        "mean": [123.675, 116.28, 103.53],
+        "std": [58.395, 57.12, 57.375],
+        "output": "class_scores",
+        "background": 0,
     }
 
 
 @pytest.mark.parametrize(("asked", "size"), [(None, [520, 520]), ("64", [64, 64]), ("own", "own")])
 def test_images_are_enlarged_to_what_the_network_was_made_for(saved, asked, size):
     source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size=asked)
-    assert source.describe()["input_size"] == size
+    assert source.describe(make_set(4))["input_size"] == size
 
 
 def test_without_weights_one_line_names_the_file_its_address_and_its_place(home):
@@ -90,7 +95,7 @@ def test_weights_at_that_place_are_used_without_a_download(home, saved):
     (home / PLACE).parent.mkdir(parents=True)
     (home / PLACE).write_bytes(saved[PUBLISHED, True].read_bytes())
     source = load_source(f"torchvision:{PUBLISHED}", input_size="own")
-    assert source.describe()["sha256"] == sha256(saved[PUBLISHED, True])
+    assert source.describe(make_set(4))["sha256"] == sha256(saved[PUBLISHED, True])
 
 
 def test_a_download_is_checked_against_the_hash_in_its_name_and_kept(home, saved, monkeypatch):

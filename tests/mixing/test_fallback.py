@@ -126,3 +126,11 @@ def test_fallbacks_nest():
     full = masks.flatten(1).float().mean(1) > 0.95
     assert torch.equal(plan.weight[~full], alone.weight[~full].broadcast_to(plan.weight[~full].shape))
     assert not plan.mixed[full].any()
+
+
+def test_a_fallback_inside_a_fallback_is_said_too():
+    never, always = Validity(min_coverage=0.0, max_coverage=0.0), Validity(min_coverage=0.0, max_coverage=1.0)
+    method = Fallback(Fallback(SMix(), FMix(), never), CutMix(), always)
+    plan = method.plan(images(COUNT, SIZE), masks=boxes(COUNT, SIZE), generator=seeded(0))
+    assert plan.mixed.any()
+    assert torch.equal(plan.fell_back, plan.mixed)

@@ -3,6 +3,7 @@ import itertools
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 
 from smix.mixing import parse_method
@@ -43,6 +44,22 @@ def test_no_text_hides_another_in_the_distribution(count):
     figure = figures.accuracy_distribution(made_runs({name: list(rng.uniform(0.5, 0.6, 5)) for name in names[:count]}))
     assert texts_do_not_overlap(figure)
     assert len(figure.axes[0].collections) == 2 * count  # points and a line for the mean
+
+
+def test_a_method_that_lacks_runs_has_points_but_no_mean_and_says_so():
+    figure = figures.accuracy_distribution(made_runs({"vanilla": [0.5, 0.6], "smix": [0.9, None]}))
+    axes = figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == ["55.00"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["vanilla", "smix\n(1 of 2 runs)"]
+    assert sum(len(one.get_offsets()) for one in axes.collections if isinstance(one, PathCollection)) == 3
+
+
+def test_every_epoch_that_a_run_has_is_in_the_picture():
+    runs = made_runs({"vanilla": [0.5, 0.6], "smix": [0.9, None]})
+    del runs[-1].metrics[1:]
+    line = figures.accuracy_per_epoch(runs).axes[0].lines[1]
+    assert line.get_label() == "smix (1 of 2 finished)"
+    assert line.get_ydata() == pytest.approx([20.5, 40.0, 60.0])  # two seeds at the first epoch, then one
 
 
 def test_accuracy_per_epoch_draws_the_mean_over_seeds_with_its_range():

@@ -17,7 +17,7 @@ def data():
     for row in range(40):
         drawn[row, : round(400 * COVERED[row % 8])] = True
     return type(made)(
-        made.images, made.labels, made.classes, "npz:/somewhere/made.npz", "train", drawn.reshape(40, 20, 20)
+        made.images, made.labels, made.classes, drawn.reshape(40, 20, 20), name="npz:/somewhere/made.npz", split="train"
     )
 
 

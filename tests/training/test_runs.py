@@ -459,7 +459,7 @@ def test_other_test_labels_change_no_file_of_the_training(tmp_path):
     permuted = test.labels[np.random.default_rng(0).permutation(24)]
     assert not np.array_equal(permuted, test.labels)
     for out, labels in zip(folders, (test.labels, permuted), strict=True):
-        changed = ImageSet(test.images, labels, test.classes, "made", "test", test.masks)
+        changed = ImageSet(test.images, labels, test.classes, test.masks, name="made", split="test")
         write_npz(tmp_path / "made.npz", training, changed)
         train(small(f"npz:{tmp_path / 'made.npz'}"), out, OPTIONS)
     one, other = map(contents, folders)

@@ -62,6 +62,6 @@ def test_drawing_samples_leaves_the_images_and_the_global_generator():
 def test_grey_images_are_drawn_as_well():
     grey = make_set(8)
     samples = draw_samples(
-        Mixup(), type(grey)(grey.images[..., :1], grey.labels, grey.classes, "grey", "train"), seed=0
+        Mixup(), type(grey)(grey.images[..., :1], grey.labels, grey.classes, name="grey", split="train"), seed=0
     )
     assert samples.mixed.shape == (8, 10, 14, 1)

@@ -20,8 +20,9 @@ __all__ = ["Segmentation", "Source", "load_source"]
 class Source(Protocol):
     """Whatever finds objects in images."""
 
-    def describe(self) -> dict[str, Any]:
-        """Name, sha256 of the weights and input size, for the manifest of a store."""
+    def describe(self, data: ImageSet) -> dict[str, Any]:
+        """All that decides which masks it finds in `data`, for the manifest of a store: two builds that agree in it may
+        share one."""
         ...
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -47,5 +48,7 @@ def load_source(name: str, weights: Path | str | None = None, input_size: str | 
     if kind == "onnx" and place:
         return onnx_source(Path(place), input_size)
     if name == "carried":
+        if input_size is not None:
+            raise OptionError(f"input-size: expected a network with --input-size, got {name}; leave --input-size out")
         return CarriedSource()
     raise unknown("source", name, ["torchvision:deeplabv3_mobilenet_v3_large", "onnx:FILE", "carried"])

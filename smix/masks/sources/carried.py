@@ -1,5 +1,6 @@
 """The masks that a data set carries itself."""
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ class CarriedSource:
 
     name = "carried"
 
-    def describe(self) -> dict[str, Any]:
-        return {"name": self.name, "sha256": None, "input_size": "own"}
+    def describe(self, data: ImageSet) -> dict[str, Any]:
+        masks = None if data.masks is None else hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()
+        return {"name": self.name, "sha256": masks, "input_size": "own"}
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         if data.masks is None:

@@ -15,6 +15,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 
 Output = Literal["class_scores", "object_logit"]
+RESIZE = "bicubic"
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
@@ -39,7 +40,8 @@ class NetworkSource:
     name: str
     sha256: str
     """Of the file of weights."""
-    forward: Callable[[Float[Tensor, "B 3 h w"]], Float[Tensor, "B K h w"]]
+    forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
+    """Gives (B, K, h, w), if it is what its description says."""
     input_size: tuple[int, int] | None
     """Height and width that images are resized to; None: their own."""
     mean: tuple[float, float, float]
@@ -49,10 +51,18 @@ class NetworkSource:
     """`class_scores`: logits, arg-max; `object_logit`: one channel, sigmoid."""
     background: int = 0
 
-    def describe(self) -> dict[str, Any]:
-        """What a manifest keeps of it."""
-        size = "own" if self.input_size is None else list(self.input_size)
-        return {"name": self.name, "sha256": self.sha256, "input_size": size}
+    def describe(self, data: ImageSet) -> dict[str, Any]:
+        """The weights, how they are fed, and how their output is read."""
+        return {
+            "name": self.name,
+            "sha256": self.sha256,
+            "input_size": "own" if self.input_size is None else list(self.input_size),
+            "resize": RESIZE,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "output": self.output,
+            "background": self.background,
+        }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         """Segment the images at these places of `data`."""
@@ -64,20 +74,29 @@ class NetworkSource:
         images = images.expand(-1, 3, -1, -1)  # grey images are repeated
         if self.input_size is not None and self.input_size != data.size:
             # Bicubic overshoots; no image has values outside 0..255.
-            images = F.interpolate(images, self.input_size, mode="bicubic", antialias=True).clamp(0, 255)
+            images = F.interpolate(images, self.input_size, mode=RESIZE, antialias=True).clamp(0, 255)
         mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (self.mean, self.std))
         scores = self.forward((images - mean) / std)
+        self._check(scores, len(images))
         if self.output == "object_logit":
             return Segmentation(scores[:, 0].sigmoid(), None)
-        if scores.shape[1] <= self.background:
-            raise MaskError(
-                f"{self.name}: expected class scores with background {self.background}, got {scores.shape[1]} classes; "
-                "correct its description"
-            )
         classes = scores.argmax(1)
         # The background becomes 0 whichever number the network gives it; the others keep theirs, moved up if below it.
         classes = torch.where(classes == self.background, 0, classes + (classes < self.background).long())
         return Segmentation(1 - scores.softmax(1)[:, self.background], classes.to(torch.uint8))
+
+    def _check(self, scores: Tensor, count: int) -> None:
+        """Raises MaskError unless the output has the form that the network's description says."""
+        channels = scores.shape[1] if scores.ndim == 4 else 0
+        fits = channels == 1 if self.output == "object_logit" else channels > max(1, self.background)
+        if not (fits and scores.is_floating_point() and len(scores) == count):
+            wanted = (
+                "1 channel" if self.output == "object_logit" else f"2 classes or more, background {self.background}"
+            )
+            raise MaskError(
+                f"{self.name}: expected {self.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
+                f"{tuple(scores.shape)}; correct its description"
+            )
 
 
 def parse_input_size(text: str | None, own_of_network: tuple[int, int]) -> tuple[int, int] | None:

@@ -43,6 +43,8 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         output, background = facts["output"], int(facts.get("background", 0))
         if min(*own, background + 1) < 1 or not min(std) > 0:
             raise ValueError("a size, std or background that is out of range")
+        if facts.get("channels", "RGB") != "RGB":
+            raise ValueError(f"channels {facts['channels']} instead of RGB")
     except (ValueError, KeyError, IndexError, TypeError) as error:
         raise MaskError(
             f"{beside}: expected input_size, mean, std and output as JSON, got {type(error).__name__}: {error}"
@@ -64,7 +66,7 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         raise MaskError(f"{path}: expected an ONNX network, got {reason}; copy or export it again") from None
     feed = session.get_inputs()[0].name
 
-    def forward(images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B K h w"]:
+    def forward(images: Float[Tensor, "B 3 h w"]) -> Tensor:
         try:
             scores = session.run(None, {feed: images.numpy()})[0]
         except Exception as error:

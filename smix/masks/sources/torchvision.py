@@ -73,8 +73,8 @@ def _downloaded(url: str) -> Path:
     """The published weights, from torch's cache or the network."""
     path = weights_file(url)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=path.stem.rsplit("-", 1)[1])
         except (URLError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())
