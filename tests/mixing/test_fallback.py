@@ -131,6 +131,6 @@ def test_fallbacks_nest():
 def test_a_fallback_inside_a_fallback_is_said_too():
     never, always = Validity(min_coverage=0.0, max_coverage=0.0), Validity(min_coverage=0.0, max_coverage=1.0)
     method = Fallback(Fallback(SMix(), FMix(), never), CutMix(), always)
-    plan = method.plan(images(COUNT, SIZE), masks=boxes(COUNT, SIZE), generator=seeded(0))
+    plan = method.plan(images(COUNT, SIZE), masks=torch.ones(COUNT, *SIZE), generator=seeded(0))
     assert plan.mixed.any()
     assert torch.equal(plan.fell_back, plan.mixed)
