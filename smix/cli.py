@@ -42,10 +42,10 @@ DEMO = SharedConfig(
     train_limit=300,
     val_fraction=0.2,
     model="resnet8",
-    epochs=50,
+    epochs=40,
     batch_size=32,
     lr=0.05,
-    milestones=(36, 45),
+    milestones=(30, 36),
     flip=False,
     crop=0,
 )
