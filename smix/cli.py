@@ -9,13 +9,11 @@ from cyclopts import App, CycloptsError, Parameter
 
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, DivergedError, MaskError, SmixError
+from smix.report.terminal import findings, show, table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
-    from smix.lab.doctor import Finding
     from smix.training.records import Run
 
 app = App(
@@ -75,7 +73,7 @@ def doctor(*, root: Path = RunOptions.root) -> None:
     """
     from smix.lab.doctor import look_at_data, look_at_machine
 
-    _print(_findings("This machine", look_at_machine()), _findings("Data sets", look_at_data(root)))
+    show(findings("This machine", look_at_machine()), findings("Data sets", look_at_data(root)))
 
 
 @app.command
@@ -92,7 +90,7 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
     from smix.lab.doctor import OWN_DATA, look_at_data
 
     if name is None:
-        _print(_findings("Data sets", look_at_data(root)), _table(["Your own", "What it must hold"], OWN_DATA.items()))
+        show(findings("Data sets", look_at_data(root)), table(["Your own", "What it must hold"], OWN_DATA.items()))
         return
     from smix.data import load_data
 
@@ -108,8 +106,8 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
         )
         for part in parts
     ]
-    _print(
-        _table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
+    show(
+        table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
         f"Classes: {', '.join(parts[0].classes[:20])}{', ...' if len(parts[0].classes) > 20 else ''}",
     )
 
@@ -163,7 +161,7 @@ def mix(
         for text, method in chosen.items()
     }
     figures.save(figures.mixes(samples, images.classes), out)
-    _print(f"Picture: {out}")
+    show(f"Picture: {out}")
 
 
 @masks_app.command
@@ -212,7 +210,7 @@ def build(
     found = load_source(source, weights, input_size)
     store = build_masks(images, found, out, refine, limit, quiet)
     built = store.built
-    _print(
+    show(
         f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % show an object, "
         f"mean coverage {100 * store.coverage[built].mean():.1f} %",
         f"Next: smix masks check {out}",
@@ -267,7 +265,7 @@ def check(
     for judged, images in zip(checked, sets, strict=True):
         name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
         pictures.append(figures.save(masks.contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
-    _print(masks.check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
+    show(masks.check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
 
 
 @app.command
@@ -282,7 +280,7 @@ def train(*, config: Config = TrainConfig(), options: Options = RunOptions(), ou
     from smix.training.runs import train as train_one
 
     result = train_one(config, out, options)
-    _print(
+    show(
         f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, validation accuracy "
         f"{100 * result.val_accuracy:.2f} %"
     )
@@ -348,7 +346,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     from smix.lab.compare import compare as compare_all
 
     code = _report(compare_all(DEMO, DEMO_METHODS, DEMO_SEEDS, out, options), out / "report")
-    _print(
+    show(
         "",
         "This was a short training of a small network: it shows how smix compares methods, not which one is best for you.",
         "Next, look at the mixes:     smix mix --out mix.png",
@@ -366,8 +364,8 @@ def _report(runs: "Sequence[Run]", out: Path) -> int:
 
     unfinished = [run for run in runs if run.result is None]
     written = write_report(runs, out)
-    _print(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
-    _print(*(f"Picture:  {picture}" for picture in written.pictures))
+    show(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
+    show(*(f"Picture:  {picture}" for picture in written.pictures))
     for run in unfinished:
         log = run.path / "log.txt"
         _say_error(
@@ -375,34 +373,6 @@ def _report(runs: "Sequence[Run]", out: Path) -> int:
             + (f"; see {log}, and start the same command again" if log.is_file() else "")
         )
     return 1 if unfinished else 0
-
-
-def _findings(title: str, findings: "Sequence[Finding]") -> "RenderableType":
-    rows = [
-        ("✓" if one.ready else "✗", one.what, one.found if one.ready else f"{one.found}: {one.todo}")
-        for one in findings
-    ]
-    return _table(["", title, ""], rows)
-
-
-def _table(heads: list[str], rows: "Iterable[tuple[str, ...]]") -> "RenderableType":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*heads, box=box.SIMPLE_HEAD)
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text: brackets in names and advice are not markup
-    return table
-
-
-def _print(*parts: "RenderableType") -> None:
-    from rich.console import Console
-
-    # Without a terminal nothing is wrapped or cut: paths and tables stay whole for whatever reads them.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-    for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
 
 
 def _first_cause(error: BaseException) -> BaseException:

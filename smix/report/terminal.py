@@ -1,0 +1,36 @@
+"""What the command line shows on standard output: lines and tables. Imports nothing heavy."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from smix.lab.doctor import Finding
+
+
+def show(*parts: RenderableType) -> None:
+    """Print lines and tables. Without a terminal nothing is wrapped or cut: it stays whole for whatever reads it."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
+
+
+def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
+    """Cells are plain text: brackets in names and advice are not markup."""
+    made = Table(*heads, box=box.SIMPLE_HEAD)
+    for row in rows:
+        made.add_row(*map(Text, row))
+    return made
+
+
+def findings(title: str, found: "Sequence[Finding]") -> Table:
+    """What is ready, and what to do about what is not."""
+    rows = [
+        ("✓" if one.ready else "✗", one.what, one.found if one.ready else f"{one.found}: {one.todo}") for one in found
+    ]
+    return table(["", title, ""], rows)
