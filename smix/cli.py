@@ -134,7 +134,7 @@ def mix(
     methods
         Comma-separated, such as cutmix,smix(alpha=0.7),smix+fmix.
     count
-        How many images.
+        How many images, 2 to 16.
     seed
         Another seed draws other mixes.
     root
@@ -148,8 +148,8 @@ def mix(
     from smix.report import figures
     from smix.training.samples import draw_samples
 
-    if count < 2:
-        raise DataError(f"count: expected 2 images or more, got {count}")
+    if not 2 <= count <= 16:
+        raise DataError(f"count: expected 2 to 16 images (more cannot be read in one picture), got {count}")
     chosen = {text: parse_method(text) for text in split_methods(methods)}
     images = load_data(data, root, "train")
     if len(images.size) != 2:
@@ -252,7 +252,8 @@ def check(
         if len(set(names)) < len(names):
             names = candidates
     checked = [masks.check(one, name) for one, name in zip(stores, names, strict=True)]
-    folder = out or paths[0].with_name(f"{paths[0].name}-check")
+    first = store[0] if store[0].name else paths[0]
+    folder = out or first.with_name(f"{first.name}-check")
     sets = []
     for one in stores:
         made_of = one.manifest.data

@@ -351,6 +351,7 @@ BAD = {
         ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
         ["expected a folder to write"],
     ),
+    "too many images": (["mix", "--count", "1000", "--out", "{tmp}/x.png"], ["2 to 16", "1000"]),
     "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
 }
 

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 def show(*parts: RenderableType) -> None:
     """Print lines and tables. Without a terminal nothing is wrapped or cut: it stays whole for whatever reads it."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if terminal else 200)
     for part in parts:
-        console.print(part, soft_wrap=isinstance(part, str), markup=not isinstance(part, str))
+        console.print(part, soft_wrap=isinstance(part, str) and not terminal, markup=False)
 
 
 def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
