@@ -23,7 +23,9 @@ def show(*parts: RenderableType) -> None:
 
 def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
     """Cells are plain text: brackets in names and advice are not markup."""
-    made = Table(*heads, box=box.SIMPLE_HEAD)
+    made = Table(box=box.SIMPLE_HEAD)
+    for head in heads:
+        made.add_column(head, overflow="fold")  # addresses and paths are never cut
     for row in rows:
         made.add_row(*map(Text, row))
     return made
