@@ -1,14 +1,16 @@
 """The command line: `smix --help`. Typed functions, thin over the library; torch is imported only inside them."""
 
+import errno
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from smix.config import RunOptions, SharedConfig, TrainConfig
-from smix.errors import DataError, DivergedError, MaskError, SmixError
+from smix.errors import DataError, DivergedError, MaskError, OptionError, RunError, SmixError
 from smix.report.terminal import findings, show, table
 
 if TYPE_CHECKING:
@@ -16,11 +18,24 @@ if TYPE_CHECKING:
 
     from smix.training.records import Run
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _convert(kind: Any, tokens: "Sequence[Token]") -> Any:
+    """As cyclopts does, but a decimal is no whole number, and an empty text (an unset variable) no value."""
+    for token in tokens:
+        if not token.value.strip():
+            raise ValueError("expected a value, got an empty text")
+        if kind in (int, int | None, tuple[int, ...]) and not re.fullmatch(r"[+-]?[0-9]+", token.value):
+            raise ValueError(f'expected a whole number, got "{token.value}"')
+    return convert(kind, tokens)
+
+
 app = App(
     name="smix",
     help="Mix training images along their objects, and find out whether it helps. Start with: smix demo",
     version=lambda: f"smix {version('smix')}",
-    default_parameter=Parameter(negative_iterable=(), consume_multiple=True),
+    default_parameter=Parameter(negative_iterable=(), consume_multiple=True, converter=_convert),
     result_action="return_value",
     exit_on_error=False,
     print_error=False,
@@ -57,6 +72,12 @@ def main() -> None:
     except (SmixError, CycloptsError) as error:
         _say_error(_first_cause(error))
         sys.exit(1 if isinstance(error, DivergedError) else 2)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        _say_error(f"{where}expected room to write, got: {error.strerror}; free some and start the same command again")
+        sys.exit(2)
     except KeyboardInterrupt:
         _say_error("interrupted; start the same command again to go on")
         sys.exit(130)
@@ -150,6 +171,8 @@ def mix(
 
     if not 2 <= count <= 16:
         raise DataError(f"count: expected 2 to 16 images (more cannot be read in one picture), got {count}")
+    if out.suffix.lower() != ".png":
+        raise OptionError(f"out: expected a picture that ends in .png, got {out}")
     chosen = {text: parse_method(text) for text in split_methods(methods)}
     images = load_data(data, root, "train")
     if len(images.size) != 2:
@@ -260,7 +283,7 @@ def check(
         images = load_data(data or made_of["name"], root, made_of["split"])
         if len(images.size) != 2:
             raise MaskError(f"{one.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
-        one.check_belongs(images.rows(one.built.nonzero()[0]))
+        one.check_made_of(images)
         sets.append(images)
     pictures = [figures.save(masks.valid_chart(checked), folder / "valid.png")]
     for judged, images in zip(checked, sets, strict=True):
@@ -330,7 +353,9 @@ def report(runs: Path, /, *, out: Path | None = None) -> None:
     from smix.training.records import runs_in
 
     found = runs_in(runs)
-    _report(found, out or (runs if found[0].path != runs else runs.parent) / "report")
+    if found[0].path == runs:
+        raise RunError(f"{runs}: expected a folder of runs, got one run; did you mean {runs.resolve().parent}?")
+    _report(found, out or runs / "report")
 
 
 @app.command

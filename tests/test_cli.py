@@ -202,6 +202,42 @@ def test_a_diverged_run_is_no_wrong_input(smix, npz, tmp_path):
     assert "expected a finite loss" in err
 
 
+def test_a_run_that_diverges_in_its_last_step_is_one_line_too(smix, npz, tmp_path):
+    words = ["--model", "resnet8", "--epochs", "1", "--batch-size", "72", "--threads", "1", "--quiet", "--lr", "1e30"]
+    code, _, err = smix("train", "--data", npz, "--method", "vanilla", *words, "--out", tmp_path / "run")
+    assert code == 1
+    assert "expected finite predictions" in err
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EFBIG"])
+def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
+    import errno
+    import os
+
+    from smix import files
+
+    def full(*args: object) -> None:
+        raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
+    assert code == 2
+    assert "free some and start the same command again" in err
+    assert err.count("\n") == 1
+
+
+def test_class_names_are_text_and_no_formulas(smix, tmp_path):
+    from dataclasses import replace
+
+    train, names = make_set(80), ("A$\\foo$", "b_1", "$x_1$", "[d]")
+    name = f"npz:{write_npz(tmp_path / 'made.npz', replace(train, classes=names), make_set(24, seed=1, split='test'))}"
+    assert smix("mix", "--data", name, "--out", tmp_path / "mix.png")[0] == 0
+    assert smix("masks", "build", "--data", name, "--source", "carried", "--out", tmp_path / "s", "--quiet")[0] == 0
+    assert smix("masks", "check", tmp_path / "s")[0] == 0
+    assert "[d]" in smix("data", name)[1]
+
+
 def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
     build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
     compare = ["compare", "--data", npz, *TINY, "--seeds", "1", "--train-limit", "40", "--out", tmp_path / "runs"]
@@ -352,6 +388,19 @@ BAD = {
         ["expected a folder to write"],
     ),
     "too many images": (["mix", "--count", "1000", "--out", "{tmp}/x.png"], ["2 to 16", "1000"]),
+    "a decimal for a whole number": (
+        ["train", "--epochs", "1.9", "--out", "{tmp}/r"],
+        ["--epochs", "whole number", "1.9"],
+    ),
+    "a decimal for a limit": (["train", "--train-limit", "10.5", "--out", "{tmp}/r"], ["whole number", "10.5"]),
+    "an unset variable as folder": (["train", "--out", ""], ["--out", "empty text"]),
+    "an unset variable as masks": (["train", "--masks", "", "--out", "{tmp}/r"], ["--masks", "empty text"]),
+    "report of one run": (["report", "{tmp}/run"], ["got one run", "did you mean"]),
+    "check against a smaller data set": (
+        ["masks", "check", "{tmp}/store", "--data", "npz:{tmp}/smaller.npz", "--out", "{tmp}/x"],
+        ["another data set"],
+    ),
+    "a picture over another file": (["mix", "--out", "{tmp}/good.npz"], [".png", "good.npz"]),
     "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
 }
 
@@ -362,6 +411,7 @@ def wrong_things(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wrong")
     train, test = make_set(80), make_set(24, seed=1, split="test")
     write_npz(folder / "good.npz", train, test)
+    write_npz(folder / "smaller.npz", make_set(20, seed=5), test)
     bare = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     np.savez(folder / "bare.npz", **bare)
     np.savez(folder / "float.npz", **{**bare, "x_train": train.images / 255})

@@ -61,7 +61,7 @@ def build_masks(
         with files.lock(out):
             return _complete(_Building(out, manifest), data, source, refine, wanted, quiet)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise MaskError(
             f"{out}: expected room for {len(data) * packed_bytes(data.size):,} bytes of masks, got no space left on the disk; "

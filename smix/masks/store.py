@@ -132,8 +132,8 @@ class MaskStore:
             packed[here] = self._shard(int(number))[place[here]]
         return unpack(packed, self.shape)
 
-    def check_belongs(self, data: ImageSet) -> None:
-        """Raises MaskError unless this store has a built mask for every image of `data`."""
+    def check_made_of(self, data: ImageSet) -> None:
+        """Raises MaskError unless this store is of the split that `data` is, or is a part of."""
         mine = self.manifest.data
         for what, expected, got in (
             ("split", data.split, mine["split"]),
@@ -147,6 +147,10 @@ class MaskStore:
                 )
         if self.shape != data.size:
             raise MaskError(f"{self.path}: expected masks of size {data.size}, got {self.shape}; build them again")
+
+    def check_belongs(self, data: ImageSet) -> None:
+        """Raises MaskError unless this store has a built mask for every image of `data`."""
+        self.check_made_of(data)
         if missing := int((~self.built[data.index]).sum()):
             raise MaskError(
                 f"{self.path}: expected masks of {len(data)} images of {data.name} {data.split}, got {len(data) - missing} "

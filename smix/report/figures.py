@@ -162,6 +162,7 @@ def _grid(bands: Sequence[_Band], heading: str) -> Figure:
             va="center",
             fontsize=9,
             weight="bold",
+            parse_math=False,
         )
         for column, text in enumerate(band.texts):
             x = left + column * (1 + gap)
@@ -172,7 +173,9 @@ def _grid(bands: Sequence[_Band], heading: str) -> Figure:
                 axes.imshow(image.squeeze(-1) if image.shape[-1] == 1 else image, cmap="gray", vmin=0, vmax=255)
                 axes.spines[:].set(color="#999999", linewidth=0.5)
                 y -= 1.04
-            figure.text((x + 0.5) / width, (y - 0.01) / height, text, ha="center", va="top", fontsize=7)
+            figure.text(
+                (x + 0.5) / width, (y - 0.01) / height, text, ha="center", va="top", fontsize=7, parse_math=False
+            )
         top -= band.height
     return figure
 

@@ -87,7 +87,7 @@ def valid_chart(checked: Sequence[Checked], criterion: str = "figure14") -> Figu
     ):
         bars = axes.bar(places + shift, values, 0.38, color=colour, label=label)
         axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
-    axes.set_xticks(places, [f"{one.name}\n({len(one.rows):,} masks)" for one in checked])
+    axes.set_xticks(places, [f"{one.name}\n({len(one.rows):,} masks)" for one in checked], parse_math=False)
     axes.set(ylabel="Share of the masks (%)", ylim=(0, 108), xlim=(-0.7, len(checked) - 0.3))
     axes.set_title("Valid masks, as in figure 14: coverage of 1 % or more", loc="left", fontsize=11)
     axes.grid(axis="y", alpha=0.25)
@@ -117,6 +117,7 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
         "(✗: not valid, by the default criterion)",
         va="center",
         fontsize=10,
+        parse_math=False,
     )
     for place, (where, row, mask) in enumerate(zip(shown, rows, masks, strict=True)):
         line, column = divmod(place, columns)
@@ -130,7 +131,16 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
         good = verdict[int(row)]
         note = f"{data.classes[data.labels[where]]}  {100 * mask.mean():.0f} %{'' if good else '  ✗'}"
         colour = "black" if good else "#B00020"
-        figure.text((x + cell) / width, (y - 0.04) / height, note, ha="center", va="top", fontsize=8, color=colour)
+        figure.text(
+            (x + cell) / width,
+            (y - 0.04) / height,
+            note,
+            ha="center",
+            va="top",
+            fontsize=8,
+            color=colour,
+            parse_math=False,
+        )
     return figure
 
 

@@ -1,6 +1,7 @@
 """Checkpoints: everything that resuming needs, in one file that is either whole or absent."""
 
 import dataclasses
+import io
 import zipfile
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def save_checkpoint(
         "schedule": schedule.state_dict(),
         "progress": dataclasses.asdict(progress),
     }
-    with files.atomic(path) as file:
-        torch.save(content, file)
+    buffer = io.BytesIO()  # torch would hide a full disk in an error of its own
+    torch.save(content, buffer)
+    files.write_bytes(path, buffer.getvalue())
 
 
 def load_checkpoint(

@@ -71,7 +71,8 @@ def fit(
     says so, the iteration ends between two steps.
 
     Raises:
-        DivergedError: the loss is not finite; the weights are still those before this step.
+        DivergedError: the loss is not finite; the weights are still those before this step. Or predictions are not, at the end
+            of an epoch.
     """
     steps = train.steps(config.batch_size)
     while progress.epoch < config.epochs:
@@ -105,6 +106,11 @@ def fit(
             progress.fell_back += int(fell_back)
         schedule.step()
         logits, truth = predict(model, validation.in_order())
+        if not logits.isfinite().all():
+            raise DivergedError(
+                f"epoch {progress.epoch + 1}: expected finite predictions, got NaN or infinity; "
+                f"lower the learning rate (--lr {config.lr})"
+            )
         record = Epoch(
             epoch=progress.epoch + 1,
             lr=lr,
