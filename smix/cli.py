@@ -153,7 +153,7 @@ def mix(
     masks
         Object masks: the folder of a mask store, or "carried": the data set's own.
     methods
-        Comma-separated, such as cutmix,smix(alpha=0.7),smix+fmix.
+        Comma-separated and quoted, such as "cutmix,smix(alpha=0.7),smix+fmix".
     count
         How many images, 2 to 16.
     seed
@@ -196,7 +196,7 @@ def build(
     split: Literal["train", "test"] = "train",
     weights: Path | None = None,
     input_size: str | None = None,
-    refine: Literal["none", "published", "default"] = "default",
+    refine: Literal["none", "published", "default"] | None = None,
     limit: int | None = None,
     root: Path = RunOptions.root,
     quiet: bool = False,
@@ -218,7 +218,8 @@ def build(
     input_size
         Pixels that images are enlarged to, or "own": not enlarged; none given: what the network says.
     refine
-        none; published: the report's four steps; default: holes filled, small pieces dropped.
+        none; published: the report's four steps; default: holes filled, small pieces dropped. None given: default for
+        what a network finds, none for carried masks.
     limit
         Only this many images, class-balanced; a larger limit later adds to the same store.
     root
@@ -231,7 +232,7 @@ def build(
 
     images = load_data(data, root, split)
     found = load_source(source, weights, input_size)
-    store = build_masks(images, found, out, refine, limit, quiet)
+    store = build_masks(images, found, out, refine or ("none" if source == "carried" else "default"), limit, quiet)
     built = store.built
     show(
         f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % show an object, "
@@ -325,7 +326,7 @@ def compare(
     Parameters
     ----------
     methods
-        Comma-separated, such as vanilla,cutmix,smix(alpha=0.7),smix+fmix.
+        Comma-separated and quoted, such as "vanilla,cutmix,smix(alpha=0.7),smix+fmix".
     seeds
         How many seeds, counted from 0.
     jobs
@@ -336,7 +337,14 @@ def compare(
     from smix.lab.compare import compare as compare_all
     from smix.mixing import split_methods
 
-    return _report(compare_all(config, split_methods(methods), seeds, out, options, jobs), out / "report")
+    runs = compare_all(config, split_methods(methods), seeds, out, options, jobs)
+    code = _report(runs, out / "report")
+    others = sorted(
+        path.parent.name for path in out.glob("*/config.json") if path.parent not in {run.path for run in runs}
+    )
+    if others:
+        show(f"Also in this folder, not asked for and not shown: {', '.join(others)}. All of it: smix report {out}")
+    return code
 
 
 @app.command
@@ -393,12 +401,17 @@ def _report(runs: "Sequence[Run]", out: Path) -> int:
     show(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
     show(*(f"Picture:  {picture}" for picture in written.pictures))
     for run in unfinished:
-        log = run.path / "log.txt"
-        _say_error(
-            f"{run.path}: expected a finished run, got {len(run.metrics)} of {run.config.epochs} epochs"
-            + (f"; see {log}, and start the same command again" if log.is_file() else "")
-        )
+        state = f"{run.path}: expected a finished run, got {len(run.metrics)} of {run.config.epochs} epochs"
+        cause = _last_error(run.path / "log.txt")
+        _say_error(f"{state}; {cause or 'start the same command again to go on'}")
     return 1 if unfinished else 0
+
+
+def _last_error(log: Path) -> str:
+    """What a run said last before it stopped; empty if it said nothing."""
+    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    last = next((line for line in reversed(lines) if line.strip()), "").removeprefix("smix: ")
+    return f"{last} ({log})" if last else ""
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -22,9 +22,9 @@ class SharedConfig:
     data: str = "digits-on-photos"
     """Data set: a name, npz:FILE or folder:DIR ("smix data" lists them)."""
     train_limit: int | None = None
-    """Use this many training images, class-balanced; None: all."""
+    """Use this many training images, class-balanced, those for validation among them; none given: all."""
     test_limit: int | None = None
-    """Use this many test images, class-balanced; None: all."""
+    """Use this many test images, class-balanced; none given: all."""
     val_fraction: float = 0.1
     """Part of the training images kept for validation, the same for all seeds and methods."""
     masks: str = "carried"
@@ -42,7 +42,7 @@ class SharedConfig:
     weight_decay: float = 5e-4
     """L2 penalty of SGD, on all parameters."""
     milestones: tuple[int, ...] = ()
-    """Epochs after which the learning rate is divided by 10; none given: after one and two thirds of the training."""
+    """Epochs after which the learning rate is divided by 10; none given: after 1/3 and 2/3 of the training."""
     flip: bool = True
     """Flip half of the training images left to right."""
     crop: int = 4
@@ -124,7 +124,8 @@ class RunOptions:
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto: CUDA, else MPS, else the CPU."""
     threads: int | None = None
-    """CPU threads of one run; None: the cores, divided by the runs side by side. Other counts may differ in the last bit."""
+    """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
+    rounds differently, and can end some points apart."""
     quiet: bool = False
     """No progress on the terminal."""
 

@@ -19,7 +19,10 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.3g} {self.unit}/s" if speed else "", style="progress.data.speed")
+        return Text(
+            f"{speed:,.3g} {self.unit}/s" if speed and speed < 100 else f"{speed:,.0f} {self.unit}/s" if speed else "",
+            style="progress.data.speed",
+        )
 
 
 @contextmanager

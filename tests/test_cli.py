@@ -191,7 +191,8 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
     code, out, err = smix(*words)
     assert code == 1
     assert "No method has finished" in out
-    assert "got 0 of 2 epochs" in err
+    assert "got 0 of 2 epochs; step" in err
+    assert "lower the learning rate" in err
     assert "log.txt" in err
     assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
 
@@ -248,6 +249,21 @@ def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(
     code, out, _ = smix(*compare, "--methods", "vanilla,smix,smix+fmix", "--masks", tmp_path / "store")
     assert code == 0
     assert "smix+fmix" in out
+
+
+def test_what_is_in_the_folder_and_not_shown_is_said(smix, npz, tmp_path):
+    words = ["compare", "--data", npz, *TINY, "--seeds", "1", "--out", tmp_path / "runs"]
+    assert "Also in this folder" not in smix(*words, "--methods", "vanilla")[1]
+    assert "Also in this folder, not asked for and not shown: vanilla-0." in smix(*words, "--methods", "mixup")[1]
+
+
+def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
+    from smix import MaskStore
+
+    words = ["masks", "build", "--data", "digits-on-photos", "--source", "carried", "--limit", "50", "--quiet"]
+    assert smix(*words, "--out", tmp_path / "store")[0] == 0
+    data = load_data("digits-on-photos").take(50)
+    assert np.array_equal(MaskStore(tmp_path / "store")[data.index], data.masks)
 
 
 def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):

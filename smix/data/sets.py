@@ -187,7 +187,14 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
     for folder in (path / "train", home):  # the folders of train name the classes of both splits
         if not folder.is_dir():
             raise DataError(f"{name}: expected {folder}/CLASS/image files, got no such folder; make it")
-    classes = sorted(entry.name for entry in (path / "train").iterdir() if entry.is_dir())
+    classes, others = (
+        sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+        for folder in (path / "train", home)
+    )
+    if unseen := sorted(set(others) - set(classes)):
+        raise DataError(
+            f"{name}: expected the classes of {path / 'train'}, got also {', '.join(unseen[:5])} in {home}; move them"
+        )
     files = [
         (file, label)
         for label, folder in enumerate(classes)
@@ -198,6 +205,8 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
     for file, _ in files:
         try:
             with Image.open(file) as picture:
+                if picture.mode.startswith(("I", "F")):
+                    raise ValueError(f"{picture.mode}, more than 8 bits a channel")
                 images.append(np.asarray(picture.convert("RGB")))
         # What Pillow raises depends on the format and on the place of the damage.
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -101,7 +101,8 @@ def _train_missing(plan: dict[Path, TrainConfig], material: Material, options: R
     device = find_device(options.device)
     jobs = min(jobs or (cores() if device.type == "cpu" else 1), len(plan))
     # Not by what is missing: a comparison that was cut goes on with as many threads, and to the same bits.
-    count = options.threads or max(1, cores() // jobs)
+    # The first run fixed it for the folder: other counts give other numbers, and --jobs or more seeds would change it.
+    count = options.threads or _threads_of(plan) or max(1, cores() // jobs)
     jobs = min(jobs, len(missing))
     first = next(iter(missing.values()))
     if not options.quiet:
@@ -142,6 +143,12 @@ def seconds_per_image(material: Material, batch_size: int, device: torch.device,
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - started)
     return min(times[1:]) / len(images)
+
+
+def _threads_of(plan: dict[Path, TrainConfig]) -> int | None:
+    """How many threads the runs that are there were begun with; None: there are none."""
+    begun = [folder for folder in plan if (folder / "config.json").is_file()]
+    return read_run(begun[0]).made.get("threads") if begun else None
 
 
 def _needs_masks(config: TrainConfig) -> bool:

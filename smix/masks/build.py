@@ -5,7 +5,9 @@ import errno
 import hashlib
 import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,9 +89,9 @@ class _Building:
         old = read_manifest(self.path)
         mine, theirs = self.manifest.settings(), old.settings()
         for part in mine:
-            if mine[part] != theirs[part]:
+            for what, wanted, got in _differences(part, mine[part], theirs[part]):
                 raise MaskError(
-                    f"{self.path}: expected a new folder or masks made with {part} {mine[part]}, got {theirs[part]}; choose another --out"
+                    f"{self.path}: expected a new folder or masks made with {what} {wanted}, got {got}; choose another --out"
                 )
         self.manifest = old
         self.starts = range(0, len(self.stats), old.rows_per_shard)
@@ -124,6 +126,16 @@ class _Building:
         )
         contents["manifest.json"] = self.manifest.to_bytes()
         files.write_together(self.path, contents)
+
+
+def _differences(part: str, mine: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What differs, by name, with both values; long checksums shortened."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for key in [*mine, *(key for key in theirs if key not in mine)]:
+            yield from _differences(f"{part} {key.replace('_', ' ')}", mine.get(key), theirs.get(key))
+    elif mine != theirs:
+        wanted, got = (v[:12] if isinstance(v, str) and len(v) == 64 else v for v in (mine, theirs))
+        yield part, wanted, got
 
 
 def _npy(array: NDArray[np.generic]) -> bytes:

@@ -36,18 +36,19 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
                 f"masks: expected object masks of {data.name}, which carries none; build them with smix masks build and give "
                 "their folder with --masks"
             )
-        return ObjectMasks(data.masks, None, {"fingerprint": _fingerprint(data.masks), "source": {"name": "carried"}})
+        return ObjectMasks(data.masks, None, _described(data.masks, None, {"name": "carried"}, None))
     store = MaskStore(where)
     store.check_belongs(data)
     masks, valid = store[data.index], store.valid[data.index]
-    described = {
-        "fingerprint": _fingerprint(masks, valid),
-        "source": store.manifest.source,
-        "refine": store.manifest.refine,
-    }
-    return ObjectMasks(masks, valid, described)
+    return ObjectMasks(masks, valid, _described(masks, valid, store.manifest.source, store.manifest.refine))
 
 
-def _fingerprint(*arrays: NDArray[np.bool_]) -> str:
-    """Sha256 of the masks that are used, and of what the store says of them: a store may grow meanwhile."""
-    return hashlib.sha256(b"".join(np.packbits(array).tobytes() for array in arrays)).hexdigest()
+def _described(
+    masks: NDArray[np.bool_], valid: NDArray[np.bool_] | None, source: dict[str, Any], refine: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The fingerprint is of the masks that are used, and of what the store says of them: a store may grow meanwhile."""
+    digest = hashlib.sha256(np.packbits(masks).tobytes())
+    if valid is not None:
+        digest.update(np.packbits(valid).tobytes())
+    empty = float((~masks.reshape(len(masks), -1).any(1)).mean())
+    return {"fingerprint": digest.hexdigest(), "source": source, "refine": refine, "empty": empty}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from smix.evaluation.statistics import Difference
-from smix.report.tables import best_row, differences, p_value, rows_of
+from smix.report.tables import best_rows, differences, p_value, rows_of
 from smix.training.records import Run
 
 
@@ -17,13 +17,19 @@ def conclusion(runs: Sequence[Run]) -> str:
         if unfinished
         else ""
     )
-    place = best_row(rows)
-    if place is None:
+    places = best_rows(rows)
+    if not places:
         return f"No method has finished all of its runs.{missing}"
-    best = rows[place].method
-    summary = rows[place].accuracy
+    best = rows[places[0]].method
+    summary = rows[places[0]].accuracy
     assert summary is not None
     seeds = f"{summary.count} seed{'s' if summary.count > 1 else ''}"
+    if len(places) > 1:
+        names = [rows[place].method for place in places]
+        equal = f"{', '.join(names[:-1])} and {names[-1]}"
+        return (
+            f"{equal} have the same highest mean test accuracy, {summary.mean:.2f} % over {seeds}: none won.{missing}"
+        )
     won = f"{best} has the highest mean test accuracy, {summary.mean:.2f} % over {seeds}"
     pairs = differences(runs)
     against = [_from_winner(pair, best) for pair in pairs if best in (pair.first, pair.second)]
@@ -41,7 +47,7 @@ def conclusion(runs: Sequence[Run]) -> str:
     test = (
         f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs" if len(pairs) > 1 else "paired t-test"
     )
-    few = f" With {seeds} only very large differences can be told from noise." if noise and summary.count < 5 else ""
+    few = f" {seeds} are few, both to find a difference and to trust one: take at least 5." if summary.count < 5 else ""
     return f"{won}; {', '.join(verdict)} ({test}).{few}{missing}"
 
 

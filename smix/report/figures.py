@@ -75,7 +75,7 @@ def accuracy_distribution(runs: Sequence[Run]) -> Figure:
     """
     rows = rows_of(runs)
     methods = by_method(runs)
-    figure = Figure(figsize=(max(5.5, 1.3 * len(rows) + 1.5), 4.8), layout="constrained")
+    figure = Figure(figsize=(max(6.5, 1.3 * len(rows) + 1.5), 4.8), layout="constrained")
     axes = figure.subplots()
     for place, (row, (colour, marker)) in enumerate(zip(rows, styles(list(methods)).values(), strict=True)):
         values = [100 * run.result.test_accuracy for run in methods[row.method] if run.result is not None]
@@ -122,11 +122,13 @@ class _Band:
 def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
     """The same images under every method: the mix, under it the weight map (white: the own image), and the label shares."""
     first = next(iter(samples.values()))
+    classes = [shortened(name) for name in classes]
     itself = np.arange(len(first.labels))
     bands = [_Band("own image", [first.images], [classes[label] for label in first.labels])]
-    partners = {tuple(one.partner) for one in samples.values() if (one.partner != itself).any()}
-    if len(partners) == 1:
-        partner = np.array(partners.pop())
+    partner = itself.copy()
+    for one in samples.values():  # `prob` below 1 leaves some unmixed; those that are mixed have the same partner
+        partner = np.where(one.partner != itself, one.partner, partner)
+    if all(((one.partner == partner) | (one.partner == itself)).all() for one in samples.values()):
         bands.append(_Band("partner", [first.images[partner]], [classes[label] for label in first.labels[partner]]))
     for method, one in samples.items():
         if (one.partner == itself).all():
@@ -143,13 +145,15 @@ def _label(samples: Samples, n: int, classes: Sequence[str]) -> str:
         return f"{own}\n(not mixed)"
     share = float(samples.share[n])
     text = f"{share:.2f} {own}\n{1 - share:.2f} {other}"
-    return f"{text}\n(fell back)" if samples.fell_back[n] else text
+    if samples.fell_back[n]:
+        return f"{text}\n(fell back)"
+    return f"{text}\n(empty mask)" if share > 0 and not samples.weight[n].any() else text
 
 
 def _grid(bands: Sequence[_Band], heading: str) -> Figure:
     left, head, gap = 1.5, 0.4, 0.06
     columns = len(bands[0].texts)
-    width, height = left + columns * (1 + gap), head + sum(band.height for band in bands)
+    width, height = max(6.5, left + columns * (1 + gap)), head + sum(band.height for band in bands)
     figure = Figure(figsize=(width, height))
     figure.text(0.1 / width, 1 - 0.2 / height, heading, va="center", fontsize=9)
     top = height - head
@@ -178,6 +182,11 @@ def _grid(bands: Sequence[_Band], heading: str) -> Figure:
             )
         top -= band.height
     return figure
+
+
+def shortened(name: str, most: int = 11) -> str:
+    """A class name that fits under an image."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def paint(image: UInt8[NDArray, "H W C"], mask: NDArray[np.bool_], strength: float = 0.55) -> UInt8[NDArray, "H W 3"]:

@@ -15,7 +15,7 @@ from rich.table import Table
 from smix.data.sets import ImageSet, balanced_order
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
-from smix.report.figures import columns_for, paint
+from smix.report.figures import columns_for, paint, shortened
 
 CRITERIA = {"figure14": Validity.figure14(), "published": Validity.published(), "default": Validity()}
 """The three ways to call a mask valid that `smix masks check` shows side by side."""
@@ -54,7 +54,7 @@ def check(store: MaskStore, name: str) -> Checked:
 def check_table(checked: Sequence[Checked]) -> Table:
     """Valid shares by each criterion, for the terminal."""
     table = Table(box=box.SIMPLE_HEAD, title="Valid masks", title_justify="left")
-    table.add_column("Store")
+    table.add_column("Store", overflow="fold")
     for head in (
         "Masks",
         "Mean coverage (%)",
@@ -62,7 +62,7 @@ def check_table(checked: Sequence[Checked]) -> Table:
         *(f"Valid, {key} (%)" for key in CRITERIA),
         "Invalid, default (%)",
     ):
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", overflow="fold")
     for one in checked:
         coverage = one.store.coverage[one.rows]
         table.add_row(
@@ -114,7 +114,7 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
         gap / width,
         1 - 0.24 / height,
         f"{checked.name}: {len(shown)} of {len(checked.rows):,} masks; each image, and with its mask in pink "
-        "(✗: not valid, by the default criterion)",
+        "(✗: not valid by default: coverage below 1 % or above 95 %)",
         va="center",
         fontsize=10,
         parse_math=False,
@@ -129,7 +129,7 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
         axes.imshow(both, aspect="auto")
         axes.set_axis_off()
         good = verdict[int(row)]
-        note = f"{data.classes[data.labels[where]]}  {100 * mask.mean():.0f} %{'' if good else '  ✗'}"
+        note = f"{shortened(data.classes[data.labels[where]], 20)}  {100 * mask.mean():.1f} %{'' if good else '  ✗'}"
         colour = "black" if good else "#B00020"
         figure.text(
             (x + cell) / width,

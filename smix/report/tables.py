@@ -85,18 +85,19 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     return compare_pairs(scores)
 
 
-def best_row(rows: Sequence[Row]) -> int | None:
-    """The place of the row with the highest mean; None: no row has one."""
+def best_rows(rows: Sequence[Row]) -> list[int]:
+    """The places of the rows with the highest mean: one, more if they are equal, none if no row has a mean."""
     means = [row.accuracy.mean if row.accuracy is not None else -math.inf for row in rows]
-    return means.index(max(means)) if means and max(means) > -math.inf else None
+    highest = max(means, default=-math.inf)
+    return [n for n, mean in enumerate(means) if mean > -math.inf and math.isclose(mean, highest, abs_tol=1e-9)]
 
 
 def terminal_table(rows: Sequence[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title="Test accuracy", title_justify="left")
     for place, head in enumerate(HEAD):
-        table.add_column(head, justify="right" if place else "left", no_wrap=place > 0)
+        table.add_column(head, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
     for place, row in enumerate(rows):
-        table.add_row(*row.cells(), style="bold" if place == best_row(rows) else None)
+        table.add_row(*row.cells(), style="bold" if place in best_rows(rows) else None)
     return table
 
 
@@ -105,7 +106,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
     lines: list[tuple[str, ...]] = [HEAD]
     for place, row in enumerate(rows):
         method, mean, *others = row.cells()
-        lines.append((method, f"**{mean}**" if place == best_row(rows) else mean, *others))
+        lines.append((method, f"**{mean}**" if place in best_rows(rows) else mean, *others))
     return _markdown(lines)
 
 

@@ -52,7 +52,9 @@ def write_report(runs: Path | str | Sequence[Run], out: Path | str | None = None
     out = Path(out) if out is not None else runs[0].path.parent / "report"
     check_comparable(runs)
     begun = [run for run in runs if run.made]
-    pictures = [figures.save(figures.accuracy_distribution(runs), out / "accuracy-distribution.png")]
+    pictures = []
+    if any(run.result is not None for run in runs):
+        pictures.append(figures.save(figures.accuracy_distribution(runs), out / "accuracy-distribution.png"))
     if any(run.metrics for run in runs):
         pictures.append(figures.save(figures.accuracy_per_epoch(runs), out / "accuracy-per-epoch.png"))
     if samples := _samples_of(begun):
@@ -98,9 +100,15 @@ def _how(runs: Sequence[Run]) -> str:
     counts = made["data"]["images"]
     lines.append(f"- images: {', '.join(f'{count:,} {part}' for part, count in counts.items())}")
     if masks := next((run.made["masks"] for run in runs if run.made["masks"]), None):
-        source, refine = masks["source"], masks.get("refine")
-        size = f", input size {_text(source['input_size'])}" if "input_size" in source else ""
+        source, refine = masks["source"], masks["refine"]
+        side = source.get("input_size", "own")
+        size = "" if side == "own" else f", input size {' x '.join(map(str, side))}"
         lines.append(f"- masks: {source['name']}{size}" + (f", refinement {refine['name']}" if refine else ""))
+        lines.append(f"- masks that show no object: {100 * masks['empty']:.1f} % of the training images")
+    for method, mine in by_method(runs).items():
+        shares = [epoch.fell_back for run in mine for epoch in run.metrics]
+        if any(shares):
+            lines.append(f"- {method} gave {100 * sum(shares) / len(shares):.1f} % of its samples to the second method")
     lines.append(f"- versions: {', '.join(f'{name} {version}' for name, version in made['versions'].items())}")
     devices = sorted({run.result.device for run in runs if run.result is not None})
     if devices:

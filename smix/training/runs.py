@@ -40,7 +40,7 @@ from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.device import find_device, in_words, threads
 from smix.training.loop import Progress, fit
 from smix.training.recipes import sgd
-from smix.training.records import Result, check_same, read_metrics, read_result, write_metrics
+from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
 from smix.training.samples import SAMPLES, draw_samples
 
 
@@ -77,9 +77,10 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
             return finished
         device = find_device(options.device)
         if not (out / "config.json").is_file():
-            files.write_json(out / "config.json", made)
+            files.write_json(out / "config.json", {**made, "threads": options.threads or torch.get_num_threads()})
         _write_samples(out, config, material)
-        with threads(options.threads), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        count = options.threads or read_run(out).made.get("threads")  # a run that goes on keeps the count it began with
+        with threads(count), torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             return _train(config, out, options, material, device)
 
 

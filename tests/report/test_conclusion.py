@@ -27,7 +27,18 @@ def test_all_noise():
     text = conclusion(made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84]}))
     assert "; that is not more than noise against vanilla" in text
     assert "Holm" not in text  # one pair needs no correction
-    assert "With 3 seeds only very large differences" in text
+    assert "3 seeds are few" in text
+
+
+def test_equal_means_have_no_winner():
+    text = conclusion(made_runs({"vanilla": [0.1, 0.3], "mixup": [0.0, 0.1], "smix": [0.3, 0.1]}))
+    assert text == "vanilla and smix have the same highest mean test accuracy, 20.00 % over 2 seeds: none won."
+
+
+def test_two_seeds_are_few_also_where_they_agree():
+    text = conclusion(made_runs({"vanilla": [0.5, 0.5001], "smix": [0.6, 0.6002]}))
+    assert "more than noise against vanilla" in text
+    assert "2 seeds are few" in text
 
 
 def test_one_seed_cannot_tell():

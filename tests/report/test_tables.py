@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from smix.report.tables import (
-    best_row,
+    best_rows,
     csv_runs,
     csv_table,
     differences,
@@ -54,7 +54,7 @@ def test_one_run_has_no_deviation():
 
 def test_the_best_mean_is_bold_and_only_that():
     rows = rows_of(made_runs(SCORES))
-    assert best_row(rows) == 2
+    assert best_rows(rows) == [2]
     lines = markdown_table(rows).splitlines()
     assert [line.count("**") for line in lines] == [0, 0, 0, 0, 2]
     assert "| smix | **82.00** |" in lines[-1]
@@ -62,7 +62,7 @@ def test_the_best_mean_is_bold_and_only_that():
 
 
 def test_no_best_without_a_mean():
-    assert best_row(rows_of(made_runs({"vanilla": [None]}))) is None
+    assert best_rows(rows_of(made_runs({"vanilla": [None]}))) == []
 
 
 def test_differences_are_in_points_and_paired_over_seeds():

@@ -84,7 +84,7 @@ def test_config_json_holds_all_that_made_the_run(finished):
     made = json.loads((out / "config.json").read_text())
     whole, test = load_data(config.data, split="train"), load_data(config.data, split="test")
     pixels = whole.images.reshape(-1, 3) / 255
-    assert list(made) == ["config", "versions", "data", "masks", "normalisation"]
+    assert list(made) == ["config", "versions", "data", "masks", "normalisation", "threads"]
     assert TrainConfig.from_json(made["config"]) == config
     assert set(made["config"]) == {field.name for field in fields(TrainConfig)}
     assert made["versions"]["smix"] == smix.__version__
