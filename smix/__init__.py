@@ -14,12 +14,22 @@ if TYPE_CHECKING:
     from smix.masks.store import MaskStore as MaskStore
     from smix.mixing import METHODS as METHODS
     from smix.mixing import CutMix as CutMix
+    from smix.mixing import Cutout as Cutout
     from smix.mixing import Fallback as Fallback
     from smix.mixing import FMix as FMix
+    from smix.mixing import GMix as GMix
+    from smix.mixing import GridMix as GridMix
+    from smix.mixing import HMix as HMix
     from smix.mixing import Method as Method
     from smix.mixing import Mixup as Mixup
+    from smix.mixing import Move as Move
+    from smix.mixing import ObjectPaste as ObjectPaste
     from smix.mixing import Plan as Plan
+    from smix.mixing import RandomChoice as RandomChoice
+    from smix.mixing import ResizeMix as ResizeMix
+    from smix.mixing import SaliencyMix as SaliencyMix
     from smix.mixing import SMix as SMix
+    from smix.mixing import StochasticMixup as StochasticMixup
     from smix.mixing import Target as Target
     from smix.mixing import Validity as Validity
     from smix.mixing import Vanilla as Vanilla
@@ -38,12 +48,22 @@ _HOMES = {
     "smix.mixing": (
         "METHODS",
         "CutMix",
+        "Cutout",
         "FMix",
         "Fallback",
+        "GMix",
+        "GridMix",
+        "HMix",
         "Method",
         "Mixup",
+        "Move",
+        "ObjectPaste",
         "Plan",
+        "RandomChoice",
+        "ResizeMix",
         "SMix",
+        "SaliencyMix",
+        "StochasticMixup",
         "Target",
         "Validity",
         "Vanilla",

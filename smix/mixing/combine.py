@@ -2,7 +2,11 @@
 
 from dataclasses import dataclass, field, replace
 
-from smix.mixing.core import Batch, Method, Plan
+import torch
+
+from smix.errors import OptionError
+from smix.mixing.core import Batch, Method
+from smix.mixing.plan import Plan
 from smix.mixing.validity import Validity
 
 
@@ -16,11 +20,13 @@ class Fallback(Method):
         valid: What a mask must have; the caller's `valid=` (a store's verdict) is AND-ed with it.
     """
 
-    needs_masks = True
-
     first: Method
     second: Method
     valid: Validity = field(default_factory=Validity)
+
+    @property
+    def needs_masks(self) -> bool:
+        return True
 
     def draw(self, batch: Batch) -> Plan:
         assert batch.masks is not None
@@ -28,4 +34,46 @@ class Fallback(Method):
         if batch.valid is not None:
             valid = valid & batch.valid
         plan = self.first.pair(batch).where(valid, self.second.pair(batch))
-        return replace(plan, fell_back=plan.fell_back | ~valid)
+        paired = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
+        return replace(plan, fell_back=plan.fell_back | (~valid & (paired | plan.mixed)))
+
+
+@dataclass(frozen=True, repr=False)
+class RandomChoice(Method):
+    """One of several methods for each sample (`per_batch=True`: for the whole batch), by chance. All of them are drawn, so
+    that nothing waits for the device: it costs their sum.
+
+    Args:
+        methods: Two or more.
+        weights: How likely each one is, in proportion; None: all alike.
+    """
+
+    methods: tuple[Method, ...]
+    weights: tuple[float, ...] | None = None
+
+    def check(self) -> None:
+        if not (isinstance(self.methods, tuple) and all(isinstance(method, Method) for method in self.methods)):
+            raise OptionError(f"random choice: expected a tuple of methods, got {self.methods!r}")
+        if len(self.methods) < 2:
+            raise OptionError(f"random choice: expected two methods or more, got {len(self.methods)}")
+        if self.weights is not None and not (
+            len(self.weights) == len(self.methods)
+            and all(0 <= weight < float("inf") for weight in self.weights)
+            and sum(self.weights) > 0
+        ):
+            raise OptionError(
+                f"random choice: expected {len(self.methods)} weights of 0 or more, one a method and not all 0, got {self.weights}"
+            )
+
+    @property
+    def needs_masks(self) -> bool:
+        return any(method.needs_masks for method in self.methods)
+
+    def draw(self, batch: Batch) -> Plan:
+        weights = self.weights or (1.0,) * len(self.methods)
+        uniform = batch.uniform().expand(len(batch.x))
+        plan, passed = self.methods[0].pair(batch), 0.0
+        for method, weight in zip(self.methods[1:], weights, strict=False):
+            passed += weight
+            plan = plan.where(uniform < passed / sum(weights), method.pair(batch))
+        return plan

@@ -1,22 +1,28 @@
 """FMix: mix along a random binary cloud, made by thresholding low-frequency noise.
 
 Harris et al., "FMix: Enhancing mixed sample data augmentation", arXiv:2002.12047, section 4.1: complex Gaussian noise Z on
-the full frequency grid, divided by |frequency|^decay; g = Re(inverse transform of Z); the mask is 1 on the floor(lambda N
-+ 1/2) largest values of g. The frequency is floored at 1 / max(S), as in the published code, so that the constant term is finite.
-Differs from that code (ecs-vlc/FMix): its masks have only the frequencies 0 and +-1 along the last axis, because it
-combines the wrong axis of the noise into real and imaginary parts; the paper's formula, here, is isotropic.
+the full frequency grid, divided by |frequency|^decay; g = Re(inverse transform of Z); the mask is 1 on the largest values of
+g, lambda N of them. Frequencies are floored at 1 / max(S), as in the published code, so that the constant term is finite.
+
+`spectrum="isotropic"` is that formula, with floor(lambda N + 1/2) ones. `spectrum="official"` is the code that the published
+figures come from (ecs-vlc/FMix, `fmix.py`): it combines two rows of the noise where real and imaginary parts are meant, so
+that only the frequencies 0 and +-1 are left along the last axis, and in one dimension every mask is one cyclic interval; it
+rounds lambda N up or down by a fair coin. Differs from both: one mask a sample; the label is the mean of the map, theirs is
+lambda, up to 1 / N away.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.core import Batch, Method, drawn_from
+from smix.mixing.core import Batch, Method, check_alpha, drawn_from
+from smix.mixing.select import largest
+from smix.mixing.share import MapLabels, check_rule
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,26 +30,48 @@ class FMix(Method):
     """Args:
     alpha: Both parameters of the Beta that the kept share lambda is drawn from; above 0.
     decay: Power of the frequency that the noise is divided by; larger: smoother clouds.
+    max_soft: Softness of the border, in [0, 0.5]: the part of the pixels on either side of the threshold, by rank, that fall
+        from 1 to 0 in equal steps; at most min(lambda, 1 - lambda). Sorts, so it is slower.
     strength: Weight of the own image inside the cloud, in (0, 1]; below 1 the partner shines through (the report's eq. 10).
+    spectrum: `isotropic`, the paper's formula, or `official`, the published code's masks.
+    labels: `area` (mean of the map) or `visible` (what is kept of each object; needs masks).
     """
 
     alpha: float = 1.0
     decay: float = 3.0
+    max_soft: float = 0.0
     strength: float = 1.0
+    spectrum: Literal["isotropic", "official"] = "isotropic"
+    labels: MapLabels = "area"
 
     def check(self) -> None:
-        if not 0 < self.alpha < math.inf:
-            raise OptionError(f"fmix: expected a finite alpha above 0, got {self.alpha}")
+        check_alpha("fmix", self.alpha)
+        check_rule("fmix", self.labels)
         if not 0 < self.strength <= 1:
             raise OptionError(f"fmix: expected strength in (0, 1], got {self.strength}")
         if not 0 <= self.decay < math.inf:
             raise OptionError(f"fmix: expected a finite decay of 0 or more, got {self.decay}")
+        if not 0 <= self.max_soft <= 0.5:
+            raise OptionError(f"fmix: expected max_soft in [0, 0.5], got {self.max_soft}")
+        if self.spectrum not in ("isotropic", "official"):
+            raise OptionError(f'fmix: expected spectrum "isotropic" or "official", got "{self.spectrum}"')
 
-    def weights(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
-        share = batch.beta(self.alpha, self.alpha)
-        field = low_frequency_noise(batch, self.decay).flatten(1)
-        count = (share * field.shape[1] + 0.5).floor().long().clamp(max=field.shape[1])
-        return self.strength * largest(field, count).float().view(-1, 1, *batch.size)
+    def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
+        kept = batch.beta(self.alpha, self.alpha)
+        pixels = math.prod(batch.size)
+        if self.spectrum == "isotropic":
+            field = low_frequency_noise(batch, self.decay).flatten(1)
+            count = (kept * pixels + 0.5).floor()
+        else:
+            field = official_noise(batch, self.decay).flatten(1)
+            count = torch.where(batch.uniform() < 0.5, (kept * pixels).ceil(), (kept * pixels).floor())
+        count = count.long().clamp(max=pixels)
+        if self.max_soft == 0:
+            maps = largest(field, count).float()
+        else:
+            soft = (kept.minimum(1 - kept).clamp(max=self.max_soft) * pixels).floor().long()
+            maps = soft_border(field, count, soft)
+        return (self.strength * maps).view(-1, 1, *batch.size)
 
 
 def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
@@ -55,29 +83,43 @@ def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
     device, size = batch.x.device, batch.size
     axes = [torch.fft.fftfreq(length, device=device) for length in size[:-1]]
     axes.append(torch.fft.rfftfreq(size[-1], device=device))
-    squares = torch.zeros((), device=device)
-    for axis, frequency in enumerate(axes):
-        squares = squares + frequency.square().view(-1, *[1] * (len(size) - 1 - axis))
-    amplitude = squares.sqrt().clamp(min=1 / max(size)) ** -decay
+    amplitude = _amplitude(axes, max(size), decay)
     column = torch.arange(len(axes[-1]), device=device)
     mirrored = (column == 0) | (2 * column == size[-1])
     amplitude = amplitude * torch.where(mirrored, 2**0.5, 1.0)
     noise = torch.randn(batch.draws, *amplitude.shape, 2, device=device, **drawn_from(batch.generator))
-    return torch.fft.irfftn(torch.view_as_complex(noise) * amplitude, s=size, dim=tuple(range(1, len(size) + 1)))
+    noise *= amplitude[..., None]
+    return torch.fft.irfftn(torch.view_as_complex(noise), s=size, dim=tuple(range(1, len(size) + 1)))
 
 
-def largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Bool[Tensor, "n N"]:
-    """Marks exactly the `count` largest values of each row; of equal values the first ones."""
-    if field.device.type == "cpu" and not torch.compiler.is_compiling():
-        # A partition a row is 5 to 37 times faster than sorting the batch, and gives the same marks.
-        rows = field.numpy()
-        marks = np.zeros(rows.shape, dtype=bool)
-        for row, mark, wanted in zip(rows, marks, count.tolist(), strict=True):
-            if wanted:
-                threshold = np.partition(row, len(row) - wanted)[len(row) - wanted]
-                np.greater(row, threshold, out=mark)
-                mark[np.flatnonzero(row == threshold)[: wanted - np.count_nonzero(mark)]] = True
-        return torch.from_numpy(marks)
+def official_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
+    """The fields of the published code (commit 3950ea0): the first two rows of the noise, along the first axis, are taken for
+    real and imaginary part, and the two numbers of each frequency for two columns; the inverse transform pads or crops."""
+    device, size = batch.x.device, batch.size
+    axes = [torch.fft.fftfreq(length, device=device) for length in size]
+    if len(size) > 1:  # its grid: the first axis, then the third, then half of the second
+        axes = [axes[0], *axes[2:], axes[1][: size[1] // 2 + 1 + size[1] % 2]]
+    rows = _amplitude(axes, max(size), decay)[[0, min(1, size[0] - 1)]]
+    noise = torch.randn(batch.draws, *rows.shape, 2, device=device, **drawn_from(batch.generator)) * rows[..., None]
+    spectrum = torch.complex(noise[:, 0], noise[:, 1])
+    if len(size) == 1:
+        spectrum = spectrum.view(batch.draws, 2)
+    return torch.fft.irfftn(spectrum, s=size, dim=tuple(range(1, len(size) + 1)))
+
+
+def _amplitude(axes: list[Float[Tensor, "_"]], longest: int, decay: float) -> Float[Tensor, "*F"]:
+    """max(|frequency|, 1 / longest)^-decay on the grid of these axes."""
+    squares = torch.zeros((), device=axes[0].device)
+    for axis, frequency in enumerate(axes):
+        squares = squares + frequency.square().view(-1, *[1] * (len(axes) - 1 - axis))
+    return squares.sqrt().clamp(min=1 / longest) ** -decay
+
+
+def soft_border(field: Float[Tensor, "n N"], count: Int[Tensor, "n"], soft: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
+    """1 on the largest values of each row, falling to 0 in equal steps over the `soft` ranks before and after `count`; the sum
+    stays `count`."""
     order = field.argsort(dim=1, descending=True, stable=True)
-    ranked = torch.arange(field.shape[1], device=field.device) < count[:, None]
-    return torch.zeros_like(ranked).scatter(1, order, ranked)
+    rank = torch.zeros_like(order).scatter(1, order, torch.arange(field.shape[1], device=field.device).expand_as(order))
+    count, soft = count[:, None], soft[:, None]
+    ramp = (count + soft - 1 - rank) / (2 * soft - 1).clamp(min=1)
+    return torch.where(soft > 0, ramp, count - rank).clamp(0, 1)

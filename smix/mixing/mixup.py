@@ -2,17 +2,15 @@
 
 Zhang et al., "mixup: Beyond empirical risk minimization", ICLR 2018, arXiv:1710.09412, section 2:
 x = lambda x_i + (1 - lambda) x_j, y likewise, lambda from Beta(alpha, alpha). Differs: one lambda a sample, the
-authors' code draws one a batch (`per_batch=True`).
+authors' code (facebookresearch/mixup-cifar10) draws one a batch (`per_batch=True`).
 """
 
-import math
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
-from smix.errors import OptionError
-from smix.mixing.core import Batch, Method
+from smix.mixing.core import Batch, Method, check_alpha
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,8 +22,7 @@ class Mixup(Method):
     alpha: float = 1.0
 
     def check(self) -> None:
-        if not 0 < self.alpha < math.inf:
-            raise OptionError(f"mixup: expected a finite alpha above 0, got {self.alpha}")
+        check_alpha("mixup", self.alpha)
 
-    def weights(self, batch: Batch) -> Float[Tensor, "n 1 *one"]:
+    def maps(self, batch: Batch) -> Float[Tensor, "n 1 *one"]:
         return batch.per_draw(batch.beta(self.alpha, self.alpha))

@@ -1,41 +1,62 @@
-"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback; bare words are strings."""
+"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback, `|` RandomChoice; bare words are strings."""
 
 import ast
 from dataclasses import fields
 
 from smix.errors import OptionError, unknown
-from smix.mixing.combine import Fallback
+from smix.mixing.combine import Fallback, RandomChoice
 from smix.mixing.core import Method
 from smix.mixing.cutmix import CutMix
+from smix.mixing.cutout import Cutout
 from smix.mixing.fmix import FMix
+from smix.mixing.gmix import GMix
+from smix.mixing.gridmix import GridMix
+from smix.mixing.hmix import HMix
 from smix.mixing.mixup import Mixup
+from smix.mixing.objectpaste import ObjectPaste
+from smix.mixing.resizemix import ResizeMix
+from smix.mixing.saliencymix import SaliencyMix
 from smix.mixing.smix import SMix
+from smix.mixing.stochasticmixup import StochasticMixup
 from smix.mixing.vanilla import Vanilla
 
 METHODS: dict[str, type[Method]] = {
     "vanilla": Vanilla,
     "mixup": Mixup,
+    "stochasticmixup": StochasticMixup,
+    "cutout": Cutout,
     "cutmix": CutMix,
+    "resizemix": ResizeMix,
+    "hmix": HMix,
+    "gmix": GMix,
+    "gridmix": GridMix,
+    "saliencymix": SaliencyMix,
     "fmix": FMix,
     "smix": SMix,
+    "objectpaste": ObjectPaste,
 }
 
 
 def parse_method(text: str) -> Method:
-    """The method that a text names.
+    """The method that a text names: `+` binds closer than `|`.
 
     Raises:
         OptionError: an unknown name or option (the nearest is suggested), or a value out of range.
     """
-    first, *others = [_parse_one(part) for part in _split(text, "+")]
-    if len(others) > 1:
-        raise OptionError(f'method: expected at most one "+" (a method and its fallback), got "{text}"')
-    return Fallback(first, others[0]) if others else first
+    choices = [_parse_fallback(part) for part in _split(text, "|")]
+    return RandomChoice(tuple(choices)) if len(choices) > 1 else choices[0]
 
 
 def split_methods(text: str) -> list[str]:
     """The texts of a comma-separated list of methods; commas inside brackets do not split."""
     return _split(text, ",")
+
+
+def _parse_fallback(text: str) -> Method:
+    first, *others = [_parse_one(part) for part in _split(text, "+")]
+    if len(others) > 1:
+        raise OptionError(f'method: expected at most one "+" (a method and its fallback), got "{text}"')
+    return Fallback(first, others[0]) if others else first
 
 
 def _parse_one(text: str) -> Method:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from smix.mixing.core import Batch, Method, Plan, unmixed
+from smix.mixing.core import Batch, Method, unmixed
+from smix.mixing.plan import Plan
 
 
 @dataclass(frozen=True, repr=False)

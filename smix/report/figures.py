@@ -131,7 +131,7 @@ def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
     if all(((one.partner == partner) | (one.partner == itself)).all() for one in samples.values()):
         bands.append(_Band("partner", [first.images[partner]], [classes[label] for label in first.labels[partner]]))
     for method, one in samples.items():
-        if (one.partner == itself).all():
+        if (one.weight == 1).all():
             bands.append(_Band(method, [one.mixed], bands[0].texts))
         else:
             maps = np.rint(255 * one.weight).astype(np.uint8)[..., None]
@@ -142,7 +142,7 @@ def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
 def _label(samples: Samples, n: int, classes: Sequence[str]) -> str:
     own, other = classes[samples.labels[n]], classes[samples.labels[samples.partner[n]]]
     if samples.partner[n] == n:
-        return f"{own}\n(not mixed)"
+        return f"{own}\n(not mixed)" if (samples.weight[n] == 1).all() else f"{own}\n(blanked)"
     share = float(samples.share[n])
     text = f"{share:.2f} {own}\n{1 - share:.2f} {other}"
     if samples.fell_back[n]:

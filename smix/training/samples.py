@@ -37,15 +37,19 @@ def draw_samples(
     masks: NDArray[np.bool_] | None = None,
     valid: NDArray[np.bool_] | None = None,
 ) -> Samples:
-    """Mix the images of `data` with each other, once; the same for the same seed."""
+    """Mix the images of `data` with each other, once; the same for the same seed.
+
+    Around their mean, as a network sees them: what a method fills with 0 has the mean colour.
+    """
     images = torch.from_numpy(np.array(data.images)).movedim(-1, 1) / 255
+    mean = images.transpose(0, 1).flatten(1).mean(1).view(1, -1, *[1] * len(data.size))
     plan = method.plan(
-        images,
+        images - mean,
         masks=None if masks is None else torch.from_numpy(np.array(masks)),
         valid=None if valid is None else torch.from_numpy(np.array(valid)),
         generator=rng.generator(seed, "samples"),
     )
-    mixed = (plan.blend(images) * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+    mixed = ((plan.blend(images - mean) + mean) * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
     weight = plan.weight.expand(-1, 1, *data.size)[:, 0]
     return Samples(
         images=data.images,

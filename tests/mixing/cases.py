@@ -1,12 +1,32 @@
 """Methods, batches and masks that the tests of mixing share."""
 
 import math
-from dataclasses import fields
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from smix.mixing import CutMix, Fallback, FMix, Method, Mixup, Plan, SMix, Target, Validity, Vanilla
+from smix.mixing import (
+    CutMix,
+    Cutout,
+    Fallback,
+    FMix,
+    GMix,
+    GridMix,
+    HMix,
+    Method,
+    Mixup,
+    ObjectPaste,
+    Plan,
+    RandomChoice,
+    ResizeMix,
+    SaliencyMix,
+    SMix,
+    StochasticMixup,
+    Target,
+    Validity,
+    Vanilla,
+)
 
 # Methods whose label is what the own image contributes to the mix.
 HARD_AREA: list[Method] = [
@@ -16,13 +36,32 @@ HARD_AREA: list[Method] = [
     CutMix(edge="inside", prob=0.6),
     FMix(),
     FMix(alpha=0.5, decay=1.5, per_batch=True),
+    FMix(spectrum="official"),
+    ResizeMix(),
+    ResizeMix(scale=(0.5, 0.5), per_batch=True, prob=0.5),
+    GridMix(),
+    GridMix(alpha=0.5, cells=3, per_batch=True),
+    SaliencyMix(),
+    SaliencyMix(per_batch=True, prob=0.7),
     SMix(alpha=1.0, labels="area"),
 ]
 SOFT_AREA: list[Method] = [
     Mixup(),
     Mixup(alpha=0.2, prob=0.5),
     Mixup(per_batch=True),
+    StochasticMixup(),
+    StochasticMixup(per_batch=True),
+    HMix(),
+    HMix(alpha=0.4, ratio=1.0, prob=0.5),
+    HMix(ratio=0.0, per_batch=True),
+    GMix(),
+    GMix(alpha=0.5, per_batch=True),
     FMix(strength=0.7),
+    FMix(max_soft=0.3),
+    FMix(max_soft=0.5, spectrum="official"),
+    ObjectPaste(),
+    ObjectPaste(scale=(0.3, 2.0), flip=0.5, overlap="avoid"),
+    ObjectPaste(overlap="cover", per_batch=True, prob=0.6),
     SMix(labels="area"),
     SMix(alpha=(2.0, 3.0), labels="area"),
     SMix(alpha=(2.0, 3.0), labels="area", per_batch=True, prob=0.5),
@@ -30,6 +69,24 @@ SOFT_AREA: list[Method] = [
     Fallback(SMix(labels="area"), FMix(strength=0.6)),
     Fallback(SMix(labels="area"), CutMix(per_batch=True), valid=Validity.published(), prob=0.7),
     Fallback(SMix(labels="area"), Mixup(prob=0.5), per_batch=True),
+    Fallback(ObjectPaste(), ResizeMix()),
+    RandomChoice((Mixup(), CutMix(), ObjectPaste(flip=1.0), ResizeMix())),
+    RandomChoice((Mixup(), Fallback(SMix(labels="area"), FMix())), weights=(1, 3), per_batch=True, prob=0.8),
+]
+# Methods whose label is their own formula, or 1.
+VISIBLE: list[Method] = [
+    StochasticMixup(labels="visible"),
+    CutMix(labels="visible"),
+    ResizeMix(labels="visible"),
+    HMix(labels="visible"),
+    GMix(labels="visible"),
+    GridMix(labels="visible"),
+    SaliencyMix(labels="visible"),
+    FMix(labels="visible"),
+    SMix(labels="visible"),
+    SMix(alpha=1.0, labels="visible", feather=1.0),
+    ObjectPaste(labels="visible"),
+    ObjectPaste(labels="visible", overlap="avoid", flip=0.5),
 ]
 METHODS_OF_ALL_KINDS: list[Method] = [
     *HARD_AREA,
@@ -38,6 +95,10 @@ METHODS_OF_ALL_KINDS: list[Method] = [
     SMix(labels="coverage", feather=1.0),
     Fallback(SMix(), FMix()),
     Fallback(SMix(labels="coverage"), Vanilla()),
+    Cutout(length=5),
+    Cutout(length=4, prob=0.5, per_batch=True),
+    *VISIBLE,
+    RandomChoice((Cutout(length=5), SMix(), ResizeMix(labels="visible"))),
 ]
 # One of each kind of code path: every class, option and combination that draws or computes something of its own.
 COMPILED: list[Method] = [
@@ -48,6 +109,17 @@ COMPILED: list[Method] = [
     FMix(strength=0.7),
     SMix(alpha=(2.0, 3.0), labels="area", feather=1.5),
     SMix(labels="coverage"),
+    StochasticMixup(labels="visible"),
+    Cutout(length=5),
+    ResizeMix(labels="visible"),
+    HMix(),
+    GMix(),
+    GridMix(),
+    SaliencyMix(prob=0.5),
+    FMix(spectrum="official", max_soft=0.2),
+    ObjectPaste(overlap="avoid", flip=0.5, labels="visible"),
+    ObjectPaste(per_batch=True),
+    RandomChoice((Cutout(length=5), ResizeMix(), SMix())),
     Fallback(SMix(), FMix(), valid=Validity(min_entropy=0.5, min_edges=0.05), prob=0.7),
 ]
 
@@ -77,7 +149,9 @@ def images(count: int, size: tuple[int, ...], channels: int = 3, seed: int = 0) 
 
 def same(one: Plan | Target, other: Plan | Target) -> bool:
     """Equal to the last bit."""
-    return all(torch.equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    leaves, structure = pytree.tree_flatten(one)
+    others, other_structure = pytree.tree_flatten(other)
+    return structure == other_structure and all(map(torch.equal, leaves, others))
 
 
 def within(count: int, trials: int, probability: float, sigmas: float = 4.0) -> bool:

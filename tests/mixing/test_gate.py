@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from smix.mixing import CutMix, Fallback, Method, Mixup, Plan, SMix, Vanilla
+from smix.mixing import CutMix, Cutout, Fallback, Method, Mixup, Plan, SMix, Vanilla
 from tests.mixing.cases import METHODS_OF_ALL_KINDS, boxes, images, seeded, within
 
 # Many plans: the shape checks of the tests would take most of the time, and other tests have them.
@@ -20,7 +20,8 @@ def assert_unmixed_samples_are_untouched(plan: Plan, x: torch.Tensor):
     assert plan.weight[alone].eq(1).all()
     assert plan.share[alone].eq(1).all()
     assert torch.equal(plan.blend(x)[alone], x[alone])
-    assert not plan.mixed[plan.partner == itself].any()
+    blanked = torch.zeros_like(alone) if plan.fill is None else plan.fill
+    assert not plan.mixed[(plan.partner == itself) & ~blanked].any()
 
 
 @pytest.mark.parametrize("method", GATED, ids=repr)
@@ -76,7 +77,13 @@ def test_pairs_with_oneself_are_unmixed_and_say_so_in_batches_of_any_size(method
         plan = method.plan(x, masks=masks, generator=seeded(seed))
         assert_unmixed_samples_are_untouched(plan, x)
         alone += int((~plan.mixed).sum())
-    assert alone > 0
+    assert alone > 0 or method == Cutout(length=5)
+
+
+def test_cutout_needs_no_partner():
+    plan = Cutout(length=3).plan(images(1, (5, 9)), generator=seeded(0))
+    assert plan.mixed.all()
+    assert plan.share.eq(1).all()
 
 
 def test_a_batch_of_one_is_left_alone_with_a_clean_label():

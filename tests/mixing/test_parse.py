@@ -9,22 +9,59 @@ from hypothesis import strategies as st
 
 import smix.mixing
 from smix.errors import OptionError
-from smix.mixing import METHODS, CutMix, Fallback, FMix, Method, Mixup, SMix, Vanilla, parse_method, split_methods
+from smix.mixing import (
+    METHODS,
+    CutMix,
+    Cutout,
+    Fallback,
+    FMix,
+    Method,
+    Mixup,
+    RandomChoice,
+    ResizeMix,
+    SMix,
+    Vanilla,
+    parse_method,
+    split_methods,
+)
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 
 positive = st.floats(1e-3, 1e3)
 unit = st.floats(1e-3, 1)
+map_labels = st.sampled_from(["area", "visible"])
 common = {"prob": st.floats(0, 1), "per_batch": st.booleans()}
 OPTIONS: dict[str, dict[str, st.SearchStrategy]] = {
     "vanilla": common,
     "mixup": {"alpha": positive, **common},
-    "cutmix": {"alpha": positive, "edge": st.sampled_from(["clip", "inside"]), **common},
-    "fmix": {"alpha": positive, "decay": st.floats(0, 10), "strength": unit, **common},
+    "cutmix": {"alpha": positive, "edge": st.sampled_from(["clip", "inside"]), "labels": map_labels, **common},
+    "stochasticmixup": {"labels": map_labels, **common},
+    "cutout": {"length": st.integers(1, 64), **common},
+    "resizemix": {"scale": st.tuples(st.floats(1e-3, 0.4), st.floats(0.4, 1)), "labels": map_labels, **common},
+    "hmix": {"alpha": positive, "ratio": st.floats(0, 1), "labels": map_labels, **common},
+    "gmix": {"alpha": positive, "labels": map_labels, **common},
+    "gridmix": {"alpha": positive, "cells": st.integers(2, 9), "labels": map_labels, **common},
+    "saliencymix": {"alpha": positive, "labels": map_labels, **common},
+    "objectpaste": {
+        "scale": st.tuples(st.floats(1e-3, 1), st.floats(1, 3)),
+        "flip": st.floats(0, 1),
+        "overlap": st.sampled_from(["ignore", "avoid", "cover"]),
+        "labels": map_labels,
+        **common,
+    },
+    "fmix": {
+        "alpha": positive,
+        "decay": st.floats(0, 10),
+        "max_soft": st.floats(0, 0.5),
+        "strength": unit,
+        "spectrum": st.sampled_from(["isotropic", "official"]),
+        "labels": map_labels,
+        **common,
+    },
     "smix": {
         "alpha": unit | st.tuples(positive, positive),
-        "labels": st.sampled_from(["half", "coverage", "area"]),
+        "labels": st.sampled_from(["half", "coverage", "area", "visible"]),
         "feather": st.floats(0, 9),
         **common,
     },
@@ -94,12 +131,16 @@ def test_lists_split_at_the_commas_outside_brackets(cases: list[tuple[str, Metho
         ("fmix(alpha=1e-2)", FMix(alpha=0.01)),
         ("mixup(alpha=1)", Mixup(alpha=1.0)),
         ("vanilla", Vanilla()),
+        ("mixup|cutmix", RandomChoice((Mixup(), CutMix()))),
+        ("smix+fmix | cutout(length=8)|mixup", RandomChoice((Fallback(SMix(), FMix()), Cutout(length=8), Mixup()))),
+        ("resizemix(scale=(0.2,0.5))", ResizeMix(scale=(0.2, 0.5))),
     ],
 )
 def test_examples_of_the_design(text: str, method: Method):
     assert parse_method(text) == method
 
 
+NAMES = ", ".join(METHODS)
 ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
 
 
@@ -110,9 +151,9 @@ ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
         ("cutmx(alpha=1)", 'method: expected a known name, got "cutmx"; did you mean "cutmix"?'),
         ("SMix", 'method: expected a known name, got "SMix"; did you mean "smix"?'),
         ("smix+fmx", 'method: expected a known name, got "fmx"; did you mean "fmix"?'),
-        ("zzz", 'method: expected a known name, got "zzz"; choose one of: vanilla, mixup, cutmix, fmix, smix'),
-        ("", 'method: expected a known name, got ""; choose one of: vanilla, mixup, cutmix, fmix, smix'),
-        ("smix+", 'method: expected a known name, got ""; choose one of: vanilla, mixup, cutmix, fmix, smix'),
+        ("zzz", 'method: expected a known name, got "zzz"; choose one of: ' + NAMES),
+        ("", 'method: expected a known name, got ""; choose one of: ' + NAMES),
+        ("smix+", 'method: expected a known name, got ""; choose one of: ' + NAMES),
         ("smix(lables=area)", 'option of smix: expected a known name, got "lables"; did you mean "labels"?'),
         ("mixup(alhpa=1)", 'option of mixup: expected a known name, got "alhpa"; did you mean "alpha"?'),
         ("mixup(qq=1)", 'option of mixup: expected a known name, got "qq"; choose one of: prob, per_batch, alpha'),
@@ -129,7 +170,7 @@ ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
         ("mixup(alpha=0)", "mixup: expected a finite alpha above 0, got 0"),
         ("mixup(per_batch=false)", "per_batch: expected True or False, got 'false'"),
         ("cutmix(edge=3)", 'cutmix: expected edge "clip" or "inside", got "3"'),
-        ("smix(labels=visible)", 'smix: expected labels "half", "coverage" or "area", got "visible"'),
+        ("smix(labels=mean)", 'smix: expected labels "half", "coverage", "area" or "visible", got "mean"'),
     ],
 )
 def test_bad_texts_say_what_was_expected_and_suggest_the_nearest(text: str, message: str):

@@ -1,0 +1,114 @@
+"""What is refused at the door, in one sentence each: what was expected, what came, what to do.
+
+Shapes, types and devices are looked at always. Values only on the CPU and outside of torch.compile: on a GPU that would wait
+for the device, and a compiled graph would break.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from smix.errors import DataError, OptionError
+
+
+def _looks_at_values(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def check_images(x: Tensor) -> None:
+    if not 3 <= x.ndim <= 5:
+        raise DataError(
+            f"x: expected (B, C, *S) with 1, 2 or 3 spatial dimensions, got shape {tuple(x.shape)}; a single image needs x[None]"
+        )
+    if not x.is_floating_point():
+        raise DataError(f"x: expected floating-point images, got {x.dtype}; convert and normalise them first")
+    if _looks_at_values(x) and not math.isfinite(x.sum(dtype=torch.float32)):
+        raise DataError("x: expected finite pixels, got NaN or infinity; look at the images before mixing")
+
+
+def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
+    if generator is not None and generator.device.type != device.type:
+        raise DataError(
+            f"generator: expected one on {device}, got one on {generator.device}; make it with torch.Generator({device.type!r})"
+        )
+
+
+def check_valid(valid: Tensor, x: Tensor) -> None:
+    if valid.shape != x.shape[:1] or valid.dtype != torch.bool or valid.device != x.device:
+        raise DataError(
+            f"valid: expected a bool tensor of shape {tuple(x.shape[:1])} on {x.device}, "
+            f"got {valid.dtype} of shape {tuple(valid.shape)} on {valid.device}"
+        )
+
+
+def checked_masks(masks: Tensor, x: Tensor) -> Tensor:
+    """As float32 (B, 1, *S)."""
+    batch, size = x.shape[:1], x.shape[2:]
+    if masks.shape not in ((*batch, 1, *size), (*batch, *size)):
+        raise DataError(
+            f"masks: expected shape {(*batch, 1, *size)} or {(*batch, *size)} for images {tuple(x.shape)}, got {tuple(masks.shape)}"
+        )
+    if masks.device != x.device:
+        raise DataError(f"masks: expected them on {x.device} like the images, got {masks.device}")
+    if not (masks.dtype in (torch.bool, torch.uint8) or masks.is_floating_point()):
+        raise DataError(f"masks: expected bool, uint8 or floating point, got {masks.dtype}")
+    if masks.dtype != torch.bool and _looks_at_values(x) and masks.numel():
+        low, high = masks.aminmax()
+        if not (low >= 0 and high <= 1):
+            raise DataError(
+                f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide by 255 if they are pictures"
+            )
+    return masks.reshape(*batch, 1, *size).float()
+
+
+def check_out(out: Tensor, x: Tensor) -> None:
+    if (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
+        raise DataError(
+            f"out: expected {x.dtype} of shape {tuple(x.shape)} on {x.device} like the images, "
+            f"got {out.dtype} of shape {tuple(out.shape)} on {out.device}"
+        )
+    if not torch.compiler.is_compiling() and out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+        raise DataError("out: expected memory of its own, got that of the images; make it with torch.empty_like(x)")
+    if torch.is_grad_enabled() and x.requires_grad:
+        raise DataError("out: expected images without gradient, got some that require it; leave out= away")
+
+
+def check_labels(y: Tensor, count: int, device: torch.device) -> None:
+    if y.ndim not in (1, 2) or len(y) != count:
+        raise DataError(f"y: expected {count} labels, shape ({count},) or ({count}, K), got shape {tuple(y.shape)}")
+    if (y.ndim == 1) == y.is_floating_point() or (y.ndim == 1 and y.dtype != torch.int64):
+        raise DataError(
+            f"y: expected int64 class numbers (B,) or floating-point rows (B, K), got {y.dtype} of shape {tuple(y.shape)}"
+        )
+    if y.device != device:
+        raise DataError(f"y: expected it on {device} like the images, got {y.device}")
+    if not (_looks_at_values(y) and y.numel()):
+        return
+    if y.ndim == 1 and (least := int(y.min())) < 0:
+        raise DataError(f"y: expected class numbers from 0, got {least}; leave out images without a label")
+    if y.ndim == 2 and not math.isfinite(y.sum(dtype=torch.float32)):
+        raise DataError("y: expected finite label rows, got NaN or infinity; look at the labels before mixing")
+
+
+def check_classes(y: Tensor, count: int, shape: Sequence[int]) -> None:
+    """That labels fit logits, or rows, of this shape (B, K)."""
+    if len(shape) != 2 or shape[0] != count:
+        raise DataError(f"logits: expected shape ({count}, K) for {count} labels, got {tuple(shape)}")
+    if y.ndim == 2 and y.shape[1] != shape[1]:
+        raise DataError(
+            f"y: expected rows of {shape[1]} classes, got {y.shape[1]}; give the number of classes of the labels"
+        )
+    if y.ndim == 1 and _looks_at_values(y) and y.numel() and (most := int(y.max())) >= shape[1]:
+        raise DataError(f"y: expected class numbers below {shape[1]}, got {most}; give the number of all classes")
+
+
+def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int) -> None:
+    if kind != "ce" or y.ndim != 1:
+        raise OptionError(
+            f'loss: expected class_weight with kind "ce" and class numbers, got kind "{kind}" and labels of shape '
+            f'{tuple(y.shape)}; weight the rows of reduction="none" yourself'
+        )
+    if class_weight.shape != (classes,):
+        raise DataError(f"class_weight: expected shape ({classes},), got {tuple(class_weight.shape)}")

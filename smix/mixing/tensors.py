@@ -1,0 +1,28 @@
+"""Frozen dataclasses of tensors: what plans, targets and moves have in common."""
+
+from dataclasses import fields
+from typing import Any, TypeVar, cast
+
+import torch
+
+# Not typing.Self: beartype, which checks the shapes in the tests, refuses it on single methods.
+_T = TypeVar("_T", bound="Tensors")
+
+
+class Tensors:
+    """Can be moved, pinned and sliced, field by field; absent fields (None) stay absent."""
+
+    def each(self: _T, change: Any) -> _T:
+        values = (getattr(self, field.name) for field in fields(cast(Any, self)))
+        return type(self)(*(None if value is None else change(value) for value in values))
+
+    def to(self: _T, device: torch.device | str) -> _T:
+        return self.each(lambda value: value.to(device))
+
+    def pin_memory(self: _T) -> _T:
+        return self.each(lambda value: value.pin_memory())
+
+
+def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(B,) shaped to broadcast over the (B, ...) of another tensor."""
+    return values.view(-1, *[1] * (like.ndim - 1))
