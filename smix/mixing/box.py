@@ -4,6 +4,7 @@ A box is given axis by axis by its centre and half of its width, in pixels: pixe
 |p + 1/2 - centre| < half.
 """
 
+import functools
 from typing import Literal
 
 import torch
@@ -42,16 +43,14 @@ def drawn_boxes(batch: Batch, part: Float[Tensor, "n"], edge: Edge) -> list[Inte
     return [around(anywhere(place[:, a], length), part, length) for a, length in enumerate(batch.size)]
 
 
-def box_map(boxes: list[Interval], size: tuple[int, ...]) -> Float[Tensor, "n 1 *S"]:
-    """1 in the box, 0 outside."""
-    inside = None
+def outside(boxes: list[Interval], size: tuple[int, ...]) -> Float[Tensor, "n 1 *S"]:
+    """0 in the box, 1 outside: where any axis is outside."""
+    axes = []
     for axis, ((centre, half), length) in enumerate(zip(boxes, size, strict=True)):
         pixel = torch.arange(0.5, length, device=centre.device)
-        along = ((pixel - centre[:, None]).abs() < half[:, None]).float()
-        along = along_axis(along, axis, len(size))
-        inside = along if inside is None else inside * along
-    assert inside is not None
-    return inside
+        beside = ((pixel - centre[:, None]).abs() >= half[:, None]).float()
+        axes.append(along_axis(beside, axis, len(size)))
+    return functools.reduce(torch.maximum, axes)
 
 
 def along_axis(values: Shaped[Tensor, "n L"], axis: int, axes: int) -> Shaped[Tensor, "n 1 *S"]:

@@ -24,14 +24,17 @@ def check_images(x: Tensor) -> None:
         )
     if not x.is_floating_point():
         raise DataError(f"x: expected floating-point images, got {x.dtype}; convert and normalise them first")
-    if _looks_at_values(x) and not math.isfinite(x.sum(dtype=torch.float32)):
+    if _looks_at_values(x) and not math.isfinite(x.sum(dtype=torch.float32).item()):
         raise DataError("x: expected finite pixels, got NaN or infinity; look at the images before mixing")
 
 
 def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
-    if generator is not None and generator.device.type != device.type:
+    if generator is None:
+        return
+    here, there = device, generator.device
+    if here.type != there.type or (None not in (here.index, there.index) and here.index != there.index):
         raise DataError(
-            f"generator: expected one on {device}, got one on {generator.device}; make it with torch.Generator({device.type!r})"
+            f"generator: expected one on {device}, got one on {generator.device}; make it with torch.Generator({str(device)!r})"
         )
 
 
@@ -71,8 +74,9 @@ def check_out(out: Tensor, x: Tensor) -> None:
         )
     if not torch.compiler.is_compiling() and out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
         raise DataError("out: expected memory of its own, got that of the images; make it with torch.empty_like(x)")
-    if torch.is_grad_enabled() and x.requires_grad:
-        raise DataError("out: expected images without gradient, got some that require it; leave out= away")
+    if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
+        which = "images" if x.requires_grad else "a buffer"
+        raise DataError(f"out: expected images and a buffer without grad, got {which} with it; leave out= away")
 
 
 def check_labels(y: Tensor, count: int, device: torch.device) -> None:
@@ -88,7 +92,7 @@ def check_labels(y: Tensor, count: int, device: torch.device) -> None:
         return
     if y.ndim == 1 and (least := int(y.min())) < 0:
         raise DataError(f"y: expected class numbers from 0, got {least}; leave out images without a label")
-    if y.ndim == 2 and not math.isfinite(y.sum(dtype=torch.float32)):
+    if y.ndim == 2 and not math.isfinite(y.sum(dtype=torch.float32).item()):
         raise DataError("y: expected finite label rows, got NaN or infinity; look at the labels before mixing")
 
 

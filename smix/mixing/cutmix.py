@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.box import Edge, box_map, drawn_boxes
+from smix.mixing.box import Edge, drawn_boxes, outside
 from smix.mixing.core import Batch, Method, check_alpha
 from smix.mixing.share import MapLabels, check_rule
 
@@ -39,4 +39,4 @@ class CutMix(Method):
 
     def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
         part = (1 - batch.beta(self.alpha, self.alpha)) ** (1 / len(batch.size))
-        return 1 - box_map(drawn_boxes(batch, part, self.edge), batch.size)
+        return outside(drawn_boxes(batch, part, self.edge), batch.size)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from smix.errors import OptionError
-from smix.mixing.box import anywhere, box_map
+from smix.mixing.box import anywhere, outside
 from smix.mixing.core import Batch, Method
 from smix.mixing.plan import Plan
 
@@ -34,7 +34,7 @@ class Cutout(Method):
         for axis, length in enumerate(batch.size):
             centre = anywhere(place[:, axis], length) - self.length // 2 + self.length / 2
             boxes.append((centre, torch.full_like(centre, self.length / 2)))
-        weight = 1 - box_map(boxes, batch.size)
+        weight = outside(boxes, batch.size)
         count = len(batch.x)
         yes = torch.ones_like(batch.partner, dtype=torch.bool)
         itself = torch.arange(count, device=batch.x.device)

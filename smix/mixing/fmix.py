@@ -4,8 +4,8 @@ Harris et al., "FMix: Enhancing mixed sample data augmentation", arXiv:2002.1204
 the full frequency grid, divided by |frequency|^decay; g = Re(inverse transform of Z); the mask is 1 on the largest values of
 g, lambda N of them. Frequencies are floored at 1 / max(S), as in the published code, so that the constant term is finite.
 
-`spectrum="isotropic"` is that formula, with floor(lambda N + 1/2) ones. `spectrum="official"` is the code that the published
-figures come from (ecs-vlc/FMix, `fmix.py`): it combines two rows of the noise where real and imaginary parts are meant, so
+`spectrum="isotropic"` is that formula, with floor(lambda N + 1/2) ones. `spectrum="official"` is the published code
+(ecs-vlc/FMix, `fmix.py`, commit 3950ea0): it combines two rows of the noise where real and imaginary parts are meant, so
 that only the frequencies 0 and +-1 are left along the last axis, and in one dimension every mask is one cyclic interval; it
 rounds lambda N up or down by a fair coin. Differs from both: one mask a sample; the label is the mean of the map, theirs is
 lambda, up to 1 / N away.
@@ -94,25 +94,25 @@ def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
 
 def official_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
     """The fields of the published code (commit 3950ea0): the first two rows of the noise, along the first axis, are taken for
-    real and imaginary part, and the two numbers of each frequency for two columns; the inverse transform pads or crops."""
+    real and imaginary part, and the two numbers of each frequency for two columns; the inverse transform pads or crops. (An
+    axis of one pixel, where that code fails, gives its only row twice.)"""
     device, size = batch.x.device, batch.size
     axes = [torch.fft.fftfreq(length, device=device) for length in size]
     if len(size) > 1:  # its grid: the first axis, then the third, then half of the second
         axes = [axes[0], *axes[2:], axes[1][: size[1] // 2 + 1 + size[1] % 2]]
-    rows = _amplitude(axes, max(size), decay)[[0, min(1, size[0] - 1)]]
+    rows = _amplitude(axes, max(size), decay)[:2]
+    rows = rows.expand(2, *rows.shape[1:])
     noise = torch.randn(batch.draws, *rows.shape, 2, device=device, **drawn_from(batch.generator)) * rows[..., None]
     spectrum = torch.complex(noise[:, 0], noise[:, 1])
-    if len(size) == 1:
-        spectrum = spectrum.view(batch.draws, 2)
     return torch.fft.irfftn(spectrum, s=size, dim=tuple(range(1, len(size) + 1)))
 
 
 def _amplitude(axes: list[Float[Tensor, "_"]], longest: int, decay: float) -> Float[Tensor, "*F"]:
-    """max(|frequency|, 1 / longest)^-decay on the grid of these axes."""
+    """max(|frequency|, 1 / longest)^-decay on the grid of these axes, divided by its largest value: that overflows nowhere."""
     squares = torch.zeros((), device=axes[0].device)
     for axis, frequency in enumerate(axes):
         squares = squares + frequency.square().view(-1, *[1] * (len(axes) - 1 - axis))
-    return squares.sqrt().clamp(min=1 / longest) ** -decay
+    return (squares.sqrt() * longest).clamp(min=1) ** -decay
 
 
 def soft_border(field: Float[Tensor, "n N"], count: Int[Tensor, "n"], soft: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:

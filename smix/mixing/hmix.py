@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.box import box_map, drawn_boxes
+from smix.mixing.box import drawn_boxes, outside
 from smix.mixing.core import Batch, Method, check_alpha
 from smix.mixing.share import MapLabels, check_rule
 
@@ -39,7 +39,7 @@ class HMix(Method):
     def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
         kept = batch.beta(self.alpha, self.alpha)
         boxes = drawn_boxes(batch, ((1 - kept) * self.ratio) ** (1 / len(batch.size)), "clip")
-        outside = 1 - box_map(boxes, batch.size)
-        left = outside.flatten(1).mean(1)
+        beside = outside(boxes, batch.size)
+        left = beside.flatten(1).mean(1)
         weight = (kept / left.clamp(min=1e-12)).clamp(max=1)
-        return outside * batch.per_draw(weight)
+        return beside * batch.per_draw(weight)

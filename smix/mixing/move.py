@@ -4,16 +4,17 @@ Separable, as a product with one small matrix an axis, so that every sample of a
 a loop over samples.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from smix.mixing.tensors import Tensors
+from smix.mixing.tensors import Tensors, per_sample
 
-CHUNK = 32
-"""Samples that are resampled at once: keeps the matrices and the images between two axes small beside a batch."""
+AT_ONCE = 2**20
+"""Values that are resampled at once: what lies between two axes stays in the cache, and small beside a batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,26 +42,34 @@ def stay(count: int, axes: int, device: torch.device) -> Move:
     return Move(torch.ones(count, axes, device=device), torch.zeros(count, axes, device=device))
 
 
-def moved(x: Float[Tensor, "B C *S"], rows: Int[Tensor, "B"], move: Move) -> Float[Tensor, "B C *S"]:
-    """The images `x[rows]`, moved, in the type and memory format of x."""
-    if torch.compiler.is_compiling() or (torch.is_grad_enabled() and x.requires_grad):
-        return resample(x[rows], move)
+def moved(x: Float[Tensor, "B C *S"], move: Move, rows: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C *S"]:
+    """The images `x`, or `x[rows]`, moved, in the type and memory format of x."""
     out = torch.empty_like(x)
-    for start in range(0, len(rows), CHUNK):
-        part = slice(start, start + CHUNK)
-        out[part] = resample(x[rows[part]], move[part])
+    for part in parts(x):
+        out[part] = resample(x[part] if rows is None else x[rows[part]], move[part])
     return out
+
+
+def parts(x: Float[Tensor, "B C *S"]) -> list[slice]:
+    """The slices of a batch that are resampled one after the other."""
+    if torch.compiler.is_compiling():  # which would make a graph for every number of them
+        return [slice(None)]
+    step = max(1, AT_ONCE // math.prod(x.shape[1:]))
+    return [slice(start, start + step) for start in range(0, len(x), step)]
 
 
 def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
     """Each image moved: bilinear where it grows; where it shrinks the triangle widens to cover all that falls on a pixel,
-    as in `interpolate(antialias=True)`. A constant image keeps its value wherever it is."""
+    as in `interpolate(antialias=True)`. A constant image keeps its value wherever it is, and one that stays every bit."""
     wide = x if x.dtype == torch.float64 else x.float()
-    for axis, length in enumerate(x.shape[2:]):
-        matrix = _matrix(length, move.scale[:, axis], move.offset[:, axis]).to(wide.dtype)
-        lines = wide.movedim(axis + 2, -1)
-        wide = (lines.flatten(1, -2) @ matrix.mT).view(lines.shape).movedim(-1, axis + 2)
-    return wide.to(x.dtype)
+    with torch.autocast(x.device.type, enabled=False):
+        for axis, length in enumerate(x.shape[2:]):
+            matrix = _matrix(length, move.scale[:, axis], move.offset[:, axis]).to(wide.dtype)
+            lines = wide.movedim(axis + 2, -1)
+            wide = (lines.flatten(1, -2) @ matrix.mT).view(lines.shape).movedim(-1, axis + 2)
+    # A matrix product may be rounded to fewer bits, as the user allowed torch to.
+    stays = ((move.scale == 1) & (move.offset == 0)).all(1)
+    return torch.where(per_sample(stays, x), x, wide.to(x.dtype))
 
 
 def _matrix(length: int, scale: Float[Tensor, "B"], offset: Float[Tensor, "B"]) -> Float[Tensor, "B out in"]:

@@ -16,9 +16,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.box import along_axis, anywhere
+from smix.mixing.box import along_axis, anywhere, outside
 from smix.mixing.core import Batch, Method
-from smix.mixing.move import Move, resample
+from smix.mixing.move import Move, moved, parts
 from smix.mixing.plan import Plan
 from smix.mixing.share import MapLabels, check_rule
 
@@ -63,23 +63,35 @@ class ObjectPaste(Method):
         for axis, length in enumerate(batch.size):
             factor = factor.minimum(length / size[:, axis])
         # A hair less before rounding up: a factor of 3 / 7 must not make 7 pixels into 4.
-        room = [
-            length - (factor * size[:, axis] - 1e-3).ceil().clamp(min=1, max=length)
-            for axis, length in enumerate(batch.size)
+        sides = [
+            (factor * size[:, axis] - 1e-3).ceil().clamp(min=1, max=length) for axis, length in enumerate(batch.size)
         ]
         scale = factor[:, None].expand_as(first).clone()
         mirrored = (batch.uniform() < self.flip).expand(len(batch.x))
         scale[:, -1] = torch.where(mirrored, -factor, factor)
         to_corner = -scale * torch.where(scale > 0, first, last)
         if self.overlap == "ignore":
-            place = batch.uniform(len(batch.size))
-            corner = [anywhere(place[:, axis], free + 1) for axis, free in enumerate(room)]
+            place = batch.uniform(len(batch.size)).expand(len(batch.x), -1)
+            corner = [anywhere(place[:, axis], length - sides[axis] + 1) for axis, length in enumerate(batch.size)]
         else:
-            hidden = overlaps(resample(batch.masks, Move(scale, to_corner)), batch.masks[batch.partner])
-            score = -hidden if self.overlap == "avoid" else hidden
-            corner = best_corner(score, room, batch.uniform(*batch.size))
+            corner = self.best_corners(batch, Move(scale, to_corner), sides)
         move = Move(scale, to_corner + torch.stack(corner, 1))
-        return self.planned(batch, resample(batch.masks, move).clamp(0, 1), own_move=move)
+        return self.planned(batch, pasted(batch.masks, move, corner, sides), own_move=move)
+
+    def best_corners(self, batch: Batch, to_corner: Move, sides: list[Float[Tensor, "B"]]) -> list[Float[Tensor, "B"]]:
+        """The offset, axis by axis, that hides least or most of the partner's object."""
+        assert batch.masks is not None
+        noise = batch.uniform(*batch.size).expand(len(batch.x), *batch.size)
+        found = []
+        for part in parts(batch.masks):
+            widths = [width[part] for width in sides]
+            zero = [torch.zeros_like(width) for width in widths]
+            in_corner = pasted(batch.masks[part], to_corner[part], zero, widths)
+            hidden = overlaps(in_corner, batch.masks[batch.partner[part]])
+            score = -hidden if self.overlap == "avoid" else hidden
+            room = [length - width for length, width in zip(batch.size, widths, strict=True)]
+            found.append(best_corner(score, room, noise[part]))
+        return [torch.cat(along) for along in zip(*found, strict=True)]
 
 
 def extent(masks: Float[Tensor, "B 1 *S"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B D"]]:
@@ -97,11 +109,19 @@ def extent(masks: Float[Tensor, "B 1 *S"]) -> tuple[Float[Tensor, "B D"], Float[
     return torch.stack([first for first, _ in bounds], 1), torch.stack([last for _, last in bounds], 1)
 
 
-def overlaps(pasted: Float[Tensor, "B 1 *S"], objects: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B *S"]:
-    """How many pixels of `objects` are hidden if `pasted`, now in the corner, is moved by each offset: a correlation. Right
-    for offsets that keep it inside the frame; others go round the edge."""
-    axes, size = tuple(range(1, pasted.ndim - 1)), pasted.shape[2:]
-    one, other = (torch.fft.rfftn(maps[:, 0], dim=axes) for maps in (pasted, objects))
+def pasted(
+    masks: Float[Tensor, "B 1 *S"], move: Move, corner: list[Float[Tensor, "B"]], sides: list[Float[Tensor, "B"]]
+) -> Float[Tensor, "B 1 *S"]:
+    """The masks, moved; what resampling spreads beyond the object's box is cut, so that no place is different at the border."""
+    box = [(start + width / 2, width / 2) for start, width in zip(corner, sides, strict=True)]
+    return torch.where(outside(box, tuple(masks.shape[2:])) > 0, 0.0, moved(masks, move)).clamp(0, 1)
+
+
+def overlaps(objects_pasted: Float[Tensor, "B 1 *S"], objects: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B *S"]:
+    """How many pixels of `objects` are hidden if those that are pasted, now in the corner, are moved by each offset: a
+    correlation. Right for offsets that keep them inside the frame; others go round the edge."""
+    axes, size = tuple(range(1, objects.ndim - 1)), objects.shape[2:]
+    one, other = (torch.fft.rfftn(maps[:, 0], dim=axes) for maps in (objects_pasted, objects))
     return torch.fft.irfftn(one.conj() * other, s=size, dim=axes)
 
 

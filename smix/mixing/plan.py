@@ -10,7 +10,7 @@ from torch import Tensor
 
 from smix.errors import DataError, OptionError
 from smix.mixing.checks import check_class_weight, check_classes, check_labels, check_out
-from smix.mixing.move import Move, moved, stay
+from smix.mixing.move import Move, moved, parts, resample, stay
 from smix.mixing.tensors import Tensors, per_sample
 
 
@@ -96,6 +96,7 @@ class Target(Tensors):
 
     def accuracy(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
         """Mean over the batch of the label share that the predicted class has, in [0, 1]."""
+        check_classes(self.y, len(self), logits.shape)
         guess = logits.argmax(1, keepdim=True)
         return self.soft(logits.shape[1]).gather(1, guess).mean()
 
@@ -130,16 +131,20 @@ class Plan(Tensors):
             raise DataError(f"blend: expected the {len(self.partner)} images of this plan, got {len(x)}")
         if out is not None:
             check_out(out, x)
-        own = x if self.own_move is None else moved(x, torch.arange(len(x), device=x.device), self.own_move)
         mixed = self._partners(x, out)
         if self.fill is not None:
             mixed = mixed.masked_fill_(per_sample(self.fill, mixed), 0.0)
-        return mixed.lerp_(own, self.weight.to(x.dtype))
+        weight = self.weight.to(x.dtype)
+        if self.own_move is None:
+            return mixed.lerp_(x, weight)
+        for part in parts(x):
+            mixed[part].lerp_(resample(x[part], self.own_move[part]), weight[part])
+        return mixed
 
     def _partners(self, x: Tensor, out: Tensor | None) -> Tensor:
         """The partners' images, in memory that may be written to."""
         if self.partner_move is not None:
-            images = moved(x, self.partner, self.partner_move)
+            images = moved(x, self.partner_move, self.partner)
             return images if out is None else out.copy_(images)
         if torch.is_grad_enabled() and x.requires_grad:
             return x[self.partner]
@@ -179,9 +184,11 @@ class Plan(Tensors):
         )
 
 
-def opened(gate: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *S"]:
-    """The weights where the gate is open, 1 elsewhere. (Ten times faster than a broadcast `where`.)"""
-    return weight.maximum(per_sample(~gate, weight).float())
+def opened(
+    gate: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"], out: Float[Tensor, "B 1 *S"] | None = None
+) -> Float[Tensor, "B 1 *S"]:
+    """The weights where the gate is open, 1 elsewhere. (Three times faster than a broadcast `where`.)"""
+    return torch.maximum(weight, per_sample(~gate, weight).float(), out=out)
 
 
 def where_moved(chosen: Bool[Tensor, "B"], mine: Move | None, other: Move | None) -> Move | None:

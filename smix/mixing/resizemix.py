@@ -1,8 +1,9 @@
 """ResizeMix: shrink the whole partner image and paste it somewhere on the own one.
 
 Qin et al., "ResizeMix: Mixing data with preserved object information and true labels", arXiv:2012.11101, section 3.3: the
-scale tau is uniform in [0.1, 0.8], the pasted box has sides int(tau S) and lies inside the image, every place as likely;
-the label is the area. Differs: one tau a sample (the authors' code, JayQine/ResizeMix: one a batch, `per_batch=True`), and
+scale tau is uniform in [0.1, 0.8], the pasted box has sides int(tau S), at least one pixel, and lies inside the image;
+the label is the area. Differs: every place is as likely (their code draws the centre over all pixels and pushes the box
+back inside, so that borders are likelier), one tau a sample (the authors' code, JayQine/ResizeMix: one a batch, `per_batch=True`), and
 antialiased shrinking; their `interpolate` takes the nearest pixel.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from smix.errors import OptionError
-from smix.mixing.box import box_map, within
+from smix.mixing.box import outside, within
 from smix.mixing.core import Batch, Method
 from smix.mixing.move import Move
 from smix.mixing.plan import Plan
@@ -46,4 +47,4 @@ class ResizeMix(Method):
             offsets.append(centre - half)
         shape = (len(batch.x), len(batch.size))
         move = Move(torch.stack(scales, 1).expand(shape), torch.stack(offsets, 1).expand(shape))
-        return self.planned(batch, 1 - box_map(boxes, batch.size), partner_move=move)
+        return self.planned(batch, outside(boxes, batch.size), partner_move=move)

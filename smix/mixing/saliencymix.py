@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from smix.mixing.blur import blur
-from smix.mixing.box import around, box_map
+from smix.mixing.box import around, outside
 from smix.mixing.core import Batch, Method, check_alpha
 from smix.mixing.share import MapLabels, check_rule
 
@@ -44,14 +44,15 @@ class SaliencyMix(Method):
         partners = batch.x.mean(1, keepdim=True, dtype=torch.float32)[batch.partner[: batch.draws]]
         peaks = peak(saliency(partners), batch.size)
         boxes = [around(peaks[:, axis], part, length) for axis, length in enumerate(batch.size)]
-        return 1 - box_map(boxes, batch.size)
+        return outside(boxes, batch.size)
 
 
 def saliency(grey: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *T"]:
     """The spectral residual (Hou and Zhang 2007, eq. 2 to 6): what is unexpected in the log spectrum, transformed back, squared
     and smoothed. Of an image without structure it is flat. Images with a side above 64 pixels are shrunk first.
 
-    Differs from the paper: the mean over 3 x 3 frequencies goes round the edge of the spectrum, which is periodic.
+    Differs from the paper: the mean over 3 x 3 frequencies goes round the edge of the spectrum, which is periodic; and
+    frequencies are compared above a hundredth of the mean amplitude, since the logarithm of one that is absent is noise.
     """
     size = tuple(min(length, LONGEST) for length in grey.shape[2:])
     if size != tuple(grey.shape[2:]):
@@ -59,19 +60,19 @@ def saliency(grey: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *T"]:
     axes = tuple(range(2, grey.ndim))
     spectrum = torch.fft.fftn(grey - grey.mean(axes, keepdim=True), dim=axes)
     amplitude = spectrum.abs()
-    # Far below what rounding leaves of a flat image: such a spectrum stays near 0 instead of being made white.
-    floor = 1e-6 * (1 + grey.abs().flatten(1).sum(1)).view(-1, *[1] * (grey.ndim - 1))
+    # The second term is far above what rounding leaves of a flat image, whose spectrum is not to be made white.
+    floor = 0.01 * amplitude.mean(axes, keepdim=True) + 1e-6 * (1 + grey.abs().sum(axes, keepdim=True))
     log = (amplitude + floor).log()
     mean = log
     for axis in axes:
         mean = (mean.roll(-1, axis) + mean + mean.roll(1, axis)) / 3
     unexpected = torch.exp(log - mean) * spectrum / (amplitude + floor)
-    return blur(torch.fft.ifftn(unexpected, dim=axes).abs().square(), SIGMA)
+    return blur(torch.fft.ifftn(unexpected, dim=axes).abs().square(), SIGMA, beyond="zero")
 
 
 def peak(maps: Float[Tensor, "B 1 *T"], size: tuple[int, ...]) -> Float[Tensor, "B D"]:
     """The pixel of the largest value (of equal ones the first), in an image of this size."""
-    place: Int[Tensor, B] = maps.flatten(1).argmax(1)
+    place = maps.flatten(1).argmax(1)
     found = []
     for axis in range(len(size) - 1, -1, -1):
         length = maps.shape[axis + 2]

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.move import Move, resample
+from smix.mixing.move import Move, moved
 
 Labels = Literal["area", "visible", "half", "coverage", "own"]
 MapLabels = Literal["area", "visible"]
@@ -50,7 +50,7 @@ def label_share(
 def _kept(weight: Float[Tensor, "B 1 *T"], objects: Float[Tensor, "B 1 *S"], move: Move | None) -> Float[Tensor, "B"]:
     """How much of each object, where it is now, the map shows: in [0, 1]."""
     if move is not None:
-        objects = resample(objects, move)
+        objects = moved(objects, move)
     shown = (weight * objects).flatten(1).sum(1)
     return shown / objects.flatten(1).sum(1).clamp(min=1e-12)
 

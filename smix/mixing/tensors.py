@@ -16,8 +16,8 @@ class Tensors:
         values = (getattr(self, field.name) for field in fields(cast(Any, self)))
         return type(self)(*(None if value is None else change(value) for value in values))
 
-    def to(self: _T, device: torch.device | str) -> _T:
-        return self.each(lambda value: value.to(device))
+    def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
+        return self.each(lambda value: value.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: _T) -> _T:
         return self.each(lambda value: value.pin_memory())

@@ -60,6 +60,7 @@ SOFT_AREA: list[Method] = [
     FMix(max_soft=0.3),
     FMix(max_soft=0.5, spectrum="official"),
     ObjectPaste(),
+    ObjectPaste(per_batch=True),
     ObjectPaste(scale=(0.3, 2.0), flip=0.5, overlap="avoid"),
     ObjectPaste(overlap="cover", per_batch=True, prob=0.6),
     SMix(labels="area"),

@@ -1,13 +1,13 @@
-"""Every bad input: the type of the error, and a message with what was expected and what came."""
+"""Every bad batch: the type of the error, and a message with what was expected and what came. Options: test_options.py."""
 
 from collections.abc import Callable
 
 import pytest
 import torch
 
-from smix.errors import DataError, OptionError
-from smix.mixing import CutMix, Fallback, FMix, Mixup, SMix, Validity, Vanilla
-from tests.mixing.cases import boxes, images, seeded
+from smix.errors import DataError
+from smix.mixing import Fallback, FMix, Mixup, ObjectPaste, RandomChoice, ResizeMix, SMix
+from tests.mixing.cases import VISIBLE, boxes, images, seeded
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 
@@ -19,6 +19,12 @@ MASK_SHAPE = "masks: expected shape (7, 1, 5, 9) or (7, 5, 9) for images (7, 3, 
 MASK_RANGE = "masks: expected values in [0, 1], got {}; divide by 255 if they are pictures"
 LABEL_SHAPE = "y: expected 7 labels, shape (7,) or (7, K), got shape "
 LABEL_TYPE = "y: expected int64 class numbers (B,) or floating-point rows (B, K), got "
+LABEL_FINITE = "y: expected finite label rows, got NaN or infinity; look at the labels before mixing"
+OUT = "out: expected torch.float32 of shape (7, 3, 5, 9) on cpu like the images, got "
+OUT_MEMORY = "out: expected memory of its own, got that of the images; make it with torch.empty_like(x)"
+LOGITS = "logits: expected shape (7, K) for 7 labels, got "
+ROWS = torch.eye(9)[:7]
+HALVES = images(8, (5, 9))
 
 
 def with_pixel(value: float, tensor: torch.Tensor) -> torch.Tensor:
@@ -33,6 +39,14 @@ def smix_of(masks: torch.Tensor | None, x: torch.Tensor = X, **options: torch.Te
 
 def mixup_of(x: torch.Tensor):
     return Mixup().plan(x, generator=seeded(0))
+
+
+def target_of(y: torch.Tensor = Y):
+    return mixup_of(X).target(y)
+
+
+def blended_into(out: torch.Tensor, x: torch.Tensor = X):
+    return mixup_of(X).blend(x, out)
 
 
 BAD_BATCHES: list[tuple[str, Callable, str]] = [
@@ -132,6 +146,81 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         lambda: Mixup()(X, Y[:6], generator=seeded(0)),
         LABEL_SHAPE + "(6,)",
     ),
+    ("label rows with NaN", lambda: target_of(with_pixel(float("nan"), ROWS)), LABEL_FINITE),
+    ("label rows with infinity", lambda: target_of(with_pixel(float("inf"), ROWS)), LABEL_FINITE),
+    (
+        "a smaller buffer",
+        lambda: blended_into(torch.empty(6, 3, 5, 9)),
+        OUT + "torch.float32 of shape (6, 3, 5, 9) on cpu",
+    ),
+    (
+        "a transposed buffer",
+        lambda: blended_into(torch.empty(7, 3, 9, 5)),
+        OUT + "torch.float32 of shape (7, 3, 9, 5) on cpu",
+    ),
+    (
+        "a buffer of another type",
+        lambda: blended_into(torch.empty(7, 3, 5, 9, dtype=torch.float16)),
+        OUT + "torch.float16 of shape (7, 3, 5, 9) on cpu",
+    ),
+    (
+        "a buffer elsewhere",
+        lambda: blended_into(torch.empty(7, 3, 5, 9, device="meta")),
+        OUT + "torch.float32 of shape (7, 3, 5, 9) on meta",
+    ),
+    ("the images as buffer", lambda: blended_into(X), OUT_MEMORY),
+    ("a view of the images as buffer", lambda: blended_into(X.view(7, 3, 5, 9)), OUT_MEMORY),
+    ("part of the same memory as buffer", lambda: blended_into(HALVES[1:8], HALVES[:7]), OUT_MEMORY),
+    (
+        "images with gradient into a buffer",
+        lambda: blended_into(torch.empty_like(X), X.clone().requires_grad_()),
+        "out: expected images and a buffer without grad, got images with it; leave out= away",
+    ),
+    (
+        "a buffer of a call",
+        lambda: ResizeMix()(X, Y, generator=seeded(0), out=torch.empty(7, 1, 5, 9)),
+        OUT + "torch.float32 of shape (7, 1, 5, 9) on cpu",
+    ),
+    ("logits of fewer samples", lambda: target_of().loss(torch.zeros(6, 9)), LOGITS + "(6, 9)"),
+    ("logits of one sample", lambda: target_of().loss(torch.zeros(9)), LOGITS + "(9,)"),
+    ("logits of pixels", lambda: target_of().loss(torch.zeros(7, 9, 2)), LOGITS + "(7, 9, 2)"),
+    ("logits of fewer samples, bce", lambda: target_of().loss(torch.zeros(6, 9), kind="bce"), LOGITS + "(6, 9)"),
+    ("accuracy of fewer samples", lambda: target_of().accuracy(torch.zeros(6, 9)), LOGITS + "(6, 9)"),
+    ("accuracy of more samples", lambda: target_of().accuracy(torch.zeros(8, 9)), LOGITS + "(8, 9)"),
+    *(
+        (
+            f"label rows of another width, {name}",
+            act,
+            "y: expected rows of 8 classes, got 9; give the number of classes of the labels",
+        )
+        for name, act in {
+            "soft": lambda: target_of(ROWS).soft(8),
+            "loss": lambda: target_of(ROWS).loss(torch.zeros(7, 8)),
+            "bce": lambda: target_of(ROWS).loss(torch.zeros(7, 8), kind="bce"),
+            "accuracy": lambda: target_of(ROWS).accuracy(torch.zeros(7, 8)),
+        }.items()
+    ),
+    *(
+        (
+            f"class weights of shape {shape}",
+            lambda shape=shape: target_of().loss(torch.zeros(7, 9), class_weight=torch.ones(shape)),
+            f"class_weight: expected shape (9,), got {shape}",
+        )
+        for shape in ((8,), (7,), (1,), (), (9, 1))
+    ),
+    *(
+        (
+            f"no masks for {method!r}",
+            lambda method=method: method.plan(X, generator=seeded(0)),
+            f"{method!r}: expected masks=, the object of each image, got None; load them from a MaskStore",
+        )
+        for method in (
+            *VISIBLE,
+            ObjectPaste(),
+            Fallback(Mixup(), FMix()),
+            RandomChoice((Mixup(), ResizeMix(labels="visible"))),
+        )
+    ),
 ]
 
 
@@ -140,82 +229,6 @@ def test_bad_batches_raise_data_errors(act: Callable, message: str):
     with pytest.raises(DataError) as error:
         act()
     assert str(error.value) == message
-
-
-INF, NAN = float("inf"), float("nan")
-BAD_OPTIONS: list[tuple[Callable, str]] = [
-    (lambda: Vanilla(prob=1.5), "prob: expected a probability in [0, 1], got 1.5"),
-    (lambda: Mixup(prob=-0.1), "prob: expected a probability in [0, 1], got -0.1"),
-    (lambda: Fallback(SMix(), FMix(), prob=NAN), "prob: expected a probability in [0, 1], got nan"),
-    (lambda: CutMix(per_batch="false"), "per_batch: expected True or False, got 'false'"),
-    (lambda: Mixup(alpha=0), "mixup: expected a finite alpha above 0, got 0"),
-    (lambda: Mixup(alpha=INF), "mixup: expected a finite alpha above 0, got inf"),
-    (lambda: Mixup(alpha=NAN), "mixup: expected a finite alpha above 0, got nan"),
-    (lambda: CutMix(alpha=-1.0), "cutmix: expected a finite alpha above 0, got -1.0"),
-    (lambda: CutMix(alpha=INF), "cutmix: expected a finite alpha above 0, got inf"),
-    (lambda: CutMix(edge="wrap"), 'cutmix: expected edge "clip" or "inside", got "wrap"'),
-    (lambda: FMix(alpha=0.0), "fmix: expected a finite alpha above 0, got 0.0"),
-    (lambda: FMix(alpha=INF), "fmix: expected a finite alpha above 0, got inf"),
-    (lambda: FMix(decay=-1.0), "fmix: expected a finite decay of 0 or more, got -1.0"),
-    (lambda: FMix(decay=INF), "fmix: expected a finite decay of 0 or more, got inf"),
-    (lambda: FMix(strength=0.0), "fmix: expected strength in (0, 1], got 0.0"),
-    (lambda: FMix(strength=1.1), "fmix: expected strength in (0, 1], got 1.1"),
-    (lambda: SMix(alpha=0.0), "smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got 0.0"),
-    (lambda: SMix(alpha=1.01), "smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got 1.01"),
-    (
-        lambda: SMix(alpha=(0.5, 0.0)),
-        "smix: expected alpha as a pair of finite numbers above 0 for a Beta, got (0.5, 0.0)",
-    ),
-    (lambda: SMix(alpha=(0.5,)), "smix: expected alpha as a pair of finite numbers above 0 for a Beta, got (0.5,)"),
-    (lambda: SMix(alpha=(INF, 1)), "smix: expected alpha as a pair of finite numbers above 0 for a Beta, got (inf, 1)"),
-    (lambda: SMix(labels="mean"), 'smix: expected labels "half", "coverage", "area" or "visible", got "mean"'),
-    (lambda: SMix(feather=-0.5), "smix: expected a finite feather of 0 pixels or more, got -0.5"),
-    (lambda: SMix(feather=INF), "smix: expected a finite feather of 0 pixels or more, got inf"),
-    (
-        lambda: Validity(min_coverage=0.5, max_coverage=0.2),
-        "validity: expected 0 <= min_coverage <= max_coverage <= 1, got 0.5 and 0.2",
-    ),
-    (
-        lambda: Validity(min_coverage=-0.1),
-        "validity: expected 0 <= min_coverage <= max_coverage <= 1, got -0.1 and 0.95",
-    ),
-    (
-        lambda: Validity(min_entropy=-1),
-        "validity: expected min_entropy and min_edges of 0 or more, got -1 and 0.0",
-    ),
-    (lambda: Validity(max_coverage=1.1), "validity: expected 0 <= min_coverage <= max_coverage <= 1, got 0.01 and 1.1"),
-    (
-        lambda: mixup_of(X).target(Y).loss(torch.zeros(7, 9), kind="mse"),
-        'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", got "mse" and "mean"',
-    ),
-    (
-        lambda: mixup_of(X).target(Y).loss(torch.zeros(7, 9), reduction="total"),
-        'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", got "ce" and "total"',
-    ),
-]
-
-
-@pytest.mark.parametrize(("act", "message"), BAD_OPTIONS, ids=[message for _, message in BAD_OPTIONS])
-def test_bad_options_raise_option_errors(act: Callable, message: str):
-    with pytest.raises(OptionError) as error:
-        act()
-    assert str(error.value) == message
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        lambda: Mixup(prob=0.0),
-        lambda: Mixup(prob=1),
-        lambda: FMix(decay=0.0, strength=1.0),
-        lambda: SMix(alpha=1.0, feather=0.0),
-        lambda: SMix(alpha=(0.1, 0.1)),
-        lambda: Validity(min_coverage=0.0, max_coverage=1.0),
-        lambda: Validity(min_coverage=0.5, max_coverage=0.5),
-    ],
-)
-def test_the_ends_of_each_range_are_allowed(make: Callable):
-    make()
 
 
 @pytest.mark.parametrize("label", [9, 12])
@@ -228,3 +241,14 @@ def test_a_class_number_beyond_the_logits_raises_instead_of_passing(label: int):
         assert str(error.value) == message
     with pytest.raises(DataError):
         target.soft(9)
+
+
+def test_a_refused_batch_leaves_images_and_buffer_alone():
+    x, out = X.clone(), torch.full((4, 3, 5, 9), 7.0)
+    plan = ResizeMix().plan(x, generator=seeded(0))
+    with pytest.raises(DataError):
+        plan.blend(x[:4], out)
+    with pytest.raises(DataError):
+        plan.target(Y[:6])
+    assert torch.equal(x, X)
+    assert out.eq(7).all()

@@ -7,7 +7,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from smix.mixing import METHODS, CutMix, Fallback, FMix, Method, Mixup, SMix
+from smix.mixing import (
+    METHODS,
+    CutMix,
+    Fallback,
+    FMix,
+    GMix,
+    HMix,
+    Method,
+    Mixup,
+    ObjectPaste,
+    RandomChoice,
+    ResizeMix,
+    SaliencyMix,
+    SMix,
+)
 from tests.mixing.cases import HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, seeded
 
 # Many plans: the shape checks of the tests would take most of the time, and other tests have them.
@@ -28,9 +42,10 @@ def test_every_named_method_is_in_the_cases():
     ("method", "tolerance"), [*((m, 1e-6) for m in HARD_AREA), *((m, 1e-5) for m in SOFT_AREA)], ids=repr
 )
 def test_label_rows_are_the_composition_of_the_pictures(method: Method, tolerance: float, size: tuple[int, ...]):
+    """300 draws and more a method in two dimensions, fewer in others."""
     x = one_hot_images(size)
     rows, composition, mixed = [], [], []
-    for seed in range(4):
+    for seed in range(20 if len(size) == 2 else 4):
         out, target = method(x, torch.arange(COUNT), masks=boxes(COUNT, size, seed), generator=seeded(seed))
         rows.append(target.soft(COUNT))
         composition.append(out.double().flatten(2).mean(2))
@@ -40,10 +55,21 @@ def test_label_rows_are_the_composition_of_the_pictures(method: Method, toleranc
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_label_rows_hold_for_soft_masks(size: tuple[int, ...]):
+@pytest.mark.parametrize(
+    "method",
+    [
+        SMix(alpha=0.4, labels="area"),
+        SMix(alpha=1.0, labels="area", feather=1.0),
+        ObjectPaste(scale=(0.3, 1.5), flip=0.5),
+        ObjectPaste(scale=(0.3, 0.7), overlap="avoid"),
+    ],
+    ids=repr,
+)
+def test_label_rows_hold_for_soft_masks(method: Method, size: tuple[int, ...]):
     x, masks = one_hot_images(size), torch.rand(COUNT, 1, *size, generator=seeded(1))
-    for alpha in (0.4, 1.0):
-        out, target = SMix(alpha=alpha, labels="area")(x, torch.arange(COUNT), masks=masks, generator=seeded(2))
+    masks = masks * boxes(COUNT, size, seed=3)
+    for seed in range(4):
+        out, target = method(x, torch.arange(COUNT), masks=masks, generator=seeded(seed))
         torch.testing.assert_close(target.soft(COUNT).double(), out.double().flatten(2).mean(2), rtol=0, atol=1e-5)
 
 
@@ -60,7 +86,20 @@ def test_pictures_and_labels_come_from_the_same_pair(method: Method):
 
 
 @pytest.mark.parametrize(
-    "method", [Mixup(), CutMix(), CutMix(edge="inside"), FMix(), SMix(alpha=(2.0, 3.0), labels="area")], ids=repr
+    "method",
+    [
+        Mixup(),
+        CutMix(),
+        CutMix(edge="inside"),
+        FMix(),
+        HMix(),
+        GMix(),
+        SaliencyMix(),
+        ResizeMix(scale=(0.3, 0.3)),
+        RandomChoice((Mixup(), CutMix())),
+        SMix(alpha=(2.0, 3.0), labels="area"),
+    ],
+    ids=repr,
 )
 def test_lambda_of_nine_tenths_shows_mostly_the_own_image(method: Method, fix_lambda: Callable[[float], None]):
     fix_lambda(0.9)

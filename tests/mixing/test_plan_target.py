@@ -1,12 +1,14 @@
 """Plan and Target: what can be done with them, and the loss against tests/reference/labels.py."""
 
+import math
 from dataclasses import FrozenInstanceError, fields
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils import _pytree as pytree
 
-from smix.mixing import CutMix, Mixup, Plan, SMix, Target
+from smix.mixing import CutMix, Mixup, Plan, SMix, Target, Vanilla
 from tests.mixing.cases import boxes, images, same, seeded
 from tests.reference import labels as reference
 
@@ -62,6 +64,38 @@ def test_the_gradient_of_the_loss_is_that_of_the_soft_rows():
     target, logits = a_target(), LOGITS.clone().requires_grad_()
     target.loss(logits).backward()
     torch.testing.assert_close(logits.grad, (LOGITS.softmax(1) - torch.tensor(literal_rows(target))) / COUNT)
+
+
+def test_class_weights_count_each_label_by_its_share():
+    """By hand: probabilities (1/4, 3/4) and (1/2, 1/2), weights 1 and 3."""
+    no = torch.zeros(2, dtype=torch.bool)
+    target = Target(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), ~no, no)
+    logits, weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).log(), torch.tensor([1.0, 3.0])
+    each = [0.75 * 1 * math.log(4) + 0.25 * 3 * math.log(4 / 3), 0.5 * 3 * math.log(2) + 0.5 * 1 * math.log(2)]
+    losses = target.loss(logits, class_weight=weight, reduction="none")
+    assert losses.tolist() == pytest.approx(each, abs=1e-6)
+    assert target.loss(logits, class_weight=weight, reduction="sum").item() == pytest.approx(sum(each), abs=1e-6)
+    # The weights of the labels: 3/4 of 1 and 1/4 of 3; half of 3 and half of 1.
+    assert target.loss(logits, class_weight=weight).item() == pytest.approx(sum(each) / 3.5, abs=1e-6)
+    assert sum(each) / 3.5 == pytest.approx(0.7547933, abs=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_class_weights_of_unmixed_labels_are_those_of_torch(reduction: str, smoothing: float):
+    weight = torch.rand(CLASSES, generator=seeded(8)) + 0.1
+    target = Vanilla().plan(images(COUNT, (6, 9)), generator=seeded(0)).target(LABELS)
+    found = target.loss(LOGITS, label_smoothing=smoothing, reduction=reduction, class_weight=weight)  # type: ignore[arg-type]
+    expected = F.cross_entropy(LOGITS, LABELS, weight=weight, label_smoothing=smoothing, reduction=reduction)
+    torch.testing.assert_close(found, expected)
+
+
+def test_equal_class_weights_change_nothing_in_the_mean():
+    target, weight = a_target(), torch.full((CLASSES,), 2.5)
+    torch.testing.assert_close(target.loss(LOGITS, class_weight=weight), target.loss(LOGITS))
+    torch.testing.assert_close(
+        target.loss(LOGITS, class_weight=weight, reduction="sum"), 2.5 * target.loss(LOGITS, reduction="sum")
+    )
 
 
 @pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)

@@ -1,0 +1,159 @@
+"""Mixing does not wait for the device: no value is looked at, nothing is copied from the host.
+
+Shown without a device by fake tensors, which have shapes and no values: whoever asks for one gets an exception.
+"""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from smix.mixing import Method, Mixup, Plan, Target
+from tests.mixing.cases import COMPILED, METHODS_OF_ALL_KINDS, boxes, images, seeded
+
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+EVERY_METHOD = pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+EVERY_PATH = pytest.mark.parametrize("method", COMPILED, ids=repr)
+COUNT, CLASSES = 33, 5
+SIZES = [(12, 17), (15,), (4, 5, 6)]
+GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+
+
+def batch_on(device: str, size: tuple[int, ...]) -> dict[str, Tensor]:
+    return {
+        "x": torch.zeros(COUNT, 3, *size, device=device),
+        "masks": torch.ones(COUNT, *size, device=device),
+        "valid": torch.ones(COUNT, dtype=torch.bool, device=device),
+        "y": torch.zeros(COUNT, dtype=torch.int64, device=device),
+        "logits": torch.zeros(COUNT, CLASSES, device=device),
+        "class_weight": torch.ones(CLASSES, device=device),
+    }
+
+
+def step(method: Method, batch: dict[str, Tensor]) -> tuple[Tensor, Plan, list[Tensor]]:
+    """All that a training step does with a method: the images, the plan and what the target is asked for."""
+    x, logits = batch["x"], batch["logits"]
+    plan = method.plan(x, masks=batch["masks"], valid=batch["valid"])
+    mixed = plan.blend(x)
+    target, rows = plan.target(batch["y"]), plan.target(logits)
+    return (
+        mixed,
+        plan,
+        [*asked_of(target, batch), target.loss(logits, class_weight=batch["class_weight"]), *asked_of(rows, batch)],
+    )
+
+
+def asked_of(target: Target, batch: dict[str, Tensor]) -> list[Tensor]:
+    logits = batch["logits"]
+    half = target[: COUNT // 2]
+    return [
+        target.loss(logits),
+        target.loss(logits, kind="bce", label_smoothing=0.1),
+        half.loss(logits[: COUNT // 2], reduction="sum"),
+        target.soft(CLASSES),
+        target.accuracy(logits),
+    ]
+
+
+@pytest.fixture
+def _batched_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU values may be checked, and FMix may choose its threshold row by row: not where this is true."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+
+
+@pytest.mark.usefixtures("_batched_path")
+@EVERY_METHOD
+def test_a_step_looks_at_no_value(method: Method):
+    with FakeTensorMode():
+        mixed, plan, figures = step(method, batch_on("cpu", (12, 17)))
+    assert mixed.shape == (COUNT, 3, 12, 17)
+    assert plan.share.shape == (COUNT,)
+    assert all(figure.shape in ((), (COUNT, CLASSES)) for figure in figures)
+
+
+class HostTensors(TorchDispatchMode):
+    """Keeps the names of the operations that take or give a tensor on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs, result)) if isinstance(leaf, Tensor)]
+        if any(tensor.device.type == "cpu" for tensor in tensors):
+            self.found.append(str(func))
+        return result
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+@EVERY_PATH
+def test_a_step_on_a_gpu_looks_at_no_value_and_copies_nothing_from_the_host(method: Method, size: tuple[int, ...]):
+    """A copy from ordinary memory waits too: an index that is a list, say."""
+    with FakeTensorMode():
+        batch = batch_on("cuda", size)
+        with HostTensors() as host:
+            mixed, plan, figures = step(method, batch)
+    leaves = [mixed, *pytree.tree_leaves(plan), *figures]
+    assert {leaf.device.type for leaf in leaves} == {"cuda"}
+    assert host.found == []
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_fake_tensors_notice_who_waits(device: str):
+    with FakeTensorMode():
+        x = torch.zeros(4, 3, device=device)
+        with pytest.raises(DataDependentOutputException):
+            x.sum().item()
+        with pytest.raises((DataDependentOutputException, DynamicOutputShapeException)):
+            x[x > 0]
+        with HostTensors() as host:
+            x[[0, 1]]
+    assert host.found
+
+
+def test_values_are_checked_on_the_cpu_alone():
+    """Which is why the batched path is asked for above."""
+    with FakeTensorMode():
+        x = torch.zeros(COUNT, 3, 12, 17)
+        with pytest.raises(DataDependentOutputException):
+            Mixup().plan(x)
+        Mixup().plan(x.to("cuda"))
+
+
+@pytest.mark.gpu
+@GPU
+@EVERY_METHOD
+def test_a_step_does_not_wait_for_a_real_gpu(method: Method):
+    for size in SIZES:
+        batch = batch_on("cuda", size)
+        step(method, batch)  # plans of the Fourier transforms and kernels are made the first time
+        torch.cuda.synchronize()
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            step(method, batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@GPU
+@EVERY_METHOD
+def test_plans_of_a_real_gpu_are_like_those_of_the_cpu(method: Method):
+    for size in SIZES:
+        x, masks = images(COUNT, size), boxes(COUNT, size)
+        here = method.plan(x, masks=masks, generator=seeded(0))
+        generator = torch.Generator("cuda").manual_seed(0)
+        there = method.plan(x.cuda(), masks=masks.cuda(), generator=generator)
+        leaves, structure = pytree.tree_flatten(here)
+        others, other_structure = pytree.tree_flatten(there)
+        assert structure == other_structure
+        assert [(leaf.shape, leaf.dtype) for leaf in leaves] == [(leaf.shape, leaf.dtype) for leaf in others]
+        assert {leaf.device.type for leaf in others} == {"cuda"}
+        # One plan, two devices: the same mix, but for the order of sums.
+        torch.testing.assert_close(there.blend(x.cuda()).cpu(), there.to("cpu").blend(x), rtol=0, atol=1e-4)
+        torch.testing.assert_close(here.to("cuda").blend(x.cuda()).cpu(), here.blend(x), rtol=0, atol=1e-4)

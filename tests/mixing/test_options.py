@@ -1,0 +1,198 @@
+"""Options out of their range: refused when a method is made, with what was expected and what came."""
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+import torch
+
+from smix.errors import OptionError
+from smix.mixing import (
+    METHODS,
+    CutMix,
+    Cutout,
+    Fallback,
+    FMix,
+    GridMix,
+    HMix,
+    Method,
+    Mixup,
+    ObjectPaste,
+    RandomChoice,
+    ResizeMix,
+    SMix,
+    Target,
+    Validity,
+)
+from tests.mixing.cases import images, seeded
+
+pytestmark = pytest.mark.usefixtures("as_users_run_it")
+INF, NAN = float("inf"), float("nan")
+EVERY_METHOD = [*(method() for method in METHODS.values()), Fallback(SMix(), FMix()), RandomChoice((Mixup(), CutMix()))]
+MAP_LABELS = [
+    name for name, method in METHODS.items() if {"labels"} <= {f.name for f in fields(method)} and name != "smix"
+]
+BETAS = [name for name, method in METHODS.items() if {"alpha"} <= {f.name for f in fields(method)} and name != "smix"]
+
+
+def target() -> Target:
+    return Mixup().plan(images(7, (5, 9)), generator=seeded(0)).target(torch.arange(7))
+
+
+def loss(**options: Any) -> torch.Tensor:
+    return target().loss(torch.zeros(7, 9), **options)
+
+
+def loss_of_rows(**options: Any) -> torch.Tensor:
+    rows = Mixup().plan(images(7, (5, 9)), generator=seeded(0)).target(torch.eye(9)[:7])
+    return rows.loss(torch.zeros(7, 9), **options)
+
+
+PAIR = "smix: expected alpha as a pair of finite numbers above 0 for a Beta, got "
+RESIZE = "resizemix: expected scale as a pair 0 < least <= largest <= 1, got "
+PASTE = "objectpaste: expected scale as a pair 0 < least <= largest, got "
+COVERAGE = "validity: expected 0 <= min_coverage <= max_coverage <= 1, got "
+KIND = 'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", got '
+CLASS_WEIGHT = (
+    'loss: expected class_weight with kind "ce" and class numbers, got kind "{}" and labels of shape {}; '
+    'weight the rows of reduction="none" yourself'
+)
+WEIGHTS = "random choice: expected 2 weights of 0 or more, one a method and not all 0, got "
+BOTH = (Mixup(), CutMix())
+
+BAD_OPTIONS: list[tuple[Callable, str]] = [
+    (lambda: CutMix(edge="wrap"), 'cutmix: expected edge "clip" or "inside", got "wrap"'),
+    (lambda: FMix(decay=-1.0), "fmix: expected a finite decay of 0 or more, got -1.0"),
+    (lambda: FMix(decay=INF), "fmix: expected a finite decay of 0 or more, got inf"),
+    (lambda: FMix(strength=0.0), "fmix: expected strength in (0, 1], got 0.0"),
+    (lambda: FMix(strength=1.1), "fmix: expected strength in (0, 1], got 1.1"),
+    (lambda: FMix(max_soft=-0.1), "fmix: expected max_soft in [0, 0.5], got -0.1"),
+    (lambda: FMix(max_soft=0.51), "fmix: expected max_soft in [0, 0.5], got 0.51"),
+    (lambda: FMix(max_soft=NAN), "fmix: expected max_soft in [0, 0.5], got nan"),
+    (lambda: FMix(spectrum="paper"), 'fmix: expected spectrum "isotropic" or "official", got "paper"'),
+    (lambda: SMix(alpha=0.0), "smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got 0.0"),
+    (lambda: SMix(alpha=1.01), "smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got 1.01"),
+    (lambda: SMix(alpha=(0.5, 0.0)), PAIR + "(0.5, 0.0)"),
+    (lambda: SMix(alpha=(0.5,)), PAIR + "(0.5,)"),
+    (lambda: SMix(alpha=(INF, 1)), PAIR + "(inf, 1)"),
+    (lambda: SMix(labels="mean"), 'smix: expected labels "half", "coverage", "area" or "visible", got "mean"'),
+    (lambda: SMix(labels="own"), 'smix: expected labels "half", "coverage", "area" or "visible", got "own"'),
+    (lambda: SMix(feather=-0.5), "smix: expected a finite feather of 0 pixels or more, got -0.5"),
+    (lambda: SMix(feather=INF), "smix: expected a finite feather of 0 pixels or more, got inf"),
+    (lambda: HMix(ratio=-0.1), "hmix: expected a ratio in [0, 1], got -0.1"),
+    (lambda: HMix(ratio=1.1), "hmix: expected a ratio in [0, 1], got 1.1"),
+    (lambda: HMix(ratio=NAN), "hmix: expected a ratio in [0, 1], got nan"),
+    (lambda: GridMix(cells=1), "gridmix: expected 2 cells or more, a whole number, got 1"),
+    (lambda: GridMix(cells=2.5), "gridmix: expected 2 cells or more, a whole number, got 2.5"),
+    (lambda: GridMix(cells=4.0), "gridmix: expected 2 cells or more, a whole number, got 4.0"),
+    (lambda: Cutout(length=0), "cutout: expected a length of 1 pixel or more, a whole number, got 0"),
+    (lambda: Cutout(length=-3), "cutout: expected a length of 1 pixel or more, a whole number, got -3"),
+    (lambda: Cutout(length=7.5), "cutout: expected a length of 1 pixel or more, a whole number, got 7.5"),
+    (lambda: ResizeMix(scale=(0.0, 0.5)), RESIZE + "(0.0, 0.5)"),
+    (lambda: ResizeMix(scale=(0.5, 0.4)), RESIZE + "(0.5, 0.4)"),
+    (lambda: ResizeMix(scale=(0.5, 1.01)), RESIZE + "(0.5, 1.01)"),
+    (lambda: ResizeMix(scale=(NAN, 0.5)), RESIZE + "(nan, 0.5)"),
+    (lambda: ResizeMix(scale=(0.5,)), RESIZE + "(0.5,)"),
+    (lambda: ResizeMix(scale=(0.1, 0.2, 0.3)), RESIZE + "(0.1, 0.2, 0.3)"),
+    (lambda: ResizeMix(scale=[0.1, 0.8]), RESIZE + "[0.1, 0.8]"),
+    (lambda: ResizeMix(scale=0.5), RESIZE + "0.5"),
+    (lambda: ObjectPaste(scale=(0.0, 1.0)), PASTE + "(0.0, 1.0)"),
+    (lambda: ObjectPaste(scale=(1.0, 0.5)), PASTE + "(1.0, 0.5)"),
+    (lambda: ObjectPaste(scale=(1.0, INF)), PASTE + "(1.0, inf)"),
+    (lambda: ObjectPaste(scale=(0.5, NAN)), PASTE + "(0.5, nan)"),
+    (lambda: ObjectPaste(scale=[0.5, 1.0]), PASTE + "[0.5, 1.0]"),
+    (lambda: ObjectPaste(scale=1.0), PASTE + "1.0"),
+    (lambda: ObjectPaste(flip=-0.1), "objectpaste: expected flip, a probability, in [0, 1], got -0.1"),
+    (lambda: ObjectPaste(flip=1.5), "objectpaste: expected flip, a probability, in [0, 1], got 1.5"),
+    (lambda: ObjectPaste(flip=NAN), "objectpaste: expected flip, a probability, in [0, 1], got nan"),
+    (lambda: ObjectPaste(overlap="hide"), 'objectpaste: expected overlap "ignore", "avoid" or "cover", got "hide"'),
+    (lambda: RandomChoice([Mixup()]), f"random choice: expected a tuple of methods, got [{Mixup()!r}]"),
+    (lambda: RandomChoice(("mixup", "cutmix")), "random choice: expected a tuple of methods, got ('mixup', 'cutmix')"),
+    (lambda: RandomChoice(Mixup()), f"random choice: expected a tuple of methods, got {Mixup()!r}"),
+    (lambda: RandomChoice((Mixup(),)), "random choice: expected two methods or more, got 1"),
+    (lambda: RandomChoice(()), "random choice: expected two methods or more, got 0"),
+    (lambda: RandomChoice(BOTH, weights=(1,)), WEIGHTS + "(1,)"),
+    (lambda: RandomChoice(BOTH, weights=(1, 2, 3)), WEIGHTS + "(1, 2, 3)"),
+    (lambda: RandomChoice(BOTH, weights=(1, -1)), WEIGHTS + "(1, -1)"),
+    (lambda: RandomChoice(BOTH, weights=(0, 0)), WEIGHTS + "(0, 0)"),
+    (lambda: RandomChoice(BOTH, weights=(1, NAN)), WEIGHTS + "(1, nan)"),
+    (lambda: RandomChoice(BOTH, weights=(1, INF)), WEIGHTS + "(1, inf)"),
+    (lambda: Validity(min_coverage=0.5, max_coverage=0.2), COVERAGE + "0.5 and 0.2"),
+    (lambda: Validity(min_coverage=-0.1), COVERAGE + "-0.1 and 0.95"),
+    (lambda: Validity(max_coverage=1.1), COVERAGE + "0.01 and 1.1"),
+    (lambda: Validity(min_entropy=-1), "validity: expected min_entropy and min_edges of 0 or more, got -1 and 0.0"),
+    (lambda: loss(kind="mse"), KIND + '"mse" and "mean"'),
+    (lambda: loss(reduction="total"), KIND + '"ce" and "total"'),
+    (lambda: loss(kind="bce", class_weight=torch.ones(9)), CLASS_WEIGHT.format("bce", "(7,)")),
+    (lambda: loss_of_rows(class_weight=torch.ones(9)), CLASS_WEIGHT.format("ce", "(7, 9)")),
+]
+
+
+@pytest.mark.parametrize(("act", "message"), BAD_OPTIONS, ids=[message for _, message in BAD_OPTIONS])
+def test_bad_options_raise_option_errors(act: Callable, message: str):
+    with pytest.raises(OptionError) as error:
+        act()
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("prob", [1.5, -0.1, NAN, INF])
+def test_prob_must_be_a_probability_for_every_method(method: Method, prob: float):
+    with pytest.raises(OptionError) as error:
+        replace(method, prob=prob)
+    assert str(error.value) == f"prob: expected a probability in [0, 1], got {prob}"
+
+
+@pytest.mark.parametrize("method", EVERY_METHOD, ids=lambda method: type(method).__name__)
+@pytest.mark.parametrize("per_batch", ["false", 1, 0.0, None])
+def test_per_batch_must_be_a_bool_for_every_method(method: Method, per_batch: Any):
+    with pytest.raises(OptionError) as error:
+        replace(method, per_batch=per_batch)
+    assert str(error.value) == f"per_batch: expected True or False, got {per_batch!r}"
+
+
+@pytest.mark.parametrize("name", BETAS)
+@pytest.mark.parametrize("alpha", [0, 0.0, -1.0, INF, NAN])
+def test_alpha_must_be_above_0_and_finite_for_every_beta(name: str, alpha: float):
+    with pytest.raises(OptionError) as error:
+        METHODS[name](alpha=alpha)  # type: ignore[call-arg]
+    assert str(error.value) == f"{name}: expected a finite alpha above 0, got {alpha}"
+
+
+@pytest.mark.parametrize("name", MAP_LABELS)
+@pytest.mark.parametrize("labels", ["half", "coverage", "own", "Area", "", None])
+def test_maps_have_two_rules_for_labels(name: str, labels: Any):
+    with pytest.raises(OptionError) as error:
+        METHODS[name](labels=labels)  # type: ignore[call-arg]
+    assert str(error.value) == f'{name}: expected labels "area" or "visible", got "{labels}"'
+
+
+def test_the_lists_of_this_file_are_complete():
+    assert BETAS == ["mixup", "cutmix", "hmix", "gmix", "gridmix", "saliencymix", "fmix"]
+    assert " ".join(MAP_LABELS) == ("stochasticmixup cutmix resizemix hmix gmix gridmix saliencymix fmix objectpaste")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Mixup(prob=0.0),
+        lambda: Mixup(prob=1),
+        lambda: FMix(decay=0.0, strength=1.0, max_soft=0.5),
+        lambda: FMix(max_soft=0),
+        lambda: SMix(alpha=1.0, feather=0.0),
+        lambda: SMix(alpha=(0.1, 0.1)),
+        lambda: HMix(ratio=0),
+        lambda: HMix(ratio=1),
+        lambda: GridMix(cells=2),
+        lambda: Cutout(length=1),
+        lambda: ResizeMix(scale=(1.0, 1.0)),
+        lambda: ResizeMix(scale=(1e-9, 1e-9)),
+        lambda: ObjectPaste(scale=(1e-3, 1e3), flip=1.0),
+        lambda: RandomChoice(BOTH, weights=(0, 1)),
+        lambda: Validity(min_coverage=0.0, max_coverage=1.0),
+        lambda: Validity(min_coverage=0.5, max_coverage=0.5),
+    ],
+)
+def test_the_ends_of_each_range_are_allowed(make: Callable):
+    make()
