@@ -72,7 +72,8 @@ def check_out(out: Tensor, x: Tensor) -> None:
             f"out: expected {x.dtype} of shape {tuple(x.shape)} on {x.device} like the images, "
             f"got {out.dtype} of shape {tuple(out.shape)} on {out.device}"
         )
-    if not torch.compiler.is_compiling() and out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr():
+    there = 0 if torch.compiler.is_compiling() else out.untyped_storage().data_ptr()  # 0 too where nothing is stored
+    if there and there == x.untyped_storage().data_ptr():
         raise DataError("out: expected memory of its own, got that of the images; make it with torch.empty_like(x)")
     if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
         which = "images" if x.requires_grad else "a buffer"
@@ -114,5 +115,19 @@ def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int)
             f'loss: expected class_weight with kind "ce" and class numbers, got kind "{kind}" and labels of shape '
             f'{tuple(y.shape)}; weight the rows of reduction="none" yourself'
         )
-    if class_weight.shape != (classes,):
-        raise DataError(f"class_weight: expected shape ({classes},), got {tuple(class_weight.shape)}")
+    if class_weight.shape != (classes,) or class_weight.device != y.device or not class_weight.is_floating_point():
+        raise DataError(
+            f"class_weight: expected floating-point numbers of shape ({classes},) on {y.device}, "
+            f"got {class_weight.dtype} of shape {tuple(class_weight.shape)} on {class_weight.device}"
+        )
+
+
+def check_blend(x: Tensor, weight: Tensor) -> None:
+    """That images fit a plan with these maps."""
+    if len(x) != len(weight):
+        raise DataError(f"blend: expected the {len(weight)} images of this plan, got {len(x)}")
+    sizes = weight.shape[2:], x.shape[2:]
+    if x.ndim != weight.ndim or not all(map_ in (1, length) for map_, length in zip(*sizes, strict=True)):
+        raise DataError(f"blend: expected images of size {tuple(sizes[0])} as this plan's, got shape {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise DataError(f"blend: expected floating-point images, got {x.dtype}; convert and normalise them first")

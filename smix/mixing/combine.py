@@ -24,6 +24,12 @@ class Fallback(Method):
     second: Method
     valid: Validity = field(default_factory=Validity)
 
+    def check(self) -> None:
+        if not (isinstance(self.first, Method) and isinstance(self.second, Method)):
+            raise OptionError(f"fallback: expected two methods, got {self.first!r} and {self.second!r}")
+        if not isinstance(self.valid, Validity):
+            raise OptionError(f"fallback: expected valid as a Validity, got {self.valid!r}")
+
     @property
     def needs_masks(self) -> bool:
         return True
@@ -40,7 +46,8 @@ class Fallback(Method):
 
 @dataclass(frozen=True, repr=False)
 class RandomChoice(Method):
-    """One of several methods for each sample (`per_batch=True`: for the whole batch), by chance. All of them are drawn, so
+    """One of several methods for each sample by chance (`per_batch=True`: one for the whole batch, which it then
+    draws once too). All of them are drawn, so
     that nothing waits for the device: it costs their sum.
 
     Args:
@@ -57,12 +64,13 @@ class RandomChoice(Method):
         if len(self.methods) < 2:
             raise OptionError(f"random choice: expected two methods or more, got {len(self.methods)}")
         if self.weights is not None and not (
-            len(self.weights) == len(self.methods)
+            isinstance(self.weights, tuple)
+            and len(self.weights) == len(self.methods)
             and all(0 <= weight < float("inf") for weight in self.weights)
             and sum(self.weights) > 0
         ):
             raise OptionError(
-                f"random choice: expected {len(self.methods)} weights of 0 or more, one a method and not all 0, got {self.weights}"
+                f"random choice: expected a tuple of {len(self.methods)} weights, of 0 or more and not all 0, got {self.weights}"
             )
 
     @property

@@ -14,6 +14,7 @@ from smix.errors import OptionError
 from smix.mixing.box import anywhere, outside
 from smix.mixing.core import Batch, Method
 from smix.mixing.plan import Plan
+from smix.mixing.share import label_share
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,5 +39,6 @@ class Cutout(Method):
         count = len(batch.x)
         yes = torch.ones_like(batch.partner, dtype=torch.bool)
         itself = torch.arange(count, device=batch.x.device)
-        share = torch.ones(count, device=batch.x.device)
-        return Plan(itself, weight.expand(count, *weight.shape[1:]), share, mixed=yes, fell_back=~yes, fill=yes)
+        weight = weight.expand(count, *weight.shape[1:])
+        share = label_share("own", weight, batch.masks, itself, None, None)
+        return Plan(itself, weight, share, mixed=yes, fell_back=~yes, fill=yes)

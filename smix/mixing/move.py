@@ -14,7 +14,8 @@ from torch import Tensor
 from smix.mixing.tensors import Tensors, per_sample
 
 AT_ONCE = 2**20
-"""Values that are resampled at once: what lies between two axes stays in the cache, and small beside a batch."""
+"""Values that are resampled at once: what lies between two axes stays in a processor's cache, and small beside a batch."""
+AT_ONCE_ON_GPU = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,8 @@ def parts(x: Float[Tensor, "B C *S"]) -> list[slice]:
     """The slices of a batch that are resampled one after the other."""
     if torch.compiler.is_compiling():  # which would make a graph for every number of them
         return [slice(None)]
-    step = max(1, AT_ONCE // math.prod(x.shape[1:]))
-    return [slice(start, start + step) for start in range(0, len(x), step)]
+    step = max(1, (AT_ONCE if x.device.type == "cpu" else AT_ONCE_ON_GPU) // max(1, math.prod(x.shape[1:])))
+    return [slice(start, start + step) for start in range(0, max(1, len(x)), step)]
 
 
 def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:

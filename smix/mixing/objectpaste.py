@@ -25,7 +25,9 @@ from smix.mixing.share import MapLabels, check_rule
 
 @dataclass(frozen=True, repr=False)
 class ObjectPaste(Method):
-    """Args:
+    """An object is where its mask is above 0: masks from a network need a threshold first.
+
+    Args:
     scale: Least and largest factor that the object's size is multiplied by; what would not fit in the frame is pasted as
         large as fits.
     flip: Probability that the object is mirrored left to right (along the last axis).

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from smix.errors import DataError, OptionError
-from smix.mixing.checks import check_class_weight, check_classes, check_labels, check_out
+from smix.errors import OptionError
+from smix.mixing.checks import check_blend, check_class_weight, check_classes, check_labels, check_out
 from smix.mixing.move import Move, moved, parts, resample, stay
 from smix.mixing.tensors import Tensors, per_sample
 
@@ -54,6 +54,8 @@ class Target(Tensors):
                 'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", '
                 f'got "{kind}" and "{reduction}"'
             )
+        if not 0 <= label_smoothing <= 1:
+            raise OptionError(f"loss: expected label_smoothing in [0, 1], got {label_smoothing}")
         check_classes(self.y, len(self), logits.shape)
         if class_weight is not None:
             check_class_weight(class_weight, kind, self.y, logits.shape[1])
@@ -66,7 +68,7 @@ class Target(Tensors):
                 F.cross_entropy(
                     logits,
                     y if y.ndim == 1 else y.to(logits.dtype),
-                    weight=class_weight,
+                    weight=None if class_weight is None else class_weight.to(logits.dtype),
                     reduction="none",
                     label_smoothing=label_smoothing,
                 )
@@ -127,8 +129,7 @@ class Plan(Tensors):
             x: The images that the plan was drawn for, or others of their number (hidden layers, say).
             out: A buffer like x to write to and return. At 224 pixels, on a CPU, fresh memory costs more than the mix.
         """
-        if len(x) != len(self.partner):
-            raise DataError(f"blend: expected the {len(self.partner)} images of this plan, got {len(x)}")
+        check_blend(x, self.weight)
         if out is not None:
             check_out(out, x)
         mixed = self._partners(x, out)

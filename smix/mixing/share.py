@@ -44,15 +44,15 @@ def label_share(
     own = _kept(weight, objects, own_move)
     other = _kept(1 - weight, objects[partner], partner_move)
     both = own + other
-    return torch.where(both > 0, own / both.clamp(min=1e-12), area)
+    return torch.where(both > 0, own / torch.where(both > 0, both, 1.0), area)
 
 
 def _kept(weight: Float[Tensor, "B 1 *T"], objects: Float[Tensor, "B 1 *S"], move: Move | None) -> Float[Tensor, "B"]:
     """How much of each object, where it is now, the map shows: in [0, 1]."""
     if move is not None:
         objects = moved(objects, move)
-    shown = (weight * objects).flatten(1).sum(1)
-    return shown / objects.flatten(1).sum(1).clamp(min=1e-12)
+    shown, whole = ((map_ * objects).flatten(1).sum(1) for map_ in (weight, 1.0))
+    return shown / torch.where(whole > 0, whole, 1.0)
 
 
 def check_rule(method: str, labels: str, known: tuple[str, ...] = ("area", "visible")) -> None:

@@ -146,6 +146,21 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         lambda: Mixup()(X, Y[:6], generator=seeded(0)),
         LABEL_SHAPE + "(6,)",
     ),
+    (
+        "whole numbers as class weights",
+        lambda: target_of().loss(torch.zeros(7, 9), class_weight=torch.ones(9, dtype=torch.int64)),
+        "class_weight: expected floating-point numbers of shape (9,) on cpu, got torch.int64 of shape (9,) on cpu",
+    ),
+    (
+        "uint8 images for a plan",
+        lambda: mixup_of(X).blend(X.to(torch.uint8)),
+        "blend: expected floating-point images, got torch.uint8; convert and normalise them first",
+    ),
+    (
+        "images of another size for a plan",
+        lambda: smix_of(MASKS).blend(X.mT),
+        "blend: expected images of size (5, 9) as this plan's, got shape (7, 3, 9, 5)",
+    ),
     ("label rows with NaN", lambda: target_of(with_pixel(float("nan"), ROWS)), LABEL_FINITE),
     ("label rows with infinity", lambda: target_of(with_pixel(float("inf"), ROWS)), LABEL_FINITE),
     (
@@ -204,7 +219,8 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         (
             f"class weights of shape {shape}",
             lambda shape=shape: target_of().loss(torch.zeros(7, 9), class_weight=torch.ones(shape)),
-            f"class_weight: expected shape (9,), got {shape}",
+            "class_weight: expected floating-point numbers of shape (9,) on cpu, "
+            f"got torch.float32 of shape {shape} on cpu",
         )
         for shape in ((8,), (7,), (1,), (), (9, 1))
     ),

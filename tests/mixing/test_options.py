@@ -58,7 +58,7 @@ CLASS_WEIGHT = (
     'loss: expected class_weight with kind "ce" and class numbers, got kind "{}" and labels of shape {}; '
     'weight the rows of reduction="none" yourself'
 )
-WEIGHTS = "random choice: expected 2 weights of 0 or more, one a method and not all 0, got "
+WEIGHTS = "random choice: expected a tuple of 2 weights, of 0 or more and not all 0, got "
 BOTH = (Mixup(), CutMix())
 
 BAD_OPTIONS: list[tuple[Callable, str]] = [
@@ -107,6 +107,10 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (lambda: ObjectPaste(flip=1.5), "objectpaste: expected flip, a probability, in [0, 1], got 1.5"),
     (lambda: ObjectPaste(flip=NAN), "objectpaste: expected flip, a probability, in [0, 1], got nan"),
     (lambda: ObjectPaste(overlap="hide"), 'objectpaste: expected overlap "ignore", "avoid" or "cover", got "hide"'),
+    (lambda: RandomChoice((Mixup(), CutMix()), weights=[1, 3]), WEIGHTS + "[1, 3]"),
+    (lambda: RandomChoice((Mixup(), CutMix()), weights=0.5), WEIGHTS + "0.5"),
+    (lambda: Fallback("smix", FMix()), f"fallback: expected two methods, got 'smix' and {FMix()!r}"),
+    (lambda: Fallback(SMix(), FMix(), valid=0.5), "fallback: expected valid as a Validity, got 0.5"),
     (lambda: RandomChoice([Mixup()]), f"random choice: expected a tuple of methods, got [{Mixup()!r}]"),
     (lambda: RandomChoice(("mixup", "cutmix")), "random choice: expected a tuple of methods, got ('mixup', 'cutmix')"),
     (lambda: RandomChoice(Mixup()), f"random choice: expected a tuple of methods, got {Mixup()!r}"),
