@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from smix.errors import OptionError
 from smix.mixing.core import Batch, Method, check_alpha, drawn_from
 from smix.mixing.select import largest
 from smix.mixing.share import MapLabels, check_rule
+from smix.mixing.tensors import parts
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,24 +61,31 @@ class FMix(Method):
         kept = batch.beta(self.alpha, self.alpha)
         pixels = math.prod(batch.size)
         if self.spectrum == "isotropic":
-            field = low_frequency_noise(batch, self.decay).flatten(1)
+            spectrum = isotropic_spectrum(batch, self.decay)
             count = (kept * pixels + 0.5).floor()
         else:
-            field = official_noise(batch, self.decay).flatten(1)
+            spectrum = official_spectrum(batch, self.decay)
             count = torch.where(batch.uniform() < 0.5, (kept * pixels).ceil(), (kept * pixels).floor())
         count = count.long().clamp(max=pixels)
-        if self.max_soft == 0:
-            maps = largest(field, count).float()
-        else:
-            soft = (kept.minimum(1 - kept).clamp(max=self.max_soft) * pixels).floor().long()
-            maps = soft_border(field, count, soft)
-        return (self.strength * maps).view(-1, 1, *batch.size)
+        soft = (kept.minimum(1 - kept).clamp(max=self.max_soft) * pixels).floor().long()
+        found = []
+        for part in parts(batch.draws, pixels, batch.x.device):
+            field = clouds(spectrum[part], batch.size).flatten(1)
+            sharp = self.max_soft == 0
+            found.append(largest(field, count[part]) if sharp else soft_border(field, count[part], soft[part]))
+        maps = torch.cat(found) if len(found) > 1 else found[0]
+        return (maps * self.strength).view(-1, 1, *batch.size)
 
 
-def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
-    """Real Gaussian fields whose amplitude falls with frequency^-decay, alike along all axes.
+def clouds(spectrum: Complex[Tensor, "n *F"], size: tuple[int, ...]) -> Float[Tensor, "n *S"]:
+    """The real fields of half spectra."""
+    return torch.fft.irfftn(spectrum, s=size, dim=tuple(range(1, len(size) + 1)))
 
-    Drawn as a half spectrum. Where a column is its own mirror image (frequency 0 and Nyquist of the last axis) the inverse
+
+def isotropic_spectrum(batch: Batch, decay: float) -> Complex[Tensor, "n *F"]:
+    """Half spectra of real Gaussian fields whose amplitude falls with frequency^-decay, alike along all axes.
+
+    Where a column is its own mirror image (frequency 0 and Nyquist of the last axis) the inverse
     transform keeps only the part with Hermitian symmetry, half of the power; sqrt(2) makes up for it.
     """
     device, size = batch.x.device, batch.size
@@ -88,12 +96,13 @@ def low_frequency_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
     mirrored = (column == 0) | (2 * column == size[-1])
     amplitude = amplitude * torch.where(mirrored, 2**0.5, 1.0)
     noise = torch.randn(batch.draws, *amplitude.shape, 2, device=device, **drawn_from(batch.generator))
-    noise *= amplitude[..., None]
-    return torch.fft.irfftn(torch.view_as_complex(noise), s=size, dim=tuple(range(1, len(size) + 1)))
+    spectrum = torch.view_as_complex(noise)
+    spectrum *= amplitude
+    return spectrum
 
 
-def official_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
-    """The fields of the published code (commit 3950ea0): the first two rows of the noise, along the first axis, are taken for
+def official_spectrum(batch: Batch, decay: float) -> Complex[Tensor, "n *F"]:
+    """The spectra of the published code (commit 3950ea0): the first two rows of the noise, along the first axis, are taken for
     real and imaginary part, and the two numbers of each frequency for two columns; the inverse transform pads or crops. (An
     axis of one pixel, where that code fails, gives its only row twice.)"""
     device, size = batch.x.device, batch.size
@@ -103,8 +112,7 @@ def official_noise(batch: Batch, decay: float) -> Float[Tensor, "n *S"]:
     rows = _amplitude(axes, max(size), decay)[:2]
     rows = rows.expand(2, *rows.shape[1:])
     noise = torch.randn(batch.draws, *rows.shape, 2, device=device, **drawn_from(batch.generator)) * rows[..., None]
-    spectrum = torch.complex(noise[:, 0], noise[:, 1])
-    return torch.fft.irfftn(spectrum, s=size, dim=tuple(range(1, len(size) + 1)))
+    return torch.complex(noise[:, 0], noise[:, 1])
 
 
 def _amplitude(axes: list[Float[Tensor, "_"]], longest: int, decay: float) -> Float[Tensor, "*F"]:

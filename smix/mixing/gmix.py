@@ -46,4 +46,5 @@ class GMix(Method):
             distance = (torch.arange(length, device=batch.x.device) - centre[:, None]) / length
             along = torch.exp(-math.pi * distance.square() / spread[:, None])
             bump = bump * along_axis(along, axis, axes)
-        return torch.where(batch.per_draw(kept) < 0.5, bump, 1 - bump)
+        of_partner = batch.per_draw((kept >= 0.5).float())
+        return (bump - of_partner).abs()  # 1 - bump where it is the partner's

@@ -4,18 +4,13 @@ Separable, as a product with one small matrix an axis, so that every sample of a
 a loop over samples.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from smix.mixing.tensors import Tensors, per_sample
-
-AT_ONCE = 2**20
-"""Values that are resampled at once: what lies between two axes stays in a processor's cache, and small beside a batch."""
-AT_ONCE_ON_GPU = 2**24
+from smix.mixing.tensors import Tensors, parts, per_sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +41,9 @@ def stay(count: int, axes: int, device: torch.device) -> Move:
 def moved(x: Float[Tensor, "B C *S"], move: Move, rows: Int[Tensor, "B"] | None = None) -> Float[Tensor, "B C *S"]:
     """The images `x`, or `x[rows]`, moved, in the type and memory format of x."""
     out = torch.empty_like(x)
-    for part in parts(x):
+    for part in parts(len(x), x[0:1].numel(), x.device):
         out[part] = resample(x[part] if rows is None else x[rows[part]], move[part])
     return out
-
-
-def parts(x: Float[Tensor, "B C *S"]) -> list[slice]:
-    """The slices of a batch that are resampled one after the other."""
-    if torch.compiler.is_compiling():  # which would make a graph for every number of them
-        return [slice(None)]
-    step = max(1, (AT_ONCE if x.device.type == "cpu" else AT_ONCE_ON_GPU) // max(1, math.prod(x.shape[1:])))
-    return [slice(start, start + step) for start in range(0, max(1, len(x)), step)]
 
 
 def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:

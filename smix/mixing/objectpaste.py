@@ -8,6 +8,7 @@ sample, wholly inside the frame, antialiased; the place that avoids or covers th
 all places, where they try a few at random.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,9 +19,10 @@ from torch import Tensor
 from smix.errors import OptionError
 from smix.mixing.box import along_axis, anywhere, outside
 from smix.mixing.core import Batch, Method
-from smix.mixing.move import Move, moved, parts
+from smix.mixing.move import Move, moved
 from smix.mixing.plan import Plan
 from smix.mixing.share import MapLabels, check_rule
+from smix.mixing.tensors import parts
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +87,7 @@ class ObjectPaste(Method):
         assert batch.masks is not None
         noise = batch.uniform(*batch.size).expand(len(batch.x), *batch.size)
         found = []
-        for part in parts(batch.masks):
+        for part in parts(len(batch.x), math.prod(batch.size), batch.x.device):
             widths = [width[part] for width in sides]
             zero = [torch.zeros_like(width) for width in widths]
             in_corner = pasted(batch.masks[part], to_corner[part], zero, widths)

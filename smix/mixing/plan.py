@@ -10,8 +10,8 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.mixing.checks import check_blend, check_class_weight, check_classes, check_labels, check_out
-from smix.mixing.move import Move, moved, parts, resample, stay
-from smix.mixing.tensors import Tensors, per_sample
+from smix.mixing.move import Move, moved, resample, stay
+from smix.mixing.tensors import Tensors, parts, per_sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ class Plan(Tensors):
         weight = self.weight.to(x.dtype)
         if self.own_move is None:
             return mixed.lerp_(x, weight)
-        for part in parts(x):
+        for part in parts(len(x), x[0:1].numel(), x.device):
             mixed[part].lerp_(resample(x[part], self.own_move[part]), weight[part])
         return mixed
 

@@ -18,6 +18,7 @@ from smix.mixing.blur import blur
 from smix.mixing.box import around, outside
 from smix.mixing.core import Batch, Method, check_alpha
 from smix.mixing.share import MapLabels, check_rule
+from smix.mixing.tensors import parts
 
 LONGEST = 64
 """Saliency is looked for in images of at most this side, the size of its paper."""
@@ -42,7 +43,12 @@ class SaliencyMix(Method):
     def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
         part = (1 - batch.beta(self.alpha, self.alpha)) ** (1 / len(batch.size))
         partners = batch.x.mean(1, keepdim=True, dtype=torch.float32)[batch.partner[: batch.draws]]
-        peaks = peak(saliency(partners), batch.size)
+        peaks = torch.cat(
+            [
+                peak(saliency(partners[part]), batch.size)
+                for part in parts(batch.draws, partners[0:1].numel(), batch.x.device)
+            ]
+        )
         boxes = [around(peaks[:, axis], part, length) for axis, length in enumerate(batch.size)]
         return outside(boxes, batch.size)
 

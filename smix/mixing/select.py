@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -12,24 +12,24 @@ MARGIN = 8
 """Ranks of the sample on either side; a row whose threshold lies beyond is partitioned as a whole."""
 
 
-def largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Bool[Tensor, "n N"]:
-    """Marks exactly the `count` largest values of each row; of equal values the first ones."""
+def largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
+    """1 on exactly the `count` largest values of each row, 0 elsewhere; of equal values the first ones."""
     if field.device.type == "cpu" and not torch.compiler.is_compiling():
         return _by_threshold(field, count)
     order = field.argsort(dim=1, descending=True, stable=True)
     ranked = torch.arange(field.shape[1], device=field.device) < count[:, None]
-    return torch.zeros_like(ranked).scatter(1, order, ranked)
+    return torch.zeros_like(ranked).scatter(1, order, ranked).float()
 
 
-def _by_threshold(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Bool[Tensor, "n N"]:
+def _by_threshold(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
     """The same marks, five times faster than sorting: a sorted sample brackets the threshold of each row, and only the values
     between the brackets are sorted."""
     rows, wanted = field.numpy(), count.numpy()
     low, high = _brackets(rows, wanted)
-    above = field > torch.from_numpy(high)
-    between = (field > torch.from_numpy(low)) & ~above
-    missing = wanted - above.sum(1).numpy()
-    place = np.flatnonzero(between.numpy())
+    # Comparisons that write floats are three times faster than those that write bools.
+    above, marks = (torch.gt(field, torch.from_numpy(bound), out=torch.empty_like(field)) for bound in (high, low))
+    missing = wanted - above.sum(1).long().numpy()
+    place = np.flatnonzero(marks.sub_(above).to(torch.uint8).numpy().view(bool))
     starts = np.searchsorted(place, np.arange(len(rows) + 1) * rows.shape[1])
     inside = np.diff(starts)
     values = np.full((len(rows), max(int(inside.max(initial=0)), 1)), -np.inf, dtype=rows.dtype)
@@ -37,8 +37,8 @@ def _by_threshold(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Bool[
     values.sort(axis=1)
     found = (missing > 0) & (missing <= inside)
     threshold = np.take_along_axis(values, (values.shape[1] - missing.clip(1, values.shape[1]))[:, None], axis=1)
-    marks = field >= torch.from_numpy(np.where(found[:, None], threshold, np.inf))
-    for row in np.flatnonzero(marks.sum(1).numpy() != wanted):  # ties at the threshold, or beyond the brackets
+    torch.ge(field, torch.from_numpy(np.where(found[:, None], threshold, np.float32(np.inf))), out=marks)
+    for row in np.flatnonzero(marks.sum(1).long().numpy() != wanted):  # ties at the threshold, or beyond the brackets
         marks[row] = torch.from_numpy(_of_row(rows[row], int(wanted[row])))
     return marks
 

@@ -9,14 +9,16 @@ import torch
 
 from smix.mixing import FMix
 from smix.mixing.core import Batch
-from smix.mixing.fmix import largest, low_frequency_noise
+from smix.mixing.fmix import clouds, isotropic_spectrum
+from smix.mixing.select import largest
 from tests.mixing.cases import seeded
 from tests.reference import fmix as reference
 
 
 def noise(size: tuple[int, ...], decay: float, draws: int, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    return low_frequency_noise(Batch(x, None, None, torch.arange(draws), seeded(seed), draws), decay).numpy()
+    batch = Batch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    return clouds(isotropic_spectrum(batch, decay), size).numpy()
 
 
 def masks(method: FMix, count: int, size: tuple[int, ...], seed: int = 0) -> torch.Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from smix.mixing import FMix
 from smix.mixing.core import Batch
-from smix.mixing.fmix import official_noise
+from smix.mixing.fmix import clouds, official_spectrum
 from tests.mixing.cases import seeded, within
 from tests.mixing.listed import drawn
 from tests.reference import fmix_official as reference
@@ -25,7 +25,8 @@ SIZES = pytest.mark.parametrize(
 
 def noise(size: tuple[int, ...], draws: int, decay: float = 3.0, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    return official_noise(Batch(x, None, None, torch.arange(draws), seeded(seed), draws), decay).numpy()
+    batch = Batch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    return clouds(official_spectrum(batch, decay), size).numpy()
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.5, 3.0])

@@ -34,8 +34,7 @@ def test_weights_fall_by_rank_as_in_the_published_code(
     fix_lambda(kept)
     kept = float(np.float32(kept))
     field = torch.randn(count, *size, generator=seeded(9))
-    for name in ("low_frequency_noise", "official_noise"):
-        monkeypatch.setattr(fmix, name, lambda batch, decay: field)
+    monkeypatch.setattr(fmix, "clouds", lambda spectrum, size: field)
     plan = FMix(max_soft=max_soft, spectrum=spectrum).plan(  # type: ignore[arg-type]
         torch.zeros(count, 1, *size), generator=seeded(3)
     )

@@ -5,9 +5,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from smix.mixing import Move
-from smix.mixing import move as module
-from smix.mixing.move import moved, parts, resample, stay
+from smix.mixing import Move, tensors
+from smix.mixing.move import moved, resample, stay
+from smix.mixing.tensors import parts
 from tests.mixing.cases import images, seeded
 from tests.reference import move as reference
 
@@ -150,14 +150,14 @@ def test_other_types_are_computed_in_float32_and_rounded_once(dtype: torch.dtype
 @pytest.fixture
 def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of images with 2 x 54 values."""
-    monkeypatch.setattr(module, "AT_ONCE", 4 * 2 * 54)
+    monkeypatch.setattr(tensors, "AT_ONCE", 4 * 2 * 54)
 
 
 @pytest.mark.usefixtures("four_at_once")
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 13])
 def test_a_large_batch_moved_in_parts_is_the_batch_moved_at_once(count: int):
     x, move = images(count, (6, 9), channels=2), some_moves(count, (6, 9))
-    assert len(parts(x)) == -(-count // 4)
+    assert len(parts(count, x[0].numel(), x.device)) == -(-count // 4)
     rows = torch.randperm(count, generator=seeded(0))
     torch.testing.assert_close(moved(x, move, rows), resample(x[rows], move), rtol=0, atol=1e-6)
     torch.testing.assert_close(moved(x, move), resample(x, move), rtol=0, atol=1e-6)
@@ -176,7 +176,7 @@ def test_the_memory_format_stays(size: tuple[int, ...], layout: torch.memory_for
 
 def test_gradients_reach_the_images(monkeypatch: pytest.MonkeyPatch):
     """The gradient of a linear map is its transpose."""
-    monkeypatch.setattr(module, "AT_ONCE", 4 * 6)
+    monkeypatch.setattr(tensors, "AT_ONCE", 4 * 6)
     x, move = images(10, (6,), channels=1).requires_grad_(), some_moves(10, (6,))
     rows = torch.randperm(len(x), generator=seeded(0))
     rise = images(len(x), (6,), channels=1, seed=1)
