@@ -68,13 +68,12 @@ class FMix(Method):
             count = torch.where(batch.uniform() < 0.5, (kept * pixels).ceil(), (kept * pixels).floor())
         count = count.long().clamp(max=pixels)
         soft = (kept.minimum(1 - kept).clamp(max=self.max_soft) * pixels).floor().long()
-        found = []
+        maps = torch.empty(batch.draws, pixels, device=batch.x.device)
         for part in parts(batch.draws, pixels, batch.x.device):
             field = clouds(spectrum[part], batch.size).flatten(1)
             sharp = self.max_soft == 0
-            found.append(largest(field, count[part]) if sharp else soft_border(field, count[part], soft[part]))
-        maps = torch.cat(found) if len(found) > 1 else found[0]
-        return (maps * self.strength).view(-1, 1, *batch.size)
+            maps[part] = largest(field, count[part]) if sharp else soft_border(field, count[part], soft[part])
+        return maps.mul_(self.strength).view(-1, 1, *batch.size)
 
 
 def clouds(spectrum: Complex[Tensor, "n *F"], size: tuple[int, ...]) -> Float[Tensor, "n *S"]:

@@ -9,6 +9,7 @@ fails where height and width differ. In D dimensions s becomes s^(2/D). One draw
 (`per_batch=True`).
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -39,12 +40,10 @@ class GMix(Method):
         axes = len(batch.size)
         kept = batch.beta(self.alpha, self.alpha)
         place = batch.uniform(axes)
-        spread = kept.minimum(1 - kept).clamp(min=1e-12) ** (2 / axes)
-        bump = batch.per_draw(torch.ones_like(kept))
+        rate = -math.pi * kept.minimum(1 - kept).clamp(min=1e-12) ** (-2 / axes)
+        bumps = []
         for axis, length in enumerate(batch.size):
-            centre = anywhere(place[:, axis], length)
-            distance = (torch.arange(length, device=batch.x.device) - centre[:, None]) / length
-            along = torch.exp(-math.pi * distance.square() / spread[:, None])
-            bump = bump * along_axis(along, axis, axes)
+            distance = torch.arange(length, device=batch.x.device) - anywhere(place[:, axis], length)[:, None]
+            bumps.append(along_axis(torch.exp(distance.square() * (rate / length**2)[:, None]), axis, axes))
         of_partner = batch.per_draw((kept >= 0.5).float())
-        return (bump - of_partner).abs()  # 1 - bump where it is the partner's
+        return (functools.reduce(torch.mul, bumps) - of_partner).abs()  # 1 - bump where it is the partner's
