@@ -147,6 +147,7 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 224])
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of rounds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -157,7 +158,7 @@ def main() -> None:
         "processor": processor(),
         "threads": options.threads,
         "batch": [BATCH, CHANNELS, "side", "side"],
-        "rounds": {side: max(3, round(ROUNDS[side] * options.scale)) for side in options.sizes},
+        "rounds": {side: max(3, round(ROUNDS.get(side, 100) * options.scale)) for side in options.sizes},
         "versions": {
             "python": platform.python_version(),
             **{module.__name__: module.__version__ for module in (torch, torchvision, timm, kornia, np, smix)},
@@ -166,8 +167,7 @@ def main() -> None:
     }
     for side in options.sizes:
         result["sizes"][side] = measure(side, options.device, result["rounds"][side])
-    HERE.mkdir(exist_ok=True)
-    path = HERE / f"mixing_{options.device}_{result['date']}.json"
+    path = options.out / f"mixing_{options.device}_{result['date']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)
 

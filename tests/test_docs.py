@@ -1,0 +1,37 @@
+"""Pages: every method has a row and a picture, and what links lead to exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from smix.mixing import METHODS, parse_method
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "benchmarks/README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+
+
+def test_every_method_has_a_row_with_a_picture():
+    rows = re.findall(r"^\| `(.+?)` \| (?:!\[\]\((.+?)\))? ?\|", (ROOT / "docs/methods.md").read_text(), re.MULTILINE)
+    shown = {text.replace("\\|", "|"): picture for text, picture in rows}
+    assert set(METHODS) <= set(shown)
+    for text, picture in shown.items():
+        parse_method(text)
+        assert text == "vanilla" or (ROOT / "docs" / picture).is_file()
+
+
+def test_the_readme_names_every_method():
+    text = (ROOT / "README.md").read_text()
+    assert [name for name in METHODS if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files_that_exist(page: Path):
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert missing == []
