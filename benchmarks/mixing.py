@@ -34,7 +34,7 @@ from smix.training.device import in_words
 BATCH, CHANNELS, CLASSES = 128, 3, 100
 ROUNDS = {32: 120, 64: 100, 224: 20}
 BOXES = 100.0
-"""Alpha of methods with boxes: all boxes cover about half of the image, whatever is drawn."""
+"""Alpha of methods with boxes: all boxes are alike, with half of the image before they are clipped."""
 HERE = Path(__file__).parent / "results"
 
 METHODS: dict[str, smix.Method] = {
@@ -100,7 +100,9 @@ def candidates(side: int, device: str) -> dict[str, Candidate]:
             )
     if device == "cpu":
         found["kornia RandomMixUpV2"] = Candidate(lambda: RandomMixUpV2(p=1.0, data_keys=["input", "class"])(x, y))
-        found["kornia RandomCutMixV2"] = Candidate(lambda: RandomCutMixV2(p=1.0, data_keys=["input", "class"])(x, y))
+        found["kornia RandomCutMixV2"] = Candidate(
+            lambda: RandomCutMixV2(p=1.0, beta=torch.tensor(BOXES), data_keys=["input", "class"])(x, y)
+        )
         draws = np.random.RandomState(0)
         found["FMix's code, 128 masks"] = Candidate(
             lambda: [official_fmix_mask((side, side), draws) for _ in range(BATCH)]

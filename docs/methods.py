@@ -36,6 +36,8 @@ def draw(method: Method, x: torch.Tensor, masks: torch.Tensor) -> Figure:
     plans = (method.plan(x - mean, masks=masks, generator=torch.Generator().manual_seed(seed)) for seed in range(100))
     # Two images are paired with each other in one batch of two; a share near 0 or 1 would show one photograph only.
     plan = next(plan for plan in plans if plan.mixed.all() and (plan.weight.flatten(1).mean(1) > 0.08).all())
+    assert 0 <= plan.weight.min() <= plan.weight.max() <= 1
+    assert 0 <= plan.share.min() <= plan.share.max() <= 1
     mixed = plan.blend(x - mean) + mean
     figure = Figure(figsize=(3.2, 2.5))
     for own in range(2):

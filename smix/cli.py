@@ -153,7 +153,7 @@ def mix(
     masks
         Object masks: the folder of a mask store, or "carried": the data set's own.
     methods
-        Comma-separated and quoted, such as "cutmix,smix(alpha=0.7),smix+fmix".
+        Comma-separated and quoted, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix"; names: docs/methods.md.
     count
         How many images, 2 to 16.
     seed
@@ -326,7 +326,7 @@ def compare(
     Parameters
     ----------
     methods
-        Comma-separated and quoted, such as "vanilla,cutmix,smix(alpha=0.7),smix+fmix".
+        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix"; names: docs/methods.md.
     seeds
         How many seeds, counted from 0.
     jobs

@@ -90,7 +90,9 @@ class TrainConfig(SharedConfig):
     """What is trained: another value is another run."""
 
     method: str = "smix"
-    """Mixing method, such as cutmix, "smix(alpha=0.7,labels=area)" or smix+fmix (fall back where no mask is valid)."""
+    """Mixing method: vanilla, mixup, stochasticmixup, cutout, cutmix, resizemix, hmix, gmix, gridmix, saliencymix, fmix, smix or
+    objectpaste; with options: "smix(alpha=0.7,labels=area)"; "smix+fmix" falls back where no mask is valid, "mixup|cutmix"
+    takes either by chance."""
     seed: int = 0
     """Seed of initial weights, order, crops and mixing."""
 

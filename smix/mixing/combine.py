@@ -13,6 +13,7 @@ from smix.mixing.validity import Validity
 @dataclass(frozen=True, repr=False)
 class Fallback(Method):
     """The first method where the own mask is valid, the second elsewhere: the report's hybrid (section on repairs, eq. 10).
+    `fell_back` says where the second was asked, whether or not its own `prob` then mixed.
 
     Args:
         first: A method that follows masks, say `SMix()`.
@@ -46,9 +47,8 @@ class Fallback(Method):
 
 @dataclass(frozen=True, repr=False)
 class RandomChoice(Method):
-    """One of several methods for each sample by chance (`per_batch=True`: one for the whole batch, which it then
-    draws once too). All of them are drawn, so
-    that nothing waits for the device: it costs their sum.
+    """One of several methods for each sample, by chance (`per_batch=True`: one for the whole batch, drawn once a batch too). All
+    of them are drawn, so that nothing waits for the device: it costs their sum.
 
     Args:
         methods: Two or more.

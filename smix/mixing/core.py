@@ -121,7 +121,7 @@ class Method:
         Args:
             x: Images with 1, 2 or 3 spatial dimensions, floating point.
             masks: (B, 1, *S) or (B, *S), the object of each image: bool, uint8 of 0 and 1, or float in [0, 1].
-            valid: Masks that may be used, say of a store; None: all.
+            valid: Masks that may be used, say of a store; None: all. `Fallback` looks at it; other methods use every mask.
             generator: On the device of x. None: torch's global one.
 
         Raises:
@@ -164,6 +164,7 @@ class Method:
         partner_move: Move | None = None,
     ) -> Plan:
         """The plan of these maps and moves, with the label shares that follow from them."""
+        own_memory = len(weight) == len(batch.x) and not weight.requires_grad
         weight = weight.expand(len(batch.x), *weight.shape[1:])
         rule: Labels = getattr(self, "labels", "area")
         share = label_share(rule, weight, batch.masks, batch.partner, own_move, partner_move)
@@ -171,7 +172,7 @@ class Method:
         return Plan(
             batch.partner,
             # In place: a map less in memory, and at 64 pixels a fifth of the time.
-            opened(other, weight, out=weight if batch.draws > 1 and not weight.requires_grad else None),
+            opened(other, weight, out=weight if own_memory else None),
             torch.where(other, share, 1.0),
             mixed=other,
             fell_back=torch.zeros_like(other),
@@ -197,7 +198,11 @@ def unmixed(x: Float[Tensor, "B C *S"]) -> Plan:
     return Plan(itself, share.view(-1, 1, *[1] * (x.ndim - 2)), share, mixed=no, fell_back=no)
 
 
+LEAST_ALPHA, LARGEST_ALPHA = 1e-30, 1e30
+"""Far beyond where a Beta is a coin, or 1/2; not so far that float32 overflows."""
+
+
 def check_alpha(method: str, alpha: float) -> None:
-    """OptionError unless both parameters of Beta(alpha, alpha) are above 0."""
-    if not 0 < alpha < float("inf"):
-        raise OptionError(f"{method}: expected a finite alpha above 0, got {alpha}")
+    """OptionError unless alpha can be a parameter of a Beta."""
+    if not LEAST_ALPHA <= alpha <= LARGEST_ALPHA:
+        raise OptionError(f"{method}: expected alpha from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, got {alpha}")

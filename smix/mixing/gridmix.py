@@ -1,8 +1,8 @@
 """GridMix: a chequered mix of two images, cell by cell.
 
-Baek et al., "GridMix: Strong regularization through local context mapping", Pattern Recognition 109, 2021, section 3: the
-image is cut into g x g cells, and each cell is taken from one of the two images; the label follows the number of pixels.
-Here lambda is drawn from Beta(alpha, alpha), and every cell is the own image's with probability lambda. Not here: the
+After Baek et al., "GridMix: Strong regularization through local context mapping", Pattern Recognition 109, 2021, as surveys
+describe it: the image is cut into g x g cells, and each cell is taken from one of the two images; the label follows the number of pixels.
+The law of lambda is ours: drawn from Beta(alpha, alpha), and every cell is the own image's with probability lambda. Not here: the
 paper's second loss, on the label of each cell. openmixup's `gridmix` is another method, a lattice of holes in a box.
 """
 

@@ -27,7 +27,8 @@ from smix.mixing.tensors import parts
 
 @dataclass(frozen=True, repr=False)
 class ObjectPaste(Method):
-    """An object is where its mask is above 0: masks from a network need a threshold first.
+    """An object is where its mask is above 0: masks from a network need a threshold first. An empty mask pastes nothing: the
+    partner alone, with share 0; see `Fallback`.
 
     Args:
     scale: Least and largest factor that the object's size is multiplied by; what would not fit in the frame is pasted as
@@ -73,7 +74,9 @@ class ObjectPaste(Method):
         scale = factor[:, None].expand_as(first).clone()
         mirrored = (batch.uniform() < self.flip).expand(len(batch.x))
         scale[:, -1] = torch.where(mirrored, -factor, factor)
-        to_corner = -scale * torch.where(scale > 0, first, last)
+        # In the middle of its box of whole pixels, so that an object smaller than a pixel is not missed.
+        slack = torch.stack(sides, 1) - factor[:, None] * size
+        to_corner = slack / 2 - scale * torch.where(scale > 0, first, last)
         if self.overlap == "ignore":
             place = batch.uniform(len(batch.size)).expand(len(batch.x), -1)
             corner = [anywhere(place[:, axis], length - sides[axis] + 1) for axis, length in enumerate(batch.size)]

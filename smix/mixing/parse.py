@@ -38,7 +38,8 @@ METHODS: dict[str, type[Method]] = {
 
 
 def parse_method(text: str) -> Method:
-    """The method that a text names: `+` binds closer than `|`.
+    """The method that a text names: `+` binds closer than `|`. (The numbers of combinations, such as their
+    `prob` and `weights`, have no text: make those in Python.)
 
     Raises:
         OptionError: an unknown name or option (the nearest is suggested), or a value out of range.
@@ -94,7 +95,7 @@ def _split(text: str, separator: str) -> list[str]:
     """Split at separators outside brackets."""
     parts, depth = [""], 0
     for character in text:
-        depth += (character == "(") - (character == ")")
+        depth += (character in "([") - (character in ")]")
         if character == separator and depth == 0:
             parts.append("")
         else:

@@ -126,7 +126,8 @@ class Plan(Tensors):
         """w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.
 
         Args:
-            x: The images that the plan was drawn for, or others of their number (hidden layers, say).
+            x: The images that the plan was drawn for, or others of their number and size (of any size if the map is
+                one number: hidden layers, say).
             out: A buffer like x to write to and return. At 224 pixels, on a CPU, fresh memory costs more than the mix.
         """
         check_blend(x, self.weight)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.mixing.blur import blur
-from smix.mixing.core import Batch, Method
+from smix.mixing.core import Batch, Method, check_alpha
 from smix.mixing.share import check_rule
 
 
@@ -34,10 +34,10 @@ class SMix(Method):
 
     def check(self) -> None:
         if isinstance(self.alpha, tuple):
-            if len(self.alpha) != 2 or not all(0 < number < math.inf for number in self.alpha):
-                raise OptionError(
-                    f"smix: expected alpha as a pair of finite numbers above 0 for a Beta, got {self.alpha}"
-                )
+            if len(self.alpha) != 2:
+                raise OptionError(f"smix: expected alpha as a number or a pair for a Beta, got {self.alpha}")
+            for number in self.alpha:
+                check_alpha("smix", number)
         elif not 0 < self.alpha <= 1:
             raise OptionError(f"smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got {self.alpha}")
         check_rule("smix", self.labels, ("half", "coverage", "area", "visible"))

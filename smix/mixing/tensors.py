@@ -10,7 +10,7 @@ _T = TypeVar("_T", bound="Tensors")
 
 
 class Tensors:
-    """Can be moved, pinned and sliced, field by field; absent fields (None) stay absent."""
+    """Can be moved and pinned, field by field; absent fields (None) stay absent."""
 
     def each(self: _T, change: Any) -> _T:
         values = (getattr(self, field.name) for field in fields(cast(Any, self)))

@@ -161,6 +161,22 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         lambda: smix_of(MASKS).blend(X.mT),
         "blend: expected images of size (5, 9) as this plan's, got shape (7, 3, 9, 5)",
     ),
+    (
+        "images of numpy",
+        lambda: mixup_of(X.numpy()),
+        "x: expected a tensor, got ndarray; convert it with torch.as_tensor",
+    ),
+    (
+        "masks of numpy",
+        lambda: smix_of(MASKS.numpy()),
+        "masks: expected a tensor, got ndarray; convert it with torch.as_tensor",
+    ),
+    ("a list of labels", lambda: target_of([1] * 7), "y: expected a tensor, got list; convert it with torch.as_tensor"),
+    (
+        "an empty axis",
+        lambda: mixup_of(X[..., :0]),
+        "x: expected axes of one pixel or more, got shape (7, 3, 5, 0)",
+    ),
     ("label rows with NaN", lambda: target_of(with_pixel(float("nan"), ROWS)), LABEL_FINITE),
     ("label rows with infinity", lambda: target_of(with_pixel(float("inf"), ROWS)), LABEL_FINITE),
     (
@@ -268,3 +284,14 @@ def test_a_refused_batch_leaves_images_and_buffer_alone():
         plan.target(Y[:6])
     assert torch.equal(x, X)
     assert out.eq(7).all()
+
+
+def test_finite_images_pass_whose_sum_is_infinite():
+    assert Mixup().plan(torch.full((2, 1, 8, 8), 1e37), generator=seeded(0)).share.isfinite().all()
+
+
+def test_bools_whose_true_is_255_are_1():
+    """As Pillow leaves them for pictures of one bit."""
+    bytes_of_pillow = (MASKS.numpy().astype("uint8") * 255).view(bool)
+    plans = [smix_of(masks) for masks in (MASKS, torch.from_numpy(bytes_of_pillow))]
+    assert torch.equal(plans[0].weight, plans[1].weight)

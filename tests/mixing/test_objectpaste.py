@@ -34,14 +34,18 @@ def mixed_pairs(plan: Plan) -> list[tuple[int, int]]:
 
 
 def corner_of(plan: Plan, masks: Tensor, row: int) -> tuple[float, ...]:
-    """Where the move takes the first corner of the object's box (along a mirrored axis: its last)."""
+    """The first pixel of the box in whose middle the object comes to lie."""
     move = plan.own_move
     assert move is not None
-    box = reference.extent(masks[row, 0].numpy())
-    return tuple(
-        scale * (last if scale < 0 else first) + offset
-        for scale, offset, (first, last) in zip(move.scale[row].tolist(), move.offset[row].tolist(), box, strict=True)
-    )
+    mask = masks[row, 0].numpy()
+    scales, offsets = move.scale[row].tolist(), move.offset[row].tolist()
+    corner = []
+    for scale, offset, (first, last), side in zip(
+        scales, offsets, reference.extent(mask), reference.sides(mask, abs(scales[0])), strict=True
+    ):
+        middle = (side - abs(scale) * (last - first)) / 2
+        corner.append(scale * (last if scale < 0 else first) + offset - middle)
+    return tuple(corner)
 
 
 @SIZES
@@ -81,6 +85,14 @@ def test_scaled_soft_objects_are_those_of_the_loop(size: tuple[int, ...], factor
         np.testing.assert_allclose(plan.weight[own, 0].numpy(), expected, rtol=0, atol=1e-4)
         assert plan.share[own].item() == pytest.approx(expected.mean(), abs=1e-4)
     assert 0 < (move.scale[plan.mixed, -1] < 0).sum() < plan.mixed.sum()
+
+
+@pytest.mark.parametrize("column", [0, 3, 15])
+def test_an_object_far_smaller_than_a_pixel_is_not_missed(column: int):
+    masks = torch.zeros(6, 1, 16, 16)
+    masks[:, :, 3:5, column] = 1
+    plan = plan_of(ObjectPaste(scale=(0.3, 0.3)), masks)
+    assert (plan.share[plan.mixed] > 0.2 * 0.3 * 0.3 * 2 / 256).all()
 
 
 @SIZES

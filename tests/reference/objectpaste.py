@@ -37,12 +37,14 @@ def corners(mask: NDArray, factor: float) -> list[Corner]:
 
 
 def pasted(mask: NDArray, factor: float, corner: Corner, mirrored: bool = False) -> NDArray:
-    """The mask, scaled, mirrored along the last axis, its object at this corner; cut to the pixels that the object takes."""
+    """The mask, scaled, mirrored along the last axis, its object in the middle of its
+    box at this corner; cut to the pixels that the object takes."""
     moved = mask
-    for axis, (first, last) in enumerate(extent(mask)):
+    for axis, ((first, last), side) in enumerate(zip(extent(mask), sides(mask, factor), strict=True)):
         turned = mirrored and axis == mask.ndim - 1
         scale = -factor if turned else factor
-        offset = corner[axis] - scale * (last if turned else first)
+        middle = (side - factor * (last - first)) / 2
+        offset = corner[axis] + middle - scale * (last if turned else first)
         matrix = np.array(weights(mask.shape[axis], scale, offset))
         moved = np.moveaxis(np.tensordot(matrix, moved, axes=(1, axis)), 0, axis)
     box = tuple(slice(start, start + side) for start, side in zip(corner, sides(mask, factor), strict=True))
