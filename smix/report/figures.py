@@ -19,7 +19,7 @@ from smix.training.samples import Samples
 
 # Okabe and Ito's colours, told apart by colour-blind people too (yellow is left out: too pale on white), then darker ones.
 COLOURS = ("#000000", "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#7F4F24", "#5B3A8C", "#6B8E23")
-MARKERS = "osD^vP*X<>"
+MARKERS = "osD^vP*X<>h"
 PINK = np.array([255, 20, 147])
 
 
