@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
 from smix.config import RunOptions, SharedConfig, TrainConfig
-from smix.errors import DataError, DivergedError, MaskError, OptionError, RunError, SmixError
+from smix.errors import DivergedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
 
 if TYPE_CHECKING:
@@ -163,28 +163,10 @@ def mix(
     out
         The picture, a PNG.
     """
-    from smix.data import load_data
-    from smix.masks.lookup import masks_of
-    from smix.mixing import parse_method, split_methods
-    from smix.report import figures
-    from smix.training.samples import draw_samples
+    from smix.mixing import split_methods
+    from smix.report.mixes import write_mixes
 
-    if not 2 <= count <= 16:
-        raise DataError(f"count: expected 2 to 16 images (more cannot be read in one picture), got {count}")
-    if out.suffix.lower() != ".png":
-        raise OptionError(f"out: expected a picture that ends in .png, got {out}")
-    chosen = {text: parse_method(text) for text in split_methods(methods)}
-    images = load_data(data, root, "train")
-    if len(images.size) != 2:
-        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {images.size}")
-    shown = images.take(min(count, len(images)))
-    found = masks_of(shown, masks) if any(method.needs_masks for method in chosen.values()) else None
-    samples = {
-        text: draw_samples(method, shown, seed, *((found.masks, found.valid) if found else ()))
-        for text, method in chosen.items()
-    }
-    figures.save(figures.mixes(samples, images.classes), out)
-    show(f"Picture: {out}")
+    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, root)}")
 
 
 @masks_app.command
@@ -263,34 +245,10 @@ def check(
     root
         Folder of the data sets that are looked for by name.
     """
-    from smix.data import load_data
-    from smix.masks import MaskStore
-    from smix.report import figures, masks
+    from smix.report.masks import check_table, write_check
 
-    if data is not None and len(store) > 1:
-        raise MaskError(f"data: expected one store with --data, got {len(store)}; leave --data out or check one by one")
-    stores = [MaskStore(path) for path in store]
-    paths = [path.resolve() for path in store]
-    names = [masks.short_name(one) for one in stores]
-    for candidates in ([path.name for path in paths], [str(path) for path in store]):
-        if len(set(names)) < len(names):
-            names = candidates
-    checked = [masks.check(one, name) for one, name in zip(stores, names, strict=True)]
-    first = store[0] if store[0].name else paths[0]
-    folder = out or first.with_name(f"{first.name}-check")
-    sets = []
-    for one in stores:
-        made_of = one.manifest.data
-        images = load_data(data or made_of["name"], root, made_of["split"])
-        if len(images.size) != 2:
-            raise MaskError(f"{one.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
-        one.check_made_of(images)
-        sets.append(images)
-    pictures = [figures.save(masks.valid_chart(checked), folder / "valid.png")]
-    for judged, images in zip(checked, sets, strict=True):
-        name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
-        pictures.append(figures.save(masks.contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
-    show(masks.check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
+    checked, pictures = write_check(store, data, out, root)
+    show(check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
 
 
 @app.command

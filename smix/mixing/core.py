@@ -190,14 +190,6 @@ def drawn_from(generator: torch.Generator | None) -> dict[str, Any]:
     return {} if generator is None else {"generator": generator}
 
 
-def unmixed(x: Float[Tensor, "B C *S"]) -> Plan:
-    """The plan that changes nothing."""
-    itself = torch.arange(len(x), device=x.device)
-    share = torch.ones(len(x), device=x.device)
-    no = torch.zeros_like(itself, dtype=torch.bool)
-    return Plan(itself, share.view(-1, 1, *[1] * (x.ndim - 2)), share, mixed=no, fell_back=no)
-
-
 LEAST_ALPHA, LARGEST_ALPHA = 1e-30, 1e30
 """Far beyond where a Beta is a coin, or 1/2; not so far that float32 overflows."""
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
-from smix.data.sets import ImageSet, balanced_order
+from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.errors import MaskError
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
+from smix.report import figures
 from smix.report.figures import columns_for, paint, shortened
 
 CRITERIA = {"figure14": Validity.figure14(), "published": Validity.published(), "default": Validity()}
@@ -49,6 +51,55 @@ def check(store: MaskStore, name: str) -> Checked:
     masks = torch.from_numpy(store[rows]).float()[:, None]
     usable = store.valid[rows]
     return Checked(name, store, rows, {key: valid(masks).numpy() & usable for key, valid in CRITERIA.items()})
+
+
+def write_check(
+    paths: Sequence[Path], data: str | None, out: Path | None, root: Path
+) -> tuple[list[Checked], list[Path]]:
+    """Judge stores, and write their chart and their contact sheets.
+
+    Args:
+        paths: Folders of the stores.
+        data: The data set of a single store; None: the name that each was built with.
+        out: Folder of the pictures; None: beside the first store, with "-check" at its name.
+        root: Folder of the data sets that are looked for by name.
+
+    Returns:
+        What was found in each store, and the pictures.
+
+    Raises:
+        MaskError: a store is broken, of other images, or without 2 spatial dimensions.
+    """
+    if data is not None and len(paths) > 1:
+        raise MaskError(f"data: expected one store with --data, got {len(paths)}; leave --data out or check one by one")
+    stores = [MaskStore(path) for path in paths]
+    checked = [check(store, name) for store, name in zip(stores, _names(paths, stores), strict=True)]
+    sets = [_images_of(store, data, root) for store in stores]
+    first = paths[0] if paths[0].name else paths[0].resolve()
+    folder = out or first.with_name(f"{first.name}-check")
+    pictures = [figures.save(valid_chart(checked), folder / "valid.png")]
+    for judged, images in zip(checked, sets, strict=True):
+        name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
+        pictures.append(figures.save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
+    return checked, pictures
+
+
+def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
+    """The shortest kind of name that tells the stores apart."""
+    names = [short_name(store) for store in stores]
+    for longer in ([path.resolve().name for path in paths], [str(path) for path in paths]):
+        names = names if len(set(names)) == len(names) else longer
+    return names
+
+
+def _images_of(store: MaskStore, data: str | None, root: Path) -> ImageSet:
+    """The images that a store has masks of, to be drawn."""
+    made_of = store.manifest.data
+    images = load_data(data or made_of["name"], root, made_of["split"])
+    if len(images.size) != 2:
+        raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
+    store.check_made_of(images)
+    return images
 
 
 def check_table(checked: Sequence[Checked]) -> Table:
