@@ -29,7 +29,7 @@ from torchvision.transforms import v2
 import smix
 from benchmarks.memory import peak_bytes
 from benchmarks.peers import official_fmix_mask
-from smix.training.device import in_words
+from smix.device import in_words
 
 BATCH, CHANNELS, CLASSES = 128, 3, 100
 ROUNDS = {32: 120, 64: 100, 224: 20}

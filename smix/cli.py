@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 
-from smix.config import RunOptions, SharedConfig, TrainConfig
+from smix.config import MaskConfig, RunOptions, SharedConfig, TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
 
@@ -120,7 +120,7 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
         (
             part.split,
             f"{len(part):,}",
-            " x ".join(map(str, part.images.shape[1:])),
+            "different" if part.size is None else " x ".join(map(str, (*part.size, part.channels))),
             str(len(part.classes)),
             "no" if part.masks is None else f"yes, {100 * part.masks.mean():.1f} % of the pixels",
             part.fingerprint[:16],
@@ -172,55 +172,38 @@ def mix(
 @masks_app.command
 def build(
     *,
-    data: str,
-    source: str,
+    config: Annotated[MaskConfig, Parameter(name="*")],
+    options: Options = RunOptions(),  # noqa: B008
+    strict: bool = False,
+    shard: str | None = None,
+    engine: Literal["local", "slurm", "ray"] = "local",
+    jobs: int = 1,
     out: Path,
-    split: Literal["train", "test"] = "train",
-    weights: Path | None = None,
-    input_size: str | None = None,
-    refine: Literal["none", "published", "default"] | None = None,
-    limit: int | None = None,
-    root: Path = RunOptions.root,
-    quiet: bool = False,
-) -> None:
+) -> int:
     """Find the object of every image of a data set and store the masks. Started again, it goes on where it stopped.
 
     Parameters
     ----------
-    data
-        Data set: a name, npz:FILE or folder:DIR.
-    source
-        torchvision:deeplabv3_mobilenet_v3_large, onnx:FILE (FILE.json beside it says how to feed it), or carried.
+    strict
+        Stop at the first image that cannot be read or has no mask; else its mask is empty, flagged and counted.
+    shard
+        I/N, such as 3/8: only this part, for any scheduler; whichever ends last makes the store.
+    engine
+        Where the jobs run: as processes here, on SLURM, or on Ray; see docs/cluster.md.
+    jobs
+        How many processes, or jobs, share the work.
     out
         Folder of the store.
-    split
-        Whose masks; training uses those of train.
-    weights
-        File of torchvision's weights; none given: downloaded.
-    input_size
-        Pixels that images are enlarged to, or "own": not enlarged; none given: what the network says.
-    refine
-        none; published: the report's four steps; default: holes filled, small pieces dropped. None given: default for
-        what a network finds, none for carried masks.
-    limit
-        Only this many images, class-balanced; a larger limit later adds to the same store.
-    root
-        Folder of the data sets that are downloaded or looked for by name.
-    quiet
-        No progress on the terminal.
     """
-    from smix.data import load_data
-    from smix.masks import build_masks, load_source
+    from smix.lab.mask_build import build_store
+    from smix.report.masks import build_summary
 
-    images = load_data(data, root, split)
-    found = load_source(source, weights, input_size)
-    store = build_masks(images, found, out, refine or ("none" if source == "carried" else "default"), limit, quiet)
-    built = store.built
-    show(
-        f"{out}: {built.sum():,} masks of {data} {split}, {100 * store.valid[built].mean():.1f} % show an object, "
-        f"mean coverage {100 * store.coverage[built].mean():.1f} %",
-        f"Next: smix masks check {out}",
-    )
+    store = build_store(config, out, options, strict, shard, engine, jobs)
+    if store is None:
+        show(f"{out}: part {shard} is done, others are not yet; the last one makes the store")
+        return 0
+    show(*build_summary(store), f"Next: smix masks check {out}")
+    return 0
 
 
 @masks_app.command
@@ -228,16 +211,19 @@ def check(
     store: Annotated[tuple[Path, ...], Parameter(required=True)],
     /,
     *,
+    verify: bool = False,
     data: str | None = None,
     out: Path | None = None,
     root: Path = RunOptions.root,
 ) -> None:
-    """Say how many masks are valid; draw them as a chart, and as a contact sheet of images with the mask in pink.
+    """Say how many masks are valid; draw them as charts and as contact sheets of images with the mask in pink.
 
     Parameters
     ----------
     store
         Folders of one or more stores; the chart shows them side by side.
+    verify
+        Only read every file and compare it with its checksum.
     data
         The data set of the store; none given: the name it was built with.
     out
@@ -245,10 +231,56 @@ def check(
     root
         Folder of the data sets that are looked for by name.
     """
-    from smix.report.masks import check_table, write_check
+    if verify:
+        from smix.masks import MaskStore
+
+        for path in store:
+            MaskStore(path).check_whole()
+            show(f"{path}: every file is what its checksum says")
+        return
+    from smix.report.masks import check_tables, write_check
 
     checked, pictures = write_check(store, data, out, root)
-    show(check_table(checked), "Pictures:", *(f"  {picture}" for picture in pictures))
+    show(*check_tables(checked), "Written:", *(f"  {picture}" for picture in pictures))
+
+
+@masks_app.command
+def export(
+    store: Path,
+    /,
+    *,
+    out: Path,
+    format: Literal["png", "coco"] = "png",
+    data: str | None = None,
+    root: Path = RunOptions.root,
+    quiet: bool = False,
+) -> None:
+    """Write the masks of a store as pictures or as COCO annotations, to be corrected by hand and read by masks:DIR.
+
+    Parameters
+    ----------
+    store
+        Folder of the store.
+    out
+        Folder of the masks.
+    format
+        png: a picture an image, 0 and 255; coco: one annotations.json with run-length codes.
+    data
+        The data set of the store, which names the files; none given: the name it was built with.
+    root
+        Folder of the data sets that are looked for by name.
+    quiet
+        No progress on the terminal.
+    """
+    from smix.data import load_data
+    from smix.masks import MaskStore
+    from smix.masks.export import export as write
+
+    masks = MaskStore(store)
+    made_of = masks.manifest.data
+    images = load_data(data or made_of["name"], root, made_of["split"])
+    count = write(masks, images, out, format, quiet)
+    show(f"{out}: {count:,} masks", f"Read them back: smix masks build --source masks:{out} ...")
 
 
 @app.command

@@ -124,10 +124,10 @@ class RunOptions:
     root: Path = Path("data")
     """Folder of the data sets that are downloaded or looked for by name."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train; auto: CUDA, else MPS, else the CPU."""
+    """Where to compute; auto: CUDA, else MPS, else the CPU."""
     threads: int | None = None
     """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
-    rounds differently, and can end some points apart."""
+    rounds differently, and a training can end some points apart."""
     quiet: bool = False
     """No progress on the terminal."""
 
@@ -135,7 +135,57 @@ class RunOptions:
         _at_least("threads", self.threads, 1)
 
 
-def arguments(options: TrainConfig | RunOptions) -> list[str]:
+@dataclass(frozen=True, kw_only=True)
+class MaskConfig:
+    """Which masks are made, and how."""
+
+    data: str
+    """Data set: a name, npz:FILE or folder:DIR."""
+    source: str
+    """torchvision:deeplabv3_mobilenet_v3_large (or another), onnx:FILE (FILE.json beside it says how to feed it),
+    transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried."""
+    split: Literal["train", "test"] = "train"
+    """Whose masks; training uses those of train."""
+    limit: int | None = None
+    """Only this many images, class-balanced; a larger limit later adds to the same store."""
+    weights: Path | None = None
+    """File of weights, for torchvision: (none given: downloaded) and smp:."""
+    input_size: str | None = None
+    """Pixels that images are resized to before segmenting, "own": not resized, or "auto" (as if none is given): what served
+    images of their size best."""
+    flip: bool = False
+    """Take the mean over each image and its mirror image; twice the work."""
+    upscale: str | None = None
+    """esrgan:FILE, a super-resolution network that enlarges images first."""
+    classes: tuple[str, ...] = ()
+    """The classes that are objects, by the source's names, such as --classes cat dog; none given: all but background."""
+    class_map: Path | None = None
+    """JSON file that names, for each label of the data set, the classes that are objects in its images."""
+    least_score: float = 0.5
+    """Networks that find instances: leave out those of less confidence."""
+    style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
+    """How to read the pictures of masks:DIR; none given: found out."""
+    refine: Literal["none", "published", "default"] | None = None
+    """none; published: the report's four steps; default: see docs/masks.md. None given: default for what a network finds, none
+    for masks that exist already."""
+    size: int | None = None
+    """Height and width of the masks; none given: the images' own, or 224 if they have different sizes."""
+    keep_classes: bool = False
+    """Store the class of each pixel, too: 8 bits instead of 1."""
+
+    @property
+    def refinement(self) -> Literal["none", "published", "default"]:
+        """The refinement, if need be by what kind of source it is."""
+        drawn = self.source.partition(":")[0] in ("carried", "masks", "labelme")
+        return self.refine or ("none" if drawn else "default")
+
+    def __post_init__(self) -> None:
+        _at_least("size", self.size, 1)
+        if not 0 <= self.least_score <= 1:
+            raise OptionError(f"least_score: expected 0 to 1, got {self.least_score}")
+
+
+def arguments(options: TrainConfig | RunOptions | MaskConfig) -> list[str]:
     """These options as arguments of the command line, leaving out what is the default."""
     words: list[str] = []
     for field in dataclasses.fields(options):

@@ -1,5 +1,6 @@
 """Files that are either whole or absent: atomic writes, checksums, and one writer per folder."""
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -45,6 +46,10 @@ def _as_our_error(folder: Path) -> Iterator[None]:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, FileNotFoundError) as error:
         raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        raise RunError(f"{folder}: expected a folder to write, got a read-only file system; choose another") from None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -53,39 +58,39 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 COMMIT = ".commit.json"
-"""Names the files of a `write_together` that are on the disk; while it is there, not all of them have their names yet."""
+"""Says which files of a `write_together` get which names; while it is there, not all of them have them yet."""
 
 
-def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[str, str] | None = None) -> None:
     """Write files that vouch for one another: all of them or none, whenever the process is killed.
 
     All are on the disk before the first is replaced; a full disk changes nothing. What a killed process had begun to
     replace is finished by the next who locks the folder.
+
+    Args:
+        contents: What the files are to hold, by name.
+        moves: Files that are in the folder already, under another name: new name to old name.
     """
-    temporaries = {name: _next(folder, name) for name in contents}
+    temporaries = {name: f".{name}.next.tmp" for name in contents}
     try:
         for name, temporary in temporaries.items():
-            with temporary.open("wb") as file:
+            with (folder / temporary).open("wb") as file:
                 file.write(contents[name])
                 file.flush()
                 os.fsync(file.fileno())
-        write_json(folder / COMMIT, list(contents))
+        write_json(folder / COMMIT, {**(moves or {}), **temporaries})
     except BaseException:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            (folder / temporary).unlink(missing_ok=True)
         raise
     _finish(folder)
 
 
 def _finish(folder: Path) -> None:
-    for name in json.loads((folder / COMMIT).read_text()):
-        if (temporary := _next(folder, name)).is_file():
-            temporary.replace(folder / name)
+    for name, before in json.loads((folder / COMMIT).read_text()).items():
+        if (folder / before).is_file():
+            (folder / before).replace(folder / name)
     (folder / COMMIT).unlink()
-
-
-def _next(folder: Path, name: str) -> Path:
-    return folder / f".{name}.next.tmp"
 
 
 def write_text(path: Path, content: str) -> None:
@@ -102,26 +107,34 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def lock(folder: Path) -> Iterator[None]:
+def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
 
-    What a killed writer left behind is finished (`write_together`), or removed.
+    What a killed writer left behind is finished (`write_together`) and, if nobody else can be writing, removed.
+
+    Args:
+        name: The file that is locked: several locks of a folder are independent.
+        together: Share the folder with others who do; only those who want it alone are kept out.
+        wait: Wait for the others, instead of an error.
 
     Raises:
         RunError: another process holds it, or it cannot be a folder that we write.
     """
     with _as_our_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".lock").touch()
-    with (folder / ".lock").open("w") as file:
+        (folder / name).touch()
+        file = (folder / name).open("w")
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise RunError(
                 f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
             ) from None
-        if (folder / COMMIT).is_file():
-            _finish(folder)
-        for leftover in folder.glob(".*.tmp"):
-            leftover.unlink()
+        if not together:
+            if (folder / COMMIT).is_file():
+                _finish(folder)
+            if name == ".lock":
+                for leftover in folder.glob(".*.tmp"):
+                    leftover.unlink()
         yield

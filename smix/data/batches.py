@@ -24,7 +24,7 @@ class Normalisation:
     @classmethod
     def of(cls, data: ImageSet) -> "Normalisation":
         """Of all pixels of a split. A constant channel gets the standard deviation 1."""
-        pixels = data.images.reshape(-1, data.images.shape[-1])
+        pixels = data.array.reshape(-1, data.array.shape[-1])
         # uint8 histograms are exact, and need no float copy of the data set.
         counts = np.stack([np.bincount(channel, minlength=256) for channel in pixels.T])
         levels = np.arange(256) / 255
@@ -63,7 +63,7 @@ class Batches:
         def there(array: NDArray[np.generic] | None) -> Tensor | None:
             return None if array is None else torch.from_numpy(np.array(array)).to(device)
 
-        images, labels = there(data.images), there(data.labels)
+        images, labels = there(data.array), there(data.labels)
         assert images is not None
         assert labels is not None
         return cls(images, labels, normalise, there(masks), there(valid))

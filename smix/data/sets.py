@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smix.data.digits import digits_on_photos
+from smix.data.pictures import SUFFIXES, Pictures, list_images
 from smix.errors import DataError, unknown
 
 Split = Literal["train", "test"]
 MOST_CLASSES = 100_000
 """A larger label in an npz file without class names is a mistake, such as -1 stored without a sign."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A split of a classification data set, in memory."""
+    """A split of a classification data set."""
 
-    images: NDArray[np.uint8]
-    """(N, *S, C), 0..255."""
+    images: NDArray[np.uint8] | Pictures
+    """(N, *S, C), 0..255; or files, decoded to (H, W, 3) when they are asked for and perhaps of different sizes."""
     labels: NDArray[np.int64]
     """(N,), from 0 to len(classes) - 1."""
     classes: tuple[str, ...]
@@ -37,7 +37,7 @@ class ImageSet:
     name: str
     split: Split
     fingerprint: str = ""
-    """Sha256 of the whole split's images and labels; computed of a whole split."""
+    """Sha256 of the whole split's images and labels, or of paths, file sizes and labels; computed of a whole split."""
 
     def __post_init__(self) -> None:
         where = f"{self.name} {self.split}"
@@ -46,15 +46,41 @@ class ImageSet:
         object.__setattr__(self, "masks", masks)
         if not self.fingerprint:  # a whole split, fresh from its source
             object.__setattr__(self, "index", np.arange(len(self.images)))
-            object.__setattr__(self, "fingerprint", _fingerprint(self.images, self.labels))
+            object.__setattr__(self, "fingerprint", _fingerprint(self.array, self.labels))
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
-    def size(self) -> tuple[int, ...]:
-        """The spatial size S."""
-        return self.images.shape[1:-1]
+    def array(self) -> NDArray[np.uint8]:
+        """The images (N, *S, C). Raises DataError if they are not in memory: see `loaded`."""
+        if isinstance(self.images, Pictures):
+            raise DataError(f"{self.name} {self.split}: expected images in memory, got files; call loaded() first")
+        return self.images
+
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """The spatial size S; None: the images have different sizes."""
+        return self.images.size if isinstance(self.images, Pictures) else self.images.shape[1:-1]
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return 3 if isinstance(self.images, Pictures) else self.images.shape[-1]
+
+    def loaded(self) -> "ImageSet":
+        """The same with its images in memory. Raises DataError: one cannot be read, or has another size than the first."""
+        return replace(self, images=self.images.decoded()) if isinstance(self.images, Pictures) else self
+
+    def with_images(self, images: Pictures) -> "ImageSet":
+        """The same images, read meanwhile."""
+        return replace(self, images=images)
+
+    def stem(self, place: int) -> str:
+        """What the image at this place is called in other folders: its path without the suffix, or its row, "000017"."""
+        if isinstance(self.images, Pictures):
+            return str(self.images.names[place]).rpartition(".")[0]
+        return f"{self.index[place]:06d}"
 
     def rows(self, index: NDArray[np.int64]) -> "ImageSet":
         """The images at these places; `index` of the result still counts in the whole split."""
@@ -90,8 +116,8 @@ def load_data(name: str, root: Path | str = "data", split: Split = "train") -> I
 
     Args:
         name: `digits-on-photos`, `cifar10`, `cifar100`, `npz:FILE` (x_train, y_train, x_test, y_test, and perhaps mask_train,
-            mask_test, classes) or `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, all of one size; "val" will do
-            for "test").
+            mask_test, classes) or `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image; "val" will do for "test").
+            Images in folders are decoded when they are asked for; `loaded()` reads them into memory, which asks for one size.
         root: Where cifar10 and cifar100 are found, or downloaded to.
 
     Raises:
@@ -177,8 +203,6 @@ def _npz(name: str, path: Path, split: Split) -> ImageSet:
 
 
 def _folder(name: str, path: Path, split: Split) -> ImageSet:
-    from PIL import Image
-
     if not path.is_dir():
         raise DataError(f"{name}: expected a folder {path}, got none; check the path")
     home = path / split
@@ -195,47 +219,32 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
         raise DataError(
             f"{name}: expected the classes of {path / 'train'}, got also {', '.join(unseen[:5])} in {home}; move them"
         )
-    files = [
-        (file, label)
-        for label, folder in enumerate(classes)
-        for file in sorted((home / folder).rglob("*"))
-        if file.suffix.lower() in SUFFIXES
-    ]
-    images: list[NDArray[np.uint8]] = []
-    for file, _ in files:
-        try:
-            with Image.open(file) as picture:
-                if picture.mode.startswith(("I", "F")):
-                    raise ValueError(f"{picture.mode}, more than 8 bits a channel")
-                images.append(np.asarray(picture.convert("RGB")))
-        # What Pillow raises depends on the format and on the place of the damage.
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"{name}: expected a readable image, got {file} ({_one_line(error)}); replace it") from None
-        if images[-1].shape != images[0].shape:
-            got, first = (f"{image.shape[1]}x{image.shape[0]}" for image in (images[-1], images[0]))
-            raise DataError(f"{name}: expected images of one size, got {first} and {got} ({file}); resize them first")
-    if not images:
+    files = [(file, label) for label, folder in enumerate(classes) for file in list_images(home / folder)]
+    if not files:
         raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
-    return ImageSet(np.stack(images), np.array([label for _, label in files]), tuple(classes), name=name, split=split)
+    names = np.array([file.relative_to(home).as_posix() for file, _ in files], object)
+    labels = np.array([label for _, label in files], np.int64)
+    digest = hashlib.sha256(labels.tobytes())
+    for (file, _), relative in zip(files, names, strict=True):
+        digest.update(f"{relative}\0{file.stat().st_size}\n".encode())
+    whole = np.arange(len(files))
+    images = Pictures(home, names)
+    return ImageSet(
+        images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest()
+    )
 
 
 def _checked(
     where: str,
-    images: NDArray[Any],
+    images: Any,
     labels: NDArray[Any],
     classes: Sequence[str],
     masks: NDArray[Any] | None,
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_] | None]:
+) -> tuple[Any, NDArray[np.int64], NDArray[np.bool_] | None]:
     """Images, labels and masks in the types of an `ImageSet`. Raises DataError if they are none."""
-    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
-        raise DataError(
-            f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them"
-        )
-    if images.dtype != np.uint8:
-        raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
-    if not 3 <= images.ndim <= 5 or images.shape[-1] not in (1, 3):
-        raise DataError(f"{where}: expected images (N, *S, C) with 1 or 3 channels last, got shape {images.shape}")
-    if not len(images) or labels.shape != images.shape[:1]:
+    if isinstance(images, np.ndarray):
+        _check_array(where, images)
+    if not len(images) or labels.shape != (len(images),):
         raise DataError(
             f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}"
         )
@@ -248,12 +257,22 @@ def _checked(
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
     if masks is not None:
-        if masks.shape != images.shape[:-1] or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
-            raise DataError(
-                f"{where}: expected masks of 0 and 1, shape {images.shape[:-1]}, got {masks.shape}; make them so"
-            )
+        shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
+        if masks.shape != shape or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
+            raise DataError(f"{where}: expected masks of 0 and 1, shape {shape}, got {masks.shape}; make them so")
         masks = masks.astype(bool)
     return images, labels, masks
+
+
+def _check_array(where: str, images: NDArray[Any]) -> None:
+    if np.issubdtype(images.dtype, np.floating) and not np.isfinite(images).all():
+        raise DataError(
+            f"{where}: expected uint8 images, got {images.dtype} with NaN or infinity; repair and convert them"
+        )
+    if images.dtype != np.uint8:
+        raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
+    if not 3 <= images.ndim <= 5 or images.shape[-1] not in (1, 3):
+        raise DataError(f"{where}: expected images (N, *S, C) with 1 or 3 channels last, got shape {images.shape}")
 
 
 def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:

@@ -18,7 +18,7 @@ from smix import files, launch, progress
 from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
 from smix.mixing import parse_method
-from smix.training.device import find_device, in_words, threads
+from smix.device import find_device, in_words, threads
 from smix.training.records import Run, check_same, read_result, read_run
 from smix.training.runs import Material, made_of, prepare
 
@@ -129,7 +129,7 @@ def _train_missing(plan: dict[Path, TrainConfig], material: Material, options: R
 
 def seconds_per_image(material: Material, batch_size: int, device: torch.device, count: int) -> float:
     """Of training with `count` CPU threads, from timing two steps of the network after one to warm up."""
-    images = torch.from_numpy(material.training.images[:batch_size]).to(device)
+    images = torch.from_numpy(material.training.array[:batch_size]).to(device)
     labels = torch.from_numpy(material.training.labels[:batch_size]).to(device)
     model = copy.deepcopy(material.model).to(device).train()
     times = []

@@ -13,7 +13,7 @@ import torchvision
 from smix.config import cores
 from smix.data.sets import SETS, is_here
 from smix.masks.sources.torchvision import weights_file
-from smix.training.device import find_device, in_words
+from smix.device import find_device, in_words
 
 REPORTS_NETWORK = "deeplabv3_mobilenet_v3_large"
 GIB = 2**30

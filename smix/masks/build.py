@@ -1,13 +1,17 @@
-"""Build a mask store: segment, shrink to the images' size, refine, pack. Stopped and started again, it goes on."""
+"""Build a mask store: decode, segment, shrink to the masks' size, refine, pack. Stopped and started again, it goes on.
 
-import dataclasses
+Other threads decode the batches ahead and refine those behind; the source is called in this one, in order, so that a network
+has the machine to itself. Finished shards wait on the disk (work.py) until all are there: a build that is killed redoes one shard.
+"""
+
 import errno
-import hashlib
-import io
-import time
-from collections.abc import Iterator
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,17 +20,22 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smix import files, progress
+from smix import files, launch, progress
+from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError
+from smix.errors import MaskError, OptionError
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
-from smix.masks.store import STATS, Flag, Manifest, MaskStore, pack, packed_bytes, read_manifest
+from smix.masks.store import Flag, Manifest, MaskStore, pack, packed_bytes
+from smix.masks.work import Shard, Work
 
-ROWS_PER_SHARD = 2048
+ROWS_PER_SHARD = 1024
+"""A build that is killed loses at most this much work ..."""
+MOST_SHARDS = 256
+"""... unless the data set is so large that it would be more files than a process may keep open."""
 BATCH = 16
-SECONDS_BETWEEN_COMMITS = 10.0
-"""A build that is killed loses at most this much work."""
+SIZE_OF_FOLDERS = (224, 224)
+"""Of the masks, where images have different sizes."""
 
 
 def build_masks(
@@ -36,7 +45,12 @@ def build_masks(
     refine: Refinement = "default",
     limit: int | None = None,
     quiet: bool = True,
-) -> MaskStore:
+    *,
+    size: tuple[int, ...] | None = None,
+    keep_classes: bool = False,
+    strict: bool = False,
+    part: tuple[int, int] = (1, 1),
+) -> MaskStore | None:
     """Find the object of each image and store the masks in `out`.
 
     A store that is there with the same settings is completed: after an interruption, a larger `limit`, or damage.
@@ -44,6 +58,13 @@ def build_masks(
     Args:
         data: A whole split.
         limit: Only the masks of `data.take(limit)`: class-balanced, and part of every larger limit.
+        size: Of the masks; None: the images' own, or 224 x 224 for files of different sizes.
+        keep_classes: Store the class of each pixel, too, 8 bits.
+        strict: Stop at the first image that cannot be read, or has no mask; otherwise its mask is empty and flagged.
+        part: (i, n): only the i-th of n parts, from 1; any number of processes can build parts of one store at once.
+
+    Returns:
+        The store; None if other parts are missing.
 
     Raises:
         MaskError: `out` holds masks made otherwise, or the disk is full; what was built stays.
@@ -51,138 +72,172 @@ def build_masks(
     out = Path(out)
     if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))):
         raise MaskError(f"{out}: expected a whole split, got a part of {data.name}; give the whole one and a limit")
+    if not 1 <= part[0] <= part[1]:
+        raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
+    names: tuple[str, ...] | None = getattr(source, "classes", ()) if keep_classes else None
     manifest = Manifest(
         data={"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "count": len(data)},
-        shape=data.size,
+        shape=size or data.size or SIZE_OF_FOLDERS,
         source=source.describe(data),
         refine={"name": refine, **NUMBERS.get(refine, {})},
-        rows_per_shard=ROWS_PER_SHARD,
+        rows_per_shard=rows_per_shard(len(data)),
+        classes=names,
     )
     wanted = np.sort(data.take(limit).index)
+    alone = part[1] == 1
     try:
-        with files.lock(out):
-            return _complete(_Building(out, manifest), data, source, refine, wanted, quiet)
+        with (
+            files.lock(out, together=not alone),
+            files.lock(out, f".part-{part[0]}-of-{part[1]}.lock"),
+            launch.on_signals((signal.SIGTERM, signal.SIGUSR1), _interrupt),
+        ):
+            with files.lock(out, ".finish.lock", wait=True):
+                work = Work(out, manifest)
+            _Build(work, data, source, refine, wanted, strict, quiet).run(part)
+            if not work.is_complete(wanted):
+                return None
+            work.finish()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise MaskError(
-            f"{out}: expected room for {len(data) * packed_bytes(data.size):,} bytes of masks, got no space left on the disk; "
-            "free some and start the same command again: finished shards are kept"
+            f"{out}: expected room for {len(data) * packed_bytes(manifest.shape):,} bytes of masks, got no space left on the "
+            "disk; free some and start the same command again: finished shards are kept"
         ) from None
+    return MaskStore(out)
 
 
-class _Building:
-    """A store in the making: shards and stats in memory; every commit leaves a whole store on the disk."""
-
-    def __init__(self, path: Path, manifest: Manifest) -> None:
-        self.path, self.manifest = path, manifest
-        count = manifest.data["count"]
-        self.stats = np.zeros(count, STATS)
-        self.stats["flags"] = Flag.NOT_BUILT
-        self.packed = np.zeros((count, packed_bytes(manifest.shape)), np.uint8)
-        self.starts = range(0, count, manifest.rows_per_shard)
-        if (path / "manifest.json").is_file():
-            self._load()
-
-    def _load(self) -> None:
-        """Take over what is whole in the folder."""
-        old = read_manifest(self.path)
-        mine, theirs = self.manifest.settings(), old.settings()
-        for part in mine:
-            for what, wanted, got in _differences(part, mine[part], theirs[part]):
-                raise MaskError(
-                    f"{self.path}: expected a new folder or masks made with {what} {wanted}, got {got}; choose another --out"
-                )
-        self.manifest = old
-        self.starts = range(0, len(self.stats), old.rows_per_shard)
-        stats = self.path / "stats.npy"
-        if not stats.is_file() or files.sha256(stats) != old.stats:
-            return
-        self.stats = np.load(stats, allow_pickle=False)
-        for number, entry in enumerate(old.shards):
-            rows, file = self.rows(number), self.path / entry["file"]
-            if file.is_file() and files.sha256(file) == entry["sha256"]:
-                self.packed[rows] = np.load(file, allow_pickle=False)
-            else:
-                self.stats[rows] = (0, 0, Flag.NOT_BUILT)
-
-    def rows(self, number: int) -> slice:
-        return slice(self.starts[number], self.starts[number] + self.manifest.rows_per_shard)
-
-    def not_built(self) -> NDArray[np.bool_]:
-        return (self.stats["flags"] & Flag.NOT_BUILT) != 0
-
-    def commit(self, shards: list[int]) -> None:
-        """Write these shards (the first time all), the stats, and the manifest that vouches for both."""
-        entries = list(self.manifest.shards)
-        contents: dict[str, bytes] = {}
-        for number in shards if entries else range(len(self.starts)):
-            name = f"shard-{number:05d}.npy"
-            contents[name] = content = _npy(self.packed[self.rows(number)])
-            entries[number : number + 1] = [{"file": name, "sha256": hashlib.sha256(content).hexdigest()}]
-        contents["stats.npy"] = content = _npy(self.stats)
-        self.manifest = dataclasses.replace(
-            self.manifest, shards=tuple(entries), stats=hashlib.sha256(content).hexdigest()
-        )
-        contents["manifest.json"] = self.manifest.to_bytes()
-        files.write_together(self.path, contents)
+def rows_per_shard(count: int) -> int:
+    """A multiple of 1,024."""
+    return ROWS_PER_SHARD * max(1, -(-count // (ROWS_PER_SHARD * MOST_SHARDS)))
 
 
-def _differences(part: str, mine: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What differs, by name, with both values; long checksums shortened."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        for key in [*mine, *(key for key in theirs if key not in mine)]:
-            yield from _differences(f"{part} {key.replace('_', ' ')}", mine.get(key), theirs.get(key))
-    elif mine != theirs:
-        wanted, got = (v[:12] if isinstance(v, str) and len(v) == 64 else v for v in (mine, theirs))
-        yield part, wanted, got
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found in a batch, at the size of the masks."""
+
+    rows: NDArray[np.int64]
+    masks: NDArray[np.bool_]
+    score: NDArray[np.float32]
+    classes: NDArray[np.uint8] | None
+    broken: dict[int, str]
+    """Why, by place in the batch."""
 
 
-def _npy(array: NDArray[np.generic]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
-    return file.getvalue()
+@dataclass(frozen=True, eq=False)
+class _Build:
+    work: Work
+    data: ImageSet
+    source: Source
+    refine: Refinement
+    wanted: NDArray[np.int64]
+    strict: bool
+    quiet: bool
+
+    def run(self, part: tuple[int, int]) -> None:
+        """Build what is missing of the shards of this part."""
+        work = self.work
+        mine = [number for number in work.numbers if number % part[1] == part[0] - 1]
+        todo = {}
+        total = finished = 0
+        for number in mine:
+            shard, rows = work.load(number), work.wanted_of(number, self.wanted)
+            missing = rows if shard is None else rows[~shard.built[rows]]
+            total, finished = total + len(rows), finished + len(rows) - len(missing)
+            if shard is None or len(missing):
+                todo[number] = missing
+        with progress.bar("masks", total, quiet=self.quiet) as done:
+            done(finished)
+            for number, missing in todo.items():
+                shard, start = work.load(number) or work.empty(number), work.manifest.rows(number).start
+                # What is found ahead of its turn ends with the shard: a build that is killed redoes one, no more.
+                for found in self._found(_batches(missing + start, self._batch)):
+                    self._put(shard, start, found)
+                    finished += len(found.rows)
+                    done(finished)
+                    if launch.orphaned():
+                        raise KeyboardInterrupt
+                work.write(number, shard)
+
+    @property
+    def _batch(self) -> int:
+        return int(getattr(self.source, "batch_size", BATCH))
+
+    def _found(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[_Found]:
+        """What is in these rows, in order: a few batches are read ahead, and refined behind."""
+        threads = min(8, (os.cpu_count() or 1) + 1)
+        reading: deque[Future[tuple[ImageSet, dict[int, str]]]] = deque()
+        refining: deque[Future[_Found]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for place, rows in enumerate(batches):
+                    while len(reading) < threads and place + len(reading) < len(batches):
+                        reading.append(pool.submit(self._read, batches[place + len(reading)]))
+                    batch, broken = reading.popleft().result()
+                    refining.append(pool.submit(self._refined, self._segmented(rows, batch, broken)))
+                    if len(refining) > threads:
+                        yield refining.popleft().result()
+                while refining:
+                    yield refining.popleft().result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _read(self, rows: NDArray[np.int64]) -> tuple[ImageSet, dict[int, str]]:
+        """The images of these rows, and why some are none."""
+        batch = self.data.rows(rows)
+        if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
+            return batch, {}
+        pictures, failed = batch.images.read()
+        why = {place: str(error).replace(f"{pictures.home}{os.sep}", "") for place, error in failed.items()}
+        return batch.with_images(pictures), why
+
+    def _segmented(self, rows: NDArray[np.int64], batch: ImageSet, broken: dict[int, str]) -> _Found:
+        shape = self.work.manifest.shape
+        found = self.source(batch, np.arange(len(rows)))
+        for place in np.flatnonzero(~found.object.flatten(1).isfinite().all(1).numpy()).tolist():
+            broken.setdefault(place, found.problems.get(place, "no finite answer"))
+        classes = None if self.work.manifest.classes is None else shrink_classes(found, shape)
+        return _Found(rows, shrink(found.mask(), shape).numpy(), confidence(found).numpy(), classes, broken)
+
+    def _refined(self, found: _Found) -> _Found:
+        masks = refine(found.masks, self.refine)
+        masks[list(found.broken)] = False  # what is said of an image that nobody saw is no object
+        return replace(found, masks=masks)
+
+    def _put(self, shard: Shard, start: int, found: _Found) -> None:
+        if self.strict and found.broken:
+            place, why = min(found.broken.items())
+            raise MaskError(
+                f"{self.data.name}: expected a mask of every image (--strict), got none of "
+                f"{self.data.stem(int(found.rows[place]))}: {why}"
+            )
+        places, flat = found.rows - start, found.masks.reshape(len(found.masks), -1)
+        shard.packed[places] = pack(found.masks)
+        shard.stats["coverage"][places] = flat.mean(1)
+        shard.stats["score"][places] = found.score
+        shard.stats["flags"][places] = np.where(flat.any(1), 0, Flag.EMPTY)
+        if shard.classes is not None and found.classes is not None:
+            shard.classes[places] = found.classes
+        for place, why in found.broken.items():
+            shard.stats[places[place]] = (0, 0, Flag.BROKEN | Flag.EMPTY)
+            shard.broken[int(found.rows[place])] = f"{self.data.stem(int(found.rows[place]))}: {why}"
 
 
-def _complete(
-    building: _Building, data: ImageSet, source: Source, how: Refinement, wanted: NDArray[np.int64], quiet: bool
-) -> MaskStore:
-    todo = wanted[building.not_built()[wanted]]
-    with progress.bar("masks", len(wanted), quiet=quiet) as done:
-        finished = len(wanted) - len(todo)
-        done(finished)
-        for number in range(len(building.starts)):
-            rows = building.rows(number)
-            mine = todo[(todo >= rows.start) & (todo < rows.stop)]
-            committed = time.monotonic()
-            for place in range(0, len(mine), BATCH):
-                index = mine[place : place + BATCH]
-                _find(building, data, source, how, index)
-                finished += len(index)
-                done(finished)
-                if time.monotonic() - committed > SECONDS_BETWEEN_COMMITS or index[-1] == mine[-1]:
-                    building.commit([number])
-                    committed = time.monotonic()
-    return MaskStore(building.path)
+def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
+    return [rows[first : first + batch] for first in range(0, len(rows), batch)]
 
 
-def _find(building: _Building, data: ImageSet, source: Source, how: Refinement, index: NDArray[np.int64]) -> None:
-    found = source(data, index)
-    broken = ~found.object.flatten(1).isfinite().all(1).numpy()
-    masks = refine(shrink(found.mask(), data.size).numpy(), how)
-    masks[broken] = False  # what a network says where it is not finite is no object
-    building.packed[index] = pack(masks)
-    building.stats["coverage"][index] = masks.reshape(len(masks), -1).mean(1)
-    building.stats["score"][index] = confidence(found).numpy()
-    empty = ~masks.reshape(len(masks), -1).any(1)
-    building.stats["flags"][index] = np.where(broken, Flag.BROKEN, 0) | np.where(empty, Flag.EMPTY, 0)
-
-
-def shrink(masks: Bool[Tensor, "B *s"], size: tuple[int, ...]) -> Bool[Tensor, "B *S"]:
-    """To the images' size, by area: a pixel is object if at least half of it is."""
-    if tuple(masks.shape[1:]) == size:
+def shrink(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
+    """To the masks' size, by area: a pixel is object if at least half of it is."""
+    if tuple(masks.shape[1:]) == tuple(size):
         return masks
-    return F.interpolate(masks[:, None].float(), size, mode="area")[:, 0] >= 0.5
+    return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5
+
+
+def shrink_classes(found: Segmentation, size: Sequence[int]) -> NDArray[np.uint8]:
+    """The class map at the masks' size, by the nearest pixel. Sources without classes say 1 for object."""
+    classes = found.mask().to(torch.uint8) if found.classes is None else found.classes
+    return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(torch.uint8).numpy()
 
 
 def confidence(found: Segmentation) -> Tensor:
@@ -190,3 +245,7 @@ def confidence(found: Segmentation) -> Tensor:
     mask = found.mask()
     inside = torch.where(mask, found.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

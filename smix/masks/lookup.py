@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
+from smix.masks.build import shrink
 from smix.masks.store import MaskStore
 
 
@@ -39,8 +41,15 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
         return ObjectMasks(data.masks, None, _described(data.masks, None, {"name": "carried"}, None))
     store = MaskStore(where)
     store.check_belongs(data)
-    masks, valid = store[data.index], store.valid[data.index]
+    masks, valid = stretched(store[data.index], data.array.shape[1:-1]), store.valid[data.index]
     return ObjectMasks(masks, valid, _described(masks, valid, store.manifest.source, store.manifest.refine))
+
+
+def stretched(masks: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+    """To the images' size: a mask covers the whole image, whatever its own size."""
+    if masks.shape[1:] == size:
+        return masks
+    return shrink(torch.from_numpy(masks), size).numpy()
 
 
 def _described(

@@ -3,6 +3,8 @@
     manifest.json     what it is of, how it was made, the shards with their sha256; written last, so what it lists is whole
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
+    classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only if it was asked for
+    broken.json       why masks are flagged broken, by row; only if any is
 
 A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whatever part of it was built.
 """
@@ -24,13 +26,15 @@ from smix.errors import MaskError
 
 FORMAT = 1
 STATS = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
+BUILDING = "building"
+"""The folder of finished shards that are not yet part of the store."""
 
 
 class Flag(IntFlag):
     """Why a mask cannot be used."""
 
     BROKEN = 1
-    """The source gave no finite answer."""
+    """The image could not be read, or the source gave no finite answer."""
     EMPTY = 2
     NOT_BUILT = 4
 
@@ -48,16 +52,37 @@ class Manifest:
     refine: dict[str, Any]
     """name, and the numbers of the refinement."""
     rows_per_shard: int
+    classes: tuple[str, ...] | None = None
+    """Names of the numbers from 1 in the class maps; None: no class maps."""
     shards: tuple[dict[str, Any], ...] = ()
-    """file and sha256 of each shard; none: not built yet."""
+    """file and sha256 of each shard, and of its class maps; none: not built yet."""
     stats: str = ""
     """sha256 of stats.npy."""
+    broken: str = ""
+    """sha256 of broken.json; empty: no mask is broken."""
     format: int = FORMAT
+
+    @property
+    def count(self) -> int:
+        """How many masks there are, built or not."""
+        return int(self.data["count"])
+
+    def rows(self, number: int) -> range:
+        """The rows of a shard."""
+        start = number * self.rows_per_shard
+        return range(start, min(start + self.rows_per_shard, self.count))
 
     def settings(self) -> dict[str, Any]:
         """What made the masks: two builds with equal settings can share a folder, whatever the data set was called."""
         data = {key: value for key, value in self.data.items() if key != "name"}
-        return {"data": data, "shape": list(self.shape), "source": self.source, "refine": self.refine}
+        classes = None if self.classes is None else list(self.classes)
+        return {
+            "data": data,
+            "shape": list(self.shape),
+            "source": self.source,
+            "refine": self.refine,
+            "classes": classes,
+        }
 
     def to_bytes(self) -> bytes:
         """As JSON, with a sha256 of itself: nothing else vouches for the manifest."""
@@ -68,12 +93,15 @@ class Manifest:
             "rows_per_shard": self.rows_per_shard,
             "shards": list(self.shards),
             "stats": self.stats,
+            "broken": self.broken,
         }
-        return (json.dumps({**values, "sha256": _checksum(values)}, indent=1, allow_nan=False) + "\n").encode()
+        return signed(values)
 
 
 class MaskStore:
     """The masks in a folder: `store[index]` are bool arrays (n, *S). A shard is checked against its sha256 when first read.
+
+    It can be pickled: what travels is the path, and all processes of a machine share the memory that the files are mapped to.
 
     Raises:
         MaskError: missing or broken; reading rows that were not built.
@@ -82,17 +110,18 @@ class MaskStore:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
-        stats = self.path / "stats.npy"
-        self._verify(stats, self.manifest.stats)
-        self.stats: NDArray[np.void] = np.load(stats, allow_pickle=False)
-        if self.stats.dtype != STATS or len(self.stats) != self.manifest.data["count"]:
-            raise self._broken(
-                f"stats.npy of {self.manifest.data['count']} rows", f"{len(self.stats)} of {self.stats.dtype}"
-            )
-        self._shards: dict[int, NDArray[np.uint8]] = {}
+        self._shards: dict[str, NDArray[np.uint8]] = {}
+        self._verify("stats.npy", self.manifest.stats)
+        self.stats: NDArray[Any] = np.load(self.path / "stats.npy", mmap_mode="r", allow_pickle=False)
+        count = self.manifest.count
+        if self.stats.dtype != STATS or self.stats.shape != (count,):
+            raise self._broken(f"stats.npy of {count} rows", f"{self.stats.shape} of {self.stats.dtype}")
+
+    def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
+        return MaskStore, (str(self.path.resolve()),)
 
     def __len__(self) -> int:
-        return len(self.stats)
+        return self.manifest.count
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -119,18 +148,47 @@ class MaskStore:
         """(N,) which masks show an object at all: built, not broken, not empty."""
         return self.stats["flags"] == 0
 
+    @property
+    def problems(self) -> dict[int, str]:
+        """Why masks are broken, by row."""
+        if not self.manifest.broken:
+            return {}
+        self._verify("broken.json", self.manifest.broken)
+        return {int(row): why for row, why in json.loads((self.path / "broken.json").read_text()).items()}
+
     def __getitem__(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.bool_]:
-        rows = np.atleast_1d(np.arange(len(self))[index])
-        if not self.built[rows].all():
-            raise MaskError(
-                f"{self.path}: expected masks of all rows asked for, got {(~self.built[rows]).sum()} not built; build more"
-            )
+        rows = self._rows(index)
         packed = np.empty((len(rows), packed_bytes(self.shape)), np.uint8)
-        shard, place = np.divmod(rows, self.manifest.rows_per_shard)
-        for number in np.unique(shard):
-            here = shard == number
-            packed[here] = self._shard(int(number))[place[here]]
+        shards, places = np.divmod(rows, self.manifest.rows_per_shard)
+        # Row by row: a random batch hits as many shards as it has rows.
+        for place, (number, row) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
+            packed[place] = self._shard(number)[row]
         return unpack(packed, self.shape)
+
+    def classes(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.uint8]:
+        """Class maps (n, *S) of these rows: 0 no object, k the k-th name in `manifest.classes`.
+
+        Raises:
+            MaskError: the store was built without.
+        """
+        if self.manifest.classes is None:
+            raise MaskError(f"{self.path}: expected a store with class maps, got none; build one with --keep-classes")
+        rows = self._rows(index)
+        maps = np.empty((len(rows), *self.shape), np.uint8)
+        for place, row in enumerate(rows.tolist()):
+            number, within = divmod(row, self.manifest.rows_per_shard)
+            maps[place] = self._shard(number, "classes")[within]
+        return maps
+
+    def _rows(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.int64]:
+        """Numbers from 0 of the rows asked for. Raises MaskError unless they are built."""
+        rows = np.atleast_1d(np.arange(len(self))[index]) if isinstance(index, slice) else np.atleast_1d(index)
+        if len(rows) and not (rows.min() >= -len(self) and rows.max() < len(self)):
+            raise IndexError(f"{self.path}: expected rows below {len(self)}, got {rows.min()} to {rows.max()}")
+        rows = np.where(rows < 0, rows + len(self), rows).astype(np.int64)
+        if missing := int((self.stats["flags"][rows] & Flag.NOT_BUILT != 0).sum()):
+            raise MaskError(f"{self.path}: expected masks of all rows asked for, got {missing} not built; build more")
+        return rows
 
     def check_made_of(self, data: ImageSet) -> None:
         """Raises MaskError unless this store is of the split that `data` is, or is a part of."""
@@ -145,8 +203,6 @@ class MaskStore:
                     f"({mine['name']} {mine['split']}, {mine['fingerprint'][:8]} instead of {data.fingerprint[:8]}); "
                     "build them for this one with smix masks build"
                 )
-        if self.shape != data.size:
-            raise MaskError(f"{self.path}: expected masks of size {data.size}, got {self.shape}; build them again")
 
     def check_belongs(self, data: ImageSet) -> None:
         """Raises MaskError unless this store has a built mask for every image of `data`."""
@@ -157,45 +213,95 @@ class MaskStore:
                 f"({self.built.sum()} are built); build the rest with the same smix masks build and a larger --limit"
             )
 
+    def damaged(self) -> list[str]:
+        """Names of the files that differ from their sha256: every file is read."""
+        manifest = self.manifest
+        listed = [(entry["file"], entry["sha256"]) for entry in manifest.shards]
+        listed += [
+            (entry["classes"]["file"], entry["classes"]["sha256"]) for entry in manifest.shards if "classes" in entry
+        ]
+        listed += [("stats.npy", manifest.stats), *([("broken.json", manifest.broken)] if manifest.broken else [])]
+        return [name for name, sha256 in listed if self._sha256(name) != sha256]
+
     def check_whole(self) -> None:
-        """Read every file and compare it with its sha256. Raises MaskError."""
-        for number in range(len(self.manifest.shards)):
-            self._shard(number)
+        """Read every file and compare it with its sha256. Raises MaskError, which names the damaged ones."""
+        if damaged := self.damaged():
+            raise self._broken("whole files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}")
 
-    def _shard(self, number: int) -> NDArray[np.uint8]:
-        if number not in self._shards:
-            entry = self.manifest.shards[number]
-            self._verify(self.path / entry["file"], entry["sha256"])
-            self._shards[number] = np.load(self.path / entry["file"], mmap_mode="r", allow_pickle=False)
-        return self._shards[number]
+    def _shard(self, number: int, kind: str = "masks") -> NDArray[np.uint8]:
+        entry = self.manifest.shards[number]
+        file = entry if kind == "masks" else entry["classes"]
+        if (found := self._shards.get(file["file"])) is not None:
+            return found
+        self._verify(file["file"], file["sha256"])
+        mapped = np.load(self.path / file["file"], mmap_mode="r", allow_pickle=False)
+        # A plain array over the same memory: rows of numpy's memmap cost several times as much.
+        self._shards[file["file"]] = np.asarray(mapped)
+        return self._shards[file["file"]]
 
-    def _verify(self, file: Path, expected: str) -> None:
-        if not file.is_file():
-            raise self._broken(file.name, "no such file")
-        if (got := files.sha256(file)) != expected:
-            raise self._broken(f"{file.name} with sha256 {expected[:8]}", got[:8])
+    def _verify(self, name: str, expected: str) -> None:
+        if (got := self._sha256(name)) != expected:
+            raise self._broken(f"{name} with sha256 {expected[:8]}" if got else name, got[:8] or "no such file")
+
+    def _sha256(self, name: str) -> str:
+        """Empty if there is no such file."""
+        return files.sha256(self.path / name) if (self.path / name).is_file() else ""
 
     def _broken(self, expected: str, got: str) -> MaskError:
         return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
 
 
 def read_manifest(path: Path) -> Manifest:
+    """The manifest of the store in a folder, or of one that is being built there (`path / BUILDING`).
+
+    Raises:
+        MaskError: none, or one that is not what was written.
+    """
     file = path / "manifest.json"
     if not file.is_file():
-        raise MaskError(f"{path}: expected a mask store with manifest.json, got none; build it with smix masks build")
+        begun = (path / BUILDING / "manifest.json").is_file()
+        raise MaskError(
+            f"{path}: expected a mask store with manifest.json, got {'one that is not finished' if begun else 'none'}; "
+            f"{'finish' if begun else 'build'} it with {'the same ' if begun else ''}smix masks build"
+        )
+    values = read_signed(file)
     try:
-        values = json.loads(file.read_text())
         if values["format"] != FORMAT:
             raise MaskError(f"{path}: expected format {FORMAT}, got {values['format']}; update smix or build it again")
-        if values.pop("sha256") != _checksum(values):
+        classes = values.get("classes")
+        return Manifest(
+            **{
+                **values,
+                "shape": tuple(values["shape"]),
+                "shards": tuple(values["shards"]),
+                "classes": None if classes is None else tuple(classes),
+            }
+        )
+    except (KeyError, TypeError) as error:
+        raise _no_manifest(file, error) from None
+
+
+def signed(values: dict[str, Any]) -> bytes:
+    """JSON with a sha256 of itself."""
+    return (json.dumps({**values, "sha256": _checksum(values)}, indent=1, allow_nan=False) + "\n").encode()
+
+
+def read_signed(file: Path) -> dict[str, Any]:
+    """What `signed` wrote. Raises MaskError if it was changed since."""
+    try:
+        values = json.loads(file.read_text())
+        if values.get("format", FORMAT) == FORMAT and values.pop("sha256") != _checksum(values):
             raise ValueError("changed since it was written")
-        return Manifest(**{**values, "shape": tuple(values["shape"]), "shards": tuple(values["shards"])})
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, MaskError):
-            raise
-        raise MaskError(
-            f"{path}: expected a whole manifest.json, got {type(error).__name__}; remove {file.name} and build again"
-        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _no_manifest(file, error) from None
+    values.pop("sha256", None)
+    return dict(values)
+
+
+def _no_manifest(file: Path, error: Exception) -> MaskError:
+    return MaskError(
+        f"{file.parent}: expected a whole {file.name}, got {type(error).__name__}; remove {file.name} and build again"
+    )
 
 
 def _checksum(values: dict[str, Any]) -> str:
@@ -210,7 +316,7 @@ def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
 def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """The inverse of `pack`."""
     bits = np.unpackbits(packed, axis=1, count=math.prod(shape), bitorder="big")
-    return bits.astype(bool).reshape(len(packed), *shape)
+    return bits.view(bool).reshape(len(packed), *shape)
 
 
 def packed_bytes(shape: tuple[int, ...]) -> int:

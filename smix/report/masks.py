@@ -22,6 +22,8 @@ from smix.report.figures import columns_for, paint, shortened
 CRITERIA = {"figure14": Validity.figure14(), "published": Validity.published(), "default": Validity()}
 """The three ways to call a mask valid that `smix masks check` shows side by side."""
 SHEET = 60
+NAMED = 5
+"""How many broken images are named on the terminal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,23 @@ def _images_of(store: MaskStore, data: str | None, root: Path) -> ImageSet:
         raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
     store.check_made_of(images)
     return images
+
+
+def build_summary(store: MaskStore) -> list[str]:
+    """What a build made, in a line; and which images are broken."""
+    built, problems, made_of = store.built, store.problems, store.manifest.data
+    lines = [
+        f"{store.path}: {built.sum():,} masks of {made_of['name']} {made_of['split']}, "
+        f"{100 * store.valid[built].mean():.1f} % show an object, mean coverage {100 * store.coverage[built].mean():.1f} %"
+    ]
+    if problems:
+        lines.append(f"{len(problems):,} images have no mask, such as:")
+        lines += [f"  {why}" for why in list(problems.values())[:NAMED]]
+    return lines
+
+
+def check_tables(checked: Sequence[Checked]) -> list[Table]:
+    return [check_table(checked)]
 
 
 def check_table(checked: Sequence[Checked]) -> Table:

@@ -28,9 +28,9 @@ def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count:
         raise OptionError(f"out: expected a picture that ends in .png, got {out}")
     chosen = {text: parse_method(text) for text in methods}
     images = load_data(data, root, "train")
-    if len(images.size) != 2:
-        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {images.size}")
-    shown = images.take(min(count, len(images)))
+    shown = images.take(min(count, len(images))).loaded()
+    if shown.array.ndim != 4:
+        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {shown.size}")
     found = masks_of(shown, masks) if any(method.needs_masks for method in chosen.values()) else None
     samples = {
         text: draw_samples(method, shown, seed, *((found.masks, found.valid) if found else ()))

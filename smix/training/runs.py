@@ -37,7 +37,7 @@ from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
-from smix.training.device import find_device, in_words, threads
+from smix.device import find_device, in_words, threads
 from smix.training.loop import Progress, fit
 from smix.training.recipes import sgd
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
@@ -87,21 +87,20 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
 def prepare(config: TrainConfig, options: RunOptions) -> Material:
     """Load and check everything that a run needs, before anything is written."""
     method = parse_method(config.method)
-    whole = load_data(config.data, options.root, "train")
+    whole = load_data(config.data, options.root, "train").loaded()
     training, validation = split(whole.take(config.train_limit), config.val_fraction)
-    test = load_data(config.data, options.root, "test").take(config.test_limit)
-    if test.images.shape[1:] != whole.images.shape[1:]:
+    test = load_data(config.data, options.root, "test").take(config.test_limit).loaded()
+    shape = whole.array.shape[1:]
+    if test.array.shape[1:] != shape:
+        raise DataError(f"{config.data}: expected test images of shape {shape} as in train, got {test.array.shape[1:]}")
+    if len(shape) != 3:
         raise DataError(
-            f"{config.data}: expected test images of shape {whole.images.shape[1:]} as in train, got {test.images.shape[1:]}"
-        )
-    if len(whole.size) != 2:
-        raise DataError(
-            f"{config.data}: expected images with 2 spatial dimensions for {config.model}, got size {whole.size}"
+            f"{config.data}: expected images with 2 spatial dimensions for {config.model}, got size {shape[:-1]}"
         )
     masks = masks_of(training, config.masks) if method.needs_masks else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(config.seed, "init"))
-        model = build_model(config.model, len(whole.classes), whole.images.shape[-1])
+        model = build_model(config.model, len(whole.classes), shape[-1])
     return Material(method, model, training, validation, test, Normalisation.of(whole), masks)
 
 

@@ -41,8 +41,8 @@ def draw_samples(
 
     Around their mean, as a network sees them: what a method fills with 0 has the mean colour.
     """
-    images = torch.from_numpy(np.array(data.images)).movedim(-1, 1) / 255
-    mean = images.transpose(0, 1).flatten(1).mean(1).view(1, -1, *[1] * len(data.size))
+    images = torch.from_numpy(np.array(data.array)).movedim(-1, 1) / 255
+    mean = images.transpose(0, 1).flatten(1).mean(1).view(1, -1, *[1] * (images.ndim - 2))
     plan = method.plan(
         images - mean,
         masks=None if masks is None else torch.from_numpy(np.array(masks)),
@@ -50,9 +50,9 @@ def draw_samples(
         generator=rng.generator(seed, "samples"),
     )
     mixed = ((plan.blend(images - mean) + mean) * 255).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
-    weight = plan.weight.expand(-1, 1, *data.size)[:, 0]
+    weight = plan.weight.expand(-1, 1, *images.shape[2:])[:, 0]
     return Samples(
-        images=data.images,
+        images=data.array,
         mixed=mixed.numpy(),
         labels=data.labels,
         partner=plan.partner.numpy(),

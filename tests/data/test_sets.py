@@ -338,18 +338,18 @@ def folder(tmp_path) -> Path:
 
 def test_a_folder_of_images_is_read_in_the_order_of_names(folder):
     train, test = load_data(f"folder:{folder}"), load_data(f"folder:{folder}", split="test")
-    assert np.array_equal(train.images, X[:5])
+    assert np.array_equal(train.loaded().array, X[:5])
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
-    assert np.array_equal(test.images, X[5:7])
+    assert np.array_equal(test.loaded().array, X[5:7])
     assert test.labels.tolist() == [0, 1]
     assert train.classes == test.classes == ("cat", "dog")
 
 
 def test_val_will_do_for_test_and_test_is_preferred(folder):
     (folder / "test").rename(folder / "val")
-    assert np.array_equal(load_data(f"folder:{folder}", split="test").images, X[5:7])
+    assert np.array_equal(load_data(f"folder:{folder}", split="test").loaded().array, X[5:7])
     write_image(folder / "test/dog/1.png", X[8])
-    assert np.array_equal(load_data(f"folder:{folder}", split="test").images, X[8:9])
+    assert np.array_equal(load_data(f"folder:{folder}", split="test").loaded().array, X[8:9])
 
 
 def test_a_class_without_test_images_keeps_the_numbers_of_the_others(folder):
@@ -363,7 +363,7 @@ def test_a_class_without_test_images_keeps_the_numbers_of_the_others(folder):
 def test_grey_and_transparent_images_become_rgb(folder):
     write_image(folder / "train/cat/1.png", X[0, ..., 0])
     write_image(folder / "train/cat/2.PNG", np.concatenate([X[1], X[1, ..., :1]], -1))
-    images = load_data(f"folder:{folder}").images
+    images = load_data(f"folder:{folder}").loaded().array
     assert np.array_equal(images[0], X[0, ..., :1].repeat(3, -1))
     assert np.array_equal(images[1], X[1])
 
@@ -402,10 +402,10 @@ def no_classes(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (other_size, r"expected images of one size, got 7x5 and 5x7 \(.*dog/2\.png\); resize them first"),
-        (no_image, r"expected a readable image, got .*dog/2\.png \(.*\); replace it"),
-        (cut_image, r"expected a readable image, got .*dog/2\.png \(.*\); replace it"),
-        (empty_image, r"expected a readable image, got .*dog/2\.png \(.*\); replace it"),
+        (other_size, r"expected images of one size, got 7x5 and 5x7 \(dog/2\.png\); resize them first"),
+        (no_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
+        (cut_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
+        (empty_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
         (no_train, r"expected .*train/CLASS/image files, got no such folder; make it"),
         (no_images, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
         (no_classes, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
@@ -414,7 +414,7 @@ def no_classes(folder: Path) -> None:
 def test_a_folder_is_refused_in_one_line_for(folder, spoil, message):
     spoil(folder)
     with pytest.raises(DataError, match=message) as caught:
-        load_data(f"folder:{folder}")
+        load_data(f"folder:{folder}").loaded()
     assert "\n" not in str(caught.value)
 
 
@@ -430,12 +430,15 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         load_data(f"folder:{tmp_path / 'none'}")
 
 
-def test_the_fingerprint_of_a_folder_is_of_its_images_not_of_their_place(folder):
+def test_the_fingerprint_of_a_folder_is_of_paths_file_sizes_and_labels_not_of_its_place(folder):
     before = load_data(f"folder:{folder}").fingerprint
     moved = folder.rename(folder.with_name("moved"))
     assert load_data(f"folder:{moved}").fingerprint == before
-    write_image(moved / "train/cat/1.png", X[0] ^ np.uint8(1))
-    assert load_data(f"folder:{moved}").fingerprint != before
+    image = moved / "train/cat/1.png"
+    image.write_bytes(image.read_bytes() + b"0")
+    longer = load_data(f"folder:{moved}").fingerprint
+    (moved / "train/cat/1.png").rename(moved / "train/cat/0.png")
+    assert len({before, longer, load_data(f"folder:{moved}").fingerprint}) == 3
 
 
 # cifar10 and cifar100

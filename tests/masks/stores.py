@@ -28,7 +28,7 @@ class Drawn:
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         self.before(self.calls)
         self.calls += 1
-        self.asked.extend(index.tolist())
+        self.asked.extend(data.index[index].tolist())
         bright = torch.from_numpy(data.images[index].mean(-1) / 255).float()
         found = bright.repeat_interleave(self.finer, 1).repeat_interleave(self.finer, 2)
         return Segmentation((found + 0.25).clamp(max=1), None)
@@ -42,14 +42,17 @@ def raises_at(call: int, error: BaseException) -> Callable[[int], None]:
     return before
 
 
-def small_parts(monkeypatch, rows_per_shard: int = 8, batch: int = 3, seconds: float = 1e9) -> None:
-    """Several shards of several batches in 40 images. `seconds` between commits inside a shard: never, or -1 for always."""
+def small_parts(monkeypatch, rows_per_shard: int = 8, batch: int = 3) -> None:
+    """Several shards of several batches in 40 images."""
     monkeypatch.setattr(build, "ROWS_PER_SHARD", rows_per_shard)
     monkeypatch.setattr(build, "BATCH", batch)
-    monkeypatch.setattr(build, "SECONDS_BETWEEN_COMMITS", seconds)
     monkeypatch.setattr(os, "fsync", lambda handle: None)  # a test need not survive a power cut, and syncs are slow
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file but the lock."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name != ".lock"}
+    """Every file but the locks, by its path in the folder."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
+    }

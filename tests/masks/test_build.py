@@ -48,7 +48,7 @@ def test_a_mask_is_found_shrunk_refined_and_stored(data, tmp_path, how):
 def test_each_image_is_asked_for_once(data, tmp_path):
     source = Drawn()
     build_masks(data, source, tmp_path)
-    assert source.asked == list(range(40))
+    assert sorted(source.asked) == list(range(40))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("cable"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
@@ -57,34 +57,31 @@ def test_a_build_that_was_cut_goes_on_to_the_same_bytes(data, tmp_path, whole, e
     out = tmp_path / "cut"
     with pytest.raises(type(error)):
         build_masks(data, Drawn(before=raises_at(call, error)), out)
+    assert not (out / "manifest.json").exists()
+    finished = sorted(int(path.stem) for path in out.glob("building/0000?.json"))
     source = Drawn()
     build_masks(data, source, out)
     assert content(out) == whole
-    finished_shards = call // 3  # three batches a shard
-    assert source.asked == list(range(8 * finished_shards, 40))
+    assert sorted(source.asked) == [row for row in range(40) if row // 8 not in finished]
 
 
-def test_between_commits_a_cut_build_loses_the_batch_that_was_cut(data, tmp_path, whole, monkeypatch):
-    small_parts(monkeypatch, seconds=-1)
-    out = tmp_path / "cut"
-    with pytest.raises(KeyboardInterrupt):
-        build_masks(data, Drawn(before=raises_at(4, KeyboardInterrupt())), out)
-    assert MaskStore(out).built.nonzero()[0].tolist() == list(range(8 + 3))
-    source = Drawn()
-    build_masks(data, source, out)
-    assert content(out) == whole
-    assert source.asked == list(range(11, 40))
-
-
-def test_a_build_that_was_cut_reads_as_far_as_it_got(data, tmp_path):
+def test_a_build_that_was_cut_is_no_store_yet_and_says_so(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build_masks(data, Drawn(before=raises_at(7, KeyboardInterrupt())), tmp_path)
-    store = MaskStore(tmp_path)
-    assert store.built.tolist() == [i < 16 for i in range(40)]
-    assert not store.valid[16:].any()
-    assert store[:16].any()
-    with pytest.raises(MaskError, match="1 not built"):
-        store[:17]
+    with pytest.raises(MaskError, match="got one that is not finished; finish it with the same smix masks build"):
+        MaskStore(tmp_path)
+
+
+def test_a_store_stays_readable_while_more_of_it_is_built(data, tmp_path):
+    before = build_masks(data, Drawn(), tmp_path, limit=12)
+    rows = np.flatnonzero(before.built)
+    masks = before[rows]
+    with pytest.raises(KeyboardInterrupt):
+        build_masks(data, Drawn(before=raises_at(9, KeyboardInterrupt())), tmp_path)
+    again = MaskStore(tmp_path)
+    again.check_whole()
+    assert np.array_equal(np.flatnonzero(again.built), rows)
+    assert np.array_equal(again[rows], masks)
 
 
 def test_a_build_whose_first_batch_fails_leaves_no_store_that_would_refuse_the_next(data, tmp_path):
@@ -138,10 +135,20 @@ def other_size(data: ImageSet) -> ImageSet:
         (other_pixel, {}, "data"),
         (lambda data: replace(data, split="test"), {}, "data"),
         (other_size, {}, "shape"),
+        (lambda data: data, {"size": (5, 7)}, "shape"),
+        (lambda data: data, {"keep_classes": True}, "classes"),
         (lambda data: data, {"source": Drawn("other")}, "source"),
         (lambda data: data, {"refine": "published"}, "refine"),
     ],
-    ids=["other images", "other split", "other size", "other source", "other refinement"],
+    ids=[
+        "other images",
+        "other split",
+        "other size",
+        "other size of the masks",
+        "with classes",
+        "other source",
+        "other refinement",
+    ],
 )
 def test_masks_made_otherwise_are_refused_and_untouched(data, tmp_path, change, options, named):
     build_masks(data, Drawn(), tmp_path, limit=12)
@@ -181,7 +188,7 @@ def test_damage_is_repaired_by_building_again(data, tmp_path, whole, name, rows,
     source = Drawn()
     build_masks(data, source, out)
     assert content(out) == whole
-    assert source.asked == list(rows)
+    assert sorted(source.asked) == list(rows)
 
 
 def test_what_a_repair_leaves_out_is_not_built_and_has_no_figures(data, tmp_path, whole):
@@ -245,14 +252,24 @@ def test_a_full_disk_is_one_clear_line_and_what_was_built_stays(data, tmp_path, 
     assert content(out) == whole
 
 
-@pytest.mark.parametrize("syncs", range(7))
-def test_a_disk_that_is_full_from_the_start_leaves_nothing(data, tmp_path, monkeypatch, syncs):
-    """Seven files are the first commit: five shards, stats, manifest."""
+@pytest.mark.parametrize("syncs", range(16))
+def test_a_disk_that_is_full_during_the_first_build_leaves_no_store_and_no_damage(
+    data, tmp_path, whole, monkeypatch, syncs
+):
+    """Fourteen syncs are the first build: the settings, two of each of five shards, stats, manifest, the list of names."""
     with monkeypatch.context() as patch:
         FullDisk(patch, syncs, errno.ENOSPC)
-        with pytest.raises(MaskError, match="no space left"):
-            build_masks(data, Drawn(), tmp_path)
-    assert content(tmp_path) == {}
+        if syncs < 14:
+            with pytest.raises(MaskError, match="no space left"):
+                build_masks(data, Drawn(), tmp_path / "full")
+            assert not (tmp_path / "full" / "manifest.json").exists()
+            assert not [path for path in (tmp_path / "full").rglob("*") if path.suffix == ".tmp"]
+        else:
+            build_masks(data, Drawn(), tmp_path / "full")
+    source = Drawn()
+    build_masks(data, source, tmp_path / "full")
+    assert content(tmp_path / "full") == whole
+    assert len(source.asked) == (0 if syncs >= 14 else 40 - 8 * min(5, max(0, (syncs - 1) // 2)))
 
 
 def test_a_disk_without_room_for_the_folder_itself_is_the_same_line(data, tmp_path, monkeypatch):
@@ -332,11 +349,12 @@ def test_a_mask_of_which_one_pixel_is_not_finite_is_broken_and_empty(data, tmp_p
     assert not store.valid.any()
 
 
-@pytest.mark.parametrize("renamed", range(16))
+@pytest.mark.parametrize("renamed", range(19))
 def test_a_build_that_is_killed_while_it_names_its_files_loses_nothing_that_it_had_found(
     data, tmp_path, whole, monkeypatch, renamed
 ):
-    """The first commit renames eight files, the others four. The exception stands for the kill."""
+    """Nineteen renames: the settings, two for each of five shards, the list of names, five shards, stats, manifest. The
+    exception stands for the kill."""
     real, done = Path.replace, []
 
     def replace(path: Path, target: Path) -> Path:
@@ -352,7 +370,7 @@ def test_a_build_that_is_killed_while_it_names_its_files_loses_nothing_that_it_h
             build_masks(data, source, tmp_path / "cut")
     again = Drawn()
     build_masks(data, again, tmp_path / "cut")
-    # Of what was asked before the kill, at most the one commit that was not yet whole on the disk is asked again.
+    # Of what was asked before the kill, at most the one shard that was not yet whole on the disk is asked again.
     assert len(set(source.asked) & set(again.asked)) <= 8
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
 

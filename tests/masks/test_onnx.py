@@ -12,8 +12,8 @@ from PIL import Image
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks import build_masks, load_source
-from smix.masks.sources.network import NetworkSource
-from smix.masks.sources.onnx import onnx_source
+from smix.masks.sources.network import Network, NetworkSource
+from smix.masks.sources.onnx import onnx_network
 from tests.conftest import make_set
 from tests.masks.networks import MEAN, STD, write_channels, write_network
 
@@ -114,7 +114,7 @@ def test_another_input_size_needs_the_networks_permission(tmp_path):
     path = write_channels(tmp_path, size=(24, 36), facts={"any_size": None})
     load_source(f"onnx:{path}")
     for asked in ("17", "own"):
-        message = rf"expected input size 24x36 \(tiny\.json allows no other\), got {asked}; leave --input-size out"
+        message = rf"expected input size 24x36 \(it takes no other\), got {asked}; leave --input-size out"
         with pytest.raises(MaskError, match=message):
             load_source(f"onnx:{path}", input_size=asked)
 
@@ -128,9 +128,9 @@ def test_a_network_that_cannot_take_the_size_that_its_json_allows_is_one_line(tm
         source(data, np.arange(2))
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "small", "1.5", ""])
+@pytest.mark.parametrize("text", ["0", "-3", "small", "1.5", "²"])
 def test_an_input_size_that_is_none_is_refused(tmp_path, text):
-    with pytest.raises(MaskError, match=rf'input-size: expected a number of pixels or "own" .*, got "{text}"'):
+    with pytest.raises(MaskError, match=rf'input-size: expected a number of pixels, "own" .* or "auto", got "{text}"'):
         load_source(f"onnx:{write_channels(tmp_path)}", input_size=text)
 
 
@@ -208,7 +208,8 @@ def test_a_background_that_the_network_does_not_have_is_one_line(tmp_path, data)
     ],
 )
 def test_an_output_that_is_not_what_was_said_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
-    source = NetworkSource("net", "0", lambda images: scores, None, (0, 0, 0), (1, 1, 1), output)
+    network = Network("net", "0", lambda images: scores, (8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), output)
+    source = NetworkSource(network, "own")
     with pytest.raises(MaskError, match=rf"net: expected {output} .*, got torch\..*; correct its description"):
         source(data, np.arange(2))
 
@@ -230,7 +231,7 @@ def test_masks_of_a_network_that_is_fed_or_read_otherwise_are_not_added_to_a_sto
 def test_without_onnxruntime_the_message_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MaskError, match=r"expected the package onnxruntime, got none; install smix\[onnx\]"):
-        onnx_source(write_channels(tmp_path), None)
+        onnx_network(write_channels(tmp_path), torch.device("cpu"))
 
 
 def test_a_source_describes_its_file_by_what_is_in_it(tmp_path):

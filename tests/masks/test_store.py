@@ -185,7 +185,7 @@ def test_a_store_with_any_bit_flipped_says_so_or_reads_the_same(tmp_path):
 @pytest.mark.parametrize("name", ["shard-00003.npy", "stats.npy", "manifest.json"])
 def test_a_missing_file_is_named_with_what_to_do(store, name):
     (store.path / name).unlink()
-    with pytest.raises(MaskError, match=rf"expected .*{name}, got .*; .*smix masks build"):
+    with pytest.raises(MaskError, match=rf"expected .*{name}.*; .*smix masks build"):
         everything(store.path)
 
 
@@ -265,11 +265,6 @@ def reordered(data: ImageSet) -> ImageSet:
     return replace(data, images=data.images[::-1], labels=data.labels[::-1], fingerprint="")
 
 
-def another_size(data: ImageSet) -> ImageSet:
-    """Of the same fingerprint: what a store whose images were resized later would meet."""
-    return replace(data, images=data.images[:, :9], masks=None)
-
-
 @pytest.mark.parametrize(
     ("other", "message"),
     [
@@ -279,7 +274,6 @@ def another_size(data: ImageSet) -> ImageSet:
             r"expected masks of made train, got masks of another data set \(made train, \w{8} instead of \w{8}\)",
         ),
         (reordered, r"got masks of another data set"),
-        (another_size, r"expected masks of size \(9, 14\), got \(10, 14\)"),
     ],
 )
 def test_a_store_of_other_images_is_refused(store, data, other, message):

@@ -41,7 +41,8 @@ def saved(tmp_path_factory) -> dict[tuple[str, bool], Path]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
-    """An empty cache of torch, and no network behind it."""
+    """An empty cache of torch, no network behind it, and a processor that computes as torchvision's own does here."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
     def download(url: str, *args, **options) -> None:
@@ -73,13 +74,19 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
         "std": [58.395, 57.12, 57.375],
         "output": "class_scores",
         "background": 0,
+        "precision": "float32",
+        "flip": False,
+        "upscale": None,
+        "objects": "all",
+        "class_map": None,
     }
 
 
-@pytest.mark.parametrize(("asked", "size"), [(None, [520, 520]), ("64", [64, 64]), ("own", "own")])
-def test_images_are_enlarged_to_what_the_network_was_made_for(saved, asked, size):
+@pytest.mark.parametrize(("asked", "size"), [(None, [257, 257]), ("auto", [257, 257]), ("520", [520, 520]), ("own", "own")])
+def test_images_are_enlarged_by_what_was_asked_for(saved, asked, size):
     source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size=asked)
     assert source.describe(make_set(4))["input_size"] == size
+    assert source.describe(make_set(4, size=(128, 200)))["input_size"] == ([520, 520] if size == [257, 257] else size)
 
 
 def test_without_weights_one_line_names_the_file_its_address_and_its_place(home):
@@ -186,7 +193,7 @@ def test_a_missing_file_of_weights_is_named(tmp_path):
     [
         ("torchvision:deeplabv3_mobilenet_v3_larg", "deeplabv3_mobilenet_v3_large"),
         ("torchvision:fcn_resnet51", "fcn_resnet5"),
-        ("torchvision:", None),
+        ("torchvision:", "torchvision:MODEL"),
         ("carryed", "carried"),
         ("onnx:", "onnx:FILE"),
         ("onnx", "onnx:FILE"),
@@ -199,7 +206,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name_or_all(name, suggest
         load_source(name)
 
 
-@pytest.mark.parametrize("name", ["carried", "onnx:net.onnx"])
-def test_weights_are_for_torchvisions_networks_only(name, saved):
-    with pytest.raises(OptionError, match=rf"expected a source torchvision:MODEL with --weights, got {name}; leave"):
+@pytest.mark.parametrize("name", ["carried", "onnx:net.onnx", "masks:folder", "transformers:net"])
+def test_weights_are_for_networks_that_come_without(name, saved):
+    with pytest.raises(OptionError, match=rf"weights: expected another source with --weights, got {name}; leave"):
         load_source(name, weights=saved[PUBLISHED, True])

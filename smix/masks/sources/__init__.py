@@ -1,24 +1,47 @@
-"""Sources of masks: `source(data, index) -> Segmentation`. Networks, and masks that a data set carries."""
+"""Sources of masks: `source(data, index) -> Segmentation`. Networks, existing segmentations, and masks that a data set carries."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
-from smix.errors import OptionError, unknown
+from smix.device import find_device
+from smix.errors import MaskError, OptionError, unknown
 from smix.masks.sources.carried import CarriedSource
-from smix.masks.sources.network import Segmentation
-from smix.masks.sources.onnx import onnx_source
-from smix.masks.sources.torchvision import torchvision_source
+from smix.masks.sources.files import Style, files_source
+from smix.masks.sources.labelme import LabelmeSource
+from smix.masks.sources.network import ClassMap, Network, NetworkSource
+from smix.masks.sources.onnx import onnx_network
+from smix.masks.sources.reading import Segmentation
+from smix.masks.sources.smp import smp_network
+from smix.masks.sources.torchvision import torchvision_network
+from smix.masks.sources.transformers import transformers_network
+from smix.masks.sources.upscale import load_upscaler
 
 __all__ = ["Segmentation", "Source", "load_source"]
+
+KINDS = (
+    "torchvision:MODEL",
+    "onnx:FILE",
+    "transformers:MODEL_OR_DIR",
+    "smp:ARCH/ENCODER",
+    "masks:DIR",
+    "labelme:DIR",
+    "carried",
+)
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Whatever finds objects in images."""
+    """Whatever finds objects in images.
+
+    A source that has the attribute `needs_images = False` never looks at `data.images`, which are then not decoded for it. One
+    that has `classes`, a tuple of names, says what the numbers from 1 in `Segmentation.classes` are.
+    """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
         """All that decides which masks it finds in `data`, for the manifest of a store: two builds that agree in it may
@@ -30,25 +53,90 @@ class Source(Protocol):
         ...
 
 
-def load_source(name: str, weights: Path | str | None = None, input_size: str | None = None) -> Source:
+def load_source(
+    name: str,
+    weights: Path | str | None = None,
+    input_size: str | None = None,
+    *,
+    flip: bool = False,
+    upscale: str | None = None,
+    classes: Sequence[str] = (),
+    class_map: Path | str | None = None,
+    least_score: float = 0.5,
+    style: Style | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+) -> Source:
     """A source by name.
 
     Args:
-        name: `torchvision:MODEL`, `onnx:FILE`, or `carried`.
-        weights: A file of weights for torchvision's networks; None: downloaded.
-        input_size: Pixels that images are resized to before segmenting, or "own": not resized; None: as the network wants.
+        name: `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`, `labelme:DIR` or
+            `carried`.
+        weights: A file of weights for torchvision's networks (None: downloaded) and for those of segmentation_models_pytorch.
+        input_size: Pixels that images are resized to before segmenting; "own": not resized; None or "auto": what served images
+            of their size best.
+        flip: Take the mean over each image and its mirror image.
+        upscale: `esrgan:FILE`, a super-resolution network that enlarges images before they are resized.
+        classes: The classes that are objects, by the source's names; empty: all but the background.
+        class_map: A JSON file that names, for each label of the data set, the classes that are objects in its images.
+        least_score: Networks that find instances: those of less confidence are left out, in [0, 1].
+        style: How the pictures of `masks:DIR` are to be read; None: found out.
+        device: Where networks compute; auto: on a GPU if there is one.
+
+    Raises:
+        OptionError: no such source, or an option that it does not have.
+        MaskError: it cannot be loaded.
     """
     kind, _, place = name.partition(":")
-    if weights is not None and kind != "torchvision":
-        raise OptionError(
-            f"weights: expected a source torchvision:MODEL with --weights, got {name}; leave --weights out"
-        )
-    if kind == "torchvision":
-        return torchvision_source(place, None if weights is None else Path(weights), input_size)
-    if kind == "onnx" and place:
-        return onnx_source(Path(place), input_size)
-    if name == "carried":
-        if input_size is not None:
-            raise OptionError(f"input-size: expected a network with --input-size, got {name}; leave --input-size out")
+    networks = kind in ("torchvision", "onnx", "transformers", "smp")
+    if kind not in [text.partition(":")[0] for text in KINDS] or bool(place) == (kind == "carried"):
+        raise unknown("source", name, KINDS)
+    for option, given, fits in (
+        ("weights", weights is not None, kind in ("torchvision", "smp")),
+        ("input-size", input_size is not None, networks),
+        ("flip", flip, networks),
+        ("upscale", upscale is not None, networks),
+        ("classes", bool(classes), kind != "carried"),
+        ("class-map", class_map is not None, kind != "carried"),
+        ("style", style is not None, kind == "masks"),
+    ):
+        if given and not fits:
+            raise OptionError(f"{option}: expected another source with --{option}, got {name}; leave --{option} out")
+    if not 0 <= least_score <= 1:
+        raise OptionError(f"least-score: expected 0 to 1, got {least_score}")
+    labels = None if class_map is None else read_class_map(Path(class_map))
+    if kind == "carried":
         return CarriedSource()
-    raise unknown("source", name, ["torchvision:deeplabv3_mobilenet_v3_large", "onnx:FILE", "carried"])
+    if kind == "masks":
+        return files_source(Path(place), style, tuple(classes), labels)
+    if kind == "labelme":
+        return LabelmeSource(Path(place), tuple(classes), labels)
+    where = find_device(device)
+    network: Network
+    if kind == "torchvision":
+        network = torchvision_network(place, None if weights is None else Path(weights), where)
+    elif kind == "onnx":
+        network = onnx_network(Path(place), where)
+    elif kind == "smp":
+        network = smp_network(place, None if weights is None else Path(weights), where)
+    else:
+        network = transformers_network(place, where)
+    larger = None if upscale is None else load_upscaler(upscale, network.device)
+    return NetworkSource(network, input_size or "auto", flip, larger, tuple(classes), labels, least_score)
+
+
+def read_class_map(path: Path) -> ClassMap:
+    """For each label of a data set the classes that are its object: a JSON file {"cat": ["cat"], "deer": null}.
+
+    Raises:
+        MaskError: no such file, or something else in it.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise MaskError(f"class-map: expected a JSON file {path}, got {type(error).__name__}; write it") from None
+    names = values.values() if isinstance(values, dict) else [0]
+    if not all(entry is None or (isinstance(entry, list) and all(isinstance(n, str) for n in entry)) for entry in names):
+        raise MaskError(
+            f'class-map: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
+        )
+    return dict(values)

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.network import Segmentation
+from smix.masks.sources.reading import Segmentation
 
 
 class CarriedSource:
     """Takes `ImageSet.masks` for what was found."""
 
     name = "carried"
+    needs_images = False
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
         masks = None if data.masks is None else hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()

@@ -1,110 +1,244 @@
-"""Any segmentation network as a source of masks: resizing, normalising and reading its output are here, once."""
+"""Any segmentation network as a source of masks: resizing, normalising, flipping and reading its output are here, once."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError
+from smix.errors import MaskError, unknown
+from smix.masks.sources.reading import (
+    Instances,
+    Segmentation,
+    both_ways,
+    check_scores,
+    read_instances,
+    read_scores,
+    resized,
+)
+from smix.masks.sources.upscale import Upscaler
 
-Output = Literal["class_scores", "object_logit"]
-RESIZE = "bicubic"
+Output = Literal["class_scores", "object_logit", "instances"]
+ClassMap = dict[str, list[str] | None]
+"""For each label of a data set the classes of the network that are its object; None: all that are objects."""
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
-    """What a source found in a batch, at the source's own resolution s (h, w; or other dimensions)."""
-
-    object: Float[Tensor, "B *s"]
-    """Probability that a pixel belongs to an object, in [0, 1]."""
-    classes: UInt8[Tensor, "B *s"] | None
-    """The class of each pixel, 0 for background; None: the source knows no classes."""
-
-    def mask(self) -> Bool[Tensor, "B *s"]:
-        """Where the object is: every class but background, or a probability above one half."""
-        return self.object > 0.5 if self.classes is None else self.classes != 0
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkSource:
-    """A network, and how to feed it."""
+class Network:
+    """A network, and how it wants to be fed: nobody else decides how images are normalised."""
 
     name: str
     sha256: str
-    """Of the file of weights."""
-    forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
-    """Gives (B, K, h, w), if it is what its description says."""
-    input_size: tuple[int, int] | None
-    """Height and width that images are resized to; None: their own."""
+    """Of its weights."""
+    forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor | list[Instances]]
+    """Gives (B, K, h, w), or the instances in each image, if it is what its description says."""
+    native_size: tuple[int, int]
+    """Height and width that it was made for."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     """Mean and standard deviation on the 0..255 scale."""
     output: Output
-    """`class_scores`: logits, arg-max; `object_logit`: one channel, sigmoid."""
-    background: int = 0
+    """`class_scores`: logits, arg-max; `object_logit`: one channel, sigmoid; `instances`: their union."""
+    classes: tuple[str, ...] = ()
+    """Names of the K classes; empty: it names none."""
+    background: int | None = 0
+    """The class that is no object; None: there is none."""
+    any_size: bool = True
+    """Can it be fed images of another size than its own?"""
+    device: torch.device = CPU
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkSource:
+    """A network as a source: what it is fed, and which of its classes are objects."""
+
+    network: Network
+    input_size: str = "auto"
+    """Pixels of the square that images are resized to; "own": they stay as they are; "auto": see `auto_size`."""
+    flip: bool = False
+    """Is the mean taken over each image and its mirror image?"""
+    upscale: Upscaler | None = None
+    """Enlarges images before they are resized."""
+    keep: tuple[str, ...] = ()
+    """The classes that are objects; empty: all but the background."""
+    class_map: ClassMap | None = None
+    """The classes that are objects in the images of each label."""
+    least_score: float = 0.5
+    """Instances of less confidence are left out."""
+
+    def __post_init__(self) -> None:
+        network = self.network
+        size = self.input_size
+        if size not in ("auto", "own") and not re.fullmatch("[1-9][0-9]*", size):
+            raise MaskError(
+                f'input-size: expected a number of pixels, "own" (the images\' own size) or "auto", got "{size}"'
+            )
+        if not network.any_size and size != "auto" and network.native_size != (int(size) if size.isdigit() else 0,) * 2:
+            raise MaskError(
+                f"{network.name}: expected input size {network.native_size[0]}x{network.native_size[1]} (it takes no other), "
+                f"got {size}; leave --input-size out"
+            )
+        for name in (*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ())):
+            self._number(name)
+        if network.background is None and network.output == "class_scores" and not (self.keep or self.class_map):
+            raise MaskError(
+                f"{network.name}: expected --classes, the classes that are objects, since it knows no background; "
+                f"choose of {', '.join(network.classes[:12])}, ..."
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are fed at once: what keeps a GPU busy, or stays in a processor's caches."""
+        return 8 if self.network.device.type == "cpu" else 64
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the numbers in `Segmentation.classes`, from 1."""
+        return tuple(name for place, name in enumerate(self.network.classes) if place != self.network.background)
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
         """The weights, how they are fed, and how their output is read."""
-        return {
-            "name": self.name,
-            "sha256": self.sha256,
-            "input_size": "own" if self.input_size is None else list(self.input_size),
-            "resize": RESIZE,
-            "mean": list(self.mean),
-            "std": list(self.std),
-            "output": self.output,
-            "background": self.background,
+        network = self.network
+        size = self._size(data)
+        facts: dict[str, Any] = {
+            "name": network.name,
+            "sha256": network.sha256,
+            "input_size": "own" if size is None else list(size),
+            "resize": "bicubic",
+            "mean": list(network.mean),
+            "std": list(network.std),
+            "output": network.output,
+            "background": network.background,
+            "precision": network.precision,
+            "flip": self.flip,
+            "upscale": None if self.upscale is None else self.upscale.describe(),
+            "objects": list(self.keep) or "all",
+            "class_map": self.class_map,
         }
+        return facts | ({"least_score": self.least_score} if network.output == "instances" else {})
 
+    @torch.inference_mode()
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         """Segment the images at these places of `data`."""
-        if len(data.size) != 2:
+        images = self._fed(data, index)
+        mean, std = (
+            torch.tensor(numbers, device=images.device).view(1, 3, 1, 1)
+            for numbers in (self.network.mean, self.network.std)
+        )
+        images = images.sub_(mean).div_(std)
+        found = self._found(images, data, data.labels[index])
+        return Segmentation(found.object.cpu(), None if found.classes is None else found.classes.cpu())
+
+    def _fed(self, data: ImageSet, index: NDArray[np.int64]) -> Float[Tensor, "B 3 h w"]:
+        """The images at the size that the network gets, on its device, 0..255."""
+        size = self._size(data)
+        if isinstance(data.images, Pictures):
+            pictures = [torch.from_numpy(data.images[int(place)])[None] for place in index]
+        else:
+            if data.images.ndim != 4:
+                raise MaskError(
+                    f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
+                )
+            pictures = [torch.from_numpy(data.images[index])]
+        if size is None and len({picture.shape[1:] for picture in pictures}) > 1:
             raise MaskError(
-                f"{self.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
+                f"{self.network.name}: expected images of one size with --input-size own, got different ones in {data.name}; "
+                "give a number of pixels"
             )
-        images = torch.from_numpy(data.images[index]).movedim(-1, 1).float()
-        images = images.expand(-1, 3, -1, -1)  # grey images are repeated
-        if self.input_size is not None and self.input_size != data.size:
-            # Bicubic overshoots; no image has values outside 0..255.
-            images = F.interpolate(images, self.input_size, mode=RESIZE, antialias=True).clamp(0, 255)
-        mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (self.mean, self.std))
-        scores = self.forward((images - mean) / std)
-        self._check(scores, len(images))
-        if self.output == "object_logit":
-            return Segmentation(scores[:, 0].sigmoid(), None)
-        classes = scores.argmax(1)
-        # The background becomes 0 whichever number the network gives it; the others keep theirs, moved up if below it.
-        classes = torch.where(classes == self.background, 0, classes + (classes < self.background).long())
-        return Segmentation(1 - scores.softmax(1)[:, self.background], classes.to(torch.uint8))
+        fed = []
+        for picture in pictures:
+            images = picture.to(self.network.device).movedim(-1, 1).float().expand(-1, 3, -1, -1)  # grey is repeated
+            if self.upscale is not None:
+                images = self.upscale(images)
+            fed.append(images if size is None else resized(images, size))
+        return fed[0].contiguous() if len(fed) == 1 else torch.cat(fed)
 
-    def _check(self, scores: Tensor, count: int) -> None:
-        """Raises MaskError unless the output has the form that the network's description says."""
-        channels = scores.shape[1] if scores.ndim == 4 else 0
-        fits = channels == 1 if self.output == "object_logit" else channels > max(1, self.background)
-        if not (fits and scores.is_floating_point() and len(scores) == count):
-            wanted = (
-                "1 channel" if self.output == "object_logit" else f"2 classes or more, background {self.background}"
-            )
-            raise MaskError(
-                f"{self.name}: expected {self.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
-                f"{tuple(scores.shape)}; correct its description"
-            )
+    def _size(self, data: ImageSet) -> tuple[int, int] | None:
+        """Height and width that images are resized to; None: their own."""
+        native = self.network.native_size
+        if self.input_size == "own":
+            return None
+        if self.input_size != "auto":
+            return int(self.input_size), int(self.input_size)
+        return auto_size(native, data.size) if self.network.any_size else native
+
+    def _found(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: NDArray[np.int64]) -> Segmentation:
+        network = self.network
+        answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.flip else [images])]
+        if network.output == "instances":
+            keep = self._kept(data, labels, len(network.classes)).to(images.device)
+            size = (images.shape[2], images.shape[3])
+            found = [read_instances(one, keep, self.least_score, size) for one in answers if isinstance(one, list)]
+            return both_ways(*found) if self.flip else found[0]
+        scores = [one for one in answers if isinstance(one, Tensor)]
+        for one in scores:
+            check_scores(network.name, one, len(images), network.output, network.background)
+        if network.output == "object_logit":
+            sure = [one[:, 0].float().sigmoid() for one in scores]
+            return Segmentation((sure[0] + sure[1].flip(-1)) / 2 if self.flip else sure[0], None)
+        keep = self._kept(data, labels, scores[0].shape[1]).to(images.device)
+        if self.flip:  # scores whose softmax is the mean of both
+            both = torch.logaddexp(*(one.float().log_softmax(1) for one in (scores[0], scores[1].flip(-1))))
+            return read_scores(both, keep, network.background)
+        return read_scores(scores[0], keep, network.background)
+
+    def _kept(self, data: ImageSet, labels: NDArray[np.int64], count: int) -> Bool[Tensor, "B K"]:
+        """Which classes are objects in which image."""
+        objects = torch.zeros(count, dtype=torch.bool)
+        objects[[self._number(name) for name in self.keep] if self.keep else slice(None)] = True
+        if self.network.background is not None:
+            objects[self.network.background] = False
+        keep = objects.repeat(len(labels), 1)
+        if self.class_map is not None:
+            for place, label in enumerate(labels):
+                name = data.classes[label]
+                if name not in self.class_map:
+                    raise MaskError(
+                        f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
+                        "write [] for no object, null for any"
+                    )
+                if (chosen := self.class_map[name]) is not None:
+                    keep[place] &= torch.isin(torch.arange(count), torch.tensor([self._number(one) for one in chosen]))
+        return keep
+
+    def _number(self, name: str) -> int:
+        """The network's number of a class, by its name or, where it names none, by the number itself."""
+        if name in self.network.classes:
+            return self.network.classes.index(name)
+        if not self.network.classes and name.isdigit() and self.network.output != "object_logit":
+            return int(name)
+        if not self.network.classes:
+            raise MaskError(f"{self.network.name}: expected a network that names its classes, got --classes {name}")
+        raise unknown("classes", name, self.network.classes)
 
 
-def parse_input_size(text: str | None, own_of_network: tuple[int, int]) -> tuple[int, int] | None:
-    """None: the network's; "own": the images' (returned as None); a number: that square."""
-    if text is None:
-        return own_of_network
-    if text == "own":
-        return None
-    if not text.isdigit() or int(text) < 1:
-        raise MaskError(f'input-size: expected a number of pixels or "own" (the images\' own size), got "{text}"')
-    return int(text), int(text)
+def auto_size(native: tuple[int, int], size: tuple[int, ...] | None) -> tuple[int, int]:
+    """The input size that served images of `size` best, by measurement (docs/masks.md)."""
+    if size is None or len(size) != 2 or max(size) > 64:
+        return native
+    return min(native[0], 257), min(native[1], 257)
+
+
+def chosen_precision(device: torch.device) -> str:
+    """What torch's networks compute in: 16 bits where the hardware has them (docs/decisions.md), never by timing."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if device.type == "cpu":
+        able = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    return "float32"
+
+
+def placed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """On its device, for inference, channels last."""
+    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -5,7 +5,8 @@
   "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, on the 0..255 scale
   "output": "class_scores",                                       logits, arg-max; or "object_logit": sigmoid
   "background": 0,                                                the class that is no object
-  "any_size": true                                                may be fed images of another size
+  "any_size": true,                                               may be fed images of another size
+  "classes": ["background", "aeroplane", ...]                     their names, optional
 }
 """
 
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from smix.errors import MaskError
 from smix.files import sha256
-from smix.masks.sources.network import NetworkSource, parse_input_size
+from smix.masks.sources.network import Network
 
 
-def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
+def onnx_network(path: Path, device: torch.device) -> Network:
     """The network in an ONNX file with its JSON.
 
     Raises:
@@ -41,6 +42,7 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         own = (int(facts["input_size"][0]), int(facts["input_size"][1]))
         mean, std = (tuple(float(number) for number in facts[key]) for key in ("mean", "std"))
         output, background = facts["output"], int(facts.get("background", 0))
+        classes = tuple(str(name) for name in facts.get("classes", ()))
         if min(*own, background + 1) < 1 or not min(std) > 0:
             raise ValueError("a size, std or background that is out of range")
         if facts.get("channels", "RGB") != "RGB":
@@ -53,14 +55,13 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
         raise MaskError(
             f'{beside}: expected output "class_scores" or "object_logit" and 3 numbers as mean and std, got "{output}", {mean}, {std}'
         )
-    size = parse_input_size(input_size, own)
-    if size != own and not facts.get("any_size", False):
-        raise MaskError(
-            f"{path}: expected input size {own[0]}x{own[1]} ({beside.name} allows no other), got {input_size}; "
-            "leave --input-size out"
-        )
+    on_gpu = device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    providers = [*(["CUDAExecutionProvider"] if on_gpu else []), "CPUExecutionProvider"]
+    options = onnxruntime.SessionOptions()
+    # Its threads would go on spinning for a while after each call, on the cores that torch needs next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
         reason = " ".join(str(error).split())[:120]
         raise MaskError(f"{path}: expected an ONNX network, got {reason}; copy or export it again") from None
@@ -77,4 +78,15 @@ def onnx_source(path: Path, input_size: str | None) -> NetworkSource:
             ) from None
         return torch.from_numpy(np.asarray(scores))
 
-    return NetworkSource(f"onnx:{path.name}", sha256(path), forward, size, mean, std, output, background)
+    return Network(
+        f"onnx:{path.name}",
+        sha256(path),
+        forward,
+        own,
+        mean,
+        std,
+        output,
+        classes,
+        background,
+        any_size=bool(facts.get("any_size", False)),
+    )

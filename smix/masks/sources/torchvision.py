@@ -1,4 +1,4 @@
-"""Torchvision's segmentation networks, such as the report's deeplabv3_mobilenet_v3_large."""
+"""Torchvision's segmentation networks, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
 
 import pickle
 from pathlib import Path
@@ -6,15 +6,18 @@ from urllib.error import URLError
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from smix.errors import MaskError, unknown
 from smix.files import sha256
-from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, NetworkSource, parse_input_size
+from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, chosen_precision, placed
+from smix.masks.sources.reading import Instances
+
+MASK_RCNN = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 
 
-def torchvision_source(model: str, weights: Path | None, input_size: str | None) -> NetworkSource:
-    """The network `model` of torchvision.models.segmentation; weights from a file, or downloaded by torchvision.
+def torchvision_network(model: str, weights: Path | None, device: torch.device) -> Network:
+    """The network `model` of torchvision.models.segmentation, or Mask R-CNN; weights from a file, or downloaded.
 
     Raises:
         OptionError: torchvision has no such network.
@@ -22,46 +25,93 @@ def torchvision_source(model: str, weights: Path | None, input_size: str | None)
     """
     import torchvision
 
-    known = torchvision.models.list_models(module=torchvision.models.segmentation)
+    known = [*torchvision.models.list_models(module=torchvision.models.segmentation), *MASK_RCNN]
     if model not in known:
         raise unknown("torchvision model", model, known)
     published = torchvision.models.get_model_weights(model).DEFAULT
     path = weights or _downloaded(published.url)
+    network = placed(_loaded(model, path, published.url), device)
+    precision = chosen_precision(device)
+    name, classes = f"torchvision:{model}", tuple(published.meta["categories"])
+
+    def called(images: Float[Tensor, "B 3 h w"]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+        with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+            return network(images.contiguous(memory_format=torch.channels_last))
+
+    if model in MASK_RCNN:
+        transform = network.transform
+
+        def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
+            # It resizes by itself, to 800 pixels and more: images come here at the size they are to have.
+            transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
+            return [Instances(one["masks"][:, 0], one["labels"], one["scores"]) for one in called(images)]
+
+        # It normalises by itself, what lies between 0 and 1.
+        zero, scale = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
+        own = (transform.min_size[-1], transform.min_size[-1])
+        return Network(
+            name, sha256(path), instances, own, zero, scale, "instances", classes, device=device, precision=precision
+        )
+
+    def scores(images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B K h w"]:
+        return called(images)["out"]
+
+    size = published.transforms().resize_size[0]
+    return Network(
+        name,
+        sha256(path),
+        scores,
+        (size, size),
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        "class_scores",
+        classes,
+        device=device,
+        precision=precision,
+    )
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """A state_dict, from safetensors or by torch.load of weights alone. What is wrong with a file raises nearly anything."""
     if not path.is_file():
         raise MaskError(f"weights: expected a file {path}, got none; check the path")
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+NO_WEIGHTS = (
+    RuntimeError,
+    pickle.UnpicklingError,
+    EOFError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    TypeError,
+    ValueError,
+    OSError,
+)
+"""What comes out of a file that holds no weights, or others; see Python's documentation of pickle."""
+
+
+def _loaded(model: str, path: Path, url: str) -> nn.Module:
+    import torchvision
+
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        # Some have an auxiliary classifier, which is of no use here; lraspp cannot be asked for one.
+        state = load_weights(path)
+        # Some have an auxiliary classifier, which is of no use here; lraspp and Mask R-CNN cannot be asked for one.
         auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             network = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
         network.load_state_dict(state)
-    # Anything can come out of a file that is no weights; see Python's documentation of pickle.
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        AttributeError,
-        ImportError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except MaskError:
+        raise
+    except NO_WEIGHTS as error:
         first = " ".join(str(error).split())[:120]
-        raise MaskError(
-            f"weights: expected the weights of {model} in {path}, got {first}; download {published.url}"
-        ) from None
-    network.eval()
-    own = published.transforms().resize_size[0]
-
-    @torch.inference_mode()
-    def forward(images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B K h w"]:
-        return network(images)["out"]
-
-    size = parse_input_size(input_size, (own, own))
-    return NetworkSource(
-        f"torchvision:{model}", sha256(path), forward, size, IMAGENET_MEAN, IMAGENET_STD, "class_scores"
-    )
+        raise MaskError(f"weights: expected the weights of {model} in {path}, got {first}; download {url}") from None
+    return network
 
 
 def weights_file(url: str) -> Path:

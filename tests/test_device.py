@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from smix.errors import OptionError
-from smix.training.device import find_device, in_words
+from smix.device import find_device, in_words
 
 
 @pytest.fixture

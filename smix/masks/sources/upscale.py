@@ -1,0 +1,59 @@
+"""Super-resolution before segmenting: any single-image network that spandrel reads, such as ESRGAN (Wang et al., 2018)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from smix.errors import MaskError, unknown
+from smix.files import sha256
+
+
+@dataclass(frozen=True, eq=False)
+class Upscaler:
+    """Enlarges images (B, 3, h, w) on the 0..255 scale."""
+
+    name: str
+    sha256: str
+    scale: int
+    forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
+    """From and to the 0..1 scale."""
+
+    def describe(self) -> dict[str, Any]:
+        """For the manifest of a store."""
+        return {"name": self.name, "sha256": self.sha256, "scale": self.scale}
+
+    def __call__(self, images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 3 H W"]:
+        return (self.forward(images / 255) * 255).clamp(0, 255)
+
+
+def load_upscaler(text: str, device: torch.device) -> Upscaler:
+    """The network of `esrgan:FILE`.
+
+    Raises:
+        MaskError: no spandrel, no such file, or none that enlarges images.
+    """
+    kind, colon, place = text.partition(":")
+    if kind != "esrgan" or not colon or not place:
+        raise unknown("upscale", text, ["esrgan:FILE"])
+    path = Path(place)
+    if not path.is_file():
+        raise MaskError(f"upscale: expected a file {path}, got none; check the path")
+    try:
+        from spandrel import ImageModelDescriptor, ModelLoader
+    except ImportError:
+        raise MaskError("upscale: expected the package spandrel, got none; install smix[esrgan]") from None
+    try:
+        with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
+            model = ModelLoader(device=device).load_from_file(path)
+    except Exception as error:  # a file that is no network can raise anything: pickle, safetensors and spandrel each their own
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise MaskError(f"upscale: expected a super-resolution network in {path}, got {reason}") from None
+    if not isinstance(model, ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
+        raise MaskError(f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}")
+    model.eval()
+    return Upscaler(f"esrgan:{path.name}", sha256(path), model.scale, model)
