@@ -12,36 +12,42 @@ Refinement = Literal["none", "published", "default"]
 REFINEMENTS: tuple[Refinement, ...] = get_args(Refinement)
 
 CROSS = ndimage.generate_binary_structure(2, 1)
-SQUARE = ndimage.generate_binary_structure(2, 2)
 GAUSS = np.array([1, 14, 62, 102, 62, 14, 1])
 """Sigma 1, 7 taps, in 256ths: OpenCV's fixed-point kernel for 8-bit images."""
 NEIGHBOURHOOD, MARGIN = 5, 2
 LEAST_PIECE = 0.1
 """`default` drops pieces that are smaller than this part of the largest."""
+LEAST_HOLE = 0.02
+"""`default` fills holes that are smaller than this part of the largest piece."""
 NUMBERS: dict[Refinement, dict[str, float]] = {
     "none": {},
     "published": {"sigma": 1, "neighbourhood": NEIGHBOURHOOD, "margin": MARGIN, "opening": len(CROSS)},
-    "default": {"least_piece": LEAST_PIECE},
+    "default": {"least_piece": LEAST_PIECE, "least_hole": LEAST_HOLE},
 }
 """What a manifest keeps of each."""
 
 
 def refine(masks: NDArray[np.bool_], how: Refinement) -> NDArray[np.bool_]:
-    """Refine masks (B, H, W).
+    """Refine masks (B, *S).
 
-    none: as they are. published: method.md's steps: blur, adaptive threshold, opening, largest contour filled. It loses
-    wide objects that the image's border cuts. default: holes filled, pieces under a tenth of the largest dropped.
+    none: as they are. published: method.md's steps, (B, H, W) alone: blur, adaptive threshold, opening, largest contour filled.
+    It loses wide objects that the image's border cuts. default: pieces under a tenth of the largest dropped, holes under a
+    fiftieth of it filled.
+
+    Raises:
+        MaskError: `published` of other than 2 spatial dimensions.
     """
     if how not in REFINEMENTS:
         raise unknown("refine", how, REFINEMENTS)
     if how == "none":
         return masks
-    if masks.ndim != 3:
-        raise MaskError(f"refine: expected masks with 2 spatial dimensions, got shape {masks.shape}; use --refine none")
     if how == "default":
-        return np.stack([keep_whole(mask) for mask in masks])
-    opened = opening(adaptive_threshold(gaussian_blur(masks.astype(np.uint8) * 255)))
-    return np.stack([largest_contour(mask) for mask in opened])
+        return keep_whole(masks)
+    if masks.ndim != 3:
+        raise MaskError(
+            f"refine: expected masks with 2 spatial dimensions, got shape {masks.shape}; use --refine default or none"
+        )
+    return largest_contour(opening(adaptive_threshold(gaussian_blur(masks.astype(np.uint8) * 255))))
 
 
 def gaussian_blur(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -66,32 +72,63 @@ def opening(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return ndimage.binary_dilation(eroded, CROSS[None])
 
 
-def largest_contour(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def largest_contour(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(d) The outer contour of largest area, filled: cv2.findContours(EXTERNAL), contourArea, drawContours(FILLED).
 
     OpenCV's area is that of the polygon through the centres of the contour's pixels: a square of four neighbours counts 1
     if all are filled, 1/2 if three are. Of equal areas the lower object is taken, as OpenCV lists it first.
     """
-    labels, count = ndimage.label(ndimage.binary_fill_holes(mask), SQUARE)
-    if count == 0:
-        return np.zeros_like(mask)
-    pieces = [labels == label for label in range(1, count + 1)]
-    areas = [_polygon_area(piece) for piece in pieces]
-    return pieces[max(range(count), key=lambda place: (areas[place], place))]
+    pieces = label_pieces(~_outside(label_gaps(masks)))
+    # All that is filled in a square of four neighbours is one piece.
+    corners = np.stack([pieces[:, :-1, :-1], pieces[:, :-1, 1:], pieces[:, 1:, :-1], pieces[:, 1:, 1:]])
+    halves = np.array([0, 0, 0, 1, 2])[(corners > 0).sum(0)]
+    areas = np.bincount(corners.max(0).ravel(), halves.ravel(), minlength=pieces.max(initial=0) + 1)
+    areas[0] = -1
+    area = areas[pieces]
+    largest = np.where(area == area.max((1, 2), keepdims=True), pieces, 0)
+    return (pieces > 0) & (pieces == largest.max((1, 2), keepdims=True))
 
 
-def _polygon_area(piece: NDArray[np.bool_]) -> float:
-    number = piece.astype(np.int64)
-    corners = number[:-1, :-1] + number[:-1, 1:] + number[1:, :-1] + number[1:, 1:]
-    return float((corners == 4).sum() + 0.5 * (corners == 3).sum())
+def keep_whole(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pieces below `LEAST_PIECE` of the largest dropped, holes below `LEAST_HOLE` of it filled; no edge is moved.
+
+    A piece is as large as it would be without holes, and what lies in its holes belongs to it.
+    """
+    gaps = label_gaps(masks)
+    piece = sizes(label_pieces(~_outside(gaps)))
+    largest = piece.max(tuple(range(1, masks.ndim)), keepdims=True)
+    kept = (piece > 0) & (piece >= LEAST_PIECE * largest)
+    return kept & (masks | (sizes(gaps) < LEAST_HOLE * largest))
 
 
-def keep_whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Holes filled; pieces smaller than `LEAST_PIECE` of the largest dropped. Nothing is eroded or smoothed."""
-    filled = ndimage.binary_fill_holes(mask)
-    labels, count = ndimage.label(filled, SQUARE)
-    if count < 2:
-        return filled
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return (sizes >= LEAST_PIECE * sizes.max())[labels] & filled
+def label_pieces(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The number from 1 of each pixel's piece in masks (B, *S), 0 elsewhere; neighbours may touch at a corner."""
+    return _label(masks, masks.ndim - 1)
+
+
+def label_gaps(masks: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """The same of what is not object; neighbours share a side."""
+    return _label(~masks, 1)
+
+
+def _label(masks: NDArray[np.bool_], connectivity: int) -> NDArray[np.int32]:
+    """No piece reaches from one mask to the next."""
+    inside = ndimage.generate_binary_structure(masks.ndim - 1, connectivity)
+    labels: NDArray[np.int32] = ndimage.label(masks, np.stack([np.zeros_like(inside), inside, np.zeros_like(inside)]))[0]
+    return labels
+
+
+def _outside(gaps: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Where gaps (B, *S) reach the image's border: those are no holes."""
+    reach = np.zeros(gaps.max(initial=0) + 1, bool)
+    for axis in range(1, gaps.ndim):
+        reach[gaps.take((0, -1), axis)] = True
+    reach[0] = False
+    return reach[gaps]
+
+
+def sizes(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """How many pixels have the label of each pixel; 0 where that is 0."""
+    counts = np.bincount(labels.ravel(), minlength=1).astype(np.int32)
+    counts[0] = 0
+    return counts[labels]
