@@ -16,9 +16,9 @@ import torch.nn.functional as F
 
 from smix import files, launch, progress
 from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
+from smix.device import find_device, in_words, threads
 from smix.errors import OptionError
 from smix.mixing import parse_method
-from smix.device import find_device, in_words, threads
 from smix.training.records import Run, check_same, read_result, read_run
 from smix.training.runs import Material, made_of, prepare
 

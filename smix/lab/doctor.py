@@ -12,8 +12,8 @@ import torchvision
 
 from smix.config import cores
 from smix.data.sets import SETS, is_here
-from smix.masks.sources.torchvision import weights_file
 from smix.device import find_device, in_words
+from smix.masks.sources.torchvision import weights_file
 
 REPORTS_NETWORK = "deeplabv3_mobilenet_v3_large"
 GIB = 2**30

@@ -98,8 +98,8 @@ def _images_of(store: MaskStore, data: str | None, root: Path) -> ImageSet:
     """The images that a store has masks of, to be drawn."""
     made_of = store.manifest.data
     images = load_data(data or made_of["name"], root, made_of["split"])
-    if len(images.size) != 2:
-        raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {images.size}")
+    if len(store.shape) != 2:
+        raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
     store.check_made_of(images)
     return images
 

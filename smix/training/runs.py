@@ -30,6 +30,7 @@ from smix import files, launch, progress, rng
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Batches, Normalisation
 from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.device import find_device, in_words, threads
 from smix.errors import DataError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
@@ -37,7 +38,6 @@ from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
-from smix.device import find_device, in_words, threads
 from smix.training.loop import Progress, fit
 from smix.training.recipes import sgd
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics

@@ -1,6 +1,5 @@
 """Sources of masks: `source(data, index) -> Segmentation`. Networks, existing segmentations, and masks that a data set carries."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -10,11 +9,12 @@ from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.device import find_device
-from smix.errors import MaskError, OptionError, unknown
+from smix.errors import OptionError, unknown
 from smix.masks.sources.carried import CarriedSource
+from smix.masks.sources.choice import read_class_map
 from smix.masks.sources.files import Style, files_source
 from smix.masks.sources.labelme import LabelmeSource
-from smix.masks.sources.network import ClassMap, Network, NetworkSource
+from smix.masks.sources.network import Network, NetworkSource
 from smix.masks.sources.onnx import onnx_network
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.smp import smp_network
@@ -122,21 +122,3 @@ def load_source(
         network = transformers_network(place, where)
     larger = None if upscale is None else load_upscaler(upscale, network.device)
     return NetworkSource(network, input_size or "auto", flip, larger, tuple(classes), labels, least_score)
-
-
-def read_class_map(path: Path) -> ClassMap:
-    """For each label of a data set the classes that are its object: a JSON file {"cat": ["cat"], "deer": null}.
-
-    Raises:
-        MaskError: no such file, or something else in it.
-    """
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise MaskError(f"class-map: expected a JSON file {path}, got {type(error).__name__}; write it") from None
-    names = values.values() if isinstance(values, dict) else [0]
-    if not all(entry is None or (isinstance(entry, list) and all(isinstance(n, str) for n in entry)) for entry in names):
-        raise MaskError(
-            f'class-map: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
-        )
-    return dict(values)

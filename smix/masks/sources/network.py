@@ -13,7 +13,8 @@ from torch import Tensor
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError, unknown
+from smix.errors import MaskError
+from smix.masks.sources.choice import ClassMap, kept, number_of
 from smix.masks.sources.reading import (
     Instances,
     Segmentation,
@@ -26,8 +27,6 @@ from smix.masks.sources.reading import (
 from smix.masks.sources.upscale import Upscaler
 
 Output = Literal["class_scores", "object_logit", "instances"]
-ClassMap = dict[str, list[str] | None]
-"""For each label of a data set the classes of the network that are its object; None: all that are objects."""
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CPU = torch.device("cpu")
 
@@ -88,8 +87,11 @@ class NetworkSource:
                 f"{network.name}: expected input size {network.native_size[0]}x{network.native_size[1]} (it takes no other), "
                 f"got {size}; leave --input-size out"
             )
-        for name in (*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ())):
-            self._number(name)
+        named = (*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ()))
+        if named and network.output == "object_logit":
+            raise MaskError(f"{network.name}: expected a network that knows classes, got classes {', '.join(named)}")
+        for name in named if network.classes else ():
+            number_of(name, network.classes)
         if network.background is None and network.output == "class_scores" and not (self.keep or self.class_map):
             raise MaskError(
                 f"{network.name}: expected --classes, the classes that are objects, since it knows no background; "
@@ -177,8 +179,11 @@ class NetworkSource:
         answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.flip else [images])]
         if network.output == "instances":
             keep = self._kept(data, labels, len(network.classes)).to(images.device)
-            size = (images.shape[2], images.shape[3])
-            found = [read_instances(one, keep, self.least_score, size) for one in answers if isinstance(one, list)]
+            found = [
+                read_instances(one, keep, self.least_score, network.background)
+                for one in answers
+                if isinstance(one, list)
+            ]
             return both_ways(*found) if self.flip else found[0]
         scores = [one for one in answers if isinstance(one, Tensor)]
         for one in scores:
@@ -193,33 +198,10 @@ class NetworkSource:
         return read_scores(scores[0], keep, network.background)
 
     def _kept(self, data: ImageSet, labels: NDArray[np.int64], count: int) -> Bool[Tensor, "B K"]:
-        """Which classes are objects in which image."""
-        objects = torch.zeros(count, dtype=torch.bool)
-        objects[[self._number(name) for name in self.keep] if self.keep else slice(None)] = True
-        if self.network.background is not None:
-            objects[self.network.background] = False
-        keep = objects.repeat(len(labels), 1)
-        if self.class_map is not None:
-            for place, label in enumerate(labels):
-                name = data.classes[label]
-                if name not in self.class_map:
-                    raise MaskError(
-                        f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
-                        "write [] for no object, null for any"
-                    )
-                if (chosen := self.class_map[name]) is not None:
-                    keep[place] &= torch.isin(torch.arange(count), torch.tensor([self._number(one) for one in chosen]))
-        return keep
-
-    def _number(self, name: str) -> int:
-        """The network's number of a class, by its name or, where it names none, by the number itself."""
-        if name in self.network.classes:
-            return self.network.classes.index(name)
-        if not self.network.classes and name.isdigit() and self.network.output != "object_logit":
-            return int(name)
-        if not self.network.classes:
-            raise MaskError(f"{self.network.name}: expected a network that names its classes, got --classes {name}")
-        raise unknown("classes", name, self.network.classes)
+        """Which classes are objects in which image. A network that names no classes has numbers instead."""
+        objects = np.arange(count) != self.network.background
+        names = self.network.classes or tuple(map(str, range(count)))
+        return torch.from_numpy(kept(names, objects, self.keep, self.class_map, data, labels))
 
 
 def auto_size(native: tuple[int, int], size: tuple[int, ...] | None) -> tuple[int, int]:
@@ -234,7 +216,7 @@ def chosen_precision(device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if device.type == "cpu":
-        able = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
         return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
     return "float32"
 

@@ -39,9 +39,7 @@ class Instances:
     """Confidence in each, in [0, 1]."""
 
 
-def read_scores(
-    scores: Float[Tensor, "B K h w"], keep: Bool[Tensor, "B K"], background: int | None
-) -> Segmentation:
+def read_scores(scores: Float[Tensor, "B K h w"], keep: Bool[Tensor, "B K"], background: int | None) -> Segmentation:
     """Of class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely."""
     size = scores.shape[2:]
     # On a CPU one image at a time stays in the caches, and memory that is used again need not be got from the system.
@@ -74,7 +72,7 @@ def _arg_max(
 
 
 def read_instances(
-    found: list[Instances], keep: Bool[Tensor, "B K"], least_score: float, size: tuple[int, int]
+    found: list[Instances], keep: Bool[Tensor, "B K"], least_score: float, background: int | None
 ) -> Segmentation:
     """The union of the instances of kept classes whose score is `least_score` or more."""
     objects, classes = [], []
@@ -82,12 +80,13 @@ def read_instances(
         chosen = (instances.scores >= least_score) & kept[instances.labels]
         masks, labels = instances.masks[chosen].float(), instances.labels[chosen]
         if not len(labels):
-            objects.append(torch.zeros(size, device=keep.device))
-            classes.append(torch.zeros(size, dtype=torch.uint8, device=keep.device))
+            nothing = torch.zeros(instances.masks.shape[1:], device=keep.device)
+            objects.append(nothing)
+            classes.append(nothing.to(torch.uint8))
             continue
         surest, which = masks.max(0)
         objects.append(surest)
-        classes.append(torch.where(surest > 0.5, labels[which] + 1, 0).to(torch.uint8))
+        classes.append(torch.where(surest > 0.5, class_numbers(labels[which], background), 0).to(torch.uint8))
     return Segmentation(torch.stack(objects), torch.stack(classes))
 
 

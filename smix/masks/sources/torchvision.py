@@ -1,7 +1,7 @@
 """Torchvision's segmentation networks, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
 
-import pickle
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -12,6 +12,7 @@ from smix.errors import MaskError, unknown
 from smix.files import sha256
 from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, chosen_precision, placed
 from smix.masks.sources.reading import Instances
+from smix.masks.sources.weights import NO_WEIGHTS, load_weights
 
 MASK_RCNN = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 
@@ -34,12 +35,12 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
     precision = chosen_precision(device)
     name, classes = f"torchvision:{model}", tuple(published.meta["categories"])
 
-    def called(images: Float[Tensor, "B 3 h w"]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
+    def called(images: Float[Tensor, "B 3 h w"]) -> Any:
         with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
             return network(images.contiguous(memory_format=torch.channels_last))
 
     if model in MASK_RCNN:
-        transform = network.transform
+        transform: Any = network.transform
 
         def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
             # It resizes by itself, to 800 pixels and more: images come here at the size they are to have.
@@ -69,31 +70,6 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
         device=device,
         precision=precision,
     )
-
-
-def load_weights(path: Path) -> dict[str, Tensor]:
-    """A state_dict, from safetensors or by torch.load of weights alone. What is wrong with a file raises nearly anything."""
-    if not path.is_file():
-        raise MaskError(f"weights: expected a file {path}, got none; check the path")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
-NO_WEIGHTS = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OSError,
-)
-"""What comes out of a file that holds no weights, or others; see Python's documentation of pickle."""
 
 
 def _loaded(model: str, path: Path, url: str) -> nn.Module:

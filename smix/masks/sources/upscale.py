@@ -50,10 +50,14 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
     try:
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             model = ModelLoader(device=device).load_from_file(path)
-    except Exception as error:  # a file that is no network can raise anything: pickle, safetensors and spandrel each their own
+    except (
+        Exception
+    ) as error:  # a file that is no network can raise anything: pickle, safetensors and spandrel each their own
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise MaskError(f"upscale: expected a super-resolution network in {path}, got {reason}") from None
     if not isinstance(model, ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
-        raise MaskError(f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}")
+        raise MaskError(
+            f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}"
+        )
     model.eval()
     return Upscaler(f"esrgan:{path.name}", sha256(path), model.scale, model)

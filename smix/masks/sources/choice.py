@@ -1,0 +1,81 @@
+"""Which classes of a source are objects, in which image: by `--classes` and `--class-map`."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from smix.data.sets import ImageSet
+from smix.errors import MaskError, unknown
+
+ClassMap = dict[str, list[str] | None]
+"""For each label of a data set the classes that are objects in its images; None: all that are objects."""
+
+
+def number_of(name: str, names: Sequence[str]) -> int:
+    """The place of a class. Raises OptionError with the nearest name if there is none."""
+    if name not in names:
+        raise unknown("classes", name, names)
+    return names.index(name)
+
+
+def kept(
+    names: Sequence[str],
+    objects: NDArray[np.bool_],
+    keep: Sequence[str],
+    class_map: ClassMap | None,
+    data: ImageSet,
+    labels: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """Which of K classes are objects in the images of these labels, (B, K).
+
+    Args:
+        names: Of the K classes.
+        objects: (K,) those that are objects unless `keep` says otherwise.
+        keep: Names of those that are; empty: `objects`.
+
+    Raises:
+        OptionError: a name that the source does not know.
+        MaskError: a label that the class map does not have.
+    """
+    if keep:
+        objects = np.zeros(len(names), bool)
+        objects[[number_of(name, names) for name in keep]] = True
+    if class_map is None:
+        return np.tile(objects, (len(labels), 1))
+    rows = np.zeros((len(labels), len(names)), bool)
+    for row, label in zip(rows, labels, strict=True):
+        name = data.classes[label]
+        if name not in class_map:
+            raise MaskError(
+                f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
+                "write [] for no object, null for any"
+            )
+        if (chosen := class_map[name]) is None:
+            row[:] = objects
+        else:
+            row[[number_of(one, names) for one in chosen]] = True
+            row &= objects
+    return rows
+
+
+def read_class_map(path: Path) -> ClassMap:
+    """From a JSON file such as {"cat": ["cat"], "deer": null}.
+
+    Raises:
+        MaskError: no such file, or something else in it.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise MaskError(f"class-map: expected a JSON file {path}, got {type(error).__name__}; write it") from None
+    entries = values.values() if isinstance(values, dict) else [0]
+    if not all(
+        one is None or (isinstance(one, list) and all(isinstance(name, str) for name in one)) for one in entries
+    ):
+        raise MaskError(
+            f'class-map: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
+        )
+    return dict(values)
