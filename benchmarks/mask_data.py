@@ -7,8 +7,10 @@ and `tiny-imagenet-20` (images.tsv with a box for each file: x0 y0 x1 y1, inclus
 import csv
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from PIL import Image
 from smix.data.sets import ImageSet
 from smix.files import sha256
 from smix.masks import load_source
-from smix.masks.build import confidence
+from smix.masks.build import confidence, shrink
 from smix.masks.sources import Source
 
 SIDE = 160
@@ -117,7 +119,9 @@ def segment(network: Path, images: NDArray[np.uint8], input_size: str, flip: boo
     """
     source = load_source(f"onnx:{network}", input_size=input_size, flip=flip)
     how = [sha256(network), input_size, flip]
-    parts = [_segment_chunk(source, images[start : start + CHUNK], how, cache) for start in range(0, len(images), CHUNK)]
+    parts = [
+        _segment_chunk(source, images[start : start + CHUNK], how, cache) for start in range(0, len(images), CHUNK)
+    ]
     return Found(np.concatenate([part.masks for part in parts]), np.concatenate([part.score for part in parts]))
 
 
@@ -140,6 +144,29 @@ def _segment_chunk(source: Source, images: NDArray[np.uint8], how: list[str | bo
         shape = tuple(kept["shape"])
         masks = np.unpackbits(kept["masks"], count=int(np.prod(shape))).reshape(shape).astype(bool)
         return Found(masks, kept["score"].astype(np.float32))
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    path: Path
+    count: int
+    """Photographs of each half that are segmented at many input sizes."""
+    cache: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def native(self) -> int:
+        return int(json.loads(self.path.with_suffix(".json").read_text())["input_size"][0])
+
+    def segment(self, images: NDArray[np.uint8], size: int | str, flip: bool = False) -> Found:
+        return segment(self.path, images, str(size), flip, self.cache)
+
+
+def shrunk(found: Found, side: int) -> NDArray[np.bool_]:
+    return shrink(torch.from_numpy(found.masks), (side, side)).numpy()
 
 
 def discs(side: int, count: int, seed: int) -> NDArray[np.bool_]:
@@ -168,7 +195,9 @@ def flipped(masks: NDArray[np.bool_], share: float, seed: int) -> NDArray[np.boo
     return masks ^ (np.random.default_rng((seed, masks.shape[-1])).random(masks.shape) < share)
 
 
-def iou(masks: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+def iou(
+    masks: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
     """Intersection over union of each mask (n, h, w) with the truth, over known pixels; 1 where both are empty."""
     known = np.ones_like(truth) if known is None else known
     both = (masks & truth & known).sum((1, 2))
@@ -176,7 +205,9 @@ def iou(masks: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bo
     return np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 
-def in_boxes(masks: NDArray[np.bool_], boxes: NDArray[np.int64], side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def in_boxes(
+    masks: NDArray[np.bool_], boxes: NDArray[np.int64], side: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of each mask inside its box (NaN: empty), and IoU of the mask's bounding box with it (0: empty).
 
     Boxes are of images of `side` pixels; the masks may be of any size.
@@ -195,3 +226,15 @@ def in_boxes(masks: NDArray[np.bool_], boxes: NDArray[np.int64], side: int) -> t
         both = max(0.0, min(x1, right) - max(x0, left)) * max(0.0, min(y1, bottom) - max(y0, top))
         overlap[place] = both / ((x1 - x0) * (y1 - y0) + (right - left) * (bottom - top) - both)
     return share, overlap
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+    def markdown(self) -> str:
+        cells = [[f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row] for row in self.rows]
+        lines = [self.head, ["---"] * len(self.head), *cells]
+        return f"## {self.title}\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"

@@ -38,7 +38,18 @@ def made(path: Path) -> Path:
 
 
 def build(data: Path, out: Path) -> subprocess.Popen[bytes]:
-    words = ["masks", "build", "--data", f"npz:{data}", "--source", "carried", "--refine", "published", "--out", str(out)]
+    words = [
+        "masks",
+        "build",
+        "--data",
+        f"npz:{data}",
+        "--source",
+        "carried",
+        "--refine",
+        "published",
+        "--out",
+        str(out),
+    ]
     return subprocess.Popen([sys.executable, "-m", "smix", *words, "--quiet"], stdout=subprocess.DEVNULL)
 
 

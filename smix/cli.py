@@ -238,10 +238,10 @@ def check(
             MaskStore(path).check_whole()
             show(f"{path}: every file is what its checksum says")
         return
-    from smix.report.masks import check_tables, write_check
+    from smix.report.masks import write_check
 
-    checked, pictures = write_check(store, data, out, root)
-    show(*check_tables(checked), "Written:", *(f"  {picture}" for picture in pictures))
+    said, written = write_check(store, data, out, root, quiet=False)
+    show(*said, "Written:", *(f"  {file}" for file in written))
 
 
 @masks_app.command

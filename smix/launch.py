@@ -26,8 +26,8 @@ POLL_SECONDS = 0.25
 CLUSTER_POLL_SECONDS = 2.0
 SLURM_MINUTES = 24 * 60
 """Asked for unless SBATCH_TIMELIMIT says otherwise."""
-REQUEUES = 10
-"""How often a job that was preempted, or whose node died, is started again: it goes on where it stopped."""
+RETRIES = 10
+"""How often a task whose node died is started again: it goes on where it stopped. SLURM requeues by itself."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +93,17 @@ def _on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> lis
     # Where a cluster keeps no accounts it asks `squeue` instead of sacct, and says so each time.
     logging.getLogger("submitit").setLevel(logging.ERROR)
     folder = tasks[0].log.parent / ".slurm"
-    executor = submitit.SlurmExecutor(folder=folder, max_num_timeout=REQUEUES)
+    executor = submitit.SlurmExecutor(folder=folder)
     # submitit asks for 5 minutes unless told; sbatch puts SBATCH_TIMELIMIT over what it is told here.
     executor.update_parameters(job_name="smix", time=SLURM_MINUTES, array_parallelism=jobs, use_srun=False)
     with on_signals((signal.SIGTERM, signal.SIGUSR1), _interrupt):
-        handles = executor.map_array(run_here, list(tasks))
+        try:
+            handles = executor.map_array(run_here, list(tasks))
+        except submitit.core.utils.FailedJobError as error:
+            reason = " ".join(str(error).split()) or "no reason"
+            raise OptionError(
+                f"engine: expected SLURM to take the jobs, got: {reason}; see SBATCH_PARTITION and the like"
+            ) from None
         try:
             while not all(handle.done() for handle in handles):
                 poll()
@@ -127,7 +133,7 @@ def _on_ray(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[
         log_to_driver=False,
         logging_level=logging.ERROR,
     )
-    remote = ray.remote(num_cpus=1, max_retries=REQUEUES)(run_here)
+    remote = ray.remote(num_cpus=1, max_retries=RETRIES)(run_here)
     codes: dict[Any, int] = {}
     running: list[Any] = []
     waiting = list(tasks)

@@ -1,4 +1,4 @@
-"""The benchmark runs, and its page and picture can be made of what it writes. Times are not looked at."""
+"""The benchmarks run, and their pages and pictures can be made of what they write. Times are not looked at."""
 
 import importlib.util
 import json
@@ -7,24 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from tests.masks.networks import write_network
 
 ROOT = Path(__file__).parents[1]
 PEERS = [name for name in ("timm", "kornia") if importlib.util.find_spec(name) is None]
 
 
+def python(*words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
-    def python(*words: str) -> None:
-        done = subprocess.run(
-            [sys.executable, *words],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
-
     python("-m", "benchmarks.mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01", "--out", str(tmp_path))
     (path,) = tmp_path.glob("mixing_cpu_*.json")
     values = json.loads(path.read_text())["sizes"]["16"]
@@ -33,6 +38,54 @@ def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
     python("-m", "benchmarks.show", str(path))
     assert "| smix FMix |" in path.with_suffix(".md").read_text()
     assert path.with_suffix(".png").stat().st_size > 10_000
+
+
+def write_photographs(folder: Path) -> None:
+    """Red boxes on green ground, in the three folders that masks are judged on."""
+    boxes = [
+        (20, 30, 89, 119),
+        (0, 60, 59, 159),
+        (40, 40, 139, 99),
+        (60, 0, 159, 79),
+        (24, 8, 119, 139),
+        (80, 80, 143, 151),
+    ]
+    for name, side in (("people", 160), ("shapes16", 160), ("tiny-imagenet-20", 64)):
+        (folder / name / "val").mkdir(parents=True)
+        lines = ["file\tx0\ty0\tx1\ty1"] if side == 64 else ["image\tmask\tsha1_mask"]
+        for number, box in enumerate(boxes):
+            x0, y0, x1, y1 = (side * place // 160 for place in box)
+            image, mask = np.zeros((side, side, 3), np.uint8), np.zeros((side, side), np.uint8)
+            image[..., 1], mask[y0 : y1 + 1, x0 : x1 + 1] = 200, 1
+            image[mask == 1] = (220, 0, 0)
+            Image.fromarray(image).save(folder / name / f"val/{number}.png")
+            Image.fromarray(mask).save(folder / name / f"val/mask-{number}.png")
+            file = f"val/{number}.png"
+            lines.append(
+                f"{file}\t{x0}\t{y0}\t{x1}\t{y1}" if side == 64 else f"{file}\tval/mask-{number}.png\t{number}"
+            )
+        (folder / name / "images.tsv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
+def test_the_quality_of_masks_of_a_network_that_finds_all_that_is_red(tmp_path: Path):
+    write_photographs(tmp_path)
+    facts = {"input_size": [96, 96], "output": "object_logit"}
+    network = write_network(tmp_path, np.array([[5.0, -5.0, 0.0]]), np.zeros(1), facts=facts)
+    words = ("--data", str(tmp_path), "--networks", str(network), "--cache", str(tmp_path / "cache"))
+    for _ in range(2):  # the second time from what is kept
+        python("-m", "benchmarks.mask_quality", *words, "--out", str(tmp_path / "out"))
+    (path,) = (tmp_path / "out").glob("mask_quality_cpu_*.json")
+    tables = json.loads(path.read_text())["tables"]
+    rows = {title.split(":")[0]: table["rows"] for title, table in tables.items()}
+    assert all(value > 0.9 for row in rows["Maps of full photographs, shrunk and refined"] for value in row[2::3])
+    (inside, box) = rows["tiny-imagenet-20, 64 px"][0][1], rows["tiny-imagenet-20, 64 px"][0][4]
+    assert inside > 0.95
+    assert box > 0.9
+    assert all(value > 0.85 for row in rows["Photographs shrunk first"] for value in row[3:5])
+    assert rows["Lost"][2][1] == 0
+    assert "| own | " in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda path: path.name)

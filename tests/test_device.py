@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from smix.errors import OptionError
 from smix.device import find_device, in_words
+from smix.errors import OptionError
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from smix import launch
+from smix.errors import OptionError
 from smix.launch import PARENT, Task, on_signals, orphaned, run_tasks
 
 WAIT = "n=0; while [ ! -e {path} ]; do n=$((n+1)); [ $n -gt 500 ] && exit 99; sleep 0.02; done; "
@@ -243,3 +244,49 @@ def test_tasks_notice_that_the_process_that_started_them_was_killed(tmp_path, mo
     process.wait()
     until((tmp_path / "noticed").exists)
     assert not (tmp_path / "wrong").exists()
+
+
+@pytest.mark.parametrize(("engine", "package"), [("slurm", "submitit"), ("ray", "ray")])
+def test_an_engine_that_is_not_installed_names_its_extra(tmp_path, monkeypatch, engine, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(OptionError, match=rf"engine: expected the package {package}, got none; install smix\[{engine}\]"):
+        launch.launch([launch.Task(["--version"], tmp_path / "log.txt")], engine, 1)
+
+
+def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OptionError, match="engine: expected SLURM's sbatch on this machine, got none"):
+        launch.launch([launch.Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
+
+
+def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
+    """A fake sbatch keeps what it is given; submitit writes it."""
+    pytest.importorskip("submitit")
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.parent.mkdir()
+    sbatch.write_text(f"#!/bin/sh\ncp \"$1\" {tmp_path}/kept.sh\necho no such partition >&2\nexit 1\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    tasks = [launch.Task(["masks", "build", "--shard", f"{part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)]
+    with pytest.raises(OptionError, match="engine: expected SLURM to take the jobs, got: .*; see SBATCH_PARTITION"):
+        launch.launch(tasks, "slurm", 2)
+    lines = (tmp_path / "kept.sh").read_text().replace(sys.executable, "PYTHON").replace(str(tmp_path), "FOLDER")
+    assert lines == (Path(__file__).parent / "golden" / "sbatch.sh").read_text()
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_a_task_that_a_cluster_runs_gives_its_exit_code_and_ends_with_its_runner(tmp_path, started, code):
+    log = tmp_path / "log.txt"
+    assert launch.run_here(Task([f"echo said; exit {code}"], log)) == code
+    assert log.read_text() == "said\n"
+
+    def stop() -> None:
+        while len(started) < 2:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(KeyboardInterrupt):
+        launch.run_here(Task(["sleep 20"], log))
+    assert started[1].returncode == -signal.SIGTERM

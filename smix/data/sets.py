@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smix.data.digits import digits_on_photos
-from smix.data.pictures import SUFFIXES, Pictures, list_images
+from smix.data.pictures import SUFFIXES, Pictures, common_size, list_images
 from smix.errors import DataError, unknown
 
 Split = Literal["train", "test"]
@@ -219,19 +219,17 @@ def _folder(name: str, path: Path, split: Split) -> ImageSet:
         raise DataError(
             f"{name}: expected the classes of {path / 'train'}, got also {', '.join(unseen[:5])} in {home}; move them"
         )
-    files = [(file, label) for label, folder in enumerate(classes) for file in list_images(home / folder)]
+    files = [(f"{folder}/{file}", label) for label, folder in enumerate(classes) for file in list_images(home / folder)]
     if not files:
         raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
-    names = np.array([file.relative_to(home).as_posix() for file, _ in files], object)
+    names = np.array([file for file, _ in files], object)
     labels = np.array([label for _, label in files], np.int64)
     digest = hashlib.sha256(labels.tobytes())
-    for (file, _), relative in zip(files, names, strict=True):
-        digest.update(f"{relative}\0{file.stat().st_size}\n".encode())
+    for file in names:
+        digest.update(f"{file}\0{(home / file).stat().st_size}\n".encode())
     whole = np.arange(len(files))
-    images = Pictures(home, names)
-    return ImageSet(
-        images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest()
-    )
+    images = Pictures(home, names, common_size(home, names))
+    return ImageSet(images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest())
 
 
 def _checked(

@@ -91,6 +91,6 @@ def edge_density(masks: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B"]:
 
 def border_share(masks: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B"]:
     """Share of the image's outermost pixels that are object."""
-    inner = masks[(..., *(slice(1, -1),) * (masks.ndim - 2))]
+    inner = masks[(slice(None),) * 2 + (slice(1, -1),) * (masks.ndim - 2)]
     axes = tuple(range(1, masks.ndim))
     return (masks.sum(axes) - inner.sum(axes)) / (masks[0].numel() - inner[0].numel())

@@ -1,64 +1,34 @@
-"""Pictures of mask stores: how many masks are valid, and a contact sheet of images with their masks in pink."""
+"""What `smix masks build` and `smix masks check` say of stores: tables for the terminal, and pictures and pages in a folder."""
 
+import csv
+import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from rich import box
 from rich.table import Table
 
+from smix import files
 from smix.data.sets import ImageSet, balanced_order, load_data
 from smix.errors import MaskError
 from smix.masks.store import MaskStore
-from smix.mixing import Validity
 from smix.report import figures
-from smix.report.figures import columns_for, paint, shortened
+from smix.report.judge import CRITERIA, Checked, check
+from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
+from smix.report.sheet import write_sheet
 
-CRITERIA = {"figure14": Validity.figure14(), "published": Validity.published(), "default": Validity()}
-"""The three ways to call a mask valid that `smix masks check` shows side by side."""
-SHEET = 60
 NAMED = 5
 """How many broken images are named on the terminal."""
-
-
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """The masks of a store that are built, judged."""
-
-    name: str
-    store: MaskStore
-    rows: NDArray[np.int64]
-    """Built rows of the store."""
-    valid: dict[str, NDArray[np.bool_]]
-    """For each of `CRITERIA`, whether each of `rows` is valid."""
-
-    def share(self, criterion: str) -> float:
-        """Valid share of the built masks, in percent; NaN without any."""
-        return 100 * float(self.valid[criterion].mean()) if len(self.rows) else math.nan
-
-
-def check(store: MaskStore, name: str) -> Checked:
-    """Read the whole store, which compares every file with its sha256, and judge its masks.
-
-    Raises:
-        MaskError: the store is broken.
-    """
-    store.check_whole()
-    rows = np.flatnonzero(store.built)
-    masks = torch.from_numpy(store[rows]).float()[:, None]
-    usable = store.valid[rows]
-    return Checked(name, store, rows, {key: valid(masks).numpy() & usable for key, valid in CRITERIA.items()})
+CLASSES = 20
+"""More classes are left to classes.csv, but for those with most and fewest valid masks."""
 
 
 def write_check(
-    paths: Sequence[Path], data: str | None, out: Path | None, root: Path
-) -> tuple[list[Checked], list[Path]]:
-    """Judge stores, and write their chart and their contact sheets.
+    paths: Sequence[Path], data: str | None, out: Path | None, root: Path, quiet: bool = True
+) -> tuple[list[Table | str], list[Path]]:
+    """Judge stores, and write their charts, their contact sheets, and the shares of each class.
 
     Args:
         paths: Folders of the stores.
@@ -67,7 +37,7 @@ def write_check(
         root: Folder of the data sets that are looked for by name.
 
     Returns:
-        What was found in each store, and the pictures.
+        What was found, for the terminal, and the files.
 
     Raises:
         MaskError: a store is broken, of other images, or without 2 spatial dimensions.
@@ -75,15 +45,22 @@ def write_check(
     if data is not None and len(paths) > 1:
         raise MaskError(f"data: expected one store with --data, got {len(paths)}; leave --data out or check one by one")
     stores = [MaskStore(path) for path in paths]
-    checked = [check(store, name) for store, name in zip(stores, _names(paths, stores), strict=True)]
     sets = [_images_of(store, data, root) for store in stores]
+    checked = [check(store, name) for store, name in zip(stores, _names(paths, stores), strict=True)]
     first = paths[0] if paths[0].name else paths[0].resolve()
     folder = out or first.with_name(f"{first.name}-check")
-    pictures = [figures.save(valid_chart(checked), folder / "valid.png")]
+    written = [
+        figures.save(valid_chart(checked), folder / "valid.png"),
+        figures.save(coverage_chart(checked), folder / "coverage.png"),
+    ]
+    said: list[Table | str] = [check_table(checked)]
     for judged, images in zip(checked, sets, strict=True):
         name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
-        pictures.append(figures.save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
-    return checked, pictures
+        written.append(figures.save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
+        written.append(_page(folder / f"contact-sheet-{name}.html", judged, images, quiet))
+        said += [class_table(judged, images), *_broken(judged.store)]
+    files.write_bytes(folder / "classes.csv", _csv(checked, sets))
+    return said, [*written, folder / "classes.csv"]
 
 
 def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
@@ -106,19 +83,20 @@ def _images_of(store: MaskStore, data: str | None, root: Path) -> ImageSet:
 
 def build_summary(store: MaskStore) -> list[str]:
     """What a build made, in a line; and which images are broken."""
-    built, problems, made_of = store.built, store.problems, store.manifest.data
+    built, made_of = store.built, store.manifest.data
     lines = [
         f"{store.path}: {built.sum():,} masks of {made_of['name']} {made_of['split']}, "
         f"{100 * store.valid[built].mean():.1f} % show an object, mean coverage {100 * store.coverage[built].mean():.1f} %"
     ]
-    if problems:
-        lines.append(f"{len(problems):,} images have no mask, such as:")
-        lines += [f"  {why}" for why in list(problems.values())[:NAMED]]
-    return lines
+    return lines + _broken(store)
 
 
-def check_tables(checked: Sequence[Checked]) -> list[Table]:
-    return [check_table(checked)]
+def _broken(store: MaskStore) -> list[str]:
+    problems = store.problems
+    if not problems:
+        return []
+    more = ", such as:" if len(problems) > NAMED else ":"
+    return [f"{len(problems):,} images have no mask{more}", *(f"  {why}" for why in list(problems.values())[:NAMED])]
 
 
 def check_table(checked: Sequence[Checked]) -> Table:
@@ -146,72 +124,69 @@ def check_table(checked: Sequence[Checked]) -> Table:
     return table
 
 
-def valid_chart(checked: Sequence[Checked], criterion: str = "figure14") -> Figure:
-    """Valid and invalid masks side by side for each store: the report's figure 14."""
-    figure = Figure(figsize=(max(4.8, 1.6 * len(checked) + 2), 4.2), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(checked))
-    for shift, colour, label, values in (
-        (-0.2, "#0072B2", "valid", [one.share(criterion) for one in checked]),
-        (0.2, "#D55E00", "invalid", [100 - one.share(criterion) for one in checked]),
-    ):
-        bars = axes.bar(places + shift, values, 0.38, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
-    axes.set_xticks(places, [f"{one.name}\n({len(one.rows):,} masks)" for one in checked], parse_math=False)
-    axes.set(ylabel="Share of the masks (%)", ylim=(0, 108), xlim=(-0.7, len(checked) - 0.3))
-    axes.set_title("Valid masks, as in figure 14: coverage of 1 % or more", loc="left", fontsize=11)
-    axes.grid(axis="y", alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    return figure
+def class_table(judged: Checked, data: ImageSet) -> Table:
+    """Valid shares of each class; of many classes those with the fewest and the most."""
+    rows = _by_class(judged, data)
+    title = f"Classes of {judged.name}"
+    if len(rows) > CLASSES:
+        rows = sorted(rows, key=lambda row: row[-1])
+        rows = rows[: CLASSES // 2] + rows[-(CLASSES // 2) :]
+        title += f": the {CLASSES // 2} with the fewest and the {CLASSES // 2} with the most valid masks"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    table.add_column("Class", overflow="fold")
+    for head in ("Masks", "Mean coverage (%)", *(f"Valid, {key} (%)" for key in CRITERIA)):
+        table.add_column(head, justify="right", overflow="fold")
+    for name, count, *shares in rows:
+        table.add_row(str(name), f"{count:,}", *(_percent(share) for share in shares))
+    return table
 
 
-def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figure:
-    """Images beside themselves with the mask in pink, class-balanced; under each its class and the mask's coverage."""
-    order = balanced_order(data.labels, data.fingerprint)
-    shown = order[np.isin(data.index[order], checked.rows)][:count]
-    rows = data.index[shown]
-    masks = checked.store[rows]
-    verdict = dict(zip(checked.rows.tolist(), checked.valid["default"].tolist(), strict=True))
-    columns = columns_for(len(shown), widest=8)
-    lines = math.ceil(len(shown) / columns)
-    cell, text, head, gap = 1.0, 0.34, 0.5, 0.14
-    width = columns * (2 * cell + gap) + gap
-    height = head + lines * (cell + text)
-    figure = Figure(figsize=(width, height))
-    figure.text(
-        gap / width,
-        1 - 0.24 / height,
-        f"{checked.name}: {len(shown)} of {len(checked.rows):,} masks; each image, and with its mask in pink "
-        "(✗: not valid by default: coverage below 1 % or above 95 %)",
-        va="center",
-        fontsize=10,
-        parse_math=False,
+def _by_class(judged: Checked, data: ImageSet) -> list[tuple[str, int, float, float, float, float]]:
+    """Name, masks, mean coverage and the shares of `CRITERIA`, of each class that has masks."""
+    labels, rows = data.labels[judged.rows], []
+    for label, name in enumerate(data.classes):
+        mine = labels == label
+        if mine.any():
+            coverage = 100 * float(judged.store.coverage[judged.rows[mine]].mean())
+            rows.append((name, int(mine.sum()), coverage, *(judged.share(key, mine) for key in CRITERIA)))
+    return rows  # type: ignore[return-value]
+
+
+def _csv(checked: Sequence[Checked], sets: Sequence[ImageSet]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["store", "class", "masks", "mean coverage (%)", *(f"valid, {key} (%)" for key in CRITERIA)])
+    for judged, data in zip(checked, sets, strict=True):
+        for name, count, *shares in _by_class(judged, data):
+            writer.writerow([judged.name, name, count, *(f"{share:.2f}" for share in shares)])
+    return text.getvalue().encode()
+
+
+def _page(path: Path, judged: Checked, data: ImageSet, quiet: bool) -> Path:
+    """Class-balanced first, so that a part of a large store is one, too."""
+    place = np.full(len(judged.store), -1)
+    place[judged.rows] = np.arange(len(judged.rows))
+    order = place[balanced_order(data.labels, data.fingerprint)]
+    order = order[order >= 0]
+    shown = [(f"valid, {key}", f"{_percent(judged.share(key))} %") for key in CRITERIA]
+    coverage = judged.store.coverage[judged.rows]
+    mean = f"{_percent(100 * float(coverage.mean()) if len(coverage) else math.nan)} %"
+    return write_sheet(
+        path,
+        judged.store,
+        data,
+        judged.rows[order],
+        judged.valid["default"][order],
+        f"Masks of {judged.name}",
+        f"{int(judged.valid['default'].sum()):,} of {len(judged.rows):,} masks are valid by the default rule.",
+        [
+            *shown,
+            ("mean coverage", mean),
+            ("empty", f"{int((coverage == 0).sum()):,}"),
+            ("no mask", f"{len(judged.store.problems):,}"),
+        ],
+        quiet,
     )
-    for place, (where, row, mask) in enumerate(zip(shown, rows, masks, strict=True)):
-        line, column = divmod(place, columns)
-        x, y = gap + column * (2 * cell + gap), height - head - line * (cell + text) - cell
-        both = np.concatenate(
-            [np.broadcast_to(data.images[where], (*mask.shape, 3)), paint(data.images[where], mask)], 1
-        )
-        axes = figure.add_axes((x / width, y / height, 2 * cell / width, cell / height))
-        axes.imshow(both, aspect="auto")
-        axes.set_axis_off()
-        good = verdict[int(row)]
-        note = f"{shortened(data.classes[data.labels[where]], 20)}  {100 * mask.mean():.1f} %{'' if good else '  ✗'}"
-        colour = "black" if good else "#B00020"
-        figure.text(
-            (x + cell) / width,
-            (y - 0.04) / height,
-            note,
-            ha="center",
-            va="top",
-            fontsize=8,
-            color=colour,
-            parse_math=False,
-        )
-    return figure
 
 
 def short_name(store: MaskStore) -> str:

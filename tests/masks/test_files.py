@@ -54,7 +54,9 @@ def found(data: ImageSet, name: Path | str, **options) -> list[list[int] | str]:
     return rows
 
 
-@pytest.mark.parametrize("names", [("a/one", "a/two", "b/three"), ("one", "two", "three"), ("train/a/one", "train/a/two", "train/b/three")])
+@pytest.mark.parametrize(
+    "names", [("a/one", "a/two", "b/three"), ("one", "two", "three"), ("train/a/one", "train/a/two", "train/b/three")]
+)
 @pytest.mark.parametrize("ending", [".png", "_mask.png", "-mask.png"])
 def test_masks_are_found_in_a_folder_of_their_own(folder, tmp_path, names, ending):
     for row, name in enumerate(names):
@@ -100,7 +102,9 @@ def test_voc_pictures_have_a_palette_unknown_pixels_and_names(folder, tmp_path):
 def test_names_of_classes_can_lie_beside_the_pictures(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", numbers(1, 2, 3))
-    with pytest.raises(MaskError, match="expected masks whose style can be told from them, got values 0, 1, 2, 3; give --style"):
+    with pytest.raises(
+        MaskError, match="expected masks whose style can be told from them, got values 0, 1, 2, 3; give --style"
+    ):
         found(folder, tmp_path / "masks")
     (tmp_path / "masks/classes.txt").write_text("nothing\nwing\nbeak\ntail\n")
     assert found(folder, tmp_path / "masks", classes=["beak"]) == [[1]] * 3
@@ -156,7 +160,11 @@ def test_panoptic_pictures_give_the_things(folder, tmp_path):
     annotations = [{"image_id": 1, "file_name": f"{name}.png", "segments_info": segments} for name in ("one", "two")]
     content = {"images": [], "annotations": annotations, "categories": categories}
     (tmp_path / "panoptic.json").write_text(json.dumps(content))
-    assert found(folder, tmp_path / "panoptic") == [[0, 2], [0, 2], "three.png: expected its segments in panoptic.json, got none"]
+    assert found(folder, tmp_path / "panoptic") == [
+        [0, 2],
+        [0, 2],
+        "three.png: expected its segments in panoptic.json, got none",
+    ]
     assert found(folder, tmp_path / "panoptic", classes=["sky"])[0] == [1]
 
 
@@ -164,7 +172,10 @@ def test_coco_instances_are_joined_from_codes_and_polygons(folder, tmp_path):
     box = [0, 6, 14, 6, 14, 8, 0, 8]
     counts = [2, *[1, 9] * 13, 1, 7]  # column by column: row 2
     content = {
-        "images": [{"id": 4, "file_name": "a/one.jpg", "height": 10, "width": 14}, {"id": 5, "file_name": "two.png", "height": 10, "width": 14}],
+        "images": [
+            {"id": 4, "file_name": "a/one.jpg", "height": 10, "width": 14},
+            {"id": 5, "file_name": "two.png", "height": 10, "width": 14},
+        ],
         "annotations": [
             {"id": 1, "image_id": 4, "category_id": 3, "segmentation": {"size": [10, 14], "counts": counts}},
             {"id": 2, "image_id": 4, "category_id": 8, "segmentation": [box]},
@@ -186,7 +197,9 @@ def test_unreadable_masks_are_told_and_do_not_stop_the_others(folder, tmp_path):
     got = found(folder, tmp_path / "masks", style="binary")
     assert got[0] == got[2] == [0]
     assert got[1].startswith("two.png: expected a readable picture, got UnidentifiedImageError")
-    store = build_masks(folder, load_source(f"masks:{tmp_path / 'masks'}", style="binary"), tmp_path / "store", refine="none")
+    store = build_masks(
+        folder, load_source(f"masks:{tmp_path / 'masks'}", style="binary"), tmp_path / "store", refine="none"
+    )
     assert list(store.problems) == [1]
     assert store.problems[1].startswith("a/two: two.png: expected a readable picture")
 
@@ -203,14 +216,19 @@ def test_one_corrected_mask_makes_another_store(folder, tmp_path):
 @pytest.mark.parametrize("given", ["none", "empty"])
 def test_a_folder_without_masks_is_refused(folder, tmp_path, given):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MaskError, match=r"expected a folder .*none|expected masks such as a/one\.png, got none of any image"):
+    with pytest.raises(
+        MaskError, match=r"expected a folder .*none|expected masks such as a/one\.png, got none of any image"
+    ):
         found(folder, tmp_path / given)
 
 
 def test_masks_of_images_of_different_sizes_come_at_one_size(tmp_path):
     for number, size in enumerate([(10, 14), (20, 14)]):
         write(tmp_path / f"images/train/a/{number}.jpg", np.zeros((*size, 3), np.uint8))
-        write(tmp_path / f"masks/{number}.png", (np.arange(size[0] * 14).reshape(size) // (size[0] * 7) * 255).astype(np.uint8))
+        write(
+            tmp_path / f"masks/{number}.png",
+            (np.arange(size[0] * 14).reshape(size) // (size[0] * 7) * 255).astype(np.uint8),
+        )
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
     answer = load_source(f"masks:{tmp_path / 'masks'}")(data, np.arange(2))

@@ -97,7 +97,7 @@ def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
 
 
 def test_a_folder_that_is_none_or_has_no_file_is_refused(tmp_path):
-    with pytest.raises(MaskError, match="labelme: expected a folder .*none, got none"):
+    with pytest.raises(MaskError, match=r"labelme: expected a folder .*none, got none"):
         load_source(f"labelme:{tmp_path / 'none'}")
     with pytest.raises(MaskError, match=r"expected files such as 000000\.json, got none of any image of made"):
         load_source(f"labelme:{tmp_path}").describe(make_set(4))

@@ -50,11 +50,17 @@ def instance(rows: tuple[int, int], label: int, score: float, sure: float = 0.9)
 
 def instances(*found: tuple) -> Instances:
     masks = torch.stack([one[0] for one in found]) if found else torch.zeros(0, 6, 8)
-    return Instances(masks, torch.tensor([one[1] for one in found], dtype=torch.int64), torch.tensor([float(one[2]) for one in found]))
+    return Instances(
+        masks,
+        torch.tensor([one[1] for one in found], dtype=torch.int64),
+        torch.tensor([float(one[2]) for one in found]),
+    )
 
 
 def test_instances_of_kept_classes_and_enough_confidence_are_joined():
-    one = instances(instance((0, 2), 1, 0.9), instance((1, 3), 2, 0.5, 0.95), instance((4, 5), 3, 0.99), instance((5, 6), 1, 0.49))
+    one = instances(
+        instance((0, 2), 1, 0.9), instance((1, 3), 2, 0.5, 0.95), instance((4, 5), 3, 0.99), instance((5, 6), 1, 0.49)
+    )
     keep = torch.tensor([[False, True, True, False], [False, False, True, True]])
     found = read_instances([one, one], keep, 0.5, 0)
     assert found.classes[0, :, 0].tolist() == [1, 2, 2, 0, 0, 0]
@@ -66,7 +72,12 @@ def test_instances_of_kept_classes_and_enough_confidence_are_joined():
 
 
 def test_an_instance_that_is_unsure_of_a_pixel_does_not_cover_it():
-    found = read_instances([instances(instance((0, 2), 0, 0.9, 0.5), instance((2, 3), 0, 0.9, 0.51))], torch.ones(1, 1, dtype=torch.bool), 0.5, None)
+    found = read_instances(
+        [instances(instance((0, 2), 0, 0.9, 0.5), instance((2, 3), 0, 0.9, 0.51))],
+        torch.ones(1, 1, dtype=torch.bool),
+        0.5,
+        None,
+    )
     assert found.classes[0, :, 0].tolist() == [0, 0, 1, 0, 0, 0]
 
 
@@ -76,7 +87,9 @@ def test_both_ways_take_the_mean_and_the_surer_class():
     both = both_ways(one, mirrored)
     assert both.object.tolist() == [[pytest.approx([0.75, 0.4, 0.65, 0.0])]]
     assert both.classes.tolist() == [[[1, 0, 2, 0]]]
-    assert both_ways(Segmentation(one.object, None), Segmentation(mirrored.object, None)).mask().tolist() == [[[True, False, True, False]]]
+    assert both_ways(Segmentation(one.object, None), Segmentation(mirrored.object, None)).mask().tolist() == [
+        [[True, False, True, False]]
+    ]
 
 
 # A network whose K scores are the pixels' red, green and blue, and a background of 100.
@@ -111,7 +124,12 @@ def test_chosen_classes_are_objects_and_a_class_map_chooses_for_each_label():
     assert columns(NetworkSource(colours(), "own", keep=("green",)), data) == [green] * 4
     choice = {"class 0": ["red"], "class 1": ["green", "blue"], "class 2": None, "class 3": []}
     assert columns(NetworkSource(colours(), "own", class_map=choice), data) == [red, green, every, none]
-    assert columns(NetworkSource(colours(), "own", keep=("green",), class_map=choice), data) == [none, green, green, none]
+    assert columns(NetworkSource(colours(), "own", keep=("green",), class_map=choice), data) == [
+        none,
+        green,
+        green,
+        none,
+    ]
     object_of_red = NetworkSource(colours(), "own", keep=("red",))(data, np.arange(1)).object[0, 0]
     assert object_of_red[0] > 0.99
     assert object_of_red[4] < 0.01
@@ -130,7 +148,11 @@ def test_a_network_that_names_no_classes_has_numbers():
         (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
         (colours(), {"class_map": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
         (colours("object_logit"), {"keep": ("red",)}, "expected a network that knows classes, got classes red"),
-        (colours(background=None), {}, "expected --classes, the classes that are objects, since it knows no background"),
+        (
+            colours(background=None),
+            {},
+            "expected --classes, the classes that are objects, since it knows no background",
+        ),
     ],
 )
 def test_classes_that_a_network_does_not_have_are_refused_at_once(network, options, message):

@@ -82,7 +82,9 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
     }
 
 
-@pytest.mark.parametrize(("asked", "size"), [(None, [257, 257]), ("auto", [257, 257]), ("520", [520, 520]), ("own", "own")])
+@pytest.mark.parametrize(
+    ("asked", "size"), [(None, [257, 257]), ("auto", [257, 257]), ("520", [520, 520]), ("own", "own")]
+)
 def test_images_are_enlarged_by_what_was_asked_for(saved, asked, size):
     source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size=asked)
     assert source.describe(make_set(4))["input_size"] == size
@@ -210,3 +212,39 @@ def test_an_unknown_source_is_refused_with_the_nearest_name_or_all(name, suggest
 def test_weights_are_for_networks_that_come_without(name, saved):
     with pytest.raises(OptionError, match=rf"weights: expected another source with --weights, got {name}; leave"):
         load_source(name, weights=saved[PUBLISHED, True])
+
+
+@pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"])
+def test_every_network_of_torchvisions_finds_something(tmp_path, name):
+    torch.save(network(name, False).state_dict(), tmp_path / "weights.pth")
+    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="64")
+    found = source(make_set(4), np.arange(2))
+    assert found.object.shape == (2, 64, 64)
+    assert source.classes[7] == "cat"
+
+
+@pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"])
+def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_path, name):
+    options = {"box_score_thresh": 0.0, "box_detections_per_img": 6}
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        model = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
+    torch.save(model.state_dict(), tmp_path / "weights.pth")
+    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", least_score=0.0)
+    data = make_set(8, size=(48, 64))
+    with torch.random.fork_rng(devices=()):
+        by_itself = torchvision.models.get_model(
+            name, weights=None, weights_backbone=None, min_size=48, max_size=64, **options
+        )
+    by_itself.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        expected = by_itself.eval()(list(torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255))
+    found = source(data, np.arange(2))
+    assert found.object.shape == (2, 48, 64)
+    assert (found.classes != 0).equal(found.object > 0.5)
+    assert source.describe(data)["mean"] == [0, 0, 0]
+    assert source.describe(data)["output"] == "instances"
+    for image, one in enumerate(expected):
+        sure = one["scores"] > 0.05  # what torchvision keeps by itself
+        union = one["masks"][sure, 0].amax(0) if sure.any() else torch.zeros(48, 64)
+        assert (found.object[image] >= union - 1e-4).all()

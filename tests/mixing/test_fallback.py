@@ -11,7 +11,8 @@ from tests.mixing.cases import boxes, images, seeded
 from tests.reference import smix as reference
 
 COUNT, SIZE = 15, (8, 13)
-LARGE = Validity(min_coverage=0.1, max_coverage=0.9)
+ANY_SHAPE = {"max_roughness": 0.0, "min_free_border": 0.0}
+LARGE = Validity(min_coverage=0.1, max_coverage=0.9, **ANY_SHAPE)
 
 
 def expected_valid(masks: torch.Tensor) -> list[bool]:
@@ -58,7 +59,7 @@ def test_a_valid_mask_is_mixed_by_the_first_method_alone():
 
 def test_nobody_falls_back_if_every_mask_will_do():
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
-    anything = Validity(min_coverage=0.0, max_coverage=1.0)
+    anything = Validity(min_coverage=0.0, max_coverage=1.0, **ANY_SHAPE)
     plan = Fallback(SMix(), FMix(), valid=anything).plan(x, masks=masks, generator=seeded(0))
     alone = SMix().plan(x, masks=masks, generator=seeded(0))
     assert not plan.fell_back.any()
@@ -121,7 +122,9 @@ def test_masks_of_no_one_and_all_pixels_fall_back_and_keep_a_clean_label(pixels:
 def test_fallbacks_nest():
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
     inner = Fallback(SMix(alpha=0.7), Mixup(), valid=LARGE)
-    plan = Fallback(inner, Vanilla(), valid=Validity(min_coverage=0.0)).plan(x, masks=masks, generator=seeded(0))
+    plan = Fallback(inner, Vanilla(), valid=Validity(min_coverage=0.0, **ANY_SHAPE)).plan(
+        x, masks=masks, generator=seeded(0)
+    )
     alone = inner.plan(x, masks=masks, generator=seeded(0))
     full = masks.flatten(1).float().mean(1) > 0.95
     assert torch.equal(plan.weight[~full], alone.weight[~full].broadcast_to(plan.weight[~full].shape))

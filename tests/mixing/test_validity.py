@@ -1,14 +1,20 @@
 """Which masks are good enough, against literal formulas."""
 
+import itertools
+
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
+from smix.errors import OptionError
 from smix.mixing import Validity
-from smix.mixing.validity import binary_entropy, edge_density
+from smix.mixing.validity import binary_entropy, border_share, edge_density
 from tests.mixing.cases import boxes, seeded
 from tests.reference import smix as reference
 
 PIXELS = 400
+ANY_SHAPE = {"max_roughness": 0.0, "min_free_border": 0.0}
 
 
 def covering(*counts: int) -> torch.Tensor:
@@ -20,27 +26,132 @@ def covering(*counts: int) -> torch.Tensor:
     ("validity", "counts"),
     [
         # 1 % is 4 pixels, 95 % is 380; the entropy of p reaches 1/2 nat at p = 0.1997 and 0.8003, just below 80 and above 320.
-        (Validity(), {0: False, 3: False, 4: True, 5: True, 200: True, 380: True, 381: False, 400: False}),
+        (
+            Validity(max_roughness=0.0, min_free_border=0.0),
+            {0: False, 3: False, 4: True, 5: True, 200: True, 380: True, 381: False, 400: False},
+        ),
         (Validity.figure14(), {0: False, 3: False, 4: True, 5: True, 399: True, 400: True}),
         (Validity.published(), {0: False, 4: False, 79: False, 80: True, 200: True, 320: True, 321: False, 400: False}),
         (Validity(min_coverage=0.0, max_coverage=1.0), {0: True, 400: True}),
-        (Validity(min_coverage=0.25, max_coverage=0.5), {99: False, 100: True, 200: True, 201: False}),
+        (
+            Validity(min_coverage=0.25, max_coverage=0.5, max_roughness=0.0),
+            {99: False, 100: True, 200: True, 201: False},
+        ),
     ],
-    ids=["default", "figure14", "published", "anything", "bounds"],
+    ids=["default coverage", "figure14", "published", "anything", "bounds"],
 )
 def test_coverage_and_entropy_rules(validity: Validity, counts: dict[int, bool]):
     assert validity(covering(*counts)).tolist() == list(counts.values())
 
 
-@pytest.mark.parametrize("rule", [Validity(), Validity.figure14(), Validity.published()], ids=repr)
-def test_rules_agree_with_the_formulas_for_every_coverage(rule: Validity):
-    counts = range(PIXELS + 1)
-    expected = [
-        rule.min_coverage <= count / PIXELS <= rule.max_coverage
-        and (rule.min_entropy == 0 or reference.binary_entropy(count / PIXELS) >= rule.min_entropy)
-        for count in counts
+RULES = [
+    Validity(),
+    Validity.figure14(),
+    Validity.published(),
+    Validity(max_roughness=0.9),
+    Validity(min_free_border=0.95),
+    Validity(min_edges=0.05, min_entropy=0.3),
+]
+
+
+def literal(rule: Validity, mask: NDArray[np.float32]) -> bool:
+    """Each criterion as it is defined; `mask` has two or three dimensions."""
+    coverage, edges = float(mask.astype(np.float64).mean()), reference.edge_density(mask)
+    outermost = [
+        mask[pixel]
+        for pixel in itertools.product(*map(range, mask.shape))
+        if any(place in (0, length - 1) for place, length in zip(pixel, mask.shape, strict=True))
     ]
-    assert rule(covering(*counts)).tolist() == expected
+    free = 1 - sum(outermost) / len(outermost)
+    return (
+        rule.min_coverage <= coverage <= rule.max_coverage
+        and (rule.min_entropy == 0 or reference.binary_entropy(coverage) >= rule.min_entropy)
+        and (rule.min_edges == 0 or edges > rule.min_edges)
+        and (rule.max_roughness == 0 or edges <= rule.max_roughness * min(coverage, 1 - coverage))
+        and (rule.min_free_border == 0 or free >= rule.min_free_border * (1 - coverage))
+    )
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_rules_agree_with_the_formulas(rule: Validity):
+    rng = np.random.default_rng(0)
+    noise = (rng.random((200, 9, 14)) < rng.random((200, 1, 1))).astype(np.float32)
+    counts = range(1, PIXELS)  # of none and all pixels the sums are equal, whatever the rounding
+    for masks in (
+        noise,
+        covering(*counts)[:, 0].numpy(),
+        boxes(60, (9, 14))[:, 0].float().numpy(),
+        boxes(60, (5, 6, 7))[:, 0].float().numpy(),
+    ):
+        found = rule(torch.from_numpy(masks)[:, None]).tolist()
+        assert found == [literal(rule, mask) for mask in masks]
+
+
+def test_the_rules_of_the_report_look_at_no_shape():
+    noise = (torch.rand(20, 1, 16, 25, generator=seeded(0)) > 0.5).float()
+    for rule in (Validity.figure14(), Validity.published()):
+        assert rule(noise).all()
+        assert rule(1 - covering(80)).all()
+
+
+def drawn(rows: slice, columns: slice, size: tuple[int, int] = (20, 31)) -> torch.Tensor:
+    mask = torch.zeros(1, 1, *size)
+    mask[0, 0, rows, columns] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [
+        (drawn(np.s_[5:12], np.s_[8:15]), True),
+        (1 - drawn(np.s_[5:12], np.s_[8:15]), False),
+        (1 - drawn(np.s_[0:12], np.s_[8:15]), False),
+        # Cut by the border: at an edge, at a corner, half of the image, two thirds of it.
+        (drawn(np.s_[0:12], np.s_[8:15]), True),
+        (drawn(np.s_[12:20], np.s_[20:31]), True),
+        (drawn(np.s_[0:20], np.s_[0:15]), True),
+        (drawn(np.s_[0:20], np.s_[10:31]), True),
+        (drawn(np.s_[9:12], np.s_[2:29]), True),
+        # A line of one pixel, and chequered ground.
+        (drawn(np.s_[9:10], np.s_[2:29]), False),
+        ((torch.arange(20)[:, None] + torch.arange(31)).remainder(2).float()[None, None], False),
+    ],
+)
+def test_the_default_takes_objects_and_refuses_noise_and_swapped_ground(mask: torch.Tensor, expected: bool):
+    assert Validity()(mask).tolist() == [expected]
+
+
+def test_noise_at_any_density_is_refused_at_every_size():
+    for side in (32, 64, 128):
+        for density in (0.1, 0.3, 0.7, 0.9):
+            noise = (torch.rand(40, 1, side, side, generator=seeded(side)) < density).float()
+            assert not Validity()(noise).any()
+
+
+def test_a_signal_may_begin_with_its_object():
+    signal = (torch.arange(40) < 13).float()[None, None]
+    assert Validity()(signal).tolist() == [True]
+
+
+@pytest.mark.parametrize("size", [(6, 11), (3, 4, 6), (2, 5), (1, 1)], ids=str)
+def test_border_share_is_that_of_the_outermost_pixels(size: tuple[int, ...]):
+    masks = torch.rand(5, 1, *size, generator=seeded(0))
+    outermost = [
+        pixel
+        for pixel in itertools.product(*map(range, size))
+        if any(place in (0, length - 1) for place, length in zip(pixel, size, strict=True))
+    ]
+    expected = torch.stack([masks[(slice(None), 0, *pixel)] for pixel in outermost]).mean(0)
+    torch.testing.assert_close(border_share(masks), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "option", ["min_coverage", "max_coverage", "min_entropy", "min_edges", "max_roughness", "min_free_border"]
+)
+@pytest.mark.parametrize("value", [-0.1, float("nan")])
+def test_numbers_out_of_range_are_refused_by_name(option: str, value: float):
+    with pytest.raises(OptionError, match=f"validity: expected .*{option}.*got"):
+        Validity(**{option: value})
 
 
 def test_the_entropy_is_in_nats():
@@ -62,11 +173,11 @@ def test_the_edge_criterion_is_valid_above_not_at_its_bound():
     masks[0, 0, 0, :] = 1  # 5 steps down of 20 pixels
     masks[1, 0, 0, 2] = 1  # 3 steps
     for bound, expected in ((0.1, [True, True]), (0.15, [True, False]), (0.2, [True, False]), (0.25, [False, False])):
-        assert Validity(max_coverage=1.0, min_edges=bound)(masks).tolist() == expected
+        assert Validity(max_coverage=1.0, min_edges=bound, **ANY_SHAPE)(masks).tolist() == expected
 
 
 def test_every_criterion_must_hold():
-    rule = Validity(min_coverage=0.01, max_coverage=1.0, min_entropy=0.5, min_edges=0.05)
+    rule = Validity(min_coverage=0.01, max_coverage=1.0, min_entropy=0.5, min_edges=0.05, **ANY_SHAPE)
     noise = (torch.rand(1, 1, 16, 25, generator=seeded(0)) > 0.5).float()
     few_edges, no_object = covering(200), covering(0)
     assert rule(torch.cat([noise, few_edges, no_object])).tolist() == [
@@ -74,4 +185,7 @@ def test_every_criterion_must_hold():
         reference.edge_density(few_edges[0, 0].numpy()) > 0.05,
         False,
     ]
-    assert Validity(max_coverage=1.0, min_edges=0.5)(torch.cat([noise, few_edges])).tolist() == [True, False]
+    assert Validity(max_coverage=1.0, min_edges=0.5, **ANY_SHAPE)(torch.cat([noise, few_edges])).tolist() == [
+        True,
+        False,
+    ]

@@ -1,7 +1,7 @@
 """Networks of segmentation_models_pytorch: U-Net, PSPNet, FPN, DeepLabV3+ and the rest, with any of its encoders.
 
-FILE.json beside the weights may say {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]}, mean and std on
-the 0..255 scale. Without it, images are normalised as the encoder's ImageNet weights want them.
+FILE.json beside the weights may say {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]}, mean and
+std on the 0..255 scale. Without it, images are normalised as the encoder's ImageNet weights want them.
 """
 
 import json

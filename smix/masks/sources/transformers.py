@@ -105,7 +105,7 @@ def _normalisation(processor: Any) -> tuple[tuple[float, float, float], tuple[fl
 
 def _native_size(processor: Any) -> tuple[int, int]:
     size = dict(getattr(processor, "size", None) or {})
-    if "height" in size and size["height"]:
+    if size.get("height"):
         return int(size["height"]), int(size["width"])
     edge = int(size.get("shortest_edge") or NATIVE)
     return edge, edge

@@ -1,0 +1,114 @@
+"""Networks of segmentation_models_pytorch with random weights from a file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import segmentation_models_pytorch as smp
+import torch
+
+from smix.errors import MaskError, OptionError
+from smix.masks import load_source
+from smix.masks.sources.network import IMAGENET_MEAN
+from tests.conftest import make_set
+
+
+@pytest.fixture(autouse=True)
+def _float32(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+
+
+def network(place: str, classes: int) -> torch.nn.Module:
+    architecture, encoder = place.split("/")
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return smp.create_model(architecture, encoder, encoder_weights=None, classes=classes).eval()
+
+
+def saved(folder: Path, place: str, count: int, suffix: str = ".pth", **facts) -> Path:
+    path = folder / f"weights{suffix}"
+    state = network(place, count).state_dict()
+    torch.save(state, path) if suffix == ".pth" else safetensors.torch.save_file(state, path)
+    if facts:
+        path.with_suffix(".json").write_text(json.dumps(facts))
+    return path
+
+
+@pytest.mark.parametrize("place", ["unet/resnet18", "pspnet/resnet18", "fpn/mobilenet_v2", "segformer/resnet18"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_any_architecture_answers_as_by_itself(tmp_path, place, suffix):
+    data = make_set(8, size=(64, 96))
+    source = load_source(f"smp:{place}", weights=saved(tmp_path, place, 4, suffix), input_size="own")
+    found = source(data, np.arange(2))
+    images = torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255
+    images = (images - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
+        3, 1, 1
+    )
+    with torch.inference_mode():
+        scores = network(place, 4)(images)
+    assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-4)
+    assert (found.classes.long() == scores.argmax(1)).float().mean() > 0.999
+    assert source.describe(data)["name"] == f"smp:{place}"
+
+
+def test_one_class_is_a_logit_and_the_json_says_how_to_feed_it(tmp_path):
+    path = saved(tmp_path, "unet/resnet18", 1, mean=[1, 2, 3], std=[4, 5, 6], input_size=[96, 64])
+    source = load_source("smp:unet/resnet18", weights=path)
+    described = source.describe(make_set(4, size=(100, 100)))
+    assert (described["mean"], described["std"], described["input_size"]) == ([1, 2, 3], [4, 5, 6], [96, 64])
+    assert described["output"] == "object_logit"
+    assert source(make_set(4), np.arange(2)).classes is None
+
+
+def test_names_of_classes_come_from_the_json_and_else_are_numbers(tmp_path):
+    path = saved(tmp_path, "unet/resnet18", 3, classes=["ground", "cat", "dog"])
+    assert load_source("smp:unet/resnet18", weights=path, classes=["dog"]).classes == ("cat", "dog")
+    path.with_suffix(".json").unlink()
+    source = load_source("smp:unet/resnet18", weights=path, classes=["2"], input_size="64")
+    assert set(np.unique(source(make_set(4), np.arange(2)).classes)) <= {0, 2}
+    assert source.describe(make_set(4))["mean"] == list(IMAGENET_MEAN)
+
+
+def test_a_size_that_does_not_fit_the_encoder_is_one_line(tmp_path):
+    source = load_source(
+        "smp:unetplusplus/resnet18", weights=saved(tmp_path, "unetplusplus/resnet18", 2), input_size="50"
+    )
+    with pytest.raises(
+        MaskError, match=r"expected a network that takes images of \(50, 50\), got .*; give another --input-size"
+    ):
+        source(make_set(4), np.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("smp:unett/resnet18", 'smp architecture: expected a known name, got "unett"; did you mean "unet'),
+        ("smp:unet/resnet19", 'smp encoder: expected a known name, got "resnet19"; did you mean "resnet1'),
+        ("smp:unet", "smp encoder: expected a known name"),
+        ("smp:unet/resnet18", "weights: expected --weights FILE for smp:unet/resnet18"),
+    ],
+)
+def test_unknown_names_and_missing_weights_are_refused(name, message):
+    with pytest.raises(OptionError, match=message):
+        load_source(name)
+
+
+def test_other_weights_are_one_line(tmp_path):
+    path = saved(tmp_path, "unet/resnet18", 2)
+    with pytest.raises(MaskError, match=r"weights: expected the weights of pspnet/resnet18 in .*, got "):
+        load_source("smp:pspnet/resnet18", weights=path)
+    for content in (b"", b"none", path.read_bytes()[:-200]):
+        path.write_bytes(content)
+        with pytest.raises(MaskError, match=r"weights: expected the weights of unet/resnet18 in .*, got "):
+            load_source("smp:unet/resnet18", weights=path)
+    with pytest.raises(MaskError, match=r"weights: expected a file .*none\.pth, got none"):
+        load_source("smp:unet/resnet18", weights=tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize("facts", [{"mean": [1]}, {"std": [0, 1, 1]}, {"input_size": "large"}, {"classes": 3}])
+def test_a_json_that_says_something_else_is_named(tmp_path, facts):
+    path = saved(tmp_path, "unet/resnet18", 2, **facts)
+    with pytest.raises(MaskError, match=r"weights\.json: expected mean, std, input_size or classes as JSON, got "):
+        load_source("smp:unet/resnet18", weights=path)
