@@ -1,5 +1,6 @@
 """Files that are whole or absent, and folders with one writer."""
 
+import errno
 import hashlib
 import json
 import os
@@ -187,3 +188,29 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     with files.lock(tmp_path):
         assert not leftover.exists()
         assert kept.read_bytes() == b"whole"
+
+
+def test_a_read_only_file_system_is_one_clear_line(tmp_path, monkeypatch):
+    def touch(path: Path) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "touch", touch)
+    with (
+        pytest.raises(RunError, match="expected a folder to write, got a read-only file system; choose another"),
+        files.lock(tmp_path),
+    ):
+        pass
+
+
+def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path):
+    with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
+        with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
+            pass
+        with files.lock(tmp_path, "other.lock"):
+            pass
+    with (
+        files.lock(tmp_path),
+        pytest.raises(RunError, match="nobody else is writing"),
+        files.lock(tmp_path, together=True),
+    ):
+        pass

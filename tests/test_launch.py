@@ -249,7 +249,9 @@ def test_tasks_notice_that_the_process_that_started_them_was_killed(tmp_path, mo
 @pytest.mark.parametrize(("engine", "package"), [("slurm", "submitit"), ("ray", "ray")])
 def test_an_engine_that_is_not_installed_names_its_extra(tmp_path, monkeypatch, engine, package):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(OptionError, match=rf"engine: expected the package {package}, got none; install smix\[{engine}\]"):
+    with pytest.raises(
+        OptionError, match=rf"engine: expected the package {package}, got none; install smix\[{engine}\]"
+    ):
         launch.launch([launch.Task(["--version"], tmp_path / "log.txt")], engine, 1)
 
 
@@ -265,11 +267,13 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.parent.mkdir()
-    sbatch.write_text(f"#!/bin/sh\ncp \"$1\" {tmp_path}/kept.sh\necho no such partition >&2\nexit 1\n")
+    sbatch.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/kept.sh\necho no such partition >&2\nexit 1\n')
     sbatch.chmod(0o755)
     monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
-    tasks = [launch.Task(["masks", "build", "--shard", f"{part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)]
-    with pytest.raises(OptionError, match="engine: expected SLURM to take the jobs, got: .*; see SBATCH_PARTITION"):
+    tasks = [
+        launch.Task(["masks", "build", "--shard", f"{part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)
+    ]
+    with pytest.raises(OptionError, match=r"engine: expected SLURM to take the jobs, got: .*; see SBATCH_PARTITION"):
         launch.launch(tasks, "slurm", 2)
     lines = (tmp_path / "kept.sh").read_text().replace(sys.executable, "PYTHON").replace(str(tmp_path), "FOLDER")
     assert lines == (Path(__file__).parent / "golden" / "sbatch.sh").read_text()

@@ -74,11 +74,12 @@ def build_masks(
         raise MaskError(f"{out}: expected a whole split, got a part of {data.name}; give the whole one and a limit")
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
+    described = source.describe(data)  # first: some sources know their classes only when they have seen the data
     names: tuple[str, ...] | None = getattr(source, "classes", ()) if keep_classes else None
     manifest = Manifest(
         data={"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "count": len(data)},
         shape=size or data.size or SIZE_OF_FOLDERS,
-        source=source.describe(data),
+        source=described,
         refine={"name": refine, **NUMBERS.get(refine, {})},
         rows_per_shard=rows_per_shard(len(data)),
         classes=names,

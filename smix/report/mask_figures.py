@@ -10,6 +10,7 @@ from smix.data.sets import ImageSet, balanced_order
 from smix.mixing import Validity
 from smix.report.figures import columns_for, paint, shortened
 from smix.report.judge import Checked
+from smix.report.sheet import tile
 
 SHEET = 60
 """Masks on a contact sheet."""
@@ -86,9 +87,8 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
     for place, (where, row, mask) in enumerate(zip(shown, rows, masks, strict=True)):
         line, column = divmod(place, columns)
         x, y = gap + column * (2 * cell + gap), height - head - line * (cell + text) - cell
-        both = np.concatenate(
-            [np.broadcast_to(data.images[where], (*mask.shape, 3)), paint(data.images[where], mask)], 1
-        )
+        picture, small = tile(data, int(where), mask)
+        both = np.concatenate([picture, paint(picture, small)], 1)
         axes = figure.add_axes((x / width, y / height, 2 * cell / width, cell / height))
         axes.imshow(both, aspect="auto")
         axes.set_axis_off()

@@ -95,16 +95,20 @@ def _page():  # type: ignore[no-untyped-def]
 def _tiles(
     store: MaskStore, data: ImageSet, rows: NDArray[np.int64]
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    """Each image, small, and its mask at the same size."""
     for first in range(0, len(rows), BATCH):
         some = rows[first : first + BATCH]
         for row, mask in zip(some.tolist(), store[some], strict=True):
-            picture = _small(_image(data, row))
-            size = picture.shape[:2]
-            if mask.shape != size:
-                share = F.interpolate(torch.from_numpy(mask)[None, None].float(), size, mode="area")[0, 0]
-                mask = (share >= 0.5).numpy()
-            yield picture, mask
+            yield tile(data, row, mask)
+
+
+def tile(data: ImageSet, place: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The image at this place, at most `SIDE` pixels long, and its mask at the same size; grey if it cannot be read."""
+    picture = _small(_image(data, place))
+    size = picture.shape[:2]
+    if mask.shape != size:
+        share = F.interpolate(torch.from_numpy(mask)[None, None].float(), size, mode="area")[0, 0]
+        mask = (share >= 0.5).numpy()
+    return picture, mask
 
 
 def _image(data: ImageSet, row: int) -> NDArray[np.uint8]:

@@ -1,0 +1,128 @@
+"""`smix masks build` as users call it: parts, jobs, exports, and mistakes, through the command line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from smix import MaskStore, load_data
+from tests.masks.stores import content
+from tests.test_cli import smix  # noqa: F401
+
+
+@pytest.fixture
+def build(smix, npz):  # noqa: F811
+    """Builds the carried masks of `npz`; gives exit code, output and errors."""
+
+    def run(out: Path, *words: object) -> tuple[int, str, str]:
+        return smix("masks", "build", "--data", npz, "--source", "carried", "--out", out, "--quiet", *words)
+
+    return run
+
+
+def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
+    assert build(tmp_path / "one")[0] == 0
+    code, said, _ = build(tmp_path / "parts", "--shard", "1/2")
+    assert (code, "others are not yet" in said) == (0, True) or "80 masks" in said
+    code, said, _ = build(tmp_path / "parts", "--shard", "2/2")
+    assert (code, "80 masks" in said) == (0, True)
+    code, said, _ = build(tmp_path / "jobs", "--jobs", "2")
+    assert (code, "80 masks" in said) == (0, True)
+    assert content(tmp_path / "parts") == content(tmp_path / "one")
+    assert content(tmp_path / "jobs") == content(tmp_path / "one")
+
+
+def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):  # noqa: F811
+    build(tmp_path / "store")
+    for format in ("png", "coco"):
+        code, said, _ = smix(
+            "masks", "export", tmp_path / "store", "--out", tmp_path / format, "--format", format, "--quiet"
+        )
+        assert (code, "80 masks" in said) == (0, True)
+        words = [
+            "--data",
+            npz,
+            "--source",
+            f"masks:{tmp_path / format}",
+            "--out",
+            tmp_path / f"{format}-again",
+            "--quiet",
+        ]
+        assert smix("masks", "build", *words)[0] == 0
+        assert np.array_equal(MaskStore(tmp_path / f"{format}-again")[:], MaskStore(tmp_path / "store")[:])
+
+
+def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):  # noqa: F811
+    for number in range(8):
+        for folder in ("images/train/a", "masks"):
+            path = tmp_path / folder / f"{number}.{'jpg' if 'images' in folder else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shape = (12, 10 + number, 3)[: 3 if "images" in folder else 2]
+            Image.fromarray(np.full(shape, 255, np.uint8)).save(path)
+    (tmp_path / "images/test").mkdir()
+    (tmp_path / "masks/6.png").unlink()
+    words = ["--data", f"folder:{tmp_path / 'images'}", "--source", f"masks:{tmp_path / 'masks'}", "--quiet"]
+    code, said, _ = smix("masks", "build", *words, "--out", tmp_path / "store")
+    assert code == 0
+    assert "1 images have no mask:" in said
+    assert "a/6: no mask" in said
+    assert MaskStore(tmp_path / "store").shape == (224, 224)
+    code, _, err = smix("masks", "build", *words, "--strict", "--size", "16", "--out", tmp_path / "strict")
+    assert (code, "expected a mask of every image (--strict), got none of a/6: no mask" in err) == (2, True)
+    code, said, _ = smix("masks", "check", tmp_path / "store")
+    assert (code, "a/6: no mask" in said) == (0, True)
+
+
+def test_a_damaged_shard_is_named(build, smix, tmp_path):  # noqa: F811
+    build(tmp_path / "store")
+    shard = tmp_path / "store/shard-00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    code, _, err = smix("masks", "check", tmp_path / "store", "--verify")
+    assert code == 2
+    assert "damaged: shard-00000.npy; repair it with the same smix masks build" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--shard", "3"], 'shard: expected I/N, such as 3/8, got "3"'),
+        (["--shard", "3/2"], "shard: expected I/N with 1 <= I <= N, got 3/2"),
+        (["--shard", "1/2", "--jobs", "2"], "expected no --jobs and no --engine with --shard"),
+        (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
+        (["--flip"], "flip: expected another source with --flip, got carried"),
+        (["--classes", "cat"], "classes: expected another source with --classes, got carried"),
+        (["--upscale", "esrgan:x"], "upscale: expected another source"),
+        (["--size", "0"], "size: expected 1 or more"),
+        (["--least-score", "2"], "least_score: expected 0 to 1, got 2"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(build, tmp_path, words, said):
+    code, _, err = build(tmp_path / "store", *words)
+    assert code == 2
+    assert said in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix, npz, tmp_path):  # noqa: F811
+    words = ["--data", npz, "--source", f"masks:{tmp_path}", "--jobs", "2", "--out", tmp_path / "store", "--quiet"]
+    code, _, err = smix("masks", "build", *words)
+    assert code == 2
+    assert "expected masks such as 000000.png" in err
+    assert not (tmp_path / "store-logs").exists()
+
+
+def test_a_class_map_from_the_command_line(smix, npz, tmp_path):  # noqa: F811
+    data = load_data(npz)
+    for row in range(len(data)):
+        Image.fromarray(np.full(data.size, 1 + row % 2, np.uint8)).save(tmp_path / f"{row:06d}.png")
+    (tmp_path / "classes.txt").write_text("nothing\nodd\neven\n")
+    (tmp_path / "map.txt").write_text(json.dumps({name: ["odd"] for name in data.classes}))
+    words = ["--data", npz, "--source", f"masks:{tmp_path}", "--style", "classes", "--class-map", tmp_path / "map.txt"]
+    assert smix("masks", "build", *words, "--keep-classes", "--out", tmp_path / "store", "--quiet")[0] == 0
+    store = MaskStore(tmp_path / "store")
+    assert store.coverage.tolist() == [float(row % 2 == 0) for row in range(80)]
+    assert store.manifest.classes == ("odd", "even")
+    assert store.classes(0).max() == 1
