@@ -131,7 +131,7 @@ def decode(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as picture:
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{picture.mode}, more than 8 bits a channel")
-            return np.asarray(picture.convert("RGB"))
+            return np.array(picture.convert("RGB"))  # torch wants arrays that can be written
     except UNREADABLE as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise DataError(f"{path}: expected a readable image, got {reason}; replace it") from None

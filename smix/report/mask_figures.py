@@ -58,7 +58,7 @@ def coverage_chart(checked: Sequence[Checked]) -> Figure:
         axes.set_title(f"{one.name}: {len(one.rows):,} masks", loc="left", fontsize=10, parse_math=False)
         axes.spines[["top", "right"]].set_visible(False)
     rows[-1].set_xlabel("Coverage of the image (%); dotted: bounds of the default rule")
-    rows[0].legend(frameon=False, loc="upper right")
+    rows[0].legend(frameon=False, loc="upper right", bbox_to_anchor=(0.94, 1))
     return figure
 
 

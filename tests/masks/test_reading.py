@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from smix import load_data
 from smix.errors import MaskError, OptionError
 from smix.masks.sources.network import Network, NetworkSource, auto_size
 from smix.masks.sources.reading import Instances, Segmentation, both_ways, class_numbers, read_instances, read_scores
@@ -198,3 +200,22 @@ def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
 )
 def test_auto_enlarges_small_images_to_257_and_others_to_the_networks_size(native, size, expected):
     assert auto_size(native, size) == expected
+
+
+def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(tmp_path):
+    for number, size in enumerate([(12, 20), (30, 16)]):
+        path = tmp_path / "images/train/a" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((*size, 3), np.uint8)
+        pixels[: size[0] // 2, :, number] = 230
+        Image.fromarray(pixels).save(path)
+    (tmp_path / "images/test").mkdir()
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    assert data.size is None
+    found = NetworkSource(colours(), "24")(data, np.arange(2))
+    for image, number in ((0, 1), (1, 2)):
+        assert (found.classes[image, :11] == number).all()
+        assert (found.classes[image, 13:] == 0).all()
+    assert NetworkSource(colours()).describe(data)["input_size"] == [24, 24]
+    with pytest.raises(MaskError, match="expected images of one size with --input-size own, got different ones"):
+        NetworkSource(colours(), "own")(data, np.arange(2))
