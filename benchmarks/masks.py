@@ -34,9 +34,10 @@ from benchmarks.mixing import processor
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
+from smix.masks.manifest import Manifest
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
-from smix.masks.store import STATS, Manifest, packed_bytes
+from smix.masks.store import STATS, packed_bytes
 from smix.masks.work import npy
 
 REPORTS_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"

@@ -11,8 +11,8 @@ from smix.device import threads
 from smix.errors import MaskError, OptionError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
+from smix.masks.manifest import BUILDING
 from smix.masks.sources import Source
-from smix.masks.store import BUILDING
 
 
 def build_store(

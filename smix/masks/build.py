@@ -24,9 +24,10 @@ from smix import files, launch, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
+from smix.masks.manifest import Manifest
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
-from smix.masks.store import Flag, Manifest, MaskStore, pack, packed_bytes
+from smix.masks.store import Flag, MaskStore, pack, packed_bytes
 from smix.masks.work import Shard, Work
 
 ROWS_PER_SHARD = 1024

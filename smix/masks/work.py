@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from smix import files
 from smix.errors import MaskError
-from smix.masks.store import BUILDING, STATS, Flag, Manifest, packed_bytes, read_manifest, read_signed, signed
+from smix.masks.manifest import BUILDING, Manifest, read_manifest, read_signed, signed
+from smix.masks.store import STATS, Flag, packed_bytes
 
 
 @dataclass(frozen=True, eq=False)

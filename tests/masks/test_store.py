@@ -19,7 +19,8 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.lookup import masks_of
-from smix.masks.store import STATS, Flag, pack, packed_bytes, read_manifest, unpack
+from smix.masks.manifest import read_manifest
+from smix.masks.store import STATS, Flag, pack, packed_bytes, unpack
 from tests.conftest import make_set
 from tests.masks.stores import content, small_parts
 
