@@ -15,8 +15,8 @@ from PIL import Image
 from smix.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
-MASK_ENDINGS = ("", "_mask", "-mask")
-"""Beside 001.jpg, a 001.png, 001_mask.png or 001-mask.png is its mask and no image."""
+MASK_ENDINGS = ("_mask", "-mask")
+"""001_mask.png beside an image 001, and 001.png beside 001.jpg, is the mask of an image and none itself."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
@@ -100,15 +100,11 @@ def _masks(files: set[str]) -> set[str]:
     """Those of the files in one folder that are masks of others of them."""
     stems = {file.rpartition(".")[0] for file in files}
     others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
-    masks = set()
-    for file in files:
-        stem, _, suffix = file.rpartition(".")
-        if suffix.lower() == "png" and (
-            stem in others
-            or any(stem.endswith(ending) and stem.removesuffix(ending) in stems for ending in MASK_ENDINGS if ending)
-        ):
-            masks.add(file)
-    return masks
+
+    def is_mask(stem: str) -> bool:
+        return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
+
+    return {file for file in files if file.lower().endswith(".png") and is_mask(file[:-4])}
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:

@@ -96,7 +96,8 @@ def _broken(store: MaskStore) -> list[str]:
     if not problems:
         return []
     more = ", such as:" if len(problems) > NAMED else ":"
-    return [f"{len(problems):,} images have no mask{more}", *(f"  {why}" for why in list(problems.values())[:NAMED])]
+    count = "1 image has" if len(problems) == 1 else f"{len(problems):,} images have"
+    return [f"{count} no mask{more}", *(f"  {why}" for why in list(problems.values())[:NAMED])]
 
 
 def check_table(checked: Sequence[Checked]) -> Table:

@@ -66,7 +66,7 @@ def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):  
     words = ["--data", f"folder:{tmp_path / 'images'}", "--source", f"masks:{tmp_path / 'masks'}", "--quiet"]
     code, said, _ = smix("masks", "build", *words, "--out", tmp_path / "store")
     assert code == 0
-    assert "1 images have no mask:" in said
+    assert "1 image has no mask:" in said
     assert "a/6: no mask" in said
     assert MaskStore(tmp_path / "store").shape == (224, 224)
     code, _, err = smix("masks", "build", *words, "--strict", "--size", "16", "--out", tmp_path / "strict")

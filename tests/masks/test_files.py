@@ -99,6 +99,12 @@ def test_voc_pictures_have_a_palette_unknown_pixels_and_names(folder, tmp_path):
         load_source(f"masks:{tmp_path / 'masks'}", classes=["catt"])(folder, np.arange(1))
 
 
+def test_0_1_and_255_are_background_object_and_unknown(folder, tmp_path):
+    for name in ("one", "two", "three"):
+        write(tmp_path / f"masks/{name}.png", numbers(1, 255))
+    assert found(folder, tmp_path / "masks") == [[0]] * 3
+
+
 def test_names_of_classes_can_lie_beside_the_pictures(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", numbers(1, 2, 3))

@@ -194,12 +194,12 @@ def _style_of(folder: Path, paths: list[Path], annotations: Path | None) -> Styl
     values = set().union(*(np.unique(pixels).tolist() for pixels in pictures if pixels.ndim == 2))
     if values <= {0, 1} or values <= {0, UNKNOWN}:
         return "binary"
-    if all(_has_palette(path) for path in paths) or (folder / "classes.txt").is_file():
+    if values <= {0, 1, UNKNOWN} or all(_has_palette(path) for path in paths) or (folder / "classes.txt").is_file():
         return "classes"
     shown = ", ".join(map(str, sorted(values)[:6]))
     raise MaskError(
-        f"{folder}: expected masks whose style can be told from them, got values {shown}; give --style classes, trimap, cityscapes "
-        "or panoptic"
+        f"{folder}: expected masks whose style can be told from them, got values {shown}; give --style classes, "
+        "trimap, cityscapes or binary"
     )
 
 
