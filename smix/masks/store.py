@@ -11,6 +11,7 @@ A mask covers the whole uncropped image. Row i belongs to image i of the whole s
 
 import json
 import math
+from collections.abc import Sequence
 from enum import IntFlag
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.manifest import read_manifest
 
+Rows = NDArray[Any] | Sequence[int] | slice | int
+"""Row numbers, negative ones from the end, or a bool for each row."""
 STATS = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
 
 
@@ -93,7 +96,7 @@ class MaskStore:
         self._verify("broken.json", self.manifest.broken)
         return {int(row): why for row, why in json.loads((self.path / "broken.json").read_text()).items()}
 
-    def __getitem__(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.bool_]:
+    def __getitem__(self, index: Rows) -> NDArray[np.bool_]:
         rows = self._rows(index)
         packed = np.empty((len(rows), packed_bytes(self.shape)), np.uint8)
         shards, places = np.divmod(rows, self.manifest.rows_per_shard)
@@ -102,7 +105,7 @@ class MaskStore:
             packed[place] = self._shard(number)[row]
         return unpack(packed, self.shape)
 
-    def classes(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.uint8]:
+    def classes(self, index: Rows) -> NDArray[np.uint8]:
         """Class maps (n, *S) of these rows: 0 no object, k the k-th name in `manifest.classes`.
 
         Raises:
@@ -117,9 +120,15 @@ class MaskStore:
             maps[place] = self._shard(number, "classes")[within]
         return maps
 
-    def _rows(self, index: NDArray[np.int64] | slice | int) -> NDArray[np.int64]:
+    def _rows(self, index: Rows) -> NDArray[np.int64]:
         """Numbers from 0 of the rows asked for. Raises MaskError unless they are built."""
-        rows = np.atleast_1d(np.arange(len(self))[index]) if isinstance(index, slice) else np.atleast_1d(index)
+        rows = np.arange(len(self))[index] if isinstance(index, slice) else np.atleast_1d(index)
+        if rows.dtype == bool:
+            if rows.shape != (len(self),):
+                raise IndexError(f"{self.path}: expected a bool for each of {len(self)} rows, got shape {rows.shape}")
+            rows = np.flatnonzero(rows)
+        if rows.ndim != 1 or (len(rows) and not np.issubdtype(rows.dtype, np.integer)):
+            raise IndexError(f"{self.path}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
         if len(rows) and not (rows.min() >= -len(self) and rows.max() < len(self)):
             raise IndexError(f"{self.path}: expected rows below {len(self)}, got {rows.min()} to {rows.max()}")
         rows = np.where(rows < 0, rows + len(self), rows).astype(np.int64)

@@ -194,6 +194,24 @@ def test_coco_instances_are_joined_from_codes_and_polygons(folder, tmp_path):
     assert found(folder, tmp_path / "coco", classes=["pan"])[0] == [6, 7]
 
 
+@pytest.mark.parametrize(
+    "change", [{"category_id": 7}, {"segmentation": {"size": [3, 3], "counts": [1, 2]}}, {"segmentation": 3}]
+)
+def test_an_annotation_that_cannot_be_read_is_the_problem_of_its_image(folder, tmp_path, change):
+    image = {"height": 10, "width": 14}
+    one = {"category_id": 3, "segmentation": [[0, 6, 14, 6, 14, 8, 0, 8]]}
+    content = {
+        "images": [{"id": 4, "file_name": "a/one.jpg", **image}, {"id": 5, "file_name": "two.png", **image}],
+        "annotations": [{"id": 1, "image_id": 4, **one, **change}, {"id": 2, "image_id": 5, **one}],
+        "categories": [{"id": 3, "name": "cup"}],
+    }
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/annotations.json").write_text(json.dumps(content))
+    got = found(folder, tmp_path / "coco")
+    assert got[0].startswith("annotation 1: expected a class and a mask of 10x14, got ")
+    assert got[1:] == [[6, 7], "no mask"]
+
+
 def test_unreadable_masks_are_told_and_do_not_stop_the_others(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", numbers(1))

@@ -108,8 +108,11 @@ def test_the_files_are_what_the_design_says(store, data):
         slice(5, 30, 4),
         slice(None),
         np.array([], np.int64),
+        np.arange(40) % 3 == 0,
+        [5, 39, 0],
+        np.array([7, 3], np.uint8),
     ],
-    ids=["across shards, repeated", "backwards", "negative", "slice", "all", "none"],
+    ids=["across shards, repeated", "backwards", "negative", "slice", "all", "none", "bools", "a list", "bytes"],
 )
 def test_rows_are_picked_as_from_an_array(store, data, index):
     got = store[index]
@@ -120,6 +123,12 @@ def test_rows_are_picked_as_from_an_array(store, data, index):
 @pytest.mark.parametrize("row", [0, 23, -1])
 def test_a_single_row_comes_as_one_mask_in_an_array(store, data, row):
     assert np.array_equal(store[row], data.masks[[row]])
+
+
+def test_what_is_no_row_is_an_index_error(store):
+    for index in (np.array([True, False]), np.array([0.5]), np.array([[1, 2]])):
+        with pytest.raises(IndexError, match="expected "):
+            store[index]
 
 
 @pytest.mark.parametrize("row", [40, -41])

@@ -55,7 +55,7 @@ class Annotations:
                 numbers[inside] = self._numbers[one["category_id"]]
             except (TypeError, ValueError, KeyError, IndexError) as error:
                 raise MaskError(
-                    f"annotation {one.get('id')}: expected a mask of {height}x{width}, got {error}"
+                    f"annotation {one.get('id')}: expected a class and a mask of {height}x{width}, got {type(error).__name__}: {error}"
                 ) from None
         return numbers
 
@@ -68,8 +68,13 @@ class Annotations:
         listed = self._by_file.get(path.name)
         if listed is None:
             raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
-        for one in listed["segments_info"]:
-            numbers[segments == one["id"]] = self._numbers[one["category_id"]]
+        try:
+            for one in listed["segments_info"]:
+                numbers[segments == one["id"]] = self._numbers[one["category_id"]]
+        except (KeyError, TypeError) as error:
+            raise MaskError(
+                f"{path.name}: expected segments with id and category_id in {self.file.name}, got {type(error).__name__}: {error}"
+            ) from None
         return numbers
 
     @cached_property
