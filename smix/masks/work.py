@@ -104,7 +104,10 @@ class Work:
         self.building.mkdir(exist_ok=True)
         if not (self.building / "manifest.json").is_file():
             files.write_bytes(self.building / "manifest.json", self.manifest.to_bytes())
-        entry: dict[str, Any] = {"stats": base64.b64encode(shard.stats.tobytes()).decode(), "broken": shard.broken}
+        entry: dict[str, Any] = {
+            "stats": base64.b64encode(shard.stats.tobytes()).decode(),
+            "broken": {str(row): why for row, why in shard.broken.items()},
+        }
         for name, array in self._arrays(number, shard).items():
             content = npy(array)
             entry[name] = hashlib.sha256(content).hexdigest()

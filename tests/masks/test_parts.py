@@ -265,3 +265,17 @@ def test_a_source_says_why_it_has_no_answer(data, tmp_path):
     store = build_masks(data, Some(), tmp_path)
     assert store.problems == {17: "000017: no file"}
     assert store.stats["flags"][17] == Flag.BROKEN | Flag.EMPTY
+
+
+def test_broken_rows_whose_numbers_sort_otherwise_as_text_do_not_hold_up_a_build(data, tmp_path):
+    class Some(Drawn):
+        def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
+            found = super().__call__(data, index)
+            missing = {place: "no file" for place, row in enumerate(data.index[index]) if row in (9, 10)}
+            for place in missing:
+                found.object[place] = torch.nan
+            return replace(found, problems=missing)
+
+    store = build_masks(data, Some(), tmp_path)
+    assert store is not None
+    assert list(store.problems) == [9, 10]
