@@ -87,9 +87,10 @@ class Pictures:
 
 
 def list_images(folder: Path) -> list[str]:
-    """The images under a folder, as sorted paths from it; hidden files and masks that lie beside images are left out."""
+    """The images under a folder, as sorted paths from it, but hidden ones and masks that lie beside images."""
     found = []
-    for where, _, files in os.walk(folder):  # several times as quick as pathlib, for a million files
+    for where, inner, files in os.walk(folder):  # several times as quick as pathlib, for a million files
+        inner[:] = [name for name in inner if not name.startswith(".")]
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
         start = Path(where).relative_to(folder).parts
         found += [(*start, file) for file in images - _masks(images)]

@@ -1,6 +1,7 @@
 """Masks as files that other programs read and people correct: a PNG a mask, or COCO's annotations. `masks:DIR` reads both back."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,11 +12,12 @@ from PIL import Image
 from smix import files, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError
+from smix.errors import MaskError, RunError
 from smix.masks.store import MaskStore
 
 Format = Literal["png", "coco"]
 BATCH = 256
+ANNOTATIONS = "annotations.json"
 
 
 def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "png", quiet: bool = True) -> int:
@@ -30,58 +32,119 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         How many masks were written.
 
     Raises:
-        MaskError: the store is of another data set, has not 2 spatial dimensions, or is broken.
+        MaskError: the store is of another data set, has not 2 spatial dimensions, or is broken; `out` lies among the images;
+            PNG files would lie beside an annotations.json, which hides them; pycocotools is missing.
+        RunError: `out` cannot be written.
     """
     out = Path(out)
     store.check_made_of(data)
+    if len(data) != len(store):
+        raise MaskError(f"{store.path}: expected a whole split, got a part of {data.name}; give the whole one")
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to export, got size {store.shape}")
+    _check_folder(out, data, format)
     rows = np.flatnonzero(store.built & ~np.isin(np.arange(len(store)), list(store.problems)))
-    images: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
     with progress.bar("masks", len(rows), "masks", quiet) as done:
-        for first in range(0, len(rows), BATCH):
-            some = rows[first : first + BATCH]
-            for row, mask in zip(some.tolist(), store[some], strict=True):
-                if format == "png":
-                    _write_png(out / f"{data.stem(row)}.png", mask)
-                else:
-                    images.append(_image(data, row, mask))
-                    annotations += _annotation(data, row, mask)
-            done(first + len(some))
-    if format == "coco":
-        categories = [{"id": number, "name": name} for number, name in enumerate(data.classes, 1)]
-        content = {"images": images, "annotations": annotations, "categories": categories}
-        files.write_bytes(out / "annotations.json", json.dumps(content).encode())
+        if format == "coco":
+            _write_coco(out / ANNOTATIONS, data, store.shape, rows, _masks(store, rows, done))
+        else:
+            _check_names(data, rows)
+            for row, mask in _masks(store, rows, done):
+                _write_png(out / f"{data.stem(row)}.png", mask)
     return len(rows)
 
 
 def _write_png(path: Path, mask: NDArray[np.bool_]) -> None:
-    with files.atomic(path) as file:
-        Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
+    """Whole or absent; not synced, which takes most of the time and saves nothing that cannot be written again."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask.astype(np.uint8) * 255).save(temporary, "png")
+        temporary.replace(path)
+    except OSError as error:
+        raise RunError(f"{path.parent}: expected a folder to write, got {error.strerror}; choose another") from None
 
 
-def _image(data: ImageSet, row: int, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    name = str(data.images.names[row]) if isinstance(data.images, Pictures) else f"{data.stem(row)}.png"
-    return {"id": row, "file_name": name, "height": mask.shape[0], "width": mask.shape[1]}
+def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
+    if isinstance(data.images, Pictures):
+        home = data.images.home.resolve()
+        if any(out.resolve().is_relative_to(home.parent / split) for split in ("train", "test", "val", home.name)):
+            raise MaskError(
+                f"{out}: expected a folder outside of the images, which the masks might replace, got one inside; choose another"
+            )
+    if format == "png" and (out / ANNOTATIONS).is_file():
+        raise MaskError(
+            f"{out}: expected a folder without {ANNOTATIONS}, which would be read instead of the masks, got one; remove it or "
+            "choose another folder"
+        )
 
 
-def _annotation(data: ImageSet, row: int, mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
+def _check_names(data: ImageSet, rows: NDArray[np.int64]) -> None:
+    """Two images can differ by the suffix alone."""
+    seen: set[str] = set()
+    for stem in map(data.stem, rows.tolist()):
+        if stem in seen:
+            raise MaskError(
+                f"{data.name}: expected images of different names, got two called {stem}; rename one, or use --format coco"
+            )
+        seen.add(stem)
+
+
+def _masks(store: MaskStore, rows: NDArray[np.int64], done: Any) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    for first in range(0, len(rows), BATCH):
+        some = rows[first : first + BATCH]
+        yield from zip(some.tolist(), store[some], strict=True)
+        done(first + len(some))
+
+
+def _write_coco(
+    path: Path,
+    data: ImageSet,
+    size: tuple[int, ...],
+    rows: NDArray[np.int64],
+    masks: Iterator[tuple[int, NDArray[np.bool_]]],
+) -> None:
+    """Line by line: a million annotations need not fit into memory."""
     try:
         from pycocotools import mask as codes
     except ImportError:
         raise MaskError("coco: expected the package pycocotools, got none; install smix[coco]") from None
-    if not mask.any():
-        return []
-    code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return [
+
+    def annotations() -> Iterator[dict[str, Any]]:
+        for row, mask in masks:
+            if not mask.any():
+                continue
+            code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))
+            yield {
+                "id": row + 1,
+                "image_id": row + 1,
+                "category_id": int(data.labels[row]) + 1,
+                "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
+                "bbox": [int(number) for number in codes.toBbox(code)],
+                "area": int(mask.sum()),
+                "iscrowd": 0,  # what COCO's own codes are of; trainers leave crowds out
+            }
+
+    height, width = size
+    names = data.images.names if isinstance(data.images, Pictures) else None
+    images = (
         {
-            "id": row,
-            "image_id": row,
-            "category_id": int(data.labels[row]) + 1,
-            "segmentation": {"size": list(map(int, code["size"])), "counts": code["counts"].decode()},
-            "bbox": [int(number) for number in codes.toBbox(code)],
-            "area": int(mask.sum()),
-            "iscrowd": 1,
+            "id": row + 1,  # some tools take 0 for none
+            "file_name": f"{data.stem(row)}.png" if names is None else str(names[row]),
+            "height": height,
+            "width": width,
         }
-    ]
+        for row in rows.tolist()
+    )
+    categories = ({"id": number, "name": name} for number, name in enumerate(data.classes, 1))
+    with files.atomic(path) as file:
+        for before, part, entries in (
+            ("{", "images", images),
+            (",\n", "annotations", annotations()),
+            (",\n", "categories", categories),
+        ):
+            file.write(f'{before}"{part}": ['.encode())
+            for number, entry in enumerate(entries):
+                file.write(f"{',' if number else ''}\n{json.dumps(entry)}".encode())
+            file.write(b"\n]")
+        file.write(b"}\n")

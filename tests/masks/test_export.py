@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pycocotools.coco import COCO
 
 from smix import load_data
-from smix.errors import MaskError
+from smix.errors import MaskError, RunError
 from smix.masks import build_masks, load_source
 from smix.masks.export import export
+from smix.masks.sources import Segmentation
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
 
@@ -53,24 +55,26 @@ def test_coco_reads_the_annotations(store, data, tmp_path, capsys):
     export(store, data, tmp_path / "out", "coco")
     coco = COCO(tmp_path / "out/annotations.json")
     capsys.readouterr()
-    assert len(coco.getImgIds()) == 20
+    assert [(one["file_name"], one["height"], one["width"]) for one in coco.loadImgs(coco.getImgIds())] == [
+        (f"{row:06d}.png", 10, 14) for row in range(20)
+    ]
     for row, mask in enumerate(store[:]):
-        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[row]))
+        annotations = coco.loadAnns(coco.getAnnIds(imgIds=[row + 1]))
         assert len(annotations) == (0 if row == 7 else 1)
         for one in annotations:
             assert np.array_equal(coco.annToMask(one), mask)
             assert one["area"] == mask.sum()
             rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
             assert one["bbox"] == [columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1]
+            assert one["iscrowd"] == 0
             assert coco.loadCats([one["category_id"]])[0]["name"] == data.classes[data.labels[row]]
 
 
-def test_masks_of_files_keep_their_names_and_broken_ones_are_left_out(tmp_path):
+def test_masks_of_files_keep_their_names(tmp_path):
     for number in range(4):
         path = tmp_path / "images/train" / "ab"[number % 2] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((10, 14, 3), 50 * number, np.uint8)).save(path)
-    (tmp_path / "images/train/b/3.jpg").write_bytes(b"none")
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
 
@@ -91,6 +95,99 @@ def test_masks_of_files_keep_their_names_and_broken_ones_are_left_out(tmp_path):
     export(store, data, tmp_path / "coco", "coco")
     names = [one["file_name"] for one in json.loads((tmp_path / "coco/annotations.json").read_text())["images"]]
     assert names == ["a/0.jpg", "a/2.jpg", "b/1.jpg", "b/3.jpg"]
+
+
+def write_images(home, names) -> None:
+    for number, name in enumerate(names):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((10 + number, 14, 3), 40 * number, np.uint8)).save(home / name)
+
+
+class Random(Drawn):
+    """Of 512 x 512 pixels, which no image has."""
+
+    needs_images = False
+
+    def __call__(self, data, index):
+        rng = np.random.default_rng(data.index[index])
+        return Segmentation(torch.from_numpy(rng.random((len(index), 512, 512), np.float32)), None)
+
+
+@pytest.mark.parametrize("format", ["png", "coco"])
+@pytest.mark.parametrize("size", [None, (23, 17)])
+def test_masks_of_another_size_than_the_images_are_read_back_to_the_same_bits(tmp_path, format, size):
+    write_images(tmp_path / "images", ["train/a/0.jpg", "train/a/1.png", "train/b/2.webp", "val/a/0.jpg"])
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    store = build_masks(data, Random(), tmp_path / "store", refine="none", size=size)
+    assert store.shape == (size or (224, 224))
+    export(store, data, tmp_path / "out", format)
+    source = load_source(f"masks:{tmp_path / 'out'}")
+    again = build_masks(data, source, tmp_path / "again", refine="none", size=size)
+    assert np.array_equal(again[:], store[:])
+    assert 0.3 < store.coverage.mean() < 0.7
+
+
+def test_only_what_was_built_is_written_and_the_rest_has_no_mask(data, tmp_path):
+    part = build_masks(data, load_source("carried"), tmp_path / "store", refine="none", limit=6)
+    built = np.flatnonzero(part.built)
+    assert export(part, data, tmp_path / "out") == 6
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == [f"{row:06d}" for row in built]
+    again = build_masks(data, load_source(f"masks:{tmp_path / 'out'}"), tmp_path / "again", refine="none")
+    assert len(again.problems) == 14
+    assert np.array_equal(again[built], part[built])
+    assert export(again, data, tmp_path / "without-broken") == 6
+
+
+@pytest.mark.parametrize("format", ["png", "coco"])
+def test_exporting_again_replaces_the_files_and_leaves_nothing_else(store, data, tmp_path, format):
+    export(store, data, tmp_path / "out", format)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    next((tmp_path / "out").iterdir()).write_bytes(b"another")
+    export(store, data, tmp_path / "out", format)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    assert len(before) == (20 if format == "png" else 1)
+
+
+def test_pictures_are_not_written_where_annotations_would_hide_them(store, data, tmp_path):
+    export(store, data, tmp_path / "out", "coco")
+    with pytest.raises(MaskError, match=r"expected a folder without annotations\.json, .* remove it or choose another"):
+        export(store, data, tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+@pytest.mark.parametrize("place", ["images/train", "images/train/a", "images/test", "images/val", "link/train"])
+@pytest.mark.parametrize("format", ["png", "coco"])
+def test_images_are_never_replaced_by_masks(tmp_path, place, format):
+    write_images(tmp_path / "images", ["train/a/0.png", "val/a/0.png"])
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    store = build_masks(data, Random(), tmp_path / "store", refine="none")
+    before = (tmp_path / "images/train/a/0.png").read_bytes()
+    with pytest.raises(MaskError, match="expected a folder outside of the images"):
+        export(store, data, tmp_path / place, format)
+    assert (tmp_path / "images/train/a/0.png").read_bytes() == before
+    assert len(list((tmp_path / "images").rglob("*.*"))) == 2
+
+
+def test_images_whose_names_differ_by_the_suffix_alone_are_refused(tmp_path):
+    write_images(tmp_path / "images", ["train/a/0.jpg", "train/a/0.webp", "val/a/0.jpg"])
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    store = build_masks(data, Random(), tmp_path / "store", refine="none")
+    with pytest.raises(MaskError, match="expected images of different names, got two called a/0; rename one"):
+        export(store, data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_of_the_data_names_other_files_and_is_refused(store, data, tmp_path):
+    with pytest.raises(MaskError, match="expected a whole split, got a part of made; give the whole one"):
+        export(store, data.take(7), tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["png", "coco"])
+def test_a_folder_that_cannot_be_written_is_one_line(store, data, tmp_path, format):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"):
+        export(store, data, tmp_path / "out", format)
 
 
 def test_a_store_of_other_images_is_refused_before_anything_is_written(store, data, tmp_path):

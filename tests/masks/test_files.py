@@ -1,18 +1,21 @@
 """Masks from files: where they are looked for, the styles of pictures, chosen classes, and what is said when there is none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pycocotools import mask as codes
 
 from smix import load_data
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.masks import build_masks, load_source
-from smix.masks.sources.files import CITYSCAPES, VOC, fitted
+from smix.masks.sources.places import fitted
+from smix.masks.sources.styles import CITYSCAPES, VOC
 from tests.conftest import make_set
 
 SIZE = (10, 14)
@@ -194,8 +197,80 @@ def test_coco_instances_are_joined_from_codes_and_polygons(folder, tmp_path):
     assert found(folder, tmp_path / "coco", classes=["pan"])[0] == [6, 7]
 
 
+def test_of_overlapping_instances_the_chosen_ones_are_joined(folder, tmp_path):
+    image = {"height": 10, "width": 14}
+    upper, lower = [0, 2, 14, 2, 14, 6, 0, 6], [0, 4, 14, 4, 14, 8, 0, 8]
+    content = {
+        "images": [
+            {"id": row, "file_name": f"{name}.jpg", **image} for row, name in enumerate(("one", "two", "three"))
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 0, "category_id": 3, "segmentation": [upper], "iscrowd": 1},
+            {"id": 2, "image_id": 0, "category_id": 8, "segmentation": [lower]},
+        ],
+        "categories": [{"id": 3, "name": "cup"}, {"id": 8, "name": "pan"}],
+    }
+    home = tmp_path / "coco"
+    home.mkdir()
+    (home / "some.json").write_text(json.dumps(content))
+    assert found(folder, home) == [[2, 3, 4, 5, 6, 7], [], []]
+    assert found(folder, home, classes=["cup"]) == [[2, 3, 4, 5], [], []]
+    source = load_source(f"masks:{home}")
+    assert source(folder, np.arange(1)).classes[0, :, 0].tolist() == [0, 0, 1, 1, 2, 2, 2, 2, 0, 0]
+    # What is corrected while Python runs is read again.
+    content["annotations"].pop()
+    (home / "some.json").write_text(json.dumps(content))
+    assert found(folder, home) == [[2, 3, 4, 5], [], []]
+
+
 @pytest.mark.parametrize(
-    "change", [{"category_id": 7}, {"segmentation": {"size": [3, 3], "counts": [1, 2]}}, {"segmentation": 3}]
+    ("content", "message"),
+    [
+        ('{"images": [', "annotations.json: expected COCO annotations, got JSONDecodeError"),
+        ("[]", "annotations.json: expected COCO annotations, got TypeError"),
+        (
+            '{"images": [], "annotations": []}',
+            "annotations.json: expected COCO annotations, got KeyError: 'categories'",
+        ),
+        (
+            '{"images": [{"id": 1, "file_name": "one.jpg", "height": 3}], "annotations": [], "categories": []}',
+            "expected COCO annotations, got ValueError: images without width; repair it",
+        ),
+        (
+            json.dumps({"images": [], "annotations": [], "categories": [{"id": n, "name": "x"} for n in range(255)]}),
+            "expected at most 254 categories, got 255; drop some",
+        ),
+        (
+            '{"images": [], "annotations": [], "categories": []}',
+            r"expected masks such as a/one\.png, got none of any image",
+        ),
+    ],
+)
+def test_damaged_annotations_are_refused_in_one_line(folder, tmp_path, content, message):
+    (tmp_path / "coco").mkdir()
+    (tmp_path / "coco/annotations.json").write_text(content)
+    with pytest.raises(MaskError, match=message) as caught:
+        found(folder, tmp_path / "coco")
+    assert "\n" not in str(caught.value)
+
+
+def test_of_several_annotations_one_must_be_named(folder, tmp_path):
+    (tmp_path / "coco").mkdir()
+    for name in ("train", "val"):
+        (tmp_path / f"coco/{name}.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(MaskError, match=r"got train\.json, val\.json; name the right one annotations\.json"):
+        found(folder, tmp_path / "coco")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"category_id": 7},
+        {"segmentation": {"size": [3, 3], "counts": [1, 8]}},
+        {"segmentation": 3},
+        {"segmentation": {"size": [10, 14], "counts": [1, 2]}},
+        {"segmentation": [[0, 6, 14, 6, 14]]},
+    ],
 )
 def test_an_annotation_that_cannot_be_read_is_the_problem_of_its_image(folder, tmp_path, change):
     image = {"height": 10, "width": 14}
@@ -212,13 +287,30 @@ def test_an_annotation_that_cannot_be_read_is_the_problem_of_its_image(folder, t
     assert got[1:] == [[6, 7], "no mask"]
 
 
+def test_damaged_run_length_codes_never_stop_the_process(folder, tmp_path):
+    mask = np.random.default_rng(0).random(SIZE) < 0.5
+    code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
+    (tmp_path / "coco").mkdir()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        place, letter = rng.integers(len(code)), chr(rng.integers(40, 120))
+        segmentation = {"size": list(SIZE), "counts": code[:place] + letter + code[place + 1 :]}
+        content = {
+            "images": [{"id": 4, "file_name": "a/one.jpg", "height": 10, "width": 14}],
+            "annotations": [{"id": 1, "image_id": 4, "category_id": 3, "segmentation": segmentation}],
+            "categories": [{"id": 3, "name": "cup"}],
+        }
+        (tmp_path / "coco/annotations.json").write_text(json.dumps(content))
+        answer = load_source(f"masks:{tmp_path / 'coco'}")(folder, np.arange(1))
+        assert answer.object.shape == (1, *SIZE)
+
+
 def test_unreadable_masks_are_told_and_do_not_stop_the_others(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", numbers(1))
     (tmp_path / "masks/two.png").write_bytes(b"none")
-    with pytest.raises(MaskError, match=r"two\.png: expected a readable picture"):
-        found(folder, tmp_path / "masks")
-    got = found(folder, tmp_path / "masks", style="binary")
+    got = found(folder, tmp_path / "masks")
+    assert got == found(folder, tmp_path / "masks", style="binary")
     assert got[0] == got[2] == [0]
     assert got[1].startswith("two.png: expected a readable picture, got UnidentifiedImageError")
     store = build_masks(
@@ -226,6 +318,10 @@ def test_unreadable_masks_are_told_and_do_not_stop_the_others(folder, tmp_path):
     )
     assert list(store.problems) == [1]
     assert store.problems[1].startswith("a/two: two.png: expected a readable picture")
+    for name in ("one", "three"):
+        (tmp_path / f"masks/{name}.png").write_bytes(b"none")
+    with pytest.raises(MaskError, match=r"\.png: expected a readable picture, got UnidentifiedImageError"):
+        found(folder, tmp_path / "masks")
 
 
 def test_one_corrected_mask_makes_another_store(folder, tmp_path):
@@ -235,6 +331,134 @@ def test_one_corrected_mask_makes_another_store(folder, tmp_path):
     write(tmp_path / "masks/two.png", numbers(0, 1))
     with pytest.raises(MaskError, match="masks made with source sha256"):
         build_masks(folder, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "store", refine="none")
+
+
+def test_names_of_classes_are_part_of_what_made_the_masks(folder, tmp_path):
+    for name in ("one", "two", "three"):
+        write(tmp_path / f"masks/{name}.png", numbers(1, 2))
+    shas = []
+    for names in ("nothing\nwing\nbeak", "nothing\nbeak\nwing"):
+        (tmp_path / "masks/classes.txt").write_text(names)
+        source = load_source(f"masks:{tmp_path / 'masks'}", classes=["beak"])
+        shas.append(source.describe(folder)["sha256"])
+    assert shas[0] != shas[1]
+    (tmp_path / "masks/classes.txt").write_text("nothing\nbeak\n")
+    assert found(folder, tmp_path / "masks", style="classes") == [
+        f"{name}.png: expected classes below 2, got 2" for name in ("one", "two", "three")
+    ]
+    (tmp_path / "masks/classes.txt").write_text("nothing\n")
+    with pytest.raises(MaskError, match=r"classes\.txt: expected 2 to 255 names, one a line"):
+        found(folder, tmp_path / "masks", style="classes")
+
+
+def test_a_mask_that_an_editor_saved_in_another_mode_is_the_same_mask(folder, tmp_path):
+    mask = np.isin(np.arange(140).reshape(SIZE) // 14, (2, 5))
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    turned = grey.convert("P")
+    turned.putpalette([255, 255, 255, 0, 0, 0])
+    turned.putdata((~mask).ravel().astype(int).tolist())  # white is number 0
+    saved = {
+        "1": grey.convert("1"),
+        "RGB": grey.convert("RGB"),
+        "RGBA": grey.convert("RGBA"),
+        "LA": grey.convert("LA"),
+        "I;16": Image.fromarray(mask.astype(np.uint16)),
+        "P": turned,
+        "edges": Image.fromarray(np.where(mask, 200, 90).astype(np.uint8)),
+    }
+    home = tmp_path / "masks"
+    home.mkdir()
+    for mode, picture in saved.items():
+        for name in ("one", "two", "three"):
+            picture.save(home / f"{name}.png")
+        assert found(folder, home, style="binary") == [[2, 5]] * 3, mode
+        if mode != "edges":
+            assert load_source(f"masks:{home}").describe(folder)["style"] == "binary", mode
+
+
+@pytest.mark.parametrize(
+    ("style", "pixels", "message"),
+    [
+        ("binary", numbers(0, 7), "expected 0 and 1, or 0 and 255, for style binary, got 7"),
+        ("trimap", numbers(1, 128, 255), "expected 1 to 3 for style trimap, got 255"),
+        ("cityscapes", numbers(24, 34), "expected classes below 34, got 34"),
+        (
+            "classes",
+            np.arange(420).reshape(*SIZE, 3).astype(np.uint8),
+            "expected one channel for style classes, got colours",
+        ),
+    ],
+)
+def test_what_a_style_does_not_have_is_a_problem_of_the_image(folder, tmp_path, style, pixels, message):
+    for name in ("one", "two", "three"):
+        write(tmp_path / f"masks/{name}.png", pixels)
+    assert found(folder, tmp_path / "masks", style=style)[1] == f"two.png: {message}"
+
+
+def test_colours_without_annotations_are_no_style(folder, tmp_path):
+    for name in ("one", "two", "three"):
+        write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
+    with pytest.raises(MaskError, match="whose style can be told from them, got colours; give --style"):
+        found(folder, tmp_path / "masks")
+    with pytest.raises(
+        MaskError, match="expected a JSON of COCO annotations for style panoptic, got none; put it there as"
+    ):
+        found(folder, tmp_path / "masks", style="panoptic")
+
+
+def test_the_style_is_asked_of_all_classes(tmp_path):
+    for kind, number in (("a", 1), ("b", 2)):
+        for row in range(30):
+            write(tmp_path / f"images/train/{kind}/{kind}{row}.jpg", np.zeros((*SIZE, 3), np.uint8))
+            write(tmp_path / f"masks/{kind}{row}.png", numbers(number))
+    (tmp_path / "images/test").mkdir()
+    with pytest.raises(MaskError, match="got values 0, 1, 2; give --style"):
+        found(load_data(f"folder:{tmp_path / 'images'}"), tmp_path / "masks")
+
+
+def test_a_mask_is_never_taken_for_that_of_another_image(tmp_path):
+    for name in ("a/one", "b/one"):
+        write(tmp_path / f"images/train/{name}.png", np.zeros((*SIZE, 3), np.uint8))
+    (tmp_path / "images/test").mkdir()
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    write(tmp_path / "masks/one.png", numbers(1))
+    with pytest.raises(MaskError, match=r"expected masks such as a/one\.png, got none of any image"):
+        found(data, tmp_path / "masks")
+    write(tmp_path / "masks/b/one.png", numbers(0, 1))
+    assert found(data, tmp_path / "masks") == ["no mask", [1]]
+
+
+def test_an_image_is_no_mask_however_the_folder_is_written(tmp_path, monkeypatch):
+    for name in ("a/one", "b/two"):
+        write(tmp_path / f"images/train/{name}.png", numbers(1))
+    (tmp_path / "images/test").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    data = load_data("folder:images")
+    for place in (
+        "images",
+        "images/train",
+        tmp_path / "images/train",
+        "link/train",
+        "images/train/a",
+        "images/train/b",
+    ):
+        with pytest.raises(MaskError, match=r"expected masks such as a/one\.png, got none of any image"):
+            found(data, place)
+
+
+def test_masks_of_val_lie_in_the_folder_val(tmp_path):
+    for name in ("train/a/one", "val/a/two"):
+        write(tmp_path / f"images/{name}.jpg", np.zeros((*SIZE, 3), np.uint8))
+    write(tmp_path / "masks/val/a/two.png", numbers(0, 1))
+    assert found(load_data(f"folder:{tmp_path / 'images'}", split="test"), tmp_path / "masks") == [[1]]
+
+
+def test_volumes_have_no_pictures(tmp_path):
+    data = make_set(4)
+    volumes = replace(data, images=data.images[..., None, :1], masks=None, fingerprint="")
+    with pytest.raises(MaskError, match=r"expected images with 2 spatial dimensions, got size \(10, 14, 1\) of made"):
+        load_source(f"masks:{tmp_path}").describe(volumes)
 
 
 @pytest.mark.parametrize("given", ["none", "empty"])
@@ -259,6 +483,26 @@ def test_masks_of_images_of_different_sizes_come_at_one_size(tmp_path):
     assert answer.object.shape == (2, 512, 512)
     assert torch.equal(answer.object[0], answer.object[1])
     assert answer.object[0].mean() == 0.5
+
+
+def test_masks_that_share_a_size_keep_it_and_a_batch_is_read_as_the_whole(tmp_path):
+    for number, size in enumerate([(10, 14), (20, 14), (20, 14), (7, 9)]):
+        write(tmp_path / f"images/train/a/{number}.jpg", np.zeros((*size, 3), np.uint8))
+        write(tmp_path / f"masks/{number}.png", np.random.default_rng(number).integers(0, 2, (33, 21)).astype(np.uint8))
+        write(tmp_path / f"others/{number}.png", np.random.default_rng(number).integers(0, 2, size).astype(np.uint8))
+    (tmp_path / "images/test").mkdir()
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    for place, size in (("masks", (33, 21)), ("others", (512, 512))):
+        source = load_source(f"masks:{tmp_path / place}")
+        assert source.describe(data)["size"] == list(size)
+        whole = source(data, np.arange(4))
+        assert whole.object.shape == (4, *size)
+        for row in range(4):
+            alone = source(data.rows(np.array([row])), np.arange(1))
+            assert torch.equal(alone.object[0], whole.object[row])
+    assert np.array_equal(
+        whole.mask()[0].numpy(), np.asarray(Image.open(tmp_path / "others/0.png").resize((512, 512), 0)) > 0
+    )
 
 
 def test_fitting_keeps_a_pixel_that_is_object_by_half_and_its_class():

@@ -3,13 +3,16 @@
 import base64
 import io
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from PIL import Image, ImageDraw
 
-from smix.errors import MaskError
+from smix import load_data
+from smix.errors import MaskError, OptionError
 from smix.masks import build_masks, load_source
 from smix.masks.sources.labelme import read_shapes
 from tests.conftest import make_set
@@ -39,6 +42,39 @@ def test_rectangles_and_polygons_are_filled_with_their_outline(tmp_path):
         assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(3, 4, 8, 10))
 
 
+def shape_to_mask(size: tuple[int, int], points: list, kind: str) -> np.ndarray:
+    """As in labelme 5.5, labelme/utils/shape.py, for shapes that have an area."""
+    mask = Image.fromarray(np.zeros(size, np.uint8))
+    draw = ImageDraw.Draw(mask)
+    xy = [tuple(point) for point in points]
+    if kind == "circle":
+        (cx, cy), (px, py) = xy
+        d = math.sqrt((cx - px) ** 2 + (cy - py) ** 2)
+        draw.ellipse([cx - d, cy - d, cx + d, cy + d], outline=1, fill=1)
+    elif kind == "rectangle":
+        draw.rectangle(xy, outline=1, fill=1)
+    else:
+        draw.polygon(xy=xy, outline=1, fill=1)
+    return np.array(mask, dtype=bool)
+
+
+@pytest.mark.parametrize("kind", ["polygon", "rectangle", "circle"])
+def test_pixels_are_those_that_labelme_itself_fills(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        points = (
+            rng.uniform(-5, 35, (7, 2)) if kind == "polygon" else np.sort(rng.uniform(-5, 35, (2, 2)), 0)
+        ).tolist()
+        mask = read_shapes(write(tmp_path / "a.json", shape(kind, points)), None)
+        assert np.array_equal(mask, shape_to_mask((HEIGHT, WIDTH), points, kind))
+
+
+def test_files_of_old_versions_have_polygons_without_a_type_and_rectangles_may_have_four_corners(tmp_path):
+    corners = [[4, 3], [10, 3], [10, 8], [4, 8]]
+    for one in ({"label": "cat", "points": corners}, shape(None, corners), shape("rectangle", corners)):
+        assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(3, 4, 8, 10))
+
+
 def test_a_circle_is_a_centre_and_a_point_on_its_rim(tmp_path):
     mask = read_shapes(write(tmp_path / "a.json", shape("circle", [[15, 10], [15, 4]])), None)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
@@ -47,13 +83,14 @@ def test_a_circle_is_a_centre_and_a_point_on_its_rim(tmp_path):
     assert not mask[distance >= 6.8].any()
 
 
-def test_a_mask_is_placed_at_its_box(tmp_path):
-    part = np.zeros((4, 5), np.uint8)
-    part[1:3, 1:4] = 255
+@pytest.mark.parametrize("value", [1, 255, True])
+def test_a_mask_is_placed_at_its_box(tmp_path, value):
+    part = np.zeros((4, 5), bool if value is True else np.uint8)
+    part[1:3, 1:4] = value
     file = io.BytesIO()
     Image.fromarray(part).save(file, "png")
     code = base64.b64encode(file.getvalue()).decode()
-    one = shape("mask", [[7, 6], [11, 9]], mask=code)
+    one = shape("mask", [[7.6, 6.0], [11.6, 9.0]], mask=code)
     assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(7, 8, 8, 10))
 
 
@@ -83,6 +120,60 @@ def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
     assert store.problems[6].startswith("000006: 000006.json: expected a file of labelme's, got JSONDecodeError")
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"imageHeight": None},
+        {"imageHeight": 0},
+        {"imageWidth": -3},
+        {"imageWidth": 1e400},
+        {"imageHeight": 10**15},
+        {"shapes": None},
+        {"shapes": [{}]},
+        {"shapes": [3]},
+        {"shapes": [shape("polygon", [[1, 2], [3, None], [4, 5]])]},
+        {"shapes": [shape("polygon", [[1, 2], [math.inf, 5], [4, 5]])]},
+        {"shapes": [shape("circle", [[1, 2], [math.nan, 5]])]},
+        {"shapes": [shape("mask", [[1, 2], [3, 4]], mask="AAAA")]},
+        {"shapes": [shape("mask", [[1, 2], [3, 4]])]},
+        {"shapes": [shape("rectangle", [[1, 2, 3], [4, 5, 6]])]},
+    ],
+)
+def test_a_file_that_is_none_is_told_in_one_line(tmp_path, changes):
+    with pytest.raises(MaskError, match=r"^a\.json: expected a file of labelme's, got ") as caught:
+        read_shapes(write(tmp_path / "a.json", shape("rectangle", [[4, 3], [10, 8]]), **changes), None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_label_that_no_shape_has_is_refused(tmp_path):
+    data = make_set(4, size=(HEIGHT, WIDTH))
+    write(tmp_path / "000002.json", shape("rectangle", [[4, 3], [10, 8]]))
+    (tmp_path / "000003.json").write_text("{")
+    with pytest.raises(OptionError, match='classes: expected a known name, got "catt"; did you mean "cat"'):
+        load_source(f"labelme:{tmp_path}", classes=["catt"]).describe(data)
+    (tmp_path / "map.txt").write_text('{"class 0": ["dog"]}')
+    with pytest.raises(OptionError, match='got "dog"; choose one of: cat'):
+        load_source(f"labelme:{tmp_path}", class_map=tmp_path / "map.txt").describe(data)
+
+
+def test_files_beside_images_of_different_sizes_are_read_whatever_shares_a_batch(tmp_path):
+    for name, size in (("a/0", (20, 30)), ("a/1", (40, 30)), ("b/2", (20, 30))):
+        path = tmp_path / f"images/train/{name}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((*size, 3), np.uint8)).save(path)
+        write(path.with_suffix(".json"), shape("rectangle", [[0, 0], [14, size[0]]]), imageHeight=size[0])
+    (tmp_path / "images/test").mkdir()
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    for place in ("images", "images/train"):
+        source = load_source(f"labelme:{tmp_path / place}")
+        whole = source(data, np.arange(3))
+        assert whole.problems == {}
+        assert whole.object.shape == (3, 512, 512)
+        assert whole.object.mean((1, 2)).tolist() == [0.5] * 3
+        alone = source(data.rows(np.array([2])), np.arange(1))
+        assert torch.equal(alone.object[0], whole.object[2])
+
+
 def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
     data = make_set(4, size=(HEIGHT, WIDTH))
     for row in range(4):
@@ -94,6 +185,14 @@ def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
     cat, dog = box(0, 0, 2, 2), box(10, 20, 12, 22)
     for mask, expected in zip(masks, (cat, dog, cat | dog, cat & dog), strict=True):
         assert np.array_equal(mask, expected)
+    masks = load_source(f"labelme:{tmp_path}", class_map=file, classes=["dog"])(data, np.arange(4)).mask().numpy()
+    for mask, expected in zip(masks, (cat & dog, dog, dog, cat & dog), strict=True):
+        assert np.array_equal(mask, expected)
+    file.write_text('{"class 0": ["cat"]}')
+    with pytest.raises(
+        MaskError, match=r"class-map: expected an entry for each class .* got none for class 1; write \[\]"
+    ):
+        load_source(f"labelme:{tmp_path}", class_map=file)(data, np.arange(4))
 
 
 def test_a_folder_that_is_none_or_has_no_file_is_refused(tmp_path):

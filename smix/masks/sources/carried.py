@@ -16,6 +16,7 @@ class CarriedSource:
     """Takes `ImageSet.masks` for what was found."""
 
     name = "carried"
+    classes = ()
     needs_images = False
 
     def describe(self, data: ImageSet) -> dict[str, Any]:

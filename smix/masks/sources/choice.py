@@ -46,19 +46,24 @@ def kept(
     if class_map is None:
         return np.tile(objects, (len(labels), 1))
     rows = np.zeros((len(labels), len(names)), bool)
-    for row, label in zip(rows, labels, strict=True):
-        name = data.classes[label]
-        if name not in class_map:
-            raise MaskError(
-                f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
-                "write [] for no object, null for any"
-            )
-        if (chosen := class_map[name]) is None:
+    for row, label in zip(rows, labels.tolist(), strict=True):
+        if (chosen := entry(class_map, data, label)) is None:
             row[:] = objects
         else:
             row[[number_of(one, names) for one in chosen]] = True
             row &= objects
     return rows
+
+
+def entry(class_map: ClassMap, data: ImageSet, label: int) -> list[str] | None:
+    """What a class map says of a label. Raises MaskError if it says nothing."""
+    name = data.classes[label]
+    if name not in class_map:
+        raise MaskError(
+            f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
+            "write [] for no object, null for any"
+        )
+    return class_map[name]
 
 
 def read_class_map(path: Path) -> ClassMap:

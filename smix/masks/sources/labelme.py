@@ -12,18 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw
 
+from smix.data.pictures import UNREADABLE
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.choice import ClassMap
-from smix.masks.sources.files import SIZE_OF_FOLDERS, fitted
+from smix.masks.sources.choice import ClassMap, entry, number_of
+from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
 from smix.masks.sources.reading import Segmentation
 
 AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 """Kinds of shapes that have an area, and how many points each needs; lines and points are left out."""
+NO_SHAPES = (*UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError, RecursionError)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class LabelmeSource:
     """The union of the shapes in a file is the object."""
 
@@ -32,6 +35,9 @@ class LabelmeSource:
     """Labels of shapes that are objects; empty: all."""
     class_map: ClassMap | None = None
     """The labels of shapes that are objects in the images of each label of the data set."""
+    places: Places | None = None
+    """How files are called; found out from the whole split by `describe`."""
+    classes = ()
     needs_images = False
 
     def __post_init__(self) -> None:
@@ -39,16 +45,27 @@ class LabelmeSource:
             raise MaskError(f"labelme: expected a folder {self.folder}, got none; check the path")
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """A sha256 of every file that belongs to `data`."""
-        digest, count = hashlib.sha256(), 0
+        """A sha256 of every file that belongs to `data`.
+
+        Raises:
+            MaskError: none does.
+            OptionError: a label that no shape in them has.
+        """
+        self.places = places = places_of(self.folder, data)
+        chosen = {*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ())}
+        digest, count, labels = hashlib.sha256(), 0, set()
         for place in range(len(data)):
-            if (path := self._file(data, place)) is not None:
-                digest.update(f"{data.stem(place)}\n".encode() + path.read_bytes())
+            if (path := _file(places, data, place)) is not None:
+                content = path.read_bytes()
+                digest.update(f"{data.stem(place)}\n".encode() + content)
                 count += 1
+                labels |= _labels(content) if chosen else set()
         if not count:
             raise MaskError(
                 f"{self.folder}: expected files such as {data.stem(0)}.json, got none of any image of {data.name}; check the folder"
             )
+        for name in sorted(chosen):
+            number_of(name, sorted(labels))
         return {
             "name": f"labelme:{self.folder.name}",
             "sha256": digest.hexdigest(),
@@ -58,34 +75,24 @@ class LabelmeSource:
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         """The masks of the images at these places, and why some have none."""
+        if self.places is None:
+            self.places = places_of(self.folder, data)
         size = data.size or SIZE_OF_FOLDERS
         objects, problems = torch.full((len(index), *size), torch.nan), {}
         for place, image in enumerate(index.tolist()):
-            path = self._file(data, image)
+            wanted = self._wanted(data, int(data.labels[image]))
             try:
-                if path is None:
+                if (path := _file(self.places, data, image)) is None:
                     raise MaskError("no mask")
-                objects[place] = fitted(read_shapes(path, self._wanted(data, image)).astype(np.uint8), size).float()
+                objects[place] = fitted(read_shapes(path, wanted).astype(np.uint8), size).float()
             except MaskError as error:
                 problems[place] = str(error)
         return Segmentation(objects, None, problems)
 
-    def _file(self, data: ImageSet, place: int) -> Path | None:
-        stem = data.stem(place)
-        for path in (self.folder / f"{stem}.json", self.folder / f"{stem.rpartition('/')[2]}.json"):
-            if path.is_file():
-                return path
-        return None
-
-    def _wanted(self, data: ImageSet, place: int) -> set[str] | None:
-        """Labels of the shapes that are objects in this image; None: all."""
+    def _wanted(self, data: ImageSet, label: int) -> set[str] | None:
+        """Labels of the shapes that are objects in the images of a label; None: all."""
         keep = set(self.keep) or None
-        if self.class_map is None:
-            return keep
-        name = data.classes[data.labels[place]]
-        if name not in self.class_map:
-            raise MaskError(f"class-map: expected an entry for each class of {data.name}, got none for {name}")
-        chosen = self.class_map[name]
+        chosen = None if self.class_map is None else entry(self.class_map, data, label)
         if chosen is None:
             return keep
         return set(chosen) if keep is None else keep & set(chosen)
@@ -98,26 +105,45 @@ def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
         MaskError: the file cannot be read, or a shape in it has too few points.
     """
     try:
-        values = json.loads(path.read_text())
-        mask = np.zeros((int(values["imageHeight"]), int(values["imageWidth"])), bool)
+        values = json.loads(path.read_bytes())
+        height, width = int(values["imageHeight"]), int(values["imageWidth"])
+        if min(height, width) < 1:
+            raise ValueError(f"size {height}x{width}")
+        mask = np.zeros((height, width), bool)
         for shape in values["shapes"]:
-            if shape["shape_type"] in AREAS and (wanted is None or shape["label"] in wanted):
+            if wanted is None or shape["label"] in wanted:
                 mask |= _filled(shape, mask.shape)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except NO_SHAPES as error:
         if isinstance(error, MaskError):
             raise
-        raise MaskError(f"{path.name}: expected a file of labelme's, got {type(error).__name__}: {error}") from None
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise MaskError(f"{path.name}: expected a file of labelme's, got {reason}") from None
     return mask
+
+
+def _file(places: Places, data: ImageSet, place: int) -> Path | None:
+    paths = (places.folder / f"{name}.json" for name in places.names(data.stem(place)))
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _labels(content: bytes) -> set[str]:
+    """Of the shapes in a file; none if it is broken, which is told when its turn comes."""
+    try:
+        return {str(shape["label"]) for shape in json.loads(content)["shapes"]}
+    except NO_SHAPES:
+        return set()
 
 
 def _filled(shape: dict[str, Any], size: tuple[int, ...]) -> NDArray[np.bool_]:
     """As labelme.utils.shape_to_mask fills it: outline and interior."""
-    from PIL import Image, ImageDraw
-
-    kind, points = shape["shape_type"], [(float(x), float(y)) for x, y in shape["points"]]
+    kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
+    if kind not in AREAS:
+        return np.zeros(size, bool)
+    if not np.isfinite(points).all():
+        raise ValueError(f"points {points}")
     if len(points) < AREAS[kind]:
         raise MaskError(f"{shape['label']}: expected a {kind} of at least {AREAS[kind]} points, got {len(points)}")
-    picture = Image.new("1", (size[1], size[0]))
+    picture = Image.new("L", (size[1], size[0]))
     draw = ImageDraw.Draw(picture)
     if kind == "polygon":
         draw.polygon(points, fill=1, outline=1)
@@ -126,10 +152,10 @@ def _filled(shape: dict[str, Any], size: tuple[int, ...]) -> NDArray[np.bool_]:
         radius = math.dist((x, y), rim)
         draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
     else:
-        (left, right), (top, bottom) = (sorted(pair) for pair in zip(*points[:2], strict=True))
+        (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
         if kind == "rectangle":
             draw.rectangle([left, top, right, bottom], fill=1, outline=1)
         else:
             with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as part:
-                picture.paste(part.convert("1"), (round(left), round(top)))
-    return np.array(picture)
+                picture.paste(Image.fromarray((np.asarray(part) != 0).astype(np.uint8)), (int(left), int(top)))
+    return np.array(picture) != 0

@@ -1,0 +1,161 @@
+"""Image files that are decoded when they are asked for, of any size, and which files are images."""
+
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from smix import load_data
+from smix.data import pictures
+from smix.data.pictures import Pictures, common_size, decode, list_images
+from smix.errors import DataError
+
+
+def image(seed: int, size: tuple[int, int] = (5, 7)) -> NDArray:
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)
+
+
+def write(path: Path, pixels: NDArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def touch(home: Path, *names: str) -> None:
+    for name in names:
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).touch()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three images of a and one of b, one of another size and one broken."""
+    for number, name in enumerate(("a/0.png", "a/1.bmp", "b/3.png")):
+        write(tmp_path / "train" / name, image(number, (5, 7 + number // 2)))
+    (tmp_path / "train/a/2.jpg").write_text("none")
+    write(tmp_path / "test/a/0.png", image(9))
+    return tmp_path
+
+
+def test_nothing_is_decoded_before_it_is_asked_for(folder, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(pictures, "decode", lambda path: decoded.append(path.name) or decode(path))
+    data = load_data(f"folder:{folder}")
+    part = data.rows(np.array([3, 1])).take(None)
+    assert (len(data), len(part), data.channels) == (4, 2, 3)
+    assert [data.stem(place) for place in range(4)] == ["a/0", "a/1", "a/2", "b/3"]
+    assert [part.stem(place) for place in range(2)] == ["b/3", "a/1"]
+    assert decoded == []
+    assert np.array_equal(part.images[0], image(2, (5, 8)))
+    assert np.array_equal(part.images[1], image(1))
+    assert decoded == ["3.png", "1.bmp"]
+
+
+def test_a_broken_image_is_told_when_its_turn_comes(folder):
+    data = load_data(f"folder:{folder}")
+    message = r"a/2\.jpg: expected a readable image, got UnidentifiedImageError: .*; replace it"
+    with pytest.raises(DataError, match=message):
+        data.images[2]
+    with pytest.raises(DataError, match="expected images in memory, got files; call loaded"):
+        data.array  # noqa: B018
+
+
+def test_a_batch_is_read_beforehand_and_what_is_broken_in_it_is_named_and_black(folder):
+    batch, broken = load_data(f"folder:{folder}").images[np.array([2, 3, 0])].read()
+    assert list(broken) == [0]
+    assert "a/2.jpg: expected a readable image" in str(broken[0])
+    (folder / "train/b/3.png").unlink()
+    assert [one.shape for one in batch] == [(5, 8, 3), (5, 8, 3), (5, 7, 3)]
+    assert not batch[0].any()
+    assert np.array_equal(batch[1], image(2, (5, 8)))
+    assert np.array_equal(batch[2], image(0))
+
+
+def test_images_of_one_size_are_loaded_as_an_array(folder):
+    (folder / "train/a/2.jpg").unlink()
+    data = load_data(f"folder:{folder}")
+    same = data.rows(np.array([1, 0])).loaded()
+    assert np.array_equal(same.array, np.stack([image(1), image(0)]))
+    assert same.index.tolist() == [1, 0]
+    assert (same.size, same.fingerprint) == ((5, 7), data.fingerprint)
+    assert same.loaded() is same
+    with pytest.raises(
+        DataError, match=r"expected images of one size, got 7x5 and 8x5 \(b/3\.png\); resize them first"
+    ):
+        data.loaded()
+
+
+def test_the_size_is_that_of_the_whole_split_in_any_part_of_it(folder):
+    data = load_data(f"folder:{folder}")
+    assert data.size is None
+    assert data.rows(np.array([0, 1])).size is data.images[:2].size is data.images[:2].read()[0].size is None
+    (folder / "train/b/3.png").unlink()
+    data = load_data(f"folder:{folder}")
+    assert data.size == data.rows(np.array([2])).size == data.images[2:].size == (5, 7)
+    (folder / "train/a/0.png").write_text("none")
+    (folder / "train/a/1.bmp").write_text("none")
+    assert load_data(f"folder:{folder}").size is None
+
+
+def test_the_size_is_asked_of_files_from_the_whole_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures, "SIZES_READ", 4)
+    names = np.array([f"{number:02d}.png" for number in range(30)], object)
+    for number, name in enumerate(names):
+        write(tmp_path / name, image(number, (5, 7 + number // 24)))
+    assert common_size(tmp_path, names) is None
+    assert common_size(tmp_path, names[:24]) == (5, 7)
+
+
+def test_a_part_travels_without_the_rest(tmp_path):
+    names = np.array([f"{'long' * 10}/{number}.png" for number in range(1000)], object)
+    whole = Pictures(tmp_path, names, (5, 7))
+    part = pickle.loads(pickle.dumps(whole[3:5]))
+    assert len(pickle.dumps(whole[3:5])) < 1000
+    assert part.names.tolist() == names[3:5].tolist()
+    assert part.size == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("files", "images"),
+    [
+        (["1.jpg", "1.png", "2.png"], ["1.jpg", "2.png"]),
+        (["1.jpg", "1_mask.png", "1-mask.png", "2_mask.png"], ["1.jpg", "2_mask.png"]),
+        (["1.png", "1_mask.png", "1_mask.jpg"], ["1.png", "1_mask.jpg"]),
+        (["1.JPG", "1.PNG", "2.JPEG", "3.webp", "4.bmp", "5.ppm"], ["1.JPG", "2.JPEG", "3.webp", "4.bmp", "5.ppm"]),
+        (["._1.jpg", ".2.png", "3.jpg", ".thumbs/4.jpg"], ["3.jpg"]),
+        (["deep/1.jpg", "1.png", "deep-er/1.png"], ["1.png", "deep/1.jpg", "deep-er/1.png"]),
+        (["with_mask.png", "mask.png", "_mask.png"], ["_mask.png", "mask.png", "with_mask.png"]),
+        (["1.txt", "1.png", "2.gif", "png", "a.b.jpg", "a.b.png"], ["1.png", "a.b.jpg"]),
+        (["1.png/2.jpg", "1.jpg"], ["1.jpg", "1.png/2.jpg"]),
+    ],
+)
+def test_which_files_are_images_and_in_what_order(tmp_path, files, images):
+    touch(tmp_path, *files)
+    assert list_images(tmp_path) == images
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp", "ppm"])
+def test_a_damaged_file_is_an_image_or_an_error_of_ours(tmp_path, kind):
+    file = io.BytesIO()
+    Image.fromarray(image(0, (40, 30))).save(file, kind)
+    whole, path, told, rng = file.getvalue(), tmp_path / "image", 0, np.random.default_rng(0)
+    for cut in (False, True):
+        for place in rng.integers(0, min(len(whole), 400), 60).tolist():
+            damaged = (
+                whole[:place] if cut else whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :]
+            )
+            path.write_bytes(damaged)
+            try:
+                assert decode(path).shape[2] == 3
+            except DataError:
+                told += 1
+    assert told > 40
+
+
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    Image.fromarray(np.full((5, 7), 1000, np.uint16)).save(tmp_path / "1.png")
+    with pytest.raises(DataError, match=r"1\.png: expected a readable image, got ValueError: I;16, more than 8 bits"):
+        decode(tmp_path / "1.png")
