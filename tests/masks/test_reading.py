@@ -1,15 +1,10 @@
 """How what networks say becomes objects: by hand-computed answers, and against torch's own softmax and arg-max."""
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from smix import load_data
-from smix.errors import MaskError, OptionError
-from smix.masks.sources.network import Network, NetworkSource, auto_size
+from smix.masks.sources import reading
 from smix.masks.sources.reading import Instances, Segmentation, both_ways, class_numbers, read_instances, read_scores
-from tests.conftest import make_set
 
 
 def random_scores(count: int = 3, classes: int = 5, levels: int | None = None) -> torch.Tensor:
@@ -47,7 +42,7 @@ def test_scores_that_are_not_finite_give_an_object_that_is_not():
 def instance(rows: tuple[int, int], label: int, score: float, sure: float = 0.9) -> tuple:
     mask = torch.zeros(6, 8)
     mask[rows[0] : rows[1]] = sure
-    return mask, label, score
+    return mask.logit(), label, score
 
 
 def instances(*found: tuple) -> Instances:
@@ -83,6 +78,43 @@ def test_an_instance_that_is_unsure_of_a_pixel_does_not_cover_it():
     assert found.classes[0, :, 0].tolist() == [0, 0, 1, 0, 0, 0]
 
 
+# The second of two pixels is less than the first; of four, the inner ones are a quarter of the way from one to the other.
+COARSE, FINE = [3.0, -2.0], [3.0, 1.75, -0.75, -2.0]
+
+
+def test_scores_that_are_coarser_than_the_images_are_enlarged_before_they_are_read():
+    scores = torch.tensor([[[[0.0, 0.0]], [COARSE]]])
+    found = read_scores(scores, torch.tensor([[False, True]]), 0, (1, 4))
+    assert found.classes.tolist() == [[[1, 1, 0, 0]]]
+    assert torch.allclose(found.object, torch.tensor([[FINE]]).sigmoid())
+    assert read_scores(scores, torch.tensor([[False, True]]), 0).classes.tolist() == [[[1, 0]]]
+    some = random_scores()
+    keep = torch.ones(3, 5, dtype=torch.bool)
+    larger = torch.nn.functional.interpolate(some, (20, 31), mode="bilinear", align_corners=False)
+    assert torch.equal(read_scores(some, keep, None, (20, 31)).classes.long(), larger.argmax(1) + 1)
+    assert torch.equal(read_scores(some, keep, None, (3, 4)).classes, read_scores(some, keep, None).classes)
+
+
+def test_instances_that_are_coarser_than_the_images_are_enlarged():
+    coarse = Instances(torch.tensor([[COARSE]]), torch.tensor([1]), torch.tensor([0.9]))
+    nothing = Instances(torch.zeros(0, 1, 2), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
+    found = read_instances([coarse, nothing], torch.ones(2, 3, dtype=torch.bool), 0.5, 0, (1, 4))
+    assert torch.allclose(found.object, torch.stack([torch.tensor([FINE]).sigmoid(), torch.zeros(1, 4)]))
+    assert found.classes.tolist() == [[[1, 1, 0, 0]], [[0] * 4]]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch):
+    scores, keep = random_scores(), torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
+    one = read_scores(scores, keep, 2, (14, 20))
+    for at_once in (1, 2 * 5 * 14 * 20, 2**27):
+        monkeypatch.setattr(reading, "AT_ONCE", at_once)
+        other = read_scores(scores.cuda(), keep.cuda(), 2, (14, 20))
+        assert torch.allclose(other.object.cpu(), one.object, atol=1e-4)
+        assert (other.classes.cpu() == one.classes).float().mean() > 0.99
+
+
 def test_both_ways_take_the_mean_and_the_surer_class():
     one = Segmentation(torch.tensor([[[0.9, 0.8, 0.4, 0.0]]]), torch.tensor([[[1, 1, 0, 0]]], dtype=torch.uint8))
     mirrored = Segmentation(torch.tensor([[[0.0, 0.9, 0.0, 0.6]]]), torch.tensor([[[0, 2, 0, 2]]], dtype=torch.uint8))
@@ -92,130 +124,3 @@ def test_both_ways_take_the_mean_and_the_surer_class():
     assert both_ways(Segmentation(one.object, None), Segmentation(mirrored.object, None)).mask().tolist() == [
         [[True, False, True, False]]
     ]
-
-
-# A network whose K scores are the pixels' red, green and blue, and a background of 100.
-
-
-def colours(output: str = "class_scores", **changes) -> Network:
-    def forward(images: torch.Tensor) -> torch.Tensor:
-        scores = torch.cat([torch.full_like(images[:, :1], 100.0), images], 1) / 10
-        return scores if output == "class_scores" else scores[:, 1:2] - 10
-
-    given = {"classes": ("background", "red", "green", "blue"), **changes}
-    return Network("colours", "0", forward, (24, 24), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), output, **given)
-
-
-def lopsided(data):
-    data.images[..., :3, :] = (200, 0, 0)
-    data.images[..., 3:6, :] = (0, 210, 0)
-    data.images[..., 6:, :] = 0
-    return data
-
-
-def columns(source: NetworkSource, data) -> list[list[int]]:
-    found = source(data, np.arange(4))
-    assert (found.classes == found.classes[:, :1]).all()
-    return found.classes[:, 0].tolist()
-
-
-def test_chosen_classes_are_objects_and_a_class_map_chooses_for_each_label():
-    data = lopsided(make_set(8))
-    every, red, green, none = [1] * 3 + [2] * 3 + [0] * 8, [1] * 3 + [0] * 11, [0] * 3 + [2] * 3 + [0] * 8, [0] * 14
-    assert columns(NetworkSource(colours(), "own"), data) == [every] * 4
-    assert columns(NetworkSource(colours(), "own", keep=("green",)), data) == [green] * 4
-    choice = {"class 0": ["red"], "class 1": ["green", "blue"], "class 2": None, "class 3": []}
-    assert columns(NetworkSource(colours(), "own", class_map=choice), data) == [red, green, every, none]
-    assert columns(NetworkSource(colours(), "own", keep=("green",), class_map=choice), data) == [
-        none,
-        green,
-        green,
-        none,
-    ]
-    object_of_red = NetworkSource(colours(), "own", keep=("red",))(data, np.arange(1)).object[0, 0]
-    assert object_of_red[0] > 0.99
-    assert object_of_red[4] < 0.01
-
-
-def test_a_network_that_names_no_classes_has_numbers():
-    data = lopsided(make_set(8))
-    assert columns(NetworkSource(colours(classes=()), "own", keep=("2",)), data)[0] == [0] * 3 + [2] * 3 + [0] * 8
-    with pytest.raises(OptionError, match='expected a known name, got "4"'):
-        columns(NetworkSource(colours(classes=()), "own", keep=("4",)), data)
-
-
-@pytest.mark.parametrize(
-    ("network", "options", "message"),
-    [
-        (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
-        (colours(), {"class_map": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
-        (colours("object_logit"), {"keep": ("red",)}, "expected a network that knows classes, got classes red"),
-        (
-            colours(background=None),
-            {},
-            "expected --classes, the classes that are objects, since it knows no background",
-        ),
-    ],
-)
-def test_classes_that_a_network_does_not_have_are_refused_at_once(network, options, message):
-    with pytest.raises((OptionError, MaskError), match=message):
-        NetworkSource(network, **options)
-
-
-def test_a_class_map_without_a_label_is_refused():
-    with pytest.raises(MaskError, match=r"class-map: expected an entry for each class of made, got none for class 1"):
-        NetworkSource(colours(), "own", class_map={"class 0": None})(make_set(8), np.arange(4))
-
-
-@pytest.mark.parametrize("output", ["class_scores", "object_logit"])
-def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
-    """A network that sees the left half only."""
-    plain = colours(output)
-
-    def left(images: torch.Tensor) -> torch.Tensor:
-        seen = images.clone()
-        seen[..., 7:] = 0
-        return plain.forward(seen)
-
-    half = Network(**{**{f: getattr(plain, f) for f in plain.__dataclass_fields__}, "forward": left})
-    data = make_set(8)
-    data.images[:] = (115, 0, 0)
-    one = NetworkSource(half, "own")(data, np.arange(2))
-    both = NetworkSource(half, "own", flip=True)(data, np.arange(2))
-    assert torch.allclose(both.object, (one.object + one.object.flip(-1)) / 2, atol=1e-6)
-    assert NetworkSource(half, "own", flip=True).describe(data)["flip"] is True
-
-
-@pytest.mark.parametrize(
-    ("native", "size", "expected"),
-    [
-        ((513, 513), (32, 32), (257, 257)),
-        ((513, 513), (64, 64), (257, 257)),
-        ((320, 320), (64, 48), (257, 257)),
-        ((257, 257), (32, 32), (257, 257)),
-        ((160, 160), (32, 32), (160, 160)),
-        ((513, 513), (65, 64), (513, 513)),
-        ((513, 513), None, (513, 513)),
-    ],
-)
-def test_auto_enlarges_small_images_to_257_and_others_to_the_networks_size(native, size, expected):
-    assert auto_size(native, size) == expected
-
-
-def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(tmp_path):
-    for number, size in enumerate([(12, 20), (30, 16)]):
-        path = tmp_path / "images/train/a" / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.zeros((*size, 3), np.uint8)
-        pixels[: size[0] // 2, :, number] = 230
-        Image.fromarray(pixels).save(path)
-    (tmp_path / "images/test").mkdir()
-    data = load_data(f"folder:{tmp_path / 'images'}")
-    assert data.size is None
-    found = NetworkSource(colours(), "24")(data, np.arange(2))
-    for image, number in ((0, 1), (1, 2)):
-        assert (found.classes[image, :11] == number).all()
-        assert (found.classes[image, 13:] == 0).all()
-    assert NetworkSource(colours()).describe(data)["input_size"] == [24, 24]
-    with pytest.raises(MaskError, match="expected images of one size with --input-size own, got different ones"):
-        NetworkSource(colours(), "own")(data, np.arange(2))

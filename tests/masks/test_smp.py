@@ -7,17 +7,36 @@ import numpy as np
 import pytest
 import safetensors.torch
 import segmentation_models_pytorch as smp
+import timm
 import torch
 
 from smix.errors import MaskError, OptionError
 from smix.masks import load_source
 from smix.masks.sources.network import IMAGENET_MEAN
+from smix.masks.sources.smp import _of_encoder
 from tests.conftest import make_set
 
 
 @pytest.fixture(autouse=True)
 def _float32(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
+
+
+PLACES = [
+    "pspnet/resnet18",
+    "fpn/mobilenet_v2",
+    "segformer/resnet18",
+    "unetplusplus/resnet18",
+    "deeplabv3plus/resnet18",
+]
+PLACES += [
+    "unet/resnet18",
+    "linknet/resnet18",
+    "manet/resnet18",
+    "upernet/resnet18",
+    "pan/resnet18",
+    "deeplabv3/resnet18",
+]
 
 
 def network(place: str, classes: int) -> torch.nn.Module:
@@ -36,10 +55,10 @@ def saved(folder: Path, place: str, count: int, suffix: str = ".pth", **facts) -
     return path
 
 
-@pytest.mark.parametrize("place", ["unet/resnet18", "pspnet/resnet18", "fpn/mobilenet_v2", "segformer/resnet18"])
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_any_architecture_answers_as_by_itself(tmp_path, place, suffix):
-    data = make_set(8, size=(64, 96))
+    data = make_set(8, size=(128, 160) if place.startswith("pan") else (64, 96))
     source = load_source(f"smp:{place}", weights=saved(tmp_path, place, 4, suffix), input_size="own")
     found = source(data, np.arange(2))
     images = torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255
@@ -72,13 +91,51 @@ def test_names_of_classes_come_from_the_json_and_else_are_numbers(tmp_path):
 
 
 def test_a_size_that_does_not_fit_the_encoder_is_one_line(tmp_path):
-    source = load_source(
-        "smp:unetplusplus/resnet18", weights=saved(tmp_path, "unetplusplus/resnet18", 2), input_size="50"
-    )
+    name, path = "smp:unetplusplus/resnet18", saved(tmp_path, "unetplusplus/resnet18", 2)
+    with pytest.raises(MaskError, match="expected an input size that is a multiple of 32, got 50; give 64"):
+        load_source(name, weights=path, input_size="50")
+    source = load_source(name, weights=path, input_size="own")
     with pytest.raises(
-        MaskError, match=r"expected a network that takes images of \(50, 50\), got .*; give another --input-size"
+        MaskError, match=r"expected a network that takes images of \(10, 14\), got .*; give another --input-size"
     ):
         source(make_set(4), np.arange(2))
+    small = load_source("smp:unet/resnet18", weights=saved(tmp_path, "unet/resnet18", 2), input_size="50")
+    assert small(make_set(4), np.arange(2)).object.shape == (2, 50, 50)
+
+
+@pytest.mark.parametrize("size", [256, 320])
+def test_small_images_are_enlarged_to_what_fits_the_encoder(tmp_path, size):
+    path = saved(tmp_path, "unetplusplus/resnet18", 2, input_size=[size, size])
+    source = load_source("smp:unetplusplus/resnet18", weights=path)
+    assert source.describe(make_set(4))["input_size"] == [256, 256]
+    assert source.describe(make_set(4, size=(100, 140)))["input_size"] == [size, size]
+
+
+def test_a_transformer_of_one_size_is_fed_that(tmp_path):
+    name = "dpt/tu-vit_tiny_patch16_224"
+    path = saved(tmp_path, name, 2)
+    source = load_source(f"smp:{name}", weights=path)
+    assert source(make_set(4), np.arange(1)).object.shape == (1, 224, 224)
+    with pytest.raises(MaskError, match=r"expected input size 224x224 \(it takes no other\), got 256"):
+        load_source(f"smp:{name}", weights=path, input_size="256")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "published"),
+    [
+        *(("resnet18", "resnet18"), ("vgg11", "vgg11"), ("efficientnet-b0", "tf_efficientnet_b0")),
+        *(("densenet121", "densenet121"), ("dpn68", "dpn68"), ("dpn131", "dpn131"), ("senet154", "legacy_senet154")),
+        *(("xception", "legacy_xception"), ("inceptionv4", "inception_v4")),
+        *(("inceptionresnetv2", "inception_resnet_v2"), ("mobilenet_v2", "mobilenetv2_100")),
+        *(("timm-efficientnet-b0", "tf_efficientnet_b0"), ("timm-tf_efficientnet_lite0", "tf_efficientnet_lite0")),
+        *(("tu-resnet18", "resnet18"), ("tu-vit_tiny_patch16_224", "vit_tiny_patch16_224")),
+    ],
+)
+def test_images_are_normalised_as_timm_says_for_the_same_weights(encoder, published):
+    settings = timm.get_pretrained_cfg(published)
+    mean, std, own = _of_encoder(encoder)
+    assert [*mean, *std] == pytest.approx([255 * number for number in (*settings.mean, *settings.std)])
+    assert own == ((224, 224) if "vit" in encoder else None)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Torchvision's networks with weights from a file, and what is said where no weights can be had."""
 
+import dataclasses
 import pickle
 from pathlib import Path
 from urllib.error import URLError
@@ -9,9 +10,11 @@ import pytest
 import torch
 import torchvision
 
+from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.files import sha256
 from smix.masks import load_source
+from smix.masks.sources import Segmentation
 from tests.conftest import make_set
 
 PUBLISHED = "deeplabv3_mobilenet_v3_large"
@@ -21,12 +24,25 @@ NETWORKS = [(PUBLISHED, True), (PUBLISHED, False), ("lraspp_mobilenet_v3_large",
 
 
 def network(name: str, auxiliary: bool) -> torch.nn.Module:
-    """Torchvision's own model, as somebody would train it; random weights, always the same."""
+    """Torchvision's own model, as somebody would train it; random weights, always the same.
+
+    Its normalisation layers have seen images: with those of the start most answers are the same whatever the image.
+    """
     options = {"aux_loss": True} if auxiliary else {}
-    with torch.random.fork_rng(devices=()):
+    with torch.random.fork_rng(devices=()), torch.no_grad():
         torch.manual_seed(0)
         model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options)
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.momentum = 1.0
+        model.train()(normalised(make_set(8, size=(64, 64), seed=1), np.arange(8)))
     return model.eval()
+
+
+def normalised(data: ImageSet, index: np.ndarray) -> torch.Tensor:
+    """The images as torchvision documents that its networks want them."""
+    images = torch.from_numpy(data.images[index]).movedim(-1, 1) / 255
+    return torchvision.transforms.functional.normalize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +68,24 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "torch" / "hub"
 
 
+def same_classes(found: Segmentation, scores: torch.Tensor) -> bool:
+    """Where the two best scores are not nearly equal: channels last adds up in another order."""
+    best = scores.topk(2, 1).values
+    return bool(((found.classes.long() == scores.argmax(1)) | (best[:, 0] - best[:, 1] < 1e-3)).all())
+
+
 @pytest.mark.parametrize("key", NETWORKS, ids=str)
 def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
     name, _ = key
     data, index = make_set(size=(32, 48)), np.array([5, 2])
     source = load_source(f"torchvision:{name}", weights=saved[key], input_size="own")
     found = source(data, index)
-    images = torch.from_numpy(data.images[index]).movedim(-1, 1) / 255
-    images = torchvision.transforms.functional.normalize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.inference_mode():
-        scores = network(*key)(images)["out"]
+        scores = network(*key)(normalised(data, index))["out"]
     assert tuple(found.object.shape) == (2, 32, 48)
-    assert torch.equal(found.classes.long(), scores.argmax(1))
-    assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
+    assert len(scores.argmax(1).unique()) > 3
+    assert same_classes(found, scores)
+    assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-3)
     assert source.describe(make_set(4)) == {
         "name": f"torchvision:{name}",
         "sha256": sha256(saved[key]),
@@ -218,14 +239,50 @@ def test_weights_are_for_networks_that_come_without(name, saved):
 def test_every_network_of_torchvisions_finds_something(tmp_path, name):
     torch.save(network(name, False).state_dict(), tmp_path / "weights.pth")
     source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="64")
-    found = source(make_set(4), np.arange(2))
+    data = make_set(4, size=(64, 64))
+    found = source(data, np.arange(2))
+    with torch.inference_mode():
+        scores = network(name, False)(normalised(data, np.arange(2)))["out"]
     assert found.object.shape == (2, 64, 64)
+    assert len(scores.argmax(1).unique()) > 3
+    assert same_classes(found, scores)
     assert source.classes[7] == "cat"
+
+
+def test_with_16_bits_masks_are_nearly_the_same_and_the_manifest_says_so(saved, monkeypatch):
+    data, name = make_set(size=(32, 48)), f"torchvision:{PUBLISHED}"
+    whole = load_source(name, weights=saved[PUBLISHED, True], input_size="64")
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    half = load_source(name, weights=saved[PUBLISHED, True], input_size="64")
+    assert [source.describe(data)["precision"] for source in (whole, half)] == ["float32", "bfloat16"]
+    one, other = (source(data, np.arange(8)) for source in (whole, half))
+    assert not torch.equal(one.object, other.object)
+    # A network with random weights is far less sure of what it says than a trained one.
+    assert (one.object - other.object).abs().mean() < 0.15
+    assert (one.mask() == other.mask()).float().mean() > 0.85
+
+
+@pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}], ids=["float32", "bfloat16"])
+def test_neither_threads_nor_the_images_beside_it_change_a_mask_but_by_rounding(saved, monkeypatch, abilities):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
+    data = make_set(size=(32, 48))
+    source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size="64")
+    together = source(data, np.arange(6))
+    assert 0.05 < together.mask().float().mean() < 0.95
+    threads = torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            alone = [source(data, np.array([place])) for place in range(6)]
+            other = torch.cat([one.mask() for one in alone]) != together.mask()
+            assert other.float().mean() < 1e-4
+            assert (torch.cat([one.object for one in alone]) - together.object).abs().mean() < 1e-4
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"])
 def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_path, name):
-    options = {"box_score_thresh": 0.0, "box_detections_per_img": 6}
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         model = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
@@ -233,9 +290,7 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
     source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", least_score=0.0)
     data = make_set(8, size=(48, 64))
     with torch.random.fork_rng(devices=()):
-        by_itself = torchvision.models.get_model(
-            name, weights=None, weights_backbone=None, min_size=48, max_size=64, **options
-        )
+        by_itself = torchvision.models.get_model(name, weights=None, weights_backbone=None, min_size=48, max_size=64)
     by_itself.load_state_dict(model.state_dict())
     with torch.inference_mode():
         expected = by_itself.eval()(list(torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255))
@@ -244,7 +299,46 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
     assert (found.classes != 0).equal(found.object > 0.5)
     assert source.describe(data)["mean"] == [0, 0, 0]
     assert source.describe(data)["output"] == "instances"
+    scores = torch.cat([one["scores"] for one in expected])
+    least = scores.median().item()
+    some = dataclasses.replace(source, least_score=least)(data, np.arange(2))
     for image, one in enumerate(expected):
-        sure = one["scores"] > 0.05  # what torchvision keeps by itself
-        union = one["masks"][sure, 0].amax(0) if sure.any() else torch.zeros(48, 64)
-        assert (found.object[image] >= union - 1e-4).all()
+        assert torch.allclose(found.object[image], one["masks"][:, 0].amax(0), atol=1e-3)
+        sure = one["masks"][one["scores"] >= least, 0]
+        union = sure.amax(0) if len(sure) else torch.zeros(48, 64)
+        assert torch.allclose(some.object[image], union, atol=1e-3)
+    assert 10 < (scores >= least).sum() < len(scores)
+
+
+def test_mask_rcnn_is_fed_pixels_between_0_and_1_at_the_size_that_was_asked_for(tmp_path, monkeypatch):
+    """A network that finds one cat, in the right half of what it gets, as surely as the first pixel is red."""
+    name, sizes = "maskrcnn_resnet50_fpn", []
+
+    class Fake(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.transform = torchvision.models.detection.transform.GeneralizedRCNNTransform(
+                800, 1333, [0.0] * 3, [1.0] * 3
+            )
+
+        def forward(self, images: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+            fed = self.transform(list(images))[0]
+            sizes.append(fed.image_sizes)
+            answers = []
+            for image in fed.tensors:
+                mask = torch.zeros(1, 1, *images.shape[2:])
+                mask[..., images.shape[3] // 2 :] = 0.75
+                answers.append({"masks": mask, "labels": torch.tensor([17]), "scores": image[0, 0, :1]})
+            return answers
+
+    monkeypatch.setattr(torchvision.models, "get_model", lambda *args, **options: Fake())
+    torch.save({}, tmp_path / "weights.pth")
+    data = make_set(8, size=(30, 50))
+    data.images[0], data.images[1] = 153, 51
+    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", least_score=0.5)
+    found = source(data, np.arange(2))
+    assert sizes == [[(30, 50)] * 2]
+    assert source.classes[16] == "cat"
+    assert found.classes[0, 0].tolist() == [0] * 25 + [17] * 25
+    assert found.object[0, 0, [0, 49]].tolist() == pytest.approx([0, 0.75])
+    assert not found.mask()[1].any()

@@ -1,5 +1,6 @@
 """Models of transformers, tiny and with random weights, from folders."""
 
+import dataclasses
 import json
 
 import huggingface_hub
@@ -22,6 +23,13 @@ def _offline(monkeypatch):
     monkeypatch.setattr(
         torch.cpu, "get_capabilities", dict, raising=False
     )  # float32, as transformers computes by itself
+
+
+def drawn(build, *args):
+    """A model with random weights, always the same."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return build(*args).eval()
 
 
 def save(model, folder, **processor):
@@ -51,10 +59,13 @@ def segformer(folder, names, **processor):
         id2label=dict(enumerate(names)),
         label2id={name: place for place, name in enumerate(names)},
     )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model = transformers.SegformerForSemanticSegmentation(config).eval()
+    model = drawn(transformers.SegformerForSemanticSegmentation, config)
     return save(model, folder, **processor), model
+
+
+def enlarged(logits, size=(32, 32)):
+    """To the size of the images, as transformers' own post-processing does."""
+    return torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
 def fed(data, mean=MEAN, std=STD):
@@ -68,7 +79,12 @@ def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp
     source = load_source(f"transformers:{folder}", input_size="own")
     found = source(data, np.arange(3))
     with torch.inference_mode():
-        scores = model(pixel_values=fed(data)).logits
+        answer = model(pixel_values=fed(data))
+    scores = enlarged(answer.logits)
+    theirs = transformers.SegformerImageProcessor().post_process_semantic_segmentation(answer, [(32, 32)] * 3)
+    assert answer.logits.shape[2:] == (16, 16)
+    assert len(scores.argmax(1).unique()) > 2
+    assert torch.equal(torch.stack(theirs), scores.argmax(1))
     assert torch.equal(found.mask(), scores.argmax(1) != 1)
     assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 1], atol=1e-5)
     described = source.describe(data)
@@ -100,60 +116,145 @@ def test_one_channel_is_a_salient_object_and_bgr_and_values_as_they_are_are_unde
     with torch.inference_mode():
         logits = model(pixel_values=fed(data, (0, 0, 0), (1, 1, 1)).flip(1)).logits
     assert found.classes is None
-    assert torch.allclose(found.object, logits[:, 0].sigmoid(), atol=1e-5)
+    assert torch.allclose(found.object, enlarged(logits)[:, 0].sigmoid(), atol=1e-5)
 
 
-def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path):
-    config = transformers.MaskFormerConfig(
-        fpn_feature_size=32,
-        mask_feature_size=32,
-        backbone_config=transformers.ResNetConfig(
-            embedding_size=8,
-            hidden_sizes=[8, 8, 16, 16],
-            depths=[1, 1, 1, 1],
-            layer_type="basic",
-            out_features=["stage1", "stage2", "stage3", "stage4"],
-        ),
-        decoder_config=transformers.DetrConfig(
-            d_model=32,
-            encoder_layers=1,
-            decoder_layers=1,
-            encoder_ffn_dim=16,
-            decoder_ffn_dim=16,
-            encoder_attention_heads=2,
-            decoder_attention_heads=2,
-            num_queries=6,
-        ),
-        id2label={0: "cat", 1: "dog"},
-        label2id={"cat": 0, "dog": 1},
+STAGES = ["stage1", "stage2", "stage3", "stage4"]
+NAMES = {"id2label": {0: "cat", 1: "dog"}, "label2id": {"cat": 0, "dog": 1}}
+
+
+def backbone():
+    return transformers.ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=STAGES,
     )
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        model = transformers.MaskFormerForInstanceSegmentation(config).eval()
+
+
+def detr(**changes):
+    given = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    given |= {"encoder_attention_heads": 8, "decoder_attention_heads": 8, "num_queries": 6, **changes}
+    return transformers.DetrConfig(**given)
+
+
+def maskformer():
+    return transformers.MaskFormerForInstanceSegmentation(
+        transformers.MaskFormerConfig(
+            fpn_feature_size=32,
+            mask_feature_size=32,
+            backbone_config=backbone(),
+            decoder_config=detr(),
+            **NAMES,
+        )
+    )
+
+
+def mask2former():
+    swin = transformers.SwinConfig(
+        image_size=32, embed_dim=8, depths=[1] * 4, num_heads=[1, 1, 2, 2], window_size=4, out_features=STAGES
+    )
+    return transformers.Mask2FormerForUniversalSegmentation(
+        transformers.Mask2FormerConfig(
+            backbone_config=swin,
+            feature_size=32,
+            mask_feature_size=32,
+            hidden_dim=32,
+            encoder_layers=1,
+            decoder_layers=2,
+            encoder_feedforward_dim=16,
+            dim_feedforward=16,
+            num_attention_heads=4,
+            num_queries=6,
+            **NAMES,
+        )
+    )
+
+
+def detr_of_masks():
+    return transformers.DetrForSegmentation(
+        detr(use_timm_backbone=False, backbone=None, backbone_config=backbone(), **NAMES)
+    )
+
+
+def eomt():
+    return transformers.EomtForUniversalSegmentation(
+        transformers.EomtConfig(
+            image_size=64,
+            patch_size=16,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_blocks=1,
+            num_queries=6,
+            num_upscale_blocks=1,
+            **NAMES,
+        )
+    )
+
+
+@pytest.mark.parametrize("build", [maskformer, mask2former, detr_of_masks, eomt])
+def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
+    model = drawn(build)
     folder = save(model, tmp_path)
     data = make_set(8, size=(64, 64))
     with torch.inference_mode():
         answer = model(pixel_values=fed(data))
-    sure, labels = answer.class_queries_logits.softmax(-1)[..., :-1].max(-1)
+    classes, masks = (
+        (answer.logits, answer.pred_masks)
+        if build is detr_of_masks
+        else (answer.class_queries_logits, answer.masks_queries_logits)
+    )
+    sure, labels = classes.softmax(-1)[..., :-1].max(-1)
+    assert masks.shape[2] < 64
     least = sure.median().item()
-    masks = answer.masks_queries_logits.sigmoid()
-    for name, label in ((None, None), ("dog", 1)):
-        options = {} if name is None else {"classes": [name]}
-        source = load_source(f"transformers:{folder}", input_size="own", least_score=least, **options)
-        found = source(data, np.arange(3))
+    masks = enlarged(masks, (64, 64)).sigmoid()
+    source = load_source(f"transformers:{folder}", input_size=None if build is eomt else "own", least_score=least)
+    assert source.describe(data)["least_score"] == least
+    for keep, label in (((), None), (("dog",), 1)):
+        found = dataclasses.replace(source, keep=keep)(data, np.arange(3))
         for image in range(3):
             chosen = sure[image] >= least if label is None else (sure[image] >= least) & (labels[image] == label)
-            expected = masks[image][chosen].amax(0) if chosen.any() else torch.zeros(masks.shape[2:])
+            expected = masks[image][chosen].amax(0) if chosen.any() else torch.zeros(64, 64)
             assert torch.allclose(found.object[image], expected, atol=1e-4)
-        assert source.describe(data)["least_score"] == least
 
 
-@pytest.mark.parametrize("what", ["nothing", "a classifier", "no weights"])
+def test_a_model_of_one_size_is_fed_that(tmp_path):
+    folder = save(drawn(eomt), tmp_path)
+    assert load_source(f"transformers:{folder}").describe(make_set(4))["input_size"] == [64, 64]
+    with pytest.raises(MaskError, match=r"expected input size 64x64 \(it takes no other\), got 96"):
+        load_source(f"transformers:{folder}", input_size="96")
+
+
+def test_a_size_that_a_model_cannot_take_is_one_line(tmp_path):
+    config = transformers.BeitConfig(image_size=64, hidden_size=16, num_hidden_layers=4, num_attention_heads=2)
+    config.update({"intermediate_size": 16, "out_indices": [1, 2, 3, 4], "pool_scales": [1], **NAMES})
+    folder = save(drawn(transformers.BeitForSemanticSegmentation, config), tmp_path)
+    source = load_source(f"transformers:{folder}", input_size="own", classes=["cat"])
+    with pytest.raises(MaskError, match=r"expected a model that takes images of \(10, 14\), got .*; give another"):
+        source(make_set(4), np.arange(1))
+
+
+def test_weights_that_were_saved_with_16_bits_are_computed_with_32(tmp_path):
+    folder, model = segformer(tmp_path, ["background", "cat", "dog"])
+    save(model.half(), folder)
+    data = make_set(8, size=(32, 32))
+    source = load_source(f"transformers:{folder}", input_size="own")
+    assert source.describe(data)["precision"] == "float32"
+    with torch.inference_mode():
+        scores = enlarged(model.float()(pixel_values=fed(data)).logits)
+    assert torch.allclose(source(data, np.arange(3)).object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["nothing", "a classifier", "one of films", "no weights"])
 def test_what_is_no_segmentation_model_is_one_line(tmp_path, what):
     if what == "a classifier":
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
-        with torch.random.fork_rng(devices=()):
-            save(transformers.ResNetForImageClassification(config), tmp_path)
+        save(drawn(transformers.ResNetForImageClassification, config), tmp_path)
+    elif what == "one of films":
+        config = transformers.VideomtConfig(image_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=2)
+        save(drawn(transformers.VideomtForUniversalSegmentation, config), tmp_path)
     elif what == "no weights":
         folder, _ = segformer(tmp_path, ["background", "cat"])
         (folder / "model.safetensors").unlink()

@@ -9,7 +9,7 @@ from spandrel.architectures import ESRGAN
 from smix.errors import MaskError, OptionError
 from smix.files import sha256
 from smix.masks import load_source
-from smix.masks.sources.upscale import load_upscaler
+from smix.masks.sources.upscale import Upscaler, load_upscaler
 from tests.conftest import make_set
 from tests.masks.networks import write_channels
 
@@ -39,6 +39,12 @@ def test_images_are_enlarged_by_the_network_between_0_and_255(weights):
     assert got.shape == (2, 3, 32, 48)
     assert torch.allclose(got, expected.clamp(0, 255), atol=1e-2)
     assert larger.describe() == {"name": f"esrgan:{weights.name}", "sha256": sha256(weights), "scale": 4}
+
+
+def test_what_lies_beyond_0_and_255_is_cut():
+    larger = Upscaler("line", "0", 1, lambda images: 2 * images - 0.5)
+    images = torch.tensor([0.0, 51.0, 102.0, 255.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
+    assert larger(images)[0, 0, 0].tolist() == pytest.approx([0, 0, 76.5, 255], abs=1e-4)
 
 
 def test_a_source_enlarges_before_it_resizes(weights, tmp_path):

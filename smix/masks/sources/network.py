@@ -20,6 +20,8 @@ from smix.masks.sources.reading import (
     Segmentation,
     both_ways,
     check_scores,
+    enlarged,
+    finer,
     read_instances,
     read_scores,
     resized,
@@ -53,6 +55,8 @@ class Network:
     """The class that is no object; None: there is none."""
     any_size: bool = True
     """Can it be fed images of another size than its own?"""
+    stride: int = 1
+    """Height and width of what it is fed must be multiples of it."""
     device: torch.device = CPU
     precision: str = "float32"
 
@@ -86,6 +90,11 @@ class NetworkSource:
             raise MaskError(
                 f"{network.name}: expected input size {network.native_size[0]}x{network.native_size[1]} (it takes no other), "
                 f"got {size}; leave --input-size out"
+            )
+        if size.isdigit() and int(size) % network.stride:
+            raise MaskError(
+                f"{network.name}: expected an input size that is a multiple of {network.stride}, got {size}; "
+                f"give {-(-int(size) // network.stride) * network.stride}"
             )
         named = (*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ()))
         if named and network.output == "object_logit":
@@ -153,10 +162,7 @@ class NetworkSource:
                 )
             pictures = [torch.from_numpy(data.images[index])]
         if size is None and len({picture.shape[1:] for picture in pictures}) > 1:
-            raise MaskError(
-                f"{self.network.name}: expected images of one size with --input-size own, got different ones in {data.name}; "
-                "give a number of pixels"
-            )
+            raise self._different_sizes(data)
         fed = []
         for picture in pictures:
             images = picture.to(self.network.device).movedim(-1, 1).float().expand(-1, 3, -1, -1)  # grey is repeated
@@ -169,33 +175,42 @@ class NetworkSource:
         """Height and width that images are resized to; None: their own."""
         native = self.network.native_size
         if self.input_size == "own":
+            if data.size is None:
+                raise self._different_sizes(data)
             return None
         if self.input_size != "auto":
             return int(self.input_size), int(self.input_size)
-        return auto_size(native, data.size) if self.network.any_size else native
+        return auto_size(native, data.size, self.network.stride) if self.network.any_size else native
+
+    def _different_sizes(self, data: ImageSet) -> MaskError:
+        return MaskError(
+            f"{self.network.name}: expected images of one size with --input-size own, got different ones in {data.name}; "
+            "give a number of pixels"
+        )
 
     def _found(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: NDArray[np.int64]) -> Segmentation:
         network = self.network
+        size = (images.shape[2], images.shape[3])
         answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.flip else [images])]
         if network.output == "instances":
             keep = self._kept(data, labels, len(network.classes)).to(images.device)
             found = [
-                read_instances(one, keep, self.least_score, network.background)
+                read_instances(one, keep, self.least_score, network.background, size)
                 for one in answers
                 if isinstance(one, list)
             ]
             return both_ways(*found) if self.flip else found[0]
         scores = [one for one in answers if isinstance(one, Tensor)]
         for one in scores:
-            check_scores(network.name, one, len(images), network.output, network.background)
+            check_scores(network.name, one, len(images), network.output, network.background, network.classes)
         if network.output == "object_logit":
-            sure = [one[:, 0].float().sigmoid() for one in scores]
+            sure = [enlarged(one.float(), finer(one, size))[:, 0].sigmoid() for one in scores]
             return Segmentation((sure[0] + sure[1].flip(-1)) / 2 if self.flip else sure[0], None)
         keep = self._kept(data, labels, scores[0].shape[1]).to(images.device)
         if self.flip:  # scores whose softmax is the mean of both
             both = torch.logaddexp(*(one.float().log_softmax(1) for one in (scores[0], scores[1].flip(-1))))
-            return read_scores(both, keep, network.background)
-        return read_scores(scores[0], keep, network.background)
+            return read_scores(both, keep, network.background, size)
+        return read_scores(scores[0], keep, network.background, size)
 
     def _kept(self, data: ImageSet, labels: NDArray[np.int64], count: int) -> Bool[Tensor, "B K"]:
         """Which classes are objects in which image. A network that names no classes has numbers instead."""
@@ -204,11 +219,11 @@ class NetworkSource:
         return torch.from_numpy(kept(names, objects, self.keep, self.class_map, data, labels))
 
 
-def auto_size(native: tuple[int, int], size: tuple[int, ...] | None) -> tuple[int, int]:
-    """The input size that served images of `size` best, by measurement (docs/masks.md)."""
-    if size is None or len(size) != 2 or max(size) > 64:
-        return native
-    return min(native[0], 257), min(native[1], 257)
+def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int = 1) -> tuple[int, int]:
+    """The input size that served images of `size` best, by measurement (docs/masks.md), as a multiple of `stride`."""
+    most = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
+    height, width = (max(1, min(edge, most) // stride) * stride for edge in native)
+    return height, width
 
 
 def chosen_precision(device: torch.device) -> str:

@@ -1,6 +1,6 @@
 """What a segmentation network says, read as objects. `keep` (B, K) says which classes are objects in which image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +9,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from smix.errors import MaskError
+
+AT_ONCE = 2**27
+"""So many scores are read at once on a GPU, in some copies of half a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,29 +35,49 @@ class Instances:
     """The instances that a network found in one image."""
 
     masks: Float[Tensor, "n h w"]
-    """Probability of each pixel to be part of it."""
+    """Logit of each pixel's probability to be part of it."""
     labels: Int[Tensor, "n"]
     """Class of each, from 0."""
     scores: Float[Tensor, "n"]
     """Confidence in each, in [0, 1]."""
 
 
-def read_scores(scores: Float[Tensor, "B K h w"], keep: Bool[Tensor, "B K"], background: int | None) -> Segmentation:
-    """Of class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely."""
-    size = scores.shape[2:]
+def read_scores(
+    scores: Float[Tensor, "B K h w"],
+    keep: Bool[Tensor, "B K"],
+    background: int | None,
+    size: tuple[int, int] | None = None,
+) -> Segmentation:
+    """Of class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely.
+
+    `size` is that of the images: scores that are coarser are enlarged before anything is decided.
+    """
+    size = finer(scores, size)
     # On a CPU one image at a time stays in the caches, and memory that is used again need not be got from the system.
-    step = 1 if scores.device.type == "cpu" else len(scores)
-    powers, winners = torch.empty(2, step, scores.shape[1], size.numel(), device=scores.device)
+    numbers = scores.shape[1] * size[0] * size[1]
+    step = 1 if scores.device.type == "cpu" else max(1, AT_ONCE // numbers)
+    powers, winners = torch.empty(2, min(step, len(scores)), scores.shape[1], size[0] * size[1], device=scores.device)
     objects, classes = [], []
     for first in range(0, len(scores), step):
-        some, kept = scores[first : first + step].float().flatten(2), keep[first : first + step]
+        some, kept = enlarged(scores[first : first + step].float(), size).flatten(2), keep[first : first + step]
         top = some.amax(1, keepdim=True)
-        best = _arg_max(some, top, winners)
-        torch.sub(some, top, out=powers).exp_()
-        every, chosen = (torch.stack([torch.ones_like(kept), kept], 1).float() @ powers).unbind(1)
+        best = _arg_max(some, top, winners[: len(some)])
+        torch.sub(some, top, out=powers[: len(some)]).exp_()
+        every, chosen = (torch.stack([torch.ones_like(kept), kept], 1).float() @ powers[: len(some)]).unbind(1)
         objects.append((chosen / every).clamp(max=1))
         classes.append(torch.where(kept.gather(1, best), class_numbers(best, background), 0).to(torch.uint8))
     return Segmentation(torch.cat(objects).unflatten(1, size), torch.cat(classes).unflatten(1, size))
+
+
+def finer(scores: Float[Tensor, "n K h w"], size: tuple[int, int] | None) -> tuple[int, int]:
+    """The size of scores or of the images, whichever is larger; None: that of scores."""
+    own = (scores.shape[2], scores.shape[3])
+    return own if size is None or own[0] * own[1] >= size[0] * size[1] else size
+
+
+def enlarged(scores: Float[Tensor, "n K h w"], size: tuple[int, int]) -> Float[Tensor, "n K H W"]:
+    """Bilinear. Many networks answer at a quarter or less of what they are fed; edges then lie between their pixels."""
+    return scores if tuple(scores.shape[2:]) == size else F.interpolate(scores, size, mode="bilinear")
 
 
 def _arg_max(
@@ -72,19 +95,23 @@ def _arg_max(
 
 
 def read_instances(
-    found: list[Instances], keep: Bool[Tensor, "B K"], least_score: float, background: int | None
+    found: list[Instances],
+    keep: Bool[Tensor, "B K"],
+    least_score: float,
+    background: int | None,
+    size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """The union of the instances of kept classes whose score is `least_score` or more."""
+    """The union of the instances of kept classes whose score is `least_score` or more; `size` as in `read_scores`."""
     objects, classes = [], []
     for instances, kept in zip(found, keep, strict=True):
         chosen = (instances.scores >= least_score) & kept[instances.labels]
-        masks, labels = instances.masks[chosen].float(), instances.labels[chosen]
+        labels, shape = instances.labels[chosen], finer(instances.masks[None], size)
         if not len(labels):
-            nothing = torch.zeros(instances.masks.shape[1:], device=keep.device)
+            nothing = torch.zeros(shape, device=keep.device)
             objects.append(nothing)
             classes.append(nothing.to(torch.uint8))
             continue
-        surest, which = masks.max(0)
+        surest, which = enlarged(instances.masks[chosen].float()[None], shape)[0].sigmoid().max(0)
         objects.append(surest)
         classes.append(torch.where(surest > 0.5, class_numbers(labels[which], background), 0).to(torch.uint8))
     return Segmentation(torch.stack(objects), torch.stack(classes))
@@ -111,7 +138,9 @@ def both_ways(one: Segmentation, flipped: Segmentation) -> Segmentation:
     return Segmentation(mean, torch.where(mean > 0.5, either, 0))
 
 
-def check_scores(name: str, scores: Tensor, count: int, output: str, background: int | None) -> None:
+def check_scores(
+    name: str, scores: Tensor, count: int, output: str, background: int | None, classes: Sequence[str] = ()
+) -> None:
     """Raises MaskError unless scores have the form that the network's description says."""
     channels = scores.shape[1] if scores.ndim == 4 else 0
     fits = channels == 1 if output == "object_logit" else channels > max(1, background or 0)
@@ -120,6 +149,10 @@ def check_scores(name: str, scores: Tensor, count: int, output: str, background:
         raise MaskError(
             f"{name}: expected {output} ({count}, {wanted}, h, w), got {scores.dtype} of shape {tuple(scores.shape)}; "
             "correct its description"
+        )
+    if classes and output == "class_scores" and len(classes) != channels:
+        raise MaskError(
+            f"{name}: expected the names of {channels} classes, got {len(classes)}; correct its description"
         )
 
 

@@ -20,8 +20,11 @@ from smix.masks.sources.weights import NO_WEIGHTS, load_weights
 INPUT_SIZE = (256, 256)
 """Unless the JSON says otherwise: a multiple of every encoder's stride."""
 GREY = (127.5, 127.5, 127.5)
-WITH_GREY = ("inceptionresnetv2", "inceptionv4", "xception")
+WITH_GREY = ("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite")
 """Encoders whose ImageNet weights want values from -1 to 1."""
+Three = tuple[float, float, float]
+DPN_MEAN, DPN_STD = (124.0, 117.0, 104.0), (1 / 0.0167,) * 3
+"""Of the dual path networks' weights: their authors subtract the mean and multiply by 0.0167."""
 
 
 def smp_network(place: str, weights: Path | None, device: torch.device) -> Network:
@@ -51,8 +54,10 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
             for key, tensor in state.items()
             if key.startswith("segmentation_head.") and tensor.ndim == 4
         ]
+        if not classes:
+            raise ValueError("no segmentation_head")
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
-            network = smp.create_model(architecture, encoder, encoder_weights=None, classes=classes[-1])
+            network: Any = smp.create_model(architecture, encoder, encoder_weights=None, classes=classes[-1])
         network.load_state_dict(state)
     except MaskError:
         raise
@@ -65,7 +70,7 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
         try:
             with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
                 return network(images.contiguous(memory_format=torch.channels_last))
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, AssertionError) as error:
             reason = " ".join(str(error).split())[:120]
             raise MaskError(
                 f"smp:{place}: expected a network that takes images of {tuple(images.shape[2:])}, got {reason}; "
@@ -73,31 +78,42 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
             ) from None
 
     output: Output = "object_logit" if classes[-1] == 1 else "class_scores"
-    mean, std = (IMAGENET_MEAN, IMAGENET_STD) if encoder not in WITH_GREY else (GREY, GREY)
-    if encoder.startswith("tu-"):
-        mean, std = _of_timm(encoder.removeprefix("tu-"))
+    mean, std, own = _of_encoder(encoder)
     return Network(
         f"smp:{place}",
         sha256(weights),
         scores,
-        tuple(facts.get("input_size", INPUT_SIZE)),
+        tuple(facts.get("input_size", own or INPUT_SIZE)),
         tuple(facts.get("mean", mean)),
         tuple(facts.get("std", std)),
         output,
         tuple(facts.get("classes", ())) if output == "class_scores" else (),
+        any_size=own is None,
+        stride=network.encoder.output_stride if network.requires_divisible_input_shape else 1,
         device=device,
         precision=precision,
     )
 
 
-def _of_timm(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _of_encoder(name: str) -> tuple[Three, Three, tuple[int, int] | None]:
+    """Mean and standard deviation that its ImageNet weights want, and its input size if it takes no other.
+
+    What segmentation_models_pytorch itself says of its encoders would have to be downloaded.
+    """
+    if name.startswith(WITH_GREY):
+        return GREY, GREY, None
+    if name.startswith("dpn"):
+        return DPN_MEAN, DPN_STD, None
+    if not name.startswith("tu-"):
+        return IMAGENET_MEAN, IMAGENET_STD, None
     import timm
 
-    settings = timm.get_pretrained_cfg(name)
+    settings = timm.get_pretrained_cfg(name.removeprefix("tu-"))
     if settings is None:
-        return IMAGENET_MEAN, IMAGENET_STD
+        return IMAGENET_MEAN, IMAGENET_STD, None
     mean, std = (tuple(255 * float(number) for number in numbers) for numbers in (settings.mean, settings.std))
-    return mean, std  # type: ignore[return-value]
+    own = tuple(settings.input_size[1:]) if settings.fixed_input_size else None
+    return mean, std, own  # type: ignore[return-value]
 
 
 def _facts(path: Path) -> dict[str, Any]:

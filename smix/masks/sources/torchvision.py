@@ -45,7 +45,9 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
         def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
             # It resizes by itself, to 800 pixels and more: images come here at the size they are to have.
             transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
-            return [Instances(one["masks"][:, 0], one["labels"], one["scores"]) for one in called(images)]
+            return [
+                Instances(one["masks"][:, 0].float().logit(), one["labels"], one["scores"]) for one in called(images)
+            ]
 
         # It normalises by itself, what lies between 0 and 1.
         zero, scale = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)

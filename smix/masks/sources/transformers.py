@@ -14,6 +14,10 @@ from smix.masks.sources.reading import Instances
 
 NO_MODEL = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError)
 """What transformers raises for a name or a folder that holds no model."""
+OTHERS = ("oneformer", "videomt")
+"""They find instances, too, but want to be told a task, or take films."""
+ONE_SIZE = ("data2vec-vision", "eomt", "eomt_dinov3")
+"""Their positions are learned for one input size, and are not interpolated."""
 NATIVE = 512
 """The input size of a model whose image processor names none."""
 
@@ -38,7 +42,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
             auto: Any = transformers.AutoModelForSemanticSegmentation
         elif (
             config.model_type in kinds.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES
-            and config.model_type != "oneformer"
+            and config.model_type not in OTHERS
         ):
             auto = transformers.AutoModelForUniversalSegmentation
         else:
@@ -53,14 +57,23 @@ def transformers_network(place: str, device: torch.device) -> Network:
             f"transformers: expected a segmentation model in the folder, or of the name, {place}, got {reason}; "
             "without a connection, download it elsewhere and give its folder"
         ) from None
-    sha256, names = _sha256(model), tuple(str(config.id2label[place]) for place in range(len(config.id2label)))
-    model, precision = placed(model, device), chosen_precision(device)
+    name, sha256 = f"transformers:{place.rstrip('/').rpartition('/')[2]}", _sha256(model)
+    names = tuple(str(config.id2label[place]) for place in range(len(config.id2label)))
+    # Weights that were saved with 16 bits are loaded with 16 bits.
+    model, precision = placed(model.float(), device), chosen_precision(device)
     flipped = bool(getattr(processor, "do_flip_channel_order", False))
 
     def called(images: Float[Tensor, "B 3 h w"]) -> Any:
-        with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
-            images = images.flip(1) if flipped else images
-            return model(pixel_values=images.contiguous(memory_format=torch.channels_last))
+        images = (images.flip(1) if flipped else images).contiguous(memory_format=torch.channels_last)
+        try:
+            with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+                return model(pixel_values=images)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise MaskError(
+                f"{name}: expected a model that takes images of {tuple(images.shape[2:])}, got {reason}; "
+                "give another --input-size"
+            ) from None
 
     def scores(images: Float[Tensor, "B 3 h w"]) -> Tensor:
         return called(images).logits
@@ -71,22 +84,24 @@ def transformers_network(place: str, device: torch.device) -> Network:
         masks = found.masks_queries_logits if hasattr(found, "masks_queries_logits") else found.pred_masks
         # The last class of a query is "no object".
         sure, labels = queries.float().softmax(-1)[..., :-1].max(-1)
-        return [Instances(*one) for one in zip(masks.float().sigmoid(), labels, sure, strict=True)]
+        return [Instances(*one) for one in zip(masks, labels, sure, strict=True)]
 
     by_queries = auto is transformers.AutoModelForUniversalSegmentation
     one_channel = not by_queries and len(names) == 1
     lower = [name.lower() for name in names]
     mean, std = _normalisation(processor)
+    any_size = config.model_type not in ONE_SIZE
     return Network(
-        f"transformers:{place.rstrip('/').rpartition('/')[2]}",
+        name,
         sha256,
         instances if by_queries else scores,
-        _native_size(processor),
+        _native_size(processor) if any_size else (config.image_size, config.image_size),
         mean,
         std,
         "instances" if by_queries else "object_logit" if one_channel else "class_scores",
         () if one_channel else names,
         lower.index("background") if "background" in lower else None,
+        any_size,
         device=device,
         precision=precision,
     )
