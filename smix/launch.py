@@ -176,6 +176,8 @@ def _cancel(ids: Sequence[str]) -> None:
     def scancel(*options: str) -> None:
         subprocess.run(["scancel", *options, *ids], capture_output=True, check=False)  # what is over is an error to it
 
+    if not ids:  # without an id its filters would match every job of the user
+        return
     try:
         scancel("--state=PENDING")
         scancel("--batch", "--signal=TERM")
