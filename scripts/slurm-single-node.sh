@@ -1,5 +1,5 @@
 #!/bin/bash
-# A real SLURM of this one machine, for `pytest -m cluster`: Debian or Ubuntu, as root, systemd not needed.
+# A real SLURM of this one machine, for `pytest -m cluster`: Debian, as root, systemd not needed.
 #
 #   scripts/slurm-single-node.sh         install what is missing, start, wait until the node is idle
 #   scripts/slurm-single-node.sh stop    end it
@@ -48,7 +48,9 @@ stop() {
 }
 
 install_packages() {
-    command -v sbatch slurmctld slurmd munged >/dev/null && return
+    # One by one: with several names it is enough for `command -v` that one is there.
+    command -v sbatch >/dev/null && command -v slurmctld >/dev/null && command -v slurmd >/dev/null &&
+        command -v munged >/dev/null && return
     command -v apt-get >/dev/null || fail "expected apt-get to install slurm-wlm and munge, got none; install them yourself"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq

@@ -1,13 +1,16 @@
 """Tasks as processes. In place of `python -m smix` the tests start the shell, with the task's first word as its script."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -294,3 +297,364 @@ def test_a_task_that_a_cluster_runs_gives_its_exit_code_and_ends_with_its_runner
     with pytest.raises(KeyboardInterrupt):
         launch.run_here(Task(["sleep 20"], log))
     assert started[1].returncode == -signal.SIGTERM
+
+
+def script(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}")
+    path.chmod(0o755)
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """Commands that stand for SLURM's. A job is `job 7_0`: its plan is an exit code, `lost` or `stays` (until told to stop)."""
+
+    folder: Path
+
+    def plan(self, *jobs: str) -> None:
+        (self.folder / "plan").write_text("\n".join(jobs))
+
+    @property
+    def cancelled(self) -> list[str]:
+        """The calls of scancel."""
+        said = self.folder / "cancelled"
+        return said.read_text().splitlines() if said.exists() else []
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch) -> Slurm:
+    pytest.importorskip("submitit")
+    folder = tmp_path / "slurm"
+    (folder / "queue").mkdir(parents=True)
+    for code in (0, 2, 3):
+        (folder / f"{code}.pkl").write_bytes(pickle.dumps(("success", code)))
+    (folder / "broken.pkl").write_bytes(pickle.dumps(("error", "Traceback")))
+    script(
+        folder / "bin" / "sbatch",
+        f"""cd '{folder}'; env | grep -o '^S[A-Z_]*=.*' > environment; cp "$1" script.sh
+        store=$(sed -n "s/^#SBATCH --output='\\?\\([^']*\\)[/]%.*/\\1/p" "$1"); array=$(grep -c '^#SBATCH --array' "$1")
+        place=0
+        while read -r plan || [ -n "$plan" ]; do
+            [ $array = 1 ] && id=7_$place || id=7
+            case $plan in
+                stays) touch queue/$id;;
+                lost) ;;
+                said) echo 'slurmstepd: oom' > "$store/${{id}}_0_log.out";;
+                *) cp $plan.pkl "$store/${{id}}_0_result.pkl";;
+            esac
+            place=$((place + 1))
+        done < plan
+        echo Submitted batch job 7""",
+    )
+    script(folder / "bin" / "squeue", f"[ ! -e '{folder}/down' ] || exit 1; ls '{folder}/queue'")
+    script(
+        folder / "bin" / "scancel",
+        f"""echo "$*" >> '{folder}/cancelled'; [ "$1" = --batch ] || exit 0; cd '{folder}/queue' && rm -f "${{@:3}}" """,
+    )
+    script(folder / "bin" / "srun", "exit 1")  # submitit looks for it
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(launch, "CLUSTER_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(launch, "QUEUE_SECONDS", 0.01)
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 3.0)
+    return Slurm(folder)
+
+
+def on_slurm(folder: Path, count: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+    ones = [Task(["--version"], folder / "logs" / f"{place}" / "log.txt") for place in range(count)]
+    return launch.launch(ones, "slurm", 2, poll)
+
+
+def test_exit_codes_of_jobs_come_in_the_order_of_the_tasks_and_what_is_submitted_goes_when_all_is_well(tmp_path, slurm):
+    slurm.plan("3", "0", "2")
+    assert on_slurm(tmp_path, 3) == [3, 0, 2]
+    assert (tmp_path / "logs" / ".slurm").is_dir()
+    slurm.plan("0", "0")
+    assert on_slurm(tmp_path / "other", 2) == [0, 0]
+    assert not (tmp_path / "other" / "logs" / ".slurm").exists()
+    assert slurm.cancelled == []
+
+
+def test_a_single_job_is_no_array(tmp_path, slurm):
+    slurm.plan("3")
+    assert on_slurm(tmp_path, 1) == [3]
+    assert "--array" not in (slurm.folder / "script.sh").read_text()
+
+
+def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm_said(tmp_path, slurm):
+    slurm.plan("0", "lost", "said", "broken")
+    assert on_slurm(tmp_path, 4) == [0, 1, 1, 1]
+    logs = [tmp_path / "logs" / str(place) / "log.txt" for place in range(4)]
+    assert not logs[0].exists()
+    assert logs[1].read_text() == "job 7_1: cancelled, killed, or lost with its node\n"
+    assert logs[2].read_text() == "slurmstepd: oom\n"
+
+
+def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
+    slurm.plan("lost", "stays")
+    (slurm.folder / "down").touch()
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 4 * launch.MISSED:
+            (slurm.folder / "down").unlink()
+        if polls == 8 * launch.MISSED:
+            (slurm.folder / "queue" / "7_1").unlink()
+
+    assert on_slurm(tmp_path, 2, poll) == [1, 1]
+    assert polls > 8 * launch.MISSED
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelled(tmp_path, slurm, number):
+    slurm.plan("stays", "0", "stays")
+    before = signal.getsignal(number)
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 2:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(KeyboardInterrupt):
+        on_slurm(tmp_path, 3, poll)
+    assert slurm.cancelled == ["--state=PENDING 7_0 7_2", "--batch --signal=TERM 7_0 7_2", "7_0 7_2"]
+    assert signal.getsignal(number) is before
+
+
+def test_interrupted_when_all_jobs_are_done_nothing_is_cancelled(tmp_path, slurm):
+    """scancel with a filter and no id would end every job of the user."""
+    slurm.plan("0", "0")
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        on_slurm(tmp_path, 2, fail)
+    assert slurm.cancelled == []
+
+
+def test_jobs_that_do_not_stop_are_cancelled_after_the_grace(tmp_path, slurm, monkeypatch):
+    slurm.plan("stays")
+    script(slurm.folder / "bin" / "scancel", f"echo \"$*\" >> '{slurm.folder}/cancelled'")
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
+
+    def fail() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        on_slurm(tmp_path, 1, fail)
+    assert slurm.cancelled[-1] == "7"
+
+
+def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm, monkeypatch):
+    own = {"SLURM_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_PARTITION": "gpu"}
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    slurm.plan("0")
+    on_slurm(tmp_path, 1)
+    given = (slurm.folder / "environment").read_text().splitlines()
+    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_PARTITION=gpu"} <= set(given)
+    assert not any(one.startswith(("SLURM_JOB_ID", "SLURM_ARRAY")) for one in given)
+    assert {name: os.environ[name] for name in own} == own
+
+
+def test_cpus_are_asked_for_by_the_variable_that_sbatch_does_not_know(tmp_path, slurm, monkeypatch):
+    slurm.plan("0")
+    monkeypatch.setenv("SBATCH_CPUS_PER_TASK", "6")
+    on_slurm(tmp_path, 1)
+    assert "#SBATCH --cpus-per-task=6\n" in (slurm.folder / "script.sh").read_text()
+
+
+def test_no_tasks_are_nothing_to_submit(slurm):
+    assert launch.launch([], "slurm", 2) == []
+    assert launch.launch([], "ray", 2) == []
+
+
+BE = """
+import os, runpy, signal, sys, time
+from pathlib import Path
+from smix import launch
+
+def command(name, run_name, alter_sys):
+    print("begun with", *sys.argv[1:], launch.PARENT in os.environ, flush=True)
+    if sys.argv[1] == "fails":
+        raise ZeroDivisionError
+    signals = []
+    if sys.argv[1] == "waits":
+        # As smix itself: a first signal is noted, and the command ends where it can.
+        with launch.on_signals(launch.STOP, lambda number, frame: signals.append(number)):
+            while not signals:
+                time.sleep(0.01)
+        time.sleep(0.1)
+        print("checkpoint", len(signals), flush=True)
+        sys.exit(130)
+    sys.exit(int(sys.argv[1]))
+
+log = Path(sys.argv[1])
+runpy.run_module = command
+code = launch._be(launch.Task(sys.argv[2:], log))
+log.with_name("code").write_text(str(code))
+"""
+
+
+def be(folder: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    script(folder / "bin" / "scontrol", f"echo \"$*\" >> '{folder}/scontrol'")
+    return subprocess.Popen(
+        [sys.executable, "-c", BE, str(folder / "log.txt"), *words],
+        env={
+            **os.environ,
+            "PATH": f"{folder}/bin:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(launch.__file__).parents[1]),
+            "SLURM_JOB_ID": "7",
+            PARENT: "1",
+            **(environment or {}),
+        },
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("code", ["0", "2"])
+def test_a_job_is_the_task_and_gives_its_exit_code(tmp_path, monkeypatch, code):
+    monkeypatch.undo()
+    assert be(tmp_path, code, "a b").wait() == 0
+    assert (tmp_path / "code").read_text() == code
+    assert (tmp_path / "log.txt").read_text() == f"begun with {code} a b False\n"
+
+
+def test_a_bug_in_a_job_is_an_exception_whose_trace_is_in_the_log(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    assert be(tmp_path, "fails").wait() == 1
+    assert not (tmp_path / "code").exists()
+    assert (tmp_path / "log.txt").read_text().endswith("ZeroDivisionError\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "restarts", "requeued"),
+    [
+        (signal.SIGTERM, 0, False),
+        (signal.SIGUSR1, 0, False),
+        (signal.SIGUSR2, 0, True),
+        (signal.SIGUSR2, launch.RETRIES - 1, True),
+        (signal.SIGUSR2, launch.RETRIES, False),
+    ],
+)
+def test_a_job_that_is_told_to_stop_leaves_no_exit_code_and_is_requeued_at_its_time_limit(
+    tmp_path, monkeypatch, number, restarts, requeued
+):
+    monkeypatch.undo()
+    process = be(tmp_path, "waits", environment={"SLURM_RESTART_COUNT": str(restarts)})
+    until(lambda: (tmp_path / "log.txt").exists() and "begun" in (tmp_path / "log.txt").read_text())
+    time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait() == 130
+    assert not (tmp_path / "code").exists()
+    assert (tmp_path / "log.txt").read_text().endswith("checkpoint 1\n"), "the command got its signal once"
+    assert (tmp_path / "scontrol").exists() == requeued
+    if requeued:
+        assert (tmp_path / "scontrol").read_text() == "requeue 7\n"
+
+
+@pytest.mark.parametrize(
+    ("cpus", "jobs", "expected"),
+    [
+        ([8], 1, 8),
+        ([8], 3, 2),
+        ([8], 9, 1),  # eight at once, one waits
+        ([8, 8], 4, 4),
+        ([8, 8], 3, 4),  # 5 would leave room for two only
+        ([0, 7, 3], 3, 3),
+        ([0], 2, 1),
+        ([], 2, 1),
+        ([0.5], 1, 1),
+    ],
+)
+def test_tasks_share_the_cpus_of_nodes_without_lying_across_two(cpus, jobs, expected):
+    assert launch._share(cpus, jobs) == expected
+
+
+class Ray:
+    """Stands for the module: a task is done when it is waited for; the first of those that run goes first."""
+
+    class exceptions:
+        class RayError(Exception):
+            pass
+
+    def __init__(self, gpus: float = 0) -> None:
+        self.gpus, self.most, self.given, self.cancelled, self.running, self.results = gpus, 0, {}, [], [], {}
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 12.0} | ({"GPU": self.gpus} if self.gpus else {})
+
+    def nodes(self) -> list[dict[str, object]]:
+        nodes = [(8.0, True), (4.0, True), (64.0, False)]
+        return [{"Alive": alive, "Resources": {"CPU": count}} for count, alive in nodes]
+
+    def remote(self, **given: object):
+        self.given = given
+
+        def make(function: Callable[..., int]) -> SimpleNamespace:
+            assert function is launch.run_here
+            return SimpleNamespace(remote=self.begin)
+
+        return make
+
+    def begin(self, task: Task, folder: Path) -> int:
+        assert folder == Path.cwd()
+        reference = len(self.results)
+        self.results[reference] = task.words[0]
+        self.running.append(reference)
+        self.most = max(self.most, len(self.running))
+        return reference
+
+    def wait(self, references: list[int], num_returns: int = 1, timeout: float = 0) -> tuple[list[int], list[int]]:
+        assert 0 < num_returns <= len(references), "Ray refuses it"
+        assert references == self.running
+        done, self.running = self.running[:num_returns], self.running[num_returns:]
+        return done, self.running
+
+    def get(self, reference: int) -> int:
+        if self.results[reference] == "dies":
+            raise self.exceptions.RayError("its node died")
+        return int(self.results[reference])
+
+    def cancel(self, reference: int) -> None:
+        self.cancelled.append(reference)
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 9])
+def test_ray_gets_as_many_tasks_as_allowed_and_their_exit_codes_are_in_order(tmp_path, jobs):
+    ray = Ray()
+    ones = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
+    assert launch._as_ray_tasks(ray, ones, jobs, lambda: None) == [3, 0, 1, 2]
+    assert ray.most == min(jobs, 4)
+    assert ray.cancelled == []
+    assert (tmp_path / "2.txt").read_text() == "its node died\n"
+    assert ray.given["num_cpus"] == {1: 8, 3: 4, 9: 2}[jobs]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "jobs", "share"), [(0, 4, 0), (4, 4, 1), (8, 4, 1), (4, 3, 1), (1, 4, 1 / 4), (3, 4, 1 / 2)]
+)
+def test_ray_tasks_share_gpus_evenly(tmp_path, gpus, jobs, share):
+    ray = Ray(gpus)
+    launch._as_ray_tasks(ray, tasks(tmp_path, *["0"] * 4), jobs, lambda: None)
+    assert ray.given["num_gpus"] == share
+
+
+@pytest.mark.parametrize(("polls", "cancelled"), [(1, [1, 2]), (4, [])])
+def test_interrupted_ray_tasks_are_cancelled_and_waited_for(tmp_path, polls, cancelled):
+    ray, left = Ray(), polls
+
+    def poll() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        launch._as_ray_tasks(ray, tasks(tmp_path, *["0"] * 4), 3, poll)
+    assert ray.cancelled == cancelled
+    assert ray.running == []

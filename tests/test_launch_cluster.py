@@ -1,22 +1,27 @@
 """Tasks on a real SLURM (scripts/slurm-single-node.sh) and a real Ray of this machine: `pytest -m cluster`."""
 
 import importlib.util
+import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from smix import build_masks, load_data
+from smix.errors import OptionError
 from smix.launch import Task, launch
 from smix.masks import load_source
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import content
 
-pytestmark = [pytest.mark.cluster, pytest.mark.filterwarnings("default")]
+pytestmark = pytest.mark.cluster
 
 
 def answers() -> bool:
@@ -26,8 +31,9 @@ def answers() -> bool:
     )
 
 
+needs_slurm = pytest.mark.skipif(not answers(), reason="no SLURM: scripts/slurm-single-node.sh")
 ENGINES = [
-    pytest.param("slurm", marks=pytest.mark.skipif(not answers(), reason="no SLURM: scripts/slurm-single-node.sh")),
+    pytest.param("slurm", marks=needs_slurm),
     pytest.param("ray", marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray")),
 ]
 engines = pytest.mark.parametrize("engine", ENGINES)
@@ -90,3 +96,106 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(engine, tmp_path):
     assert again.returncode == 0, again.stderr
     assert "30,000 masks" in again.stdout
     assert (out / "manifest.json").is_file()
+
+
+def training(folder: Path, epochs: int) -> Task:
+    words = ["train", "--data", "digits-on-photos", "--model", "resnet8", "--train-limit", "200", "--quiet"]
+    return Task([*words, "--epochs", str(epochs), "--out", str(folder / "run")], folder / "log.txt")
+
+
+def once(true: Callable[[], bool], act: Callable[[], object]) -> None:
+    """Do something as soon as something is true, beside what the test does."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not true() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def epochs_done(folder: Path) -> int:
+    metrics = folder / "run" / "metrics.jsonl"
+    return len(metrics.read_text().splitlines()) if metrics.is_file() else 0
+
+
+def own_job(folder: Path) -> str:
+    """The id of the only job that was submitted from here: others use the same SLURM."""
+    [submitted] = (folder / ".slurm").glob("*_submitted.pkl")
+    return submitted.name.removesuffix("_submitted.pkl")
+
+
+def tell(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=30)
+
+
+@engines
+def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    once(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(KeyboardInterrupt):
+        launch([training(tmp_path, 2000)], engine, 1)
+    finished = epochs_done(tmp_path)
+    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; start the same command again to go on\n"
+    assert (tmp_path / "run" / "checkpoint.pt").is_file()
+    time.sleep(3)
+    assert epochs_done(tmp_path) == finished, "it goes on"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@needs_slurm
+@pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
+def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
+    monkeypatch.setattr("smix.launch.QUEUE_SECONDS", 1.0)
+    once(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
+    assert launch([training(tmp_path, 2000)], "slurm", 1) == [1]
+    last = (tmp_path / "log.txt").read_text().splitlines()[-1]
+    assert last.startswith(("slurmstepd", "job ")), last
+
+
+@needs_slurm
+def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_path):
+    """SLURM's warning of the limit is sent by hand: the shortest limit is a minute, and a requeued job waits for two."""
+
+    def warn() -> None:
+        tell("scancel", "--signal=USR2", "--batch", job := own_job(tmp_path))
+        deadline = time.monotonic() + 60
+        state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
+        while subprocess.run(state, capture_output=True, text=True, check=True).stdout != "PENDING\n":
+            assert time.monotonic() < deadline, "not requeued"
+            time.sleep(0.5)
+        tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+    once(lambda: epochs_done(tmp_path) >= 2, warn)
+    assert launch([training(tmp_path, 12)], "slurm", 1) == [0]
+    assert (tmp_path / "log.txt").read_text().count("smix: interrupted") == 1
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == epochs_done(tmp_path) == 12
+    assert not (tmp_path / ".slurm").exists()
+
+
+@needs_slurm
+def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
+    with pytest.raises(OptionError, match=r"got: .*invalid partition.*nowhere.*; see SBATCH_PARTITION"):
+        launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
+    assert capfd.readouterr() == ("", "")
+
+
+@needs_slurm
+def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
+    """And a job may submit jobs: this one says that it is an array's."""
+    asked = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
+    inside = {"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "7"}
+    for name, value in (asked | inside).items():
+        monkeypatch.setenv(name, value)
+    said: list[str] = []
+
+    def look() -> None:
+        if not said and (tmp_path / ".slurm").is_dir():
+            show = ["scontrol", "show", "job", own_job(tmp_path)]
+            said.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
+
+    assert launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1, look) == [0]
+    for one in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
+        assert one in said[0]
