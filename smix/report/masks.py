@@ -6,23 +6,24 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from smix import files
-from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.data.sets import ImageSet, Split, load_data
 from smix.errors import MaskError
 from smix.masks.store import MaskStore
 from smix.report import figures
-from smix.report.judge import CRITERIA, Checked, check
+from smix.report.judge import CRITERIA, Checked, ClassShares, by_class, check, percent
 from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
 from smix.report.sheet import write_sheet
 
 NAMED = 5
 """How many broken images are named on the terminal."""
 CLASSES = 20
-"""More classes are left to classes.csv, but for those with most and fewest valid masks."""
+"""More classes are left to classes.csv, but for those with the lowest and the highest valid share."""
+VALID = tuple(f"Valid, {key}" for key in CRITERIA)
 
 
 def write_check(
@@ -45,8 +46,8 @@ def write_check(
     if data is not None and len(paths) > 1:
         raise MaskError(f"data: expected one store with --data, got {len(paths)}; leave --data out or check one by one")
     stores = [MaskStore(path) for path in paths]
-    sets = [_images_of(store, data, root) for store in stores]
-    checked = [check(store, name) for store, name in zip(stores, _names(paths, stores), strict=True)]
+    sets = _images_of(stores, data, root)
+    checked = [check(store, name, quiet) for store, name in zip(stores, _names(paths, stores), strict=True)]
     first = paths[0] if paths[0].name else paths[0].resolve()
     folder = out or first.with_name(f"{first.name}-check")
     written = [
@@ -54,11 +55,10 @@ def write_check(
         figures.save(coverage_chart(checked), folder / "coverage.png"),
     ]
     said: list[Table | str] = [check_table(checked)]
-    for judged, images in zip(checked, sets, strict=True):
-        name = judged.name.strip("/").replace("/", "-").replace(" ", "-")
+    for judged, images, name in zip(checked, sets, _file_names(checked), strict=True):
         written.append(figures.save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
-        written.append(_page(folder / f"contact-sheet-{name}.html", judged, images, quiet))
-        said += [class_table(judged, images), *_broken(judged.store)]
+        written.append(write_sheet(folder / f"contact-sheet-{name}.html", judged, images, quiet))
+        said += [class_table(judged.name, by_class(judged, images)), *_broken(judged.store)]
     files.write_bytes(folder / "classes.csv", _csv(checked, sets))
     return said, [*written, folder / "classes.csv"]
 
@@ -71,14 +71,26 @@ def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
     return names
 
 
-def _images_of(store: MaskStore, data: str | None, root: Path) -> ImageSet:
-    """The images that a store has masks of, to be drawn."""
-    made_of = store.manifest.data
-    images = load_data(data or made_of["name"], root, made_of["split"])
-    if len(store.shape) != 2:
-        raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
-    store.check_made_of(images)
-    return images
+def _file_names(checked: Sequence[Checked]) -> list[str]:
+    """The names of the stores without what a file name cannot have; numbered if that makes two the same."""
+    names = [one.name.strip("/").replace("/", "-").replace(" ", "-") for one in checked]
+    return names if len(set(names)) == len(names) else [f"{name}-{place}" for place, name in enumerate(names, 1)]
+
+
+def _images_of(stores: Sequence[MaskStore], data: str | None, root: Path) -> list[ImageSet]:
+    """The images that each store has masks of, to be drawn; those of several stores are loaded once."""
+    loaded: dict[tuple[str, Split], ImageSet] = {}
+    for store in stores:
+        if len(store.shape) != 2:
+            raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
+        if (key := _set_of(store, data)) not in loaded:
+            loaded[key] = load_data(key[0], root, key[1])
+        store.check_made_of(loaded[key])
+    return [loaded[_set_of(store, data)] for store in stores]
+
+
+def _set_of(store: MaskStore, data: str | None) -> tuple[str, Split]:
+    return data or store.manifest.data["name"], store.manifest.data["split"]
 
 
 def build_summary(store: MaskStore) -> list[str]:
@@ -96,61 +108,38 @@ def _broken(store: MaskStore) -> list[str]:
     if not problems:
         return []
     more = ", such as:" if len(problems) > NAMED else ":"
+    named = (_plain(f"  {why}").plain for why in list(problems.values())[:NAMED])
     count = "1 image has" if len(problems) == 1 else f"{len(problems):,} images have"
-    return [f"{count} no mask{more}", *(f"  {why}" for why in list(problems.values())[:NAMED])]
+    return [f"{count} no mask{more}", *named]
 
 
 def check_table(checked: Sequence[Checked]) -> Table:
     """Valid shares by each criterion, for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD, title="Valid masks", title_justify="left")
-    table.add_column("Store", overflow="fold")
-    for head in (
-        "Masks",
-        "Mean coverage (%)",
-        "Empty (%)",
-        *(f"Valid, {key} (%)" for key in CRITERIA),
-        "Invalid, default (%)",
-    ):
-        table.add_column(head, justify="right", overflow="fold")
+    table = _table("Valid masks, in percent", "Store", "Masks", "Mean coverage", "Empty", *VALID)
     for one in checked:
-        coverage = one.store.coverage[one.rows]
         table.add_row(
-            one.name,
+            _plain(one.name),
             f"{len(one.rows):,}" if len(one.rows) == len(one.store) else f"{len(one.rows):,} of {len(one.store):,}",
-            _percent(100 * float(coverage.mean()) if len(coverage) else math.nan),
-            _percent(100 * float((coverage == 0).mean()) if len(coverage) else math.nan),
-            *(_percent(one.share(key)) for key in CRITERIA),
-            _percent(100 - one.share("default")),
+            _number(percent(one.coverage)),
+            _number(percent(one.coverage == 0)),
+            *(_number(one.share(key)) for key in CRITERIA),
         )
     return table
 
 
-def class_table(judged: Checked, data: ImageSet) -> Table:
-    """Valid shares of each class; of many classes those with the fewest and the most."""
-    rows = _by_class(judged, data)
-    title = f"Classes of {judged.name}"
-    if len(rows) > CLASSES:
-        rows = sorted(rows, key=lambda row: row[-1])
-        rows = rows[: CLASSES // 2] + rows[-(CLASSES // 2) :]
-        title += f": the {CLASSES // 2} with the fewest and the {CLASSES // 2} with the most valid masks"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    table.add_column("Class", overflow="fold")
-    for head in ("Masks", "Mean coverage (%)", *(f"Valid, {key} (%)" for key in CRITERIA)):
-        table.add_column(head, justify="right", overflow="fold")
-    for name, count, *shares in rows:
-        table.add_row(str(name), f"{count:,}", *(_percent(share) for share in shares))
+def class_table(name: str, classes: Sequence[ClassShares]) -> Table:
+    """Valid shares of each class of a store; of many classes those with the lowest and the highest by default."""
+    title, half = f"Classes of {name}, in percent", 0
+    if len(classes) > CLASSES:
+        half = CLASSES // 2
+        ranked = sorted(classes, key=lambda one: one.valid["default"])
+        title += f": {half} with the lowest and {half} with the highest valid share, default, of {len(classes):,}"
+        classes = [*ranked[:half], *ranked[-half:]]
+    table = _table(title, "Class", "Masks", "Mean coverage", *VALID)
+    for place, one in enumerate(classes, 1):
+        shares = (_number(share) for share in (one.coverage, *one.valid.values()))
+        table.add_row(_plain(one.name), f"{one.masks:,}", *shares, end_section=place == half)
     return table
-
-
-def _by_class(judged: Checked, data: ImageSet) -> list[tuple[str, int, float, float, float, float]]:
-    """Name, masks, mean coverage and the shares of `CRITERIA`, of each class that has masks."""
-    labels, rows = data.labels[judged.rows], []
-    for label, name in enumerate(data.classes):
-        mine = labels == label
-        if mine.any():
-            coverage = 100 * float(judged.store.coverage[judged.rows[mine]].mean())
-            rows.append((name, int(mine.sum()), coverage, *(judged.share(key, mine) for key in CRITERIA)))
-    return rows  # type: ignore[return-value]
 
 
 def _csv(checked: Sequence[Checked], sets: Sequence[ImageSet]) -> bytes:
@@ -158,36 +147,23 @@ def _csv(checked: Sequence[Checked], sets: Sequence[ImageSet]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["store", "class", "masks", "mean coverage (%)", *(f"valid, {key} (%)" for key in CRITERIA)])
     for judged, data in zip(checked, sets, strict=True):
-        for name, count, *shares in _by_class(judged, data):
-            writer.writerow([judged.name, name, count, *(f"{share:.2f}" for share in shares)])
-    return text.getvalue().encode()
+        for one in by_class(judged, data):
+            shares = (f"{share:.2f}" for share in (one.coverage, *one.valid.values()))
+            writer.writerow([judged.name, one.name, one.masks, *shares])
+    return text.getvalue().encode(errors="replace")
 
 
-def _page(path: Path, judged: Checked, data: ImageSet, quiet: bool) -> Path:
-    """Class-balanced first, so that a part of a large store is one, too."""
-    place = np.full(len(judged.store), -1)
-    place[judged.rows] = np.arange(len(judged.rows))
-    order = place[balanced_order(data.labels, data.fingerprint)]
-    order = order[order >= 0]
-    shown = [(f"valid, {key}", f"{_percent(judged.share(key))} %") for key in CRITERIA]
-    coverage = judged.store.coverage[judged.rows]
-    mean = f"{_percent(100 * float(coverage.mean()) if len(coverage) else math.nan)} %"
-    return write_sheet(
-        path,
-        judged.store,
-        data,
-        judged.rows[order],
-        judged.valid["default"][order],
-        f"Masks of {judged.name}",
-        f"{int(judged.valid['default'].sum()):,} of {len(judged.rows):,} masks are valid by the default rule.",
-        [
-            *shown,
-            ("mean coverage", mean),
-            ("empty", f"{int((coverage == 0).sum()):,}"),
-            ("no mask", f"{len(judged.store.problems):,}"),
-        ],
-        quiet,
-    )
+def _table(title: str, first: str, *heads: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, title=_plain(title), title_justify="left")
+    table.add_column(first, overflow="fold")
+    for head in heads:
+        table.add_column(head, justify="right", overflow="fold")
+    return table
+
+
+def _plain(text: str) -> Text:
+    """Names of classes and files are not ours: no markup, and nothing that a terminal obeys."""
+    return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
 
 
 def short_name(store: MaskStore) -> str:
@@ -197,5 +173,5 @@ def short_name(store: MaskStore) -> str:
     return f"{name} {store.manifest.data['split']}"
 
 
-def _percent(value: float) -> str:
+def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1f}"

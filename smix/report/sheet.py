@@ -6,138 +6,150 @@ Each image is a small WebP in base64, each mask its bits; a page decodes what it
 import base64
 import io
 import json
-from collections.abc import Iterator
-from importlib.resources import files as resources
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from jinja2 import Environment
+from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
 from smix import files, progress
 from smix.data.pictures import Pictures
-from smix.data.sets import ImageSet
-from smix.errors import DataError
-from smix.masks.store import MaskStore, pack
+from smix.data.sets import ImageSet, balanced_order
+from smix.masks.lookup import stretched
+from smix.masks.store import pack
+from smix.report.judge import Checked, by_class, percent
+from smix.report.thumbnails import thumbnail
 
-SIDE = 64
-"""Longest side of a picture on the sheet."""
-QUALITY = 60
 MOST = 100_000
 """More masks do not fit into a page that a browser opens; a class-balanced part is shown then."""
-BATCH = 512
+SIDE, FINE_SIDE = 64, 128
+"""Longest side of an image on the page, in pixels; the larger one for at most ..."""
+FINE = 10_000
+"""... so many masks."""
+QUALITY = 70
+"""Of the WebP, in 0 to 100."""
+BATCH = 128
 VALID, BROKEN = 1, 2
 
 
-def write_sheet(
-    path: Path,
-    store: MaskStore,
-    data: ImageSet,
-    rows: NDArray[np.int64],
-    valid: NDArray[np.bool_],
-    title: str,
-    answer: str,
-    figures: list[tuple[str, str]],
-    quiet: bool = True,
-) -> Path:
-    """Write the sheet of some rows of a store.
+def write_sheet(path: Path, checked: Checked, data: ImageSet, quiet: bool = True) -> Path:
+    """Write the sheet of the masks of a store, in class-balanced order.
 
     Args:
         data: The whole split.
-        rows: (n,) rows that are built, in the order in which they are shown.
-        valid: (n,) the verdict on each.
-        title, answer, figures: The head of the page; name and value of each figure.
     """
-    rows, valid = rows[:MOST], valid[:MOST]
-    problems = store.problems
-    shown = {row: problems[row] for row in rows.tolist() if row in problems}
-    source, refine = store.manifest.source, store.manifest.refine
-    made_by = f"Source: {source['name']}, input size {_words(source.get('input_size'))}. Refinement: {refine['name']}."
-    head, tail = (
-        _page().render(title=title, answer=answer, figures=figures, made_by=made_by, SPLIT="\0", FACTS="\1").split("\0")
-    )
-    widths, heights = np.zeros((2, len(rows)), np.uint8)
-    begins = np.zeros(len(rows) + 1, np.uint32)
-    with files.atomic(path) as file, progress.bar(f"sheet of {title}", len(rows), "masks", quiet) as done:
-        file.write(head.encode())
-        for place, (picture, mask) in enumerate(_tiles(store, data, rows)):
-            heights[place], widths[place] = mask.shape
-            content = base64.b64encode(pack(mask[None])[0].tobytes()) + base64.b64encode(_webp(picture))
-            begins[place + 1] = begins[place] + len(content)
-            file.write(content)
-            done(place + 1)
-        flags = np.where(valid, VALID, 0) | np.where(np.isin(rows, list(shown)), BROKEN, 0)
-        facts = {
-            "at": _numbers(begins),
-            "row": _numbers(rows.astype(np.uint32)),
-            "coverage": _numbers(store.coverage[rows].astype("<f4")),
-            "score": _numbers(store.score[rows].astype("<f4")),
-            "label": _numbers(data.labels[rows].astype(np.uint32)),
-            "flags": _numbers(flags.astype(np.uint8)),
-            "wide": _numbers(widths),
-            "high": _numbers(heights),
-            "classes": list(data.classes),
-            "broken": shown,
-        }
-        # "<" would let a name end the script.
-        file.write(tail.replace("\1", json.dumps(facts).replace("<", "\\u003c")).encode())
+    order = balanced_order(data.labels, data.fingerprint)
+    rows = order[np.isin(order, checked.rows)][:MOST]
+    tiles = _Tiles(checked, data, rows, FINE_SIDE if len(rows) <= FINE else SIDE)
+    page = Environment(loader=PackageLoader("smix.report"), autoescape=True).get_template("sheet.html")
+    head = _head(checked, data, len(rows))
+    with (
+        files.atomic(path) as file,
+        progress.bar(f"page of {checked.name}", len(rows), "masks", quiet) as done,
+    ):
+        # The facts are asked for when all tiles are written: they say where each begins.
+        for part in page.generate(**head, tiles=tiles.written(done), facts=lambda: _script(tiles.facts())):
+            file.write(part.encode(errors="replace"))
     return path
 
 
-def _page():  # type: ignore[no-untyped-def]
-    text = (resources("smix.report") / "templates" / "sheet.html").read_text()
-    return Environment(autoescape=True).from_string(text)
+def _head(checked: Checked, data: ImageSet, shown: int) -> dict[str, Any]:
+    """What the page says in words and figures."""
+    source, refine = checked.store.manifest.source, checked.store.manifest.refine
+    size = source.get("input_size", "own")
+    coverage = checked.coverage
+    return {
+        "name": checked.name,
+        "count": len(checked.rows),
+        "shown": shown,
+        "good": int(checked.valid["default"].sum()),
+        "shares": {criterion: checked.share(criterion) for criterion in checked.valid},
+        "coverage": percent(coverage),
+        "empty": int((coverage == 0).sum()),
+        "broken": len(checked.store.problems),
+        "source": source["name"],
+        "input_size": " x ".join(map(str, size)) if isinstance(size, list) else size,
+        "refine": refine["name"],
+        "by_class": by_class(checked, data),
+    }
 
 
-def _tiles(
-    store: MaskStore, data: ImageSet, rows: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.bool_]]]:
-    for first in range(0, len(rows), BATCH):
-        some = rows[first : first + BATCH]
-        for row, mask in zip(some.tolist(), store[some], strict=True):
-            yield tile(data, row, mask)
+@dataclass(frozen=True, eq=False)
+class _Tiles:
+    """The images of some rows and their masks, as text."""
+
+    checked: Checked
+    data: ImageSet
+    rows: NDArray[np.int64]
+    side: int
+    sizes: list[tuple[int, int, int]] = field(default_factory=list)
+    """Height and width of each tile in pixels, and the length of its text: known once it is written."""
+
+    def written(self, done: Callable[[int], None]) -> Iterator[Markup]:
+        """The text of each tile in turn: the bits of its mask, then its picture, in base64. Threads work a few batches ahead."""
+        threads = min(8, os.cpu_count() or 1)
+        ahead: deque[Future[list[tuple[int, int, str]]]] = deque()
+        batches = [self.rows[first : first + BATCH] for first in range(0, len(self.rows), BATCH)]
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for place in range(len(batches)):
+                    while len(ahead) < 2 * threads and place + len(ahead) < len(batches):
+                        ahead.append(pool.submit(self._texts, batches[place + len(ahead)]))
+                    for height, width, text in ahead.popleft().result():
+                        self.sizes.append((height, width, len(text)))
+                        yield Markup(text)
+                    done(len(self.sizes))
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _texts(self, rows: NDArray[np.int64]) -> list[tuple[int, int, str]]:
+        texts = []
+        for row, mask in zip(rows.tolist(), self.checked.store[rows], strict=True):
+            picture = thumbnail(self.data, row, self.side)
+            small = stretched(mask[None], picture.shape[:2])[0]
+            texts.append((*small.shape, _base64(pack(small[None])) + _base64(_webp(picture))))
+        return texts
+
+    def facts(self) -> dict[str, Any]:
+        """What the page knows of each tile, in their order; numbers as the bytes of little-endian arrays."""
+        checked, rows, store = self.checked, self.rows, self.checked.store
+        listed = set(rows.tolist())
+        problems = {row: why for row, why in store.problems.items() if row in listed}
+        good = checked.valid["default"][np.searchsorted(checked.rows, rows)]
+        sizes = np.array(self.sizes).reshape(-1, 3)
+        return {
+            "begins": _base64(np.concatenate([[0], sizes[:, 2].cumsum()]).astype("<u4")),
+            "high": _base64(sizes[:, 0].astype("u1")),
+            "wide": _base64(sizes[:, 1].astype("u1")),
+            "row": _base64(rows.astype("<u4")),
+            "coverage": _base64(store.coverage[rows].astype("<f4")),
+            "score": _base64(store.score[rows].astype("<f4")),
+            "label": _base64(self.data.labels[rows].astype("<u4")),
+            "flags": _base64((VALID * good + BROKEN * np.isin(rows, list(problems))).astype("u1")),
+            "classes": list(self.data.classes),
+            "names": self.data.images.names[rows].tolist() if isinstance(self.data.images, Pictures) else None,
+            "problems": problems,
+        }
 
 
-def tile(data: ImageSet, place: int, mask: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """The image at this place, at most `SIDE` pixels long, and its mask at the same size; grey if it cannot be read."""
-    picture = _small(_image(data, place))
-    size = picture.shape[:2]
-    if mask.shape != size:
-        share = F.interpolate(torch.from_numpy(mask)[None, None].float(), size, mode="area")[0, 0]
-        mask = (share >= 0.5).numpy()
-    return picture, mask
-
-
-def _image(data: ImageSet, row: int) -> NDArray[np.uint8]:
-    if isinstance(data.images, Pictures):
-        try:
-            return data.images[row]
-        except DataError:
-            return np.full((SIDE, SIDE, 3), 128, np.uint8)
-    image = data.images[row]
-    return image.repeat(3, -1) if image.shape[-1] == 1 else image
-
-
-def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    longest = max(image.shape[:2])
-    if longest <= SIDE:
-        return image
-    height, width = (max(1, round(side * SIDE / longest)) for side in image.shape[:2])
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BOX))
-
-
-def _webp(image: NDArray[np.uint8]) -> bytes:
+def _webp(picture: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "webp", quality=QUALITY, method=0)
+    Image.fromarray(picture).save(file, "webp", quality=QUALITY, method=2)
     return file.getvalue()
 
 
-def _numbers(array: NDArray[np.generic]) -> str:
-    return base64.b64encode(array.tobytes()).decode()
+def _base64(content: bytes | NDArray[Any]) -> str:
+    return base64.b64encode(content if isinstance(content, bytes) else content.tobytes()).decode()
 
 
-def _words(size: object) -> str:
-    return " x ".join(map(str, size)) if isinstance(size, list) else str(size or "own")
+def _script(values: dict[str, Any]) -> Markup:
+    """JSON in a script element, which a "<" in a name could end."""
+    return Markup(json.dumps(values).replace("<", "\\u003c"))

@@ -1,14 +1,29 @@
+import csv
+
 import numpy as np
 import pytest
+from rich.console import Console
 
 from smix.errors import MaskError
-from smix.masks import build_masks, load_source
+from smix.masks import MaskStore, build_masks, load_source
+from smix.masks.lookup import stretched
+from smix.masks.validity import StoreValidity
+from smix.mixing import Validity
+from smix.report import judge
 from smix.report import masks as report
-from smix.report.judge import check
+from smix.report.judge import ClassShares, by_class, check
 from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
-from tests.conftest import make_set
+from smix.report.thumbnails import thumbnail
+from tests.conftest import make_set, write_npz
+from tests.masks.stores import Drawn
 
 COVERED = [0.0, 0.0, 0.005, 0.1, 0.3, 0.5, 0.97, 1.0]
+"""By bands from the top of the image; those of 0.5 are chessboards, which only the default rule calls invalid."""
+GOOD = {
+    "figure14": [False, False, False, True, True, True, True, True],
+    "published": [False, False, False, False, True, True, False, False],  # 0.5 nats: 20.0 to 80.0 %
+    "default": [False, False, False, True, True, False, False, False],
+}
 
 
 @pytest.fixture
@@ -18,6 +33,7 @@ def data():
     drawn = np.zeros((40, 400), bool)
     for row in range(40):
         drawn[row, : round(400 * COVERED[row % 8])] = True
+    drawn[5::8] = (np.indices((20, 20)).sum(0) % 2 == 0).reshape(400)
     return type(made)(
         made.images, made.labels, made.classes, drawn.reshape(40, 20, 20), name="npz:/somewhere/made.npz", split="train"
     )
@@ -28,24 +44,100 @@ def store(data, tmp_path):
     return build_masks(data, load_source("carried"), tmp_path / "store", refine="none", limit=32)
 
 
+def said(*parts: object, width: int = 80) -> str:
+    console = Console(width=width, highlight=False)
+    with console.capture() as capture:
+        for part in parts:
+            console.print(part, markup=False)
+    return capture.get()
+
+
 def test_three_criteria_side_by_side(store):
     checked = check(store, "made")
-    covered = np.array(COVERED)[checked.rows % 8]
-    covered[covered == 0.005] = 2 / 400
     assert len(checked.rows) == 32
-    assert checked.share("figure14") == pytest.approx(100 * (covered >= 0.01).mean())
-    # The masks are bands from the top: those of 0.5 touch more than three quarters of the border's part ...
-    assert checked.share("default") < checked.share("figure14")
-    assert set(np.flatnonzero(checked.valid["default"])) <= set(np.flatnonzero((covered >= 0.01) & (covered <= 0.95)))
-    # 0.5 nats of entropy are a coverage of 20.0 to 80.0 %.
-    assert checked.share("published") == pytest.approx(100 * ((covered > 0.2) & (covered < 0.8)).mean())
+    assert checked.valid.keys() == GOOD.keys()
+    for criterion, good in GOOD.items():
+        assert checked.valid[criterion].tolist() == [good[row % 8] for row in checked.rows]
+        assert checked.share(criterion) == pytest.approx(100 * np.mean([good[row % 8] for row in checked.rows]))
+
+
+def test_broken_masks_are_valid_by_no_rule(data, tmp_path, monkeypatch):
+    class HalfBroken(Drawn):
+        def __call__(self, data, index):
+            found = super().__call__(data, index)
+            found.object[data.index[index] % 2 == 0] = np.nan
+            return found
+
+    anything = StoreValidity(Validity(0, 1, max_roughness=0, min_free_border=0))
+    monkeypatch.setattr(judge, "CRITERIA", {"anything": anything})
+    checked = check(build_masks(data, HalfBroken(), tmp_path / "half", refine="none", limit=3), "half")
+    assert (checked.valid["anything"] == (checked.store.coverage[checked.rows] > 0)).all()
+    assert not checked.valid["anything"][checked.rows % 2 == 0].any()
 
 
 def test_only_masks_that_are_built_are_judged(store, data):
     checked = check(store, "made")
     assert set(checked.rows) == set(data.take(32).index)
-    cells = [next(iter(column.cells)) for column in report.check_table([checked]).columns]
-    assert cells[1] == "32 of 40"
+    assert "32 of 40" in said(report.check_table([checked]))
+
+
+def test_masks_are_read_a_few_at_a_time(store, monkeypatch):
+    whole = check(store, "made")
+    asked = []
+    monkeypatch.setattr(judge, "PIXELS", 5 * 400 + 399)
+    real = MaskStore.__getitem__
+    monkeypatch.setattr(MaskStore, "__getitem__", lambda self, rows: asked.append(len(rows)) or real(self, rows))
+    parts = check(store, "made")
+    assert asked == [5] * 6 + [2]
+    assert all(np.array_equal(parts.valid[key], whole.valid[key]) for key in whole.valid)
+    monkeypatch.setattr(judge, "PIXELS", 1)
+    assert all(np.array_equal(check(store, "made").valid[key], whole.valid[key]) for key in whole.valid)
+
+
+def test_each_class_has_its_shares(store, data):
+    checked = check(store, "made")
+    found = by_class(checked, data)
+    assert [one.name for one in found] == list(data.classes)
+    assert [one.masks for one in found] == [8] * 4
+    for label, one in enumerate(found):  # 4 classes: the masks of a class cover COVERED[label] and COVERED[label + 4]
+        mine = checked.rows[data.labels[checked.rows] == label] % 8
+        assert set(mine) == {label, label + 4}
+        assert one.coverage == pytest.approx(100 * data.masks[:8][mine].mean())
+        assert one.valid == {
+            key: pytest.approx(100 * np.mean([good[kind] for kind in mine])) for key, good in GOOD.items()
+        }
+
+
+def test_classes_without_masks_are_left_out(data, tmp_path):
+    labels = np.where(np.arange(40) < 39, 2, 0)
+    lone = type(data)(data.images, labels, ("a", "b", "c"), data.masks, name="lone", split="train")
+    store = build_masks(lone, load_source("carried"), tmp_path / "lone", refine="none", limit=1)
+    (found,) = by_class(check(store, "lone"), lone)
+    assert (found.name, found.masks) == (lone.classes[lone.labels[check(store, "lone").rows[0]]], 1)
+
+
+def test_of_many_classes_those_with_the_lowest_and_the_highest_share():
+    shares = np.random.default_rng(0).permutation(41).astype(float)
+    classes = [ClassShares(f"c{share:.0f}", 1, 0.0, dict.fromkeys(GOOD, share)) for share in shares]
+    names = [str(cell) for cell in report.class_table("made", classes).columns[0].cells]
+    assert names == [f"c{place}" for place in (*range(10), *range(31, 41))]
+    few = [str(cell) for cell in report.class_table("made", classes[:20]).columns[0].cells]
+    assert few == [one.name for one in classes[:20]]
+
+
+def test_tables_fit_a_terminal_of_80_columns_without_cutting_words(store, data):
+    checked = check(store, "made")
+    text = said(report.check_table([checked]), report.class_table("made", by_class(checked, data)))
+    assert max(map(len, text.splitlines())) <= 80
+    for word in ("coverage", "figure14", "published", "default", "Empty"):
+        assert word in text
+
+
+def test_names_are_neither_markup_nor_orders_to_the_terminal():
+    hostile = ClassShares("[red]a[/blue]\x1b[2J\n", 1, 0.0, dict.fromkeys(GOOD, 0.0))
+    text = said(report.class_table("[/b]", [hostile]), width=120)
+    assert "[/b]" in text
+    assert "[red]a[/blue]\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}" in text
 
 
 def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
@@ -55,57 +147,79 @@ def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
     assert heights == pytest.approx([checked.share("figure14")] * 2 + [100 - checked.share("figure14")] * 2)
 
 
-def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data):
-    figure = contact_sheet(data, check(store, "made"), count=6)
-    assert len(figure.axes) == 6
-    assert data.masks is not None
-    order = [row for row in data.take(32).index if store.built[row]]
-    for axes, row in zip(figure.axes, order, strict=False):
-        shown = axes.images[0].get_array()
-        assert (shown[:, :20] == data.images[row]).all()
-        assert ((shown[:, 20:] != data.images[row]).any(-1) == data.masks[row]).all()
-    notes = [text.get_text() for text in figure.texts[1:]]
-    assert all(
-        ("✗" in note) != bool(check(store, "made").valid["default"][list(check(store, "made").rows).index(row)])
-        for note, row in zip(notes, order, strict=False)
-    )
-
-
-def test_the_histogram_counts_every_mask_once(store):
+def test_the_histogram_has_every_mask_but_the_empty_ones(store):
     checked = check(store, "made")
     figure = coverage_chart([checked, checked])
     assert len(figure.axes) == 2
-    counted = sum(bar.get_height() for bar in figure.axes[0].patches)
-    assert counted == len(checked.rows)
-    good = sum(bar.get_height() for bar in figure.axes[0].patches[:50])
-    assert good == checked.valid["default"].sum()
+    bars = figure.axes[1].patches
+    empty = (checked.coverage == 0).mean()
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(100 * (1 - empty))
+    assert sum(bar.get_height() for bar in bars[:100]) == pytest.approx(checked.share("default"))
+    assert f"{100 * empty:.1f} % of them empty" in figure.axes[1].get_title(loc="left")
+    assert sorted(line.get_xdata()[0] for line in figure.axes[1].lines) == [1, 95]
 
 
-def test_each_class_has_its_shares_and_many_classes_are_shortened(store, data):
+def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data):
     checked = check(store, "made")
-    table = report.class_table(checked, data)
-    assert list(table.columns[0].cells) == list(data.classes)
-    assert [int(cell) for cell in table.columns[1].cells] == [8] * 4
-    for label in range(4):
-        mine = data.labels[checked.rows] == label
-        expected = 100 * checked.valid["default"][mine].mean()
-        assert float(list(table.columns[-1].cells)[label]) == pytest.approx(expected, abs=0.05)
-    many = type(data)(
-        data.images, np.arange(40), tuple(f"c{place}" for place in range(40)), data.masks, name="many", split="train"
-    )
-    assert len(list(report.class_table(checked, many).columns[0].cells)) == 20
+    figure = contact_sheet(data, checked, count=6)
+    assert len(figure.axes) == 6
+    order = [row for row in data.take(32).index if store.built[row]][:6]
+    notes = [text.get_text() for text in figure.texts[1:]]
+    for axes, row, note in zip(figure.axes, order, notes, strict=True):
+        shown = axes.images[0].get_array()
+        assert (shown[:, :20] == data.images[row]).all()
+        assert ((shown[:, 20:] != data.images[row]).any(-1) == data.masks[row]).all()
+        assert ("✗" in note) != GOOD["default"][row % 8]
 
 
-def test_memory_does_not_grow_with_the_store(store, monkeypatch):
-    """Masks are read a few at a time, and judged as if they were read at once."""
-    whole = check(store, "made")
-    asked = []
-    monkeypatch.setattr("smix.report.judge.BATCH", 5)
-    real = type(store).__getitem__
-    monkeypatch.setattr(type(store), "__getitem__", lambda self, rows: asked.append(len(rows)) or real(self, rows))
-    parts = check(store, "made")
-    assert max(asked) == 5
-    assert all(np.array_equal(parts.valid[key], whole.valid[key]) for key in whole.valid)
+def test_thumbnails_keep_the_shape_and_masks_follow(data):
+    made = make_set(2, size=(90, 40))
+    assert thumbnail(made, 1, 64).shape == (64, 28, 3)
+    assert (thumbnail(data, 3, 20) == data.images[3]).all()
+    grey = type(data)(data.images[..., :1], data.labels, data.classes, name="grey", split="train")
+    assert (thumbnail(grey, 3, 20) == data.images[3][..., :1]).all()
+    mask = np.zeros((10, 10), bool)
+    mask[:5] = True
+    assert (stretched(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()
+
+
+def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
+    train = make_set(40, size=(12, 8), classes=2)
+    data = type(train)(train.images, train.labels, ('</b>, "x"', "[/y]"), train.masks, name="m", split="train")
+    name = f"npz:{write_npz(tmp_path / 'made.npz', data, data)}"
+
+    class NoMask(Drawn):
+        def __call__(self, data, index):
+            found = super().__call__(data, index)
+            found.object[data.index[index] == 7] = np.nan
+            return found
+
+    from smix import load_data
+
+    store = build_masks(load_data(name), NoMask(), tmp_path / "s", refine="none")
+    lines, files = report.write_check([store.path], None, None, tmp_path)
+    folder = tmp_path / "s-check"
+    assert sorted(files) == sorted(folder.iterdir())
+    assert {file.name for file in files} == {
+        *("valid.png", "coverage.png", "classes.csv"),
+        *("contact-sheet-made-train.png", "contact-sheet-made-train.html"),
+    }
+    text = said(*lines)
+    assert "1 image has no mask" in text
+    assert "000007: no finite answer" in text
+    with (folder / "classes.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert [row[1] for row in rows] == ["class", '</b>, "x"', "[/y]"]
+    found = by_class(check(store, "made"), data)
+    assert [[row[2], *row[4:]] for row in rows[1:]] == [
+        [f"{one.masks}", *(f"{share:.2f}" for share in one.valid.values())] for one in found
+    ]
+
+
+def test_stores_whose_names_would_be_one_file_get_two(store, tmp_path):
+    pair = [judge.Checked(name, store, np.zeros(0, np.int64), {}) for name in ("a b", "a/b")]
+    assert report._file_names(pair) == ["a-b-1", "a-b-2"]
+    assert report._file_names(pair[:1]) == ["a-b"]
 
 
 def test_names_without_the_path(store):
@@ -115,5 +229,5 @@ def test_names_without_the_path(store):
 def test_a_broken_store_is_found(store):
     shard = store.path / store.manifest.shards[0]["file"]
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(MaskError, match="sha256"):
+    with pytest.raises(MaskError, match="damaged: shard-00000"):
         check(store, "made")

@@ -1,6 +1,7 @@
 """The contact sheet as a page: what is in the file, and what a browser makes of it."""
 
 import base64
+import html
 import io
 import json
 import re
@@ -15,12 +16,19 @@ from PIL import Image
 from smix import load_data
 from smix.data.sets import ImageSet
 from smix.masks import build_masks, load_source
+from smix.report import sheet
+from smix.report.judge import Checked, check
 from smix.report.sheet import write_sheet
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
 
 CHROMIUM = shutil.which("chromium")
-HOSTILE = ("</script><script>alert(1)</script>", "<!--", 'a "quoted" & <b>bold</b>', "plain")
+HOSTILE = (
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "a 'quoted' \"name\" & <b>bold</b> ${1}",
+    "plain\u2028",
+)
 
 
 def hostile(count: int = 300) -> ImageSet:
@@ -28,25 +36,21 @@ def hostile(count: int = 300) -> ImageSet:
     return ImageSet(made.images, made.labels, HOSTILE, made.masks, name="made", split="train")
 
 
+def judged(folder: Path, data: ImageSet) -> Checked:
+    """Every third mask is called invalid."""
+    store = build_masks(data, load_source("carried"), folder / "store", refine="none")
+    checked = check(store, "<b>&</script>")
+    return Checked(checked.name, store, checked.rows, {**checked.valid, "default": checked.rows % 3 > 0})
+
+
 @pytest.fixture
 def written(tmp_path) -> tuple[Path, ImageSet]:
     data = hostile()
-    store = build_masks(data, load_source("carried"), tmp_path / "store", refine="none")
-    rows = np.arange(300)[::-1]
-    path = write_sheet(
-        tmp_path / "sheet.html",
-        store,
-        data,
-        rows,
-        rows % 3 > 0,
-        "<Masks> & more",
-        "200 are valid.",
-        [("valid", "67 %")],
-    )
-    return path, data
+    return write_sheet(tmp_path / "sheet.html", judged(tmp_path, data), data), data
 
 
-def facts_of(text: str) -> tuple[dict, str]:
+def facts_of(path: Path) -> tuple[dict, str]:
+    text = path.read_text()
     tiles = re.search(r'<script type="text/plain" id="tiles">(.*?)</script>', text, re.DOTALL)
     facts = re.search(r'<script type="application/json" id="facts">(.*?)</script>', text, re.DOTALL)
     assert tiles is not None
@@ -58,87 +62,133 @@ def numbers(text: str, kind: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(text), kind)
 
 
+def tile_of(facts: dict, tiles: str, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """The mask and the picture at a place."""
+    begins, shape = numbers(facts["begins"], "<u4"), tuple(numbers(facts[key], "u1")[place] for key in ("high", "wide"))
+    text = tiles[begins[place] : begins[place + 1]]
+    pixels = int(np.prod(shape, dtype=int))
+    middle = 4 * ((-(-pixels // 8) + 2) // 3)
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text[:middle]), np.uint8), count=pixels)
+    picture = Image.open(io.BytesIO(base64.b64decode(text[middle:])))
+    return bits.reshape(shape).astype(bool), np.asarray(picture.convert("RGB")).astype(int)
+
+
 def test_each_tile_is_the_images_own_picture_and_mask(written):
     path, data = written
-    facts, tiles = facts_of(path.read_text())
-    begins = numbers(facts["at"], "<u4")
-    assert begins[-1] == len(tiles.rstrip("\n"))
-    assert numbers(facts["row"], "<u4").tolist() == list(range(299, -1, -1))
-    assert numbers(facts["label"], "<u4").tolist() == data.labels[::-1].tolist()
-    assert np.allclose(numbers(facts["coverage"], "<f4"), data.masks[::-1].mean((1, 2)))
-    assert numbers(facts["flags"], "u1").tolist() == [int(row % 3 > 0) for row in range(299, -1, -1)]
+    facts, tiles = facts_of(path)
+    rows = numbers(facts["row"], "<u4")
+    assert numbers(facts["begins"], "<u4")[-1] == len(tiles)
+    assert sorted(rows) == list(range(300))
+    assert sorted(data.labels[rows[:4]]) == [0, 1, 2, 3]  # class-balanced
+    assert (numbers(facts["label"], "<u4") == data.labels[rows]).all()
+    assert np.allclose(numbers(facts["coverage"], "<f4"), data.masks[rows].mean((1, 2)))
+    assert (numbers(facts["flags"], "u1") == (rows % 3 > 0)).all()
     assert facts["classes"] == list(HOSTILE)
-    for place in (0, 150, 299):
-        text = tiles[begins[place] : begins[place + 1]]
-        bits = base64.b64decode(text[:24])  # 140 pixels: 18 bytes
-        mask = np.unpackbits(np.frombuffer(bits, np.uint8), count=140).reshape(10, 14)
-        assert np.array_equal(mask, data.masks[299 - place])
-        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(text[24:]))).convert("RGB")).astype(int)
-        assert np.abs(picture - data.images[299 - place]).mean() < 25
+    for place in (0, 127, 128, 299):  # the ends of the batches, too
+        mask, picture = tile_of(facts, tiles, place)
+        assert (mask == data.masks[rows[place]]).all()
+        assert np.abs(picture - data.images[rows[place]]).mean() < 25
 
 
 def test_the_page_asks_for_nothing_and_names_are_no_code(written):
     text = written[0].read_text()
-    assert not re.search(r"(?:src|href)\s*=", text.replace('image.src = "data:', ""))
-    assert "http://" not in text
-    assert "https://" not in text
-    assert "<script>alert" not in text
-    assert "&lt;Masks&gt; &amp; more" in text
+    asked = re.findall(r"""(?:src|href|action|url)\s*[=(]\s*["']?([^"'\s>)]*)""", text)
+    assert set(asked) <= {"data:,", "data:image/webp;base64,"}
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "default-src 'none'" in text
+    assert text.count("<script") == text.count("</script>") == 3
+    assert "<!--" not in text
+    assert all(html.escape(name).replace("&#x27;", "&#39;").replace("&quot;", "&#34;") in text for name in HOSTILE)
+
+
+def test_the_page_begins_with_the_answer(written):
+    text = re.sub(r"<[^>]*>", " ", written[0].read_text().partition("<body>")[2])
+    assert "200 of 300 masks are valid by the default rule." in " ".join(text.split())[:200]
 
 
 def test_the_same_store_gives_the_same_bytes(written, tmp_path):
     before = written[0].read_bytes()
-    data = hostile()
-    store = build_masks(data, load_source("carried"), tmp_path / "store", refine="none")
-    rows = np.arange(300)[::-1]
-    write_sheet(
-        tmp_path / "sheet.html",
-        store,
-        data,
-        rows,
-        rows % 3 > 0,
-        "<Masks> & more",
-        "200 are valid.",
-        [("valid", "67 %")],
-    )
-    assert written[0].read_bytes() == before
+    write_sheet(tmp_path / "again.html", judged(tmp_path, hostile()), hostile())
+    assert (tmp_path / "again.html").read_bytes() == before
 
 
-def test_images_of_any_size_are_small_and_broken_ones_grey_with_the_reason(tmp_path):
+def test_of_a_large_store_a_class_balanced_part_is_drawn_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(sheet, "MOST", 20)
+    monkeypatch.setattr(sheet, "BATCH", 3)
+    data = hostile(80)
+    path = write_sheet(tmp_path / "part.html", judged(tmp_path, data), data)
+    facts, tiles = facts_of(path)
+    rows = numbers(facts["row"], "<u4")
+    assert np.bincount(data.labels[rows]).tolist() == [5] * 4
+    assert (tile_of(facts, tiles, 19)[0] == data.masks[rows[19]]).all()
+    assert "53 of 80 masks are valid" in path.read_text()
+    assert "Drawn here are 20" in path.read_text()
+
+
+def test_images_are_smaller_where_there_are_many(tmp_path, monkeypatch):
+    data = make_set(8, size=(200, 150))
+    checked = judged(tmp_path, data)
+    for fine, size in ((8, (128, 96)), (7, (64, 48))):
+        monkeypatch.setattr(sheet, "FINE", fine)
+        facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked, data))
+        mask, picture = tile_of(facts, tiles, 0)
+        assert mask.shape == picture.shape[:2] == size
+
+
+def test_files_have_their_names_and_broken_ones_are_grey_with_the_reason(tmp_path):
+    home = tmp_path / "set"
     for number, size in enumerate([(200, 300), (40, 30), (90, 90)]):
-        path = tmp_path / "set/train/a" / f"{number}.png"
+        path = home / "train/a" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((*size, 3), 80, np.uint8)).save(path)
-    (tmp_path / "set/train/a/2.png").write_bytes(b"none")
-    (tmp_path / "set/test").mkdir()
-    data = load_data(f"folder:{tmp_path / 'set'}")
+    (home / "train/a/2.png").write_bytes(b"none")
+    (home / "test").mkdir()
+    data = load_data(f"folder:{home}")
 
     class Half(Drawn):
         def __call__(self, data, index):
             return load_source("carried")(make_set(8), index)
 
-    store = build_masks(data, Half(), tmp_path / "store", refine="none")
-    path = write_sheet(tmp_path / "sheet.html", store, data, np.arange(3), np.ones(3, bool), "t", "a", [])
-    facts, _ = facts_of(path.read_text())
-    assert numbers(facts["high"], "u1").tolist() == [43, 40, 64]
-    assert numbers(facts["wide"], "u1").tolist() == [64, 30, 64]
-    assert numbers(facts["flags"], "u1")[2] & 2
-    assert facts["broken"]["2"].startswith("a/2: ")
+    checked = check(build_masks(data, Half(), tmp_path / "store", refine="none"), "set")
+    facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked, data))
+    rows = numbers(facts["row"], "<u4").tolist()
+    sizes = dict(zip(rows, zip(numbers(facts["high"], "u1"), numbers(facts["wide"], "u1"), strict=True), strict=True))
+    assert sizes == {0: (85, 128), 1: (40, 30), 2: (128, 128)}
+    assert facts["names"] == [f"a/{row}.png" for row in rows]
+    assert [flag & sheet.BROKEN > 0 for flag in numbers(facts["flags"], "u1")] == [row == 2 for row in rows]
+    assert list(facts["problems"]) == ["2"]
+    assert facts["problems"]["2"].startswith("a/2: ")
+    mask, picture = tile_of(facts, tiles, rows.index(2))
+    assert not mask.any()
+    assert np.abs(picture - 128).max() <= 2
 
 
-def browse(path: Path, state: str, profile: Path) -> tuple[str, str]:
+def test_a_page_that_is_not_finished_leaves_the_old_one(written, tmp_path, monkeypatch):
+    before = written[0].read_bytes()
+
+    def fails(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sheet, "thumbnail", fails)
+    with pytest.raises(KeyboardInterrupt):
+        write_sheet(written[0], judged(tmp_path, hostile()), hostile())
+    assert written[0].read_bytes() == before
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
+
+
+def browse(path: Path, profile: Path, state: str = "") -> tuple[str, str]:
     """The page as the browser shows it after its scripts ran, and what it had to complain about."""
     assert CHROMIUM is not None
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
     flags += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"]
     done = subprocess.run(
         [
-            CHROMIUM,
-            *flags,
-            f"--user-data-dir={profile}",
-            "--virtual-time-budget=5000",
-            "--dump-dom",
-            f"file://{path}#{state}",
+            *(CHROMIUM, *flags),
+            *(f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom", f"file://{path}#{state}"),
         ],
         capture_output=True,
         text=True,
@@ -148,26 +198,75 @@ def browse(path: Path, state: str, profile: Path) -> tuple[str, str]:
     return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+@needs_browser
 def test_a_browser_pages_sorts_and_filters_without_an_error(written, tmp_path):
     path, data = written
     coverage = data.masks.mean((1, 2))
+    order = numbers(facts_of(path)[0]["row"], "<u4").tolist()
 
     def shown(state: str) -> tuple[list[int], str]:
-        page, complaints = browse(path, state, tmp_path / "profile")
+        page, complaints = browse(path, tmp_path / "profile", state)
         assert complaints == ""
-        status = re.search(r'<span id="page"[^>]*>(.*?)</span>', page)
+        status = re.search(r'<span id="status"[^>]*>(.*?)</span>', page)
         assert status is not None
-        rows = re.findall(r'aria-label="Enlarge row (\d+)"', page)
+        rows = re.findall(r'data-row="(\d+)"', page)
         assert page.count("<canvas") == len(rows)
         return [int(row) for row in rows], status[1]
 
-    assert shown("") == (list(range(299, 179, -1)), "1 to 120 of 300")
-    assert shown("page=3") == (list(range(59, -1, -1)), "241 to 300 of 300")
-    rows, _ = shown("sort=coverage&down=1")
-    assert np.array_equal(coverage[rows], np.sort(coverage)[::-1][:120])
-    rows, status = shown("verdict=bad&sort=row")
-    assert (rows, status) == (list(range(0, 300, 3)), "1 to 100 of 100")
-    rows, status = shown("label=2&sort=row&verdict=good")
+    assert shown("") == (order[:120], "of 3: masks 1 to 120 of 300")
+    assert shown("page=3") == (order[240:], "of 3: masks 241 to 300 of 300")
+    assert shown("page=99&sort=nonsense") == (order[240:], "of 3: masks 241 to 300 of 300")
+    rows, _ = shown("sort=coverage&order=desc&page=2")
+    assert np.array_equal(coverage[rows], np.sort(coverage)[::-1][120:240])
+    assert shown("show=invalid&sort=row") == (list(range(0, 300, 3)), "of 1: masks 1 to 100 of 100")
+    rows, _ = shown("class=2&sort=row&show=valid")
     assert rows == [row for row in range(300) if row % 4 == 2 and row % 3]
-    assert shown("verdict=broken") == ([], "none")
+    assert shown("show=broken") == ([], "no such masks")
+
+
+STEPS = """
+const told = [], key = name => dispatchEvent(new KeyboardEvent("keydown", {key: name}));
+const say = () => told.push([page, find("sheet").children.length, location.hash, find("large").open, enlarged]);
+const pick = (id, value) => { find(id).value = value; find(id).dispatchEvent(new Event("change")); };
+say(); key("ArrowLeft"); say(); key("ArrowRight"); say(); find("next").click(); say(); key("ArrowRight"); say();
+pick("page", "2"); say(); pick("sort", "row"); say(); pick("order", "desc"); say(); pick("show", "invalid"); say();
+pick("show", ""); find("sheet").children[119].firstChild.click(); say(); key("ArrowRight"); say(); find("large").close();
+setTimeout(() => {
+  say();
+  const canvas = find("sheet").querySelectorAll("canvas")[0], image = find("sheet").querySelectorAll("img")[0];
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  const pink = [];
+  for (let p = 0; p < pixels.length; p += 4) pink.push(+(pixels[p] > pixels[p + 1] + 80));
+  document.body.dataset.told = JSON.stringify([told, row[shown[120]], pink, image.naturalWidth]);
+}, 500);
+"""
+
+
+@needs_browser
+def test_keys_buttons_and_clicks_do_what_they_say(written, tmp_path):
+    path, data = written
+    text = path.read_text()
+    assert text.count("recall();\n</script>") == 1
+    path.write_text(text.replace("recall();\n</script>", f"recall();\n{STEPS}</script>"))
+    page, complaints = browse(path, tmp_path / "profile")
+    assert complaints == ""
+    found = re.search(r'data-told="([^"]*)"', page)
+    assert found is not None
+    told, row, pink, width = json.loads(html.unescape(found[1]))
+    assert told == [
+        [0, 120, "", False, 0],
+        [0, 120, "", False, 0],  # there is none before the first
+        [1, 120, "#page=2", False, 0],
+        [2, 60, "#page=3", False, 0],
+        [2, 60, "#page=3", False, 0],
+        [1, 120, "#page=2", False, 0],
+        [0, 120, "#sort=row", False, 0],
+        [0, 120, "#sort=row&order=desc", False, 0],
+        [0, 100, "#sort=row&order=desc&show=invalid", False, 0],
+        [0, 120, "#sort=row&order=desc", True, 119],
+        [0, 120, "#sort=row&order=desc", True, 120],  # the next one is on another page ...
+        [1, 120, "#sort=row&order=desc&page=2", False, 120],  # ... which is there when the large one is closed
+    ]
+    assert row == 299 - 120
+    assert width == 14
+    assert pink == data.masks[row].reshape(-1).astype(int).tolist()
