@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from smix.config import MaskConfig, RunOptions
+from smix.errors import MaskError
 from smix.report.terminal import show
 
 masks_app = App(name="masks", help="Find the objects of a data set once, and store their masks.")
@@ -76,11 +77,12 @@ def check(
         Folder of the data sets that are looked for by name.
     """
     if verify:
-        from smix.masks import MaskStore
+        from smix.masks.store import verify as read_all
 
-        for path in store:
-            MaskStore(path).check_whole()
-            show(f"{path}: every file is what its checksum says")
+        whole, damaged = read_all(store)
+        show(*(f"{path}: every file is what its checksum says" for path in whole))
+        if damaged:
+            raise MaskError("; ".join(map(str, damaged)))
         return
     from smix.report.masks import write_check
 

@@ -16,7 +16,8 @@ from smix.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
-"""001_mask.png beside an image 001, and 001.png beside 001.jpg, is the mask of an image and none itself."""
+"""001_mask.png beside an image 001, and 001.png beside 001.jpg, is a mask and no image, if it has one channel or a palette."""
+MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
@@ -93,19 +94,29 @@ def list_images(folder: Path) -> list[str]:
         inner[:] = [name for name in inner if not name.startswith(".")]
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
         start = Path(where).relative_to(folder).parts
-        found += [(*start, file) for file in images - _masks(images)]
+        found += [(*start, file) for file in images - _masks(Path(where), images)]
     return ["/".join(parts) for parts in sorted(found)]
 
 
-def _masks(files: set[str]) -> set[str]:
-    """Those of the files in one folder that are masks of others of them."""
+def _masks(folder: Path, files: set[str]) -> set[str]:
+    """Those of the files in a folder that are masks of others of them."""
     stems = {file.rpartition(".")[0] for file in files}
     others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
 
     def is_mask(stem: str) -> bool:
         return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
 
-    return {file for file in files if file.lower().endswith(".png") and is_mask(file[:-4])}
+    named_so = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
+    return {file for file in named_so if _mode(folder / file) in MASK_MODES}
+
+
+def _mode(path: Path) -> str:
+    """Of a picture, by its header; empty if it cannot be read."""
+    try:
+        with Image.open(path) as picture:
+            return picture.mode
+    except UNREADABLE:
+        return ""
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:

@@ -119,6 +119,7 @@ def load_data(name: str, root: Path | str = "data", split: Split = "train") -> I
         name: `digits-on-photos`, `cifar10`, `cifar100`, `npz:FILE` (x_train, y_train, x_test, y_test, and perhaps mask_train,
             mask_test, classes) or `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image; "val" will do for "test").
             Images in folders are decoded when they are asked for; `loaded()` reads them into memory, which asks for one size.
+            Masks beside them (001.png with one channel or a palette beside 001.jpg, 001_mask.png beside 001) are no images.
         root: Where cifar10 and cifar100 are found, or downloaded to.
 
     Raises:

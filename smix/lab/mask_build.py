@@ -13,6 +13,7 @@ from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
 from smix.masks.sources import Source
+from smix.masks.store import Flag
 
 
 def build_store(
@@ -47,7 +48,7 @@ def build_store(
         )
     part = (1, 1) if shard is None else _parse_part(shard)
     if engine == "local" and jobs == 1:
-        return _build(config, out, options, strict, part)
+        return _with_masks(_build(config, out, options, strict, part))
     # Asked here, once, so that a mistake is one line and not one in each job's log.
     data = load_data(config.data, options.root, config.split)
     _source(config, options).describe(data)
@@ -74,7 +75,16 @@ def build_store(
         raise MaskError(
             f"{out}: expected all of {jobs} parts to be built, got {len(failed)} that failed: {lines[-1]} ({failed[0].log})"
         )
-    return MaskStore(out)
+    return _with_masks(MaskStore(out))
+
+
+def _with_masks(store: MaskStore | None) -> MaskStore | None:
+    """Raises MaskError if not one image has a mask: something is wrong with all of them."""
+    if store is not None and (store.stats["flags"][store.built] & Flag.BROKEN).all():
+        raise MaskError(
+            f"{store.path}: expected masks, got none of {store.built.sum():,} images: {next(iter(store.problems.values()))}"
+        )
+    return store
 
 
 def _build(config: MaskConfig, out: Path, options: RunOptions, strict: bool, part: tuple[int, int]) -> MaskStore | None:

@@ -54,7 +54,8 @@ def build_masks(
 ) -> MaskStore | None:
     """Find the object of each image and store the masks in `out`.
 
-    A store that is there with the same settings is completed: after an interruption, a larger `limit`, or damage.
+    A store that is there with the same settings is completed: after an interruption, a larger `limit`, or damage. What it had is
+    never given up: damaged masks are built again, whatever the limit.
 
     Args:
         data: A whole split.
@@ -95,8 +96,10 @@ def build_masks(
         ):
             with files.lock(out, ".finish.lock", wait=True):
                 work = Work(out, manifest)
+            wanted = np.union1d(wanted, work.had())
             _Build(work, data, source, refine, wanted, strict, quiet).run(part)
             if not work.is_complete(wanted):
+                assert not alone, f"{out}: all shards were built, and some are missing"
                 return None
             work.finish()
     except OSError as error:

@@ -13,6 +13,7 @@ from smix import files, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, RunError
+from smix.masks.sources.places import EXPORTED, check_exported
 from smix.masks.store import MaskStore
 
 Format = Literal["png", "coco"]
@@ -27,6 +28,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         data: The data set of the store, whole: it names the files.
         out: Folder. png: `STEM.png`, 0 and 255, where STEM is the image's path without its suffix, or its row ("000017").
             coco: one annotations.json, with compressed run-length codes, boxes and areas; an empty mask is no annotation.
+            Beside them exported.json says of which images they are: `masks:DIR` refuses them for others.
 
     Returns:
         How many masks were written.
@@ -43,14 +45,16 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to export, got size {store.shape}")
     _check_folder(out, data, format)
+    made_of = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint}
     rows = np.flatnonzero(store.built & ~np.isin(np.arange(len(store)), list(store.problems)))
     with progress.bar("masks", len(rows), "masks", quiet) as done:
+        _check_names(data, rows)
         if format == "coco":
             _write_coco(out / ANNOTATIONS, data, store.shape, rows, _masks(store, rows, done))
         else:
-            _check_names(data, rows)
             for row, mask in _masks(store, rows, done):
                 _write_png(out / f"{data.stem(row)}.png", mask)
+    files.write_json(out / EXPORTED, made_of)
     return len(rows)
 
 
@@ -72,6 +76,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
             raise MaskError(
                 f"{out}: expected a folder outside of the images, which the masks might replace, got one inside; choose another"
             )
+    check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(
             f"{out}: expected a folder without {ANNOTATIONS}, which would be read instead of the masks, got one; remove it or "
@@ -84,9 +89,7 @@ def _check_names(data: ImageSet, rows: NDArray[np.int64]) -> None:
     seen: set[str] = set()
     for stem in map(data.stem, rows.tolist()):
         if stem in seen:
-            raise MaskError(
-                f"{data.name}: expected images of different names, got two called {stem}; rename one, or use --format coco"
-            )
+            raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
         seen.add(stem)
 
 

@@ -103,7 +103,8 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def signed(values: dict[str, Any]) -> bytes:
-    """JSON with a sha256 of itself."""
+    """JSON with a sha256 of itself, as it will be read: with texts as keys."""
+    values = json.loads(json.dumps(values))
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1, allow_nan=False) + "\n").encode()
 
 

@@ -197,6 +197,18 @@ class MaskStore:
         return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
 
 
+def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:
+    """Read every file of each store. Returns the stores that are whole, and what is wrong with the others."""
+    whole, damaged = [], []
+    for path in paths:
+        try:
+            MaskStore(path).check_whole()
+            whole.append(path)
+        except MaskError as error:
+            damaged.append(error)
+    return whole, damaged
+
+
 def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Masks (n, *S) as rows of bits."""
     return np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1, bitorder="big")

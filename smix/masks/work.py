@@ -91,13 +91,19 @@ class Work:
                 return False
         return True
 
-    def built(self, wanted: NDArray[np.int64]) -> int:
-        """How many of the wanted rows are built."""
-        count = 0
-        for number in self.numbers:
-            if (stats := self._stats(number)) is not None:
-                count += int((stats["flags"][self.wanted_of(number, wanted)] & Flag.NOT_BUILT == 0).sum())
-        return count
+    def had(self) -> NDArray[np.int64]:
+        """The rows that the store had, as far as it can be told: a repair builds them again, whatever the limit."""
+        if self.finished is None:
+            return np.zeros(0, np.int64)
+        if (stats := self._whole(self.path / "stats.npy", self.finished.stats)) is not None:
+            return np.flatnonzero((stats["flags"] & Flag.NOT_BUILT) == 0)
+        # Without stats.npy a mask that is not empty must have been built.
+        rows = [np.zeros(0, np.int64)]
+        for number, entry in enumerate(self.finished.shards):
+            packed = self._whole(self.path / entry["file"], entry["sha256"])
+            if packed is not None:
+                rows.append(self.manifest.rows(number).start + np.flatnonzero(packed.any(1)))
+        return np.concatenate(rows)
 
     def write(self, number: int, shard: Shard) -> None:
         """Put a shard on the disk, to wait for the others."""
@@ -106,7 +112,7 @@ class Work:
             files.write_bytes(self.building / "manifest.json", self.manifest.to_bytes())
         entry: dict[str, Any] = {
             "stats": base64.b64encode(shard.stats.tobytes()).decode(),
-            "broken": {str(row): why for row, why in shard.broken.items()},
+            "broken": shard.broken,
         }
         for name, array in self._arrays(number, shard).items():
             content = npy(array)
@@ -205,15 +211,17 @@ class Work:
         return Shard(packed, self._old_stats[rows.start : rows.stop].copy(), classes, broken)
 
     def _read_old(self) -> tuple[NDArray[Any] | None, dict[int, str]]:
+        """stats.npy and broken.json of the store that is there; None if stats.npy is not whole."""
         if self.finished is None:
             return None, {}
         stats = self._whole(self.path / "stats.npy", self.finished.stats)
-        file = self.path / "broken.json"
-        if not self.finished.broken:
+        if stats is None or not self.finished.broken:
             return stats, {}
-        if not file.is_file() or files.sha256(file) != self.finished.broken:
-            return None, {}
-        return stats, {int(row): why for row, why in json.loads(file.read_text()).items()}
+        file = self.path / "broken.json"
+        if file.is_file() and files.sha256(file) == self.finished.broken:
+            return stats, {int(row): why for row, why in json.loads(file.read_text()).items()}
+        stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # asked again, for the reason
+        return stats, {}
 
     def _whole(self, file: Path, sha256: str) -> NDArray[Any] | None:
         if not file.is_file() or files.sha256(file) != sha256:

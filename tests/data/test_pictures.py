@@ -24,10 +24,14 @@ def write(path: Path, pixels: NDArray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def touch(home: Path, *names: str) -> None:
+def grey(home: Path, *names: str) -> None:
+    """Pictures of one channel; empty files of other kinds."""
     for name in names:
-        (home / name).parent.mkdir(parents=True, exist_ok=True)
-        (home / name).touch()
+        if name.lower().endswith(".png"):
+            write(home / name, image(0)[..., 0])
+        else:
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).touch()
 
 
 @pytest.fixture
@@ -133,8 +137,22 @@ def test_a_part_travels_without_the_rest(tmp_path):
     ],
 )
 def test_which_files_are_images_and_in_what_order(tmp_path, files, images):
-    touch(tmp_path, *files)
+    grey(tmp_path, *files)
     assert list_images(tmp_path) == images
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGB", "RGBA"])
+def test_a_picture_in_colours_beside_an_image_is_an_image_too(tmp_path, mode):
+    write(tmp_path / "1.jpg", image(0))
+    for name in ("1.png", "1_mask.png"):
+        Image.fromarray(image(1)[..., 0]).convert("I;16" if mode == "I;16" else mode).save(tmp_path / name)
+    assert list_images(tmp_path) == (["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"])
+
+
+def test_a_picture_that_cannot_be_read_is_not_left_out(tmp_path):
+    write(tmp_path / "1.jpg", image(0))
+    (tmp_path / "1.png").write_bytes(b"none")
+    assert list_images(tmp_path) == ["1.jpg", "1.png"]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp", "ppm"])

@@ -75,13 +75,37 @@ def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):  
     assert (code, "a/6: no mask" in said) == (0, True)
 
 
-def test_a_damaged_shard_is_named(build, smix, tmp_path):  # noqa: F811
-    build(tmp_path / "store")
-    shard = tmp_path / "store/shard-00000.npy"
+def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, smix, tmp_path):  # noqa: F811
+    for name in ("a", "b", "c"):
+        build(tmp_path / name)
+    shard = tmp_path / "a/shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
-    code, _, err = smix("masks", "check", tmp_path / "store", "--verify")
+    code, said, err = smix(
+        "masks", "check", tmp_path / "a", tmp_path / "none", tmp_path / "b", tmp_path / "c", "--verify"
+    )
     assert code == 2
-    assert "damaged: shard-00000.npy; repair it with the same smix masks build" in err
+    assert "a: expected whole files, got damaged: shard-00000.npy; repair it with the same smix masks build" in err
+    assert "none: expected a mask store" in err
+    assert len(err.strip().splitlines()) == 1
+    assert said.count("every file is what its checksum says") == 2
+
+
+def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path):  # noqa: F811
+    Image.fromarray(np.full((10, 14), 7, np.uint8)).save(tmp_path / "000000.png")
+    words = [
+        "--data",
+        npz,
+        "--source",
+        f"masks:{tmp_path}",
+        "--style",
+        "binary",
+        "--out",
+        tmp_path / "store",
+        "--quiet",
+    ]
+    code, _, err = smix("masks", "build", *words)
+    assert code == 2
+    assert "expected masks, got none of 80 images: 000000: 000000.png: expected 0 and 1" in err
 
 
 @pytest.mark.parametrize(

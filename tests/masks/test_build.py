@@ -16,24 +16,9 @@ from smix.masks.build import confidence, shrink
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
-from tests.conftest import make_set
-from tests.masks.stores import Drawn, content, raises_at, small_parts
+from tests.masks.stores import Drawn, content, raises_at
 
-
-@pytest.fixture
-def data() -> ImageSet:
-    return make_set()
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
-    small_parts(monkeypatch)
-
-
-@pytest.fixture
-def whole(data, tmp_path) -> dict[str, bytes]:
-    """The files of a build that nothing disturbed."""
-    return content(build_masks(data, Drawn(), tmp_path / "whole").path)
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.mark.parametrize("how", REFINEMENTS)
@@ -191,16 +176,32 @@ def test_damage_is_repaired_by_building_again(data, tmp_path, whole, name, rows,
     assert sorted(source.asked) == list(rows)
 
 
-def test_what_a_repair_leaves_out_is_not_built_and_has_no_figures(data, tmp_path, whole):
-    out = tmp_path / "whole"
-    (out / "shard-00000.npy").unlink()
-    wanted = data.take(12).index
-    store = build_masks(data, Drawn(), out, limit=12)
-    assert store.built.tolist() == [i >= 8 or i in wanted for i in range(40)]
-    assert not store.built.all()
-    assert not store.coverage[~store.built].any()
-    assert not store.score[~store.built].any()
-    store.check_whole()
+@pytest.mark.parametrize("limit", [4, 12, None])
+@pytest.mark.parametrize("name", ["shard-00000.npy", "stats.npy", "broken.json"])
+@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
+def test_a_repair_gives_up_nothing_that_was_there_whatever_the_limit(data, tmp_path, name, damage, limit):
+    class Some(Drawn):
+        """Rows 9 and 10 have no mask; some others are empty."""
+
+        def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
+            found = super().__call__(data, index)
+            missing = {place: "no file" for place, row in enumerate(data.index[index]) if row in (9, 10)}
+            for place in missing:
+                found.object[place] = torch.nan
+            return replace(found, problems=missing)
+
+    store = build_masks(data, Some(), tmp_path, refine="none")
+    before, empty = content(store.path), set(np.flatnonzero(~store[:].any((1, 2))))
+    damage(tmp_path / name)
+    source = Some()
+    build_masks(data, source, tmp_path, refine="none", limit=limit)
+    if name == "stats.npy" and limit is not None:  # nothing says any more which empty masks were built
+        assert 0 < len(empty) < 20
+        assert set(np.flatnonzero(~MaskStore(tmp_path).built)) <= empty
+    else:
+        assert content(tmp_path) == before
+    asked = {"shard-00000.npy": set(range(8)), "broken.json": {9, 10}, "stats.npy": set(range(40))}[name]
+    assert set(source.asked) <= asked
 
 
 def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path, whole):

@@ -14,6 +14,7 @@ from smix.errors import MaskError, RunError
 from smix.masks import build_masks, load_source
 from smix.masks.export import export
 from smix.masks.sources import Segmentation
+from smix.masks.sources.places import EXPORTED
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
 
@@ -131,7 +132,7 @@ def test_only_what_was_built_is_written_and_the_rest_has_no_mask(data, tmp_path)
     part = build_masks(data, load_source("carried"), tmp_path / "store", refine="none", limit=6)
     built = np.flatnonzero(part.built)
     assert export(part, data, tmp_path / "out") == 6
-    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == [f"{row:06d}" for row in built]
+    assert sorted(path.stem for path in (tmp_path / "out").glob("*.png")) == [f"{row:06d}" for row in built]
     again = build_masks(data, load_source(f"masks:{tmp_path / 'out'}"), tmp_path / "again", refine="none")
     assert len(again.problems) == 14
     assert np.array_equal(again[built], part[built])
@@ -142,17 +143,17 @@ def test_only_what_was_built_is_written_and_the_rest_has_no_mask(data, tmp_path)
 def test_exporting_again_replaces_the_files_and_leaves_nothing_else(store, data, tmp_path, format):
     export(store, data, tmp_path / "out", format)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    next((tmp_path / "out").iterdir()).write_bytes(b"another")
+    next(path for path in (tmp_path / "out").iterdir() if path.name != EXPORTED).write_bytes(b"another")
     export(store, data, tmp_path / "out", format)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
-    assert len(before) == (20 if format == "png" else 1)
+    assert len(before) == (21 if format == "png" else 2)
 
 
 def test_pictures_are_not_written_where_annotations_would_hide_them(store, data, tmp_path):
     export(store, data, tmp_path / "out", "coco")
     with pytest.raises(MaskError, match=r"expected a folder without annotations\.json, .* remove it or choose another"):
         export(store, data, tmp_path / "out")
-    assert len(list((tmp_path / "out").iterdir())) == 1
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 @pytest.mark.parametrize("place", ["images/train", "images/train/a", "images/test", "images/val", "link/train"])
@@ -202,3 +203,24 @@ def test_volumes_are_refused(tmp_path):
     store = build_masks(volumes, load_source("carried"), tmp_path / "store", refine="none")
     with pytest.raises(MaskError, match=r"expected masks with 2 spatial dimensions to export, got size \(10, 14, 1\)"):
         export(store, volumes, tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", ["png", "coco"])
+def test_masks_of_one_split_are_neither_read_for_another_nor_replaced_by_its_own(store, data, tmp_path, format):
+    export(store, data, tmp_path / "out", format)
+    test = make_set(20, seed=1, split="test")
+    others = build_masks(test, load_source("carried"), tmp_path / "others", refine="none")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    message = (
+        r"expected masks of made test \(\w{8}\), got masks exported for made train \(\w{8}\); choose another folder"
+    )
+    with pytest.raises(MaskError, match=message):
+        load_source(f"masks:{tmp_path / 'out'}").describe(test)
+    with pytest.raises(MaskError, match=message):
+        export(others, test, tmp_path / "out", format)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    (tmp_path / "out" / EXPORTED).unlink()
+    load_source(f"masks:{tmp_path / 'out'}").describe(test)  # as the user says
+    (tmp_path / "out" / EXPORTED).write_text("[]")
+    with pytest.raises(MaskError, match=r"expected a whole exported\.json, got something else; remove it"):
+        load_source(f"masks:{tmp_path / 'out'}").describe(test)

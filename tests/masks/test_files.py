@@ -510,3 +510,26 @@ def test_fitting_keeps_a_pixel_that_is_object_by_half_and_its_class():
     assert fitted(given, (2, 2)).tolist() == [[7, 0], [9, 0]]
     assert fitted(given, (4, 4)).tolist() == given.tolist()
     assert fitted(given, (8, 8)).tolist() == given.repeat(2, 0).repeat(2, 1).tolist()
+
+
+def test_the_mask_of_an_image_that_is_called_as_one_is_nobody_elses(tmp_path):
+    """001_mask.png is of 001_mask.jpg, and 001.jpg has none."""
+    for name in ("x.jpg", "x_mask.jpg", "y.jpg"):
+        write(tmp_path / "images/train/a" / name, np.full((*SIZE, 3), 90, np.uint8))
+    (tmp_path / "images/test").mkdir()
+    for place in ("masks/a", "flat"):
+        write(tmp_path / place / "x_mask.png", numbers(1))
+        write(tmp_path / place / "y_mask.png", numbers(0, 1))
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    for place in ("masks", "flat"):
+        assert found(data, tmp_path / place) == ["no mask", [0], [1]]
+
+
+@pytest.mark.parametrize("kind", ["masks", "labelme"])
+def test_images_that_differ_by_the_suffix_alone_have_no_mask_of_their_own(tmp_path, kind):
+    for name in ("x.jpg", "x.bmp"):
+        write(tmp_path / "images/train/a" / name, np.full((*SIZE, 3), 90, np.uint8))
+    (tmp_path / "images/test").mkdir()
+    data = load_data(f"folder:{tmp_path / 'images'}")
+    with pytest.raises(MaskError, match="expected images of different names, got two called a/x; rename one"):
+        load_source(f"{kind}:{tmp_path}").describe(data)

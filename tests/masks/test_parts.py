@@ -23,25 +23,11 @@ from smix.masks.build import MOST_SHARDS, ROWS_PER_SHARD, rows_per_shard
 from smix.masks.lookup import masks_of
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
-from tests.conftest import make_set
-from tests.masks.stores import Drawn, content, small_parts
+from tests.masks.stores import Drawn, content
 
 ROOT = Path(__file__).parents[2]
 
-
-@pytest.fixture
-def data() -> ImageSet:
-    return make_set()
-
-
-@pytest.fixture(autouse=True)
-def _small_parts(monkeypatch):
-    small_parts(monkeypatch)
-
-
-@pytest.fixture
-def whole(data, tmp_path) -> dict[str, bytes]:
-    return content(build_masks(data, Drawn(), tmp_path / "whole").path)
+pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2)])

@@ -178,6 +178,8 @@ def _picture(places: Places, data: ImageSet, place: int) -> Path | None:
         own = data.images.home / data.images.names[place]
     for name in places.names(stem):
         for ending in ENDINGS:
+            if f"{name}{ending.removesuffix('.png')}" in places.others and ending != ".png":
+                continue  # 001_mask.png is of the image 001_mask, not of 001
             path = places.folder / f"{name}{ending}"
             if path.is_file() and not (own is not None and path.samefile(own)):
                 return path

@@ -1,7 +1,8 @@
 """Where the files lie that other programs wrote for an image, and at which size the masks in them come."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from smix.data.pictures import Pictures
+from smix.data.pictures import MASK_ENDINGS, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 
+EXPORTED = "exported.json"
+"""What `smix masks export` writes beside masks: of which images they are."""
 SIZE_OF_FOLDERS = (512, 512)
 """What masks are brought to where neither they nor the images share a size."""
 
@@ -26,6 +29,8 @@ class Places:
     """Names of the folder of this split."""
     flat: bool
     """May 001 stand for cat/001? Not if two images are called 001."""
+    others: frozenset[str] = field(default=frozenset(), repr=False)
+    """Images that are called as the mask of another would be: 001_mask."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Of cat/001: cat/001, train/cat/001, and if it is the only 001, 001 and train/001."""
@@ -39,17 +44,41 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     """Of the files in `folder` that belong to the images of `data`, a whole split.
 
     Raises:
-        MaskError: images have other than 2 spatial dimensions.
+        MaskError: images have other than 2 spatial dimensions, or two have one name; the masks were exported for other images.
     """
+    check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
         raise MaskError(
             f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
         )
     if not isinstance(data.images, Pictures):
         return Places(folder, (data.split,), flat=False)
-    home = data.images.home  # "val" may be that of the test split
-    last = {data.stem(place).rpartition("/")[2] for place in range(len(data))}
-    return Places(folder, tuple(dict.fromkeys((data.split, home.name))), flat=len(last) == len(data))
+    stems = [data.stem(place) for place in range(len(data))]
+    if len(set(stems)) < len(stems):
+        twice = next(stem for stem in stems if stems.count(stem) > 1)
+        raise MaskError(f"{data.name}: expected images of different names, got two called {twice}; rename one")
+    flat = len({stem.rpartition("/")[2] for stem in stems}) == len(stems)
+    splits = dict.fromkeys((data.split, data.images.home.name))  # "val" may be that of the test split
+    others = (stem for stem in stems if stem.endswith(MASK_ENDINGS))
+    both = (name for stem in others for name in ((stem, stem.rpartition("/")[2]) if flat else (stem,)))
+    return Places(folder, tuple(splits), flat, frozenset(both))
+
+
+def check_exported(folder: Path, data: ImageSet) -> None:
+    """Raises MaskError if the masks in a folder were exported for other images than `data`."""
+    if not (folder / EXPORTED).is_file():
+        return
+    try:
+        made_of = json.loads((folder / EXPORTED).read_text())
+        theirs = str(made_of["fingerprint"])
+        whose = f"{made_of['name']} {made_of['split']}"
+    except (ValueError, KeyError, TypeError):
+        raise MaskError(f"{folder}: expected a whole {EXPORTED}, got something else; remove it") from None
+    if theirs != data.fingerprint:
+        raise MaskError(
+            f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for {whose} "
+            f"({theirs[:8]}); choose another folder, or, if they are of these images, remove {EXPORTED}"
+        )
 
 
 def fitted(numbers: NDArray[np.uint8], size: tuple[int, ...]) -> torch.Tensor:

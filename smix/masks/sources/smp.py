@@ -15,7 +15,7 @@ from torch import Tensor
 from smix.errors import MaskError, OptionError, unknown
 from smix.files import sha256
 from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, Output, chosen_precision, placed
-from smix.masks.sources.weights import NO_WEIGHTS, load_weights
+from smix.masks.sources.weights import expecting, load_weights
 
 INPUT_SIZE = (256, 256)
 """Unless the JSON says otherwise: a multiple of every encoder's stride."""
@@ -47,7 +47,7 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
     if weights is None:
         raise OptionError(f"weights: expected --weights FILE for smp:{place}, which has none of its own, got none")
     facts = _facts(weights.with_suffix(".json"))
-    try:
+    with expecting(place, weights, "check the name"):
         state = load_weights(weights)
         classes = [
             tensor.shape[0]
@@ -59,11 +59,6 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             network: Any = smp.create_model(architecture, encoder, encoder_weights=None, classes=classes[-1])
         network.load_state_dict(state)
-    except MaskError:
-        raise
-    except NO_WEIGHTS as error:
-        first = " ".join(str(error).split())[:120]
-        raise MaskError(f"weights: expected the weights of {place} in {weights}, got {first}; check the name") from None
     network, precision = placed(network, device), chosen_precision(device)
 
     def scores(images: Float[Tensor, "B 3 h w"]) -> Tensor:

@@ -12,7 +12,7 @@ from smix.errors import MaskError, unknown
 from smix.files import sha256
 from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, chosen_precision, placed
 from smix.masks.sources.reading import Instances
-from smix.masks.sources.weights import NO_WEIGHTS, load_weights
+from smix.masks.sources.weights import expecting, load_weights
 
 MASK_RCNN = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 
@@ -77,18 +77,13 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
 def _loaded(model: str, path: Path, url: str) -> nn.Module:
     import torchvision
 
-    try:
+    with expecting(model, path, f"download {url}"):
         state = load_weights(path)
         # Some have an auxiliary classifier, which is of no use here; lraspp and Mask R-CNN cannot be asked for one.
         auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             network = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
         network.load_state_dict(state)
-    except MaskError:
-        raise
-    except NO_WEIGHTS as error:
-        first = " ".join(str(error).split())[:120]
-        raise MaskError(f"weights: expected the weights of {model} in {path}, got {first}; download {url}") from None
     return network
 
 

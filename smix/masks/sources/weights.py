@@ -1,6 +1,8 @@
 """Files of weights."""
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -20,6 +22,18 @@ NO_WEIGHTS = (
     OSError,
 )
 """What comes out of a file that holds no weights, or others; see Python's documentation of pickle."""
+
+
+@contextmanager
+def expecting(name: str, path: Path, advice: str) -> Iterator[None]:
+    """Inside the block the network `name` is made of the weights in a file. Raises MaskError if they are not its own."""
+    try:
+        yield
+    except MaskError:
+        raise
+    except NO_WEIGHTS as error:
+        first = " ".join(str(error).split())[:120]
+        raise MaskError(f"weights: expected the weights of {name} in {path}, got {first}; {advice}") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
