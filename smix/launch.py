@@ -77,7 +77,7 @@ def run_tasks(tasks: Sequence[Task], jobs: int, poll: Callable[[], None] = lambd
     codes: list[int | None] = [None] * len(tasks)
     running: dict[int, subprocess.Popen[bytes]] = {}
     waiting = list(range(len(tasks)))
-    with on_signals(STOP, _interrupt):
+    with interruptible():
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -119,7 +119,7 @@ def _on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> lis
         setup=["export SUBMITIT_LOG_LEVEL=critical"],
         additional_parameters={"requeue": True, "signal": f"B:USR2@{WARNING_SECONDS}"},
     )
-    with on_signals(STOP, _interrupt):
+    with interruptible():
         try:
             with _outside_of_jobs(), redirect_stderr(io.StringIO()):
                 handles = executor.map_array(_be, tasks)
@@ -206,7 +206,7 @@ def _be(task: Task) -> int:
     with task.log.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    with on_signals(STOP, _interrupt), on_signals((signal.SIGUSR2,), warn):
+    with interruptible(), on_signals((signal.SIGUSR2,), warn):
         try:
             runpy.run_module("smix", run_name="__main__", alter_sys=True)
         except SystemExit as end:
@@ -241,7 +241,7 @@ def _on_ray(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[
     # Of this machine unless RAY_ADDRESS names a cluster: then with room for all jobs.
     address = os.environ.get("RAY_ADDRESS", "local")
     here = address == "local"
-    with on_signals(STOP, _interrupt):
+    with interruptible():
         try:
             ray.init(
                 address=address,
@@ -253,7 +253,7 @@ def _on_ray(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[
         except ConnectionError:
             raise OptionError(f"engine: expected a Ray cluster at RAY_ADDRESS={address}, got no answer") from None
         try:
-            with on_signals(STOP, _interrupt):  # again: Ray has put handlers of its own in their place
+            with interruptible():  # again: Ray has put handlers of its own in their place
                 return _as_ray_tasks(ray, tasks, jobs, poll)
         finally:
             ray.shutdown()
@@ -301,7 +301,7 @@ def run_here(task: Task, folder: Path | None = None) -> int:
     """Run a task, in this folder, on the machine that Ray chose for it; SIGTERM and Ctrl-C end it. Returns its exit code."""
     if folder is not None:
         os.chdir(folder)
-    with on_signals(STOP, _interrupt):
+    with interruptible():
         process = _start(task)
         try:
             while process.poll() is None:
@@ -329,6 +329,13 @@ def on_signals(numbers: Sequence[signal.Signals], handler: Callable[[int, object
     finally:
         for number, old in before.items():
             signal.signal(number, old)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Inside the block SIGTERM and SIGUSR1 raise KeyboardInterrupt, as Ctrl-C does."""
+    with on_signals(STOP, _interrupt):
+        yield
 
 
 def orphaned() -> bool:

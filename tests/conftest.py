@@ -1,12 +1,14 @@
 """What all tests share: small data sets made on the spot, and the real weights that may lie beside the project."""
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from smix import cli
 from smix.data.sets import ImageSet, Split
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
@@ -69,3 +71,17 @@ def write_npz(path: Path, train: ImageSet, test: ImageSet) -> Path:
 def npz(tmp_path: Path) -> str:
     """The name of a small data set in a file: 10 x 14 pixels, 4 classes, with masks."""
     return f"npz:{write_npz(tmp_path / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
+
+
+@pytest.fixture
+def smix(monkeypatch, capsys):
+    """Runs a command line in this process; returns exit code, standard output and standard error."""
+
+    def run(*words: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        said = capsys.readouterr()
+        return int(stopped.value.code or 0), said.out, said.err
+
+    return run

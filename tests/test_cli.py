@@ -18,20 +18,6 @@ from tests.conftest import make_set, write_npz
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
 
 
-@pytest.fixture
-def smix(monkeypatch, capsys):
-    """Runs a command line in this process; returns exit code, standard output and standard error."""
-
-    def run(*words: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
-
-    return run
-
-
 def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "smix", *words], capture_output=True, text=True, cwd=cwd, timeout=120)
 

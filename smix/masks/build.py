@@ -6,7 +6,6 @@ has the machine to itself. Finished shards wait on the disk (work.py) until all 
 
 import errno
 import os
-import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,7 +91,7 @@ def build_masks(
         with (
             files.lock(out, together=not alone),
             files.lock(out, f".part-{part[0]}-of-{part[1]}.lock"),
-            launch.on_signals((signal.SIGTERM, signal.SIGUSR1), _interrupt),
+            launch.interruptible(),
         ):
             with files.lock(out, ".finish.lock", wait=True):
                 work = Work(out, manifest)
@@ -250,7 +249,3 @@ def confidence(found: Segmentation) -> Tensor:
     mask = found.mask()
     inside = torch.where(mask, found.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()
-
-
-def _interrupt(signum: int, frame: object) -> None:
-    raise KeyboardInterrupt

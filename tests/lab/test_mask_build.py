@@ -9,11 +9,10 @@ from PIL import Image
 
 from smix import MaskStore, load_data
 from tests.masks.stores import content
-from tests.test_cli import smix  # noqa: F401
 
 
 @pytest.fixture
-def build(smix, npz):  # noqa: F811
+def build(smix, npz):
     """Builds the carried masks of `npz`; gives exit code, output and errors."""
 
     def run(out: Path, *words: object) -> tuple[int, str, str]:
@@ -34,7 +33,7 @@ def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
     assert content(tmp_path / "jobs") == content(tmp_path / "one")
 
 
-def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):  # noqa: F811
+def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):
     build(tmp_path / "store")
     for format in ("png", "coco"):
         code, said, _ = smix(
@@ -54,7 +53,7 @@ def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):  # noq
         assert np.array_equal(MaskStore(tmp_path / f"{format}-again")[:], MaskStore(tmp_path / "store")[:])
 
 
-def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):  # noqa: F811
+def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):
     for number in range(8):
         for folder in ("images/train/a", "masks"):
             path = tmp_path / folder / f"{number}.{'jpg' if 'images' in folder else 'png'}"
@@ -75,7 +74,7 @@ def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):  
     assert (code, "a/6: no mask" in said) == (0, True)
 
 
-def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, smix, tmp_path):  # noqa: F811
+def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, smix, tmp_path):
     for name in ("a", "b", "c"):
         build(tmp_path / name)
     shard = tmp_path / "a/shard-00000.npy"
@@ -90,7 +89,7 @@ def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, 
     assert said.count("every file is what its checksum says") == 2
 
 
-def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path):  # noqa: F811
+def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path):
     Image.fromarray(np.full((10, 14), 7, np.uint8)).save(tmp_path / "000000.png")
     words = [
         "--data",
@@ -130,7 +129,7 @@ def test_mistakes_are_one_line_and_leave_nothing(build, tmp_path, words, said):
     assert not (tmp_path / "store").exists()
 
 
-def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix, npz, tmp_path):  # noqa: F811
+def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix, npz, tmp_path):
     words = ["--data", npz, "--source", f"masks:{tmp_path}", "--jobs", "2", "--out", tmp_path / "store", "--quiet"]
     code, _, err = smix("masks", "build", *words)
     assert code == 2
@@ -138,7 +137,7 @@ def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix
     assert not (tmp_path / "store-logs").exists()
 
 
-def test_a_class_map_from_the_command_line(smix, npz, tmp_path):  # noqa: F811
+def test_a_class_map_from_the_command_line(smix, npz, tmp_path):
     data = load_data(npz)
     for row in range(len(data)):
         Image.fromarray(np.full(data.size, 1 + row % 2, np.uint8)).save(tmp_path / f"{row:06d}.png")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,21 @@ class Drawn:
         bright = torch.from_numpy(data.images[index].mean(-1) / 255).float()
         found = bright.repeat_interleave(self.finer, 1).repeat_interleave(self.finer, 2)
         return Segmentation((found + 0.25).clamp(max=1), None)
+
+
+class Missing(Drawn):
+    """As `Drawn`, but there is no file for some rows."""
+
+    def __init__(self, *rows: int) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
+        found = super().__call__(data, index)
+        missing = {place: "no file" for place, row in enumerate(data.index[index]) if row in self.rows}
+        for place in missing:
+            found.object[place] = torch.nan
+        return replace(found, problems=missing)
 
 
 def raises_at(call: int, error: BaseException) -> Callable[[int], None]:

@@ -16,7 +16,7 @@ from smix.masks.build import confidence, shrink
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
-from tests.masks.stores import Drawn, content, raises_at
+from tests.masks.stores import Drawn, Missing, content, raises_at
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -180,20 +180,10 @@ def test_damage_is_repaired_by_building_again(data, tmp_path, whole, name, rows,
 @pytest.mark.parametrize("name", ["shard-00000.npy", "stats.npy", "broken.json"])
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
 def test_a_repair_gives_up_nothing_that_was_there_whatever_the_limit(data, tmp_path, name, damage, limit):
-    class Some(Drawn):
-        """Rows 9 and 10 have no mask; some others are empty."""
-
-        def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
-            found = super().__call__(data, index)
-            missing = {place: "no file" for place, row in enumerate(data.index[index]) if row in (9, 10)}
-            for place in missing:
-                found.object[place] = torch.nan
-            return replace(found, problems=missing)
-
-    store = build_masks(data, Some(), tmp_path, refine="none")
+    store = build_masks(data, Missing(9, 10), tmp_path, refine="none")
     before, empty = content(store.path), set(np.flatnonzero(~store[:].any((1, 2))))
     damage(tmp_path / name)
-    source = Some()
+    source = Missing(9, 10)
     build_masks(data, source, tmp_path, refine="none", limit=limit)
     if name == "stats.npy" and limit is not None:  # nothing says any more which empty masks were built
         assert 0 < len(empty) < 20

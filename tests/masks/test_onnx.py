@@ -128,9 +128,9 @@ def test_a_network_that_cannot_take_the_size_that_its_json_allows_is_one_line(tm
         source(data, np.arange(2))
 
 
-@pytest.mark.parametrize("text", ["0", "-3", "small", "1.5", "²"])
+@pytest.mark.parametrize("text", ["0", "1", "15", "-3", "small", "1.5", "²"])
 def test_an_input_size_that_is_none_is_refused(tmp_path, text):
-    with pytest.raises(MaskError, match=rf'input-size: expected a number of pixels, "own" .* or "auto", got "{text}"'):
+    with pytest.raises(MaskError, match=rf'input-size: expected 16 pixels or more, "own" .* or "auto", got "{text}"'):
         load_source(f"onnx:{write_channels(tmp_path)}", input_size=text)
 
 

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from smix.masks.build import MOST_SHARDS, ROWS_PER_SHARD, rows_per_shard
 from smix.masks.lookup import masks_of
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
-from tests.masks.stores import Drawn, content
+from tests.masks.stores import Drawn, Missing, content
 
 ROOT = Path(__file__).parents[2]
 
@@ -240,28 +239,12 @@ def test_strict_stops_at_the_first_broken_image_and_names_it(folder, tmp_path):
 
 
 def test_a_source_says_why_it_has_no_answer(data, tmp_path):
-    class Some(Drawn):
-        def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
-            found = super().__call__(data, index)
-            missing = {place: "no file" for place, row in enumerate(data.index[index]) if row == 17}
-            for place in missing:
-                found.object[place] = torch.nan
-            return replace(found, problems=missing)
-
-    store = build_masks(data, Some(), tmp_path)
+    store = build_masks(data, Missing(17), tmp_path)
     assert store.problems == {17: "000017: no file"}
     assert store.stats["flags"][17] == Flag.BROKEN | Flag.EMPTY
 
 
 def test_broken_rows_whose_numbers_sort_otherwise_as_text_do_not_hold_up_a_build(data, tmp_path):
-    class Some(Drawn):
-        def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
-            found = super().__call__(data, index)
-            missing = {place: "no file" for place, row in enumerate(data.index[index]) if row in (9, 10)}
-            for place in missing:
-                found.object[place] = torch.nan
-            return replace(found, problems=missing)
-
-    store = build_masks(data, Some(), tmp_path)
+    store = build_masks(data, Missing(9, 10), tmp_path)
     assert store is not None
     assert list(store.problems) == [9, 10]

@@ -31,6 +31,8 @@ from smix.masks.sources.upscale import Upscaler
 Output = Literal["class_scores", "object_logit", "instances"]
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CPU = torch.device("cpu")
+LEAST_SIZE = 16
+"""Nothing can be seen in fewer pixels; no network answers more than one pixel then."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,9 @@ class NetworkSource:
     def __post_init__(self) -> None:
         network = self.network
         size = self.input_size
-        if size not in ("auto", "own") and not re.fullmatch("[1-9][0-9]*", size):
+        if size not in ("auto", "own") and not (re.fullmatch("[1-9][0-9]*", size) and int(size) >= LEAST_SIZE):
             raise MaskError(
-                f'input-size: expected a number of pixels, "own" (the images\' own size) or "auto", got "{size}"'
+                f'input-size: expected {LEAST_SIZE} pixels or more, "own" (the images\' own size) or "auto", got "{size}"'
             )
         if not network.any_size and size != "auto" and network.native_size != (int(size) if size.isdigit() else 0,) * 2:
             raise MaskError(
