@@ -1,5 +1,5 @@
-"""Networks by name."""
+"""Networks by name: see build.py for the table."""
 
-from smix.models.small import MODELS, build_model
+from smix.models.build import MODELS, build_model, head_of, model_names
 
-__all__ = ["MODELS", "build_model"]
+__all__ = ["MODELS", "build_model", "head_of", "model_names"]

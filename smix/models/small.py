@@ -1,71 +1,82 @@
-"""Classifiers for small images: ResNet-18 with a small-image stem, and the residual networks for CIFAR."""
+"""Residual networks for small images, for signals and spectrograms (1 dimension) and for volumes (3).
 
-from collections.abc import Callable
+He et al., CVPR 2016, arXiv:1512.03385: basic blocks (figure 5, left), 6n + 2 layers for CIFAR (section 4.2), and the layers of
+ResNet-10, 18 and 34 (table 1; 10 is one block a stage). Differs: where the width changes, the shortcut is a 1x1 convolution
+with batch norm (their option B) for the networks of CIFAR, too, which the paper pads with zeros.
+"""
 
-import torch
+from collections.abc import Sequence
+
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
-from torchvision.models.resnet import resnet18 as torchvision_resnet18
 
-from smix.errors import unknown
-
-
-def resnet18(num_classes: int, channels: int = 3) -> nn.Module:
-    """ResNet-18 (He et al., CVPR 2016) with a 3x3 first convolution of stride 1 and no max-pool: 11,173,962 parameters for
-    10 classes."""
-    model = torchvision_resnet18(num_classes=num_classes)
-    model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
-    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
-    model.maxpool = nn.Identity()
-    return model
+CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
-class CifarResNet(nn.Module):
-    """6n + 2 layers, widths 16, 32, 64 (He et al., CVPR 2016, section 4.2). Differs: where the width changes, the shortcut
-    is a 1x1 convolution (their option B), not padding with zeros."""
+class SmallResNet(nn.Module):
+    """A 3x3 stem of stride 1, stages of basic blocks that halve the image from the second on, the mean over all places, and a
+    linear layer. Images of any size from 1 on.
 
-    def __init__(self, n: int, num_classes: int, channels: int = 3) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(channels, 16, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True)
-        )
-        blocks: list[nn.Module] = []
-        width = 16
-        for stage, wider in enumerate((16, 32, 64)):
-            for place in range(n):
-                stride = 2 if stage and not place else 1
-                shortcut = None
-                if stride == 2:
-                    shortcut = nn.Sequential(
-                        nn.Conv2d(width, wider, kernel_size=1, stride=2, bias=False), nn.BatchNorm2d(wider)
-                    )
-                blocks.append(BasicBlock(width, wider, stride, shortcut))
-                width = wider
-        self.blocks = nn.Sequential(*blocks)
-        self.classify = nn.Linear(width, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        return self.classify(self.blocks(self.stem(x)).mean((2, 3)))
-
-
-MODELS: dict[str, Callable[[int, int], nn.Module]] = {
-    "resnet8": lambda classes, channels: CifarResNet(1, classes, channels),
-    "resnet14": lambda classes, channels: CifarResNet(2, classes, channels),
-    "resnet20": lambda classes, channels: CifarResNet(3, classes, channels),
-    "resnet18": resnet18,
-}
-
-
-def build_model(name: str, num_classes: int, channels: int = 3) -> nn.Module:
-    """A network with fresh weights from torch's global generator, channels last in memory.
-
-    Raises:
-        OptionError: no such name.
+    Args:
+        blocks: Blocks of each stage.
+        widths: Channels of each stage; the stem has those of the first.
+        dimensions: Spatial ones: 1, 2 or 3.
     """
-    if name not in MODELS:
-        raise unknown("model", name, MODELS)
-    return MODELS[name](num_classes, channels).to(memory_format=torch.channels_last)
+
+    def __init__(
+        self, blocks: Sequence[int], widths: Sequence[int], num_classes: int, channels: int = 3, dimensions: int = 2
+    ) -> None:
+        super().__init__()
+        width = widths[0]
+        self.stem = nn.Sequential(
+            CONVOLUTIONS[dimensions](channels, width, kernel_size=3, padding=1, bias=False),
+            NORMS[dimensions](width),
+            nn.ReLU(inplace=True),
+        )
+        stages: list[nn.Module] = []
+        for stage, (count, wider) in enumerate(zip(blocks, widths, strict=True)):
+            for place in range(count):
+                stages.append(Block(width, wider, 2 if stage and not place else 1, dimensions))
+                width = wider
+        self.blocks = nn.Sequential(*stages)
+        self.classify = nn.Linear(width, num_classes)
+        start_as_he(self)
+
+    def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
+        places = tuple(range(2, x.ndim))
+        return self.classify(self.blocks(self.stem(x)).mean(places))
+
+
+class Block(nn.Module):
+    """torchvision's BasicBlock in 1, 2 or 3 dimensions, with the same names in its state."""
+
+    def __init__(self, width: int, wider: int, stride: int, dimensions: int) -> None:
+        super().__init__()
+        convolution, norm = CONVOLUTIONS[dimensions], NORMS[dimensions]
+        shortcut = None
+        # Made before the rest: a seed then gives the weights that it gave with torchvision's block.
+        if stride != 1 or width != wider:
+            shortcut = nn.Sequential(convolution(width, wider, kernel_size=1, stride=stride, bias=False), norm(wider))
+        self.conv1 = convolution(width, wider, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn1 = norm(wider)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = convolution(wider, wider, kernel_size=3, padding=1, bias=False)
+        self.bn2 = norm(wider)
+        self.downsample = shortcut
+
+    def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D *half"]:
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += x if self.downsample is None else self.downsample(x)
+        return self.relu(out)
+
+
+def start_as_he(model: nn.Module) -> None:
+    """Draw the convolutions again: normal, of variance 2 / (kernel size x output channels) (He et al., ICCV 2015, eq. 14),
+    biases 0."""
+    for module in model.modules():
+        if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,140 @@
+"""Which networks there are, and how each name is made into one: the table, the families, and `build_model`."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import nn
+
+from smix.errors import OptionError, unknown
+from smix.models.preact import preactresnet18, wide_resnet
+from smix.models.pyramidnet import PyramidNet
+from smix.models.small import SmallResNet
+from smix.models.timm import timm_model
+from smix.models.torchvision import imagenet_resnet, mobilenetv3, small_resnet, vgg16, vit_tiny
+
+Size = tuple[int, ...]
+Builder = Callable[[int, int, Size], nn.Module]
+"""Number of classes, number of channels, spatial size of the images -> network."""
+
+MODELS: dict[str, Builder] = {
+    "resnet8": lambda classes, channels, size: cifar_resnet(1, classes, channels, size),
+    "resnet14": lambda classes, channels, size: cifar_resnet(2, classes, channels, size),
+    "resnet20": lambda classes, channels, size: cifar_resnet(3, classes, channels, size),
+    "resnet32": lambda classes, channels, size: cifar_resnet(5, classes, channels, size),
+    "resnet44": lambda classes, channels, size: cifar_resnet(7, classes, channels, size),
+    "resnet56": lambda classes, channels, size: cifar_resnet(9, classes, channels, size),
+    "resnet110": lambda classes, channels, size: cifar_resnet(18, classes, channels, size),
+    "resnet10": lambda classes, channels, size: small_resnet(10, classes, channels),
+    "resnet18": lambda classes, channels, size: small_resnet(18, classes, channels),
+    "resnet34": lambda classes, channels, size: small_resnet(34, classes, channels),
+    "resnet18-imagenet": lambda classes, channels, size: imagenet_resnet(18, classes, channels),
+    "resnet50-imagenet": lambda classes, channels, size: imagenet_resnet(50, classes, channels),
+    "preactresnet18": lambda classes, channels, size: preactresnet18(classes, channels),
+    "vgg16": lambda classes, channels, size: vgg16(classes, channels),
+    "mobilenetv3-small": lambda classes, channels, size: mobilenetv3(False, classes, channels, size),
+    "mobilenetv3-large": lambda classes, channels, size: mobilenetv3(True, classes, channels, size),
+    "vit-tiny": vit_tiny,
+}
+
+
+def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
+    """6n + 2 layers."""
+    return SmallResNet((n, n, n), (16, 32, 64), num_classes, channels, len(size))
+
+
+def narrow_resnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[int(name["depth"])]
+    width = int(name["width"])
+    return SmallResNet(blocks, (width, 2 * width, 4 * width, 8 * width), num_classes, channels, len(size))
+
+
+def wrn(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name["dropout"] or 0)
+    if depth < 10 or (depth - 4) % 6:
+        raise OptionError(f"model: expected 6n + 4 layers for wrn-D-K, got {depth}; choose 16, 22, 28, 34 or 40")
+    return wide_resnet(depth, widen, dropout, num_classes, channels)
+
+
+def pyramidnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    depth, alpha = int(name["depth"]), int(name["alpha"])
+    # The paper's choice (table 4): blocks of two layers up to 110, of three from 164 on.
+    bottleneck = depth >= 164
+    layers = 9 if bottleneck else 6
+    if depth < 8 or (depth - 2) % layers:
+        raise OptionError(
+            f"model: expected {layers}n + 2 layers for pyramidnet-D-aALPHA of {'164 and more' if bottleneck else 'less than 164'}, "
+            f"got {depth}; choose 110, 164, 200, 236 or 272"
+        )
+    return PyramidNet((depth - 2) // layers, alpha, bottleneck, num_classes, channels)
+
+
+def any_of_timm(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    return timm_model(name["name"], num_classes, channels, size)
+
+
+FAMILIES: dict[str, tuple[str, Callable[[re.Match[str], int, int, Size], nn.Module]]] = {
+    "resnetD-wW": (r"resnet(?P<depth>10|18|34)-w(?P<width>[1-9]\d*)", narrow_resnet),
+    "wrn-D-K": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)(-drop(?P<dropout>0\.\d+))?", wrn),
+    "pyramidnet-D-aALPHA": (r"pyramidnet-(?P<depth>\d+)-a(?P<alpha>[1-9]\d*)", pyramidnet),
+    "timm:NAME": (r"timm:(?P<name>.*)", any_of_timm),
+}
+"""Form of the names, for help and errors -> pattern of the names, and what makes such a network."""
+
+ANY_DIMENSIONS = r"resnet(8|14|20|32|44|56|110|10-w\d+|18-w\d+|34-w\d+)"
+"""These take signals and volumes, too."""
+
+
+def model_names() -> list[str]:
+    """All names, and the forms of the names of families."""
+    return [*MODELS, *FAMILIES]
+
+
+def build_model(name: str, num_classes: int, channels: int = 3, size: Size = (32, 32)) -> nn.Module:
+    """A network with fresh weights from torch's global generator; for images of 2 or 3 dimensions, channels last in memory.
+
+    Args:
+        name: One of `MODELS`, or of a family, such as wrn-28-10, resnet18-w16, pyramidnet-110-a48 or timm:resnet26.
+        size: Spatial size of the images, of 1, 2 or 3 numbers.
+
+    Raises:
+        OptionError: no such name, or the network cannot take images of this size.
+    """
+    build = _builder(name)
+    shown = " x ".join(map(str, size))
+    if not 1 <= len(size) <= 3 or min(size) < 1:
+        raise OptionError(
+            f"model: expected images of 1, 2 or 3 spatial dimensions, got {shown or 'none'}; give their size"
+        )
+    if len(size) != 2 and not re.fullmatch(ANY_DIMENSIONS, name):
+        raise OptionError(
+            f"model: expected images of 2 spatial dimensions for {name}, got {shown}; "
+            "choose resnet8 to resnet110, or resnet18-w64"
+        )
+    model = build(num_classes, channels, size)
+    layout = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}[len(size)]
+    return model.to(memory_format=layout)
+
+
+def head_of(model: nn.Module) -> str:
+    """Name of the last linear layer, which gives the logits: its weights are NAME.weight and NAME.bias in the state.
+
+    Raises:
+        OptionError: the network has no linear layer.
+    """
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not names:
+        raise OptionError(
+            f"model: expected a linear layer at the end of {type(model).__name__}, got none; choose another"
+        )
+    return names[-1]
+
+
+def _builder(name: str) -> Builder:
+    if name in MODELS:
+        return MODELS[name]
+    for pattern, build in FAMILIES.values():
+        if match := re.fullmatch(pattern, name):
+            return partial(build, match)
+    raise unknown("model", name, model_names())

@@ -1,0 +1,85 @@
+"""PyramidNet: residual networks whose width grows a little with every block, not by doubling at few.
+
+Han, Kim and Kim, CVPR 2017, arXiv:1610.02915: additive growth (section 2), blocks with batch norm after the last convolution and
+one ReLU less (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
+(jhkim89/PyramidNet), widths are rounded from their exact sum; the paper's formula rounds down at each block, which for an alpha
+less than the number of blocks would never grow.
+Differs: images of any size; odd ones are pooled with the border, as in the authors' code for ImageNet.
+"""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+from smix.models.small import start_as_he
+
+
+class PyramidNet(nn.Module):
+    """A 3x3 stem of 16 channels, three stages of blocks, batch norm, ReLU, the mean over all places, and a linear layer.
+
+    Args:
+        blocks: Blocks of each stage.
+        alpha: What all blocks together add to the 16 channels.
+        bottleneck: Blocks of 1x1, 3x3 and 1x1 convolutions, the last 4 times as wide, for blocks of two 3x3 convolutions.
+    """
+
+    def __init__(self, blocks: int, alpha: int, bottleneck: bool, num_classes: int, channels: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(channels, 16, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(16))
+        pyramid: list[nn.Module] = []
+        width = 16
+        for place in range(3 * blocks):
+            inner = round(16 + alpha * (place + 1) / (3 * blocks))
+            wider = 4 * inner if bottleneck else inner
+            stride = 2 if place in (blocks, 2 * blocks) else 1
+            layers = bottleneck_layers(width, inner, stride) if bottleneck else basic_layers(width, inner, stride)
+            pyramid.append(PyramidBlock(layers, stride, wider - width))
+            width = wider
+        self.blocks = nn.Sequential(*pyramid)
+        self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+        self.classify = nn.Linear(width, num_classes)
+        start_as_he(self)
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        return self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+
+
+class PyramidBlock(nn.Module):
+    """Some layers, and a shortcut without weights: the mean over 2x2 places where the layers halve the image, and `more`
+    channels of zeros."""
+
+    def __init__(self, layers: nn.Sequential, stride: int, more: int) -> None:
+        super().__init__()
+        self.layers = layers
+        self.stride = stride
+        self.more = more
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        # ceil_mode: half an odd size is rounded up, as the convolutions do.
+        shortcut = avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
+        return self.layers(x) + pad(shortcut, (0, 0, 0, 0, 0, self.more))
+
+
+def basic_layers(width: int, inner: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(width),
+        nn.Conv2d(width, inner, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inner, inner, kernel_size=3, padding=1, bias=False),
+        nn.BatchNorm2d(inner),
+    )
+
+
+def bottleneck_layers(width: int, inner: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.BatchNorm2d(width),
+        nn.Conv2d(width, inner, kernel_size=1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inner, inner, kernel_size=3, stride=stride, padding=1, bias=False),
+        nn.BatchNorm2d(inner),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inner, 4 * inner, kernel_size=1, bias=False),
+        nn.BatchNorm2d(4 * inner),
+    )

@@ -1,0 +1,43 @@
+"""Any classifier of timm (pytorch-image-models), with fresh weights: `timm:NAME`."""
+
+import difflib
+
+import torch
+from torch import nn
+
+from smix.errors import OptionError
+
+
+def timm_model(name: str, num_classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
+    """timm.create_model; networks that are made for one size of images are made for this one.
+
+    Raises:
+        OptionError: timm is missing, has no such network, or the network cannot take such images.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise OptionError("model: expected the package timm for timm:NAME, got none; install smix[timm]") from None
+    # The list has neither names of weights (resnet18.a1_in1k) nor of repositories (hf-hub:...): nothing is ever downloaded.
+    known = timm.list_models()
+    if name not in known:
+        nearest = ", ".join(f"timm:{one}" for one in difflib.get_close_matches(name, known, n=3))
+        hint = f"the nearest: {nearest}" if nearest else "timm.list_models() has all"
+        raise OptionError(f'model: expected a name that timm knows, got "timm:{name}"; {hint}')
+    try:
+        try:
+            model = timm.create_model(name, num_classes=num_classes, in_chans=channels, img_size=size)
+        except TypeError as error:
+            # timm has no other way to ask; it is the constructor that refuses, before it draws any weight.
+            if "img_size" not in str(error):
+                raise
+            model = timm.create_model(name, num_classes=num_classes, in_chans=channels)
+        with torch.no_grad():
+            # Whether it takes this size, only a pass tells. In eval mode, which changes nothing in it.
+            model.eval()(torch.zeros(1, channels, *size))
+    except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+        raise OptionError(
+            f"model: expected a network for images of {size[0]} x {size[1]}, got timm:{name}, which says: "
+            f"{' '.join(str(error).split()) or type(error).__name__}; choose another"
+        ) from None
+    return model.train()
