@@ -1,5 +1,6 @@
 """The command line: `smix --help`. Typed functions, thin over the library; torch is imported only inside them."""
 
+import dataclasses
 import errno
 import re
 import sys
@@ -8,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
+from cyclopts.config import Dict
 
 from smix.cli_masks import masks_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
-from smix.errors import DivergedError, RunError, SmixError
+from smix.errors import FailedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cyclopts.argument import ArgumentCollection
 
     from smix.training.records import Run
 
@@ -32,8 +36,25 @@ def _convert(kind: Any, tokens: "Sequence[Token]") -> Any:
     return convert(kind, tokens)
 
 
+def _from_recipe(app: App, commands: "tuple[str, ...]", arguments: "ArgumentCollection") -> None:
+    """Options that were not given come from --recipe, where a command has it."""
+    given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    if "--recipe" not in given:
+        return
+    from smix.training.recipes import recipe
+
+    values = recipe(given["--recipe"], given.get("--data", SharedConfig.data))
+    changed = {
+        field.name: getattr(values, field.name)
+        for field in dataclasses.fields(SharedConfig)
+        if getattr(values, field.name) != field.default
+    }
+    Dict(changed, source="--recipe", allow_unknown=True, use_commands_as_keys=False)(app, commands, arguments)
+
+
 app = App(
     name="smix",
+    config=_from_recipe,
     help="Mix training images along their objects, and find out whether it helps. Start with: smix demo",
     version=lambda: f"smix {version('smix')}",
     default_parameter=Parameter(negative_iterable=(), consume_multiple=True, converter=_convert),
@@ -71,7 +92,7 @@ def main() -> None:
         sys.exit(app(sys.argv[1:]) or 0)
     except (SmixError, CycloptsError) as error:
         _say_error(_first_cause(error))
-        sys.exit(1 if isinstance(error, DivergedError) else 2)
+        sys.exit(1 if isinstance(error, FailedError) else 2)
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -170,11 +191,21 @@ def mix(
 
 
 @app.command
-def train(*, config: Config = TrainConfig(), options: Options = RunOptions(), out: Path) -> None:  # noqa: B008
+def train(
+    *,
+    config: Config = TrainConfig(),  # noqa: B008
+    options: Options = RunOptions(),  # noqa: B008
+    recipe: str | None = None,
+    out: Path,
+) -> None:
     """Train one network. Started again, it goes on where it was cut; a finished run is only read.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m smix train ...
 
     Parameters
     ----------
+    recipe
+        report, report-augmented, openmixup or modern: options that are not given come from it (docs/training.md).
     out
         Folder of the run.
     """
@@ -192,7 +223,8 @@ def compare(
     *,
     config: Shared = SharedConfig(),  # noqa: B008
     options: Options = RunOptions(),  # noqa: B008
-    methods: str = ALL_METHODS,
+    recipe: str | None = None,
+    methods: str | None = None,
     seeds: int = 5,
     jobs: int | None = None,
     out: Path,
@@ -201,8 +233,11 @@ def compare(
 
     Parameters
     ----------
+    recipe
+        report, report-augmented, openmixup or modern: options that are not given come from it, and the methods.
     methods
-        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix"; names: docs/methods.md.
+        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix"; names: docs/methods.md. None
+        given: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
     seeds
         How many seeds, counted from 0.
     jobs
@@ -212,8 +247,10 @@ def compare(
     """
     from smix.lab.compare import compare as compare_all
     from smix.mixing import split_methods
+    from smix.training.recipes import methods_of
 
-    runs = compare_all(config, split_methods(methods), seeds, out, options, jobs)
+    chosen = split_methods(methods) if methods is not None else methods_of(recipe or "modern", config.data)
+    runs = compare_all(config, chosen, seeds, out, options, jobs)
     code = _report(runs, out / "report")
     others = sorted(
         path.parent.name for path in out.glob("*/config.json") if path.parent not in {run.path for run in runs}

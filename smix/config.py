@@ -17,53 +17,83 @@ from smix.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
-    """What all runs of a comparison have in common."""
+    """What all runs of a comparison have in common. Recipes (smix/training/recipes.py) are values of it."""
 
     data: str = "digits-on-photos"
-    """Data set: a name, npz:FILE or folder:DIR ("smix data" lists them)."""
+    """Data set: a name, npz:FILE, folder:DIR or hf:NAME ("smix data" lists them)."""
     train_limit: int | None = None
     """Use this many training images, class-balanced, those for validation among them; none given: all."""
     test_limit: int | None = None
     """Use this many test images, class-balanced; none given: all."""
     val_fraction: float = 0.1
-    """Part of the training images kept for validation, the same for all seeds and methods."""
+    """Part of the training images kept for validation, the same for all seeds and methods; 0: train on all of them, and show
+    the accuracy on a thousand of them instead."""
+    image_size: int | None = None
+    """Height and width to which images are cropped and resized; none given: their own, or 224 if they differ."""
     masks: str = "carried"
     """Object masks, for the methods that use them: the folder of a mask store, or "carried": the data set's own."""
     model: str = "resnet18"
-    """Network: resnet18 (small-image stem), resnet20, resnet14 or resnet8."""
+    """Network, such as resnet18, resnet8, wrn-28-10, vit-tiny or timm:NAME (docs/models.md lists them)."""
+    init: str | None = None
+    """Start from these weights: a file (safetensors, or a torch checkpoint), or "pretrained" for timm:NAME; a last layer for
+    other classes is left out. None given: random ones."""
     epochs: int = 150
     """Passes over the training images."""
+    plain_epochs: int = 0
+    """The last so many epochs mix nothing."""
     batch_size: int = 128
-    """Images a step."""
+    """Images a step, over all processes together."""
+    accumulate: int = 1
+    """Add up the gradients of so many parts of a batch, one after the other, to save memory; it is mixed as a whole."""
     lr: float = 0.1
-    """Learning rate at the start."""
-    momentum: float = 0.9
-    """Momentum of SGD."""
-    weight_decay: float = 5e-4
-    """L2 penalty of SGD, on all parameters."""
+    """Highest learning rate."""
+    schedule: Literal["steps", "cosine", "onecycle"] = "steps"
+    """How the learning rate falls: to a tenth at each milestone; along half a cosine to 0; or one cycle, up and down."""
+    warmup: float = 0.0
+    """Epochs in which the learning rate rises from 0 before."""
     milestones: tuple[int, ...] = ()
     """Epochs after which the learning rate is divided by 10; none given: after 1/3 and 2/3 of the training."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    nesterov: bool = False
+    """Nesterov's momentum."""
+    weight_decay: float = 5e-4
+    """L2 penalty of SGD."""
+    decay_all: bool = True
+    """The penalty is on biases and on the weights of normalisation, too."""
+    label_smoothing: float = 0.0
+    """Share of each label that is spread over all classes."""
+    ema: float = 0.0
+    """Evaluate an exponential moving average of the weights, which keeps this part of itself at each step; 0: none."""
     flip: bool = True
     """Flip half of the training images left to right."""
     crop: int = 4
-    """Pad training images by this many black pixels and crop at random; 0: no crops."""
+    """Pad training images by this many black pixels and crop at random; 0: no crops. Images of another size than --image-size
+    are cut out at random, 8 to 100 % of them, instead."""
 
     def __post_init__(self) -> None:
         # 1 and 1.0, a list and a tuple, are one configuration and have one fingerprint.
-        for name in ("val_fraction", "lr", "momentum", "weight_decay"):
+        for name in ("val_fraction", "lr", "warmup", "momentum", "weight_decay", "label_smoothing", "ema"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        _at_least("train_limit", self.train_limit, 1)
-        _at_least("test_limit", self.test_limit, 1)
-        _at_least("epochs", self.epochs, 1)
-        _at_least("batch_size", self.batch_size, 2)
-        _at_least("crop", self.crop, 0)
-        _at_least("momentum", self.momentum, 0)
-        _at_least("weight_decay", self.weight_decay, 0)
+        for name, least in _LEAST.items():
+            _at_least(name, getattr(self, name), least)
         if not 0 < self.lr < math.inf:
             raise OptionError(f"lr: expected a finite learning rate above 0, got {self.lr}")
-        if not 0 < self.val_fraction < 1:
-            raise OptionError(f"val_fraction: expected a part between 0 and 1, got {self.val_fraction}")
+        for name in ("val_fraction", "label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise OptionError(f"{name}: expected a part from 0 to below 1, got {getattr(self, name)}")
+        for name in ("plain_epochs", "warmup"):
+            if getattr(self, name) > self.epochs:
+                raise OptionError(f"{name}: expected at most all {self.epochs} epochs, got {getattr(self, name)}")
+        if self.accumulate > self.batch_size:
+            raise OptionError(f"accumulate: expected at most {self.batch_size}, the batch size, got {self.accumulate}")
+        if self.nesterov and not self.momentum:
+            raise OptionError("nesterov: expected a momentum above 0, got 0")
+        if self.milestones and self.schedule != "steps":
+            raise OptionError(f"milestones: expected none with --schedule {self.schedule}, got {self.milestones}")
+        if self.warmup and self.schedule == "onecycle":
+            raise OptionError("warmup: expected none with --schedule onecycle, which rises by itself")
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < self.epochs for m in self.milestones
         ):
@@ -74,6 +104,8 @@ class SharedConfig:
     @property
     def drops(self) -> tuple[int, ...]:
         """The epochs after which the learning rate is divided by 10."""
+        if self.schedule != "steps":
+            return ()
         thirds = {round(self.epochs * part / 3) for part in (1, 2)} - {0, self.epochs}
         return self.milestones or tuple(sorted(thirds))
 
@@ -82,6 +114,19 @@ class SharedConfig:
         return TrainConfig(**{field.name: getattr(self, field.name) for field in _SHARED}, method=method, seed=seed)
 
 
+_LEAST = {
+    "train_limit": 1,
+    "test_limit": 1,
+    "image_size": 1,
+    "epochs": 1,
+    "plain_epochs": 0,
+    "batch_size": 2,
+    "accumulate": 1,
+    "warmup": 0,
+    "momentum": 0,
+    "weight_decay": 0,
+    "crop": 0,
+}
 _SHARED = dataclasses.fields(SharedConfig)
 
 
@@ -128,11 +173,18 @@ class RunOptions:
     threads: int | None = None
     """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
     rounds differently, and a training can end some points apart."""
+    workers: int | None = None
+    """Processes that read and crop images which do not fit in the memory; none given: one a core, at most 8."""
+    compile: bool = False
+    """torch.compile the network: a minute or more at the start, faster steps on a GPU."""
+    tensorboard: bool = False
+    """Write curves, mixed images and masks for TensorBoard into the run folder."""
     quiet: bool = False
     """No progress on the terminal."""
 
     def __post_init__(self) -> None:
         _at_least("threads", self.threads, 1)
+        _at_least("workers", self.workers, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,8 +27,12 @@ class RunError(SmixError):
     """A run folder holds another run, is in use, or the training in it cannot go on."""
 
 
-class DivergedError(RunError):
-    """The loss is not finite any more. The command line exits with 1: a failed run, not a wrong input."""
+class FailedError(RunError):
+    """A run cannot go on, though what it was given could be used. The command line exits with 1."""
+
+
+class DivergedError(FailedError):
+    """The loss is not finite any more."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:

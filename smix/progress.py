@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -25,11 +26,16 @@ class _Rate(ProgressColumn):
         )
 
 
+class Done(Protocol):
+    def __call__(self, done: int, said: str = "") -> None: ...
+
+
 @contextmanager
-def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yields `done(n)`, to be told how many of `total` are finished so far. Writes to standard error."""
+def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Done]:
+    """Yields `done(n, said)`, to be told how many of `total` are finished so far, and what else is to be shown. Writes to
+    standard error."""
     if quiet:
-        yield lambda done: None
+        yield lambda done, said="": None
     elif sys.stderr.isatty():
         columns = (
             TextColumn("{task.description}"),
@@ -40,16 +46,18 @@ def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> It
         )
         with Progress(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(title, total=total)
-            yield lambda done: progress.update(task, completed=done)
+            yield lambda done, said="": progress.update(
+                task, completed=done, description=f"{title}\n{said}" if said else title
+            )
     else:
         yield _lines(title, total, unit)
 
 
-def _lines(title: str, total: int, unit: str) -> Callable[[int], None]:
+def _lines(title: str, total: int, unit: str) -> Done:
     start = last = time.monotonic()
     before: int | None = None
 
-    def update(done: int) -> None:
+    def update(done: int, said: str = "") -> None:
         nonlocal last, before
         now = time.monotonic()
         if before is None:
@@ -59,7 +67,8 @@ def _lines(title: str, total: int, unit: str) -> Callable[[int], None]:
         last = now
         rate = (done - before) / (now - start)
         left = duration((total - done) / rate)
-        print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s, {left} left", file=sys.stderr, flush=True)  # noqa: T201
+        more = f", {said}" if said else ""
+        print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s{more}, {left} left", file=sys.stderr, flush=True)  # noqa: T201
 
     return update
 

@@ -1,7 +1,8 @@
-"""A data set that lives on the training device as uint8, and its batches."""
+"""Batches of a data set: what training reads, and a data set that lives on the device as uint8."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from smix import rng
 from smix.data.sets import ImageSet
-from smix.data.transforms import crop_and_flip
+from smix.data.transforms import draw_crops
 
 
 @dataclass(frozen=True)
@@ -41,15 +42,60 @@ class Normalisation:
         return ((images.float() - mean) / std).movedim(-1, 1)
 
 
+class Batch(NamedTuple):
+    """What a step of training starts from."""
+
+    images: Float[Tensor, "B C *S"]
+    """Normalised."""
+    labels: Int[Tensor, "B"]
+    masks: Bool[Tensor, "B *S"] | None
+    valid: Bool[Tensor, "B"] | None
+    """Which masks the store calls valid."""
+
+
+class Loader(Protocol):
+    """A split of a data set, as training and evaluation read it: `Batches`, or `Streamed` where it is too large for that."""
+
+    def __len__(self) -> int: ...
+
+    def steps(self, batch_size: int) -> int:
+        """Full batches in one epoch, at least one: the last, smaller batch is left out of an epoch of training."""
+        ...
+
+    def shuffled(
+        self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
+        """One epoch of training batches from its step `first_step` on: of each, the part of process `rank` of `world`."""
+        ...
+
+    def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
+        """Images, untouched but normalised, in their own order: every `world`-th from `rank` on."""
+        ...
+
+
+def full_batches(count: int, batch_size: int) -> int:
+    return max(1, count // batch_size)
+
+
+def order_of(count: int, seed: int, epoch: int) -> Int[Tensor, "N"]:
+    """The order of the images in an epoch; the same for all methods and numbers of processes."""
+    return torch.randperm(count, generator=rng.generator(seed, "order", epoch))
+
+
 @dataclass(frozen=True, eq=False)
 class Batches:
-    """Images, labels and masks on one device."""
+    """A `Loader` of images, labels and masks that are on the device as a whole, images as uint8."""
 
     images: UInt8[Tensor, "N *S C"]
     labels: Int[Tensor, "N"]
     normalise: Normalisation
     masks: Bool[Tensor, "N *S"] | None = None
     valid: Bool[Tensor, "N"] | None = None
+    crop: int = 0
+    """Pixels of padding before a random crop; 0: no crops."""
+    flip: bool = False
+    at_once: int = 500
+    """Images in a batch of `in_order`."""
 
     @classmethod
     def of(
@@ -59,6 +105,8 @@ class Batches:
         device: torch.device,
         masks: NDArray[np.bool_] | None = None,
         valid: NDArray[np.bool_] | None = None,
+        crop: int = 0,
+        flip: bool = False,
     ) -> "Batches":
         def there(array: NDArray[np.generic] | None) -> Tensor | None:
             return None if array is None else torch.from_numpy(np.array(array)).to(device)
@@ -66,33 +114,33 @@ class Batches:
         images, labels = there(data.array), there(data.labels)
         assert images is not None
         assert labels is not None
-        return cls(images, labels, normalise, there(masks), there(valid))
+        return cls(images, labels, normalise, there(masks), there(valid), crop, flip)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def steps(self, batch_size: int) -> int:
-        """Full batches in one epoch, at least one: the last, smaller batch is left out of an epoch of training."""
-        return max(1, len(self) // batch_size)
+        return full_batches(len(self), batch_size)
 
     def shuffled(
-        self, seed: int, epoch: int, batch_size: int, crop: int, flip: bool, first_step: int = 0
-    ) -> Iterator[
-        tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"], Bool[Tensor, "B *S"] | None, Bool[Tensor, "B"] | None]
-    ]:
-        """One epoch of training batches from its step `first_step` on: images, labels, masks, validity of the masks."""
+        self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
         device = self.images.device
-        order = torch.randperm(len(self), generator=rng.generator(seed, "order", epoch)).to(device)
+        order = order_of(len(self), seed, epoch).to(device)
         for step in range(first_step, self.steps(batch_size)):
-            rows = order[step * batch_size : (step + 1) * batch_size]
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            mine = slice(rank * len(batch) // world, (rank + 1) * len(batch) // world)
+            rows = batch[mine]
             images, masks = self.images[rows], None if self.masks is None else self.masks[rows]
-            if crop or flip:
+            if self.crop or self.flip:
+                # Drawn for the whole batch: its crops do not depend on how many processes share it.
                 draws = rng.generator(seed, "crop", epoch * self.steps(batch_size) + step, device=device)
-                images, masks = crop_and_flip(images, masks, crop, flip, draws)
+                crops = draw_crops(len(batch), images.ndim - 2, self.crop, self.flip, draws)[mine]
+                images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]
-            yield self.normalise(images), self.labels[rows], masks, valid
+            yield Batch(self.normalise(images), self.labels[rows], masks, valid)
 
-    def in_order(self, batch_size: int = 500) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        """All images, untouched but normalised, in their own order."""
-        for images, labels in zip(self.images.split(batch_size), self.labels.split(batch_size), strict=True):
-            yield self.normalise(images), labels
+    def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
+        images, labels = self.images[rank::world], self.labels[rank::world]
+        for some, theirs in zip(images.split(self.at_once), labels.split(self.at_once), strict=True):
+            yield self.normalise(some), theirs

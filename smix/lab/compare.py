@@ -19,8 +19,8 @@ from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.device import find_device, in_words, threads
 from smix.errors import OptionError
 from smix.mixing import parse_method
+from smix.training.material import Material, made_of, prepare
 from smix.training.records import Run, check_same, read_result, read_run
-from smix.training.runs import Material, made_of, prepare
 
 
 def compare(

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.build import shrink
@@ -15,11 +16,26 @@ from smix.masks.store import MaskStore
 
 
 @dataclass(frozen=True, eq=False)
+class StoredMasks:
+    """Masks that are read when they are asked for: `masks[rows]` is (n, *S), of the store's size."""
+
+    store: MaskStore
+    index: NDArray[np.int64]
+    """The row in the store of each image."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        return self.store[self.index[rows]]
+
+
+@dataclass(frozen=True, eq=False)
 class ObjectMasks:
     """A mask for each image of a data set."""
 
-    masks: NDArray[np.bool_]
-    """(N, *S)."""
+    masks: NDArray[np.bool_] | StoredMasks
+    """(N, *S), of the images' size; of images in files, of the store's size and not yet read."""
     valid: NDArray[np.bool_] | None
     """(N,): the store's verdict; None: all may be used."""
     described: dict[str, Any]
@@ -41,8 +57,25 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
         return ObjectMasks(data.masks, None, _described(data.masks, None, {"name": "carried"}, None))
     store = MaskStore(where)
     store.check_belongs(data)
+    if isinstance(data.images, Pictures):
+        return _of_files(store, data.index)
     masks, valid = stretched(store[data.index], data.array.shape[1:-1]), store.valid[data.index]
     return ObjectMasks(masks, valid, _described(masks, valid, store.manifest.source, store.manifest.refine))
+
+
+def _of_files(store: MaskStore, index: NDArray[np.int64]) -> ObjectMasks:
+    """Not read for their fingerprint: it is of the store's own checksums, and of which rows are used."""
+    valid = store.valid[index]
+    digest = hashlib.sha256("".join(shard["sha256"] for shard in store.manifest.shards).encode())
+    digest.update(np.ascontiguousarray(index).tobytes())
+    digest.update(np.packbits(valid).tobytes())
+    described = {
+        "fingerprint": digest.hexdigest(),
+        "source": store.manifest.source,
+        "refine": store.manifest.refine,
+        "empty": float((store.coverage[index] == 0).mean()),
+    }
+    return ObjectMasks(StoredMasks(store, index), valid, described)
 
 
 def stretched(masks: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:

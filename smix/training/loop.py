@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from jaxtyping import Float
+from torch import Tensor
 
 from smix import rng
 from smix.config import TrainConfig
-from smix.data.batches import Batches
+from smix.data.batches import Loader
 from smix.errors import DivergedError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
-from smix.mixing import Method
+from smix.mixing import Method, Target, Vanilla
+from smix.training.distributed import ALONE, World
+from smix.training.learner import Learner, learning_rate
 
 
 @dataclass
@@ -28,13 +29,14 @@ class Progress:
     step: int = 0
     """Finished steps of the current epoch."""
     loss: float = 0.0
-    fell_back: int = 0
-    """Samples that `Fallback` gave to its second method."""
+    accuracy: float = 0.0
+    fell_back: float = 0.0
     seconds: float = 0.0
 
     def begin(self, epoch: int) -> None:
         """Nothing is summed up yet of the epoch after `epoch` finished ones."""
-        self.epoch, self.step, self.loss, self.fell_back, self.seconds = epoch, 0, 0.0, 0, 0.0
+        self.epoch, self.step, self.seconds = epoch, 0, 0.0
+        self.loss, self.accuracy, self.fell_back = 0.0, 0.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -44,31 +46,34 @@ class Epoch:
     epoch: int
     """From 1."""
     lr: float
+    """Of its first step."""
     train_loss: float
     """Mean loss of the mixed batches, in nats."""
+    train_accuracy: float
+    """Weighted by the label shares: mean share of the mixed label that the predicted class has, in [0, 1]."""
     fell_back: float
     """Share of the samples that `Fallback` gave to its second method."""
     val_loss: float
     val_accuracy: float
+    """Of the validation images, untouched; where the whole split is trained on, of a fixed thousand of them."""
     seconds: float
     """Of training and validation."""
 
 
 def fit(
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
+    learner: Learner,
     method: Method,
-    train: Batches,
-    validation: Batches,
+    train: Loader,
+    validation: Loader,
     config: TrainConfig,
     progress: Progress,
     stop: Callable[[], bool],
+    world: World = ALONE,
 ) -> Iterator[Epoch]:
-    """Train from where `progress` stands, and yield after each epoch. The model and `progress` are changed in place.
+    """Train from where `progress` stands, and yield after each epoch. The learner and `progress` are changed in place.
 
-    Every random number is keyed by (seed, purpose, step), so a resumed training equals an unbroken one. Where `stop()`
-    says so, the iteration ends between two steps.
+    Every random number is keyed by (seed, purpose, step), so a resumed training equals an unbroken one. `stop()` is asked
+    between two steps; where it says so, in any process, the iteration ends.
 
     Raises:
         DivergedError: the loss is not finite; the weights are still those before this step. Or predictions are not, at the end
@@ -77,35 +82,34 @@ def fit(
     steps = train.steps(config.batch_size)
     while progress.epoch < config.epochs:
         started = time.monotonic() - progress.seconds
-        lr = optimizer.param_groups[0]["lr"]
-        model.train()
-        batches = train.shuffled(
-            config.seed, progress.epoch, config.batch_size, config.crop, config.flip, progress.step
-        )
-        for images, labels, masks, valid in batches:
-            if stop():
-                progress.seconds = time.monotonic() - started
+        learner.model.train()
+        mixing = method if progress.epoch < config.epochs - config.plain_epochs else Vanilla()
+        for batch in train.shuffled(
+            config.seed, progress.epoch, config.batch_size, progress.step, world.rank, world.size
+        ):
+            progress.seconds = time.monotonic() - started
+            if world.any(stop()):
                 return
             step = progress.epoch * steps + progress.step
-            torch.manual_seed(rng.key(config.seed, "model", step))
-            draws = rng.generator(config.seed, "mix", step, device=images.device)
-            mixed, target = method(images, labels, masks=masks, valid=valid, generator=draws)
-            loss = target.loss(model(mixed))
+            torch.manual_seed(rng.key(config.seed, "model", step, world.rank))
+            draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
+            mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
             # Waits for the device, once a step: the price of never training on from a broken loss.
-            value, fell_back = torch.stack((loss.detach(), target.fell_back.sum().to(loss.dtype))).tolist()
-            if not math.isfinite(value):
+            loss, right, fell_back = world.mean(descend(learner, mixed, target, config))
+            if not math.isfinite(loss):
                 raise DivergedError(
-                    f"step {step} (epoch {progress.epoch + 1}): expected a finite loss, got {value}; "
-                    f"lower the learning rate (--lr {config.lr})"
+                    f"step {step} (epoch {progress.epoch + 1}, learning rate {learning_rate(config, step, steps):.3g}): "
+                    f"expected a finite loss, got {loss}; lower --lr"
                 )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            learner.update(learning_rate(config, step, steps))
             progress.step += 1
-            progress.loss += value
-            progress.fell_back += int(fell_back)
-        schedule.step()
-        logits, truth = predict(model, validation.in_order())
+            progress.loss += loss
+            progress.accuracy += right
+            progress.fell_back += fell_back
+        world.same_buffers(learner.best)
+        with learner.autocast():
+            logits, labels = predict(learner.best, validation.in_order(world.rank, world.size))
+        logits, labels = (world.gather(rows, len(validation)) for rows in (logits, labels))
         if not logits.isfinite().all():
             raise DivergedError(
                 f"epoch {progress.epoch + 1}: expected finite predictions, got NaN or infinity; "
@@ -113,12 +117,36 @@ def fit(
             )
         record = Epoch(
             epoch=progress.epoch + 1,
-            lr=lr,
+            lr=learning_rate(config, progress.epoch * steps, steps),
             train_loss=progress.loss / steps,
-            fell_back=progress.fell_back / (steps * min(config.batch_size, len(train))),
-            val_loss=cross_entropy(logits, truth),
-            val_accuracy=accuracy(logits, truth),
+            train_accuracy=progress.accuracy / steps,
+            fell_back=progress.fell_back / steps,
+            val_loss=cross_entropy(logits, labels),
+            val_accuracy=accuracy(logits, labels),
             seconds=time.monotonic() - started,
         )
         progress.begin(progress.epoch + 1)
         yield record
+
+
+def descend(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "3"]:
+    """Add the gradients of a mixed batch, in `config.accumulate` parts; nothing is updated.
+
+    Returns:
+        Loss in nats, accuracy weighted by the label shares, and share of samples that fell back: means over the batch.
+    """
+    count = len(mixed)
+    size = -(-count // config.accumulate)
+    sums = torch.zeros(2, device=mixed.device)
+    for start in range(0, count, size):
+        part = slice(start, start + size)
+        labels = target[part]
+        with learner.synced(last=start + size >= count):
+            with learner.autocast():
+                logits = learner.forward(mixed[part])
+            logits = logits.float()
+            loss = labels.loss(logits, label_smoothing=config.label_smoothing)
+            weight = len(logits) / count
+            (loss * weight).backward()
+        sums += torch.stack((loss.detach(), labels.accuracy(logits.detach()))) * weight
+    return torch.cat((sums, target.fell_back.float().mean().view(1)))

@@ -1,13 +1,142 @@
-"""How a network is trained: its optimizer and its learning rate."""
+"""Recipes: configurations that stand beside published figures, or that serve well. `smix train --recipe modern` starts from one.
 
-from torch import nn
-from torch.optim import SGD
-from torch.optim.lr_scheduler import MultiStepLR
+Each is a function of the data set, which returns a frozen configuration; change it with `dataclasses.replace`. What differs from
+its source is said here. `methods_of` are the methods of a recipe, as its source runs them.
+"""
 
-from smix.config import TrainConfig
+from collections.abc import Callable
+
+from smix.config import SharedConfig
+from smix.errors import unknown
+
+TINY = "tiny-imagenet"
 
 
-def sgd(model: nn.Module, config: TrainConfig) -> tuple[SGD, MultiStepLR]:
-    """SGD with momentum, and a learning rate that falls to a tenth at each of `config.drops` (epochs)."""
-    optimizer = SGD(model.parameters(), lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    return optimizer, MultiStepLR(optimizer, milestones=list(config.drops), gamma=0.1)
+def report(data: str = "cifar10") -> SharedConfig:
+    """The report, "Enhancing Model Performance" (University of Southampton, 2025): ResNet-18, SGD with momentum, lr 0.1, batch 128; 150
+    epochs and milestones 50 and 100, for Tiny ImageNet 200, 100 and 150. All training images; no crops, no flips.
+
+    Not stated there, and chosen here: momentum 0.9, factor 0.1, no weight decay, and no crops and flips, which its vanilla
+    accuracy (89.96 % on CIFAR-10) speaks for. Expected on CIFAR-10: vanilla 89.96, mixup 92.57, cutmix 93.16, fmix 94.83, smix
+    93.66 %.
+    """
+    epochs, milestones = (200, (100, 150)) if data == TINY else (150, (50, 100))
+    return SharedConfig(
+        data=data,
+        val_fraction=0,
+        model="resnet18",
+        epochs=epochs,
+        batch_size=128,
+        lr=0.1,
+        momentum=0.9,
+        weight_decay=0,
+        milestones=milestones,
+        flip=False,
+        crop=0,
+    )
+
+
+def report_augmented(data: str = "cifar10") -> SharedConfig:
+    """`report` with crops (4 pixels of padding), flips, and the weight decay of 5e-4 that goes with them (its smix and fmix
+    results are as high as this gives)."""
+    plain = report(data)
+    return SharedConfig(
+        data=data,
+        val_fraction=0,
+        model=plain.model,
+        epochs=plain.epochs,
+        batch_size=plain.batch_size,
+        lr=plain.lr,
+        momentum=plain.momentum,
+        weight_decay=5e-4,
+        milestones=plain.milestones,
+        flip=True,
+        crop=4,
+    )
+
+
+def openmixup(data: str = "cifar10") -> SharedConfig:
+    """Westlake-AI/openmixup, docs/en/mixup_benchmarks: ResNet-18, SGD, momentum 0.9, weight decay 1e-4 on all parameters, cosine to
+    0, batch 100, crop 4 and flip; CIFAR lr 0.1 and 200 epochs, Tiny ImageNet lr 0.2 and 400 epochs.
+
+    Differs: their figures are the median of the last ten epochs' test accuracies of one run, ours is the last epoch's; they pad
+    by reflection, we pad black. Expected after 200 epochs on CIFAR-10: vanilla 94.87, mixup 95.70, cutmix 96.11, fmix 96.17 %.
+    """
+    tiny = data == TINY
+    return SharedConfig(
+        data=data,
+        val_fraction=0,
+        model="resnet18",
+        epochs=400 if tiny else 200,
+        batch_size=100,
+        lr=0.2 if tiny else 0.1,
+        schedule="cosine",
+        momentum=0.9,
+        weight_decay=1e-4,
+        flip=True,
+        crop=4,
+    )
+
+
+def modern(data: str = "cifar10") -> SharedConfig:
+    """What serves well today, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
+    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle"`, `ema=0.999`, `plain_epochs=10`,
+    `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
+    return SharedConfig(
+        data=data,
+        model="resnet18",
+        epochs=200,
+        batch_size=128,
+        lr=0.1,
+        schedule="cosine",
+        warmup=5,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=5e-4,
+        decay_all=False,
+        flip=True,
+        crop=4,
+    )
+
+
+RECIPES: dict[str, Callable[[str], SharedConfig]] = {
+    "report": report,
+    "report-augmented": report_augmented,
+    "openmixup": openmixup,
+    "modern": modern,
+}
+
+
+def recipe(name: str, data: str) -> SharedConfig:
+    """The configuration of this recipe for a data set.
+
+    Raises:
+        OptionError: no such name.
+    """
+    if name not in RECIPES:
+        raise unknown("recipe", name, RECIPES)
+    return RECIPES[name](data)
+
+
+def methods_of(name: str, data: str) -> tuple[str, ...]:
+    """The methods that a recipe's source compares, with its options: one draw a batch, as their code has it."""
+    if name in ("report", "report-augmented"):
+        return (
+            "vanilla",
+            "mixup(alpha=0.2,per_batch=True)",
+            "cutmix(per_batch=True)",
+            "fmix(spectrum=official,per_batch=True)",
+            "smix",
+        )
+    if name == "openmixup":
+        alpha = 1.0 if data == TINY else 0.2
+        return (
+            "vanilla",
+            "mixup(per_batch=True)",
+            f"cutmix(alpha={alpha},per_batch=True)",
+            f"fmix(alpha={alpha},spectrum=official,per_batch=True)",
+            f"saliencymix(alpha={alpha},per_batch=True)",
+            "gridmix(alpha=0.2,per_batch=True)",
+            "resizemix(per_batch=True)",
+        )
+    return ("vanilla", "mixup", "cutmix", "fmix", "smix", "smix+fmix")

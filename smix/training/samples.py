@@ -28,6 +28,12 @@ class Samples:
     share: Float[NDArray, "n"]
     """Of the own label."""
     fell_back: Bool[NDArray, "n"]
+    masks: Bool[NDArray, "n *S"] | None = None
+    """Of the images; None: the method uses none."""
+
+    def arrays(self) -> dict[str, NDArray]:
+        """By name, those that are there: what samples.npz holds."""
+        return {name: array for name, array in vars(self).items() if array is not None}
 
 
 def draw_samples(
@@ -59,4 +65,5 @@ def draw_samples(
         weight=weight.numpy(),
         share=plan.share.numpy(),
         fell_back=plan.fell_back.numpy(),
+        masks=masks,
     )

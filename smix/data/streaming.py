@@ -1,0 +1,193 @@
+"""Batches of images that do not fit in memory, or have different sizes: decoded and cropped by processes of a DataLoader.
+
+Draws are keyed by seed, epoch and image: they do not depend on how many processes there are, nor on where a training was cut.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from smix import rng
+from smix.data.batches import Batch, Normalisation, full_batches, order_of
+from smix.data.sets import ImageSet
+from smix.errors import DataError
+
+RESIDENT_BYTES = 2**31
+"""Images of one size with at most so many bytes are kept on the device. A constant: the same set is read in the same way on
+every machine."""
+SIDE = 224
+"""Of images that have different sizes, unless told otherwise."""
+LARGER = 256 / 224
+"""Evaluation enlarges the shorter side to this times the size, and cuts out the centre (He et al., CVPR 2016)."""
+STATISTICS = 2000
+"""Images that mean and standard deviation are taken from."""
+AT_ONCE = 250
+CUTOUT = 127
+"""A resized mask is object where it is brighter than this."""
+
+Rows = NDArray[np.int64]
+
+
+class Masks(Protocol):
+    """An array of masks, or what reads them when they are asked for."""
+
+    def __getitem__(self, rows: Rows) -> NDArray[np.bool_]: ...
+
+
+def fits(data: ImageSet, image_size: int | None) -> bool:
+    """Are these images to be kept on the device? If they have one size, no other is wanted, and they are few."""
+    if data.size is None or (image_size is not None and data.size != (image_size,) * len(data.size)):
+        return False
+    return len(data) * int(np.prod(data.size)) * data.channels <= RESIDENT_BYTES
+
+
+@dataclass(frozen=True, eq=False)
+class Reader(Dataset):
+    """Reads images and masks, cropped alike. It travels to the processes that read."""
+
+    data: ImageSet
+    size: tuple[int, int]
+    crop: int = 0
+    """Above 0: random crops; of images of just `size`, after padding by so many pixels, else of 8 to 100 % of the image."""
+    flip: bool = False
+    masks: Masks | None = None
+    """Object masks, of any size: each covers its whole image."""
+    key: tuple[int, int] | None = None
+    """Seed and epoch; None: as for evaluation."""
+
+    def __getitems__(self, rows: list[int]) -> tuple[UInt8[Tensor, "b H W C"], Bool[Tensor, "b H W"] | None] | str:
+        """Images, and their masks; or why one cannot be read."""
+        try:
+            pairs = [self.read(row) for row in rows]
+        except DataError as error:  # torch would wrap it in a page of text
+            return str(error)
+        images = torch.stack([image for image, _ in pairs])
+        return images, None if self.masks is None else torch.stack([mask for _, mask in pairs if mask is not None])
+
+    def read(self, row: int) -> tuple[UInt8[Tensor, "H W C"], Bool[Tensor, "H W"] | None]:
+        image = tv_tensors.Image(torch.from_numpy(np.array(self.data.images[row])).movedim(-1, 0))
+        if self.masks is None:
+            return self._moved(row, image)[0].movedim(0, -1).contiguous(), None
+        mask = torch.from_numpy(self.masks[np.array([row])])
+        mask = v2.functional.resize_image(mask.to(torch.uint8) * 255, list(image.shape[1:]), antialias=True)
+        # An image, not tv_tensors.Mask: that is resized by another interpolation, and would not lie on its object.
+        image, moved = self._moved(row, image, tv_tensors.Image(mask))
+        return image.movedim(0, -1).contiguous(), moved[0] > CUTOUT
+
+    def _moved(self, row: int, *pictures: tv_tensors.Image) -> tuple[tv_tensors.Image, ...]:
+        """All pictures moved alike, by one draw."""
+        same = tuple(pictures[0].shape[1:]) == self.size
+        if self.key is None:
+            resized = v2.Resize(round(min(self.size) * LARGER), antialias=True)
+            change = v2.Identity() if same else v2.Compose([resized, v2.CenterCrop(self.size)])
+            return _several(change, pictures)
+        steps: list[v2.Transform] = []
+        if same and self.crop:
+            steps = [v2.RandomCrop(self.size, padding=self.crop)]
+        elif self.crop:
+            steps = [v2.RandomResizedCrop(self.size, antialias=True)]
+        elif not same:
+            steps = [v2.Resize(round(min(self.size) * LARGER), antialias=True), v2.CenterCrop(self.size)]
+        if self.flip:
+            steps.append(v2.RandomHorizontalFlip())
+        if not steps:
+            return pictures
+        seed, epoch = self.key
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(rng.key(seed, "crop", epoch * len(self.data) + row))
+            return _several(v2.Compose(steps), pictures)
+
+
+def _several(change: v2.Transform, pictures: tuple[tv_tensors.Image, ...]) -> tuple[tv_tensors.Image, ...]:
+    moved = change(*pictures)
+    return moved if len(pictures) > 1 else (moved,)
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed:
+    """A `Loader` of images that are read anew in each epoch."""
+
+    reader: Reader
+    normalise: Normalisation
+    device: torch.device
+    workers: int
+    valid: Bool[Tensor, "N"] | None = None
+
+    def __len__(self) -> int:
+        return len(self.reader.data)
+
+    def steps(self, batch_size: int) -> int:
+        return full_batches(len(self), batch_size)
+
+    def shuffled(
+        self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
+        order = order_of(len(self), seed, epoch)
+        batches = []
+        for step in range(first_step, self.steps(batch_size)):
+            batch = order[step * batch_size : (step + 1) * batch_size]
+            batches.append(batch[rank * len(batch) // world : (rank + 1) * len(batch) // world].tolist())
+        reader = replace(self.reader, key=(seed, epoch))
+        for rows, (images, masks) in zip(batches, self._read(reader, batches), strict=True):
+            valid = None if self.valid is None else self._there(self.valid[rows])
+            yield Batch(self.normalise(images), self._labels(rows), masks, valid)
+
+    def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
+        rows = list(range(rank, len(self), world))
+        batches = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
+        for some, (images, _) in zip(batches, self._read(self.reader, batches), strict=True):
+            yield self.normalise(images), self._labels(some)
+
+    def _read(self, reader: Reader, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        loading = DataLoader(
+            reader,
+            batch_sampler=batches,
+            num_workers=min(self.workers, len(batches)),
+            collate_fn=_as_they_are,
+            pin_memory=self.device.type == "cuda",
+        )
+        for read in loading:
+            if isinstance(read, str):
+                raise DataError(read)
+            images, masks = read
+            yield self._there(images), None if masks is None else self._there(masks)
+
+    def _labels(self, rows: list[int]) -> Int[Tensor, "B"]:
+        return self._there(torch.from_numpy(self.reader.data.labels[rows]))
+
+    def _there(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, non_blocking=True)
+
+
+def _as_they_are(read: object) -> object:
+    return read
+
+
+def looked_at(
+    data: ImageSet, size: tuple[int, int], rows: Rows | None = None, masks: Masks | None = None
+) -> tuple[ImageSet, NDArray[np.bool_] | None]:
+    """These images as evaluation sees them, in memory, and their masks; rows: None, `STATISTICS` of them, evenly spread."""
+    if rows is None:
+        rows = np.arange(0, len(data), -(-len(data) // STATISTICS))
+    reader = Reader(data, size, masks=masks)
+    pairs = [reader.read(row) for row in rows.tolist()]
+    chosen = data.rows(rows)
+    images = ImageSet(
+        np.stack([image.numpy() for image, _ in pairs]),
+        chosen.labels,
+        chosen.classes,
+        index=chosen.index,
+        name=data.name,
+        split=data.split,
+        fingerprint=data.fingerprint,
+    )
+    return images, None if masks is None else np.stack([mask.numpy() for _, mask in pairs if mask is not None])

@@ -1,0 +1,132 @@
+"""One training in many processes, as torchrun starts them: each has its part of every batch, and gradients are averaged.
+
+    torchrun --nproc-per-node 2 -m smix train --data cifar10 --out runs/one
+
+The global batch is the configuration's. Every process mixes its own samples.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from smix.errors import FailedError, OptionError
+
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: the first one may be writing a checkpoint, or reading a large data set."""
+LOST = ("gloo", "connection", "nccl", "socket", "peer", "tcpstore", "timed out")
+"""What the errors of a backend speak of when another process is gone."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a training: this one's number, and how many there are."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def any(self, flag: bool) -> bool:
+        """Does any process say so?"""
+        if self.size == 1:
+            return flag
+        told = torch.tensor([float(flag)], device=self.device)
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told.item())
+
+    def mean(self, values: Tensor) -> list[float]:
+        """Of each of the values over the processes; waits for the device."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values, dist.ReduceOp.SUM)
+            values /= self.size
+        return values.tolist()
+
+    def gather(self, rows: Tensor, count: int) -> Tensor:
+        """All `count` rows, on the CPU, in the order they had before process r took every `size`-th from r on."""
+        if self.size == 1:
+            return rows
+        longest = -(-count // self.size)
+        mine = rows.new_zeros(longest, *rows.shape[1:], device=self.device)
+        mine[: len(rows)] = rows.to(self.device)
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        dist.all_gather(parts, mine)
+        return torch.stack(parts, 1).flatten(0, 1)[:count].cpu()
+
+    def spread(self, model: nn.Module) -> nn.Module:
+        """The model, with gradients that are averaged over the processes in each backward pass."""
+        if self.size == 1:
+            return model
+        where = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=where, gradient_as_bucket_view=True)
+
+    def same_buffers(self, model: nn.Module) -> None:
+        """Give all processes the first one's statistics of batch normalisation."""
+        if self.size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, 0)
+
+    def first(self) -> bool:
+        """Is this the process that writes?"""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Until the first process has done what the others need.
+
+        Raises:
+            SystemExit: it has failed, and said why itself.
+        """
+        if self.any(False):
+            raise SystemExit(2)
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """The first process does inside the block what the others `wait` for."""
+        try:
+            yield
+        except BaseException:
+            self.any(True)
+            raise
+        self.any(False)
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: torch.device, batch_size: int) -> Iterator[World]:
+    """Inside the block this process belongs to the world that torchrun started, if it did.
+
+    Raises:
+        OptionError: a batch that cannot be divided evenly, or a device without a backend.
+        FailedError: another process is gone.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield World(device=device)
+        return
+    if batch_size % size:
+        raise OptionError(f"batch_size: expected a multiple of {size} processes, got {batch_size}")
+    if device.type == "mps":
+        raise OptionError("device: expected cuda or cpu for several processes, got mps; add --device cpu")
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield World(dist.get_rank(), size, device)
+    except RuntimeError as error:
+        if any(word in str(error).lower() for word in LOST):
+            raise FailedError(
+                f"process {os.environ.get('RANK')}: expected {size} processes, got one gone; start the same command again to "
+                "go on from the last checkpoint"
+            ) from None
+        raise
+    finally:
+        dist.destroy_process_group()

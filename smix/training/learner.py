@@ -1,0 +1,129 @@
+"""A network and everything that changes it: optimizer, learning rate, average of its weights, precision."""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from smix.config import SharedConfig
+from smix.training.distributed import World
+
+ONE_CYCLE_RISE = 0.3
+ONE_CYCLE_START = 1 / 25
+ONE_CYCLE_END = ONE_CYCLE_START / 1e4
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What a training changes, and how it computes."""
+
+    model: nn.Module
+    """Whose weights are stored."""
+    forward: Callable[[Tensor], Tensor]
+    """The model, perhaps compiled, perhaps one of many whose gradients are averaged."""
+    optimizer: SGD
+    average: AveragedModel | None = None
+    precision: torch.dtype = torch.float32
+
+    @classmethod
+    def of(cls, model: nn.Module, config: SharedConfig, world: World, compiled: bool = False) -> "Learner":
+        model = model.to(world.device)
+        average = None
+        if config.ema:
+            average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
+        forward = world.spread(torch.compile(model) if compiled else model)  # type: ignore[arg-type]
+        return cls(model, forward, sgd(model, config), average, precision(world.device))
+
+    @property
+    def best(self) -> nn.Module:
+        """The network to evaluate and to keep: the average, if there is one."""
+        return self.model if self.average is None else self.average.module
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Inside the block the network computes in `precision`."""
+        if self.precision == torch.float32:
+            return nullcontext()
+        return torch.autocast(next(self.model.parameters()).device.type, self.precision)
+
+    def synced(self, last: bool) -> AbstractContextManager[object]:
+        """Inside the block a backward pass averages gradients over the processes only if it is the last of a batch."""
+        if last or not isinstance(self.forward, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return self.forward.no_sync()
+
+    def update(self, lr: float) -> None:
+        """One step of the optimizer along the gradients, and of the average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that changes: what a checkpoint holds."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Raises KeyError, RuntimeError or ValueError if the state is of another network."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+
+
+def sgd(model: nn.Module, config: SharedConfig) -> SGD:
+    """With momentum. Unless `decay_all`, vectors (biases, and the weights of normalisation) are not decayed."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [{"params": parameters}]
+    if not config.decay_all:
+        groups = [
+            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
+            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+    return SGD(
+        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov
+    )
+
+
+def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> float:
+    """Of a step, counted from 0 over the whole training.
+
+    steps: to a tenth after each of `config.drops`. cosine: half a cosine to 0 (Loshchilov and Hutter, ICLR 2017, eq. 5,
+    without restarts, at each step). onecycle: up along half a cosine from lr / 25 over 30 % of the steps, and down to
+    lr / 250,000 (Smith and Topin, 2019; as torch's OneCycleLR, with a constant momentum). Before steps and cosine come
+    `config.warmup` epochs that rise linearly.
+    """
+    total, rise = config.epochs * steps_per_epoch, round(config.warmup * steps_per_epoch)
+    if config.schedule == "onecycle":
+        top = ONE_CYCLE_RISE * total - 1
+        if step <= top:
+            return config.lr * _between(ONE_CYCLE_START, 1, step / top)
+        return config.lr * _between(1, ONE_CYCLE_END, (step - top) / max(total - 1 - top, 1))
+    if step < rise:
+        return config.lr * (step + 1) / rise
+    if config.schedule == "cosine":
+        return config.lr * _between(1, 0, (step - rise) / max(total - rise, 1))
+    return config.lr * 0.1 ** sum(step // steps_per_epoch >= drop for drop in config.drops)
+
+
+def _between(start: float, end: float, part: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """bfloat16 (by autocast) on GPUs that compute in it, from NVIDIA's Ampere on; else float32. A rule of the hardware, never of
+    timing: a run is to be the same each time."""
+    return (
+        torch.bfloat16 if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
+    )

@@ -1,0 +1,68 @@
+"""Weights to start from: files of safetensors or torch, with another last layer where the classes are others."""
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from smix.errors import RunError
+from smix.models import head_of
+
+INSIDE = ("model", "state_dict", "model_state_dict", "net", "weights")
+"""Where a training's checkpoint keeps the weights."""
+PREFIXES = ("module.", "_orig_mod.", "model.")
+"""What DistributedDataParallel, torch.compile and Lightning put before the names."""
+
+
+def load_init(model: nn.Module, file: str) -> None:
+    """Put weights from a file into the model; a last layer for other classes keeps the model's own.
+
+    Raises:
+        RunError: no such file, a broken one, or weights of another network.
+    """
+    if file == "pretrained":  # `build_model` has loaded them
+        return
+    state = read_weights(Path(file))
+    own, head = model.state_dict(), head_of(model)
+    for name in (f"{head}.weight", f"{head}.bias"):
+        if name in state and name in own and state[name].shape != own[name].shape:
+            state[name] = own[name]
+    differ = sorted(name for name in own.keys() | state.keys() if _shape(own, name) != _shape(state, name))
+    if differ:
+        raise RunError(
+            f"{file}: expected weights of this network, got others: {differ[0]} is {_shape(state, differ[0]) or 'not there'} "
+            f"instead of {_shape(own, differ[0]) or 'not there'} ({len(differ)} differ); choose the --model they are of"
+        )
+    model.load_state_dict(state)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file, by name. Runs no code of the file.
+
+    Raises:
+        RunError: no such file, or a broken one.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        for name in INSIDE:
+            if isinstance(content, dict) and isinstance(content.get(name), dict):
+                content = content[name]
+        if not content or not all(isinstance(value, Tensor) for value in content.values()):
+            raise ValueError("no tensors by name")
+    except Exception as error:  # a broken file fails in a dozen ways
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise RunError(
+            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {reason}"
+        ) from None
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in content):
+            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    return content
+
+
+def _shape(state: dict[str, Any], name: str) -> str:
+    return "x".join(map(str, state[name].shape)) or "one number" if name in state else ""
