@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -26,6 +26,7 @@ class _Rate(ProgressColumn):
         )
 
 
+@runtime_checkable
 class Done(Protocol):
     def __call__(self, done: int, said: str = "") -> None: ...
 

@@ -21,21 +21,41 @@ CHANGED = {
     "train_limit": 100,
     "test_limit": 50,
     "val_fraction": 0.25,
+    "image_size": 48,
     "masks": "masks/cifar 10",
     "model": "resnet8",
+    "init": "some folder/weights.safetensors",
     "epochs": 9,
+    "plain_epochs": 2,
     "batch_size": 32,
+    "accumulate": 4,
     "lr": 0.05,
-    "momentum": 0.8,
-    "weight_decay": 1e-5,
+    "schedule": "cosine",
+    "warmup": 1.5,
     "milestones": (3, 6),
+    "momentum": 0.8,
+    "nesterov": True,
+    "weight_decay": 1e-5,
+    "decay_all": False,
+    "label_smoothing": 0.1,
+    "ema": 0.99,
     "flip": False,
     "crop": 2,
     "method": "smix(alpha=0.7,labels=area)+fmix",
     "seed": 3,
 }
 """Another value of every option: whoever adds an option adds it here, and so to the tests."""
-CHANGED_OPTIONS = {"root": Path("some folder"), "device": "cpu", "threads": 2, "quiet": True}
+TOGETHER = {**CHANGED, "schedule": "steps"}
+"""Milestones go with no other schedule."""
+CHANGED_OPTIONS = {
+    "root": Path("some folder"),
+    "device": "cpu",
+    "threads": 2,
+    "workers": 3,
+    "compile": True,
+    "tensorboard": True,
+    "quiet": True,
+}
 
 
 @st.composite
@@ -43,21 +63,35 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
     """Of every option. The configuration is made in the tests: the type checks of its fields draw random numbers."""
     epochs = draw(st.integers(1, 500))
     positive = st.floats(0, 1e6, exclude_min=True)
+    part = st.floats(0, 1, exclude_max=True)
+    schedule = draw(st.sampled_from(["steps", "cosine", "onecycle"]))
     limit = st.none() | st.integers(1, 10**6)
     text = st.text(st.characters(codec="utf-8"), min_size=1)
     return {
         "data": draw(text),
         "train_limit": draw(limit),
         "test_limit": draw(limit),
-        "val_fraction": draw(st.floats(0, 1, exclude_min=True, exclude_max=True)),
+        "val_fraction": draw(part),
+        "image_size": draw(limit),
         "masks": draw(text),
         "model": draw(text),
+        "init": draw(st.none() | text),
         "epochs": epochs,
-        "batch_size": draw(st.integers(2, 10**5)),
+        "plain_epochs": draw(st.integers(0, epochs)),
+        "batch_size": draw(st.integers(100, 10**5)),
+        "accumulate": draw(st.integers(1, 100)),
         "lr": draw(positive),
+        "schedule": schedule,
+        "warmup": 0.0 if schedule == "onecycle" else draw(st.floats(0, epochs)),
+        "milestones": tuple(sorted(draw(st.sets(st.integers(1, epochs - 1), max_size=4))))
+        if epochs > 1 and schedule == "steps"
+        else (),
         "momentum": draw(positive),
+        "nesterov": draw(st.booleans()),
         "weight_decay": draw(positive),
-        "milestones": tuple(sorted(draw(st.sets(st.integers(1, epochs - 1), max_size=4)))) if epochs > 1 else (),
+        "decay_all": draw(st.booleans()),
+        "label_smoothing": draw(part),
+        "ema": draw(part),
         "flip": draw(st.booleans()),
         "crop": draw(st.integers(0, 100)),
         "method": draw(text),
@@ -99,9 +133,19 @@ def test_options_cannot_be_changed_in_place(kind):
     [
         ("train_limit", 0, "1 or more"),
         ("test_limit", -5, "1 or more"),
-        ("val_fraction", 0.0, "a part between 0 and 1"),
-        ("val_fraction", 1.0, "a part between 0 and 1"),
-        ("val_fraction", math.nan, "a part between 0 and 1"),
+        ("val_fraction", -0.1, "a part from 0 to below 1"),
+        ("val_fraction", 1.0, "a part from 0 to below 1"),
+        ("val_fraction", math.nan, "a part from 0 to below 1"),
+        ("label_smoothing", 1.0, "a part from 0 to below 1"),
+        ("ema", math.nan, "a part from 0 to below 1"),
+        ("image_size", 0, "1 or more"),
+        ("plain_epochs", -1, "0 or more"),
+        ("plain_epochs", 11, "at most all 10 epochs"),
+        ("accumulate", 0, "1 or more"),
+        ("accumulate", 129, "at most 128, the batch size"),
+        ("warmup", -1.0, "0 or more"),
+        ("warmup", math.nan, "0 or more"),
+        ("warmup", 10.5, "at most all 10 epochs"),
         ("epochs", 0, "1 or more"),
         ("batch_size", 1, "2 or more"),
         ("lr", 0.0, "a finite learning rate above 0"),
@@ -128,6 +172,19 @@ def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what
     assert str(info.value) == f"{name}: expected {expected}, got {came}"
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"schedule": "cosine", "milestones": (3,)}, "milestones: expected none with --schedule cosine"),
+        ({"schedule": "onecycle", "warmup": 1}, "warmup: expected none with --schedule onecycle"),
+        ({"nesterov": True, "momentum": 0}, "nesterov: expected a momentum above 0, got 0"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(values, said):
+    with pytest.raises(OptionError, match=f"^{said}"):
+        TrainConfig(**values)
+
+
 @pytest.mark.parametrize("threads", [0, -1])
 def test_threads_out_of_range_are_refused(threads):
     with pytest.raises(OptionError, match=f"^threads: expected 1 or more, got {threads}$"):
@@ -138,7 +195,7 @@ def test_threads_out_of_range_are_refused(threads):
     "values",
     [
         {"train_limit": 1, "test_limit": 1, "epochs": 1, "batch_size": 2, "seed": 0, "crop": 0},
-        {"momentum": 0.0, "weight_decay": 0.0, "lr": 1e-12, "val_fraction": 1e-9},
+        {"momentum": 0.0, "weight_decay": 0.0, "lr": 1e-12, "val_fraction": 0.0, "ema": 0.0},
         {"epochs": 3, "milestones": (1, 2)},
     ],
 )
@@ -169,7 +226,7 @@ def test_json_brings_a_configuration_back(values):
 
 
 def test_json_holds_every_option_under_its_name():
-    assert TrainConfig(**CHANGED).to_json() == {**CHANGED, "milestones": [3, 6]}
+    assert TrainConfig(**TOGETHER).to_json() == {**TOGETHER, "milestones": [3, 6]}
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -184,12 +241,12 @@ def test_all_single_changes_have_different_fingerprints():
 
 def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
     """It decides whether a checkpoint may be resumed. A new option changes it, and this line with it."""
-    assert TrainConfig().fingerprint() == "550269b89b585d09"
+    assert TrainConfig().fingerprint() == "7221b9200461c662"
 
 
 def test_options_of_another_version_are_refused_by_name():
-    with pytest.raises(OptionError, match=r"got also ema, warmup; update smix$"):
-        TrainConfig.from_json({**TrainConfig().to_json(), "warmup": 5, "ema": 0.9})
+    with pytest.raises(OptionError, match=r"got also rise, swa; update smix$"):
+        TrainConfig.from_json({**TrainConfig().to_json(), "swa": 5, "rise": 0.9})
 
 
 def test_json_that_breaks_a_range_is_refused():
@@ -206,21 +263,30 @@ def test_defaults_are_left_out_of_a_command_line():
 
 
 def test_a_command_line_names_every_option():
-    words = arguments(TrainConfig(**CHANGED))
+    words = arguments(TrainConfig(**TOGETHER))
     assert words == [
         *("--data", "npz:some folder/made.npz"),
         *("--train-limit", "100"),
         *("--test-limit", "50"),
         *("--val-fraction", "0.25"),
+        *("--image-size", "48"),
         *("--masks", "masks/cifar 10"),
         *("--model", "resnet8"),
+        *("--init", "some folder/weights.safetensors"),
         *("--epochs", "9"),
+        *("--plain-epochs", "2"),
         *("--batch-size", "32"),
+        *("--accumulate", "4"),
         *("--lr", "0.05"),
-        *("--momentum", "0.8"),
-        *("--weight-decay", "1e-05"),
+        *("--warmup", "1.5"),
         *("--milestones", "3"),
         *("--milestones", "6"),
+        *("--momentum", "0.8"),
+        "--nesterov",
+        *("--weight-decay", "1e-05"),
+        "--no-decay-all",
+        *("--label-smoothing", "0.1"),
+        *("--ema", "0.99"),
         "--no-flip",
         *("--crop", "2"),
         *("--method", "smix(alpha=0.7,labels=area)+fmix"),
@@ -230,6 +296,9 @@ def test_a_command_line_names_every_option():
         *("--root", "some folder"),
         *("--device", "cpu"),
         *("--threads", "2"),
+        *("--workers", "3"),
+        "--compile",
+        "--tensorboard",
         "--quiet",
     ]
 
@@ -247,10 +316,10 @@ def test_a_command_line_brings_a_configuration_back(values):
 
 
 def test_a_run_of_a_comparison_has_all_that_is_shared_and_its_method_and_seed():
-    shared = {name: value for name, value in CHANGED.items() if name not in ("method", "seed")}
+    shared = {name: value for name, value in TOGETHER.items() if name not in ("method", "seed")}
     run = SharedConfig(**shared).run("cutmix", 7)
     assert run == TrainConfig(**shared, method="cutmix", seed=7)
-    assert TrainConfig(**CHANGED).run("cutmix", 7) == run
+    assert TrainConfig(**TOGETHER).run("cutmix", 7) == run
 
 
 def test_cores_are_those_of_this_process(monkeypatch):

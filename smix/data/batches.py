@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -53,6 +53,7 @@ class Batch(NamedTuple):
     """Which masks the store calls valid."""
 
 
+@runtime_checkable
 class Loader(Protocol):
     """A split of a data set, as training and evaluation read it: `Batches`, or `Streamed` where it is too large for that."""
 

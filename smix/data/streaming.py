@@ -5,7 +5,7 @@ Draws are keyed by seed, epoch and image: they do not depend on how many process
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ CUTOUT = 127
 Rows = NDArray[np.int64]
 
 
+@runtime_checkable
 class Masks(Protocol):
     """An array of masks, or what reads them when they are asked for."""
 

@@ -89,6 +89,7 @@ def fit(
         ):
             progress.seconds = time.monotonic() - started
             if world.any(stop()):
+                progress.seconds = time.monotonic() - started
                 return
             step = progress.epoch * steps + progress.step
             torch.manual_seed(rng.key(config.seed, "model", step, world.rank))

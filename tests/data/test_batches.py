@@ -31,10 +31,7 @@ def traced(count: int, size: tuple[int, int] = (3, 5)) -> Batches:
 
 def labels_of(batches: Batches, **options) -> list[list[int]]:
     return [
-        labels.tolist()
-        for _, labels, _, _ in batches.shuffled(
-            **{"seed": 0, "epoch": 0, "batch_size": 8, "crop": 0, "flip": False, **options}
-        )
+        labels.tolist() for _, labels, _, _ in batches.shuffled(**{"seed": 0, "epoch": 0, "batch_size": 8, **options})
     ]
 
 
@@ -108,7 +105,7 @@ def test_the_order_does_not_depend_on_crops_flips_or_masks():
     """Methods and recipes are compared on the same batches."""
     batches = traced(80)
     bare = replace(batches, masks=None, valid=None)
-    assert labels_of(batches) == labels_of(batches, crop=1, flip=True) == labels_of(bare)
+    assert labels_of(batches) == labels_of(replace(batches, crop=1, flip=True)) == labels_of(bare)
 
 
 # What a batch holds
@@ -116,7 +113,7 @@ def test_the_order_does_not_depend_on_crops_flips_or_masks():
 
 @pytest.mark.parametrize(("crop", "flip"), [(0, False), (0, True)])
 def test_masks_labels_and_validity_stay_beside_their_images(crop, flip):
-    for images, labels, masks, valid in traced(80).shuffled(0, 0, 8, crop, flip):
+    for images, labels, masks, valid in replace(traced(80), crop=crop, flip=flip).shuffled(0, 0, 8):
         assert images.shape == (8, 1, 3, 5)
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
         assert torch.equal(valid, labels % 3 == 0)
@@ -128,10 +125,10 @@ def test_masks_labels_and_validity_stay_beside_their_images(crop, flip):
 def test_crops_and_flips_carry_the_masks_along(data):
     """The image is its mask, so it must stay so; and some must have moved."""
     masked = replace(data, images=data.masks[..., None].repeat(3, -1).astype(np.uint8) * 255, fingerprint="")
-    batches = Batches.of(masked, PLAIN, CPU, masked.masks)
+    batches = Batches.of(masked, PLAIN, CPU, masked.masks, crop=2, flip=True)
     moved = 0
     for epoch in range(5):
-        for images, _, masks, valid in batches.shuffled(0, epoch, 8, 2, True):
+        for images, _, masks, valid in batches.shuffled(0, epoch, 8):
             assert torch.equal(images, masks[:, None].expand_as(images).float() * 255)
             assert valid is None
             moved += int(masks.sum())
@@ -139,7 +136,7 @@ def test_crops_and_flips_carry_the_masks_along(data):
 
 
 def test_without_masks_a_batch_has_none(data):
-    for _, _, masks, valid in Batches.of(data, Normalisation.of(data), CPU).shuffled(0, 0, 8, 1, True):
+    for _, _, masks, valid in Batches.of(data, Normalisation.of(data), CPU, crop=1, flip=True).shuffled(0, 0, 8):
         assert masks is None
         assert valid is None
 
@@ -147,22 +144,28 @@ def test_without_masks_a_batch_has_none(data):
 def test_crops_differ_between_steps_epochs_and_seeds():
     batches = traced(16, (5, 3))
     batches = replace(
-        batches, images=torch.arange(1, 16, dtype=torch.uint8).view(1, 5, 3, 1).expand(16, 5, 3, 1).clone(), masks=None
+        batches,
+        images=torch.arange(1, 16, dtype=torch.uint8).view(1, 5, 3, 1).expand(16, 5, 3, 1).clone(),
+        masks=None,
+        crop=2,
+        flip=True,
     )
     seen = [
         images.numpy().tobytes()
         for seed in (0, 1)
         for epoch in (0, 1)
-        for images, *_ in batches.shuffled(seed, epoch, 8, 2, True)
+        for images, *_ in batches.shuffled(seed, epoch, 8)
     ]
     assert len(set(seen)) == 8
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 6, 9, 10])
 def test_an_epoch_that_goes_on_from_a_step_gives_the_identical_batches(data, first_step):
-    batches = Batches.of(make_set(83), Normalisation.of(data), CPU, make_set(83).masks, np.arange(83) % 2 == 0)
-    whole = list(batches.shuffled(3, 2, 8, 2, True))
-    rest = list(batches.shuffled(3, 2, 8, 2, True, first_step=first_step))
+    batches = Batches.of(
+        make_set(83), Normalisation.of(data), CPU, make_set(83).masks, np.arange(83) % 2 == 0, crop=2, flip=True
+    )
+    whole = list(batches.shuffled(3, 2, 8))
+    rest = list(batches.shuffled(3, 2, 8, first_step=first_step))
     assert len(whole) == 10
     assert len(rest) == 10 - first_step
     for one, other in zip(whole[first_step:], rest, strict=True):
@@ -173,7 +176,7 @@ def test_an_epoch_that_goes_on_from_a_step_gives_the_identical_batches(data, fir
 @pytest.mark.parametrize("batch_size", [7, 40, 500])
 def test_in_order_shows_all_images_untouched_in_their_order(data, batch_size):
     normal = Normalisation.of(data)
-    images, labels = zip(*Batches.of(data, normal, CPU).in_order(batch_size), strict=True)
+    images, labels = zip(*replace(Batches.of(data, normal, CPU), at_once=batch_size).in_order(), strict=True)
     assert torch.equal(torch.cat(images), normal(torch.from_numpy(data.images)))
     assert torch.cat(labels).tolist() == data.labels.tolist()
 

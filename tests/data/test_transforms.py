@@ -8,9 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from smix.data.transforms import crop_and_flip
+from smix.data.transforms import draw_crops
 
 SIZES = [(7,), (5, 9), (3, 4, 5)]
+
+
+def crop_and_flip(images, masks, crop, flip, draws):
+    return draw_crops(len(images), images.ndim - 2, crop, flip, draws).apply(images, masks)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,5 +1,7 @@
 """What a network says, and what asking it must not change."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -55,7 +57,7 @@ def test_the_mode_is_restored_when_the_model_fails(model, batches):
 def test_predictions_are_those_of_evaluation_mode_and_twice_the_same(model, batches):
     model.train()
     first, labels = predict(model, batches.in_order())
-    second, _ = predict(model, batches.in_order(batch_size=10))
+    second, _ = predict(model, replace(batches, at_once=10).in_order())
     with torch.no_grad():
         expected = model.eval()(batches.normalise(batches.images))
     assert torch.equal(first, second)
@@ -65,7 +67,7 @@ def test_predictions_are_those_of_evaluation_mode_and_twice_the_same(model, batc
 
 def test_predicting_changes_neither_weights_nor_statistics_and_leaves_no_gradients(model, batches):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    logits, _ = predict(model.train(), batches.in_order(3))
+    logits, _ = predict(model.train(), replace(batches, at_once=3).in_order())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert not logits.requires_grad
@@ -74,7 +76,7 @@ def test_predicting_changes_neither_weights_nor_statistics_and_leaves_no_gradien
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 500])
 def test_ten_samples_in_batches_of_any_size_give_the_same_numbers(batches, batch_size):
-    logits, labels = predict(FirstPixels(), batches.in_order(batch_size))
+    logits, labels = predict(FirstPixels(), replace(batches, at_once=batch_size).in_order())
     expected = batches.normalise(batches.images).flatten(1)[:, :4]
     assert torch.equal(logits, expected)
     assert torch.equal(labels, batches.labels)

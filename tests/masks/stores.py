@@ -72,3 +72,11 @@ def content(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
     }
+
+
+def in_a_gap(scores: torch.Tensor) -> float:
+    """A threshold near the median of scores, and far from each of them: rounding changes none's side."""
+    values = scores.flatten().double().sort().values
+    middle = values[len(values) // 4 : len(values) - len(values) // 4]
+    widest = middle.diff().argmax()
+    return ((middle[widest] + middle[widest + 1]) / 2).item()

@@ -41,7 +41,7 @@ def small(data: str, /, **changes: Any) -> TrainConfig:
     )
 
 
-def dropout_net(classes: int, channels: int) -> nn.Module:
+def dropout_net(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
     """For images of any size."""
     return nn.Sequential(
         nn.Conv2d(channels, 8, 3),
@@ -71,8 +71,8 @@ def at_step(steps: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch
     calls = 0
 
     @contextmanager
-    def bar(*args: object, **options: object) -> Iterator[Callable[[int], None]]:
-        def done(count: int) -> None:
+    def bar(*args: object, **options: object) -> Iterator[Callable[..., None]]:
+        def done(count: int, said: str = "") -> None:
             nonlocal calls
             calls += 1
             if calls == steps + 1:

@@ -1,5 +1,6 @@
 """Checkpoints: what is stored comes back, a broken file says so, and no file is trusted to run code."""
 
+import dataclasses
 import errno
 import os
 from collections.abc import Iterator
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 from smix.config import TrainConfig
 from smix.errors import RunError
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
+from smix.training.distributed import ALONE
+from smix.training.learner import Learner
 from smix.training.loop import Progress
-from smix.training.recipes import sgd
 
-CONFIG = TrainConfig(epochs=3, milestones=(1,), lr=0.5)
-PROGRESS = Progress(epoch=1, step=3, loss=2.5, fell_back=7, seconds=1.25)
+CONFIG = TrainConfig(epochs=3, milestones=(1,), lr=0.5, ema=0.5)
+PROGRESS = Progress(epoch=1, step=3, loss=2.5, accuracy=0.75, fell_back=0.5, seconds=1.25)
 
 
 @dataclass
@@ -31,21 +33,21 @@ class State:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(self.filled))
             self.model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-            self.optimizer, self.schedule = sgd(self.model, CONFIG)
+            self.learner = Learner.of(self.model, CONFIG, ALONE)
             if self.filled:
-                self.model(torch.randn(5, 3)).square().sum().backward()
-                self.optimizer.step()
-                self.schedule.step()
+                for _ in range(2):
+                    self.model(torch.randn(5, 3)).square().sum().backward()
+                    self.learner.update(0.05)
 
-    def save(self, path: Path, fingerprint: str = "f") -> None:
-        save_checkpoint(path, self.model, self.optimizer, self.schedule, PROGRESS, fingerprint)
+    def save(self, path: Path, config: TrainConfig = CONFIG) -> None:
+        save_checkpoint(path, self.learner, PROGRESS, config)
 
-    def load(self, path: Path, fingerprint: str = "f") -> Progress:
-        return load_checkpoint(path, self.model, self.optimizer, self.schedule, fingerprint)
+    def load(self, path: Path, config: TrainConfig = CONFIG) -> Progress:
+        return load_checkpoint(path, self.learner, config)
 
     def numbers(self) -> list[Any]:
         """Everything a training depends on."""
-        return list(flat([self.model.state_dict(), self.optimizer.state_dict(), self.schedule.state_dict()]))
+        return list(flat(self.learner.state()))
 
 
 def flat(content: Any) -> Iterator[Any]:
@@ -71,13 +73,13 @@ def test_what_is_saved_comes_back(good):
     assert state.numbers() != expected
     assert state.load(good) == PROGRESS
     assert state.numbers() == expected
-    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
-    assert state.optimizer.state_dict()["state"], "the momentum was not stored"
+    assert state.learner.optimizer.state_dict()["state"], "the momentum was not stored"
+    assert state.learner.average.n_averaged == 2
 
 
 def test_a_checkpoint_loads_with_weights_only(good):
     content = torch.load(good, weights_only=True)
-    assert list(content) == ["fingerprint", "model", "optimizer", "schedule", "progress"]
+    assert list(content) == ["config", "model", "optimizer", "average", "progress", "sha256"]
 
 
 def test_equal_states_make_equal_files(good, tmp_path):
@@ -89,8 +91,8 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name_of_both_and_ch
     state = State(filled=False)
     before = state.numbers()
     with pytest.raises(RunError) as info:
-        state.load(good, "another")
-    assert str(info.value) == (f"{good}: expected the checkpoint of configuration another, got f; choose another --out")
+        state.load(good, dataclasses.replace(CONFIG, weight_decay=0.25))
+    assert str(info.value) == f"{good}: expected a checkpoint with weight-decay 0.25, got 0.0005; choose another --out"
     assert state.numbers() == before
 
 
@@ -120,7 +122,7 @@ def test_a_checkpoint_that_was_cut_short_is_refused_wherever_it_was_cut(good):
 
 def test_a_flipped_bit_is_refused_or_without_effect(good):
     whole, count = good.read_bytes(), 0
-    for place in range(0, len(whole), 17):
+    for place in range(0, len(whole), 7):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
         good.write_bytes(changed)
@@ -151,7 +153,7 @@ class RunsCode:
 
 def test_a_checkpoint_cannot_run_code(tmp_path):
     path, trap = tmp_path / "checkpoint.pt", tmp_path / "trap"
-    torch.save({"fingerprint": "f", "model": RunsCode(trap)}, path)
+    torch.save({"config": CONFIG.to_json(), "model": RunsCode(trap)}, path)
     assert refused(path)
     assert not trap.exists()
     torch.load(path, weights_only=False)
@@ -164,8 +166,8 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
         [1, 2],
         3,
         {},
-        {"fingerprint": "f"},
-        {"fingerprint": "f", "model": {}, "optimizer": {}, "schedule": {}, "progress": {}},
+        {"config": CONFIG.to_json()},
+        {"config": CONFIG.to_json(), "model": {}, "optimizer": {}, "average": {}, "progress": {}},
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, content):

@@ -20,12 +20,13 @@ from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.mixing import FMix, Method, SMix, Vanilla, parse_method
 from smix.training import loop
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
+from smix.training.distributed import ALONE
+from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress, fit
-from smix.training.recipes import sgd
 
 COUNT = 22
 STEPS = 4  # of 5 images; two are left out of each epoch
-CONFIG = TrainConfig(epochs=3, batch_size=5, crop=1, milestones=(2,))
+CONFIG = TrainConfig(epochs=3, batch_size=5, milestones=(2,))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -59,7 +60,7 @@ def batches(count: int = COUNT, seed: int = 0) -> Batches:
     masks = torch.zeros(count, 5, 7, dtype=torch.bool)
     masks[:, 1:4, 2:6] = True
     valid = torch.arange(count) % 3 > 0
-    return Batches(images, torch.arange(count), Normalisation((0.5,) * 3, (0.25,) * 3), masks, valid)
+    return Batches(images, torch.arange(count), Normalisation((0.5,) * 3, (0.25,) * 3), masks, valid, crop=1, flip=True)
 
 
 TRAIN, VALIDATION = batches(), batches(6, seed=1)
@@ -81,15 +82,14 @@ class Training:
             for module in self.model.modules():
                 if isinstance(module, nn.Linear | nn.BatchNorm1d):
                     module.reset_parameters()
-        self.optimizer, self.schedule = sgd(self.model, self.config)
+        self.learner = Learner.of(self.model, self.config, ALONE)
+        self.optimizer = self.learner.optimizer
 
     def go(self, stop: Callable[[], bool] = lambda: False) -> list[Epoch]:
         with torch.random.fork_rng(devices=[]):
             return list(
                 fit(
-                    self.model,
-                    self.optimizer,
-                    self.schedule,
+                    self.learner,
                     self.method,
                     self.train,
                     VALIDATION,
@@ -137,11 +137,11 @@ def test_fit_is_the_literal_loop(method):
     model, optimizer, lr = literal.model, literal.optimizer, CONFIG.lr
     for epoch in range(CONFIG.epochs):
         order = torch.randperm(COUNT, generator=rng.generator(CONFIG.seed, "order", epoch))
-        losses, fell_back = [], []
+        losses, right, fell_back = [], [], []
         if epoch == 2:
             lr /= 10
         optimizer.param_groups[0]["lr"] = lr
-        for part, (images, labels, masks, valid) in enumerate(TRAIN.shuffled(CONFIG.seed, epoch, 5, 1, True)):
+        for part, (images, labels, masks, valid) in enumerate(TRAIN.shuffled(CONFIG.seed, epoch, 5)):
             assert labels.tolist() == order[part * 5 : part * 5 + 5].tolist()
             step = epoch * STEPS + part
             torch.manual_seed(rng.key(CONFIG.seed, "model", step))
@@ -149,10 +149,12 @@ def test_fit_is_the_literal_loop(method):
                 images, labels, masks=masks, valid=valid, generator=rng.generator(CONFIG.seed, "mix", step)
             )
             model.zero_grad()
-            loss = target.loss(model(mixed))
+            logits = model(mixed)
+            loss = target.loss(logits)
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            right.append(target.accuracy(logits.detach()).item())
             fell_back += target.fell_back.tolist()
         model.eval()
         with torch.no_grad():
@@ -161,7 +163,8 @@ def test_fit_is_the_literal_loop(method):
         assert epochs[epoch].epoch == epoch + 1
         assert epochs[epoch].lr == pytest.approx(lr, rel=1e-12)
         assert epochs[epoch].train_loss == pytest.approx(np.mean(losses), rel=1e-6)
-        assert epochs[epoch].fell_back == np.mean(fell_back)
+        assert epochs[epoch].train_accuracy == pytest.approx(np.mean(right), rel=1e-6)
+        assert epochs[epoch].fell_back == pytest.approx(np.mean(fell_back), rel=1e-6)
         assert epochs[epoch].val_loss == pytest.approx(cross_entropy(logits, VALIDATION.labels), rel=1e-6)
         assert epochs[epoch].val_accuracy == accuracy(logits, VALIDATION.labels)
     for mine, theirs in zip(training.model.parameters(), model.parameters(), strict=True):
@@ -186,11 +189,11 @@ def test_a_training_that_is_cut_and_resumed_equals_an_unbroken_one(steps, tmp_pa
     first = cut.go(after(steps))
     assert len(cut.method.seen) == steps
     assert len(first) == steps // STEPS
-    save_checkpoint(tmp_path / "c.pt", cut.model, cut.optimizer, cut.schedule, cut.progress, "f")
+    save_checkpoint(tmp_path / "c.pt", cut.learner, cut.progress, CONFIG)
     with torch.no_grad():
         for parameter in resumed.model.parameters():
             parameter.fill_(7.0)  # nothing of the new model may survive
-    resumed.progress = load_checkpoint(tmp_path / "c.pt", resumed.model, resumed.optimizer, resumed.schedule, "f")
+    resumed.progress = load_checkpoint(tmp_path / "c.pt", resumed.learner, CONFIG)
     rest = resumed.go()
     assert cut.method.seen + resumed.method.seen == whole.method.seen
     assert without_seconds(first + rest) == without_seconds(expected)
@@ -203,9 +206,9 @@ def test_a_training_that_is_cut_at_every_step_equals_an_unbroken_one(tmp_path):
     for _ in range(CONFIG.epochs * STEPS + 1):
         part = Training(method=SMix(alpha=(1.0, 1.0)))
         if path.is_file():
-            part.progress = load_checkpoint(path, part.model, part.optimizer, part.schedule, "f")
+            part.progress = load_checkpoint(path, part.learner, CONFIG)
         found += part.go(after(1))
-        save_checkpoint(path, part.model, part.optimizer, part.schedule, part.progress, "f")
+        save_checkpoint(path, part.learner, part.progress, CONFIG)
     assert without_seconds(found) == without_seconds(expected)
     assert equal(part.state(), whole.state())
 
@@ -311,11 +314,12 @@ def test_a_loss_that_is_not_finite_raises_before_the_update_and_names_the_step(b
     updates = []
     training.optimizer.register_step_post_hook(lambda *_: updates.append(1))
     with pytest.raises(
-        RunError, match=rf"^step {step} \(epoch {step // STEPS + 1}\): expected a finite loss, got {got};"
+        RunError,
+        match=rf"^step {step} \(epoch {step // STEPS + 1}, learning rate 0.1\): expected a finite loss, got {got};",
     ) as info:
         training.go()
     assert "\n" not in str(info.value)
-    assert "--lr 0.1" in str(info.value)
+    assert str(info.value).endswith("; lower --lr")
     assert len(updates) == step
     for now, before in zip(training.model.parameters(), training.model.before, strict=True):
         assert torch.equal(now, before)
@@ -336,7 +340,7 @@ def test_the_same_seed_gives_the_same_training_whatever_the_global_generators_ho
 def test_another_seed_changes_order_crops_mixes_and_dropout():
     def first_step(seed: int) -> tuple[list[int], Tensor, Tensor]:
         training, drops = Training(config=replace(CONFIG, seed=seed), method=FMix()), []
-        images, labels, _, _ = next(TRAIN.shuffled(seed, 0, 5, 1, True))
+        images, labels, _, _ = next(TRAIN.shuffled(seed, 0, 5))
         training.model.layers[4].register_forward_hook(lambda _, inputs, output: drops.append(output == 0))
         mixed = []
         training.model.register_forward_pre_hook(lambda _, inputs: mixed.append(inputs[0]))
@@ -363,7 +367,7 @@ def test_all_methods_of_a_seed_see_the_same_images_in_the_same_order():
     Training(method=recorder).go()
     Training(method=Noted()).go()
     assert [labels.tolist() for _, labels in seen] == recorder.seen
-    first = next(TRAIN.shuffled(CONFIG.seed, 0, 5, 1, True))
+    first = next(TRAIN.shuffled(CONFIG.seed, 0, 5))
     assert torch.equal(seen[0][0], first[0])
 
 
@@ -414,7 +418,7 @@ def test_masks_reach_the_method_with_the_images_they_belong_to():
             return super().__call__(x, y, masks=masks, valid=valid, generator=generator)
 
     own = torch.arange(COUNT).view(-1, 1, 1) > torch.arange(35).view(1, 5, 7) % COUNT  # another mask for each image
-    Training(method=Noted(), config=replace(CONFIG, crop=0, flip=False), train=replace(TRAIN, masks=own)).go()
+    Training(method=Noted(), train=replace(TRAIN, masks=own, crop=0, flip=False)).go()
     for labels, masks, valid in seen:
         assert torch.equal(masks, own[labels])
         assert torch.equal(valid, TRAIN.valid[labels])

@@ -21,8 +21,26 @@ from smix.training.records import (
 
 CONFIG = TrainConfig(epochs=2, milestones=(1,))
 EPOCHS = [
-    Epoch(epoch=1, lr=0.1, train_loss=1.5, fell_back=0.25, val_loss=1.25, val_accuracy=0.5, seconds=2.0),
-    Epoch(epoch=2, lr=0.1 / 3, train_loss=1e-300, fell_back=0.0, val_loss=1 / 3, val_accuracy=0.75, seconds=1e9),
+    Epoch(
+        epoch=1,
+        lr=0.1,
+        train_loss=1.5,
+        train_accuracy=0.375,
+        fell_back=0.25,
+        val_loss=1.25,
+        val_accuracy=0.5,
+        seconds=2.0,
+    ),
+    Epoch(
+        epoch=2,
+        lr=0.1 / 3,
+        train_loss=1e-300,
+        train_accuracy=0.5,
+        fell_back=0.0,
+        val_loss=1 / 3,
+        val_accuracy=0.75,
+        seconds=1e9,
+    ),
 ]
 RESULT = Result(
     test_accuracy=2 / 3,
@@ -108,9 +126,9 @@ def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content
 def test_a_run_of_a_newer_version_says_which_options_are_unknown(tmp_path):
     run = write_run(tmp_path / "run")
     made = json.loads((run / "config.json").read_text())
-    made["config"]["warmup"] = 5
+    made["config"]["rise"] = 5
     (run / "config.json").write_text(json.dumps(made))
-    with pytest.raises(ValueError, match="warmup; update smix"):
+    with pytest.raises(ValueError, match="rise; update smix"):
         read_run(run)
 
 

@@ -12,7 +12,7 @@ import torch
 from smix import files
 from smix.config import TrainConfig
 from smix.errors import RunError
-from smix.models.small import MODELS
+from smix.models import MODELS
 from smix.training import records
 from smix.training.runs import train
 from tests.training.small import (
@@ -202,6 +202,5 @@ def test_a_cut_run_is_not_resumed_under_another_configuration(unbroken, tmp_path
             train(config, tmp_path, OPTIONS)
     (tmp_path / "config.json").unlink()  # so that only the checkpoint can tell
     other = small(config.data, method="vanilla", lr=0.05)
-    with pytest.raises(RunError, match=f"{config.fingerprint()}.*choose another --out") as info:
+    with pytest.raises(RunError, match=r"expected a checkpoint with lr 0\.05, got 0\.1; choose another --out"):
         train(other, tmp_path, OPTIONS)
-    assert other.fingerprint() in str(info.value)

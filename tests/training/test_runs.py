@@ -24,8 +24,9 @@ from smix.masks.lookup import masks_of
 from smix.mixing import Plan
 from smix.models import build_model
 from smix.training import loop, runs
+from smix.training.material import prepare, split
 from smix.training.records import Result
-from smix.training.runs import prepare, split, train
+from smix.training.runs import train
 from tests.conftest import make_set, write_npz
 from tests.training.small import (
     EPOCHS,
@@ -48,6 +49,16 @@ OTHER = {
     "train_limit": 60,
     "test_limit": 20,
     "val_fraction": 0.2,
+    "image_size": 32,
+    "init": "other.pt",
+    "plain_epochs": 1,
+    "accumulate": 2,
+    "schedule": "cosine",
+    "warmup": 1.0,
+    "nesterov": True,
+    "decay_all": False,
+    "label_smoothing": 0.1,
+    "ema": 0.9,
     "masks": "masks/other",
     "method": "vanilla",
     "seed": 1,
@@ -84,7 +95,10 @@ def test_config_json_holds_all_that_made_the_run(finished):
     made = json.loads((out / "config.json").read_text())
     whole, test = load_data(config.data, split="train"), load_data(config.data, split="test")
     pixels = whole.images.reshape(-1, 3) / 255
-    assert list(made) == ["config", "versions", "data", "masks", "normalisation", "threads"]
+    assert list(made) == [
+        *("config", "versions", "data", "masks", "normalisation"),
+        *("threads", "precision", "processes"),
+    ]
     assert TrainConfig.from_json(made["config"]) == config
     assert set(made["config"]) == {field.name for field in fields(TrainConfig)}
     assert made["versions"]["smix"] == smix.__version__
@@ -95,8 +109,12 @@ def test_config_json_holds_all_that_made_the_run(finished):
         "fingerprint_train": whole.fingerprint,
         "fingerprint_test": test.fingerprint,
         "images": {"training": 72, "validation": 8, "test": 24},
+        "size": [10, 14],
         "classes": ["class 0", "class 1", "class 2", "class 3"],
+        "read": "kept on the device",
+        "validated_on": "validation images",
     }
+    assert (made["precision"], made["processes"], made["threads"]) == ("float32", 1, torch.get_num_threads())
     assert made["masks"]["source"]["name"] == "carried"
     assert made["normalisation"]["mean"] == pytest.approx(pixels.mean(0), rel=1e-9)
     assert made["normalisation"]["std"] == pytest.approx(pixels.std(0), rel=1e-9)
@@ -111,7 +129,7 @@ def test_metrics_have_a_line_an_epoch(finished):
     _, out, _ = finished
     lines = metrics(out)
     assert [line["epoch"] for line in lines] == [1, 2, 3]
-    assert list(lines[0]) == ["epoch", "lr", "train_loss", "fell_back", "val_loss", "val_accuracy"]
+    assert list(lines[0]) == [*("epoch", "lr", "train_loss", "train_accuracy", "fell_back", "val_loss", "val_accuracy")]
     assert all(0 < line["fell_back"] < 1 for line in lines)
 
 
@@ -140,7 +158,7 @@ def test_weights_and_predictions_are_those_of_the_last_epoch(finished):
     assert weights.keys() == checkpoint["model"].keys()
     assert all(torch.equal(weights[name], checkpoint["model"][name]) for name in weights)
     with torch.random.fork_rng(devices=[]):
-        model = build_model("resnet8", 4)
+        model = build_model("resnet8", 4, 3, (10, 14))
     model.load_state_dict(weights)
     material = prepare(config, OPTIONS)
     test = Batches.of(load_data(config.data, split="test"), material.normalise, torch.device("cpu"))
@@ -161,7 +179,9 @@ def test_the_plans_of_samples_reproduce_their_mixes(data, tmp_path, method):
     config = small(data, method=method, epochs=1)
     train(config, tmp_path, OPTIONS)
     found = arrays(tmp_path / "samples.npz")
-    assert set(found) == {"images", "mixed", "labels", "partner", "weight", "share", "fell_back"}
+    assert set(found) == {"images", "mixed", "labels", "partner", "weight", "share", "fell_back"} | (
+        {"masks"} if "smix" in method else set()
+    )
     training = prepare(config, OPTIONS).training
     own = {image.tobytes(): int(label) for image, label in zip(training.images, training.labels, strict=True)}
     assert [own[image.tobytes()] for image in found["images"]] == found["labels"].tolist()
@@ -371,8 +391,11 @@ def test_no_global_generator_is_used_or_left_changed(data, tmp_path, monkeypatch
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_last_checkpoint(data, tmp_path):
     config = small(data, lr=1e30)
-    with pytest.raises(RunError, match=r"^step \d+ \(epoch \d\): expected a finite loss, got (nan|inf)"):
+    with pytest.raises(
+        RunError, match=r"^step \d+ \(epoch \d, learning rate .*\): expected a finite loss, got (nan|inf)"
+    ) as info:
         train(config, tmp_path, OPTIONS)
+    assert str(info.value).endswith("; lower --lr; there is no checkpoint yet")
     assert "result.json" not in contents(tmp_path)
     assert "weights.safetensors" not in contents(tmp_path)
     with files.lock(tmp_path):  # it is free again
@@ -406,9 +429,9 @@ def test_training_validation_and_test_images_are_apart_and_complete(data, limit)
 def test_the_loop_gets_the_training_and_validation_images_and_masks_and_no_others(data, tmp_path, monkeypatch):
     config, got = small(data, epochs=1), {}
 
-    def noted(model, optimizer, schedule, method, train, validation, *others) -> Iterator[loop.Epoch]:
+    def noted(learner, method, train, validation, *others) -> Iterator[loop.Epoch]:
         got.update(train=train, validation=validation)
-        return loop.fit(model, optimizer, schedule, method, train, validation, *others)
+        return loop.fit(learner, method, train, validation, *others)
 
     monkeypatch.setattr(runs, "fit", noted)
     train(config, tmp_path, OPTIONS)
@@ -493,9 +516,9 @@ def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data
         yield from real_fit(*args)
         events.append("fit ends")
 
-    def noted_of(data: ImageSet, *args) -> Batches:
+    def noted_of(data: ImageSet, *args, **options) -> Batches:
         events.append(data.split)
-        return real_of(data, *args)
+        return real_of(data, *args, **options)
 
     def noted_predict(model, batches):
         events.append("predict")
