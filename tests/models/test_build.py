@@ -1,6 +1,8 @@
 """Networks by name: what holds for all of them, and the errors."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import nn
 from smix.errors import OptionError
 from smix.models import MODELS, build_model, head_of, model_names
 from smix.models.build import FAMILIES
-from tests.models.networks import build, images
+from tests.models.networks import build, images, parameters
 
 # Of each family one, small; resnet32 to 110 are resnet20 with more blocks, and cost seconds.
 FAMILY = ["resnet10-w8", "wrn-10-1", "wrn-10-2-drop0.3", "pyramidnet-8-a9", "timm:test_resnet"]
@@ -165,3 +167,11 @@ def test_a_size_has_one_to_three_numbers(size: tuple[int, ...], shown: str):
     with pytest.raises(OptionError) as error:
         build_model("resnet8", 10, size=size)
     assert str(error.value) == f"model: expected images of 1, 2 or 3 spatial dimensions, got {shown}; give their size"
+
+
+def test_the_page_has_every_model_with_its_parameters():
+    page = (Path(__file__).parents[2] / "docs/models.md").read_text()
+    rows = dict(re.findall(r"^\| `(.+?)` \| ([\d,]+) \|", page, re.MULTILINE))
+    assert set(MODELS) <= set(rows)
+    assert {name: f"{parameters(name):,}" for name in rows} == rows
+    assert all(f"`{form}`" in page for form in FAMILIES)

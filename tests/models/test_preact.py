@@ -10,7 +10,7 @@ from tests.models.networks import build, images, parameters, randomise_norms
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    # Zagoruyko and Komodakis, table 4; their table 5 for 22-8, 16-8.
+    # Zagoruyko and Komodakis, table 4; 16-4 by papers of distillation, which use it.
     [
         ("wrn-40-1", 0.6),
         ("wrn-40-2", 2.2),
