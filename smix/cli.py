@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 import re
 import sys
 from importlib.metadata import version
@@ -212,6 +213,8 @@ def train(
     from smix.training.runs import train as train_one
 
     result = train_one(config, out, options)
+    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes speaks for all
+        return
     show(
         f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, validation accuracy "
         f"{100 * result.val_accuracy:.2f} %"

@@ -45,13 +45,15 @@ def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Modu
 
 
 def narrow_resnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[int(name["depth"])]
-    width = int(name["width"])
-    return SmallResNet(blocks, (width, 2 * width, 4 * width, 8 * width), num_classes, channels, len(size))
+    depth, width = int(name["depth"]), int(name["width"])
+    blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+    if depth not in blocks:
+        raise OptionError(f"model: expected 10, 18 or 34 layers for resnetD-wW, got {depth}; choose one of these")
+    return SmallResNet(blocks[depth], (width, 2 * width, 4 * width, 8 * width), num_classes, channels, len(size))
 
 
 def wrn(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name["dropout"] or 0)
+    depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name.groupdict().get("dropout", 0))
     if depth < 10 or (depth - 4) % 6:
         raise OptionError(f"model: expected 6n + 4 layers for wrn-D-K, got {depth}; choose 16, 22, 28, 34 or 40")
     return wide_resnet(depth, widen, dropout, num_classes, channels)
@@ -75,14 +77,15 @@ def any_of_timm(name: re.Match[str], num_classes: int, channels: int, size: Size
 
 
 FAMILIES: dict[str, tuple[str, Callable[[re.Match[str], int, int, Size], nn.Module]]] = {
-    "resnetD-wW": (r"resnet(?P<depth>10|18|34)-w(?P<width>[1-9]\d*)", narrow_resnet),
-    "wrn-D-K": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)(-drop(?P<dropout>0\.\d+))?", wrn),
+    "resnetD-wW": (r"resnet(?P<depth>\d+)-w(?P<width>[1-9]\d*)", narrow_resnet),
+    "wrn-D-K": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)", wrn),
+    "wrn-D-K-dropP": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)-drop(?P<dropout>0\.\d+)", wrn),
     "pyramidnet-D-aALPHA": (r"pyramidnet-(?P<depth>\d+)-a(?P<alpha>[1-9]\d*)", pyramidnet),
     "timm:NAME": (r"timm:(?P<name>.*)", any_of_timm),
 }
 """Form of the names, for help and errors -> pattern of the names, and what makes such a network."""
 
-ANY_DIMENSIONS = r"resnet(8|14|20|32|44|56|110|10-w\d+|18-w\d+|34-w\d+)"
+ANY_DIMENSIONS = r"resnet(8|14|20|32|44|56|110|\d+-w\d+)"
 """These take signals and volumes, too."""
 
 

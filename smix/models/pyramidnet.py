@@ -2,9 +2,9 @@
 
 Han, Kim and Kim, CVPR 2017, arXiv:1610.02915: additive growth (section 2), blocks with batch norm after the last convolution and
 one ReLU less (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
-(jhkim89/PyramidNet), widths are rounded from their exact sum; the paper's formula rounds down at each block, which for an alpha
+(dyhan0920/PyramidNet-PyTorch), widths are rounded from their exact sum; the paper's formula rounds down at each block, which for an alpha
 less than the number of blocks would never grow.
-Differs: images of any size; odd ones are pooled with the border, as in the authors' code for ImageNet.
+Differs: images of any size; odd ones are pooled with the border.
 """
 
 from jaxtyping import Float

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
 
 from smix import launch, progress
 from smix.config import RunOptions, TrainConfig
@@ -38,19 +37,6 @@ def write_data(folder: Path) -> str:
 def small(data: str, /, **changes: Any) -> TrainConfig:
     return TrainConfig(
         **{"data": data, "model": "resnet8", "method": "smix+fmix", "epochs": EPOCHS, "batch_size": 16, **changes}
-    )
-
-
-def dropout_net(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
-    """For images of any size."""
-    return nn.Sequential(
-        nn.Conv2d(channels, 8, 3),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Dropout(0.5),
-        nn.Linear(32, classes),
     )
 
 

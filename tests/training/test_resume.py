@@ -12,7 +12,6 @@ import torch
 from smix import files
 from smix.config import TrainConfig
 from smix.errors import RunError
-from smix.models import MODELS
 from smix.training import records
 from smix.training.runs import train
 from tests.training.small import (
@@ -23,7 +22,6 @@ from tests.training.small import (
     assert_equal_runs,
     at_step,
     contents,
-    dropout_net,
     metrics,
     small,
     stop_after,
@@ -32,13 +30,8 @@ from tests.training.small import (
 CASES = {
     "vanilla": {"method": "vanilla"},
     "masks and fallback": {"method": "smix(alpha=(1.0,1.0))+fmix"},
-    "dropout": {"method": "mixup(prob=0.5)", "model": "dropout net"},
+    "dropout": {"method": "mixup(prob=0.5)", "model": "wrn-10-1-drop0.3"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _dropout_net(monkeypatch):
-    monkeypatch.setitem(MODELS, "dropout net", dropout_net)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,59 @@
+"""timm:NAME."""
+
+import sys
+
+import pytest
+import timm
+import torch
+
+from smix.errors import OptionError
+from smix.models import build_model, head_of
+from tests.models.networks import build, images
+
+
+@pytest.mark.parametrize("size", [(32, 32), (64, 32)])
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
+def test_it_is_the_network_of_timm_for_these_images(name: str, size: tuple[int, int]):
+    model = build(f"timm:{name}", 7, 1, size)
+    other = {"img_size": size} if "vit" in name else {}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        expected = timm.create_model(name, num_classes=7, in_chans=1, **other)
+    assert model.training
+    for (key, value), wanted in zip(model.state_dict().items(), expected.state_dict().values(), strict=True):
+        assert torch.equal(value, wanted), key
+    x = images(1, *size)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), expected.eval()(x))
+    assert model.get_submodule(head_of(model)).out_features == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("resnet26x", "the nearest: timm:resnet26"),
+        ("resnet18.a1_in1k", "the nearest: timm:resnet18"),
+        ("hf-hub:someone/something", "timm.list_models() has all"),
+        ("", "timm.list_models() has all"),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest(name: str, hint: str):
+    with pytest.raises(OptionError) as error:
+        build_model(f"timm:{name}", 10)
+    assert str(error.value).startswith(f'model: expected a name that timm knows, got "timm:{name}"; {hint}')
+
+
+def test_a_size_that_it_cannot_take_is_told():
+    with pytest.raises(OptionError) as error:
+        build("timm:test_vit", size=(30, 30))
+    assert str(error.value).startswith(
+        "model: expected a network for images of 30 x 30, got timm:test_vit, which says: "
+    )
+    assert "\n" not in str(error.value)
+
+
+def test_without_timm_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(OptionError) as error:
+        build_model("timm:resnet18", 10)
+    assert str(error.value) == "model: expected the package timm for timm:NAME, got none; install smix[timm]"
