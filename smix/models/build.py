@@ -94,12 +94,15 @@ def model_names() -> list[str]:
     return [*MODELS, *FAMILIES]
 
 
-def build_model(name: str, num_classes: int, channels: int = 3, size: Size = (32, 32)) -> nn.Module:
+def build_model(
+    name: str, num_classes: int, channels: int = 3, size: Size = (32, 32), pretrained: bool = False
+) -> nn.Module:
     """A network with fresh weights from torch's global generator; for images of 2 or 3 dimensions, channels last in memory.
 
     Args:
         name: One of `MODELS`, or of a family, such as wrn-28-10, resnet18-w16, pyramidnet-110-a48 or timm:resnet26.
         size: Spatial size of the images, of 1, 2 or 3 numbers.
+        pretrained: Start from timm's own weights; only timm:NAME has any. They are downloaded.
 
     Raises:
         OptionError: no such name, or the network cannot take images of this size.
@@ -115,7 +118,12 @@ def build_model(name: str, num_classes: int, channels: int = 3, size: Size = (32
             f"model: expected images of 2 spatial dimensions for {name}, got {shown}; "
             "choose resnet8 to resnet110, or resnet18-w64"
         )
-    model = build(num_classes, channels, size)
+    if pretrained:
+        if not name.startswith("timm:"):
+            raise OptionError(f"init: expected a file of weights for {name}, got pretrained, which only timm:NAME has")
+        model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
+    else:
+        model = build(num_classes, channels, size)
     layout = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}[len(size)]
     return model.to(memory_format=layout)
 

@@ -49,6 +49,12 @@ class Material:
     resident: bool
     """The images are kept on the device; else they are read anew in each epoch."""
 
+    def said(self) -> str:
+        """How the images are read, in words."""
+        shown = " x ".join(map(str, self.size))
+        how = "kept on the device" if self.resident else "read anew in each epoch"
+        return f"{len(self.training):,} training images of {shown}, {how}"
+
     def loader(self, data: ImageSet, device: torch.device, options: RunOptions) -> Loader:
         """To read a split of it as evaluation does."""
         if self.resident:
@@ -107,8 +113,9 @@ def prepare(config: TrainConfig, options: RunOptions) -> Material:
     masks = masks_of(training, config.masks) if method.needs_masks else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(config.seed, "init"))
-        model = build_model(config.model, len(whole.classes), whole.channels, size)
-    if config.init is not None:
+        pretrained = config.init == "pretrained"
+        model = build_model(config.model, len(whole.classes), whole.channels, size, pretrained)
+    if config.init is not None and not pretrained:
         load_init(model, config.init)
     normalise = Normalisation.of(whole if resident else looked_at(whole, _plane(size))[0])
     return Material(method, model, training, validation, test, normalise, masks, size, resident)

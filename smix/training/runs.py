@@ -12,6 +12,7 @@ result.json           last: its presence means done
 import dataclasses
 import io
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -103,6 +104,8 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
     per_step = min(config.batch_size, len(batches))
     total = config.epochs * steps * per_step
     title = f"{config.method}, seed {config.seed}, on {in_words(device)}{f' x {world.size}' if world.size > 1 else ''}"
+    if not options.quiet and world.first():
+        sys.stderr.write(f"{config.data}: {material.said()}\n")
     saved = time.monotonic()
 
     def save() -> None:

@@ -22,8 +22,6 @@ def load_init(model: nn.Module, file: str) -> None:
     Raises:
         RunError: no such file, a broken one, or weights of another network.
     """
-    if file == "pretrained":  # `build_model` has loaded them
-        return
     state = read_weights(Path(file))
     own, head = model.state_dict(), head_of(model)
     for name in (f"{head}.weight", f"{head}.bias"):
