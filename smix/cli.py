@@ -216,8 +216,8 @@ def train(
     if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes speaks for all
         return
     show(
-        f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, validation accuracy "
-        f"{100 * result.val_accuracy:.2f} %"
+        f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, "
+        f"{'validation accuracy' if config.val_fraction else 'accuracy on training images'} {100 * result.val_accuracy:.2f} %"
     )
 
 

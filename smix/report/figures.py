@@ -36,7 +36,8 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def accuracy_per_epoch(runs: Sequence[Run]) -> Figure:
-    """Validation accuracy of each method: the mean over the seeds that got to an epoch, and the band from least to most."""
+    """Accuracy of each method on the validation images, or on the training images that stand in for them: the mean over the
+    seeds that got to an epoch, and the band from least to most."""
     methods = by_method(runs)
     seeds = len({run.config.seed for run in runs})
     most = max(len(run.metrics) for run in runs)
@@ -60,7 +61,9 @@ def accuracy_per_epoch(runs: Sequence[Run]) -> Figure:
             epochs, [min(one) for one in known], [max(one) for one in known], color=colour, alpha=0.12, lw=0
         )
     band = ", mean and range" if seeds > 1 else ""
-    axes.set(xlabel="Epoch", ylabel="Validation accuracy (%)")
+    trained_on = any(run.config.val_fraction == 0 for run in runs)
+    on = "Accuracy on a fixed part of the training images (%)" if trained_on else "Validation accuracy (%)"
+    axes.set(xlabel="Epoch", ylabel=on)
     axes.set_title(f"Accuracy per epoch ({seeds} seed{'s' if seeds > 1 else ''}{band})", loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _clean(axes)

@@ -128,7 +128,7 @@ def _shared(run: Run) -> dict[str, Any]:
     config = run.config.to_json()
     found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks")}
     if run.made:
-        found |= {name: run.made["data"][name] for name in ("fingerprint_train", "fingerprint_test")}
+        found |= {name: run.made["data"].get(name) for name in ("fingerprint_train", "fingerprint_test", "init")}
         if run.made["masks"]:
             found["masks"] = run.made["masks"]["fingerprint"]
     return found

@@ -106,6 +106,7 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
     title = f"{config.method}, seed {config.seed}, on {in_words(device)}{f' x {world.size}' if world.size > 1 else ''}"
     if not options.quiet and world.first():
         sys.stderr.write(f"{config.data}: {material.said()}\n")
+    validated = "validated" if config.val_fraction else "on training images"
     saved = time.monotonic()
 
     def save() -> None:
@@ -123,7 +124,7 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
         def before_a_step() -> bool:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
-            done((at.epoch * steps + at.step) * per_step, _so_far(at, metrics))
+            done((at.epoch * steps + at.step) * per_step, _so_far(at, metrics, validated))
             return stop()
 
         try:
@@ -143,7 +144,7 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
         if at.epoch < config.epochs:
             save()
             raise KeyboardInterrupt
-        done(total, _so_far(at, metrics))
+        done(total, _so_far(at, metrics, validated))
     test = material.loader(material.test, device, options)
     with learner.autocast():
         logits, labels = predict(learner.best, test.in_order(world.rank, world.size))
@@ -170,13 +171,13 @@ def _write_end(out: Path, learner: Learner, logits: Tensor, labels: Tensor, resu
     files.write_json(out / "result.json", dataclasses.asdict(result))
 
 
-def _so_far(at: Progress, metrics: list[Epoch]) -> str:
+def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
     """For the progress bar: of the current epoch, and what the last one came to."""
     parts = []
     if at.step:
         parts.append(f"loss {at.loss / at.step:.3f}, accuracy {100 * at.accuracy / at.step:.1f} %")
     if metrics:
-        parts.append(f"validated {100 * metrics[-1].val_accuracy:.1f} %")
+        parts.append(f"{validated} {100 * metrics[-1].val_accuracy:.1f} %")
     return ", ".join(parts)
 
 
