@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.data.imageset import ImageSet, Split, one_line
+from smix.data.imageset import ImageSet, Split, checked, one_line
 from smix.data.pictures import SIZES_READ, Pictures, decode, size_of
 from smix.errors import DataError
 
@@ -24,11 +24,12 @@ class Rows(Pictures):
 
     _: KW_ONLY
     table: Any
-    """A `datasets.Dataset` of the one column "image", whose images are not decoded."""
+    """A `datasets.Dataset` of one column, whose images are not decoded."""
+    column: str
 
     def decode(self, name: str) -> NDArray[np.uint8]:
         """The image in this row as RGB, (H, W, 3). Raises DataError if it cannot be read."""
-        image = self.table[int(name)]["image"]
+        image = self.table[int(name)][self.column]
         if image is None:
             raise DataError(f"{self.home / name}: expected a readable image, got none; leave that row out")
         if image["bytes"] is None:
@@ -69,15 +70,15 @@ def hub(name: str, place: str, split: Split) -> ImageSet:
     data = found[chosen]
     image = _column(name, data.features, datasets.Image, "images (Image)")
     label = _column(name, data.features, datasets.ClassLabel, "class labels (ClassLabel)")
-    table = (
-        data.select_columns([image]).rename_column(image, "image").cast_column("image", datasets.Image(decode=False))
-    )
+    table = data.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     labels = data.select_columns([label]).with_format("arrow")[:].column(0).to_numpy()
+    classes = data.features[label].names
+    labels, _ = checked(f"{name} {split}", range(len(data)), labels, classes, None)
     names = np.array([f"{row:06d}" for row in range(len(data))], object)
-    rows = Rows(path / chosen, names, size_of(_some(table)), table=table)
+    rows = Rows(path / chosen, names, size_of(_some(table, image)), table=table, column=image)
     whole = np.arange(len(data))
     return ImageSet(
-        *(rows, labels, tuple(data.features[label].names)),
+        *(rows, labels, tuple(classes)),
         index=whole,
         name=name,
         split=split,
@@ -96,9 +97,9 @@ def _column(name: str, features: Mapping[str, Any], kind: type, words: str) -> s
     return found[0]
 
 
-def _some(table: Any) -> list[Path | io.BytesIO]:
+def _some(table: Any, column: str) -> list[Path | io.BytesIO]:
     """The images by which their common size is told."""
-    images = (table[row]["image"] for row in range(0, len(table), -(-len(table) // SIZES_READ)))
+    images = (table[row][column] for row in range(0, len(table), -(-len(table) // SIZES_READ)))
     return [Path(image["path"]) if image["bytes"] is None else io.BytesIO(image["bytes"]) for image in images if image]
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import wave as wav
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,6 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
-from scipy.io import wavfile
 
 from smix import files, progress
 from smix.data.folders import folders_in
@@ -22,6 +22,8 @@ from smix.errors import DataError
 
 SPEECH_COMMANDS_URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 KEPT = "smix-spectrograms.npz"
+KIND = (RATE, 16, 1)
+"""Samples a second, bits a sample and channels of every recording."""
 TOGETHER = 64
 """Waves that a thread turns into spectrograms at once."""
 
@@ -94,12 +96,18 @@ def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):
         try:
-            rate, samples = wavfile.read(home / path)
-            if rate != RATE or samples.dtype != np.int16 or samples.ndim != 1:
-                raise ValueError(f"{rate} Hz, {samples.dtype}, shape {samples.shape}")
-        except (ValueError, EOFError, LookupError) as error:
+            with wav.open(str(home / path)) as file:
+                kind = (file.getframerate(), 8 * file.getsampwidth(), file.getnchannels())
+                content = file.readframes(file.getnframes())
+                expected = file.getnframes() * file.getsampwidth() * file.getnchannels()
+            if kind != KIND or len(content) != expected:
+                raise ValueError(
+                    f"{kind[0]} Hz, {kind[1]} bits, {kind[2]} channels, {len(content)} of {expected} bytes"
+                )
+        except (wav.Error, EOFError, ValueError) as error:
             raise DataError(
                 f"{home / path}: expected a wav file of 16 kHz, 16 bits and one channel, got {one_line(error)}; unpack it again"
             ) from None
-        wave[: len(samples)] = samples[:RATE] / np.float32(2**15)
+        samples = np.frombuffer(content, "<i2")[:RATE]
+        wave[: len(samples)] = samples / np.float32(2**15)
     return waves
