@@ -126,7 +126,7 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
     Parameters
     ----------
     name
-        A data set to load: digits-on-photos, cifar10, cifar100, npz:FILE or folder:DIR.
+        A data set to load: one of those listed, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
     root
         Folder of the data sets that are downloaded or looked for by name.
     """

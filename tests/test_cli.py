@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from smix import RunOptions, TrainConfig, build_masks, cli, load_data
+from smix.data.sets import SETS
 from smix.masks import load_source
 from smix.training.runs import train as train_one
 from tests.conftest import make_set, write_npz
@@ -68,7 +69,7 @@ def test_doctor_says_what_is_here_and_what_to_do(smix, tmp_path):
 def test_data_lists_and_describes(smix, npz):
     code, out, _ = smix("data")
     assert code == 0
-    assert all(name in out for name in ("digits-on-photos", "cifar10", "cifar100", "npz:FILE", "folder:DIR"))
+    assert all(name in out for name in (*SETS, "npz:FILE", "folder:DIR", "hf:NAME_OR_DIR"))
     code, out, _ = smix("data", npz)
     assert code == 0
     assert "10 x 14 x 3" in out
@@ -301,8 +302,8 @@ BAD = {
         ["broken.npz", "copy or make it again"],
     ),
     "floating point": (["train", "--data", "npz:{tmp}/float.npz", "--out", "{tmp}/r"], ["uint8", "float"]),
-    "NaN": (["train", "--data", "npz:{tmp}/nan.npz", "--out", "{tmp}/r"], ["NaN"]),
-    "wrong shape": (["train", "--data", "npz:{tmp}/shape.npz", "--out", "{tmp}/r"], ["1 or 3 channels", "7"]),
+    "NaN": (["train", "--data", "npz:{tmp}/nan.npz", "--out", "{tmp}/r"], ["x_train", "finite"]),
+    "wrong shape": (["train", "--data", "npz:{tmp}/shape.npz", "--out", "{tmp}/r"], ["1 to 16 channels", "17"]),
     "label out of range": (["train", "--data", "npz:{tmp}/label.npz", "--out", "{tmp}/r"], ["labels from 0 to 3", "9"]),
     "unknown method": (["train", "--method", "cutmxi", "--out", "{tmp}/r"], ["cutmxi", 'did you mean "cutmix"']),
     "unknown option of a method": (["train", "--method", "smix(alhpa=1)", "--out", "{tmp}/r"], ["alhpa", '"alpha"']),
@@ -425,8 +426,10 @@ def wrong_things(tmp_path_factory) -> Path:
     bare = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     np.savez(folder / "bare.npz", **bare)
     np.savez(folder / "float.npz", **{**bare, "x_train": train.images / 255})
-    np.savez(folder / "nan.npz", **{**bare, "x_train": np.full(train.images.shape, np.nan)})
-    np.savez(folder / "shape.npz", **{**bare, "x_train": np.zeros((80, 10, 14, 7), np.uint8)})
+    np.savez(
+        folder / "nan.npz", **{**bare, "x_train": np.full(train.images.shape, np.nan), "x_test": test.images / 255}
+    )
+    np.savez(folder / "shape.npz", **{**bare, "x_train": np.zeros((80, 10, 14, 17), np.uint8)})
     labels = train.labels.copy()
     labels[3] = 9
     np.savez(folder / "label.npz", classes=np.array(train.classes), **{**bare, "y_train": labels})

@@ -1,9 +1,11 @@
 """Image files in a folder, decoded when they are asked for: data sets larger than the memory, of images of any size."""
 
+import io
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -23,6 +25,8 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 """What Pillow raises depends on the format and on the place of the damage."""
+TOGETHER = 16
+"""Images that a thread decodes before it takes others."""
 SIZES_READ = 1000
 """Whether images share one size is asked of this many of them: a million headers would take minutes to read."""
 
@@ -49,11 +53,15 @@ class Pictures:
 
     def __getitem__(self, index: int | slice | NDArray[np.int64]) -> "NDArray[np.uint8] | Pictures":
         if isinstance(index, slice | np.ndarray):
-            return Pictures(self.home, self.names[index], self.size)
-        return self.held[index] if self.held is not None else decode(self.home / self.names[index])
+            return replace(self, names=self.names[index], held=None)
+        return self.held[index] if self.held is not None else self.decode(self.names[index])
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[place] for place in range(len(self)))
+
+    def decode(self, name: str) -> NDArray[np.uint8]:
+        """The image of this name, (H, W, 3). Raises DataError if it cannot be read."""
+        return decode(self.home / name)
 
     def read(self) -> tuple["Pictures", dict[int, DataError]]:
         """The same, read beforehand, and why some could not be: those are black."""
@@ -77,13 +85,24 @@ class Pictures:
         """
         first = self[0]
         images = np.empty((len(self), *first.shape), np.uint8)
-        for place, (name, image) in enumerate(zip(self.names, self, strict=True)):
-            if image.shape != first.shape:
-                got, wanted = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, first))
-                raise DataError(
-                    f"{self.home}: expected images of one size, got {wanted} and {got} ({name}); resize them first"
-                )
-            images[place] = image
+
+        def fill(begin: int) -> None:
+            for place in range(begin, min(begin + TOGETHER, len(self))):
+                image = self[place]
+                if image.shape != first.shape:
+                    got, wanted = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, first))
+                    raise DataError(
+                        f"{self.home}: expected images of one size, got {wanted} and {got} ({self.names[place]}); "
+                        "resize them first"
+                    )
+                images[place] = image
+
+        pool = ThreadPoolExecutor()  # Pillow frees the interpreter while it decodes
+        try:
+            for _ in pool.map(fill, range(0, len(self), TOGETHER)):
+                pass  # in order: of several broken images the first is told
+        finally:
+            pool.shutdown(cancel_futures=True)
         return images
 
 
@@ -121,10 +140,15 @@ def _mode(path: Path) -> str:
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
     """Height and width of the images, if a thousand of them, evenly spread, share them."""
+    return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
+
+
+def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
+    """The height and width that all of them share, by their headers."""
     sizes = set()
-    for name in names[:: -(-len(names) // SIZES_READ)]:
+    for image in images:
         try:
-            with Image.open(home / name) as picture:
+            with Image.open(image) as picture:
                 sizes.add((picture.height, picture.width))
         except UNREADABLE:
             continue  # broken images are told where they are decoded
@@ -133,10 +157,10 @@ def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | Non
     return sizes.pop() if sizes else None
 
 
-def decode(path: Path) -> NDArray[np.uint8]:
-    """An image as RGB, (H, W, 3). Raises DataError if it cannot be read."""
+def decode(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
+    """An image as RGB, (H, W, 3): a file, or its content. Raises DataError if it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if content is None else io.BytesIO(content)) as picture:
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{picture.mode}, more than 8 bits a channel")
             return np.array(picture.convert("RGB"))  # torch wants arrays that can be written

@@ -11,7 +11,7 @@ import torch
 import torchvision
 
 from smix.config import cores
-from smix.data.sets import SETS, is_here
+from smix.data.sets import SETS, ImageSet, is_here
 from smix.device import find_device, in_words
 from smix.masks.sources.torchvision import weights_file
 
@@ -62,15 +62,24 @@ def look_at_machine() -> list[Finding]:
 def look_at_data(root: Path) -> list[Finding]:
     """Every named data set, and how to name one's own."""
     findings = []
-    for name in SETS:
+    for name, named in SETS.items():
         ready = is_here(name, root)
-        found = "built in" if name == "digits-on-photos" else f"in {root}" if ready else f"not in {root}"
-        findings.append(Finding(name, ready, found, "downloaded on first use; or say where it is with --root"))
+        found = "built in" if not named.place else f"in {root}" if ready else f"not in {root}"
+        findings.append(Finding(name, ready, found, named.get))
     return findings
+
+
+def scaling(data: ImageSet) -> str:
+    """What became of values that were not 0..255; empty where they were."""
+    if data.value_range is None:
+        return ""
+    least, greatest = data.value_range
+    return f"Values: {least:g} became 0 and {greatest:g} became 255, as in the train split"
 
 
 OWN_DATA = {
     "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), all of one size",
+    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...); to train, all of one size",
+    "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
 }
 """How to name a data set of one's own, and what it must hold."""

@@ -92,6 +92,18 @@ def test_images_of_one_size_are_loaded_as_an_array(folder):
         data.loaded()
 
 
+def test_of_several_that_cannot_be_loaded_the_first_is_told_whatever_thread_sees_it(tmp_path):
+    names = np.array([f"{number:03d}.png" for number in range(100)], object)
+    for number, name in enumerate(names):
+        write(tmp_path / name, image(number))
+    assert np.array_equal(Pictures(tmp_path, names).decoded(), np.stack([image(number) for number in range(100)]))
+    for number in (97, 61, 40, 33):
+        (tmp_path / names[number]).write_text("none")
+        for _ in range(5):
+            with pytest.raises(DataError, match=rf"{names[number]}: expected a readable image"):
+                Pictures(tmp_path, names).decoded()
+
+
 def test_the_size_is_that_of_the_whole_split_in_any_part_of_it(folder):
     data = load_data(f"folder:{folder}")
     assert data.size is None

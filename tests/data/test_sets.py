@@ -154,13 +154,18 @@ def test_classes_without_names_are_numbered_over_both_splits(write):
 @pytest.mark.parametrize(
     ("shape", "size", "channels"),
     [
-        ((12, 5, 7), (5, 7), 1),
+        ((12, 5, 17), (5, 17), 1),
+        ((12, 17, 17), (17, 17), 1),
         ((12, 5, 7, 1), (5, 7), 1),
+        ((12, 5, 7, 2), (5, 7), 2),
+        ((12, 5, 7, 16), (5, 7), 16),
+        ((12, 5, 16), (5,), 16),
+        ((12, 16, 16), (16,), 16),
         ((12, 9, 3), (9,), 3),
         ((12, 9, 1), (9,), 1),
         ((12, 4, 5, 6, 1), (4, 5, 6), 1),
+        ((12, 4, 5, 6, 5), (4, 5, 6), 5),
     ],
-    ids=["grey", "grey with a channel", "a signal of 3", "a signal", "volumes"],
 )
 def test_other_shapes_that_are_allowed(write, shape, size, channels):
     images = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
@@ -193,21 +198,41 @@ def with_nan(dtype: type) -> NDArray:
 
 X = arrays()["x_train"]
 REFUSED = {
-    "NaN": ({"x_train": with_nan(np.float32)}, "uint8 images, got float32 with NaN or infinity; repair and convert"),
+    "NaN": (
+        {"x_train": with_nan(np.float32), "x_test": X[:6].astype(np.float32)},
+        "expected finite images, got float32 with NaN or infinity; repair them",
+    ),
     "infinity": (
-        {"x_train": X / np.float64(0) if X.all() else np.full(X.shape, np.inf)},
+        {"x_train": np.where(X.max() == X, np.inf, X), "x_test": X[:6].astype(float)},
         "got float64 with NaN or infinity",
     ),
-    "float images": ({"x_train": X / 255}, r"expected uint8 images \(0\.\.255\), got float64; convert them"),
-    "int images": ({"x_train": X.astype(np.int64)}, "got int64; convert them"),
-    "images without rows": ({"x_train": X[0, 0]}, r"expected images \(N, \*S, C\).*got shape"),
-    "five channels": (
-        {"x_train": np.zeros((12, 5, 7, 5), np.uint8)},
-        r"1 or 3 channels last, got shape \(12, 5, 7, 5\)",
+    "nothing but NaN": (
+        {"x_train": np.full(X.shape, np.nan), "x_test": X[:6].astype(float)},
+        "expected finite values in x_train, got none; repair them",
     ),
-    "channels first": ({"x_train": X.transpose(0, 3, 1, 2)}, r"channels last, got shape \(12, 3, 5, 7\)"),
+    "images of two types": (
+        {"x_train": X / 255},
+        "expected images of one type, such as uint8, got x_train of float64 and x_test of uint8; convert one",
+    ),
+    "complex images": (
+        {"x_train": X * 1j, "x_test": X * 1j},
+        "expected images of numbers, got complex128; convert them",
+    ),
+    "words as images": ({"x_train": X.astype(str)}, "expected images of numbers, got <U3"),
+    "images without rows": ({"x_train": X[0, 0]}, r"expected images \(N, \*S, C\).*got shape"),
+    "17 channels": (
+        {"x_train": np.zeros((12, 5, 7, 17), np.uint8)},
+        r"1 to 16 channels last, got shape \(12, 5, 7, 17\); move or add the axis",
+    ),
+    "no channels": ({"x_train": np.zeros((12, 5, 7, 0), np.uint8)}, r"got shape \(12, 5, 7, 0\)"),
+    "a series without channels": ({"x_train": np.zeros((12, 50), np.uint8)}, r"got shape \(12, 50\); move or add"),
+    "channels first": (
+        {"x_train": np.zeros((12, 3, 32, 32), np.uint8)},
+        r"channels last, got shape \(12, 3, 32, 32\); move or add the axis",
+    ),
     "four dimensions": ({"x_train": np.zeros((12, 2, 2, 2, 2, 1), np.uint8)}, "got shape"),
     "one number": ({"x_train": np.uint8(3)}, "got shape"),
+    "one float": ({"x_train": np.float32(3), "x_test": np.float32(3)}, "got shape"),
     "no images": ({"x_train": X[:0], "y_train": np.arange(0)}, "expected one label for each of 0 images"),
     "fewer labels": ({"y_train": np.arange(11) % 3}, r"one label for each of 12 images, got labels of shape \(11,\)"),
     "one-hot labels": ({"y_train": np.eye(12, 3, dtype=int)}, r"got labels of shape \(12, 3\)"),
@@ -532,8 +557,10 @@ def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_plac
         ("npz", 'did you mean "npz:FILE"'),
         ("fold:DIR", 'did you mean "folder:DIR"'),
         ("cifar10:x", 'did you mean "cifar10"'),
-        ("", "choose one of: digits-on-photos, cifar10, cifar100, npz:FILE, folder:DIR"),
-        ("imagenet", "choose one of: "),
+        ("", "choose one of: digits-on-photos, cifar10, cifar100, .*, npz:FILE, folder:DIR, hf:NAME_OR_DIR"),
+        ("imagenet", 'did you mean "tiny-imagenet"'),
+        ("fashionmnist", 'did you mean "fashion-mnist"'),
+        ("mars", "choose one of: "),
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest_or_all(name, hint):

@@ -1,0 +1,62 @@
+"""Log-mel spectrograms of one second of sound, as images of one channel.
+
+Windows of 25 ms every 10 ms are usual for speech (Davis and Mermelstein, 1980; Gong, Chung and Glass, 2021,
+arXiv:2104.01778). The mel scale and its triangles are those of Slaney's Auditory Toolbox (1998): even up to 1 kHz, so that
+none of 64 triangles falls between two frequencies. The triangles are 1 at their peaks, not of equal area, so that decibels
+count from a sine of full scale.
+"""
+
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy import fft
+
+RATE = 16_000
+"""Samples a second."""
+WINDOW = 400
+"""25 ms."""
+HOP = 160
+"""10 ms."""
+TRANSFORM = 512
+"""A window is filled up with zeros to this length."""
+BANDS = 64
+"""From 0 to 8,000 Hz."""
+FLOOR = -80.0
+"""In dB, where 0 is the greatest power that a sine of full scale has at one frequency: what becomes 0; 0 dB becomes 255."""
+FRAMES = 1 + (RATE - WINDOW) // HOP
+"""98 whole windows lie in a second."""
+PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}
+
+
+def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
+    """Of waves in -1..1: axis 1 is the frequency, the lowest first; axis 2 is the time."""
+    # Periodic, as is usual for spectra; its sum scales a sine of full scale to the power 1.
+    window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
+    frames = sliding_window_view(waves.astype(np.float32), WINDOW, -1)[:, ::HOP] * window
+    spectrum = fft.rfft(frames, TRANSFORM)
+    power = (spectrum.real**2 + spectrum.imag**2) / (window.sum() / 2) ** 2
+    decibels = 10 * np.log10(np.maximum(power @ triangles().T, 1e-12))
+    return np.rint(np.clip(decibels / -FLOOR + 1, 0, 1) * 255).astype(np.uint8).swapaxes(1, 2)
+
+
+@cache
+def triangles() -> Float[NDArray, "64 257"]:
+    """The weight of each frequency of the transform in each band."""
+    corners = hertz(np.linspace(0, mel(np.array(RATE / 2)), BANDS + 2))
+    lower, peak, upper = (corners[start : start + BANDS, None] for start in range(3))
+    places = np.arange(TRANSFORM // 2 + 1) * RATE / TRANSFORM
+    rising, falling = (places - lower) / (peak - lower), (upper - places) / (upper - peak)
+    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+def mel(hertz: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
+    """Slaney's scale: 3 mel are 200 Hz up to 1 kHz (15 mel), and 27 mel are a factor of 6.4 above."""
+    return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
+
+
+def hertz(mel: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
+    """The inverse of `mel`."""
+    return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))

@@ -1,0 +1,113 @@
+"""Google Speech Commands as log-mel spectrograms, which are made once and kept beside the files."""
+
+import hashlib
+import json
+import os
+import wave as wav
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy.typing import NDArray
+
+from smix import files, progress
+from smix.data.folders import folders_in
+from smix.data.imageset import ImageSet, Split, one_line
+from smix.data.mel import BANDS, FRAMES, PARAMETERS, RATE, spectrograms
+from smix.errors import DataError
+
+SPEECH_COMMANDS_URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+KEPT = "smix-spectrograms.npz"
+KIND = (RATE, 16, 1)
+"""Samples a second, bits a sample and channels of every recording."""
+TOGETHER = 64
+"""Waves that a thread turns into spectrograms at once."""
+
+
+def speech_commands(name: str, root: Path, split: Split) -> ImageSet:
+    """Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of 64 x 98 x 1.
+
+    The test split is testing_list.txt (11,005 recordings); all others are to train, those of validation_list.txt, too:
+    training sets its own validation images aside. The noise in _background_noise_ is left out. A recording is a second at
+    16 kHz: a shorter one is followed by silence, a longer one is cut. `smix.data.mel` says how it becomes an image.
+
+    A flip along the last axis, the time, plays a word backwards: it is no augmentation of sound.
+    """
+    home = root / "speech_commands_v0.02"
+    if not home.is_dir():
+        raise DataError(
+            f"{name}: expected {home}, got no such folder; download {SPEECH_COMMANDS_URL} and unpack it in {home}"
+        )
+    try:
+        words = [word for word in folders_in(home) if not word.startswith("_")]
+        paths = [f"{word}/{file.name}" for word in words for file in sorted((home / word).glob("[!.]*.wav"))]
+        test = set((home / "testing_list.txt").read_text().split())
+        if lacking := sorted(test - set(paths)):
+            raise FileNotFoundError(f"no {lacking[0]}, which testing_list.txt names")
+        parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
+        if not all(parts.values()):
+            raise FileNotFoundError(f"{len(parts['train'])} recordings to train and {len(test)} to test")
+        images = _kept(home, parts, split)
+    except OSError as error:
+        raise DataError(
+            f"{name}: expected the whole of {SPEECH_COMMANDS_URL} in {home}, got {one_line(error)}; unpack it again"
+        ) from None
+    labels = np.array([words.index(path.partition("/")[0]) for path in parts[split]], np.int64)
+    return ImageSet(images[..., None], labels, tuple(words), name=name, split=split)
+
+
+def _kept(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDArray, "N 64 98"]:
+    """The spectrograms of a split: those that are kept, if they are of these files, or new ones."""
+    sizes = {part: [(path, os.stat(f"{home}/{path}").st_size) for path in parts[part]] for part in parts}  # noqa: PTH116
+    key = hashlib.sha256(json.dumps([PARAMETERS, sizes], sort_keys=True).encode()).hexdigest()
+    try:
+        with (home / KEPT).open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+            if str(kept["key"]) == key:
+                return kept[split]
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+        pass  # there is none, or a broken one: it is made again
+    everything = parts["train"] + parts["test"]
+    images = np.empty((len(everything), BANDS, FRAMES), np.uint8)
+
+    def fill(begin: int) -> int:
+        some = everything[begin : begin + TOGETHER]
+        images[begin : begin + len(some)] = spectrograms(_waves(home, some))
+        return begin + len(some)
+
+    pool = ThreadPoolExecutor()
+    try:
+        with progress.bar("spectrograms", len(everything), "recordings") as done:
+            for finished in pool.map(fill, range(0, len(everything), TOGETHER)):
+                done(finished)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    train, test = np.split(images, [len(parts["train"])])
+    with files.atomic(home / KEPT) as file:
+        np.savez(file, key=np.array(key), train=train, test=test)
+    return train if split == "train" else test
+
+
+def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
+    """Recordings in -1..1, all of one second."""
+    waves = np.zeros((len(paths), RATE), np.float32)
+    for wave, path in zip(waves, paths, strict=True):
+        try:
+            with wav.open(str(home / path)) as file:
+                kind = (file.getframerate(), 8 * file.getsampwidth(), file.getnchannels())
+                content = file.readframes(file.getnframes())
+                expected = file.getnframes() * file.getsampwidth() * file.getnchannels()
+            if kind != KIND or len(content) != expected:
+                raise ValueError(
+                    f"{kind[0]} Hz, {kind[1]} bits, {kind[2]} channels, {len(content)} of {expected} bytes"
+                )
+        except (wav.Error, EOFError, ValueError) as error:
+            raise DataError(
+                f"{home / path}: expected a wav file of 16 kHz, 16 bits and one channel, got {one_line(error)}; unpack it again"
+            ) from None
+        samples = np.frombuffer(content, "<i2")[:RATE]
+        wave[: len(samples)] = samples / np.float32(2**15)
+    return waves

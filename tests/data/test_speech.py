@@ -1,0 +1,259 @@
+"""speech-commands on a small copy of its layout, and its spectrograms against librosa and sines."""
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from smix import load_data
+from smix.data import speech
+from smix.data.mel import BANDS, FLOOR, FRAMES, RATE, TRANSFORM, hertz, mel, spectrograms, triangles
+from smix.data.speech import KEPT
+from smix.errors import DataError, RunError
+
+SECONDS = np.arange(RATE) / RATE
+
+
+def sine(frequency: float, amplitude: float = 1.0) -> NDArray:
+    return (amplitude * np.sin(2 * np.pi * frequency * SECONDS))[None]
+
+
+def decibels(waves: NDArray) -> NDArray:
+    """What the levels of spectrograms stand for."""
+    return FLOOR + spectrograms(waves) * (-FLOOR / 255)
+
+
+# spectrograms
+
+
+@pytest.mark.slow
+def test_the_triangles_are_those_of_librosa():
+    librosa = pytest.importorskip("librosa")
+    theirs = librosa.filters.mel(sr=RATE, n_fft=TRANSFORM, n_mels=BANDS, fmin=0, fmax=RATE / 2, htk=False, norm=None)
+    assert np.abs(triangles() - theirs).max() < 1e-5
+
+
+@pytest.mark.slow
+def test_the_spectrograms_are_those_of_librosa():
+    librosa = pytest.importorskip("librosa")
+    rng = np.random.default_rng(0)
+    chirp = np.sin(2 * np.pi * (100 + 3500 * SECONDS) * SECONDS)
+    waves = np.stack([rng.normal(0, 0.1, RATE), chirp, 0.01 * rng.normal(0, 1, RATE) * SECONDS]).astype(np.float32)
+    ours = spectrograms(waves)
+    assert ours.shape == (3, BANDS, FRAMES)
+    margin = (TRANSFORM - 400) // 2  # librosa lays the window into the middle of the transform
+    for wave, image in zip(waves, ours, strict=True):
+        power = librosa.feature.melspectrogram(
+            y=np.pad(wave, margin),
+            sr=RATE,
+            n_fft=TRANSFORM,
+            win_length=400,
+            hop_length=160,
+            center=False,
+            n_mels=BANDS,
+            norm=None,
+        )
+        levels = (librosa.power_to_db(power / 100**2, ref=1.0, amin=1e-12, top_db=None) - FLOOR) / -FLOOR * 255
+        assert np.abs(image - np.clip(levels, 0, 255)).max() <= 0.51
+
+
+def test_a_slow_transform_written_out_gives_the_same():
+    """One band of one window, term by term."""
+    wave = np.random.default_rng(1).normal(0, 0.2, RATE)
+    frame, band = 31, 20
+    total = 0.0
+    for number in range(TRANSFORM // 2 + 1):
+        term = sum(
+            wave[160 * frame + place]
+            * np.sin(np.pi * place / 400) ** 2
+            * np.exp(-2j * np.pi * number * place / TRANSFORM)
+            for place in range(400)
+        )
+        total += triangles()[band, number] * abs(term / 100) ** 2
+    assert abs(decibels(wave[None])[0, band, frame] - 10 * np.log10(total)) <= 0.51 * -FLOOR / 255
+
+
+@pytest.mark.parametrize("band", [0, 3, 20, 40, 63])
+def test_a_sine_is_loudest_in_the_band_around_its_frequency_at_all_times(band):
+    peaks = hertz(np.linspace(0, mel(np.array(RATE / 2)), BANDS + 2))[1:-1]
+    image = spectrograms(sine(peaks[band], 0.05))[0]
+    assert (image.argmax(0) == band).all()
+    assert np.ptp(image[band].astype(int)) <= 8
+
+
+def test_decibels_count_from_a_sine_of_full_scale():
+    quiet, loud = (decibels(sine(1000.0, amplitude))[0].max() for amplitude in (0.01, 0.1))
+    assert loud - quiet == pytest.approx(20, abs=0.4)
+    # It is between the peaks of two bands, and in the neighbouring frequencies of the window, too.
+    assert loud == pytest.approx(-20, abs=2)
+    assert not spectrograms(np.zeros((1, RATE))).any()
+    assert spectrograms(sine(1000.0)).max() > 250
+
+
+def test_a_click_is_where_it_is_heard_and_low_frequencies_are_first():
+    wave = np.zeros((1, RATE))
+    wave[0, 8000] = 1
+    heard = spectrograms(wave)[0].any(0).nonzero()[0]
+    assert heard.min() == 48  # the first window that ends after it: 48 x 160 + 400 > 8000, where 47 x 160 + 400 is 7920
+    assert heard.max() == 49  # 50 x 160 = 8000 starts with it, where the window is 0
+    low, high = spectrograms(sine(200.0))[0].argmax(0)[0], spectrograms(sine(4000.0))[0].argmax(0)[0]
+    assert low < high
+
+
+def test_no_band_is_empty_and_the_scale_has_an_inverse():
+    assert (triangles().max(1) > 0.5).all()
+    frequencies = np.linspace(0, 8000, 1000)
+    assert np.allclose(hertz(mel(frequencies)), frequencies)
+    assert float(mel(np.array(1000.0))) == pytest.approx(15)
+
+
+# the data set
+
+TESTING = ["yes/b_nohash_0.wav", "no/a_nohash_1.wav"]
+
+
+def record(path: Path, samples: NDArray, rate: int = RATE) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wavfile.write(path, rate, samples)
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """Three words with 3, 2 and 1 recordings, of which 2 are to test."""
+    home, rng = tmp_path / "speech_commands_v0.02", np.random.default_rng(0)
+    lengths = {"no/a_nohash_0": 16000, "no/a_nohash_1": 12000, "no/c_nohash_0": 16000, "up/a_nohash_0": 16000}
+    for name, length in {**lengths, "yes/a_nohash_0": 20000, "yes/b_nohash_0": 16000}.items():
+        record(home / f"{name}.wav", rng.normal(0, 2000, length).astype(np.int16))
+    record(home / "_background_noise_/white_noise.wav", np.zeros(30000, np.int16))
+    (home / "testing_list.txt").write_text("".join(f"{name}\n" for name in TESTING))
+    (home / "validation_list.txt").write_text("no/c_nohash_0.wav\n")
+    return home
+
+
+def image_of(path: Path) -> NDArray:
+    samples = wavfile.read(path)[1][:RATE] / 2**15
+    return spectrograms(np.pad(samples, (0, RATE - len(samples)))[None])[0]
+
+
+def test_the_testing_list_is_the_test_split_and_all_others_are_to_train(home, tmp_path):
+    train, test = (load_data("speech-commands", tmp_path, split) for split in ("train", "test"))
+    assert train.classes == test.classes == ("no", "up", "yes")
+    paths = ["no/a_nohash_0.wav", "no/c_nohash_0.wav", "up/a_nohash_0.wav", "yes/a_nohash_0.wav"]
+    assert train.labels.tolist() == [0, 0, 1, 2]
+    assert test.labels.tolist() == [0, 2]
+    assert (train.size, train.channels) == ((64, 98), 1)
+    for data, files in ((train, paths), (test, sorted(TESTING))):
+        assert np.array_equal(data.images[..., 0], np.stack([image_of(home / file) for file in files]))
+
+
+def test_spectrograms_are_made_once_and_again_when_the_files_or_the_parameters_change(home, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr(speech, "spectrograms", lambda waves: made.append(len(waves)) or spectrograms(waves))
+    first = load_data("speech-commands", tmp_path)
+    assert load_data("speech-commands", tmp_path).fingerprint == first.fingerprint
+    load_data("speech-commands", tmp_path, "test")
+    assert made == [6]
+    assert (home / KEPT).is_file()
+    record(home / "up/b_nohash_0.wav", np.ones(16000, np.int16))
+    assert len(load_data("speech-commands", tmp_path)) == 5
+    assert made == [6, 7]
+    monkeypatch.setattr(speech, "PARAMETERS", {**speech.PARAMETERS, "floor": -60.0})
+    load_data("speech-commands", tmp_path)
+    assert made == [6, 7, 7]
+    (home / "testing_list.txt").write_text("yes/b_nohash_0.wav\n")
+    assert len(load_data("speech-commands", tmp_path)) == 6
+    assert made == [6, 7, 7, 7]
+
+
+@pytest.mark.parametrize("spoil", ["cut", "empty", "other"])
+def test_broken_spectrograms_are_made_again(home, tmp_path, spoil):
+    before = load_data("speech-commands", tmp_path).fingerprint
+    whole = (home / KEPT).read_bytes()
+    (home / KEPT).write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b"\x93NUMPY"}[spoil])
+    assert load_data("speech-commands", tmp_path).fingerprint == before
+    assert (home / KEPT).read_bytes() == whole
+
+
+def test_a_stopped_command_leaves_no_half_file(home, tmp_path, monkeypatch):
+    def stopped(waves: NDArray) -> NDArray:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(speech, "spectrograms", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        load_data("speech-commands", tmp_path)
+    assert not list(home.glob("*smix*"))
+
+
+def test_threads_and_batches_change_nothing(home, tmp_path, monkeypatch):
+    before = load_data("speech-commands", tmp_path).images
+    (home / KEPT).unlink()
+    monkeypatch.setattr(speech, "TOGETHER", 2)
+    assert np.array_equal(load_data("speech-commands", tmp_path).images, before)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_is_one_line(home, tmp_path):
+    home.chmod(0o500)
+    with pytest.raises(RunError, match="expected a folder to write"):
+        load_data("speech-commands", tmp_path)
+
+
+def one_line(root: Path, *parts: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_data("speech-commands", root)
+    assert "\n" not in str(caught.value)
+    for part in parts:
+        assert part in str(caught.value)
+    assert not list(root.glob(f"*/{KEPT}"))
+
+
+def test_without_speech_commands_its_address_is_told(tmp_path):
+    address = "download http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz and unpack it in"
+    one_line(tmp_path, "got no such folder", address)
+
+
+@pytest.mark.parametrize("missing", ["testing_list.txt", "yes", TESTING[0]])
+def test_what_is_missing_is_told(home, tmp_path, missing):
+    shutil.rmtree(home / missing) if missing == "yes" else (home / missing).unlink()
+    one_line(
+        tmp_path,
+        "expected the whole of http",
+        "testing_list.txt" if "txt" in missing else TESTING[0],
+        "unpack it again",
+    )
+
+
+def test_an_empty_testing_list_is_told(home, tmp_path):
+    (home / "testing_list.txt").write_text("")
+    one_line(tmp_path, "6 recordings to train and 0 to test")
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate", "got"),
+    [
+        (np.zeros(8000, np.int16), 8000, "8000 Hz, 16 bits, 1 channels"),
+        (np.zeros((16000, 2), np.int16), RATE, "16000 Hz, 16 bits, 2 channels"),
+        (np.zeros(16000, np.uint8), RATE, "16000 Hz, 8 bits"),
+        (np.zeros(16000, np.float32), RATE, "unknown format: 3"),
+    ],
+)
+def test_other_sound_is_told(home, tmp_path, samples, rate, got):
+    record(home / "up/a_nohash_0.wav", samples, rate)
+    one_line(tmp_path, "up/a_nohash_0.wav: expected a wav file of 16 kHz, 16 bits and one channel, got", got)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"none of these"])
+def test_a_broken_recording_is_told(home, tmp_path, content):
+    (home / "up/a_nohash_0.wav").write_bytes(content)
+    one_line(tmp_path, "up/a_nohash_0.wav: expected a wav file", "unpack it again")
+
+
+@pytest.mark.parametrize("length", [12, 20, 30, 40, 44, 50, 1001, 9000, 32043])
+def test_a_cut_recording_is_told(home, tmp_path, length):
+    path = home / "up/a_nohash_0.wav"
+    path.write_bytes(path.read_bytes()[:length])
+    one_line(tmp_path, "up/a_nohash_0.wav: expected a wav file", "unpack it again")

@@ -1,0 +1,31 @@
+"""What is said of the data sets: what is here, where to get the others, how values became uint8."""
+
+import numpy as np
+
+from smix import load_data
+from smix.data.sets import SETS
+from smix.lab.doctor import look_at_data, scaling
+from tests.conftest import make_set
+
+
+def test_every_named_set_is_listed_with_what_to_do_about_it(tmp_path):
+    found = look_at_data(tmp_path)
+    assert [finding.what for finding in found] == list(SETS)
+    assert [finding.what for finding in found if finding.ready] == ["digits-on-photos"]
+    assert found[0].found == "built in"
+    assert all(finding.found == f"not in {tmp_path}" and finding.todo for finding in found[1:])
+
+
+def test_a_set_that_torchvision_unpacked_is_here(tmp_path):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    assert [finding.what for finding in look_at_data(tmp_path) if finding.ready] == ["digits-on-photos", "cifar10"]
+
+
+def test_the_range_of_values_that_were_scaled_is_told(tmp_path):
+    images = np.linspace(-1.5, 4, 140).reshape(2, 5, 7, 2)
+    labels = np.arange(2)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images / 2, y_test=labels)
+    expected = "Values: -1.5 became 0 and 4 became 255, as in the train split"
+    for split in ("train", "test"):
+        assert scaling(load_data(f"npz:{tmp_path / 'set.npz'}", split=split)) == expected
+    assert scaling(make_set()) == ""
