@@ -130,7 +130,7 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
     root
         Folder of the data sets that are downloaded or looked for by name.
     """
-    from smix.lab.doctor import OWN_DATA, look_at_data
+    from smix.lab.doctor import OWN_DATA, look_at_data, scaling
 
     if name is None:
         show(findings("Data sets", look_at_data(root)), table(["Your own", "What it must hold"], OWN_DATA.items()))
@@ -152,6 +152,7 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
     show(
         table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
         f"Classes: {', '.join(parts[0].classes[:20])}{', ...' if len(parts[0].classes) > 20 else ''}",
+        *filter(None, [scaling(parts[0])]),
     )
 
 

@@ -11,7 +11,8 @@ from smix.errors import OptionError
 def timm_model(
     name: str, num_classes: int, channels: int, size: tuple[int, ...], pretrained: bool = False
 ) -> nn.Module:
-    """timm.create_model; with timm's own weights where they are asked for, else with fresh ones. Networks that are made for one size of images are made for this one.
+    """timm.create_model; with timm's own weights where they are asked for, else with fresh ones. Networks that are made for one
+    size of images are made for this one.
 
     Raises:
         OptionError: timm is missing, has no such network or no weights of it, or the network cannot take such images.
