@@ -24,6 +24,6 @@ while kill -0 "$run" 2>/dev/null; do # a signal has ended the waiting, not smix
     code=$?
 done
 if [ -n "$warned" ] && [ "$code" -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ]; then
-    scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
+    scontrol requeue "$SLURM_JOB_ID"
 fi
 exit "$code"

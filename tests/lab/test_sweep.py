@@ -276,9 +276,10 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     ]:
         code, _, err = smix(*words, f"--line={line}", *others)
         assert (code, err.count("\n"), text in err) == (2, 1, True)
-    monkeypatch.setattr("smix.training.runs.fit", lambda *args: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        run_line({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
+    with monkeypatch.context() as patch:
+        patch.setattr("smix.training.runs.fit", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_line({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
     assert (out / "vanilla-0" / "log.txt").read_text().endswith("ZeroDivisionError: division by zero\n")
     assert launched.folders == []
     [_, one] = read_sweep(file).values()
@@ -447,7 +448,7 @@ def test_the_script_passes_the_warning_on_waits_and_requeues(data, tmp_path, num
         env={
             **os.environ,
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
-            "SLURM_ARRAY_JOB_ID": "7",
+            "SLURM_JOB_ID": "7",
             "SLURM_ARRAY_TASK_ID": "3",
             "SLURM_RESTART_COUNT": str(restarts),
         },
@@ -465,4 +466,4 @@ def test_the_script_passes_the_warning_on_waits_and_requeues(data, tmp_path, num
     assert (tmp_path / "done").exists()
     assert (tmp_path / "requeued").exists() == requeued
     if requeued:
-        assert (tmp_path / "requeued").read_text() == "requeue 7_3\n"
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n"
