@@ -7,12 +7,13 @@ import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 from cyclopts.config import Dict
 
 from smix.cli_masks import masks_app
+from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import FailedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
@@ -65,6 +66,7 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command(masks_app)
+app.command(sweep_app)
 
 Shared = Annotated[SharedConfig, Parameter(name="*")]
 Config = Annotated[TrainConfig, Parameter(name="*")]
@@ -230,6 +232,7 @@ def compare(
     recipe: str | None = None,
     methods: str | None = None,
     seeds: int = 5,
+    engine: Literal["local", "slurm", "ray"] = "local",
     jobs: int | None = None,
     out: Path,
 ) -> int:
@@ -244,8 +247,10 @@ def compare(
         given: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
     seeds
         How many seeds, counted from 0.
+    engine
+        Where the runs run: as processes here, on SLURM, or on Ray; see docs/cluster.md.
     jobs
-        Runs side by side; none given: one a core on the CPU, one on a GPU.
+        Runs side by side; none given: one a core on the CPU, one on a GPU, all that SLURM lets.
     out
         Folder of the runs; the report goes to its folder `report`.
     """
@@ -254,7 +259,7 @@ def compare(
     from smix.training.recipes import methods_of
 
     chosen = split_methods(methods) if methods is not None else methods_of(recipe or "modern", config.data)
-    runs = compare_all(config, chosen, seeds, out, options, jobs)
+    runs = compare_all(config, chosen, seeds, out, options, jobs, engine)
     code = _report(runs, out / "report")
     others = sorted(
         path.parent.name for path in out.glob("*/config.json") if path.parent not in {run.path for run in runs}
@@ -309,6 +314,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 
 def _report(runs: "Sequence[Run]", out: Path) -> int:
     """Write and print the report; 1 if a run has no result."""
+    from smix.lab.status import what_is_missing
     from smix.report.conclusion import conclusion
     from smix.report.tables import rows_of, terminal_table
     from smix.report.write import write_report
@@ -318,17 +324,8 @@ def _report(runs: "Sequence[Run]", out: Path) -> int:
     show(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
     show(*(f"Picture:  {picture}" for picture in written.pictures))
     for run in unfinished:
-        state = f"{run.path}: expected a finished run, got {len(run.metrics)} of {run.config.epochs} epochs"
-        cause = _last_error(run.path / "log.txt")
-        _say_error(f"{state}; {cause or 'start the same command again to go on'}")
+        _say_error(what_is_missing(run))
     return 1 if unfinished else 0
-
-
-def _last_error(log: Path) -> str:
-    """What a run said last before it stopped; empty if it said nothing."""
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    last = next((line for line in reversed(lines) if line.strip()), "").removeprefix("smix: ")
-    return f"{last} ({log})" if last else ""
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,12 +126,16 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
         (folder / name).touch()
         file = (folder / name).open("w")
     with file:
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
+        for patience in (0.05, 0.05, 0.0):  # `in_use` may be looking at it
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                time.sleep(patience)
+        else:
             raise RunError(
                 f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
-            ) from None
+            )
         if not together:
             if (folder / COMMIT).is_file():
                 _finish(folder)
@@ -138,3 +143,15 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
         yield
+
+
+def in_use(folder: Path, name: str = ".lock") -> bool:
+    """Does a process hold this folder, here or, where the file system knows of locks, on another machine?"""
+    try:
+        with (folder / name).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -38,7 +38,18 @@ def test_help_imports_no_torch_and_no_numpy():
 
 
 GOLDEN = Path(__file__).parent / "golden"
-COMMANDS = ["doctor", "data", "mix", "masks build", "masks check", "masks export", "train", "compare", "report", "demo"]
+COMMANDS = [
+    "doctor",
+    "data",
+    "mix",
+    "masks build",
+    "masks check",
+    "masks export",
+    "train",
+    "compare",
+    "report",
+    "demo",
+] + [f"sweep {name}" for name in ("write", "run", "status", "sbatch")]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

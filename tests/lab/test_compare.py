@@ -16,12 +16,15 @@ import torch
 from smix import launch, progress
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
-from smix.lab import compare as module
-from smix.lab.compare import compare, planned, seconds_per_image, slug
+from smix.lab import run_all as module
+from smix.lab.compare import compare, planned
+from smix.lab.cost import seconds_per_image
+from smix.lab.sweep import slug
 from smix.report.conclusion import conclusion
 from smix.report.write import write_report
+from smix.training.material import prepare
 from smix.training.records import Run, read_result, read_run
-from smix.training.runs import prepare, train
+from smix.training.runs import train
 from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after, write_data
 from tests.words import names, read_words
 
@@ -145,13 +148,13 @@ def test_different_methods_have_different_folders(tmp_path):
     ],
 )
 def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
-    with pytest.raises(OptionError, match=r"^compare: expected different methods and seeds, got "):
+    with pytest.raises(OptionError, match=r"^sweep: expected different methods and seeds, got "):
         planned(TrainConfig(), methods, seeds, tmp_path)
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [([], 2), (["smix"], 0), (["smix"], []), (["smix"], -1)])
 def test_a_comparison_of_nothing_is_refused(tmp_path, launched, methods, seeds):
-    with pytest.raises(OptionError, match="expected at least one method and one seed"):
+    with pytest.raises(OptionError, match="expected at least one method, one seed"):
         compare(TrainConfig(), methods, seeds, tmp_path / "out", OPTIONS)
     assert not (tmp_path / "out").exists()
 
@@ -203,7 +206,7 @@ def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
 
 
 def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
-    monkeypatch.setattr(module, "seconds_per_image", lambda *args: 1.0)
+    monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr(module.time, "process_time", lambda: 3.0)
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)

@@ -1,0 +1,254 @@
+"""Runs, each in its own folder: checked before any begins, trained side by side here or on a cluster, tried again if they crash.
+
+The folders are the only state. Started again, it trains what is missing and goes on with what was cut.
+"""
+
+import dataclasses
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from smix import files, launch, progress
+from smix.config import RunOptions, TrainConfig, arguments, cores
+from smix.device import find_device, in_words
+from smix.errors import OptionError, SmixError
+from smix.lab.cost import Cost, cost_of, jobs_that_fit, makespan
+from smix.mixing import parse_method
+from smix.training.material import Material, made_of, prepare
+from smix.training.records import Result, Run, check_same, read_result, read_run
+from smix.training.runs import train
+
+Plan = Mapping[Path, TrainConfig]
+"""The configuration of each folder."""
+Group = tuple[tuple[str, str], ...]
+
+NO_MATTER = (
+    *("method", "masks", "seed", "epochs", "plain_epochs", "lr", "schedule", "warmup", "milestones"),
+    *("momentum", "nesterov", "weight_decay", "decay_all", "label_smoothing"),
+)
+"""What may differ between runs of a group. Masks are checked one by one."""
+EXPECTED = (0, 2, launch.INTERRUPTED, *(-number for number in launch.STOP))
+"""Exit codes after which nothing is tried again: done, the user's mistake, told to stop."""
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Who does the work."""
+
+    engine: launch.Engine
+    jobs: int
+    """Runs side by side."""
+    device: torch.device | None
+    """None: of other machines alone."""
+    threads: int | None
+    """CPU threads of each run; None: all that a cluster gives it."""
+
+
+def run_all(
+    plan: Plan, out: Path, options: RunOptions, engine: launch.Engine = "local", jobs: int | None = None
+) -> list[Run]:
+    """Train what is missing of these runs. One that crashes is tried once more, and does not stop the others.
+
+    Args:
+        out: The folder that they lie in; no other command may use it meanwhile.
+        jobs: Runs side by side; None: one a core on the CPU, one on a GPU, all that SLURM lets.
+
+    Returns:
+        All runs, finished or not: a failed one has no result, and its folder holds log.txt.
+
+    Raises:
+        SmixError: an option, the data or the masks cannot be used, or a folder holds another run. Nothing has begun then.
+    """
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    check_folders(plan)
+    if _missing(plan):
+        crew = _crew(plan, options, engine, jobs)
+        costs, start = _check_all(plan, options, crew)
+        with files.lock(out):
+            if missing := _missing(plan):  # else another command has finished them since
+                _train(missing, len(plan) - len(missing), _that_fits(crew, costs, options), costs, start, options)
+    return [
+        read_run(folder) if (folder / "config.json").is_file() else Run(folder, one, {}, [], None)
+        for folder, one in plan.items()
+    ]
+
+
+def run_line(plan: Plan, number: int, out: Path, options: RunOptions) -> Result:
+    """Train the run of this number, from 0, in this process: its signals are those of whoever scheduled it.
+
+    Others may train other lines meanwhile. An error is also written to log.txt in the run's folder.
+
+    Raises:
+        SmixError: there is no such run, or whatever `train` raises.
+    """
+    if not 0 <= number < len(plan):
+        raise OptionError(f"line: expected 0 to {len(plan) - 1}, got {number}")
+    folder, one = list(plan.items())[number]
+    check_folders({folder: one})
+    with files.lock(out, together=True), launch.interruptible():
+        try:
+            return train(one, folder, options)
+        except Exception as error:
+            said = f"smix: {error}\n" if isinstance(error, SmixError) else traceback.format_exc()
+            if folder.is_dir():
+                with (folder / "log.txt").open("a") as log:
+                    log.write(said)
+            raise
+
+
+def check_folders(plan: Plan) -> None:
+    """Raises RunError if a folder holds a run of another configuration."""
+    for folder, one in plan.items():
+        check_same(folder, {"config": one.to_json()})
+
+
+def group(config: TrainConfig) -> Group:
+    """Equal for runs whose steps cost the same: of the same images, network and batch size."""
+    return tuple((name, str(value)) for name, value in config.to_json().items() if name not in NO_MATTER)
+
+
+def epochs_done(folder: Path) -> int:
+    """The finished epochs of a run."""
+    file = folder / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") if file.is_file() else 0
+
+
+def _missing(plan: Plan) -> dict[Path, TrainConfig]:
+    return {folder: one for folder, one in plan.items() if read_result(folder) is None}
+
+
+def _needs_masks(config: TrainConfig) -> bool:
+    return parse_method(config.method).needs_masks
+
+
+def _crew(plan: Plan, options: RunOptions, engine: launch.Engine, jobs: int | None) -> Crew:
+    try:
+        device = find_device(options.device)
+    except OptionError:
+        if engine == "local":
+            raise
+        device = None
+    if jobs is None:
+        jobs = len(plan) if engine == "slurm" else 1 if device is not None and device.type != "cpu" else cores()
+    jobs = min(jobs, len(plan))
+    # Not by what is missing: runs that were cut go on with as many threads, and to the same bits.
+    # The first run fixed it for the folder: other counts give other numbers, and --jobs or more seeds would change it.
+    threads = options.threads or _threads_of(plan)
+    return Crew(engine, jobs, device, threads or (max(1, cores() // jobs) if engine == "local" else None))
+
+
+def _threads_of(plan: Plan) -> int | None:
+    """How many threads the runs that are there were begun with; None: there are none."""
+    begun = [folder for folder in plan if (folder / "config.json").is_file()]
+    return read_run(begun[0]).made.get("threads") if begun else None
+
+
+def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group, Cost], float]:
+    """What the runs need, checked before any begins: one line for the user instead of a failed run each.
+
+    Returns what those cost that are missing, by group, and the seconds a run takes to start; nothing if nobody asks.
+    """
+    shared = crew.device is not None and crew.device.type == "cuda" and crew.jobs > 1
+    asked = shared or not options.quiet
+    costs: dict[Group, Cost] = {}
+    start = 0.0
+    for one, material in materials(plan, options):
+        start = start or time.process_time()  # as this process did
+        if asked and crew.device is not None and group(one) not in costs:
+            costs[group(one)] = cost_of(one, material, crew.device, options, crew.threads or torch.get_num_threads())
+    return costs, start
+
+
+def materials(plan: Plan, options: RunOptions) -> Iterator[tuple[TrainConfig, Material]]:
+    """What the missing runs are made of, checked and one after the other: a run of each kind with its material.
+
+    Raises:
+        SmixError: it cannot be used; or finished runs were made of something else.
+    """
+    groups: dict[Group, dict[Path, TrainConfig]] = {}
+    for folder, one in plan.items():
+        groups.setdefault(group(one), {})[folder] = one
+    for members in groups.values():
+        missing = list(_missing(members).values())
+        # Only masks set them apart: of each, one that uses them; or any run if none does.
+        for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
+            material = prepare(chosen, options)
+            for folder, one in members.items():
+                made = made_of(one, material)
+                same_masks = _needs_masks(one) and one.masks == chosen.masks
+                check_same(folder, made if same_masks else {**made, "masks": None})
+            yield chosen, material
+
+
+def _that_fits(crew: Crew, costs: Mapping[Group, Cost], options: RunOptions) -> Crew:
+    """With fewer jobs if the memory of the GPU is too small for all of them."""
+    if crew.engine != "local" or crew.device is None or crew.device.type != "cuda":
+        return crew
+    each, free = max((cost.memory for cost in costs.values()), default=0), torch.cuda.mem_get_info(crew.device)[0]
+    jobs = jobs_that_fit(crew.jobs, each, free)
+    if jobs < crew.jobs and not options.quiet:
+        sys.stderr.write(
+            f"{crew.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} side by side\n"
+        )
+    return dataclasses.replace(crew, jobs=jobs)
+
+
+def _train(
+    missing: Plan, finished: int, crew: Crew, costs: Mapping[Group, Cost], start: float, options: RunOptions
+) -> None:
+    crew = dataclasses.replace(crew, jobs=min(crew.jobs, len(missing)))
+    if not options.quiet:
+        known = f" ({finished} of {finished + len(missing)} are done)" if finished else ""
+        sys.stderr.write(f"{len(missing)} runs{known}, {_in_words(missing, crew, costs, start)}\n")
+    of_each = dataclasses.replace(options, threads=crew.threads, quiet=True)
+    tasks = {
+        folder: launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
+        for folder, one in missing.items()
+    }
+    sizes = {folder: task.log.stat().st_size if task.log.is_file() else 0 for folder, task in tasks.items()}
+    with progress.bar(
+        "epochs of all runs", sum(one.epochs for one in missing.values()), "epochs", options.quiet
+    ) as done:
+
+        def poll() -> None:
+            done(sum(map(epochs_done, missing)))
+
+        codes = launch.launch(list(tasks.values()), crew.engine, crew.jobs, poll)
+        crashed = [
+            folder
+            for folder, code in zip(tasks, codes, strict=True)
+            if code not in EXPECTED and not explained(tasks[folder].log, sizes[folder])
+        ]
+        if crashed:
+            if not options.quiet:
+                sys.stderr.write(f"crashed, and tried once more: {', '.join(folder.name for folder in crashed)}\n")
+            launch.launch([tasks[folder] for folder in crashed], crew.engine, crew.jobs, poll)
+
+
+def _in_words(missing: Plan, crew: Crew, costs: Mapping[Group, Cost], start: float) -> str:
+    """Such as: 2 side by side on CPU with 1 thread: about 3 h."""
+    here = "" if crew.device is None else in_words(crew.device, crew.threads)
+    said = f"{crew.jobs} side by side on {here if crew.engine == 'local' else crew.engine}"
+    if crew.device is None:
+        return f"{said}: how long is not known, for want of such a device here"
+    seconds = [start + (one.epochs - epochs_done(folder)) * costs[group(one)].epoch for folder, one in missing.items()]
+    said += f": about {progress.duration(makespan(seconds, crew.jobs))}"
+    if crew.engine != "local":
+        return f"{said} if their machines are as fast as this one, {here}"
+    if crew.device.type == "cuda" and crew.jobs > 1:
+        return f"{said}, or up to {progress.duration(sum(seconds))} where one run alone keeps the GPU busy"
+    return said
+
+
+def explained(log: Path, since: int = 0) -> str:
+    """The last line that smix itself wrote into a log from byte `since` on; empty: it died without a word of its own."""
+    if not log.is_file():
+        return ""
+    lines = log.read_bytes()[since:].decode(errors="replace").splitlines()
+    return next((line for line in reversed(lines) if line.startswith("smix: ")), "")

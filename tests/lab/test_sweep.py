@@ -1,0 +1,469 @@
+"""Sweeps: the file, the grid, the names; runs that crash or are in use; what is said of them, and the script for SLURM."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from smix import files, launch
+from smix.config import RunOptions, TrainConfig
+from smix.errors import DataError, MaskError, OptionError, RunError
+from smix.lab import run_all as module
+from smix.lab.cost import Cost, jobs_that_fit, makespan
+from smix.lab.run_all import Crew, run_all, run_line
+from smix.lab.sbatch import sbatch_script
+from smix.lab.status import Status, status
+from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
+from smix.training.runs import train
+from tests.lab.test_compare import Launched, cut_it, train_it
+from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16"]
+
+
+@pytest.fixture
+def launched(monkeypatch) -> Launched:
+    launched = Launched()
+    monkeypatch.setattr(launch, "run_tasks", launched.run_tasks)
+    return launched
+
+
+# The file
+
+
+def test_a_sweep_is_read_as_it_was_written_and_in_its_order(tmp_path):
+    made = cross(TrainConfig(data="cifar10"), ["smix(alpha=0.7)+fmix", "vanilla"], [0, 3], {"lr": [0.1, 0.05]})
+    assert write_sweep(tmp_path / "s.jsonl", made) == made
+    assert list(read_sweep(tmp_path / "s.jsonl").items()) == list(made.items())
+    lines = (tmp_path / "s.jsonl").read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == list(made)
+
+
+def test_what_a_line_leaves_out_has_its_default(tmp_path):
+    (tmp_path / "s.jsonl").write_text('{"name": "one", "config": {"lr": 1}}\n')
+    assert read_sweep(tmp_path / "s.jsonl") == {"one": TrainConfig(lr=1.0)}
+
+
+BAD_LINES = {
+    "no JSON": ("{", 'expected {"name": ..., "config": {...}}, got {'),
+    "empty": ("", "got an empty line"),
+    "a list": ("[1]", "got [1]"),
+    "no name": ('{"config": {}}', 'expected {"name": ...'),
+    "no options": ('{"name": "a", "config": 3}', '"config": {...}'),
+    "number as name": ('{"name": 3, "config": {}}', "name: expected a folder below that of the sweep"),
+    "outside": ('{"name": "../a", "config": {}}', 'got "../a"'),
+    "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
+    "hidden": ('{"name": "a/.b", "config": {}}', 'got "a/.b"'),
+    "no folder": ('{"name": "a//b", "config": {}}', 'got "a//b"'),
+    "unknown option": ('{"name": "a", "config": {"lrr": 1}}', "got also lrr"),
+    "text for a number": ('{"name": "a", "config": {"lr": "big"}}', 'lr: expected float, got "big"'),
+    "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got 1.5"),
+    "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got true"),
+    "out of range": ('{"name": "a", "config": {"epochs": 0}}', "epochs: expected 1 or more, got 0"),
+    "twice": ('{"name": "first", "config": {}}', "expected another name, got first once more"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LINES)
+def test_a_bad_line_is_named_by_file_and_number(tmp_path, case):
+    line, said = BAD_LINES[case]
+    (tmp_path / "s.jsonl").write_text(f'{{"name": "first", "config": {{}}}}\n{line}\n')
+    with pytest.raises(OptionError) as info:
+        read_sweep(tmp_path / "s.jsonl")
+    assert str(info.value).startswith(f"{tmp_path / 's.jsonl'}, line 2: ")
+    assert said in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_what_is_no_file_of_a_sweep_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "s.jsonl").write_bytes(content)
+    with pytest.raises(OptionError, match=r"s\.jsonl: expected .*smix sweep write"):
+        read_sweep(tmp_path / "s.jsonl")
+
+
+def test_runs_are_appended_and_neither_overwritten_nor_written_twice(tmp_path):
+    one, two = cross(TrainConfig(), ["smix"], [0]), cross(TrainConfig(), ["smix"], [1])
+    write_sweep(tmp_path / "s.jsonl", one)
+    with pytest.raises(OptionError, match="expected a new file, got one that is there; add to it with --append"):
+        write_sweep(tmp_path / "s.jsonl", two)
+    assert list(write_sweep(tmp_path / "s.jsonl", two, append=True)) == ["smix-0", "smix-1"]
+    with pytest.raises(OptionError, match="got smix-0 once more"):
+        write_sweep(tmp_path / "s.jsonl", one, append=True)
+    assert read_sweep(tmp_path / "s.jsonl") == {**one, **two}
+
+
+# The grid
+
+
+def test_a_grid_is_all_combinations_each_cell_a_folder_that_can_be_reported():
+    sweep = cross(
+        TrainConfig(epochs=9), ["vanilla", "smix(alpha=0.7)"], [0, 1], {"lr": [0.1, 5e-5], "model": ["resnet8"]}
+    )
+    assert list(sweep)[:4] == [
+        "lr-0.1--model-resnet8/vanilla-0",
+        "lr-0.1--model-resnet8/smix-alpha-0.7-0",
+        "lr-5e-05--model-resnet8/vanilla-0",
+        "lr-5e-05--model-resnet8/smix-alpha-0.7-0",
+    ]
+    assert len(sweep) == 8
+    assert sweep["lr-5e-05--model-resnet8/vanilla-1"] == TrainConfig(
+        epochs=9, method="vanilla", seed=1, lr=5e-5, model="resnet8"
+    )
+
+
+def test_values_are_read_by_the_kind_of_their_field():
+    texts = ["lr=0.1,1e-3,1", "batch-size=16", "train_limit=none,100", "flip=true,False", "milestones=(1,2),(3,)"]
+    assert parse_grid([*texts, "model=resnet8"]) == {
+        "lr": [0.1, 1e-3, 1],
+        "batch_size": [16],
+        "train_limit": [None, 100],
+        "flip": [True, False],
+        "milestones": [(1, 2), (3,)],
+        "model": ["resnet8"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("lr", 'expected FIELD=VALUE,VALUE, each field once, got "lr"'),
+        ("lrr=1", 'got "lrr"; did you mean "lr"?'),
+        ("lr=fast", 'expected float for lr, got "fast"'),
+        ("epochs=1.5", 'expected int for epochs, got "1.5"'),
+        ("epochs=true", 'expected int for epochs, got "true"'),
+        ("model=", 'expected str for model, got ""'),
+        ("milestones=3", "for milestones"),
+        ("flip=maybe", 'expected bool for flip, got "maybe"'),
+        ("seed=1,2", "expected another field than seed; give --seeds"),
+        ("method=smix", "expected another field than method; give --methods"),
+        ("lr=0.1,0.1", "expected different methods and seeds"),
+        ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
+    ],
+)
+def test_a_grid_that_cannot_be_is_one_line_and_writes_nothing(smix, tmp_path, text, said):
+    code, out, err = smix("sweep", "write", tmp_path / "s.jsonl", "--methods", "smix", "--grid", text)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert said in err
+    assert not (tmp_path / "s.jsonl").exists()
+
+
+# Runs that crash
+
+
+def crashing(times: int, said: str = "Traceback\nZeroDivisionError\n", code: int = 1):
+    """Seed 0 ends so, that often; all others are trained."""
+    left = [times]
+
+    def act(config: TrainConfig, folder: Path) -> int:
+        if config.seed == 0 and left[0]:
+            left[0] -= 1
+            folder.mkdir(exist_ok=True)
+            with (folder / "log.txt").open("a") as log:
+                log.write(said)
+            return code
+        return train_it(config, folder)
+
+    return act
+
+
+def plan_of(data: str, out: Path, seeds: int = 2) -> dict[Path, TrainConfig]:
+    return {out / name: one for name, one in cross(small(data, epochs=1), ["vanilla"], range(seeds)).items()}
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "tries"),
+    [
+        ("Traceback\nZeroDivisionError\n", 1, 2),
+        ("", -signal.SIGKILL, 2),
+        ("slurmstepd: oom\n", 1, 2),
+        ("smix: step 3 (epoch 1): expected a finite loss, got nan\n", 1, 1),
+        ("smix: interrupted; start again\nslurmstepd: cancelled\n", 1, 1),
+        ("smix: data: expected it, got none\n", 2, 1),
+        ("", launch.INTERRUPTED, 1),
+        ("", -signal.SIGTERM, 1),
+    ],
+)
+def test_a_crash_is_tried_once_more_but_not_what_smix_itself_explains(data, tmp_path, launched, said, code, tries):
+    launched.act = crashing(9, said, code)
+    runs = run_all(plan_of(data, tmp_path), tmp_path, OPTIONS, jobs=2)
+    assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"][: 1 + tries]
+    assert [run.result is None for run in runs] == [True, False]
+
+
+def test_an_explanation_in_the_log_of_an_earlier_command_explains_nothing(data, tmp_path, launched):
+    (tmp_path / "vanilla-0").mkdir()
+    (tmp_path / "vanilla-0" / "log.txt").write_text("smix: step 3: expected a finite loss, got nan\n")
+    launched.act = crashing(1)
+    assert all(run.result is not None for run in run_all(plan_of(data, tmp_path), tmp_path, OPTIONS))
+    assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
+
+
+def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_path, monkeypatch):
+    """Through real processes: the first training that begins kills itself, in its second epoch."""
+    (tmp_path / "patch").mkdir()
+    (tmp_path / "patch" / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        f"mark = {str(tmp_path / 'crashed')!r}\n"
+        "def kill_at_the_first_line(frame, event, arg):\n"
+        "    if event == 'call' and frame.f_code.co_name == 'save_checkpoint' and not os.path.exists(mark):\n"
+        "        open(mark, 'w').close(); os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if 'train' in sys.argv or 'train' in getattr(sys, 'orig_argv', []):\n"
+        "    sys.setprofile(kill_at_the_first_line)\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "patch"), str(Path(launch.__file__).parents[1])])
+    monkeypatch.setenv("PYTHONPATH", path)
+    file, out = tmp_path / "s.jsonl", tmp_path / "out"
+    assert smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)[0] == 0
+    code, said, err = smix("sweep", "run", file, "--out", out, "--device", "cpu", "--jobs", "1")
+    assert (code, (tmp_path / "crashed").exists()) == (0, True), err
+    assert "crashed, and tried once more: vanilla-0" in err
+    assert "2 of 2 runs are done" in said
+    train(read_sweep(file)["vanilla-0"], tmp_path / "alone", replace(OPTIONS, threads=module.cores()))
+    (out / "vanilla-0" / "log.txt").unlink()
+    assert_equal_runs(out / "vanilla-0", tmp_path / "alone")
+
+
+# One code path, from the command line
+
+
+def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
+    file, out = tmp_path / "s.jsonl", tmp_path / "out"
+    words = ["--data", npz, "--methods", "vanilla,smix", "--seeds", "1", *TINY, "--grid", "lr=0.1,0.05"]
+    code, said, _ = smix("sweep", "write", file, *words)
+    assert (code, "4 runs, such as lr-0.1/vanilla-0" in said) == (0, True)
+    launched.act = lambda config, folder: train_it(config, folder) if config.lr == 0.1 else cut_it(config, folder)
+    code, said, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
+    assert (code, "2 of 4 runs are done" in said, err.count("\n")) == (1, True, 2)
+    assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; start the same command again" in err
+    code, said, _ = smix("sweep", "status", file, "--out", out)
+    assert (code, "4 runs: 2 done, 2 cut; left, one after the other: " in said) == (0, True)
+    launched.act = train_it
+    code, said, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
+    assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in said) == (0, True)
+    assert sorted(launched.folders[4:]) == ["smix-0", "vanilla-0"]
+    for cell in ("lr-0.1", "lr-0.05"):
+        assert smix("report", out / cell)[0] == 0
+    launched.folders.clear()
+    compare = ["compare", "--data", npz, *TINY, "--seeds", "1", "--methods", "vanilla,smix", "--lr", "0.05", "--quiet"]
+    assert smix(*compare, "--out", out / "lr-0.05")[0] == 0
+    assert launched.folders == []
+
+
+def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path, launched, monkeypatch):
+    file, out = tmp_path / "s.jsonl", tmp_path / "out"
+    smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
+    words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
+    with files.lock(out, together=True):
+        code, said, _ = smix(*words, "--line", "1")
+    assert (code, said.startswith(f"{out}/vanilla-1: test accuracy ")) == (0, True)
+    assert [path.name for path in out.iterdir() if path.is_dir()] == ["vanilla-1"]
+    assert smix(*words, "--line", "1")[0] == 0
+    for line, others, text in [
+        ("2", [], "line: expected 0 to 1, got 2"),
+        ("-1", [], "line: expected 0 to 1, got -1"),
+        ("0", ["--jobs", "2"], "expected no --jobs and no --engine with --line 0"),
+        ("0", ["--engine", "ray"], "expected no --jobs and no --engine with --line 0"),
+    ]:
+        code, _, err = smix(*words, f"--line={line}", *others)
+        assert (code, err.count("\n"), text in err) == (2, 1, True)
+    with monkeypatch.context() as patch:
+        patch.setattr("smix.training.runs.fit", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run_line({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
+    assert (out / "vanilla-0" / "log.txt").read_text().endswith("ZeroDivisionError: division by zero\n")
+    assert launched.folders == []
+    [_, one] = read_sweep(file).values()
+    train(one, tmp_path / "alone", replace(OPTIONS, threads=1))
+    assert_equal_runs(out / "vanilla-1", tmp_path / "alone")
+
+
+def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched):
+    file, out = tmp_path / "s.jsonl", tmp_path / "out"
+    smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)
+    words = ["sweep", "run", file, "--out", out, "--quiet", "--device", "cpu"]
+    for together in (True, False):  # a line, or all
+        with files.lock(out, together=together):
+            code, _, err = smix(*words)
+        assert (code, "got one in use; wait for the other command" in err) == (2, True)
+    with files.lock(out):
+        assert smix(*words, "--line", "0")[0] == 2
+    assert launched.folders == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"model": "resnet9"}, OptionError),
+        ({"data": "npz:not-there.npz"}, DataError),
+        ({"masks": "not/there", "method": "smix"}, MaskError),
+        ({"method": "smixx"}, OptionError),
+    ],
+)
+def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_path, launched, changes, error):
+    plan = {tmp_path / "out" / "a": small(data), tmp_path / "out" / "b": small(data, **changes)}
+    with pytest.raises(error):
+        run_all(plan, tmp_path / "out", OPTIONS)
+    with pytest.raises(error):
+        sbatch_script({"a": small(data), "b": small(data, **changes)}, tmp_path / "s", tmp_path / "out", OPTIONS)
+    assert launched.folders == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tmp_path, launched):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="expected a folder to write"):
+        run_all(plan_of(data, tmp_path / "file"), tmp_path / "file", OPTIONS)
+    launched.act = train_it
+    run_all(plan_of(data, tmp_path / "out"), tmp_path / "out", OPTIONS)
+    other = {folder: replace(one, lr=0.3) for folder, one in plan_of(data, tmp_path / "out").items()}
+    for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other)):
+        with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.3"):
+            act()
+
+
+# What is said
+
+
+def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
+    plan = plan_of(data, tmp_path, 6)
+    done, cut, failed, running, waiting, broken = plan
+    train_it(plan[done], done)
+    for folder in (cut, failed, running):
+        plan[folder] = replace(plan[folder], epochs=EPOCHS)
+        cut_it(plan[folder], folder)
+    (cut / "log.txt").write_text("smix: interrupted; start the same command again to go on\n")
+    (failed / "log.txt").write_text("Traceback\nValueError: no\n\n")
+    broken.mkdir()
+    (broken / "config.json").write_text(json.dumps({"config": plan[broken].to_json()}))
+    (broken / "result.json").write_text("{")
+    with files.lock(running):
+        found = status(plan)
+    assert [one.state for one in found.values()] == ["done", "cut", "failed", "running", "waiting", "failed"]
+    assert [one.epochs for one in found.values()] == [1, 1, 1, 1, 0, 0]
+    assert found[failed].why == "ValueError: no"
+    assert "expected a run of this version" in found[broken].why
+    assert found[done].seconds == 0
+    assert found[done].accuracy is not None
+    assert isinstance(found[waiting], Status)
+    assert 0 < found[waiting].seconds < 60  # as its likes
+    assert files.in_use(running) is False
+
+
+def test_looking_at_a_sweep_that_has_not_begun_makes_nothing(smix, npz, tmp_path):
+    smix("sweep", "write", tmp_path / "s.jsonl", "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
+    code, said, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
+    assert (code, "2 runs: 2 waiting; left, one after the other: of unknown time" in said) == (0, True)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "jobs", "expected"), [([3, 3, 3], 2, 6), ([3, 3, 3], 3, 3), ([1, 5, 1, 1], 2, 5), ([2], 4, 2)]
+)
+def test_the_last_of_runs_side_by_side_ends(seconds, jobs, expected):
+    assert makespan(seconds, jobs) == expected
+
+
+@pytest.mark.parametrize(
+    ("jobs", "each", "free", "expected"), [(4, 10, 100, 4), (4, 30, 100, 3), (4, 200, 100, 1), (4, 0, 0, 4)]
+)
+def test_as_many_runs_share_a_gpu_as_its_memory_has_room_for(jobs, each, free, expected):
+    assert jobs_that_fit(jobs, each, free) == expected
+
+
+def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
+    crew = Crew("local", 8, torch.device("cuda"), None)
+    costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
+    assert module._that_fits(crew, costs, RunOptions()).jobs == 3
+    assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
+    assert module._that_fits(replace(crew, jobs=3), costs, RunOptions()).jobs == 3
+    assert module._that_fits(replace(crew, engine="slurm"), costs, RunOptions()).jobs == 8
+    assert capsys.readouterr().err == ""
+
+
+def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def on_slurm(tasks, jobs, poll):
+        seen.append((jobs, ["--threads" in task.words for task in tasks]))
+        return [2] * len(tasks)
+
+    monkeypatch.setattr(launch, "_on_slurm", on_slurm)
+    monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
+    run_all(plan_of(data, tmp_path, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
+    said = capsys.readouterr().err
+    assert said.startswith("3 runs, 3 side by side on slurm: about 1 min ")
+    assert "if their machines are as fast as this one, CPU with " in said
+    if not torch.cuda.is_available():
+        run_all(plan_of(data, tmp_path, 3), tmp_path, RunOptions(device="cuda"), "slurm", 2)
+        assert "2 side by side on slurm: how long is not known, for want" in capsys.readouterr().err
+        assert seen == [(3, [False] * 3), (2, [False] * 3)]
+
+
+# The script for SLURM
+
+
+def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
+    sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
+    out = tmp_path / "100 % mine"
+    script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, root=Path("data sets")), 2)
+    shown = script.replace(str(tmp_path), "FOLDER").replace(sys.executable, "PYTHON").replace(str(Path.cwd()), "HERE")
+    assert shown == (GOLDEN / "sweep.sh").read_text()
+    assert out.is_dir()
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=30)
+    for name in ("vanilla-0", "vanilla-1", "mixup-2"):
+        train_it(sweep[name], out / name)
+    assert "#SBATCH --array=1,3-4\n" in sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS)
+    for name in ("mixup-0", "mixup-1", "vanilla-2"):
+        train_it(sweep[name], out / name)
+    with pytest.raises(OptionError, match="expected runs that are missing, got none: all 6 are done"):
+        sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS)
+    with pytest.raises(OptionError, match="jobs: expected 1 or more, got 0"):
+        sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "restarts", "requeued"), [("USR1", 0, True), ("USR1", 20, False), ("TERM", 0, False)]
+)
+def test_the_script_passes_the_warning_on_waits_and_requeues(data, tmp_path, number, restarts, requeued):
+    """With `smix` and `scontrol` replaced; SIGTERM reaches every process of a job, USR1 the script alone."""
+    script = sbatch_script(cross(small(data), ["vanilla"], [0]), tmp_path / "s", tmp_path / "out", OPTIONS)
+    fake = "bash -c 'trap \"sleep 0.3; echo checkpoint > done; exit 130\" USR1 TERM; touch up; while :; do sleep 0.02; done'"
+    [command] = [line for line in script.splitlines() if line.endswith(" &")]
+    (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" > requeued\n')
+    (tmp_path / "scontrol").chmod(0o755)
+    process = subprocess.Popen(
+        ["bash", "-c", script.replace(command, f"{fake} &")],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "SLURM_JOB_ID": "7",
+            "SLURM_ARRAY_TASK_ID": "3",
+            "SLURM_RESTART_COUNT": str(restarts),
+        },
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "up").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    if number == "USR1":
+        process.send_signal(signal.SIGUSR1)
+    else:
+        os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(20) == 130
+    assert (tmp_path / "done").exists()
+    assert (tmp_path / "requeued").exists() == requeued
+    if requeued:
+        assert (tmp_path / "requeued").read_text() == "requeue 7\n"
