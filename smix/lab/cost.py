@@ -36,7 +36,8 @@ def cost_of(config: TrainConfig, material: Material, device: torch.device, optio
     """Measured on this device, by training for about a second with `count` CPU threads."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with threads(count):
+    seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])  # dropout
+    with threads(count), seeded:
         seconds = seconds_per_image(config, material, device, options)
     memory = 0
     if device.type == "cuda":

@@ -18,7 +18,7 @@ from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
 from smix.lab import run_all as module
 from smix.lab.compare import compare, planned
-from smix.lab.cost import seconds_per_image
+from smix.lab.cost import cost_of
 from smix.lab.sweep import slug
 from smix.report.conclusion import conclusion
 from smix.report.write import write_report
@@ -229,10 +229,10 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
     counts, totals = [], []
 
     @contextmanager
-    def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int], None]]:
+    def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[..., None]]:
         if unit == "epochs":
             totals.append(total)
-        yield counts.append if unit == "epochs" else lambda done: None
+        yield lambda done, said="": counts.append(done) if unit == "epochs" else None
 
     launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
     compare(small(data), ["vanilla"], 2, tmp_path, OPTIONS)
@@ -411,10 +411,13 @@ def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_p
 
 
 def test_timing_changes_neither_the_network_nor_the_threads_nor_the_global_generator(data):
-    material = prepare(small(data), OPTIONS)
+    config = small(data, model="wrn-10-1-drop0.3")
+    material = prepare(config, OPTIONS)
     before = {name: tensor.clone() for name, tensor in material.model.state_dict().items()}
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    assert 0 < seconds_per_image(material, 16, torch.device("cpu"), threads + 1) < 60
+    cost = cost_of(config, material, torch.device("cpu"), OPTIONS, threads + 1)
+    assert 0 < cost.epoch < 60 * len(material.training)
+    assert cost.memory == 0
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(tensor, before[name]) for name, tensor in material.model.state_dict().items())
