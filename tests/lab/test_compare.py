@@ -229,7 +229,7 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
     def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[[int], None]]:
         if unit == "epochs":
             totals.append(total)
-        yield counts.append if unit == "epochs" else lambda done: None
+        yield lambda done, said="": counts.append(done) if unit == "epochs" else None
 
     launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
     compare(small(data), ["vanilla"], 2, tmp_path, OPTIONS)
