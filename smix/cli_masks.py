@@ -5,20 +5,20 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from smix.config import MaskConfig, RunOptions
+from smix.config import MachineOptions, MaskConfig
 from smix.errors import MaskError
 from smix.report.terminal import show
 
 masks_app = App(name="masks", help="Find the objects of a data set once, and store their masks.")
 
-Options = Annotated[RunOptions, Parameter(name="*")]
+Options = Annotated[MachineOptions, Parameter(name="*")]
 
 
 @masks_app.command
 def build(
     *,
     config: Annotated[MaskConfig, Parameter(name="*")],
-    options: Options = RunOptions(),  # noqa: B008
+    options: Options = MachineOptions(),  # noqa: B008
     strict: bool = False,
     shard: str | None = None,
     engine: Literal["local", "slurm", "ray"] = "local",
@@ -59,7 +59,7 @@ def check(
     verify: bool = False,
     data: str | None = None,
     out: Path | None = None,
-    root: Path = RunOptions.root,
+    root: Path = MachineOptions.root,
 ) -> None:
     """Say how many masks are valid; draw them as charts and as contact sheets of images with the mask in pink.
 
@@ -98,7 +98,7 @@ def export(
     out: Path,
     format: Literal["png", "coco"] = "png",
     data: str | None = None,
-    root: Path = RunOptions.root,
+    root: Path = MachineOptions.root,
     quiet: bool = False,
 ) -> None:
     """Write the masks of a store as pictures or as COCO annotations, to be corrected by hand and read by masks:DIR.

@@ -163,8 +163,8 @@ class TrainConfig(SharedConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """How it is run: free to change when a run or a comparison is continued."""
+class MachineOptions:
+    """How any work is done: free to change when it is continued."""
 
     root: Path = Path("data")
     """Folder of the data sets that are downloaded or looked for by name."""
@@ -173,17 +173,26 @@ class RunOptions:
     threads: int | None = None
     """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
     rounds differently, and a training can end some points apart."""
+    quiet: bool = False
+    """No progress on the terminal."""
+
+    def __post_init__(self) -> None:
+        _at_least("threads", self.threads, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(MachineOptions):
+    """How a network is trained: free to change when a run or a comparison is continued."""
+
     workers: int | None = None
     """Processes that read and crop images which do not fit in the memory; none given: one a core, at most 8."""
     compile: bool = False
     """torch.compile the network: a minute or more at the start, faster steps on a GPU."""
     tensorboard: bool = False
     """Write curves, mixed images and masks for TensorBoard into the run folder."""
-    quiet: bool = False
-    """No progress on the terminal."""
 
     def __post_init__(self) -> None:
-        _at_least("threads", self.threads, 1)
+        super().__post_init__()
         _at_least("workers", self.workers, 0)
 
 
@@ -237,7 +246,7 @@ class MaskConfig:
             raise OptionError(f"least_score: expected 0 to 1, got {self.least_score}")
 
 
-def arguments(options: TrainConfig | RunOptions | MaskConfig) -> list[str]:
+def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
     """These options as arguments of the command line, leaving out what is the default."""
     words: list[str] = []
     for field in dataclasses.fields(options):

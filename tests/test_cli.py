@@ -58,7 +58,8 @@ def test_options_of_each_command_are_pinned(smix, command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = smix(*command.split(), "--help")
     assert code == 0
-    found = sorted({word for word in out.replace("│", " ").split() if word.startswith("--")})
+    panel = " ".join(line.strip("│") for line in out.splitlines() if line.startswith("│"))
+    found = sorted({word for word in panel.split() if word.startswith("--")})
     assert found == json.loads((GOLDEN / "options.json").read_text())[command]
 
 
@@ -198,7 +199,7 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
     assert code == 1
     assert "No method has finished" in out
     assert "got 0 of 2 epochs; step" in err
-    assert "lower the learning rate" in err
+    assert "lower --lr" in err
     assert "log.txt" in err
     assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
 

@@ -296,10 +296,10 @@ def test_a_command_line_names_every_option():
         *("--root", "some folder"),
         *("--device", "cpu"),
         *("--threads", "2"),
+        "--quiet",
         *("--workers", "3"),
         "--compile",
         "--tensorboard",
-        "--quiet",
     ]
 
 

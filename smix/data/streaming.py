@@ -3,6 +3,7 @@
 Draws are keyed by seed, epoch and image: they do not depend on how many processes there are, nor on where a training was cut.
 """
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -19,7 +20,7 @@ from torchvision.transforms import v2
 from smix import rng
 from smix.data.batches import Batch, Normalisation, full_batches, order_of
 from smix.data.sets import ImageSet
-from smix.errors import DataError
+from smix.errors import DataError, SmixError
 
 RESIDENT_BYTES = 2**31
 """Images of one size with at most so many bytes are kept on the device. A constant: the same set is read in the same way on
@@ -66,10 +67,10 @@ class Reader(Dataset):
     """Seed and epoch; None: as for evaluation."""
 
     def __getitems__(self, rows: list[int]) -> tuple[UInt8[Tensor, "b H W C"], Bool[Tensor, "b H W"] | None] | str:
-        """Images, and their masks; or why one cannot be read."""
+        """Images, and their masks; or why one of either cannot be read."""
         try:
             pairs = [self.read(row) for row in rows]
-        except DataError as error:  # torch would wrap it in a page of text
+        except SmixError as error:  # torch would wrap it in a page of text
             return str(error)
         images = torch.stack([image for image, _ in pairs])
         return images, None if self.masks is None else torch.stack([mask for _, mask in pairs if mask is not None])
@@ -154,6 +155,8 @@ class Streamed:
             batch_sampler=batches,
             num_workers=min(self.workers, len(batches)),
             collate_fn=_as_they_are,
+            worker_init_fn=_leave_signals_to_the_parent,
+            generator=torch.Generator(),  # else it would draw from the global one
             pin_memory=self.device.type == "cuda",
         )
         for read in loading:
@@ -167,6 +170,12 @@ class Streamed:
 
     def _there(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """A signal to the whole group of processes shall not end those that the parent reads its last batches from."""
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _as_they_are(read: object) -> object:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from smix import launch, progress
-from smix.config import MaskConfig, RunOptions, arguments, cores
+from smix.config import MachineOptions, MaskConfig, arguments, cores
 from smix.data import load_data
 from smix.device import threads
 from smix.errors import MaskError, OptionError
@@ -19,7 +19,7 @@ from smix.masks.store import Flag
 def build_store(
     config: MaskConfig,
     out: Path | str,
-    options: RunOptions | None = None,
+    options: MachineOptions | None = None,
     strict: bool = False,
     shard: str | None = None,
     engine: launch.Engine = "local",
@@ -39,7 +39,7 @@ def build_store(
     Raises:
         SmixError: the data, the source or an option cannot be used, or `out` holds other masks.
     """
-    out, options = Path(out), options or RunOptions()
+    out, options = Path(out), options or MachineOptions()
     if jobs < 1:
         raise OptionError(f"jobs: expected 1 or more, got {jobs}")
     if shard is not None and (jobs > 1 or engine != "local"):
@@ -87,7 +87,9 @@ def _with_masks(store: MaskStore | None) -> MaskStore | None:
     return store
 
 
-def _build(config: MaskConfig, out: Path, options: RunOptions, strict: bool, part: tuple[int, int]) -> MaskStore | None:
+def _build(
+    config: MaskConfig, out: Path, options: MachineOptions, strict: bool, part: tuple[int, int]
+) -> MaskStore | None:
     data = load_data(config.data, options.root, config.split)
     size = None if config.size is None else (config.size,) * len(data.size or (0, 0))
     with threads(options.threads):
@@ -105,7 +107,7 @@ def _build(config: MaskConfig, out: Path, options: RunOptions, strict: bool, par
         )
 
 
-def _source(config: MaskConfig, options: RunOptions) -> Source:
+def _source(config: MaskConfig, options: MachineOptions) -> Source:
     return load_source(
         config.source,
         config.weights,

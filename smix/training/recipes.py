@@ -80,8 +80,8 @@ def openmixup(data: str = "cifar10") -> SharedConfig:
 
 def modern(data: str = "cifar10") -> SharedConfig:
     """What serves well today, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
-    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle"`, `ema=0.999`, `plain_epochs=10`,
-    `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
+    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup=0`, `ema=0.999`,
+    `plain_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
     return SharedConfig(
         data=data,
         model="resnet18",

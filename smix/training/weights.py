@@ -43,9 +43,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         RunError: no such file, or a broken one.
     """
     try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = (
+            safetensors.torch.load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
         for name in INSIDE:
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]
@@ -56,9 +58,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise RunError(
             f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {reason}"
         ) from None
-    for prefix in PREFIXES:
-        if all(name.startswith(prefix) for name in content):
-            content = {name.removeprefix(prefix): value for name, value in content.items()}
+    # One wrapper may be inside another, in any order.
+    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in content)), ""):
+        content = {name.removeprefix(found): value for name, value in content.items()}
     return content
 
 

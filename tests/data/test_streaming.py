@@ -1,0 +1,300 @@
+"""Images that are read anew in each epoch: masks follow them, and no number of processes, no cut and no rank changes a batch."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import v2
+
+from smix import rng
+from smix.data import streaming
+from smix.data.batches import Batch, Normalisation
+from smix.data.pictures import Pictures, common_size
+from smix.data.sets import ImageSet, load_data
+from smix.data.streaming import CUTOUT, Reader, Streamed, fits, looked_at
+from smix.errors import DataError, MaskError
+from tests.conftest import make_set
+
+PLAIN = Normalisation((0.0,) * 3, (1.0,) * 3)
+CPU = torch.device("cpu")
+MORE_THAN_CORES = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
+
+def discs(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.bool_]:
+    """Masks with round edges: a shift by half a pixel changes many."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[: size[0], : size[1]]
+    places = draws.uniform(0.2, 0.8, (count, 2)) * size
+    radii = draws.uniform(0.15, 0.4, count) * min(size)
+    return (y - places[:, :1, None]) ** 2 + (x - places[:, 1:, None]) ** 2 < radii[:, None, None] ** 2
+
+
+def white_objects(masks: NDArray[np.bool_]) -> ImageSet:
+    """Images whose three channels are their mask."""
+    images = masks[..., None].repeat(3, -1).astype(np.uint8) * 255
+    return ImageSet(images, np.arange(len(masks)) % 2, ("a", "b"), name="made", split="train")
+
+
+TRANSFORMS = {
+    "random resized crop and flip": ((23, 31), (16, 16), 4, True),
+    "random resized crop of odd size": ((40, 17), (15, 15), 1, False),
+    "random resized crop of a small image": ((9, 7), (13, 13), 4, True),
+    "padded crop and flip": ((15, 21), (15, 21), 3, True),
+    "padded crop": ((15, 21), (15, 21), 2, False),
+    "flip": ((15, 21), (15, 21), 0, True),
+    "resize, centre crop and flip": ((23, 31), (16, 16), 0, True),
+    "resize and centre crop": ((31, 20), (11, 11), 0, False),
+    "nothing": ((15, 21), (15, 21), 0, False),
+}
+"""Size of the images, size of what comes out, crop, flip."""
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_an_image_whose_channels_are_its_mask_still_equals_it_after_200_draws(name):
+    before, after, crop, flip = TRANSFORMS[name]
+    masks = discs(4, before)
+    reader = Reader(white_objects(masks), after, crop, flip, masks)
+    seen = set()
+    for epoch in range(50):
+        images, found = dataclasses.replace(reader, key=(0, epoch)).__getitems__([0, 1, 2, 3])
+        assert images.shape == (4, *after, 3)
+        assert (images.dtype, found.dtype, found.shape) == (torch.uint8, torch.bool, (4, *after))
+        assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
+        seen |= {mask.numpy().tobytes() for mask in found}
+    assert len(seen) > 60 if crop else len(seen) == (8 if flip else 4)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_evaluation_keeps_image_and_mask_together_too(name):
+    before, after, crop, flip = TRANSFORMS[name]
+    masks = discs(4, before)
+    images, found = Reader(white_objects(masks), after, crop, flip, masks).__getitems__([0, 1, 2, 3])
+    assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
+
+
+@pytest.mark.parametrize("stored", [(8, 8), (64, 48), (23, 17)])
+@pytest.mark.parametrize("crop", [0, 4])
+def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop):
+    """The image is white where the mask, stretched over it, is object."""
+    masks = discs(4, stored)
+    stretched = [
+        np.array(Image.fromarray(mask.astype(np.uint8) * 255).resize((31, 23), Image.Resampling.BILINEAR))
+        for mask in masks
+    ]
+    images = np.stack(stretched)[..., None].repeat(3, -1)
+    data = ImageSet(images, np.arange(4) % 2, ("a", "b"), name="made", split="train")
+    for epoch in range(50):
+        reader = Reader(data, (16, 16), crop, True, masks, (0, epoch))
+        seen, found = reader.__getitems__([0, 1, 2, 3])
+        differ = (seen[..., 0] > CUTOUT) != found
+        # Pillow and torch round a grey level each in its own way: only pixels at the threshold may differ.
+        assert (seen[..., 0][differ].int() - CUTOUT).abs().max().item() <= 2 if differ.any() else True
+        assert differ.float().mean() < 0.01
+
+
+def test_a_mask_that_is_a_half_plane_stays_one_when_it_is_enlarged():
+    """The left half of a mask of 2 x 2 pixels is the left half of its image."""
+    masks = np.array([[[True, False], [True, False]]])
+    data = ImageSet(np.zeros((1, 20, 30, 3), np.uint8), np.zeros(1, np.int64), ("a",), name="made", split="train")
+    _, found = Reader(data, (20, 30), masks=masks).__getitems__([0])
+    assert found[0, :, :15].all()
+    assert not found[0, :, 15:].any()
+
+
+# Files
+
+
+SIZES = ((20, 24), (17, 31), (40, 19), (16, 16), (9, 11))
+
+
+def write_folder(home: Path, train: int = 40, test: int = 12, same: bool = False) -> str:
+    """The name of a data set of JPEG and PNG files of different sizes; two classes, told apart by their brightness."""
+    for split, count in (("train", train), ("test", test)):
+        draws = np.random.default_rng(count)
+        for number in range(count):
+            size, label = (16, 16) if same else SIZES[number % len(SIZES)], number % 2
+            pixels = (draws.integers(0, 90, (*size, 3)) + 120 * label).astype(np.uint8)
+            path = home / split / f"class {label}" / f"{number:03d}.{'png' if number % 3 else 'jpg'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    return f"folder:{home}"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> ImageSet:
+    return load_data(write_folder(tmp_path_factory.mktemp("folder")))
+
+
+def streamed(data: ImageSet, workers: int = 0, masks: bool = True, crop: int = 4) -> Streamed:
+    stored = discs(len(data), (10, 14)) if masks else None
+    valid = torch.arange(len(data)) % 3 > 0 if masks else None
+    reader = Reader(data, (16, 16), crop, True, stored)
+    return Streamed(reader, PLAIN, CPU, workers, valid)
+
+
+def assert_same(one: list[Batch], other: list[Batch]) -> None:
+    assert len(one) == len(other) > 0
+    for mine, theirs in zip(one, other, strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            assert (a is None) == (b is None)
+            assert a is None or torch.equal(a, b)
+
+
+def test_evaluation_is_torchvisions_resize_and_centre_crop_on_files_of_any_size(data):
+    composed = v2.Compose([v2.PILToTensor(), v2.Resize(18, antialias=True), v2.CenterCrop(16)])
+    expected = []
+    for name in data.images.names:
+        with Image.open(data.images.home / name) as picture:
+            # What has the wanted size already is left as it is.
+            expected.append((v2.PILToTensor() if picture.size == (16, 16) else composed)(picture))
+    images, labels = zip(*streamed(data).in_order(), strict=True)
+    assert torch.equal((torch.cat(images) * 255).round().to(torch.uint8), torch.stack(expected))
+    assert torch.cat(labels).tolist() == data.labels.tolist()
+
+
+def test_images_of_224_pixels_are_cut_out_of_256(data):
+    found = Reader(data, (224, 224)).read(1)[0]
+    with Image.open(data.images.home / data.images.names[1]) as picture:
+        expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(picture)
+    # Pillow and torch round a grey level each in its own way.
+    assert np.abs(found.numpy().astype(int) - np.array(expected)).max() <= 1
+
+
+def test_an_epoch_shows_each_image_at_most_once_in_the_order_of_every_loader(data):
+    order = torch.randperm(40, generator=rng.generator(3, "order", 2)).tolist()
+    labels = torch.cat([batch.labels for batch in streamed(data).shuffled(3, 2, 8)])
+    assert labels.tolist() == data.labels[order].tolist()
+    assert len(list(streamed(data).shuffled(3, 2, 12))) == streamed(data).steps(12) == 3
+
+
+@MORE_THAN_CORES
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_processes_changes_nothing(data, workers):
+    alone, many = streamed(data), streamed(data, workers)
+    assert_same(list(alone.shuffled(0, 1, 12)), list(many.shuffled(0, 1, 12)))
+    for (one, mine), (other, theirs) in zip(alone.in_order(), many.in_order(), strict=True):
+        assert torch.equal(one, other)
+        assert torch.equal(mine, theirs)
+
+
+@MORE_THAN_CORES
+@pytest.mark.parametrize("workers", [0, 3])
+def test_an_epoch_that_goes_on_in_its_middle_has_the_batches_of_a_whole_one(data, workers):
+    assert_same(list(streamed(data, workers).shuffled(0, 1, 8, 2)), list(streamed(data).shuffled(0, 1, 8))[2:])
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_two_ranks_have_together_the_batches_of_one(data, masks):
+    loader = streamed(data, masks=masks)
+    whole = list(loader.shuffled(5, 0, 10))
+    parts = [list(loader.shuffled(5, 0, 10, rank=rank, world=2)) for rank in range(2)]
+    joined = [
+        Batch(*(None if a is None else torch.cat([a, b]) for a, b in zip(first, second, strict=True)))
+        for first, second in zip(*parts, strict=True)
+    ]
+    assert_same(joined, whole)
+    shown = [torch.cat([images for images, _ in loader.in_order(rank, 3)]) for rank in range(3)]
+    everything = torch.cat([images for images, _ in loader.in_order()])
+    assert [len(part) for part in shown] == [14, 13, 13]
+    for rank, part in enumerate(shown):
+        assert torch.equal(part, everything[rank::3])
+
+
+def test_another_epoch_another_seed_and_another_image_are_cropped_differently(data):
+    same = dataclasses.replace(data, images=Pictures(data.images.home, np.repeat(data.images.names[:1], 40)))
+
+    def seen(seed: int, epoch: int) -> Tensor:
+        return torch.cat([batch.images for batch in streamed(same, masks=False).shuffled(seed, epoch, 40)])
+
+    one = seen(0, 0)
+    assert len({image.numpy().tobytes() for image in one}) == 40
+    assert torch.equal(one, seen(0, 0))
+    assert not torch.equal(one, seen(0, 1))
+    assert not torch.equal(one, seen(1, 0))
+
+
+def test_masks_do_not_change_what_is_drawn(data):
+    with_masks, without = (list(streamed(data, masks=masks).shuffled(0, 0, 10)) for masks in (True, False))
+    for one, other in zip(with_masks, without, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert other.masks is None
+
+
+def test_valid_goes_with_its_image(data):
+    order = torch.randperm(40, generator=rng.generator(0, "order", 0))
+    valid = torch.cat([batch.valid for batch in streamed(data).shuffled(0, 0, 10)])
+    assert torch.equal(valid, order % 3 > 0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_breaks_is_one_line_that_names_it(tmp_path, workers):
+    data = load_data(write_folder(tmp_path))
+    (tmp_path / "train" / "class 1" / "005.png").write_bytes(b"none")
+    with pytest.raises(DataError, match=r"class 1/005\.png: expected a readable image, got Unident") as info:
+        list(streamed(data, workers).shuffled(0, 0, 8))
+    assert "\n" not in str(info.value)
+    with pytest.raises(DataError, match=r"005\.png"):
+        list(streamed(data, workers).in_order())
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_masks_that_cannot_be_read_are_one_line_too(data, workers):
+    loader = streamed(data, workers)
+    loader = dataclasses.replace(loader, reader=dataclasses.replace(loader.reader, masks=Broken()))
+    with pytest.raises(DataError, match=r"^a shard: expected what its checksum says$"):
+        list(loader.shuffled(0, 0, 8))
+
+
+class Broken:
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        raise MaskError("a shard: expected what its checksum says")
+
+
+# Which sets are read in this way
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "expected"),
+    [((10, 14), None, True), ((10, 10), 10, True), ((10, 14), 10, False), ((10, 10), 12, False), ((10,), 10, True)],
+)
+def test_images_of_one_size_stay_on_the_device_unless_another_is_asked_for(size, asked, expected):
+    images = np.zeros((4, *size, 1), np.uint8)
+    assert fits(ImageSet(images, np.zeros(4, np.int64), ("a",), name="made", split="train"), asked) == expected
+
+
+def test_images_of_different_sizes_do_not_fit(data, tmp_path):
+    assert data.size is None
+    assert not fits(data, None)
+    same = load_data(write_folder(tmp_path, same=True))
+    assert common_size(same.images.home, same.images.names) == (16, 16)
+    assert fits(same, None)
+    assert fits(same, 16)
+    assert not fits(same, 32)
+
+
+def test_a_set_stays_on_the_device_up_to_two_gibibytes(monkeypatch):
+    data = make_set(40)
+    bytes_ = 40 * 10 * 14 * 3
+    monkeypatch.setattr(streaming, "RESIDENT_BYTES", bytes_)
+    assert fits(data, None)
+    monkeypatch.setattr(streaming, "RESIDENT_BYTES", bytes_ - 1)
+    assert not fits(data, None)
+    monkeypatch.undo()
+    assert streaming.RESIDENT_BYTES == 2 * 1024**3
+
+
+def test_what_is_looked_at_is_what_evaluation_sees_and_is_spread_over_the_set(data, monkeypatch):
+    masks = discs(40, (10, 14))
+    rows = np.array([30, 1, 7])
+    images, shown = looked_at(data, (16, 16), rows, masks)
+    everything = torch.cat([batch for batch, _ in streamed(data).in_order()])
+    assert np.array_equal(images.array, (everything[rows].movedim(1, -1) * 255).round().to(torch.uint8).numpy())
+    assert (images.index.tolist(), images.labels.tolist()) == ([30, 1, 7], data.labels[rows].tolist())
+    assert shown.shape == (3, 16, 16)
+    monkeypatch.setattr(streaming, "STATISTICS", 15)
+    assert looked_at(data, (16, 16))[0].index.tolist() == list(range(0, 40, 3))

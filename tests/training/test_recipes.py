@@ -1,0 +1,217 @@
+"""Recipes: each number of its source, methods that can be read, and options that were given win over the recipe."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from smix import cli
+from smix.config import SharedConfig, TrainConfig
+from smix.errors import OptionError
+from smix.mixing import parse_method
+from smix.training.recipes import RECIPES, methods_of, recipe
+
+SETS = ("cifar10", "cifar100", "tiny-imagenet")
+
+
+def stated(name: str, data: str) -> dict[str, object]:
+    """What a recipe sets, without what is the default of every option."""
+    found = dataclasses.asdict(recipe(name, data))
+    return {key: value for key, value in found.items() if value != getattr(SharedConfig(), key)}
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_the_report_trains_as_section_3_of_the_method_says(data):
+    found = recipe("report", data)
+    tiny = data == "tiny-imagenet"
+    assert (found.model, found.schedule, found.lr, found.momentum, found.batch_size) == (
+        "resnet18",
+        "steps",
+        0.1,
+        0.9,
+        128,
+    )
+    assert (found.epochs, found.drops) == ((200, (100, 150)) if tiny else (150, (50, 100)))
+    assert (found.weight_decay, found.flip, found.crop) == (0, False, 0)
+    assert (found.nesterov, found.warmup, found.label_smoothing, found.ema, found.plain_epochs) == (False, 0, 0, 0, 0)
+    assert (found.val_fraction, found.train_limit, found.data) == (0, None, data)
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_the_augmented_report_differs_in_crops_flips_and_weight_decay_alone(data):
+    plain, augmented = recipe("report", data), recipe("report-augmented", data)
+    assert augmented == dataclasses.replace(plain, crop=4, flip=True, weight_decay=5e-4)
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_openmixup_trains_as_its_tables_say(data):
+    found = recipe("openmixup", data)
+    tiny = data == "tiny-imagenet"
+    assert (found.model, found.schedule, found.momentum, found.batch_size) == ("resnet18", "cosine", 0.9, 100)
+    assert (found.epochs, found.lr) == ((400, 0.2) if tiny else (200, 0.1))
+    assert (found.weight_decay, found.decay_all, found.nesterov, found.warmup) == (1e-4, True, False, 0)
+    assert (found.flip, found.crop, found.val_fraction) == (True, 4, 0)
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_the_modern_recipe_is_what_the_issue_asks_for_and_leaves_the_options_off(data):
+    found = recipe("modern", data)
+    assert (found.schedule, found.warmup > 0, found.flip, found.crop) == ("cosine", True, True, 4)
+    assert (found.weight_decay, found.decay_all) == (5e-4, False)
+    assert (found.label_smoothing, found.ema, found.plain_epochs) == (0, 0, 0)
+    assert found.val_fraction > 0
+    for changes in (
+        {"schedule": "onecycle", "warmup": 0},
+        {"ema": 0.999},
+        {"plain_epochs": 10},
+        {"label_smoothing": 0.1},
+    ):
+        assert dataclasses.replace(found, **changes) != found
+
+
+def options(method: str) -> dict[str, object]:
+    return {field.name: getattr(parse_method(method), field.name) for field in dataclasses.fields(parse_method(method))}
+
+
+@pytest.mark.parametrize("data", SETS)
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_methods_of_a_recipe_can_be_read_are_different_and_begin_with_vanilla(name, data):
+    methods = methods_of(name, data)
+    assert methods[0] == "vanilla"
+    assert len({parse_method(method) for method in methods}) == len(methods)
+    assert all(recipe(name, data).run(method, 0).method == method for method in methods)
+
+
+def test_the_methods_of_the_report_have_its_alphas_and_the_official_spectrum():
+    found = {method.partition("(")[0]: options(method) for method in methods_of("report", "cifar10")}
+    assert list(found) == ["vanilla", "mixup", "cutmix", "fmix", "smix"]
+    assert found["mixup"]["alpha"] == 0.2
+    assert (found["cutmix"]["alpha"], found["fmix"]["alpha"], found["fmix"]["decay"]) == (1, 1, 3)
+    assert found["fmix"]["spectrum"] == "official"
+    assert found["smix"]["alpha"] == 0.4
+    assert methods_of("report", "cifar10") == methods_of("report-augmented", "tiny-imagenet")
+
+
+@pytest.mark.parametrize(("data", "alpha"), [("cifar10", 0.2), ("cifar100", 0.2), ("tiny-imagenet", 1.0)])
+def test_the_methods_of_openmixup_have_the_alphas_of_its_tables(data, alpha):
+    found = {method.partition("(")[0]: options(method) for method in methods_of("openmixup", data)}
+    assert list(found) == ["vanilla", "mixup", "cutmix", "fmix", "saliencymix", "gridmix", "resizemix"]
+    assert found["mixup"]["alpha"] == 1
+    assert {found[name]["alpha"] for name in ("cutmix", "fmix", "saliencymix")} == {alpha}
+    assert found["gridmix"]["alpha"] == 0.2
+    assert found["fmix"]["spectrum"] == "official"
+    assert all(values["per_batch"] for name, values in found.items() if name != "vanilla")
+
+
+def test_a_wrong_name_is_refused_with_the_nearest():
+    with pytest.raises(OptionError, match=r'^recipe: expected a known name, got "modren"; did you mean "modern"\?$'):
+        recipe("modren", "cifar10")
+
+
+# On the command line
+
+
+@pytest.fixture
+def trained(monkeypatch) -> list[TrainConfig]:
+    """What `smix train` would train."""
+    from smix.training import runs
+
+    found: list[TrainConfig] = []
+
+    def train(config: TrainConfig, *others: object) -> None:
+        found.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", train)
+    return found
+
+
+@pytest.mark.parametrize("data", ["cifar10", "tiny-imagenet"])
+@pytest.mark.parametrize("name", RECIPES)
+def test_train_takes_every_option_that_is_not_given_from_the_recipe(smix, trained, tmp_path, name, data):
+    smix("train", "--data", data, "--recipe", name, "--method", "cutmix", "--out", tmp_path)
+    assert trained == [recipe(name, data).run("cutmix", 0)]
+
+
+def test_a_recipe_before_or_after_the_data_is_the_same(smix, trained, tmp_path):
+    smix("train", "--recipe", "openmixup", "--data", "tiny-imagenet", "--out", tmp_path)
+    smix("train", "--data=tiny-imagenet", "--out", tmp_path, "--recipe=openmixup")
+    assert trained[0] == trained[1]
+    assert (trained[0].epochs, trained[0].lr) == (400, 0.2)
+
+
+GIVEN = {
+    "--lr 0.03": {"lr": 0.03},
+    "--epochs 12 --milestones 4 --milestones 8": {"epochs": 12, "milestones": (4, 8)},
+    "--flip": {"flip": True},
+    "--crop 4": {"crop": 4},
+    "--val-fraction 0.1": {"val_fraction": 0.1},
+    "--weight-decay 0.0005": {"weight_decay": 5e-4},
+    "--model resnet8 --seed 3": {"model": "resnet8", "seed": 3},
+}
+"""Among them the defaults themselves: who writes one means it."""
+
+
+@pytest.mark.parametrize("words", GIVEN)
+def test_what_is_given_wins_over_the_recipe_even_where_it_is_the_default(smix, trained, tmp_path, words):
+    smix("train", "--data", "cifar10", "--recipe", "report", *words.split(), "--out", tmp_path)
+    assert trained == [dataclasses.replace(recipe("report", "cifar10").run("smix", 0), **GIVEN[words])]
+
+
+def test_what_is_switched_off_stays_off_under_a_recipe_that_switches_it_on(smix, trained, tmp_path):
+    smix("train", "--recipe", "modern", "--no-nesterov", "--decay-all", "--no-flip", "--out", tmp_path)
+    assert (trained[0].nesterov, trained[0].decay_all, trained[0].flip) == (False, True, False)
+    assert trained[0].schedule == "cosine"
+
+
+def test_without_a_recipe_nothing_changes(smix, trained, tmp_path):
+    smix("train", "--out", tmp_path)
+    assert trained == [TrainConfig()]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_compare_takes_options_and_methods_from_the_recipe(smix, monkeypatch, tmp_path, name):
+    from smix.lab import compare
+
+    found = []
+
+    def noted(config: SharedConfig, methods: tuple[str, ...], *others: object) -> None:
+        found.append((config, tuple(methods)))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compare, "compare", noted)
+    words = ["compare", "--data", "cifar100", "--recipe", name, "--batch-size", "64", "--out", tmp_path]
+    smix(*words)
+    smix(*words, "--methods", "vanilla,hmix")
+    expected = dataclasses.replace(recipe(name, "cifar100"), batch_size=64)
+    assert found == [(expected, methods_of(name, "cifar100")), (expected, ("vanilla", "hmix"))]
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_a_wrong_recipe_is_one_line_and_exit_code_2(smix, tmp_path, command):
+    code, out, err = smix(command, "--recipe", "opnmixup", "--out", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert err == 'smix: recipe: expected a known name, got "opnmixup"; did you mean "openmixup"?\n'
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_named_in_the_help(smix, name):
+    for command in ("train", "compare"):
+        assert name in " ".join(smix(command, "--help")[1].replace("│", " ").split())
+
+
+def test_a_run_keeps_the_options_and_not_the_name_of_its_recipe(smix, npz, tmp_path):
+    small = ["--model", "resnet8"]
+    words = ["train", "--data", npz, "--recipe", "openmixup", *small, "--epochs", "1", "--batch-size", "16", "--quiet"]
+    code, _, err = smix(*words, "--method", "vanilla", "--out", tmp_path)
+    assert code == 0, err
+    made = json.loads((Path(tmp_path) / "config.json").read_text())
+    expected = dataclasses.replace(recipe("openmixup", npz), model="resnet8", epochs=1, batch_size=16)
+    assert made["config"] == expected.run("vanilla", 0).to_json()
+    assert made["data"]["validated_on"] == "training images"
+
+
+def test_the_default_methods_of_the_command_line_are_those_of_the_modern_recipe():
+    assert cli.ALL_METHODS.split(",") == list(methods_of("modern", "cifar10"))

@@ -1,0 +1,200 @@
+"""`--init`: weights of runs and of others' checkpoints, with another last layer; nothing else, and no code of a file."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from smix.errors import RunError
+from smix.models import build_model, head_of
+from smix.training.runs import train
+from smix.training.weights import load_init
+from tests.training.small import OPTIONS, metrics, small, stop_after
+
+
+def network(seed: int = 0, classes: int = 4, name: str = "resnet8") -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_model(name, classes, 3, (10, 14))
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory) -> Path:
+    """The folder of a run of one epoch that no test changes."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    train(small(data, epochs=1, ema=0.5), out, OPTIONS)
+    return out
+
+
+def test_the_weights_of_a_run_come_back(run):
+    model = network()
+    load_init(model, str(run / "weights.safetensors"))
+    assert equal(model.state_dict(), safetensors.torch.load_file(run / "weights.safetensors"))
+
+
+def test_the_checkpoint_of_a_run_gives_its_weights(run):
+    model = network()
+    load_init(model, str(run / "checkpoint.pt"))
+    assert equal(model.state_dict(), torch.load(run / "checkpoint.pt", weights_only=True)["model"])
+
+
+def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("inside", [None, "model", "state_dict", "model_state_dict", "net"])
+def test_checkpoints_of_others_are_read_with_what_wrappers_put_before_the_names(tmp_path, prefix, inside):
+    source, model = network(seed=1), network()
+    state: dict[str, Any] = prefixed(prefix, source.state_dict())
+    torch.save(state if inside is None else {inside: state, "epoch": 7, "optimizer": {"lr": 1}}, tmp_path / "c.pt")
+    assert not equal(model.state_dict(), source.state_dict())
+    load_init(model, str(tmp_path / "c.pt"))
+    assert equal(model.state_dict(), source.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
+def test_prefixes_in_safetensors_are_read_as_well(tmp_path, prefix):
+    source, model = network(seed=1), network()
+    state = {name: tensor.contiguous() for name, tensor in prefixed(prefix, source.state_dict()).items()}
+    safetensors.torch.save_file(state, tmp_path / "w.safetensors")
+    load_init(model, str(tmp_path / "w.safetensors"))
+    assert equal(model.state_dict(), source.state_dict())
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "wrn-10-1", "mobilenetv3-small", "vgg16"])
+def test_a_last_layer_for_other_classes_is_left_out_and_the_own_stays_fresh(tmp_path, name):
+    source, model, fresh = network(1, 6, name), network(0, 4, name), network(0, 4, name)
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    load_init(model, str(tmp_path / "w.pt"))
+    head = {f"{head_of(model)}.weight", f"{head_of(model)}.bias"}
+    assert head <= model.state_dict().keys()
+    for key, tensor in model.state_dict().items():
+        expected = fresh if key in head else source
+        assert torch.equal(tensor, expected.state_dict()[key]), key
+
+
+def test_a_last_layer_for_the_same_number_of_classes_is_kept(tmp_path):
+    source, model = network(seed=1), network()
+    torch.save(source.state_dict(), tmp_path / "w.pt")
+    load_init(model, str(tmp_path / "w.pt"))
+    head = f"{head_of(model)}.weight"
+    assert torch.equal(model.state_dict()[head], source.state_dict()[head])
+
+
+def refused(model: nn.Module, path: Path) -> str:
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(RunError) as info:
+        load_init(model, str(path))
+    assert equal(model.state_dict(), before)
+    assert str(info.value).startswith(f"{path}: expected ")
+    assert "\n" not in str(info.value)
+    assert len(str(info.value)) < 400
+    return str(info.value)
+
+
+def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
+    torch.save(network(name="resnet18").state_dict(), tmp_path / "w.pt")
+    assert "expected weights of this network, got others: " in refused(network(), tmp_path / "w.pt")
+    assert "choose the --model they are of" in refused(network(name="resnet14"), tmp_path / "w.pt")
+
+
+def test_a_shape_that_differs_elsewhere_than_in_the_last_layer_is_named(tmp_path):
+    torch.save(network(name="resnet18-w8").state_dict(), tmp_path / "w.pt")
+    said = refused(network(name="resnet18-w16"), tmp_path / "w.pt")
+    assert "8" in said
+    assert "instead of 16" in said
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 and nothing more", b"\x08\0\0\0\0\0\0\0{}      "])
+def test_a_broken_file_is_one_line(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(network(), tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [{}, [1, 2], 3, {"model": 1}, {"a": "text"}, {"model": {}}, torch.zeros(3)])
+def test_a_file_without_weights_is_one_line(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    assert "expected a file of weights (safetensors, or a torch checkpoint), got " in refused(
+        network(), tmp_path / "w.pt"
+    )
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path):
+    assert "FileNotFoundError" in refused(network(), tmp_path / "none.pt")
+    assert "none.safetensors" in refused(network(), tmp_path / "none.safetensors")
+
+
+class RunsCode:
+    """Would make a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_file_cannot_run_code(tmp_path):
+    path, trap = tmp_path / "w.pt", tmp_path / "trap"
+    torch.save({**network().state_dict(), "trap": RunsCode(trap)}, path)
+    refused(network(), path)
+    assert not trap.exists()
+    torch.load(path, weights_only=False)
+    assert trap.exists(), "the trap does not work"
+
+
+# In a run
+
+
+def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_path):
+    file = run / "weights.safetensors"
+    config = small(data, epochs=1, init=str(file), lr=1e-12, weight_decay=0.0)
+    train(config, tmp_path, OPTIONS)
+    made = json.loads((tmp_path / "config.json").read_text())
+    assert made["config"]["init"] == str(file)
+    assert made["data"]["init"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    weights, trained = (safetensors.torch.load_file(path) for path in (file, tmp_path / "weights.safetensors"))
+    for name in weights:
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(trained[name], weights[name])
+
+
+def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path):
+    file = tmp_path / "w.pt"
+    torch.save(network(seed=1).state_dict(), file)
+    config = small(data, init=str(file))
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(5, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", OPTIONS)
+    before, content = metrics(tmp_path / "run"), file.read_bytes()
+    torch.save(network(seed=2).state_dict(), file)
+    with pytest.raises(RunError, match="got one made with data init [0-9a-f]{64} instead of [0-9a-f]{64}; ") as info:
+        train(config, tmp_path / "run", OPTIONS)
+    assert "\n" not in str(info.value)
+    assert metrics(tmp_path / "run") == before
+    file.write_bytes(content)
+    train(config, tmp_path / "run", OPTIONS)
+
+
+def test_weights_that_cannot_be_used_are_told_before_a_folder_is_made(smix, data, tmp_path):
+    words = ["train", "--data", data, "--model", "resnet8", "--method", "vanilla", "--quiet", "--out", tmp_path / "run"]
+    (tmp_path / "w.pt").write_bytes(b"none")
+    for file in ("w.pt", "none.pt"):
+        code, out, err = smix(*words, "--init", tmp_path / file)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"smix: {tmp_path / file}: expected a file of weights")
+        assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
