@@ -400,6 +400,7 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
 
     monkeypatch.setattr(launch, "_on_slurm", on_slurm)
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
+    monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # this process has run other tests
     run_all(plan_of(data, tmp_path, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
     said = capsys.readouterr().err
     assert said.startswith("3 runs, 3 side by side on slurm: about 1 min ")
