@@ -45,7 +45,10 @@ def _from_recipe(app: App, commands: "tuple[str, ...]", arguments: "ArgumentColl
         return
     from smix.training.recipes import recipe
 
-    values = recipe(given["--recipe"], given.get("--data", SharedConfig.data))
+    epochs = given.get("--epochs", "")
+    values = recipe(
+        given["--recipe"], given.get("--data", SharedConfig.data), int(epochs) if epochs.isdigit() else None
+    )
     changed = {
         field.name: getattr(values, field.name)
         for field in dataclasses.fields(SharedConfig)

@@ -1,9 +1,11 @@
 """Recipes: configurations that stand beside published figures, or that serve well. `smix train --recipe modern` starts from one.
 
-Each is a function of the data set, which returns a frozen configuration; change it with `dataclasses.replace`. What differs from
-its source is said here. `methods_of` are the methods of a recipe, as its source runs them.
+Each is a function of the data set and of the number of epochs (None: as its source has it; milestones and warm-up keep their parts
+of them), which returns a frozen configuration; change it with `dataclasses.replace`. What differs from its source is said here.
+`methods_of` are the methods of a recipe, as its source runs them.
 """
 
+import dataclasses
 from collections.abc import Callable
 
 from smix.config import SharedConfig
@@ -12,7 +14,7 @@ from smix.errors import unknown
 TINY = "tiny-imagenet"
 
 
-def report(data: str = "cifar10") -> SharedConfig:
+def report(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """The report, "Enhancing Model Performance" (University of Southampton, 2025): ResNet-18, SGD with momentum, lr 0.1, batch 128; 150
     epochs and milestones 50 and 100, for Tiny ImageNet 200, 100 and 150. All training images; no crops, no flips.
 
@@ -20,7 +22,9 @@ def report(data: str = "cifar10") -> SharedConfig:
     accuracy (89.96 % on CIFAR-10) speaks for. Expected on CIFAR-10: vanilla 89.96, mixup 92.57, cutmix 93.16, fmix 94.83, smix
     93.66 %.
     """
-    epochs, milestones = (200, (100, 150)) if data == TINY else (150, (50, 100))
+    epochs = epochs or (200 if data == TINY else 150)
+    parts = (1 / 2, 3 / 4) if data == TINY else (1 / 3, 2 / 3)
+    milestones = sorted({round(part * epochs) for part in parts} - {0, epochs})
     return SharedConfig(
         data=data,
         val_fraction=0,
@@ -30,32 +34,19 @@ def report(data: str = "cifar10") -> SharedConfig:
         lr=0.1,
         momentum=0.9,
         weight_decay=0,
-        milestones=milestones,
+        milestones=tuple(milestones),
         flip=False,
         crop=0,
     )
 
 
-def report_augmented(data: str = "cifar10") -> SharedConfig:
+def report_augmented(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """`report` with crops (4 pixels of padding), flips, and the weight decay of 5e-4 that goes with them (its smix and fmix
     results are as high as this gives)."""
-    plain = report(data)
-    return SharedConfig(
-        data=data,
-        val_fraction=0,
-        model=plain.model,
-        epochs=plain.epochs,
-        batch_size=plain.batch_size,
-        lr=plain.lr,
-        momentum=plain.momentum,
-        weight_decay=5e-4,
-        milestones=plain.milestones,
-        flip=True,
-        crop=4,
-    )
+    return dataclasses.replace(report(data, epochs), weight_decay=5e-4, flip=True, crop=4)
 
 
-def openmixup(data: str = "cifar10") -> SharedConfig:
+def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """Westlake-AI/openmixup, docs/en/mixup_benchmarks: ResNet-18, SGD, momentum 0.9, weight decay 1e-4 on all parameters, cosine to
     0, batch 100, crop 4 and flip; CIFAR lr 0.1 and 200 epochs, Tiny ImageNet lr 0.2 and 400 epochs.
 
@@ -67,7 +58,7 @@ def openmixup(data: str = "cifar10") -> SharedConfig:
         data=data,
         val_fraction=0,
         model="resnet18",
-        epochs=400 if tiny else 200,
+        epochs=epochs or (400 if tiny else 200),
         batch_size=100,
         lr=0.2 if tiny else 0.1,
         schedule="cosine",
@@ -78,18 +69,19 @@ def openmixup(data: str = "cifar10") -> SharedConfig:
     )
 
 
-def modern(data: str = "cifar10") -> SharedConfig:
+def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """What serves well today, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
     decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup=0`, `ema=0.999`,
     `plain_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
+    epochs = epochs or 200
     return SharedConfig(
         data=data,
         model="resnet18",
-        epochs=200,
+        epochs=epochs,
         batch_size=128,
         lr=0.1,
         schedule="cosine",
-        warmup=5,
+        warmup=epochs / 40,
         momentum=0.9,
         nesterov=True,
         weight_decay=5e-4,
@@ -99,7 +91,7 @@ def modern(data: str = "cifar10") -> SharedConfig:
     )
 
 
-RECIPES: dict[str, Callable[[str], SharedConfig]] = {
+RECIPES: dict[str, Callable[[str, int | None], SharedConfig]] = {
     "report": report,
     "report-augmented": report_augmented,
     "openmixup": openmixup,
@@ -107,15 +99,15 @@ RECIPES: dict[str, Callable[[str], SharedConfig]] = {
 }
 
 
-def recipe(name: str, data: str) -> SharedConfig:
-    """The configuration of this recipe for a data set.
+def recipe(name: str, data: str, epochs: int | None = None) -> SharedConfig:
+    """The configuration of this recipe for a data set, in so many epochs.
 
     Raises:
         OptionError: no such name.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
-    return RECIPES[name](data)
+    return RECIPES[name](data, epochs)
 
 
 def methods_of(name: str, data: str) -> tuple[str, ...]:

@@ -103,9 +103,11 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
     steps = batches.steps(config.batch_size)
     per_step = min(config.batch_size, len(batches))
     total = config.epochs * steps * per_step
-    title = f"{config.method}, seed {config.seed}, on {in_words(device)}{f' x {world.size}' if world.size > 1 else ''}"
+    title = f"{config.method}, seed {config.seed}"
     if not options.quiet and world.first():
-        sys.stderr.write(f"{config.data}: {material.said()}\n")
+        each = f"{world.size} x " if world.size > 1 else ""
+        exactly = str(learner.precision).removeprefix("torch.")
+        sys.stderr.write(f"{config.data}: {material.said()}; {each}{in_words(device)}, {exactly}\n")
     validated = "validated" if config.val_fraction else "on training images"
     saved = time.monotonic()
 
