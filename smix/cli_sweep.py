@@ -125,19 +125,19 @@ def status(file: Path, /, *, out: Path) -> None:
             str(folder.relative_to(out)),
             one.state,
             f"{one.epochs} of {one.of}",
-            "" if one.state == "done" else "?" if one.seconds is None else duration(one.seconds),
+            "" if one.state in ("done", "failed") else "?" if one.seconds is None else duration(one.seconds),
             "" if one.accuracy is None else f"{100 * one.accuracy:.2f}",
-            one.why,
         )
         for folder, one in found.items()
     ]
     states = [one.state for one in found.values()]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    left = [one.seconds for one in found.values()]
+    left = [one.seconds for one in found.values() if one.state != "failed"]
     time = "of unknown time" if None in left else duration(sum(filter(None, left)))
     show(
-        table(["Run", "State", "Epochs", "Time left", "Test (%)", "Error"], rows),
-        f"{len(rows)} runs: {counts}" + ("" if set(states) == {"done"} else f"; left, one after the other: {time}"),
+        table(["Run", "State", "Epochs", "Time left", "Test (%)"], rows),
+        *(f"{folder.relative_to(out)}: {one.why}" for folder, one in found.items() if one.why),
+        f"{len(rows)} runs: {counts}" + ("" if not any(left) else f"; left, one after the other: {time}"),
     )
 
 
