@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from smix.errors import RunError
 
@@ -106,6 +106,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_held: set[TextIO] = set()
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _held])
+"""A process that reads images for us outlives us by seconds when we are killed: it must not hold our folder."""
+
+
 @contextmanager
 def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
@@ -137,4 +142,8 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
             if name == ".lock":
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.remove(file)

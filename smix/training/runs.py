@@ -195,7 +195,7 @@ def _out_of_memory(config: TrainConfig, device: torch.device) -> FailedError:
     return FailedError(
         f"batch_size: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
         f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
-        "many at once, or a smaller --batch-size"
+        "many at once, or a smaller --batch-size, and another --out"
     )
 
 

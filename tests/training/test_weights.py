@@ -181,7 +181,7 @@ def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path)
             train(config, tmp_path / "run", OPTIONS)
     before, content = metrics(tmp_path / "run"), file.read_bytes()
     torch.save(network(seed=2).state_dict(), file)
-    with pytest.raises(RunError, match="got one made with data init [0-9a-f]{64} instead of [0-9a-f]{64}; ") as info:
+    with pytest.raises(RunError, match=r"got one made with data init [0-9a-f]{64} instead of [0-9a-f]{64}; ") as info:
         train(config, tmp_path / "run", OPTIONS)
     assert "\n" not in str(info.value)
     assert metrics(tmp_path / "run") == before
