@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,31 @@ def test_a_run_on_files_of_different_sizes_that_is_cut_in_mid_epoch_ends_as_an_u
     if "masks" in samples:
         assert samples["masks"].shape == (8, 16, 16)
         assert samples["masks"].reshape(8, -1).any(1).all()
+
+
+def test_a_signal_to_the_whole_group_leaves_the_processes_that_read_until_the_checkpoint_is_written(folder, tmp_path):
+    """As a cluster sends it."""
+
+    def from_outside() -> None:
+        group = os.getpid()
+        assert os.getpgid(0) == group  # never another's
+        if os.fork() == 0:  # torch's processes take a signal of their own parent for a friendly one
+            os.killpg(group, signal.SIGTERM)
+            os._exit(0)
+        time.sleep(0.3)
+
+    config = small(folder, method="mixup", image_size=16, batch_size=4, epochs=2)
+
+    def act(rank: int) -> None:
+        os.setpgid(0, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(2, from_outside, patch)
+            train(config, tmp_path / "run", replace(OPTIONS, workers=2))
+
+    (ended,) = in_processes(1, tmp_path / "logs", act)
+    assert ended.err.strip().endswith("KeyboardInterrupt"), ended.err
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, 2)
 
 
 def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(smix, tmp_path, monkeypatch):
