@@ -106,7 +106,8 @@ def main() -> None:
         _say_error(f"{where}expected room to write, got: {error.strerror}; free some and start the same command again")
         sys.exit(2)
     except KeyboardInterrupt:
-        _say_error("interrupted; start the same command again to go on")
+        if _speaks():
+            _say_error("interrupted; start the same command again to go on")
         sys.exit(130)
 
 
@@ -219,7 +220,7 @@ def train(
     from smix.training.runs import train as train_one
 
     result = train_one(config, out, options)
-    if os.environ.get("RANK", "0") != "0":  # one of torchrun's processes speaks for all
+    if not _speaks():
         return
     show(
         f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, "
@@ -337,6 +338,11 @@ def _first_cause(error: BaseException) -> BaseException:
     while cause is not None and not isinstance(cause, SmixError):
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
     return cause or error
+
+
+def _speaks() -> bool:
+    """One of torchrun's processes speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _say_error(message: object) -> None:

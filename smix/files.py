@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from smix.errors import RunError
 
@@ -107,6 +107,11 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+_held: set[TextIO] = set()
+os.register_at_fork(after_in_child=lambda: [file.close() for file in _held])
+"""A process that reads images for us outlives us by seconds when we are killed: it must not hold our folder."""
+
+
 @contextmanager
 def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
@@ -142,7 +147,11 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
             if name == ".lock":
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
-        yield
+        _held.add(file)
+        try:
+            yield
+        finally:
+            _held.remove(file)
 
 
 def in_use(folder: Path, name: str = ".lock") -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -26,6 +26,15 @@ class _Rate(ProgressColumn):
         )
 
 
+class _Below(Progress):
+    """A bar under its words: beside them it would not fit on 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        for task in self.tasks:
+            yield Text(task.description, no_wrap=True, overflow="ellipsis")
+            yield self.make_tasks_table([task])
+
+
 @runtime_checkable
 class Done(Protocol):
     def __call__(self, done: int, said: str = "") -> None: ...
@@ -39,13 +48,12 @@ def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> It
         yield lambda done, said="": None
     elif sys.stderr.isatty():
         columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Rate(unit),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with _Below(*columns, console=Console(stderr=True)) as progress:
             task = progress.add_task(title, total=total)
             yield lambda done, said="": progress.update(
                 task, completed=done, description=f"{title}\n{said}" if said else title

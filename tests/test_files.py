@@ -5,9 +5,11 @@ import hashlib
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from smix.errors import RunError
 
 HOLD = """
 import sys
+import time
 from pathlib import Path
 from smix import files
 with files.lock(Path(sys.argv[1])):
@@ -214,3 +217,29 @@ def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path):
         files.lock(tmp_path, together=True),
     ):
         pass
+
+
+def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path):
+    """As the processes that read images: they notice a few seconds later that their parent is gone."""
+    read, write = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        with files.lock(tmp_path):
+            child = os.fork()
+            if child == 0:
+                time.sleep(60)
+            os.write(write, str(child).encode())
+            time.sleep(60)
+        os._exit(0)
+    child = int(os.read(read, 20))
+    with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+        pass
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    try:
+        with files.lock(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.close(read)
+        os.close(write)

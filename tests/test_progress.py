@@ -1,6 +1,7 @@
 """What progress writes: lines with rate and time left, a bar on a terminal, nothing when quiet."""
 
 import io
+import re
 from contextlib import redirect_stderr
 from types import SimpleNamespace
 
@@ -108,6 +109,38 @@ def test_a_terminal_shows_a_bar_with_title_count_and_rate(terminal):
     assert "80/80" in shown
     assert "epochs/s" in shown
     assert "\x1b[" in shown
+
+
+LONG = "objectpaste+fmix, seed 0, on NVIDIA H100 80GB HBM3 x 8"
+SAID = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
+
+
+def screen(shown: str) -> list[str]:
+    """The lines that a terminal shows in the end."""
+    last = shown[: shown.rfind("\x1b[?25h")]
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
+    return [line.rstrip().rpartition("\r")[2] for line in plain.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("title", [LONG, "smix, seed 0, on CPU with 2 threads"])
+def test_on_80_columns_words_count_rate_and_time_left_are_shown_whole(terminal, monkeypatch, title):
+    monkeypatch.setenv("COLUMNS", "80")
+    with redirect_stderr(terminal), progress.bar(title, 7_500_000) as done:
+        for count in range(0, 4_000_000, 200_000):
+            done(count, SAID)
+    lines = screen(terminal.getvalue())
+    assert lines[-3:-1] == [title, SAID]
+    assert re.search(r"3800000/7500000 [0-9,.]+ images/s \d+:\d\d:\d\d$", lines[-1])
+    assert all(len(line) <= 80 for line in lines)
+    assert "…" not in "".join(lines)
+
+
+def test_what_a_training_says_is_in_the_lines_with_rate_and_time_left(clock, capsys):
+    with progress.bar("smix, seed 0", 1000) as done:
+        done(0, "")
+        clock.now += 20
+        done(100, SAID)
+    assert capsys.readouterr().err == f"smix, seed 0: 100/1000 images, 5/s, {SAID}, 3 min left\n"
 
 
 def test_a_bar_is_closed_when_the_work_fails(terminal):

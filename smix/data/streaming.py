@@ -145,6 +145,10 @@ class Streamed:
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
         rows = list(range(rank, len(self), world))
+        if not rows:  # more processes than images
+            nothing = torch.zeros(0, *self.reader.size, self.reader.data.channels, dtype=torch.uint8)
+            yield self._there(self.normalise(nothing)), self._labels(rows)
+            return
         batches = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
         for some, (images, _) in zip(batches, self._read(self.reader, batches), strict=True):
             yield self.normalise(images), self._labels(some)

@@ -100,19 +100,17 @@ ALONE = World()
 
 
 @contextmanager
-def joined(device: torch.device, batch_size: int) -> Iterator[World]:
+def joined(device: torch.device) -> Iterator[World]:
     """Inside the block this process belongs to the world that torchrun started, if it did.
 
     Raises:
-        OptionError: a batch that cannot be divided evenly, or a device without a backend.
+        OptionError: a device without a backend.
         FailedError: another process is gone.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         yield World(device=device)
         return
-    if batch_size % size:
-        raise OptionError(f"batch_size: expected a multiple of {size} processes, got {batch_size}")
     if device.type == "mps":
         raise OptionError("device: expected cuda or cpu for several processes, got mps; add --device cpu")
     if device.type == "cuda":

@@ -26,7 +26,7 @@ from torch import Tensor
 from smix import files, launch, progress
 from smix.config import RunOptions, TrainConfig
 from smix.device import find_device, in_words, threads
-from smix.errors import DivergedError, FailedError, RunError
+from smix.errors import DivergedError, FailedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
@@ -52,7 +52,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
     """
     out, options = Path(out), options or RunOptions()
     device = find_device(options.device)
-    with joined(device, config.batch_size) as world, ExitStack() as held:
+    with joined(device) as world, ExitStack() as held:
         material = None
         if world.first():  # by itself: it downloads what is missing, and what is wrong is said once
             with world.telling():
@@ -71,6 +71,8 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
 def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
     """Check everything, hold the folder, and write what the run is made of."""
     check_same(out, {"config": config.to_json()})
+    if config.batch_size % world.size:
+        raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
     material = prepare(config, options)
     made = made_of(config, material)
     held.enter_context(files.lock(out))
@@ -118,7 +120,7 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
         saved = time.monotonic()
 
     with (
-        _stop_asked() as stop,
+        _stop_asked(twice=world.size == 1) as stop,
         progress.bar(title, total, quiet=options.quiet or not world.first()) as done,
         board(out, options.tensorboard and world.first(), at.epoch) as shown,
     ):
@@ -138,6 +140,8 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
                 if shown is not None:
                     shown.show(epoch, material.samples(config.seed + epoch.epoch))
         except DivergedError as error:
+            if not world.first():  # all processes find it at once
+                raise SystemExit(1) from None
             raise DivergedError(f"{error}{_last_good(checkpoint, metrics)}") from None
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
@@ -145,6 +149,7 @@ def _train(config: TrainConfig, out: Path, options: RunOptions, material: Materi
             raise _out_of_memory(config, device) from None
         if at.epoch < config.epochs:
             save()
+            world.wait()  # the first that ends makes torchrun end the others
             raise KeyboardInterrupt
         done(total, _so_far(at, metrics, validated))
     test = material.loader(material.test, device, options)
@@ -193,18 +198,19 @@ def _out_of_memory(config: TrainConfig, device: torch.device) -> FailedError:
     return FailedError(
         f"batch_size: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
         f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
-        "many at once, or a smaller --batch-size"
+        "many at once, or a smaller --batch-size, and another --out"
     )
 
 
 @contextmanager
-def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Inside the block a signal to stop is noted, and said when asked for; a second one stops at once."""
+def _stop_asked(twice: bool) -> Iterator[Callable[[], bool]]:
+    """Inside the block a signal to stop is noted, and said when asked for; a second one stops at once, if `twice`: torchrun passes
+    on a signal that a cluster may have sent to its processes already."""
     asked = False
 
     def note(signum: int, frame: object) -> None:
         nonlocal asked
-        if asked:
+        if asked and twice:
             raise KeyboardInterrupt
         asked = True
 

@@ -1,0 +1,396 @@
+"""Trainings in two processes: the loss curve of one, each image seen once, and a clean end however one of them ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from smix import cli, rng
+from smix.config import TrainConfig
+from smix.data.batches import Batches, Normalisation
+from smix.data.streaming import Reader, Streamed
+from smix.mixing import parse_method
+from smix.models import build
+from smix.training import loop, runs
+from smix.training.distributed import ALONE, World, joined
+from smix.training.learner import Learner
+from smix.training.loop import descend
+from smix.training.runs import train
+from tests.conftest import make_set
+from tests.training.processes import Ended, free_port, in_processes
+from tests.training.small import FILES, OPTIONS, STEPS, arrays, at_step, contents, metrics, result, small, stop_after
+
+CPU = torch.device("cpu")
+
+
+def plain(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
+    """A network without batch normalisation: each image is computed for itself."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes)
+    )
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch) -> None:
+    monkeypatch.setitem(build.MODELS, "plain", plain)
+
+
+def together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -> list[Ended]:
+    """Train in `count` processes; returns how each ended."""
+    return in_processes(count, logs, lambda rank: train(config, out, OPTIONS))
+
+
+def ok(ended: list[Ended]) -> list[Any]:
+    for one in ended:
+        assert one.code == 0, one.err
+        assert one.err == ""
+    return [one.value for one in ended]
+
+
+def command(*words: str | Path) -> Callable[[int], None]:
+    def act(rank: int) -> None:
+        sys.argv = ["smix", *map(str, words)]
+        cli.main()
+
+    return act
+
+
+# One training
+
+
+@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema": 0.8, "schedule": "cosine", "warmup": 1}])
+def test_vanilla_without_batch_norm_has_the_loss_curve_of_one_process(data, tmp_path, changes):
+    config = small(data, model="plain", method="vanilla", **changes)
+    assert config.flip
+    assert config.crop
+    alone = train(config, tmp_path / "one", OPTIONS)
+    results = ok(together(config, tmp_path / "two", tmp_path / "logs"))
+    for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-4)
+    assert contents(tmp_path / "two").keys() == FILES
+    assert replace(results[0], seconds=0) == replace(results[1], seconds=0)
+    assert results[0].test_loss == pytest.approx(alone.test_loss, rel=1e-4)
+    assert results[0].images_seen == alone.images_seen
+    one, two = (arrays(tmp_path / name / "predictions.npz") for name in ("one", "two"))
+    assert np.array_equal(one["labels"], two["labels"])
+    np.testing.assert_allclose(two["logits"], one["logits"], rtol=1e-3, atol=1e-4)
+    assert json.loads((tmp_path / "two" / "config.json").read_text())["processes"] == 2
+
+
+def gradients(model: nn.Module) -> list[Tensor]:
+    return [parameter.grad.clone() for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+@pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
+def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_itself(tmp_path, method, accumulate):
+    data = make_set(24)
+    masks = np.array(data.masks)
+    batches = Batches.of(data, Normalisation.of(data), CPU, masks, crop=2, flip=True)
+    config = small("unused", model="plain", method=method, accumulate=accumulate, batch_size=12)
+
+    def network() -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return plain(4, 3, (10, 14))
+
+    def learn(rank: int) -> list[list[float]]:
+        with joined(CPU) as world:
+            learner = Learner.of(network(), config, world)
+            batch = next(batches.shuffled(0, 0, 12, 0, world.rank, world.size))
+            draws = rng.generator(config.seed, "mix", 0, world.rank)
+            mixed, target = parse_method(method)(
+                batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws
+            )
+            said = world.mean(descend(learner, mixed, target, config))
+            return [said, *(gradient.flatten().tolist() for gradient in gradients(learner.model))]
+
+    first, second = ok(in_processes(2, tmp_path, learn))
+    assert first == second
+    model, losses = network(), []
+    for rank in range(2):
+        batch = next(batches.shuffled(0, 0, 12, 0, rank, 2))
+        mixed, target = parse_method(method)(
+            *(batch.images, batch.labels),
+            masks=batch.masks,
+            valid=batch.valid,
+            generator=rng.generator(config.seed, "mix", 0, rank),
+        )
+        loss = target.loss(model(mixed))
+        (loss / 2).backward()
+        losses.append(loss.item())
+    assert losses[0] != losses[1]
+    assert first[0][0] == pytest.approx(np.mean(losses), rel=1e-5)
+    for found, expected in zip(first[1:], gradients(model), strict=True):
+        torch.testing.assert_close(torch.tensor(found), expected.flatten(), rtol=1e-4, atol=1e-6)
+
+
+def test_mixes_of_two_processes_differ_and_both_depend_on_the_seed(tmp_path):
+    keys = {rng.key(seed, "mix", step, rank) for seed in (0, 1) for step in (0, 1) for rank in (0, 1)}
+    assert len(keys) == 8
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("count", [7, 2, 1])
+def test_each_image_is_evaluated_once_by_one_process_and_comes_back_in_order(tmp_path, count, kept):
+    data, normalise = make_set(count), Normalisation.of(make_set(40))
+    batches = Batches.of(data, normalise, CPU) if kept else Streamed(Reader(data, (8, 9)), normalise, CPU, 0)
+
+    def look(rank: int) -> tuple[int, Tensor, Tensor]:
+        with joined(CPU) as world:
+            pairs = list(batches.in_order(world.rank, world.size))
+            images = torch.cat([images for images, _ in pairs])
+            numbers = torch.arange(count)[world.rank :: world.size]
+            return len(images), world.gather(images, count), world.gather(numbers, count)
+
+    first, second = ok(in_processes(2, tmp_path, look))
+    assert (first[0], second[0]) == (count - count // 2, count // 2)
+    everything = torch.cat([images for images, _ in batches.in_order()])
+    for _, images, numbers in (first, second):
+        assert torch.equal(images, everything)
+        assert numbers.tolist() == list(range(count))
+
+
+def test_fewer_validation_images_than_processes_are_enough(data, tmp_path):
+    config = small(data, model="plain", method="vanilla", epochs=1, train_limit=20, val_fraction=0.05, test_limit=1)
+    ok(together(config, tmp_path / "run", tmp_path / "logs"))
+    assert len(arrays(tmp_path / "run" / "predictions.npz")["labels"]) == 1
+
+
+def test_statistics_of_batch_norm_are_those_of_the_first_process(data, tmp_path):
+    """So that each image is evaluated by the same network, whichever process has it."""
+    config = small(data, epochs=1)
+
+    def act(rank: int) -> list[float]:
+        seen = []
+        real = runs.predict
+
+        def noted(model: nn.Module, batches: Any) -> Any:
+            seen.append([buffer.double().sum().item() for buffer in model.buffers()])
+            return real(model, batches)
+
+        loop.predict = runs.predict = noted
+        train(config, tmp_path / "run", OPTIONS)
+        return seen
+
+    first, second = ok(in_processes(2, tmp_path / "logs", act))
+    assert first == second
+    assert len(first) == 2
+
+
+def test_only_one_process_speaks(data, tmp_path):
+    words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--epochs", "1", "--batch-size", "16"]
+    first, second = in_processes(2, tmp_path, command(*words, "--device", "cpu", "--out", tmp_path / "run"))
+    assert (first.code, second.code) == (0, 0)
+    assert first.out.count("test accuracy") == 1
+    assert "training images" in first.err
+    assert (second.out, second.err) == ("", "")
+
+
+# What goes wrong
+
+
+def test_a_run_that_was_stopped_goes_on_in_two_processes_and_ends_as_an_unbroken_one(data, tmp_path):
+    config = small(data, model="plain", method="smix+fmix")
+    ok(together(config, tmp_path / "whole", tmp_path / "logs"))
+
+    def stopped(rank: int) -> None:
+        if rank == 1:  # one of them is told, and all stop
+            with pytest.MonkeyPatch.context() as patch:
+                stop_after(STEPS + 2, patch)
+                train(config, tmp_path / "run", OPTIONS)
+        train(config, tmp_path / "run", OPTIONS)
+
+    ended = in_processes(2, tmp_path / "stopped", stopped)
+    assert all("KeyboardInterrupt" in one.err for one in ended)
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 2)
+    ok(together(config, tmp_path / "run", tmp_path / "logs"))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+    assert contents(tmp_path / "run")["weights.safetensors"] == contents(tmp_path / "whole")["weights.safetensors"]
+    assert result(tmp_path / "run") == result(tmp_path / "whole")
+
+
+LINES = {
+    "a batch that cannot be divided": (
+        ["--batch-size", "15"],
+        "batch_size: expected a multiple of 2 processes, got 15",
+    ),
+    "bad data": (["--data", "npz:none.npz"], "none.npz: expected a file none.npz, got none"),
+    "a wrong method": (["--method", "cutmxi"], "cutmxi"),
+    "a broken loss": (["--lr", "1e30"], "expected a finite loss"),
+}
+
+
+@pytest.mark.parametrize("case", LINES)
+def test_what_cannot_be_trained_is_one_line_and_not_two(data, tmp_path, case):
+    words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
+    more, expected = LINES[case]
+    given = [word for word in words if not (word in more or words[words.index(word) - 1] in more)]
+    ended = in_processes(2, tmp_path / "logs", command(*given, *more, "--device", "cpu", "--out", tmp_path / "run"))
+    assert {one.code for one in ended} == {1 if case == "a broken loss" else 2}
+    assert ended[0].err.count("\n") == 1
+    assert expected in ended[0].err
+    assert ended[1].err == ""
+    assert [one.out for one in ended] == ["", ""]
+
+
+def test_a_folder_that_another_command_writes_is_refused_in_one_line(data, tmp_path):
+    from smix import files
+
+    words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
+    with files.lock(tmp_path / "run"):
+        ended = in_processes(2, tmp_path / "logs", command(*words, "--device", "cpu", "--out", tmp_path / "run"))
+    assert [one.code for one in ended] == [2, 2]
+    assert "got one in use" in ended[0].err
+    assert ended[0].err.count("\n") == 1
+    assert ended[1].err == ""
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_go_on(data, tmp_path, victim):
+    config = small(data, model="plain", method="smix+fmix")
+    words = ["train", "--data", data, "--model", "plain", "--method", "smix+fmix", "--epochs", str(config.epochs)]
+    words += ["--batch-size", "16", "--device", "cpu", "--quiet", "--out", str(tmp_path / "run")]
+
+    def act(rank: int) -> None:
+        real, calls = runs.fit, iter(range(10**6))
+
+        def dies(
+            learner: Learner, method: Any, train: Any, validation: Any, config: Any, at: Any, stop: Any, world: World
+        ):
+            def asked() -> bool:
+                if rank == victim and next(calls) == STEPS + 2:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return stop()
+
+            return real(learner, method, train, validation, config, at, asked, world)
+
+        runs.fit = dies
+        command(*words)(rank)
+
+    started = time.monotonic()
+    ended = in_processes(2, tmp_path / "logs", act)
+    assert time.monotonic() - started < 30
+    assert ended[victim].code == -signal.SIGKILL
+    assert ended[1 - victim].code == 1
+    assert "expected 2 processes, got one gone; start the same command again" in ended[1 - victim].err
+    assert ended[1 - victim].err.count("\n") == 1
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["config"] == config.to_json()
+    first = in_processes(2, tmp_path / "logs", command(*words))[0]
+    assert first.code == 0, first.err
+    assert len(metrics(tmp_path / "run")) == config.epochs
+    ok(together(config, tmp_path / "whole", tmp_path / "logs"))
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
+
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port"]
+
+
+def torchrun(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
+    """`torchrun -m smix ...` as a user starts it."""
+    here = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.Popen(
+        [*TORCHRUN, str(free_port()), "-m", "smix", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **here},
+        start_new_session=True,
+    )
+
+
+def test_a_signal_that_comes_twice_still_writes_a_checkpoint(data, tmp_path):
+    """A cluster may send it to every process, and torchrun passes it on once more."""
+    config = small(data, model="plain", method="vanilla")
+
+    def act(rank: int) -> None:
+        def twice() -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(STEPS + 2, twice, patch)
+            train(config, tmp_path / "run", OPTIONS)
+
+    ended = in_processes(2, tmp_path / "logs", act)
+    assert all("KeyboardInterrupt" in one.err for one in ended)
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (1, 2)
+
+
+@pytest.mark.slow
+def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_goes_on(data, tmp_path):
+    words = [
+        "train",
+        "--data",
+        data,
+        "--model",
+        "resnet8",
+        "--method",
+        "mixup",
+        "--epochs",
+        "4000",
+        "--batch-size",
+        "16",
+    ]
+    words += ["--device", "cpu", "--quiet", "--out", tmp_path]
+    process = torchrun(*words)
+    try:
+        wait_until(lambda: (tmp_path / "metrics.jsonl").is_file(), process)
+        process.terminate()
+        _, err = process.communicate(timeout=60)
+    finally:
+        end_group(process)
+    assert process.returncode != 0
+    assert err.count("smix: interrupted; start the same command again to go on") == 1
+    at = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
+    assert at["epoch"] == len(metrics(tmp_path)) > 0
+    assert not list(tmp_path.glob(".*.tmp"))
+    ended = in_processes(2, tmp_path / "logs", lambda rank: go_on_for_an_epoch(data, tmp_path))
+    assert all("KeyboardInterrupt" in one.err for one in ended)
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["epoch"] >= at["epoch"] + 1
+
+
+def go_on_for_an_epoch(data: str, out: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(STEPS + 1, patch)
+        train(TrainConfig(data=data, model="resnet8", method="mixup", epochs=4000, batch_size=16), out, OPTIONS)
+
+
+def wait_until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 90
+    while not done():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """What is left of it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def test_alone_there_is_nobody_to_wait_for():
+    assert (ALONE.any(True), ALONE.any(False), ALONE.first()) == (True, False, True)
+    assert ALONE.mean(torch.tensor([1.0, 2.0])) == [1, 2]
+    rows = torch.arange(3)
+    assert ALONE.gather(rows, 3) is rows
+    ALONE.wait()
+    model = nn.ReLU()
+    assert ALONE.spread(model) is model
+    assert replace(ALONE, rank=1).first() is False

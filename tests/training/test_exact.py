@@ -1,0 +1,216 @@
+"""A training that is killed outright and goes on equals an unbroken one, bit for bit, in the middle of an epoch."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from smix import files
+from smix.config import TrainConfig
+from smix.data import load_data
+from smix.errors import RunError
+from smix.masks import build_masks, load_source
+from smix.training import runs
+from smix.training.checkpoint import load_checkpoint, save_checkpoint
+from smix.training.distributed import ALONE
+from smix.training.learner import Learner
+from smix.training.loop import Epoch, Progress
+from smix.training.runs import train
+from tests.data.test_streaming import write_folder
+from tests.training.processes import in_processes
+from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
+
+STEPS, KILLED_AFTER = 50, 23
+"""Ten epochs of five steps: killed in the middle of the fifth."""
+
+CASES = {
+    "plain": {"method": "vanilla"},
+    "masks": {"method": "smix(alpha=(1.0,1.0))+fmix"},
+    "dropout": {"method": "mixup(prob=0.5)", "model": "wrn-10-1-drop0.3"},
+    "average, accumulation, smoothing, cosine, warm-up, plain epochs": {
+        **{"method": "cutmix", "ema": 0.9, "accumulate": 3, "label_smoothing": 0.1, "schedule": "cosine"},
+        **{"warmup": 1.5, "plain_epochs": 3, "nesterov": True, "decay_all": False},
+    },
+    "dropout in parts, one cycle, killed among the plain epochs": {
+        **{"method": "mixup", "model": "wrn-10-1-drop0.3", "accumulate": 2, "schedule": "onecycle", "plain_epochs": 7},
+    },
+}
+
+
+def killed_after(steps: int, config: TrainConfig, out: Path, logs: Path) -> None:
+    """Train in a process of its own, with a checkpoint at each step, and kill it."""
+
+    def act(rank: int) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
+            at_step(steps, lambda: os.kill(os.getpid(), signal.SIGKILL), patch)
+            train(config, out, OPTIONS)
+
+    (ended,) = in_processes(1, logs, act)
+    assert ended.code == -signal.SIGKILL, ended.err
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_50_steps_equal_23_steps_a_kill_and_27_steps(data, tmp_path, case):
+    config = small(data, batch_size=14, epochs=10, **CASES[case])
+    train(config, tmp_path / "whole", OPTIONS)
+    killed_after(KILLED_AFTER, config, tmp_path / "run", tmp_path / "logs")
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (4, 3)
+    steps = []
+    with pytest.MonkeyPatch.context() as patch:
+        real = Learner.update
+        patch.setattr(Learner, "update", lambda learner, lr: steps.append(lr) or real(learner, lr))
+        train(config, tmp_path / "run", OPTIONS)
+    assert len(steps) == STEPS - KILLED_AFTER
+    assert_equal_runs(tmp_path / "run", tmp_path / "whole")
+
+
+# Images that are read anew in each epoch
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return write_folder(tmp_path_factory.mktemp("folder"))
+
+
+@pytest.fixture(scope="module")
+def store(folder, tmp_path_factory) -> Path:
+    """Masks of 8 x 8 pixels: bright pixels."""
+    pictures = tmp_path_factory.mktemp("masks")
+    data = load_data(folder)
+    for place in range(len(data)):
+        path = pictures / f"{data.stem(place)}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        bright = data.images[place].mean(-1) > data.images[place].mean()
+        Image.fromarray((bright * 255).astype("uint8")).save(path)
+    out = tmp_path_factory.mktemp("store")
+    build_masks(data, load_source(f"masks:{pictures}"), out, size=(8, 8), quiet=True)
+    return out
+
+
+@pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
+def test_a_run_on_files_of_different_sizes_that_is_cut_in_mid_epoch_ends_as_an_unbroken_one(
+    folder, store, tmp_path, method
+):
+    config = small(folder, method=method, image_size=16, batch_size=8, masks=str(store), epochs=2)
+    train(config, tmp_path / "whole", OPTIONS)
+    killed_after(3, config, tmp_path / "run", tmp_path / "logs")
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(2, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run", OPTIONS)
+    train(config, tmp_path / "run", OPTIONS)
+    assert_equal_runs(tmp_path / "run", tmp_path / "whole")
+    samples = arrays(tmp_path / "run" / "samples.npz")
+    assert samples["images"].shape == samples["mixed"].shape == (8, 16, 16, 3)
+    assert sorted(samples["labels"]) == [0] * 4 + [1] * 4
+    assert ("masks" in samples) == (method != "mixup")
+    if "masks" in samples:
+        assert samples["masks"].shape == (8, 16, 16)
+        assert samples["masks"].reshape(8, -1).any(1).all()
+
+
+def test_a_signal_to_the_whole_group_leaves_the_processes_that_read_until_the_checkpoint_is_written(folder, tmp_path):
+    """As a cluster sends it."""
+
+    def from_outside() -> None:
+        group = os.getpid()
+        assert os.getpgid(0) == group  # never another's
+        if os.fork() == 0:  # torch's processes take a signal of their own parent for a friendly one
+            os.killpg(group, signal.SIGTERM)
+            os._exit(0)
+        time.sleep(0.3)
+
+    config = small(folder, method="mixup", image_size=16, batch_size=4, epochs=2)
+
+    def act(rank: int) -> None:
+        os.setpgid(0, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            at_step(2, from_outside, patch)
+            train(config, tmp_path / "run", replace(OPTIONS, workers=2))
+
+    (ended,) = in_processes(1, tmp_path / "logs", act)
+    assert ended.err.strip().endswith("KeyboardInterrupt"), ended.err
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, 2)
+
+
+def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(smix, tmp_path, monkeypatch):
+    folder = write_folder(tmp_path / "data")
+    words = ["train", "--data", folder, "--model", "resnet8", "--method", "mixup", "--epochs", "1", "--batch-size", "8"]
+    words += ["--image-size", "16", "--workers", "2", "--device", "cpu"]
+    code, _, err = smix(*words, "--out", tmp_path / "one")
+    assert code == 0
+    assert "36 training images of 16 x 16, read anew in each epoch" in err
+    real = runs.fit
+
+    def breaks(*args: Any) -> Iterator[Epoch]:
+        (tmp_path / "data" / "train" / "class 1" / "037.png").write_bytes(b"none")
+        yield from real(*args)
+
+    monkeypatch.setattr(runs, "fit", breaks)
+    code, out, err = smix(*words, "--quiet", "--out", tmp_path / "other")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "037.png: expected a readable image" in err
+    code, out, err = smix(*words, "--quiet", "--out", tmp_path / "third")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "third").exists()
+
+
+# Checkpoints
+
+
+def large(fill: float) -> Learner:
+    """Writing its four megabytes takes longer than all the rest."""
+    config = TrainConfig()
+    with torch.random.fork_rng(devices=[]):
+        model = nn.Linear(1000, 1000, bias=False)
+    nn.init.constant_(model.weight, fill)
+    return Learner.of(model, config, ALONE)
+
+
+def test_a_kill_while_checkpoints_are_written_leaves_the_last_good_one(tmp_path):
+    config, path, moments = TrainConfig(), tmp_path / "checkpoint.pt", random.Random(0)
+    learner = large(1.0)
+    save_checkpoint(path, learner, Progress(epoch=1), config)
+    halves, last = 0, 1
+    for _ in range(12):
+        pid = os.fork()
+        if pid == 0:
+            for epoch in range(last + 1, last + 1000):
+                nn.init.constant_(learner.model.weight, float(epoch))
+                save_checkpoint(path, learner, Progress(epoch=epoch), config)
+            os._exit(0)
+        time.sleep(moments.uniform(0.02, 0.2))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        halves += len(list(tmp_path.glob(".*.tmp")))
+        found = large(0.0)
+        progress = load_checkpoint(path, found, config)
+        assert progress.epoch >= last
+        assert (found.model.weight == progress.epoch).all(), "the weights are of another checkpoint"
+        last = progress.epoch
+        with files.lock(tmp_path):  # as the next command does
+            pass
+        assert not list(tmp_path.glob(".*.tmp"))
+    assert halves > 0, "no kill came while a checkpoint was being written"
+
+
+def test_the_checkpoint_of_a_killed_run_holds_the_configuration(data, tmp_path):
+    config = small(data)
+    killed_after(2, config, tmp_path / "run", tmp_path / "logs")
+    before = contents(tmp_path / "run")
+    assert TrainConfig.from_json(torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["config"]) == config
+    with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.2; choose another --out"):
+        train(small(data, lr=0.2), tmp_path / "run", OPTIONS)
+    assert contents(tmp_path / "run") == before

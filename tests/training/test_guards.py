@@ -1,0 +1,141 @@
+"""What stops a run: one line that says where, why and what to do, and before any work where it can be known before."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from smix import files
+from smix.training import loop, runs
+from tests.training.small import EPOCHS, FILES, STEPS, contents
+
+TINY = ["--model", "resnet8", "--epochs", str(EPOCHS), "--batch-size", "16", "--device", "cpu", "--quiet"]
+
+
+@pytest.fixture
+def run(smix, data, tmp_path):
+    """Runs `smix train` in the folder `run`; returns exit code and the one line that it said."""
+
+    def command(*words: str, method: str = "vanilla", data: str = data) -> tuple[int, str]:
+        code, out, err = smix("train", "--data", data, "--method", method, *TINY, *words, "--out", tmp_path / "run")
+        assert out == ""
+        assert err.startswith("smix: ")
+        assert err.count("\n") == 1
+        return code, err.strip()
+
+    return command
+
+
+def test_a_loss_that_is_not_finite_names_step_learning_rate_and_the_last_good_checkpoint(run, tmp_path, monkeypatch):
+    real = loop.descend
+    calls = []
+
+    def breaks(*args: Any) -> torch.Tensor:
+        calls.append(1)
+        return real(*args) * (float("nan") if len(calls) > STEPS + 2 else 1)
+
+    monkeypatch.setattr(loop, "descend", breaks)
+    code, said = run()
+    assert code == 1
+    checkpoint = tmp_path / "run" / "checkpoint.pt"
+    assert said == (
+        f"smix: step {STEPS + 2} (epoch 2, learning rate 0.01): expected a finite loss, got nan; lower --lr; the last good "
+        f"checkpoint, {checkpoint}, is of epoch 1"
+    )
+    assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] == 1
+    monkeypatch.undo()
+
+
+OUT_OF_MEMORY = {
+    "gpu": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity ..."),
+    "cpu": RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:125] data. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+        "68719476736 bytes. Error code 12 (Cannot allocate memory)"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+@pytest.mark.parametrize(("accumulate", "at_once", "advised"), [(1, 16, 2), (3, 6, 6)])
+def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
+    run, tmp_path, monkeypatch, kind, accumulate, at_once, advised
+):
+    def full(*args: object) -> None:
+        raise OUT_OF_MEMORY[kind]
+
+    monkeypatch.setattr(loop, "descend", full)
+    code, said = run("--accumulate", str(accumulate))
+    assert code == 1
+    assert "batch_size: expected batches that fit in the memory of CPU" in said
+    assert f"got 16 images of which {at_once} at once; add --accumulate {advised}, which takes half as many" in said
+    assert "result.json" not in contents(tmp_path / "run")
+
+
+def test_another_runtime_error_is_a_bug_and_not_hidden(run, monkeypatch):
+    def broken(*args: object) -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(loop, "descend", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        run()
+
+
+@pytest.fixture
+def no_work(monkeypatch) -> None:
+    """Not a step is trained."""
+
+    def work(*args: object) -> None:
+        raise AssertionError("it began to work")
+
+    monkeypatch.setattr(runs, "fit", work)
+    monkeypatch.setattr(runs, "Learner", work)
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_folder_that_cannot_be_written_is_told_before_any_work(run, tmp_path):
+    (tmp_path / "run").write_text("a file")
+    code, said = run()
+    assert code == 2
+    assert f"{tmp_path / 'run'}: expected a folder to write, got FileExistsError; choose another" in said
+    assert (tmp_path / "run").read_text() == "a file"
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_folder_without_permission_is_told_before_any_work(run, tmp_path, monkeypatch):
+    """A user's own error, simulated: the tests may run as root, whom nothing is forbidden."""
+
+    def denied(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files.Path, "touch", denied)
+    code, said = run()
+    assert code == 2
+    assert "expected a folder to write, got PermissionError; choose another" in said
+
+
+@pytest.mark.usefixtures("no_work")
+def test_a_second_command_on_the_folder_is_refused_before_any_work(run, tmp_path):
+    with files.lock(tmp_path / "run"):
+        before = contents(tmp_path / "run")
+        code, said = run()
+        assert contents(tmp_path / "run") == before == {}
+    assert code == 2
+    assert "expected a folder that nobody else is writing, got one in use" in said
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("method", ["smix", "smix+fmix", "objectpaste", "cutmix|smix"])
+def test_missing_masks_are_told_before_any_work(run, tmp_path, method):
+    code, said = run("--masks", str(tmp_path / "none"), method=method)
+    assert code == 2
+    assert "none" in said
+    assert "smix masks build" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_path):
+    with files.lock(tmp_path / "run"):
+        run()
+    code, _, err = smix("train", "--data", data, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
+    assert (code, err) == (0, "")
+    assert contents(tmp_path / "run").keys() == FILES
