@@ -8,7 +8,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 from torchvision.transforms import v2
 
 from smix import rng
@@ -208,14 +207,15 @@ def test_two_ranks_have_together_the_batches_of_one(data, masks):
 def test_another_epoch_another_seed_and_another_image_are_cropped_differently(data):
     same = dataclasses.replace(data, images=Pictures(data.images.home, np.repeat(data.images.names[:1], 40)))
 
-    def seen(seed: int, epoch: int) -> Tensor:
-        return torch.cat([batch.images for batch in streamed(same, masks=False).shuffled(seed, epoch, 40)])
+    def seen(seed: int, epoch: int) -> set[bytes]:
+        (batch,) = streamed(same, masks=False).shuffled(seed, epoch, 40)
+        return {image.numpy().tobytes() for image in batch.images}
 
     one = seen(0, 0)
-    assert len({image.numpy().tobytes() for image in one}) == 40
-    assert torch.equal(one, seen(0, 0))
-    assert not torch.equal(one, seen(0, 1))
-    assert not torch.equal(one, seen(1, 0))
+    assert len(one) == 40
+    assert one == seen(0, 0)
+    assert len(one & seen(0, 1)) < 5  # of these small images a few crops are alike by chance
+    assert len(one & seen(1, 0)) < 5
 
 
 def test_masks_do_not_change_what_is_drawn(data):

@@ -24,6 +24,7 @@ from smix.data.streaming import Reader, Streamed
 from smix.mixing import parse_method
 from smix.models import build
 from smix.training import loop, runs
+from smix.training.checkpoint import save_checkpoint
 from smix.training.distributed import ALONE, World, joined
 from smix.training.learner import Learner
 from smix.training.loop import descend
@@ -312,23 +313,27 @@ def torchrun(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_signal_that_comes_twice_still_writes_a_checkpoint(data, tmp_path):
-    """A cluster may send it to every process, and torchrun passes it on once more."""
-    config = small(data, model="plain", method="vanilla")
+def test_a_signal_that_comes_twice_still_writes_a_checkpoint_and_no_process_ends_before_it(data, tmp_path):
+    """A cluster may send it to every process, and torchrun passes it on once more, and ends all when the first ends."""
+    config, checkpoint = small(data, model="plain", method="vanilla"), tmp_path / "run" / "checkpoint.pt"
 
-    def act(rank: int) -> None:
+    def act(rank: int) -> int:
         def twice() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        with pytest.MonkeyPatch.context() as patch:
-            at_step(STEPS + 2, twice, patch)
-            train(config, tmp_path / "run", OPTIONS)
+        def slow(*args: Any) -> None:
+            time.sleep(0.3)
+            save_checkpoint(*args)
 
-    ended = in_processes(2, tmp_path / "logs", act)
-    assert all("KeyboardInterrupt" in one.err for one in ended)
-    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
-    assert (progress["epoch"], progress["step"]) == (1, 2)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "save_checkpoint", slow)
+            at_step(STEPS + 2, twice, patch)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / "run", OPTIONS)
+        return torch.load(checkpoint, weights_only=True)["progress"]["step"]
+
+    assert ok(in_processes(2, tmp_path / "logs", act)) == [2, 2]
 
 
 @pytest.mark.slow
