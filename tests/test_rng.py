@@ -42,3 +42,11 @@ def test_a_generator_repeats_its_numbers_and_leaves_the_global_one_alone():
     first, second = (torch.rand(8, generator=rng.generator(3, "mix", 5)) for _ in range(2))
     assert torch.equal(first, second)
     assert rng.generator(3, "mix").device.type == "cpu"
+
+
+def test_torchs_own_generator_is_seeded_as_by_torch_itself():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        expected = torch.rand(5)
+        rng.seed(7)
+        assert torch.equal(torch.rand(5), expected)

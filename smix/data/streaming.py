@@ -105,7 +105,7 @@ class Reader(Dataset):
             return pictures
         seed, epoch = self.key
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(rng.key(seed, "crop", epoch * len(self.data) + row))
+            rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row))
             return _several(v2.Compose(steps), pictures)
 
 

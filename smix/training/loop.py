@@ -92,7 +92,7 @@ def fit(
                 progress.seconds = time.monotonic() - started
                 return
             step = progress.epoch * steps + progress.step
-            torch.manual_seed(rng.key(config.seed, "model", step, world.rank))
+            rng.seed(rng.key(config.seed, "model", step, world.rank), batch.images.device)
             draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
             mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
             # Waits for the device, once a step: the price of never training on from a broken loss.
