@@ -2,7 +2,8 @@
 
 Steps of each method beside a vanilla step, smix's loop beside the one that people write, what a step is made of, and the time
 from the command to the first step. Candidates take turns in random order in one process, so that the load of the machine hits
-all alike: ratios count. `--parity` also compares the accuracy of both loops over three seeds. Writes a JSON file and a table to
+all alike: ratios count. (Beside other work set OMP_WAIT_POLICY=PASSIVE, else a thread that waits for its twin keeps a core from
+it, and a step takes ten times as long.) `--parity` also compares the accuracy of both loops over three seeds. Writes a JSON file and a table to
 benchmarks/results.
 """
 
@@ -14,6 +15,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +35,10 @@ from smix.config import TrainConfig
 from smix.data.batches import Batches, Normalisation
 from smix.data.sets import ImageSet, load_data
 from smix.device import find_device, in_words
+from smix.training.learner import precision
 
 HERE = Path(__file__).parent / "results"
+PARTS = ["steps", "peers", "start", "parity", "card"]
 METHODS = ["vanilla", "mixup", "cutmix", "fmix", "smix", "mixup|cutmix"]
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
 """Dense bfloat16 operations a second, as NVIDIA's data sheets have them."""
@@ -61,8 +65,10 @@ def on_device(data: ImageSet, device: torch.device) -> Batches:
     return Batches.of(data, Normalisation.of(data), device, masks, valid, crop=4, flip=True)
 
 
-def measure_card(data: Path, batches: Batches, classes: int, batch: int, speed: float, device: torch.device) -> dict:
+def measure_card(data: Path, batches: Batches, classes: int, batch: int, device: torch.device) -> dict:
     """Of ResNet-18 on a GPU: how far from its limit, and four runs that share it."""
+    step = measure_steps(batches, classes, "resnet18", ["vanilla", "smix"], batch, 50, device)["smix"]
+    speed = 1e3 * batch / step["median_ms"]
     learner = learner_of("resnet18", classes, TrainConfig(), device)
     images = batches.normalise(batches.images[:batch])
     with FlopCounterMode(display=False) as counter, learner.autocast():
@@ -85,37 +91,37 @@ def measure_card(data: Path, batches: Batches, classes: int, batch: int, speed: 
     }
 
 
-def measure(options: argparse.Namespace, data: Path, device: torch.device) -> dict[str, Any]:
+def measure(options: argparse.Namespace, data: Path, device: torch.device) -> Iterator[tuple[str, Any]]:
+    """The name of each part and its results, as soon as they are there."""
     train, test = (load_data(f"npz:{data}", split=split) for split in ("train", "test"))
     batches, classes, batch = on_device(train, device), len(train.classes), options.batch
-    found: dict[str, Any] = {"images": len(train), "batch": batch}
 
     def rounds(count: int) -> int:
         return max(1, round(count * options.scale))
 
-    # On a processor a ResNet-18 is all convolutions, so that nothing beside them shows: a few steps will do.
-    models = {"resnet8": 1.0, "resnet18": 0.05 if device.type == "cpu" else 1.0}
-    for model, part in models.items():
-        if model not in options.models:
-            continue
-        methods = METHODS if part == 1 else ["vanilla", "smix"]
-        peers = (rounds(9 * part + 2), rounds(18 if part == 1 else 2))
-        found[model] = {
-            "steps": measure_steps(batches, classes, model, methods, batch, rounds(60 * part), device),
-            "operations": measure_operations(batches, classes, model, "smix", batch, rounds(10 * part), device),
-            "peers": measure_peers((train.array, train.labels), batches, classes, model, batch, *peers, device),
-        }
-        print(f"{model}: measured", file=sys.stderr)
-    found["start"] = measure_start(data, "resnet8", rounds(3))
-    if options.parity:
-        few = {"train": train.take(min(5000, len(train))), "test": test.take(min(2000, len(test)))}
-        arrays = {split: (part.array, part.labels) for split, part in few.items()}
-        found["parity"] = measure_parity(arrays, batches.normalise, classes, rounds(6), 3, batch // 2, device)
-    found["card"] = None
-    if device.type == "cuda" and "resnet18" in found:
-        speed = 1e3 * batch / found["resnet18"]["steps"]["smix"]["median_ms"]
-        found["card"] = measure_card(data, batches, classes, batch, speed, device)
-    return found
+    for model in options.models:
+        # On a processor a ResNet-18 is all convolutions, so that nothing beside them shows: a few steps will do.
+        few = model == "resnet18" and device.type == "cpu"
+        methods = ["vanilla", "smix"] if few else METHODS
+        if "steps" in options.only:
+            yield (
+                f"steps of {model}",
+                measure_steps(batches, classes, model, methods, batch, rounds(3 if few else 40), device),
+            )
+            count = rounds(1 if few else 10)
+            yield f"operations of {model}", measure_operations(batches, classes, model, "smix", batch, count, device)
+        if "peers" in options.only:
+            peers = (rounds(2 if few else 7), rounds(2 if few else 12))
+            arrays = (train.array, train.labels)
+            yield f"peers of {model}", measure_peers(arrays, batches, classes, model, batch, *peers, device)
+    if "start" in options.only:
+        yield "start", measure_start(data, "resnet8", rounds(3))
+    if "parity" in options.only:
+        some = {"train": train.take(min(5000, len(train))), "test": test.take(min(2000, len(test)))}
+        splits = {split: (part.array, part.labels) for split, part in some.items()}
+        yield "parity", measure_parity(splits, batches.normalise, classes, rounds(6), 3, batch // 2, device)
+    if device.type == "cuda" and "card" in options.only:
+        yield "card", measure_card(data, batches, classes, batch, device)
 
 
 def main() -> None:
@@ -125,31 +131,41 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of rounds, and of the noise")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS[:3] + PARTS[4:], help="the rest stays in the file"
+    )
     parser.add_argument("--parity", action="store_true", help="compare accuracies too: minutes more")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device = find_device()
+    options.only = [*options.only, "parity"] if options.parity else options.only
+    device, today = find_device(), datetime.date.today().isoformat()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"training_{device.type}_{today}.json"
+    result = json.loads(path.read_text()) if path.is_file() else {}
+    result |= {
+        "date": today,
+        "hardware": in_words(device),
+        "processor": processor(),
+        "batch": options.batch,
+        "threads": options.threads,
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""),
+        "data": "noise" if options.data is None else options.data.stem,
+        "precision": str(precision(device)).removeprefix("torch."),
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (torch, torchvision, timm, np, smix)},
+        },
+    }
     with tempfile.TemporaryDirectory() as folder:
         size = [max(2 * options.batch, int(count * min(1.0, options.scale))) for count in (50_000, 10_000)]
         data = options.data or random_npz(Path(folder) / "noise.npz", *size)
-        result = {
-            "date": datetime.date.today().isoformat(),
-            "hardware": in_words(device),
-            "processor": processor(),
-            "load": [round(each, 1) for each in os.getloadavg()],
-            "threads": options.threads,
-            "data": "noise" if options.data is None else options.data.stem,
-            "versions": {
-                "python": platform.python_version(),
-                **{module.__name__: module.__version__ for module in (torch, torchvision, timm, np, smix)},
-            },
-            **measure(options, data.resolve(), device),
-        }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"training_{device.type}_{result['date']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text(tables(result))
+        for part, found in measure(options, data.resolve(), device):
+            print(f"{part}: measured", file=sys.stderr)
+            load = {**result.get("load", {}), part: round(os.getloadavg()[0], 1)}
+            result |= {part: found, "load": load}
+            path.write_text(json.dumps(result, indent=1) + "\n")
+            path.with_suffix(".md").write_text(tables(result))
     print(tables(result), path, sep="\n")
 
 

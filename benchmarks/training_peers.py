@@ -3,7 +3,7 @@
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,7 @@ class Peer:
         )
         self.stream = self._endless()
 
-    def _endless(self) -> Iterator[Any]:
+    def _endless(self) -> Generator[Any, None, None]:
         while True:
             yield from self.loader
 
@@ -192,6 +192,7 @@ def measure_parity(
         steps = train.steps(batch_size)
         for step in range(epochs * steps):
             peer.step(learning_rate(config, step, steps))
+        peer.stream.close()  # else the workers of the next one inherit those of this one
         found["what people write"].append(accuracy(*predict(peer.model, test.in_order())))
         learner = learner_of(model, classes, config, device)
         torch.manual_seed(seed)

@@ -1,5 +1,6 @@
 """The tables of a file of results of `benchmarks.training`."""
 
+from collections.abc import Callable
 from typing import Any
 
 Result = dict[str, Any]
@@ -7,21 +8,20 @@ Result = dict[str, Any]
 
 def tables(result: Result) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    data = "noise" if result["data"] == "noise" else f"of {result['data']}"
     lines = [
         f"# Training, {result['date']}",
         "",
-        f"{result['hardware']} ({result['processor']}), load of the machine {result['load'][0]}; {versions}. "
-        f"Batch {result['batch']}, {result['images']:,} images ({result['data']}).",
+        f"{result['hardware']} ({result['processor']}), {result['precision']}; {versions}. Batches of {result['batch']}, {data}. Others "
+        f"used the machine, too: a mean of {max(result['load'].values(), default=0)} processes at most.",
     ]
-    for model in ("resnet8", "resnet18"):
-        if model in result:
-            precision = result[model]["peers"]["precision"]
-            lines += ["", f"## {model}, {precision}", "", *_steps(result[model]["steps"])]
-            lines += ["", *_peers(result[model]["peers"]), "", *_operations(result[model]["operations"])]
-    lines += ["", "## From the command to the first step", "", *_start(result["start"])]
-    if "parity" in result:
-        lines += ["", "## Accuracy of both loops", "", *_parity(result["parity"])]
-    lines += ["", "## GPU", "", *_card(result["card"])]
+    for part, found in result.items():
+        kind, _, model = part.partition(" of ")
+        if kind in SHOWN:
+            title, table = SHOWN[kind]
+            lines += ["", f"## {title}{f', {model}' if model else ''}", "", *table(found)]
+    if "card" not in result:
+        lines += ["", "No GPU at hand: not measured."]
     return "\n".join(lines) + "\n"
 
 
@@ -68,12 +68,20 @@ def _parity(found: Result) -> list[str]:
     return [*lines, "", f"{found['images']['train']:,} images, {found['epochs']} epochs, batch {found['batch']}."]
 
 
-def _card(found: Result | None) -> list[str]:
-    if found is None:
-        return ["No GPU at hand: not measured."]
+def _card(found: Result) -> list[str]:
     lines = ["| ResNet-18 | images a second | of the bfloat16 peak |", "| --- | ---: | ---: |"]
     for runs in ("one", "four"):
         share = found[f"share_of_peak_{runs}"]
         shown = "unknown" if share is None else f"{100 * share:.1f} %"
         lines.append(f"| {runs} at a time | {found[f'images_per_second_{runs}']:,.0f} | {shown} |")
     return lines
+
+
+SHOWN: dict[str, tuple[str, Callable[[Result], list[str]]]] = {
+    "steps": ("A step", _steps),
+    "operations": ("What a step of smix is made of", _operations),
+    "peers": ("smix beside what people write", _peers),
+    "start": ("From the command to the first step", _start),
+    "parity": ("Accuracy of both loops", _parity),
+    "card": ("The GPU", _card),
+}
