@@ -40,6 +40,22 @@ def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
+@pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
+def test_a_small_benchmark_of_training(tmp_path: Path):
+    words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.01", "--parity")
+    python("-m", "benchmarks.training", *words, "--out", str(tmp_path))
+    (path,) = tmp_path.glob("training_*.json")
+    result = json.loads(path.read_text())
+    steps = result["steps of resnet8"]
+    assert all(0 < step["min_ms"] <= step["median_ms"] for step in steps.values())
+    assert steps["vanilla"]["min_over_vanilla"] == 1
+    assert sum(result["operations of resnet8"].values()) == pytest.approx(100)
+    assert result["peers of resnet8"]["what people write"]["times_as_fast_median"] == 1
+    assert result["start"]["whole"] > result["start"]["imports"] > 0
+    assert len(result["parity"]["smix"]["accuracies"]) == 3
+    assert "| smix | " in path.with_suffix(".md").read_text()
+
+
 def write_photographs(folder: Path) -> None:
     """Red boxes on green ground, in the three folders that masks are judged on."""
     boxes = [

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Bool, Int, Shaped, UInt8
 from torch import Tensor
 
 
@@ -25,18 +25,22 @@ class Crops:
         self, images: UInt8[Tensor, "B *S C"], masks: Bool[Tensor, "B *S"] | None
     ) -> tuple[UInt8[Tensor, "B *S C"], Bool[Tensor, "B *S"] | None]:
         """Pad every spatial axis by zeros on both sides, cut the old size out, and mirror it where it shall be."""
-        count, *size = images.shape[:-1]
-        device = images.device
-        index = [torch.arange(count, device=device).view(-1, *[1] * len(size))]
-        for axis, length in enumerate(size):
-            place = torch.arange(length, device=device).expand(count, length)
-            if axis == len(size) - 1:
-                place = torch.where(self.mirrored[:, None], length - 1 - place, place)
-            place = place + self.offsets[:, axis, None]
-            index.append(place.view(count, *[1] * axis, length, *[1] * (len(size) - 1 - axis)))
-        around = [self.padding, self.padding] * len(size)
-        images = F.pad(images, [0, 0, *around])[tuple(index)]
-        return images, None if masks is None else F.pad(masks, around)[tuple(index)]
+        return self._cut(images), None if masks is None else self._cut(masks[..., None])[..., 0]
+
+    def _cut(self, images: Shaped[Tensor, "B *S C"]) -> Shaped[Tensor, "B *S C"]:
+        count, *size, channels = images.shape
+        padded = F.pad(images, [0, 0, *[self.padding, self.padding] * len(size)]).contiguous()
+        # A line along the last axis lies together in memory: copied as a whole, six times faster than pixel by pixel. Which
+        # lines: the number of the pixel where each begins, as those of the padded batch are counted.
+        begin = torch.arange(count, device=images.device)
+        for axis, length in enumerate(size[:-1]):
+            place = self.offsets[:, axis].view(count, *[1] * (axis + 1)) + torch.arange(length, device=images.device)
+            begin = begin[..., None] * padded.shape[axis + 1] + place
+        begin = begin * padded.shape[-2] + self.offsets[:, -1].view(count, *[1] * (len(size) - 1))
+        pixels = size[-1]
+        every_line = padded.as_strided((padded.numel() // channels - pixels + 1, pixels * channels), (channels, 1))
+        cut = every_line.index_select(0, begin.flatten()).view(images.shape)
+        return torch.where(self.mirrored.view(count, *[1] * (images.ndim - 1)), cut.flip(-2), cut)
 
 
 def draw_crops(count: int, axes: int, padding: int, flip: bool, generator: torch.Generator) -> Crops:

@@ -99,8 +99,10 @@ class Target(Tensors):
     def accuracy(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
         """Mean over the batch of the label share that the predicted class has, in [0, 1]."""
         check_classes(self.y, len(self), logits.shape)
-        guess = logits.argmax(1, keepdim=True)
-        return self.soft(logits.shape[1]).gather(1, guess).mean()
+        guess = logits.argmax(1)
+        if self.y.ndim == 2:
+            return self.soft(logits.shape[1]).gather(1, guess[:, None]).mean()
+        return (self.share * (self.y == guess) + (1 - self.share) * (self.y_partner == guess)).mean()
 
 
 @dataclass(frozen=True, eq=False)

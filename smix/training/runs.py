@@ -62,10 +62,14 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
         if (finished := read_result(out)) is not None:
             return finished
         material = material or prepare(config, options)
-        count = options.threads or read_run(out).made.get("threads")  # a run that goes on keeps the count it began with
+        made = read_run(out).made  # a run that goes on computes as it began
+        count = options.threads or made.get("threads")
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
         with threads(count), seeded:
-            return _train(config, out, options, material, world)
+            learner = Learner.of(material.model, config, world, options.compile)
+            if "precision" in made:
+                learner = dataclasses.replace(learner, precision=getattr(torch, made["precision"]))
+            return _train(config, out, options, material, learner, world)
 
 
 def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
@@ -89,11 +93,12 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     return material
 
 
-def _train(config: TrainConfig, out: Path, options: RunOptions, material: Material, world: World) -> Result:
+def _train(
+    config: TrainConfig, out: Path, options: RunOptions, material: Material, learner: Learner, world: World
+) -> Result:
     device = world.device
     batches = material.training_loader(config, device, options)
     validation = material.loader(material.validation, device, options)
-    learner = Learner.of(material.model, config, world, options.compile)
     checkpoint = out / "checkpoint.pt"
     at = load_checkpoint(checkpoint, learner, config) if checkpoint.is_file() else Progress()
     metrics = read_metrics(out)[: at.epoch]  # a line may be there whose checkpoint was not written any more

@@ -12,7 +12,7 @@ import torch
 from smix import files
 from smix.config import TrainConfig
 from smix.errors import RunError
-from smix.training import records
+from smix.training import learner, loop, records, runs
 from smix.training.runs import train
 from tests.training.small import (
     EPOCHS,
@@ -197,3 +197,29 @@ def test_a_cut_run_is_not_resumed_under_another_configuration(unbroken, tmp_path
     other = small(config.data, method="vanilla", lr=0.05)
     with pytest.raises(RunError, match=r"expected a checkpoint with lr 0\.05, got 0\.1; choose another --out"):
         train(other, tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_a_run_goes_on_in_the_precision_it_began_with(data, tmp_path, monkeypatch, precision):
+    """As on another machine of a cluster, with other abilities."""
+    seen = []
+
+    def begun_here(device: torch.device) -> torch.dtype:
+        return getattr(torch, precision)
+
+    def rule_there(device: torch.device) -> torch.dtype:
+        return torch.float32 if precision == "bfloat16" else torch.bfloat16
+
+    def noted(learner, *others) -> list:
+        seen.append(learner.precision)
+        return loop.fit(learner, *others)
+
+    monkeypatch.setattr(runs, "fit", noted)
+    for rule in (begun_here, rule_there):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(learner, "precision", rule)
+            patch.setattr(runs, "precision", rule)
+            stop_after(2, patch)
+            with pytest.raises(KeyboardInterrupt):
+                train(small(data), tmp_path, OPTIONS)
+    assert seen == [getattr(torch, precision)] * 2

@@ -1,0 +1,173 @@
+"""How fast is training? `python -m benchmarks.training --data cifar10.npz`.
+
+Steps of each method beside a vanilla step, smix's loop beside the one that people write, what a step is made of, and the time
+from the command to the first step. Candidates take turns in random order in one process, so that the load of the machine hits
+all alike: ratios count. (Beside other work set OMP_WAIT_POLICY=PASSIVE, else a thread that waits for its twin keeps a core from
+it, and a step takes ten times as long.) `--parity` also compares the accuracy of both loops over three seeds. Writes a JSON file
+and a table to benchmarks/results.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+import smix
+from benchmarks.mixing import processor
+from benchmarks.training_peers import measure_parity, measure_peers
+from benchmarks.training_start import measure_start
+from benchmarks.training_steps import learner_of, measure_operations, measure_steps
+from benchmarks.training_tables import tables
+from smix.config import TrainConfig
+from smix.data.batches import Batches, Normalisation
+from smix.data.sets import ImageSet, load_data
+from smix.device import find_device, in_words
+from smix.training.learner import precision
+
+HERE = Path(__file__).parent / "results"
+PARTS = ["steps", "peers", "start", "parity", "card"]
+METHODS = ["vanilla", "mixup", "cutmix", "fmix", "smix", "mixup|cutmix"]
+PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
+"""Dense bfloat16 operations a second, as NVIDIA's data sheets have them."""
+
+
+def random_npz(path: Path, train: int, test: int, side: int = 32) -> Path:
+    """Noise of CIFAR-10's shape: for times it will do."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", train), ("test", test)):
+        arrays[f"x_{split}"] = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        arrays[f"y_{split}"] = np.arange(count) % 10
+    np.savez(path, **arrays)
+    return path
+
+
+def on_device(data: ImageSet, device: torch.device) -> Batches:
+    """With crops, flips, and a disc of another size in each image as its mask."""
+    height, width = data.size or (0, 0)
+    y, x = np.ogrid[:height, :width]
+    reach = np.random.default_rng(0).uniform(0.15, 0.5, (len(data), 1, 1)) * height
+    masks = np.hypot(y - height / 2, x - width / 2) < reach
+    valid = np.ones(len(data), bool)
+    return Batches.of(data, Normalisation.of(data), device, masks, valid, crop=4, flip=True)
+
+
+def measure_card(data: Path, batches: Batches, classes: int, batch: int, device: torch.device) -> dict:
+    """Of ResNet-18 on a GPU: how far from its limit, and four runs that share it."""
+    step = measure_steps(batches, classes, "resnet18", ["vanilla", "smix"], batch, 50, device)["smix"]
+    speed = 1e3 * batch / step["median_ms"]
+    learner = learner_of("resnet18", classes, TrainConfig(), device)
+    images = batches.normalise(batches.images[:batch])
+    with FlopCounterMode(display=False) as counter, learner.autocast():
+        learner.model(images).float().sum().backward()
+    flops = counter.get_total_flops() / batch
+    peak = next((value for name, value in PEAKS.items() if name in torch.cuda.get_device_name(device)), None)
+    with tempfile.TemporaryDirectory() as folder:
+        words = f"--data npz:{data} --model resnet18 --methods mixup --seeds 4 --jobs 4 --epochs 3 --out {folder}/runs".split()
+        subprocess.run([sys.executable, "-m", "smix", "compare", *words], check=True)
+        lines = [path.read_text().splitlines()[-1] for path in Path(folder).glob("runs/*/metrics.jsonl")]
+        seconds = [json.loads(line)["seconds"] for line in lines]
+    images_an_epoch = 0.9 * len(batches) // batch * batch
+    together = sum(images_an_epoch / each for each in seconds)
+    return {
+        "flops_an_image": flops,
+        "images_per_second_one": speed,
+        "images_per_second_four": together,
+        "share_of_peak_one": None if peak is None else speed * flops / peak,
+        "share_of_peak_four": None if peak is None else together * flops / peak,
+    }
+
+
+def measure(options: argparse.Namespace, data: Path, device: torch.device) -> Iterator[tuple[str, Any]]:
+    """The name of each part and its results, as soon as they are there."""
+    train, test = (load_data(f"npz:{data}", split=split) for split in ("train", "test"))
+    batches, classes, batch = on_device(train, device), len(train.classes), options.batch
+
+    def rounds(count: int) -> int:
+        return max(1, round(count * options.scale))
+
+    for model in options.models:
+        # On a processor a ResNet-18 is all convolutions, so that nothing beside them shows: a few steps will do.
+        few = model == "resnet18" and device.type == "cpu"
+        methods = ["vanilla", "smix"] if few else METHODS
+        if "steps" in options.only:
+            yield (
+                f"steps of {model}",
+                measure_steps(batches, classes, model, methods, batch, rounds(3 if few else 40), device),
+            )
+            count = rounds(1 if few else 10)
+            yield f"operations of {model}", measure_operations(batches, classes, model, "smix", batch, count, device)
+        if "peers" in options.only:
+            peers = (rounds(2 if few else 7), rounds(2 if few else 12))
+            arrays = (train.array, train.labels)
+            yield f"peers of {model}", measure_peers(arrays, batches, classes, model, batch, *peers, device)
+    if "start" in options.only:
+        yield "start", measure_start(data, "resnet8", rounds(3))
+    if "parity" in options.only:
+        some = {"train": train.take(min(5000, len(train))), "test": test.take(min(2000, len(test)))}
+        splits = {split: (part.array, part.labels) for split, part in some.items()}
+        yield "parity", measure_parity(splits, batches.normalise, classes, rounds(6), 3, batch // 2, device)
+    if device.type == "cuda" and "card" in options.only:
+        yield "card", measure_card(data, batches, classes, batch, device)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="npz file, as of CIFAR-10; none given: noise of its shape")
+    parser.add_argument("--models", nargs="+", default=["resnet8", "resnet18"])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of rounds, and of the noise")
+    parser.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS[:3] + PARTS[4:], help="the rest stays in the file"
+    )
+    parser.add_argument("--parity", action="store_true", help="compare accuracies too: minutes more")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.only = [*options.only, "parity"] if options.parity else options.only
+    device, today = find_device(), datetime.date.today().isoformat()
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / f"training_{device.type}_{today}.json"
+    result = json.loads(path.read_text()) if path.is_file() else {}
+    result |= {
+        "date": today,
+        "hardware": in_words(device),
+        "processor": processor(),
+        "batch": options.batch,
+        "threads": options.threads,
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""),
+        "data": "noise" if options.data is None else options.data.stem,
+        "precision": str(precision(device)).removeprefix("torch."),
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (torch, torchvision, timm, np, smix)},
+        },
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        size = [max(2 * options.batch, int(count * min(1.0, options.scale))) for count in (50_000, 10_000)]
+        data = options.data or random_npz(Path(folder) / "noise.npz", *size)
+        for part, found in measure(options, data.resolve(), device):
+            print(f"{part}: measured", file=sys.stderr)
+            load = {**result.get("load", {}), part: round(os.getloadavg()[0], 1)}
+            result |= {part: found, "load": load}
+            path.write_text(json.dumps(result, indent=1) + "\n")
+            path.with_suffix(".md").write_text(tables(result))
+    print(tables(result), path, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
