@@ -121,7 +121,7 @@ from importlib import import_module
 
 # What others do when they are imported is not ours to answer for.
 import cyclopts, jaxtyping, matplotlib.figure, numpy, PIL.Image, rich.progress, rich.table, safetensors.torch
-import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision
+import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision.transforms.v2
 
 warnings.simplefilter("error")
 gc.disable()  # a collection in a child would copy all of torch
