@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -171,4 +172,5 @@ def _plane(size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _workers(options: RunOptions) -> int:
-    return min(cores(), MOST_WORKERS) if options.workers is None else options.workers
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of this training on this machine, as torchrun says
+    return max(1, min(cores() // here, MOST_WORKERS)) if options.workers is None else options.workers

@@ -35,7 +35,7 @@ from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit
 from smix.training.material import Material, made_of, prepare
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
-from smix.training.tensorboard import board
+from smix.training.tensorboard import board, check_installed
 
 CHECKPOINT_SECONDS = 600.0
 """At least so often a checkpoint is written within an epoch, too."""
@@ -69,7 +69,12 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
             learner = Learner.of(material.model, config, world, options.compile)
             if "precision" in made:
                 learner = dataclasses.replace(learner, precision=getattr(torch, made["precision"]))
-            return _train(config, out, options, material, learner, world)
+            try:
+                return _train(config, out, options, material, learner, world)
+            except RuntimeError as error:
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                    raise
+                raise _out_of_memory(config, world.device) from None
 
 
 def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
@@ -77,6 +82,8 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     check_same(out, {"config": config.to_json()})
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
+    if options.tensorboard:
+        check_installed()
     material = prepare(config, options)
     made = made_of(config, material)
     held.enter_context(files.lock(out))
@@ -148,10 +155,6 @@ def _train(
             if not world.first():  # all processes find it at once
                 raise SystemExit(1) from None
             raise DivergedError(f"{error}{_last_good(checkpoint, metrics)}") from None
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise _out_of_memory(config, device) from None
         if at.epoch < config.epochs:
             save()
             world.wait()  # the first that ends makes torchrun end the others

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +17,21 @@ FOLDER = "tensorboard"
 CURVES = ("lr", "train_loss", "train_accuracy", "fell_back", "val_loss", "val_accuracy")
 
 
+def check_installed() -> None:
+    """Raises OptionError if the package is missing."""
+    if find_spec("tensorboard") is None:
+        raise OptionError("tensorboard: expected its package, got none; install smix[tensorboard]")
+
+
 @contextmanager
 def board(out: Path, wanted: bool, epochs_done: int) -> Iterator["Board | None"]:
     """Inside the block a board writes to the folder `tensorboard` of a run; None if it is not wanted. What was written after
-    `epochs_done`, by a run that was cut, is replaced.
-
-    Raises:
-        OptionError: the package is missing.
-    """
+    `epochs_done`, by a run that was cut, is replaced."""
     if not wanted:
         yield None
         return
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise OptionError("tensorboard: expected its package, got none; install smix[tensorboard]") from None
+    from torch.utils.tensorboard import SummaryWriter
+
     with SummaryWriter(str(out / FOLDER), purge_step=epochs_done + 1) as writer:
         yield Board(writer)
 

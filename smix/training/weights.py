@@ -48,6 +48,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
+        if isinstance(content, dict) and isinstance(
+            content.get("average"), dict
+        ):  # a run's, which was evaluated with it
+            content = {name: value for name, value in content["average"].items() if name != "n_averaged"}
         for name in INSIDE:
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]

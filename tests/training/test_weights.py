@@ -42,10 +42,11 @@ def test_the_weights_of_a_run_come_back(run):
     assert equal(model.state_dict(), safetensors.torch.load_file(run / "weights.safetensors"))
 
 
-def test_the_checkpoint_of_a_run_gives_its_weights(run):
-    model = network()
+def test_the_checkpoint_of_a_run_gives_the_weights_that_it_was_evaluated_with(run):
+    model, again = network(), network(seed=1)
     load_init(model, str(run / "checkpoint.pt"))
-    assert equal(model.state_dict(), torch.load(run / "checkpoint.pt", weights_only=True)["model"])
+    load_init(again, str(run / "weights.safetensors"))
+    assert equal(model.state_dict(), again.state_dict())
 
 
 def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
