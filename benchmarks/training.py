@@ -3,8 +3,8 @@
 Steps of each method beside a vanilla step, smix's loop beside the one that people write, what a step is made of, and the time
 from the command to the first step. Candidates take turns in random order in one process, so that the load of the machine hits
 all alike: ratios count. (Beside other work set OMP_WAIT_POLICY=PASSIVE, else a thread that waits for its twin keeps a core from
-it, and a step takes ten times as long.) `--parity` also compares the accuracy of both loops over three seeds. Writes a JSON file
-and a table to benchmarks/results.
+it, and a step takes up to ten times as long.) `--parity` also compares the accuracy of both loops over three seeds. Writes a
+JSON file and a table to benchmarks/results, after each part.
 """
 
 import argparse
@@ -141,7 +141,8 @@ def main() -> None:
     options.only = [*options.only, "parity"] if options.parity else options.only
     device, today = find_device(), datetime.date.today().isoformat()
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"training_{device.type}_{today}.json"
+    kind = f"cpu{options.threads}" if device.type == "cpu" else device.type
+    path = options.out / f"training_{kind}_{today}.json"
     result = json.loads(path.read_text()) if path.is_file() else {}
     result |= {
         "date": today,

@@ -1,10 +1,13 @@
 """smix's loop beside the one that people write: torchvision's data set and transforms, DataLoader, timm's Mixup, float32."""
 
+import multiprocessing
+import os
 import random
 import statistics
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,6 +74,16 @@ def peers_model(model: str, classes: int, device: torch.device) -> nn.Module:
     return build_model(model, classes).to(memory_format=torch.contiguous_format).to(device).train()  # type: ignore[call-overload]
 
 
+def processor_seconds() -> float:
+    """Of this process and its workers: other processes do not lengthen it."""
+    ticks = 0
+    for worker in multiprocessing.active_children():
+        stat = Path(f"/proc/{worker.pid}/stat")
+        if stat.is_file():  # not on every system
+            ticks += sum(int(each) for each in stat.read_text().rpartition(")")[2].split()[11:13])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
 class Peer:
     """The plain loop, a step at a time."""
 
@@ -122,21 +135,20 @@ def measure_peers(
         ),
         "smix": Stepper(ours, method, endless(plain, batch_size), config, device),
     }
-    if ours.precision != torch.float32:
-        single = replace(learner_of(model, classes, config, device), precision=torch.float32)
-        loops["smix, float32"] = Stepper(single, method, endless(plain, batch_size), config, device)
     speeds: dict[str, list[float]] = {name: [] for name in loops}
+    work: dict[str, list[float]] = {name: [] for name in loops}
     state = torch.random.get_rng_state()
     for _ in range(rounds):
         for name in random.sample(list(loops), len(loops)):
             for _ in range(DRAIN):
                 loops[name].step()
-            start = time.perf_counter()
+            start, used = time.perf_counter(), processor_seconds()
             for _ in range(steps):
                 loops[name].step()
             speeds[name].append(steps * batch_size / (time.perf_counter() - start))
+            work[name].append((processor_seconds() - used) / (steps * batch_size))
     torch.random.set_rng_state(state)
-    base = speeds["what people write"]
+    base, base_work = speeds["what people write"], statistics.median(work["what people write"])
     return {
         "precision": str(ours.precision).removeprefix("torch."),
         "rounds": rounds,
@@ -147,6 +159,8 @@ def measure_peers(
                 "images_per_second_best": max(each),
                 "times_as_fast_median": statistics.median(one / other for one, other in zip(each, base, strict=True)),
                 "times_as_fast_best": max(each) / max(base),
+                "processor_ms_an_image": 1e3 * statistics.median(work[name]),
+                "times_as_little_work": base_work / statistics.median(work[name]),
             }
             for name, each in speeds.items()
         },

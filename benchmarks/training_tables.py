@@ -15,6 +15,8 @@ def tables(result: Result) -> str:
         f"{result['hardware']} ({result['processor']}), {result['precision']}; {versions}. Batches of {result['batch']}, {data}. Others "
         f"used the machine, too: a mean of {max(result['load'].values(), default=0)} processes at most.",
     ]
+    if result["threads"] == 1 and result["hardware"].startswith("CPU"):
+        lines[-1] += " A step's time is that of the processor."
     for part, found in result.items():
         kind, _, model = part.partition(" of ")
         if kind in SHOWN:
@@ -40,12 +42,15 @@ def _steps(found: Result) -> list[str]:
 
 
 def _peers(found: Result) -> list[str]:
-    lines = ["| loop | images a second (median) | times as fast (median) | (best) |", "| --- | ---: | ---: | ---: |"]
+    lines = [
+        "| loop | images a second (median) | times as fast (median) | (best) | processor time an image | times as little |",
+        "| --- |" + " ---: |" * 5,
+    ]
     for name, one in found.items():
         if isinstance(one, dict):
             lines.append(
                 f"| {name} | {one['images_per_second_median']:.0f} | {one['times_as_fast_median']:.2f} "
-                f"| {one['times_as_fast_best']:.2f} |"
+                f"| {one['times_as_fast_best']:.2f} | {one['processor_ms_an_image']:.2f} ms | {one['times_as_little_work']:.2f} |"
             )
     return lines
 

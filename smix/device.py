@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -21,14 +21,6 @@ def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.d
     if not here[name]:
         raise OptionError(f"device: expected one of this machine, got {name}, which is not here; leave --device out")
     return torch.device(name)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Does it compute in bfloat16 itself: a GPU from NVIDIA's Ampere on, or a processor with AVX-512 BF16 or AMX?"""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8
-    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def in_words(device: torch.device, threads: int | None = None) -> str:

@@ -12,7 +12,6 @@ from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from smix.config import SharedConfig
-from smix.device import has_bfloat16
 from smix.training.distributed import World
 
 ONE_CYCLE_RISE = 0.3
@@ -123,6 +122,8 @@ def _between(start: float, end: float, part: float) -> float:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """bfloat16 (by autocast) where the hardware computes in it, else float32. A rule, never timing: a run is to be the same each
-    time."""
-    return torch.bfloat16 if has_bfloat16(device) else torch.float32
+    """bfloat16 (by autocast) on GPUs that compute in it, from NVIDIA's Ampere on; else float32. A rule of the hardware, never of
+    timing: a run is to be the same each time."""
+    return (
+        torch.bfloat16 if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
+    )

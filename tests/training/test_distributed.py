@@ -33,7 +33,6 @@ from tests.conftest import make_set
 from tests.training.processes import Ended, free_port, in_processes
 from tests.training.small import FILES, OPTIONS, STEPS, arrays, at_step, contents, metrics, result, small, stop_after
 
-pytestmark = pytest.mark.usefixtures("float32")
 CPU = torch.device("cpu")
 
 

@@ -128,7 +128,6 @@ def per_epoch(seen: list[list[int]]) -> list[list[int]]:
     return [list(chain(*seen[start : start + STEPS])) for start in range(0, len(seen), STEPS)]
 
 
-@pytest.mark.usefixtures("float32")
 @pytest.mark.parametrize("method", ["vanilla", "mixup", "cutmix(prob=0.5)", "fmix", "smix", "smix+fmix"])
 def test_fit_is_the_literal_loop(method):
     training = Training(method=parse_method(method))

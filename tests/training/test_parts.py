@@ -22,8 +22,6 @@ from tests.training.small import EPOCHS, OPTIONS, STEPS, metrics, small
 
 COUNT, CLASSES = 11, 5
 
-pytestmark = pytest.mark.usefixtures("float32")
-
 
 def network(*more: nn.Module) -> nn.Module:
     with torch.random.fork_rng(devices=[]):

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.device import has_bfloat16
 from smix.errors import MaskError
 from smix.masks.sources.choice import ClassMap, kept, number_of
 from smix.masks.sources.reading import (
@@ -231,9 +230,12 @@ def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int
 
 def chosen_precision(device: torch.device) -> str:
     """What torch's networks compute in: 16 bits where the hardware has them (docs/decisions.md), never by timing."""
-    if has_bfloat16(device):
-        return "bfloat16"
-    return "float16" if device.type == "cuda" else "float32"
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if device.type == "cpu":
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+    return "float32"
 
 
 def placed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
