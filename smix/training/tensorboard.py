@@ -14,7 +14,15 @@ from smix.training.loop import Epoch
 from smix.training.samples import Samples
 
 FOLDER = "tensorboard"
-CURVES = ("lr", "train_loss", "train_accuracy", "fell_back", "val_loss", "val_accuracy")
+CURVES = {
+    "lr": "train/lr",
+    "train_loss": "train/loss",
+    "train_accuracy": "train/accuracy",
+    "fell_back": "train/fell_back",
+    "val_loss": "val/loss",
+    "val_accuracy": "val/accuracy",
+}
+"""Fields of an `Epoch`, and what they are called on the board."""
 
 
 def check_installed() -> None:
@@ -44,8 +52,8 @@ class Board:
 
     def show(self, epoch: Epoch, samples: Samples) -> None:
         """The epoch's figures, and a few images, their mixes, and the weight of each own image."""
-        for name in CURVES:
-            self.writer.add_scalar(name.replace("_", "/", 1), getattr(epoch, name), epoch.epoch)
+        for name, shown in CURVES.items():
+            self.writer.add_scalar(shown, getattr(epoch, name), epoch.epoch)
         if samples.images.ndim == 4:
             whites = np.rint(255 * np.broadcast_to(samples.weight, samples.images.shape[:-1]))[..., None]
             for name, images in (("images", samples.images), ("mixed", samples.mixed), ("weight", whites)):

@@ -32,8 +32,8 @@ def scalars(out: Path) -> dict[str, list[tuple[int, float]]]:
 def expected(out: Path) -> dict[str, list[tuple[int, float]]]:
     lines = metrics(out)
     return {
-        name.replace("_", "/", 1): [(line["epoch"], pytest.approx(line[name], rel=1e-6)) for line in lines]
-        for name in CURVES
+        shown: [(line["epoch"], pytest.approx(line[name], rel=1e-6)) for line in lines]
+        for name, shown in CURVES.items()
     }
 
 
@@ -48,7 +48,7 @@ def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, t
     train(small(data), tmp_path / "plain", OPTIONS)
     assert not (tmp_path / "plain" / FOLDER).exists()
     assert scalars(tmp_path / "run") == expected(tmp_path / "run")
-    names = {"lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "fell/back"}
+    names = {"train/lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "train/fell_back"}
     assert scalars(tmp_path / "run").keys() == names
     for file in (tmp_path / "run" / FOLDER).iterdir():
         file.unlink()
