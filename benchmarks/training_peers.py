@@ -196,6 +196,7 @@ def measure_parity(
             model=model, epochs=epochs, batch_size=batch_size, schedule="cosine", seed=seed, method=METHOD
         )
         torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 (timm's)
         peer = Peer(
             peers_model(model, classes, device),
             peers_loader(*arrays["train"], normalise, batch_size),
