@@ -6,13 +6,14 @@ Of equal logits the first class counts as predicted, everywhere.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
-from smix.evaluation.softmax import check, shifted
+from smix.evaluation.softmax import shifted
 
 
 def accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> float:
@@ -35,8 +36,8 @@ def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: in
         raise OptionError(f"k: expected 1 or more, got {k}; 5 is usual")
     hits = 0
     for gaps, _, label in shifted(logits, labels):
-        own = gaps.gather(1, label[:, None])
-        earlier = torch.arange(gaps.shape[1]) < label[:, None]
+        own = np.take_along_axis(gaps, label[:, None], 1)
+        earlier = np.arange(gaps.shape[1]) < label[:, None]
         hits += int((((gaps > own) | ((gaps == own) & earlier)).sum(1) < k).sum())
     return hits / len(labels)
 
@@ -47,9 +48,10 @@ def confusion_matrix(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> 
     DataError: no sample, labels out of [0, K), or a logit that is NaN or infinite.
     """
     classes = logits.shape[1]
-    check(logits, labels)
-    pairs = [label * classes + predicted for _, predicted, label in shifted(logits, labels)]
-    return torch.cat(pairs).bincount(minlength=classes**2).view(classes, classes)
+    counts = np.zeros(classes**2, np.int64)
+    for _, predicted, label in shifted(logits, labels):
+        np.add.at(counts, label * classes + predicted, 1)
+    return torch.from_numpy(counts).view(classes, classes)
 
 
 def class_accuracy(confusion: Int[Tensor, "K K"]) -> Float[Tensor, "K"]:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -83,16 +84,15 @@ def calibration(
     samples, classes = logits.shape
     confidence, correct = [], []
     squares = own = nll = 0.0
-    gaps = torch.zeros(classes * bins, dtype=torch.float64)
+    gaps = np.zeros((classes, bins))
     for one in chunks(logits, labels, temperature):
         _add_gaps(gaps, one.probabilities, one.labels, edges)
-        flat = one.probabilities.view(-1)
-        squares += torch.dot(flat, flat).item()
-        own += one.probabilities.gather(1, one.labels[:, None]).sum().item()
-        nll += one.nll.sum().item()
+        squares += float(np.einsum("nk,nk->", one.probabilities, one.probabilities))
+        own += float(one.probabilities[np.arange(len(one.labels)), one.labels].sum())
+        nll += float(one.nll.sum())
         confidence.append(one.confidence)
         correct.append(one.predicted == one.labels)
-    sure, right = torch.cat(confidence), torch.cat(correct)
+    sure, right = torch.from_numpy(np.concatenate(confidence)), torch.from_numpy(np.concatenate(correct))
     curve, curve_mass = reliability(sure, right, bins), reliability(sure, right, bins, "mass")
     return Calibration(
         samples=samples,
@@ -101,7 +101,7 @@ def calibration(
         ece=expected_error(curve),
         ece_mass=expected_error(curve_mass),
         mce=maximum_error(curve),
-        class_wise=gaps.abs().sum().item() / samples / classes,
+        class_wise=float(np.abs(gaps).sum()) / samples / classes,
         brier=max(0.0, (squares - 2 * own) / samples + 1),
         nll=nll / samples,
         curve=curve,
@@ -117,15 +117,16 @@ def reliability(
 ) -> Curve:
     """Mean confidence and accuracy of the samples in each bin. DataError: no sample, or a confidence out of [0, 1]."""
     check_confidence(confidence, correct)
-    confidence, correct = confidence.detach().cpu().double(), correct.cpu()
-    inner = _edges(bins) if equal == "width" else _equal_mass_edges(confidence, bins)
-    place = torch.bucketize(confidence, inner)
-    counts = place.bincount(minlength=bins).tolist()
-    sure = place.bincount(confidence, minlength=bins).tolist()
-    right = place.bincount(correct.double(), minlength=bins).tolist()
+    sure, right = confidence.detach().cpu().double().numpy(), correct.cpu().numpy()
+    inner = _edges(bins)
+    if equal == "mass":
+        inner = _equal_mass_edges(sure, bins)
+    place = np.searchsorted(inner, sure)
+    counts = np.bincount(place, minlength=bins).tolist()
+    sums, hits = _sums(place, sure, bins).tolist(), _sums(place, right.astype(float), bins).tolist()
     bounds = [0.0, *inner.tolist(), 1.0]
     return tuple(
-        Bin(bounds[m], bounds[m + 1], n, sure[m] / n if n else math.nan, right[m] / n if n else math.nan)
+        Bin(bounds[m], bounds[m + 1], n, sums[m] / n if n else math.nan, hits[m] / n if n else math.nan)
         for m, n in enumerate(counts)
     )
 
@@ -152,47 +153,46 @@ def class_wise_error(probabilities: Float[Tensor, "N K"], labels: Int[Tensor, "N
     check(probabilities, labels)
     check_confidence(probabilities.flatten(), torch.ones(probabilities.numel(), dtype=torch.bool))
     samples, classes = probabilities.shape
-    gaps = torch.zeros(classes * bins, dtype=torch.float64)
-    _add_gaps(gaps, probabilities.detach().cpu().double().contiguous(), labels.cpu().long(), edges)
-    return gaps.abs().sum().item() / samples / classes
+    gaps = np.zeros((classes, bins))
+    _add_gaps(gaps, probabilities.detach().cpu().double().numpy(), labels.cpu().long().numpy(), edges)
+    return float(np.abs(gaps).sum()) / samples / classes
 
 
 def _add_gaps(
-    gaps: Float[Tensor, "K*M"],
-    probabilities: Float[Tensor, "n K"],
-    labels: Int[Tensor, "n"],
-    edges: Float[Tensor, "M-1"],
+    gaps: Float[np.ndarray, "K M"],
+    probabilities: Float[np.ndarray, "n K"],
+    labels: Int[np.ndarray, "n"],
+    edges: Float[np.ndarray, "M-1"],
 ) -> None:
-    """Adds sum of (probability - truth) of each class and bin to `gaps` (classes x bins), in place.
+    """Adds the sum of (probability - truth) of each class and bin to `gaps`, in place.
 
     Most probabilities are in the first bin. So all are added there, and those above its edge are then moved.
     """
-    bins = len(edges) + 1
-    first = gaps.view(-1, bins)[:, 0]
-    first += probabilities.sum(0)
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    gaps -= (labels * bins + torch.bucketize(own, edges)).bincount(minlength=len(gaps))
-    if bins == 1:
-        return
-    flat = probabilities.view(-1)
-    above = (flat > edges[0]).nonzero()[:, 0]
-    values, classes = flat[above], above % probabilities.shape[1]
-    gaps += (classes * bins + torch.bucketize(values, edges)).bincount(values, minlength=len(gaps))
-    first -= classes.bincount(values, minlength=len(first))
+    classes, bins = gaps.shape
+    gaps[:, 0] += probabilities.sum(0)
+    own = probabilities[np.arange(len(labels)), labels]
+    gaps -= _sums(labels * bins + np.searchsorted(edges, own), np.ones(len(own)), gaps.size).reshape(gaps.shape)
+    if bins > 1:
+        above = np.flatnonzero(probabilities > edges[0])
+        values, owner = probabilities.ravel()[above], above % classes
+        gaps += _sums(owner * bins + np.searchsorted(edges, values), values, gaps.size).reshape(gaps.shape)
+        gaps[:, 0] -= _sums(owner, values, classes)
 
 
-def _edges(bins: int) -> Float[Tensor, "M-1"]:
+def _sums(place: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], size: int) -> Float[np.ndarray, "size"]:
+    return np.bincount(place, values, size)
+
+
+def _edges(bins: int) -> Float[np.ndarray, "M-1"]:
     """The inner edges of bins of equal width. The division rounds once, as that of 1 by a number of equal classes."""
     if bins < 1:
         raise OptionError(f"bins: expected 1 or more, got {bins}; {BINS} are usual")
-    return torch.arange(1, bins, dtype=torch.float64) / bins
+    return np.arange(1, bins) / bins
 
 
-def _equal_mass_edges(confidence: Float[Tensor, "N"], bins: int) -> Float[Tensor, "M-1"]:
-    """The largest confidence of each part but the last, sizes as of `Tensor.tensor_split`."""
-    _edges(bins)
+def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "M-1"]:
+    """The largest confidence of each part but the last; the larger parts come first, as of `numpy.array_split`."""
     size, larger = divmod(len(confidence), bins)
-    parts = torch.arange(1, bins)
-    ends = parts * size + parts.clamp(max=larger)
-    ordered = confidence.sort().values
-    return torch.where(ends > 0, ordered[(ends - 1).clamp(min=0)], ordered[0])
+    parts = np.arange(1, bins)
+    ends = parts * size + np.minimum(parts, larger)
+    return np.sort(confidence)[ends - 1]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -22,14 +23,14 @@ CHUNK = 2**17
 class Chunk:
     """Some consecutive samples."""
 
-    labels: Int[Tensor, "n"]
-    predicted: Int[Tensor, "n"]
+    labels: Int[np.ndarray, "n"]
+    predicted: Int[np.ndarray, "n"]
     """The class of the largest logit; of equal ones the first."""
-    probabilities: Float[Tensor, "n K"]
-    confidence: Float[Tensor, "n"]
+    probabilities: Float[np.ndarray, "n K"]
+    confidence: Float[np.ndarray, "n"]
     """The largest probability, in [1 / K, 1]."""
-    nll: Float[Tensor, "n"]
-    """-log of the label's probability, in nats; finite where that probability itself is 0 in float64."""
+    nll: Float[np.ndarray, "n"]
+    """-log of the label's probability, in nats; finite even where that probability is 0 in float64."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Top:
 def top(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Top:
     """Prediction and confidence of each sample. Errors: as `chunks`."""
     parts = [(one.predicted, one.confidence, one.labels) for one in chunks(logits, labels, temperature)]
-    predicted, confidence, label = (torch.cat(part) for part in zip(*parts, strict=True))
+    predicted, confidence, label = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
     return Top(predicted, confidence, predicted == label)
 
 
@@ -58,31 +59,38 @@ def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: 
     if not temperature > 0:
         raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits as they are")
     for gaps, predicted, label in shifted(logits, labels):
-        gaps = gaps.div_(temperature)
-        gap = gaps.gather(1, label[:, None])[:, 0]
-        probabilities = gaps.exp_()
+        gaps /= temperature
+        gap = gaps[np.arange(len(gaps)), label]
+        probabilities = np.exp(gaps, out=gaps)
         total = probabilities.sum(1)
-        yield Chunk(label, predicted, probabilities.div_(total[:, None]), total.reciprocal(), total.log() - gap)
+        probabilities /= total[:, None]
+        yield Chunk(label, predicted, probabilities, 1 / total, np.log(total) - gap)
 
 
 def shifted(
     logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]
-) -> Iterator[tuple[Float[Tensor, "n K"], Int[Tensor, "n"], Int[Tensor, "n"]]]:
-    """Logits less the largest of their sample (float64, at most 0), the class of the largest, and the labels. Checks both."""
+) -> Iterator[tuple[Float[np.ndarray, "n K"], Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
+    """Logits less the largest of their sample (at most 0), the class of the largest, and the labels. Checks both.
+
+    By numpy, on one thread: in steps as short as these, threads mostly wait for each other, on a busy machine for minutes.
+    """
     check(logits, labels)
     step = max(64, CHUNK // logits.shape[1])
     for start in range(0, len(logits), step):
-        part = logits[start : start + step].detach().to("cpu", torch.float64, copy=True)
-        least = part.amin(1)
-        largest, predicted = part.max(1)
-        if not (least.isfinite() & largest.isfinite()).all():
-            place = int((~part.isfinite()).any(1).nonzero()[0])
-            value = part[place][~part[place].isfinite()][0].item()
+        part = logits[start : start + step].detach().cpu()
+        part = part.float() if part.dtype == torch.bfloat16 else part
+        gaps = part.numpy().astype(np.float64)
+        predicted = gaps.argmax(1)
+        largest = gaps[np.arange(len(gaps)), predicted]
+        if not (np.isfinite(gaps.min(1)) & np.isfinite(largest)).all():
+            place = int(np.flatnonzero(~np.isfinite(gaps).all(1))[0])
+            value = gaps[place][~np.isfinite(gaps[place])][0]
             raise DataError(
                 f"logits: expected finite numbers, got {value} in sample {start + place}; did the training diverge, or half "
                 f"precision overflow?"
             )
-        yield part.sub_(largest[:, None]), predicted, labels[start : start + step].cpu().long()
+        gaps -= largest[:, None]
+        yield gaps, predicted, labels[start : start + step].cpu().numpy().astype(np.int64)
 
 
 def check(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> None:

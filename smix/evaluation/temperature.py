@@ -5,6 +5,7 @@ section 4.2). It changes how sure a network is and none of its predictions.
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -60,15 +61,15 @@ def fit_temperature(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> f
         """Derivative of the mean cross-entropy by 1 / T."""
         total = 0.0
         for gaps, _, label in shifted(logits, labels):
-            own = gaps.gather(1, label[:, None]).sum().item()
-            weights = (gaps * inverse).exp_()
-            total += ((weights * gaps).sum(1) / weights.sum(1)).sum().item() - own
+            own = gaps[np.arange(len(gaps)), label]
+            weights = np.exp(gaps * inverse)
+            total += float(((weights * gaps).sum(1) / weights.sum(1) - own).sum())
         return total / len(labels)
 
     wrong, spread = 0, 0.0
     for gaps, _, label in shifted(logits, labels):
-        wrong += int((gaps.gather(1, label[:, None]) < 0).sum())
-        spread -= gaps.mean(1).sum().item()
+        wrong += int((gaps[np.arange(len(gaps)), label] < 0).sum())
+        spread -= float(gaps.mean(1).sum())
     if not wrong:
         return 0.0
     if slope(0.0) >= 0:
