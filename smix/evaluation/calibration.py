@@ -162,7 +162,7 @@ def _add_gaps(
     gaps: Float[np.ndarray, "K M"],
     probabilities: Float[np.ndarray, "n K"],
     labels: Int[np.ndarray, "n"],
-    edges: Float[np.ndarray, "M-1"],
+    edges: Float[np.ndarray, "edges"],
 ) -> None:
     """Adds the sum of (probability - truth) of each class and bin to `gaps`, in place.
 
@@ -183,14 +183,14 @@ def _sums(place: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], size: int
     return np.bincount(place, values, size)
 
 
-def _edges(bins: int) -> Float[np.ndarray, "M-1"]:
+def _edges(bins: int) -> Float[np.ndarray, "edges"]:
     """The inner edges of bins of equal width. The division rounds once, as that of 1 by a number of equal classes."""
     if bins < 1:
         raise OptionError(f"bins: expected 1 or more, got {bins}; {BINS} are usual")
     return np.arange(1, bins) / bins
 
 
-def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "M-1"]:
+def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "edges"]:
     """The largest confidence of each part but the last; the larger parts come first, as of `numpy.array_split`."""
     size, larger = divmod(len(confidence), bins)
     parts = np.arange(1, bins)
