@@ -43,7 +43,7 @@ def test_it_is_that_of_torch_uncertainty():
     with torch.random.fork_rng(devices=[]):
         fitted.fit(torch.utils.data.DataLoader(list(zip(logits, labels, strict=True)), batch_size=500), progress=False)
     assert fit_temperature(logits, labels) == pytest.approx(
-        fitted.temperature.detach()[0].item(), rel=5e-3
+        fitted.temperature[0].detach().item(), rel=5e-3
     )  # theirs stops early
 
 
