@@ -56,6 +56,20 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     assert "| smix | " in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torchmetrics", "timm", "kornia")),
+    reason="needs torchmetrics, timm and kornia",
+)
+def test_the_cost_of_figures_of_calibration(tmp_path: Path):
+    python("-m", "benchmarks.evaluation", "--scale", "0.002", "--rounds", "1", "--threads", "1", "--out", str(tmp_path))
+    (path,) = tmp_path.glob("evaluation_cpu_*.json")
+    result = json.loads(path.read_text())
+    assert result["samples"] == 2000
+    assert all(0 < value["min_s"] <= value["median_s"] for value in result["seconds"].values())
+    assert result["ece"] == pytest.approx(result["ece_of_torchmetrics"], abs=1e-5)
+    assert "| torchmetrics, ECE alone |" in path.with_suffix(".md").read_text()
+
+
 def write_photographs(folder: Path) -> None:
     """Red boxes on green ground, in the three folders that masks are judged on."""
     boxes = [

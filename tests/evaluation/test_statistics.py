@@ -9,7 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from smix.evaluation.statistics import SIGNIFICANT, compare_pairs, confidence_interval, holm, paired_p, summary
+from smix.errors import DataError, OptionError
+from smix.evaluation.statistics import (
+    NOT_ENOUGH,
+    SIGNIFICANT,
+    Difference,
+    compare_pairs,
+    confidence_interval,
+    detectable_difference,
+    holm,
+    interval,
+    paired_p,
+    sentence,
+    summary,
+    verdict,
+)
 
 
 def scores(count: int, methods: int = 3, seed: int = 0) -> dict[str, dict[int, float]]:
@@ -233,3 +247,142 @@ def test_with_six_methods_that_are_the_same_any_significance_is_rare():
         without += any(d.p < SIGNIFICANT for d in found)
     assert with_any / 150 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 150)
     assert without / 150 > 0.2
+
+
+def any_said(values: np.ndarray) -> np.ndarray:
+    """Whether a comparison says "better" or "worse" of any pair, for values (comparisons, methods, seeds), all at once.
+
+    Holm's procedure rejects anything if and only if it rejects the smallest p, at SIGNIFICANT / pairs.
+    """
+    _, methods, seeds = values.shape
+    first, second = np.array(list(combinations(range(methods), 2))).T
+    differences = values[:, first] - values[:, second]
+    mean, std = differences.mean(-1), differences.std(-1, ddof=1)
+    equal = np.ptp(differences, axis=-1) <= 1e-12
+    p = 2 * stats.t.sf(np.abs(mean) / np.where(equal, 1, std / math.sqrt(seeds)), seeds - 1)
+    p = np.where(equal, np.where(np.abs(mean) <= 1e-12, 1, 2.0 ** (1 - seeds)), p)
+    return p.min(1) < SIGNIFICANT / len(first)
+
+
+@pytest.mark.parametrize(("methods", "seeds"), [(2, 2), (2, 5), (3, 3), (6, 5), (12, 3)])
+@pytest.mark.parametrize("images", [None, 10_000, 500])
+def test_under_the_null_at_most_five_percent_of_comparisons_say_better_or_worse(methods, seeds, images):
+    """Accuracies of normal noise, as they are and as shares of so many test images, where differences are often equal.
+
+    Of a single pair it is 5 % and of more hardly less, so twice the standard error is allowed: 0.3 points.
+    """
+    generator, count = np.random.default_rng(3), 20_000
+    values = generator.normal(0.8, 0.01, (count, methods, seeds))
+    values = values if images is None else np.round(values * images) / images
+    said = any_said(values)
+    assert said.mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / count)
+    few = [*range(10), *np.flatnonzero(said)[:10]]
+    for one in values[few]:
+        pairs = compare_pairs({str(place): dict(enumerate(row.tolist())) for place, row in enumerate(one)})
+        assert any(verdict(pair) in ("better", "worse") for pair in pairs) == any_said(one[None])[0]
+
+
+# Intervals of a mean
+
+
+@pytest.mark.parametrize("count", [2, 3, 10])
+def test_the_interval_of_a_mean_is_that_of_scipy(count):
+    values = np.random.default_rng(count).normal(90, 2, count)
+    expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
+    assert interval(summary(values.tolist())) == pytest.approx(expected, rel=1e-9)
+
+
+def test_one_value_has_no_interval():
+    assert all(map(math.isnan, interval(summary([0.5]))))
+    with pytest.raises(OptionError, match=r"^level: expected a number between 0 and 1, got 95; 0.95 is usual$"):
+        interval(summary([0.5, 0.6]), 95)
+
+
+# What n seeds could have shown
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 10, 100])
+@pytest.mark.parametrize("level", [0.05, 0.05 / 15])
+def test_the_power_at_the_detectable_difference_is_that_asked_for(count, level):
+    """By scipy's noncentral t."""
+    delta = detectable_difference(2.0, count, level) * math.sqrt(count) / 2.0
+    t = stats.t.isf(level / 2, count - 1)
+    power = stats.nct.sf(t, count - 1, delta) + stats.nct.cdf(-t, count - 1, delta)
+    assert power == pytest.approx(0.8, abs=1e-6)
+
+
+@pytest.mark.parametrize(("count", "level", "power"), [(3, 0.05, 0.8), (5, 0.05 / 3, 0.8), (10, 0.01, 0.9)])
+def test_it_is_that_of_statsmodels(count, level, power):
+    told = pytest.importorskip("statsmodels.stats.power").TTestPower().solve_power(nobs=count, alpha=level, power=power)
+    assert detectable_difference(1.0, count, level, power) == pytest.approx(told, rel=1e-5)
+
+
+def test_it_is_found_so_often_in_a_simulation():
+    generator, size = np.random.default_rng(4), detectable_difference(1.0, 5, 0.01)
+    found = stats.ttest_1samp(generator.normal(size, 1, (20_000, 5)), 0, axis=1).pvalue < 0.01
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_many_seeds_need_the_textbook_figure():
+    assert detectable_difference(3.0, 10_000) == pytest.approx((1.959964 + 0.841621) * 3.0 / 100, rel=1e-3)
+
+
+@pytest.mark.parametrize(("std", "count"), [(1.0, 1), (1.0, 0), (0.0, 5), (math.nan, 5)])
+def test_what_is_not_known_is_nan_and_never_0(std, count):
+    assert math.isnan(detectable_difference(std, count))
+
+
+@pytest.mark.parametrize(("level", "power"), [(0.0, 0.8), (0.05, 1.0), (0.5, 0.4)])
+def test_power_must_be_above_the_level(level, power):
+    with pytest.raises(OptionError, match=r"^power: expected 0 < level < power < 1, got level"):
+        detectable_difference(1.0, 5, level, power)
+
+
+def test_pairs_are_judged_at_the_level_of_holms_first_step():
+    data = {**scores(5, methods=4), "once": {0: 0.1}}
+    for pair in compare_pairs(data):
+        if pair.count < 2:
+            assert math.isnan(pair.detectable)
+            continue
+        differences = [data[pair.first][seed] - data[pair.second][seed] for seed in range(5)]
+        assert pair.detectable == pytest.approx(detectable_difference(np.std(differences, ddof=1), 5, 0.05 / 6))
+
+
+# In words
+
+
+def test_sentences():
+    pair = Difference("smix", "mixup", 1.25, 0.5, 2.0, 5, 0.004, 0.012, 1.5)
+    assert sentence(pair) == (
+        "smix is better than mixup (mean difference +1.25 points, 95 % interval of this pair alone +0.50 to +2.00, "
+        "corrected p = 0.012, 5 seeds)."
+    )
+    assert verdict(pair, more_is_better=False) == "worse"
+    assert sentence(Difference("a", "b", -0.02, -0.03, -0.01, 3, 1e-5, 1e-4), False, "nats", 3) == (
+        "a is better than b (mean difference -0.020 nats, 95 % interval of this pair alone -0.030 to -0.010, "
+        "corrected p < 0.001, 3 seeds)."
+    )
+    assert sentence(Difference("a", "b", 0.2, -0.5, 0.9, 3, 0.3, 0.6, 1.875)) == (
+        "a and b are not distinguishable with 3 seeds (mean difference +0.20 points, 95 % interval of this pair alone "
+        "-0.50 to +0.90, corrected p = 0.600); so many could have shown a difference of 1.88 points or more."
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_common_seeds_are_not_enough_runs(count):
+    [pair] = compare_pairs({"a": dict.fromkeys(range(count), 0.9), "b": dict.fromkeys(range(5), 0.1)})
+    assert verdict(pair) == NOT_ENOUGH
+    assert sentence(pair) == f"a and b: not enough runs, {count} of the same seed where 2 are the least."
+
+
+def test_equal_differences_do_not_say_what_could_have_been_shown():
+    [pair] = compare_pairs({"a": {0: 0.5, 1: 0.6}, "b": {0: 0.4, 1: 0.5}})
+    assert sentence(pair).endswith(
+        "the differences of all seeds are equal, so what could have been shown is not known."
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_scores_that_are_not_finite_are_refused_in_one_line(value):
+    with pytest.raises(DataError, match=rf"^scores: expected finite numbers, got {value} for a, seed 1; [^\n]*$"):
+        compare_pairs({"a": {0: 0.5, 1: value}, "b": {0: 0.4, 1: 0.5}})

@@ -1,0 +1,127 @@
+"""From logits to probabilities, in float64 on the CPU and a chunk at a time, so that a million samples need no second copy.
+
+A figure thus depends neither on the device nor on the precision of the logits beyond their own rounding, and a softmax that
+is saturated in float32 (confidence exactly 1) is not so here before logits differ by 37.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from smix.errors import DataError, OptionError
+
+CHUNK = 2**17
+"""Numbers in a chunk: 1 MB, which stays in the cache."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some consecutive samples."""
+
+    labels: Int[np.ndarray, "n"]
+    predicted: Int[np.ndarray, "n"]
+    """The class of the largest logit; of equal ones the first."""
+    probabilities: Float[np.ndarray, "n K"]
+    confidence: Float[np.ndarray, "n"]
+    """The largest probability, in [1 / K, 1]."""
+    nll: Float[np.ndarray, "n"]
+    """-log of the label's probability, in nats; finite even where that probability is 0 in float64."""
+
+
+@dataclass(frozen=True)
+class Top:
+    """What the network predicts for each of N samples, and how sure it is."""
+
+    predicted: Int[Tensor, "N"]
+    confidence: Float[Tensor, "N"]
+    """The largest softmax probability, in [1 / K, 1]."""
+    correct: Bool[Tensor, "N"]
+
+
+def top(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Top:
+    """Prediction and confidence of each sample. Errors: as `chunks`."""
+    parts = [(one.predicted, one.confidence, one.labels) for one in chunks(logits, labels, temperature)]
+    predicted, confidence, label = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+    return Top(predicted, confidence, predicted == label)
+
+
+def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Iterator[Chunk]:
+    """The softmax of logits / temperature, in order; temperature in (0, inf], where infinity makes all classes equal.
+
+    DataError: no sample or no class, labels of another number or out of [0, K), a logit that is NaN or infinite.
+    OptionError: the temperature is out of range.
+    """
+    if not temperature > 0:
+        raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits as they are")
+    for gaps, predicted, label in shifted(logits, labels):
+        gaps /= temperature
+        gap = gaps[np.arange(len(gaps)), label]
+        probabilities = np.exp(gaps, out=gaps)
+        total = probabilities.sum(1)
+        probabilities /= total[:, None]
+        yield Chunk(label, predicted, probabilities, 1 / total, np.log(total) - gap)
+
+
+def shifted(
+    logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]
+) -> Iterator[tuple[Float[np.ndarray, "n K"], Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
+    """Logits less the largest of their sample (at most 0), the class of the largest, and the labels. Checks both.
+
+    By numpy, on one thread: in steps as short as these, threads mostly wait for each other, on a busy machine for minutes.
+    """
+    check(logits, labels)
+    step = max(64, CHUNK // logits.shape[1])
+    for start in range(0, len(logits), step):
+        part = logits[start : start + step].detach().cpu()
+        part = part.float() if part.dtype == torch.bfloat16 else part
+        gaps = part.numpy().astype(np.float64)
+        predicted = gaps.argmax(1)
+        largest = gaps[np.arange(len(gaps)), predicted]
+        if not (np.isfinite(gaps.min(1)) & np.isfinite(largest)).all():
+            place = int(np.flatnonzero(~np.isfinite(gaps).all(1))[0])
+            value = gaps[place][~np.isfinite(gaps[place])][0]
+            raise DataError(
+                f"logits: expected finite numbers, got {value} in sample {start + place}; did the training diverge, or half "
+                f"precision overflow?"
+            )
+        gaps -= largest[:, None]
+        yield gaps, predicted, labels[start : start + step].cpu().numpy().astype(np.int64)
+
+
+def check(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> None:
+    """Shapes and labels; DataError."""
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise DataError(
+            f"predictions: expected logits (N, K) and labels (N), got {tuple(logits.shape)} and {tuple(labels.shape)}; "
+            f"give one row of logits a label"
+        )
+    if 0 in logits.shape:
+        raise DataError(
+            f"predictions: expected a sample and a class at least, got {tuple(logits.shape)}; is the split empty?"
+        )
+    least, most = int(labels.min()), int(labels.max())
+    if least < 0 or most >= logits.shape[1]:
+        raise DataError(
+            f"labels: expected classes 0 to {logits.shape[1] - 1}, got {least if least < 0 else most}; "
+            f"is the network that of another data set?"
+        )
+
+
+def check_confidence(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) -> None:
+    """Confidences of one sample or more, in [0, 1]; DataError."""
+    if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
+        raise DataError(
+            f"confidence: expected one number a sample and one sample at least, got {tuple(confidence.shape)} and "
+            f"{tuple(correct.shape)}; take them of smix.evaluation.softmax.top"
+        )
+    least, most = confidence.min().item(), confidence.max().item()
+    if math.isnan(least) or least < 0 or most > 1:
+        raise DataError(
+            f"confidence: expected probabilities from 0 to 1, got {least if not least >= 0 else most}; "
+            f"logits must go through a softmax first"
+        )
