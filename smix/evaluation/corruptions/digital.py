@@ -43,7 +43,8 @@ def elastic_transform(
     moved = points + affine * side * (2 * draws.uniform("points", 3, 2) - 1)
     # Where each pixel of the result comes from: the map that takes the moved points back. (B, 3, 2)
     back = torch.linalg.solve(F.pad(moved, (0, 1), value=1.0), points.expand(len(x), 3, 2))[..., None, None]
-    x = _read(x, *(back[:, 0, i] * columns + back[:, 1, i] * rows + back[:, 2, i] for i in (0, 1)), corners=True)
+    from_columns, from_rows = (back[:, 0, i] * columns + back[:, 1, i] * rows + back[:, 2, i] for i in (0, 1))
+    x = _read(x, from_columns, from_rows, corners=True)
     if strength == 0:
         return x
     shifts = 2 * draws.uniform("shifts", 2, height, width) - 1

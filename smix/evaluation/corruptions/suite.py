@@ -118,9 +118,13 @@ def _check(images: Tensor, indices: int) -> None:
         )
     if min(images.shape[1:3]) < LEAST_SIDE:
         shown = " x ".join(map(str, images.shape[1:3]))
-        raise DataError(f"corruption: expected sides of {LEAST_SIDE} pixels or more, got {shown}; enlarge the images first")
+        raise DataError(
+            f"corruption: expected sides of {LEAST_SIDE} pixels or more, got {shown}; enlarge the images first"
+        )
     if indices != len(images):
-        raise DataError(f"corruption: expected an index for each of {len(images)} images, got {indices}; give all of them")
+        raise DataError(
+            f"corruption: expected an index for each of {len(images)} images, got {indices}; give all of them"
+        )
 
 
 def corrupted(

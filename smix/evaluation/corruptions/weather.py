@@ -1,4 +1,4 @@
-"""Corruptions by weather. What falls or freezes is drawn on a grid of 32 pixels for the shorter side, and enlarged."""
+"""Corruptions by weather. What falls or freezes is drawn on a grid of 32 or 64 pixels for the shorter side, and resized."""
 
 import math
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.evaluation.corruptions.draws import Draws
-from smix.evaluation.corruptions.filters import along_both, motion_blur, scale_of, zoom_matrix
+from smix.evaluation.corruptions.filters import along_both, gaussian, motion_blur, scale_of, zoom_matrix
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
@@ -41,7 +41,8 @@ def snow(
     flakes = mean + deviation * draws.normal("flakes", rows, columns)
     flakes = along_both(flakes, zoom_matrix(rows, zoom), zoom_matrix(columns, zoom))
     flakes = torch.where(flakes < threshold, 0.0, flakes).clamp(0, 1)[:, None]
-    flakes = _resized(flakes, height, width)
+    # Whole squares: flakes of soft edges would be fainter in larger images.
+    flakes = F.interpolate(flakes, (height, width), mode="nearest-exact" if scale > 1 else "area")
     flakes = motion_blur(flakes, radius * scale, sigma * scale, 90 * draws.uniform("angle") - 135)
     grey = x
     if x.shape[1] == 3:
@@ -53,20 +54,21 @@ def snow(
 def frost(x: Float[Tensor, "B C H W"], draws: Draws, kept: float, thickness: float) -> Float[Tensor, "B C H W"]:
     """Ice on the lens: `kept` of the image and `thickness` of the ice. The ice is drawn (`ice`), not photographed."""
     scale, (height, width) = scale_of(x), x.shape[-2:]
-    layer = _resized(ice(draws, round(2 * height / scale), round(2 * width / scale)), height, width)
+    layer = ice(draws, round(2 * height / scale), round(2 * width / scale))
+    layer = F.interpolate(layer, (height, width), mode="bilinear", antialias=True)
     tint = torch.tensor(ICE if x.shape[1] == 3 else (sum(a * b for a, b in zip(ICE, GREY, strict=True)),))
     return kept * x + thickness * layer * tint.to(x.device)[:, None, None]
 
 
 def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
-    """Needles at 60 degrees to each other that grow from the same seeds, denser where a cloudy layer is thick; in [0, 1]."""
-    cover = plasma(draws, "cover", max(height, width), 2.2)[:, None, :height, :width]
-    u = draws.uniform("seeds", 1, height, width)
-    seeds = (u < 0.02 + 0.05 * cover) * 1.0
+    """Needles at 60 degrees to each other that grow from the same seeds, over a cloudy layer, denser where it is thick; in
+    [0, 1], 0.45 on average."""
+    cover = plasma(draws, "cover", max(height, width), 1.7)[:, None, :height, :width]
+    seeds = (draws.uniform("seeds", 1, height, width) < 0.022 * cover) * 1.0
     first = 60 * draws.uniform("angle")
-    arms = [motion_blur(seeds, 7, 4.5, first + turn) for turn in range(0, 360, 60)]
-    needles = (torch.stack(arms).amax(0) * 6).clamp(max=1)
-    return (0.1 + 0.6 * cover * cover + 0.6 * needles * (0.3 + 0.7 * cover)).clamp(0, 1)
+    arms = torch.stack([motion_blur(seeds, 12, 7, first + turn) for turn in range(0, 360, 60)]).amax(0)
+    needles = gaussian((arms * 14).clamp(max=1), 1)
+    return (0.6 * cover * cover + 0.8 * needles * (0.4 + 0.6 * cover)).clamp(0, 1)
 
 
 def fog(x: Float[Tensor, "B C H W"], draws: Draws, thickness: float, decay: float) -> Float[Tensor, "B C H W"]:
@@ -97,9 +99,3 @@ def plasma(draws: Draws, what: str, side: int, decay: float) -> Float[Tensor, "B
         step, wibble = half, wibble / decay
     heights = heights - heights.amin((1, 2), keepdim=True)
     return heights / heights.amax((1, 2), keepdim=True)
-
-
-def _resized(x: Float[Tensor, "B C h w"], height: int, width: int) -> Float[Tensor, "B C H W"]:
-    if x.shape[-2:] == (height, width):
-        return x
-    return F.interpolate(x, (height, width), mode="bilinear", antialias=True)
