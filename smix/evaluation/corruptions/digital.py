@@ -1,10 +1,14 @@
 """Corruptions of light, of geometry, and by computers."""
 
+import io
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2 import functional as V
 
 from smix.evaluation.corruptions.draws import Draws
 from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian
@@ -69,13 +73,21 @@ def pixelate(x: Float[Tensor, "B C H W"], draws: Draws, share: float) -> Float[T
     """Shrink each side to this share by the mean of boxes, and back by repeating pixels."""
     height, width = x.shape[-2:]
     small = int(height * share), int(width * share)
-    # Pillow resizes along the rows first, and has whole grey levels in between.
-    less = (x @ box_matrix(width, small[1]).to(x.device).T * 255).round()
-    less = (box_matrix(height, small[0]).to(x.device) @ less).round() / 255
+    # Pillow resizes along the rows first, and has whole grey levels in between, rounded up from a half on.
+    less = (x @ box_matrix(width, small[1]).to(x.device).T * 255 + 0.5).floor()
+    less = (box_matrix(height, small[0]).to(x.device) @ less + 0.5).floor() / 255
     return along_both(less, box_matrix(small[0], height), box_matrix(small[1], width))
 
 
 def jpeg_compression(x: Float[Tensor, "B C H W"], draws: Draws, quality: int) -> Float[Tensor, "B C H W"]:
-    """Written as JPEG of this quality, and read again; on the CPU."""
-    stored = (x * 255).round().byte().cpu()
-    return V.jpeg(stored, quality).to(x.device).float() / 255
+    """Written as JPEG of this quality, colours at half the resolution, and read again: by Pillow, on the CPU."""
+    stored = (x * 255).round().byte().movedim(1, -1).cpu().numpy()
+    read = np.stack([_through_jpeg(image, quality) for image in stored])
+    return torch.from_numpy(read).to(x.device).movedim(-1, 1).float() / 255
+
+
+def _through_jpeg(image: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
+    file = io.BytesIO()
+    Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(file, "JPEG", quality=quality)
+    with Image.open(file) as read:
+        return np.asarray(read).reshape(image.shape)

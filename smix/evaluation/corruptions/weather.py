@@ -4,7 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smix.evaluation.corruptions.draws import Draws
@@ -64,11 +64,24 @@ def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
     """Needles at 60 degrees to each other that grow from the same seeds, over a cloudy layer, denser where it is thick; in
     [0, 1], 0.45 on average."""
     cover = plasma(draws, "cover", max(height, width), 1.7)[:, None, :height, :width]
-    seeds = (draws.uniform("seeds", 1, height, width) < 0.022 * cover) * 1.0
-    first = 60 * draws.uniform("angle")
-    arms = torch.stack([motion_blur(seeds, 12, 7, first + turn) for turn in range(0, 360, 60)]).amax(0)
-    needles = gaussian((arms * 14).clamp(max=1), 1)
+    seeds = draws.uniform("seeds", 1, height, width) < 0.022 * cover
+    needles = gaussian(_needles(seeds, 60 * draws.uniform("angle")), 1)
     return (0.6 * cover * cover + 0.8 * needles * (0.4 + 0.6 * cover)).clamp(0, 1)
+
+
+def _needles(seeds: Bool[Tensor, "B 1 H W"], degrees: Float[Tensor, "B"]) -> Float[Tensor, "B 1 H W"]:
+    """Six arms of about 10 pixels from each seed, the first at `degrees`; the brightest counts where they cross."""
+    count, _, height, width = seeds.shape
+    image, _, row, column = seeds.nonzero().unbind(1)
+    steps = torch.arange(20, device=seeds.device)
+    angles = torch.deg2rad(degrees[:, None] + 60 * torch.arange(6, device=seeds.device))[..., None]
+    rows = row[:, None, None] + (steps * angles.sin()).round().long()[image]
+    columns = column[:, None, None] + (steps * angles.cos()).round().long()[image]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    places = ((image[:, None, None] * height + rows) * width + columns)[inside]
+    brightness = (1.6 * torch.exp(-((steps / 7) ** 2) / 2)).clamp(max=1).expand(rows.shape)[inside]
+    needles = torch.zeros(count * height * width, device=seeds.device)
+    return needles.scatter_reduce_(0, places, brightness, "amax").view_as(seeds)
 
 
 def fog(x: Float[Tensor, "B C H W"], draws: Draws, thickness: float, decay: float) -> Float[Tensor, "B C H W"]:
