@@ -112,15 +112,15 @@ def motion_blur(
     weights = (weights / weights.sum())[weights / weights.sum() >= LEAST]
     steps = torch.arange(len(weights))
     angles = torch.deg2rad(degrees.double().cpu())[:, None]
-    # (B, taps, 2): rows and columns
-    offsets = torch.ceil(torch.stack([steps * angles.sin(), steps * angles.cos()], -1) - 0.5).long()
+    down, right = (torch.ceil(steps * part - 0.5).long() for part in (angles.sin(), angles.cos()))
     (height, width), reach = images.shape[-2:], len(weights) - 1
     padded = F.pad(images, [reach] * 4, mode="replicate")
-    out = torch.zeros_like(images)
+    out, pitch = torch.zeros_like(images), 2 * reach + 1
     for tap, weight in enumerate(weights.tolist()):
         # Few offsets occur at a tap: all images that share one are read at once.
-        places, which = offsets[:, tap].unique(dim=0, return_inverse=True)
-        for place, (y, x) in enumerate((places + reach).tolist()):
+        offsets, which = ((down[:, tap] + reach) * pitch + right[:, tap] + reach).unique(return_inverse=True)
+        for place, offset in enumerate(offsets.tolist()):
+            y, x = divmod(offset, pitch)
             rows = (which == place).nonzero()[:, 0].to(images.device)
             out.index_add_(0, rows, padded[rows, :, y : y + height, x : x + width], alpha=weight)
     return out

@@ -41,8 +41,9 @@ def snow(
     flakes = mean + deviation * draws.normal("flakes", rows, columns)
     flakes = along_both(flakes, zoom_matrix(rows, zoom), zoom_matrix(columns, zoom))
     flakes = torch.where(flakes < threshold, 0.0, flakes).clamp(0, 1)[:, None]
-    # Whole squares: flakes of soft edges would be fainter in larger images.
-    flakes = F.interpolate(flakes, (height, width), mode="nearest-exact" if scale > 1 else "area")
+    if scale != 1:
+        # Whole squares: flakes of soft edges would be fainter in larger images.
+        flakes = F.interpolate(flakes, (height, width), mode="nearest-exact" if scale > 1 else "area")
     flakes = motion_blur(flakes, radius * scale, sigma * scale, 90 * draws.uniform("angle") - 135)
     grey = x
     if x.shape[1] == 3:
@@ -71,17 +72,18 @@ def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
 
 def _needles(seeds: Bool[Tensor, "B 1 H W"], degrees: Float[Tensor, "B"]) -> Float[Tensor, "B 1 H W"]:
     """Six arms of about 10 pixels from each seed, the first at `degrees`; the brightest counts where they cross."""
-    count, _, height, width = seeds.shape
+    reach = 18
+    seeds = F.pad(seeds, [reach] * 4)  # no arm leaves the canvas
     image, _, row, column = seeds.nonzero().unbind(1)
-    steps = torch.arange(20, device=seeds.device)
+    height, width = seeds.shape[-2:]
+    steps = torch.arange(reach, device=seeds.device)
     angles = torch.deg2rad(degrees[:, None] + 60 * torch.arange(6, device=seeds.device))[..., None]
-    rows = row[:, None, None] + (steps * angles.sin()).round().long()[image]
-    columns = column[:, None, None] + (steps * angles.cos()).round().long()[image]
-    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    places = ((image[:, None, None] * height + rows) * width + columns)[inside]
-    brightness = (1.6 * torch.exp(-((steps / 7) ** 2) / 2)).clamp(max=1).expand(rows.shape)[inside]
-    needles = torch.zeros(count * height * width, device=seeds.device)
-    return needles.scatter_reduce_(0, places, brightness, "amax").view_as(seeds)
+    offsets = (steps * angles.sin()).round().long() * width + (steps * angles.cos()).round().long()
+    places = ((image * height + row) * width + column)[:, None, None] + offsets[image]
+    brightness = (1.6 * torch.exp(-((steps / 7) ** 2) / 2)).clamp(max=1).expand(places.shape)
+    needles = torch.zeros(seeds.numel(), device=seeds.device)
+    needles.scatter_reduce_(0, places.flatten(), brightness.flatten(), "amax")
+    return needles.view_as(seeds)[..., reach:-reach, reach:-reach]
 
 
 def fog(x: Float[Tensor, "B C H W"], draws: Draws, thickness: float, decay: float) -> Float[Tensor, "B C H W"]:
