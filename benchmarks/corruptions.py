@@ -2,7 +2,7 @@
 
 The own suite, 15 corruptions at 5 severities, on images of 32 pixels, beside as many forward passes of a ResNet-20 (evaluation
 mode, batches of 500, normalisation included). Corruptions and passes take turns, so that the load of the machine hits both alike;
-the least time of each counts. Measured on fewer images than the 10,000 of a test split: both cost the same for each image.
+the least time of each counts. Measured on fewer images than the 10,000 of a test split.
 Writes a JSON file and a table to benchmarks/results.
 """
 
