@@ -70,6 +70,18 @@ def test_the_cost_of_figures_of_calibration(tmp_path: Path):
     assert "| torchmetrics, ECE alone |" in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
+def test_the_cost_of_corruptions(tmp_path: Path):
+    python("-m", "benchmarks.corruptions", "--images", "4", "--rounds", "1", "--threads", "1", "--out", str(tmp_path))
+    (path,) = tmp_path.glob("corruptions_cpu_*.json")
+    result = json.loads(path.read_text())
+    assert len(result["corruptions"]) == 15
+    assert all(min(times["corruption_us"]) > 0 for times in result["corruptions"].values())
+    assert result["part"] == pytest.approx(result["mean_corruption_us"] / result["mean_forward_us"])
+    assert path.with_suffix(".md").read_text().count("%") == 16
+
+
 def write_photographs(folder: Path) -> None:
     """Red boxes on green ground, in the three folders that masks are judged on."""
     boxes = [
