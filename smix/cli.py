@@ -46,9 +46,10 @@ def _from_recipe(app: App, commands: "tuple[str, ...]", arguments: "ArgumentColl
     from smix.training.recipes import recipe
 
     epochs = given.get("--epochs", "")
-    values = recipe(
-        given["--recipe"], given.get("--data", SharedConfig.data), int(epochs) if epochs.isdigit() else None
-    )
+    whole = int(epochs) if re.fullmatch(r"\+?[0-9]+", epochs) else None  # else it is refused where it is read
+    values = recipe(given["--recipe"], given.get("--data", SharedConfig.data), whole)
+    if "--schedule" in given:  # of another schedule
+        values = dataclasses.replace(values, milestones=(), warmup=0.0)
     changed = {
         field.name: getattr(values, field.name)
         for field in dataclasses.fields(SharedConfig)

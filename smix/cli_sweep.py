@@ -50,7 +50,13 @@ def write(
     from smix.training.recipes import methods_of
 
     chosen = split_methods(methods) if methods is not None else methods_of(recipe or "modern", config.data)
-    made = cross(config, chosen, range(seeds), parse_grid(grid))
+    cells = parse_grid(grid)
+    if recipe is not None and (both := {"data", "epochs"} & cells.keys()):
+        raise OptionError(
+            f"grid: expected no {' and '.join(sorted(both))} beside --recipe, whose other options depend on it; write a value at a time, "
+            "with --append"
+        )
+    made = cross(config, chosen, range(seeds), cells)
     whole = write_sweep(file, made, append)
     added = f" ({len(made)} of them new)" if len(made) < len(whole) else ""
     show(f"{file}: {len(whole)} runs{added}, such as {next(iter(made))}", f"Next: smix sweep run {file} --out DIR")
@@ -135,9 +141,14 @@ def status(file: Path, /, *, out: Path) -> None:
     left = [one.seconds for one in found.values() if one.state != "failed"]
     time = "of unknown time" if None in left else duration(sum(filter(None, left)))
     show(
-        table(["Run", "State", "Epochs", "Time left", "Test (%)"], rows),
+        table(["Run", "State", "Epochs", "Time left", "Validation (%)"], rows),
         *(f"{folder.relative_to(out)}: {one.why}" for folder, one in found.items() if one.why),
-        f"{len(rows)} runs: {counts}" + ("" if not any(left) else f"; left, one after the other: {time}"),
+        f"{len(rows)} runs: {counts}"
+        + (
+            ""
+            if not left or not any(one is None or one > 0 for one in left)
+            else f"; left, one after the other: {time}"
+        ),
     )
 
 

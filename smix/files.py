@@ -53,6 +53,18 @@ def _as_our_error(folder: Path) -> Iterator[None]:
         raise RunError(f"{folder}: expected a folder to write, got a read-only file system; choose another") from None
 
 
+def check_writable(folder: Path) -> None:
+    """Raises RunError if a file cannot be written into this folder, or another process holds it. Makes nothing."""
+    if folder.is_dir():
+        with lock(folder):
+            return
+    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not there.is_dir():
+        raise RunError(f"{there}: expected a folder to write, got a file; choose another")
+    if not os.access(there, os.W_OK):
+        raise RunError(f"{there}: expected a folder to write, got one that is not ours to write; choose another")
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     with atomic(path) as file:
         file.write(content)

@@ -5,6 +5,7 @@ Draws are keyed by seed, epoch and image: they do not depend on how many process
 
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from smix import rng
+from smix.config import cores
 from smix.data.batches import Batch, Normalisation, full_batches, order_of
 from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
@@ -87,7 +89,7 @@ class Reader(Dataset):
 
     def _moved(self, row: int, *pictures: tv_tensors.Image) -> tuple[tv_tensors.Image, ...]:
         """All pictures moved alike, by one draw."""
-        same = tuple(pictures[0].shape[1:]) == self.size
+        same = self.data.size == tuple(pictures[0].shape[1:]) == self.size
         if self.key is None:
             resized = v2.Resize(round(min(self.size) * LARGER), antialias=True)
             change = v2.Identity() if same else v2.Compose([resized, v2.CenterCrop(self.size)])
@@ -193,7 +195,8 @@ def looked_at(
     if rows is None:
         rows = np.arange(0, len(data), -(-len(data) // STATISTICS))
     reader = Reader(data, size, masks=masks)
-    pairs = [reader.read(row) for row in rows.tolist()]
+    with ThreadPoolExecutor(cores()) as pool:
+        pairs = list(pool.map(reader.read, rows.tolist()))
     chosen = data.rows(rows)
     images = ImageSet(
         np.stack([image.numpy() for image, _ in pairs]),

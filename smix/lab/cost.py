@@ -16,6 +16,7 @@ from smix.training.distributed import World
 from smix.training.learner import Learner
 from smix.training.loop import descend
 from smix.training.material import Material
+from smix.training.runs import in_memory
 
 TIMED_SECONDS = 1.0
 CUDA_CONTEXT = 600 * 2**20
@@ -38,7 +39,10 @@ def cost_of(config: TrainConfig, material: Material, device: torch.device, optio
         torch.cuda.reset_peak_memory_stats(device)
     seeded = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])  # dropout
     with threads(count), seeded:
-        seconds = seconds_per_image(config, material, device, options)
+        try:
+            seconds = seconds_per_image(config, material, device, options)
+        except RuntimeError as error:
+            raise in_memory(error, config, device) from None
     memory = 0
     if device.type == "cuda":
         memory = torch.cuda.max_memory_reserved(device) + CUDA_CONTEXT

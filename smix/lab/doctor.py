@@ -79,7 +79,7 @@ def scaling(data: ImageSet) -> str:
 
 OWN_DATA = {
     "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...); to train, all of one size",
+    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), of any size",
     "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
 }
 """How to name a data set of one's own, and what it must hold."""

@@ -19,9 +19,9 @@ from smix.device import find_device, in_words
 from smix.errors import OptionError, SmixError
 from smix.lab.cost import Cost, cost_of, jobs_that_fit, makespan
 from smix.mixing import parse_method
-from smix.training.material import Material, made_of, prepare
+from smix.training.material import MOST_WORKERS, Material, made_of, prepare
 from smix.training.records import Result, Run, check_same, read_result, read_run
-from smix.training.runs import train
+from smix.training.runs import OUT_OF_MEMORY, train
 
 Plan = Mapping[Path, TrainConfig]
 """The configuration of each folder."""
@@ -206,7 +206,10 @@ def _train(
     if not options.quiet:
         known = f" ({finished} of {finished + len(missing)} are done)" if finished else ""
         sys.stderr.write(f"{len(missing)} runs{known}, {_in_words(missing, crew, costs, start)}\n")
-    of_each = dataclasses.replace(options, threads=crew.threads, quiet=True)
+    workers = options.workers
+    if workers is None and crew.engine == "local":
+        workers = max(1, min(cores() // crew.jobs, MOST_WORKERS))
+    of_each = dataclasses.replace(options, threads=crew.threads, workers=workers, quiet=True)
     tasks = {
         folder: launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
         for folder, one in missing.items()
@@ -223,7 +226,7 @@ def _train(
         crashed = [
             folder
             for folder, code in zip(tasks, codes, strict=True)
-            if code not in EXPECTED and not explained(tasks[folder].log, sizes[folder])
+            if code not in EXPECTED and _is_crash(explained(tasks[folder].log, sizes[folder]))
         ]
         if crashed:
             if not options.quiet:
@@ -244,6 +247,11 @@ def _in_words(missing: Plan, crew: Crew, costs: Mapping[Group, Cost], start: flo
     if crew.device.type == "cuda" and crew.jobs > 1:
         return f"{said}, or up to {progress.duration(sum(seconds))} where one run alone keeps the GPU busy"
     return said
+
+
+def _is_crash(said: str) -> bool:
+    """Did a run end without a word of its own, or for want of memory, which others had that are through by then?"""
+    return not said or said.startswith(f"smix: {OUT_OF_MEMORY}:")
 
 
 def explained(log: Path, since: int = 0) -> str:

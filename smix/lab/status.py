@@ -27,7 +27,7 @@ class Status:
     seconds: float | None
     """Of training that are left, if an epoch takes as long as those that it has had, or its likes; None: nobody knows."""
     accuracy: float | None
-    """On the test split, in [0, 1]; None: not done."""
+    """On the validation images, in [0, 1]: what choices are made by; None: not done."""
     why: str
     """The error."""
 
@@ -53,7 +53,10 @@ def status(plan: Plan) -> dict[Path, Status]:
 def last_error(log: Path) -> str:
     """What a run said last before it stopped, without the prefix; empty if it said nothing, or was told to stop."""
     lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
-    last = next((line for line in reversed(lines) if line.strip()), "").removeprefix("smix: ")
+    # A warning of a library is no error: only what smix says of itself, or the end of a traceback.
+    own = [line for line in lines if line.startswith("smix: ")]
+    crash = [line for line in lines if line.strip()] if any(line.startswith("Traceback") for line in lines) else []
+    last = (own or crash or [""])[-1].removeprefix("smix: ")
     return "" if last.startswith("interrupted") else last
 
 
@@ -82,7 +85,7 @@ def _of(run: Run, pace: Mapping[Group, float], broken: str) -> Status:
         len(run.metrics),
         run.config.epochs,
         0.0 if state == "done" else None if own is None else left * own,
-        None if run.result is None else run.result.test_accuracy,
+        None if run.result is None else run.result.val_accuracy,
         why,
     )
 

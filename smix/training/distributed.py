@@ -20,8 +20,6 @@ from smix.errors import FailedError, OptionError
 
 PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: the first one may be writing a checkpoint, or reading a large data set."""
-LOST = ("gloo", "connection", "nccl", "socket", "peer", "tcpstore", "timed out")
-"""What the errors of a backend speak of when another process is gone."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +118,7 @@ def joined(device: torch.device) -> Iterator[World]:
     try:
         yield World(dist.get_rank(), size, device)
     except RuntimeError as error:
-        if any(word in str(error).lower() for word in LOST):
+        if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo has no class of its own
             raise FailedError(
                 f"process {os.environ.get('RANK')}: expected {size} processes, got one gone; start the same command again to "
                 "go on from the last checkpoint"

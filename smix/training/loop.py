@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from smix import rng
 from smix.config import TrainConfig
@@ -76,8 +76,8 @@ def fit(
     between two steps; where it says so, in any process, the iteration ends.
 
     Raises:
-        DivergedError: the loss is not finite; the weights are still those before this step. Or predictions are not, at the end
-            of an epoch.
+        DivergedError: the loss or the gradient is not finite; the weights are still those before this step. Or predictions are
+            not, at the end of an epoch.
     """
     steps = train.steps(config.batch_size)
     while progress.epoch < config.epochs:
@@ -96,11 +96,12 @@ def fit(
             draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
             mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
             # Waits for the device, once a step: the price of never training on from a broken loss.
-            loss, right, fell_back = world.mean(descend(learner, mixed, target, config))
-            if not math.isfinite(loss):
+            loss, right, fell_back, norm = world.mean(descend(learner, mixed, target, config))
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                what, got = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
                 raise DivergedError(
                     f"step {step} (epoch {progress.epoch + 1}, learning rate {learning_rate(config, step, steps):.3g}): "
-                    f"expected a finite loss, got {loss}; lower --lr"
+                    f"expected a finite {what}, got {got}; lower --lr"
                 )
             learner.update(learning_rate(config, step, steps))
             progress.step += 1
@@ -130,11 +131,12 @@ def fit(
         yield record
 
 
-def descend(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "3"]:
+def descend(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:
     """Add the gradients of a mixed batch, in `config.accumulate` parts; nothing is updated.
 
     Returns:
-        Loss in nats, accuracy weighted by the label shares, and share of samples that fell back: means over the batch.
+        Loss in nats, accuracy weighted by the label shares, and share of samples that fell back: means over the batch. And
+        the norm of the gradients.
     """
     count = len(mixed)
     size = -(-count // config.accumulate)
@@ -150,4 +152,5 @@ def descend(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig
             weight = len(logits) / count
             (loss * weight).backward()
         sums += torch.stack((loss.detach(), labels.accuracy(logits.detach()))) * weight
-    return torch.cat((sums, target.fell_back.float().mean().view(1)))
+    gradients = [parameter.grad for parameter in learner.model.parameters() if parameter.grad is not None]
+    return torch.stack((*sums, target.fell_back.float().mean(), nn.utils.get_total_norm(gradients)))

@@ -1,7 +1,6 @@
 """What a configuration trains, and on what: loaded and checked before anything is written."""
 
 import dataclasses
-import hashlib
 import os
 import platform
 from dataclasses import dataclass
@@ -14,12 +13,12 @@ import torch
 import torchvision
 from torch import nn
 
-from smix import rng
+from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
 from smix.data.batches import Batches, Loader, Normalisation
 from smix.data.sets import ImageSet, balanced_order, load_data
 from smix.data.streaming import SIDE, Reader, Streamed, fits, looked_at
-from smix.errors import DataError
+from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
@@ -94,6 +93,8 @@ def prepare(config: TrainConfig, options: RunOptions) -> Material:
         SmixError: the data, the masks, the network or an option cannot be used.
     """
     method = parse_method(config.method)
+    if config.data == "speech-commands" and config.flip:
+        raise OptionError("flip: expected none of spectrograms, which it plays backwards, got --flip; add --no-flip")
     whole = load_data(config.data, options.root, "train")
     test = load_data(config.data, options.root, "test").take(config.test_limit)
     resident = fits(whole, config.image_size)
@@ -162,7 +163,7 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
         "normalisation": dataclasses.asdict(material.normalise),
     }
     if config.init is not None and Path(config.init).is_file():
-        made["data"]["init"] = hashlib.sha256(Path(config.init).read_bytes()).hexdigest()
+        made["data"]["init"] = files.sha256(Path(config.init))
     return made
 
 

@@ -153,7 +153,11 @@ def check_same(out: Path, made: dict[str, Any]) -> None:
             if made.get(part)
             for key, value in made[part].items()
         ]
-    except (ValueError, KeyError, TypeError):
+    except KeyError as error:
+        raise RunError(
+            f"{file}: expected a run of this version of smix, got one without {error}; choose another --out"
+        ) from None
+    except (ValueError, TypeError):
         raise RunError(
             f"{file}: expected the configuration of a run, got a broken file; choose another --out"
         ) from None

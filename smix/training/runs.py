@@ -37,6 +37,8 @@ from smix.training.material import Material, made_of, prepare
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
 from smix.training.tensorboard import board, check_installed
 
+OUT_OF_MEMORY = "batch_size"
+"""What the error of a batch that is too large begins with."""
 CHECKPOINT_SECONDS = 600.0
 """At least so often a checkpoint is written within an epoch, too."""
 
@@ -66,25 +68,32 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
         count = options.threads or made.get("threads")
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
         with threads(count), seeded:
-            learner = Learner.of(material.model, config, world, options.compile)
-            if "precision" in made:
-                learner = dataclasses.replace(learner, precision=getattr(torch, made["precision"]))
             try:
+                learner = Learner.of(material.model, config, world, options.compile)
+                if "precision" in made:
+                    learner = dataclasses.replace(learner, precision=getattr(torch, made["precision"]))
                 return _train(config, out, options, material, learner, world)
             except RuntimeError as error:
-                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                    raise
-                raise _out_of_memory(config, world.device) from None
+                raise in_memory(error, config, world.device) from None
 
 
 def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
     """Check everything, hold the folder, and write what the run is made of."""
     check_same(out, {"config": config.to_json()})
+    files.check_writable(out)
+    if (out / "config.json").is_file() and (begun := read_run(out).made.get("processes", world.size)) != world.size:
+        raise RunError(
+            f"{out}: expected {begun} processes, as it began with, got {world.size}: each mixes by draws of its own; choose another --out"
+        )
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
     if options.tensorboard:
         check_installed()
     material = prepare(config, options)
+    if world.size > 1 and len(material.training) < config.batch_size:
+        raise OptionError(
+            f"batch_size: expected at most the {len(material.training)} training images with several processes, got {config.batch_size}"
+        )
     made = made_of(config, material)
     held.enter_context(files.lock(out))
     check_same(out, made)
@@ -92,6 +101,9 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
         how = {
             "threads": options.threads or torch.get_num_threads(),
             "precision": str(precision(world.device)).removeprefix("torch."),
+            "memory_format": "channels last",
+            "compile": options.compile,
+            "device": in_words(world.device, options.threads),
             "processes": world.size,
         }
         files.write_json(out / "config.json", {**made, **how})
@@ -123,10 +135,11 @@ def _train(
         exactly = str(learner.precision).removeprefix("torch.")
         sys.stderr.write(f"{config.data}: {material.said()}; {each}{in_words(device)}, {exactly}\n")
     validated = "validated" if config.val_fraction else "on training images"
-    saved = time.monotonic()
+    saved, good = time.monotonic(), at.epoch * steps + at.step
 
     def save() -> None:
-        nonlocal saved
+        nonlocal saved, good
+        good = at.epoch * steps + at.step
         if world.first():
             save_checkpoint(checkpoint, learner, at, config)
         saved = time.monotonic()
@@ -154,7 +167,7 @@ def _train(
         except DivergedError as error:
             if not world.first():  # all processes find it at once
                 raise SystemExit(1) from None
-            raise DivergedError(f"{error}{_last_good(checkpoint, metrics)}") from None
+            raise DivergedError(f"{error}{_last_good(checkpoint, good)}") from None
         if at.epoch < config.epochs:
             save()
             world.wait()  # the first that ends makes torchrun end the others
@@ -190,21 +203,24 @@ def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
     """For the progress bar: of the current epoch, and what the last one came to."""
     parts = []
     if at.step:
-        parts.append(f"loss {at.loss / at.step:.3f}, accuracy {100 * at.accuracy / at.step:.1f} %")
+        parts.append(f"loss {at.loss / at.step:.3f}, weighted accuracy {100 * at.accuracy / at.step:.1f} %")
     if metrics:
         parts.append(f"{validated} {100 * metrics[-1].val_accuracy:.1f} %")
     return ", ".join(parts)
 
 
-def _last_good(checkpoint: Path, metrics: list[Epoch]) -> str:
+def _last_good(checkpoint: Path, good: int) -> str:
     if not checkpoint.is_file():
         return "; there is no checkpoint yet"
-    return f"; the last good checkpoint, {checkpoint}, is of epoch {len(metrics)}"
+    return f"; the last good checkpoint, {checkpoint}, is of step {good}"
 
 
-def _out_of_memory(config: TrainConfig, device: torch.device) -> FailedError:
+def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) -> Exception:
+    """The error to raise instead of this one: in words, if it is one of memory."""
+    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+        return error
     return FailedError(
-        f"batch_size: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
+        f"{OUT_OF_MEMORY}: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
         f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
         "many at once, or a smaller --batch-size, and another --out"
     )

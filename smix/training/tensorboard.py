@@ -17,7 +17,7 @@ FOLDER = "tensorboard"
 CURVES = {
     "lr": "train/lr",
     "train_loss": "train/loss",
-    "train_accuracy": "train/accuracy",
+    "train_accuracy": "train/weighted_accuracy",
     "fell_back": "train/fell_back",
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",

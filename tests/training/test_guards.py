@@ -40,7 +40,7 @@ def test_a_loss_that_is_not_finite_names_step_learning_rate_and_the_last_good_ch
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     assert said == (
         f"smix: step {STEPS + 2} (epoch 2, learning rate 0.01): expected a finite loss, got nan; lower --lr; the last good "
-        f"checkpoint, {checkpoint}, is of epoch 1"
+        f"checkpoint, {checkpoint}, is of step {STEPS}"
     )
     assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] == 1
     monkeypatch.undo()
@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(run, tmp_path):
     (tmp_path / "run").write_text("a file")
     code, said = run()
     assert code == 2
-    assert f"{tmp_path / 'run'}: expected a folder to write, got FileExistsError; choose another" in said
+    assert f"{tmp_path / 'run'}: expected a folder to write, got a file; choose another" in said
     assert (tmp_path / "run").read_text() == "a file"
 
 

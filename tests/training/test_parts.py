@@ -70,7 +70,8 @@ def test_descend_says_the_literal_means_over_the_batch():
     right = (target.share * (best == target.y) + (1 - target.share) * (best == target.y_partner)).mean()
     config = small("unused", accumulate=4)
     found = descend(Learner.of(model, config, ALONE), mixed, target, config)
-    expected = [loss.item(), right.item(), target.fell_back.float().mean().item()]
+    norm = torch.stack([parameter.grad.double().square().sum() for parameter in model.parameters()]).sum().sqrt()
+    expected = [loss.item(), right.item(), target.fell_back.float().mean().item(), norm.item()]
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
     assert 0 < found[2] < 1
 

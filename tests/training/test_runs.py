@@ -97,7 +97,7 @@ def test_config_json_holds_all_that_made_the_run(finished):
     pixels = whole.images.reshape(-1, 3) / 255
     assert list(made) == [
         *("config", "versions", "data", "masks", "normalisation"),
-        *("threads", "precision", "processes"),
+        *("threads", "precision", "memory_format", "compile", "device", "processes"),
     ]
     assert TrainConfig.from_json(made["config"]) == config
     assert set(made["config"]) == {field.name for field in fields(TrainConfig)}

@@ -48,7 +48,7 @@ def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, t
     train(small(data), tmp_path / "plain", OPTIONS)
     assert not (tmp_path / "plain" / FOLDER).exists()
     assert scalars(tmp_path / "run") == expected(tmp_path / "run")
-    names = {"train/lr", "train/loss", "train/accuracy", "val/loss", "val/accuracy", "train/fell_back"}
+    names = {"train/lr", "train/loss", "train/weighted_accuracy", "val/loss", "val/accuracy", "train/fell_back"}
     assert scalars(tmp_path / "run").keys() == names
     for file in (tmp_path / "run" / FOLDER).iterdir():
         file.unlink()
