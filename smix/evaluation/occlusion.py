@@ -113,7 +113,7 @@ def _mean_colour(images: UInt8[Tensor, "B *S C"], where: Bool[Tensor, "B *S"]) -
 def _filled(
     images: UInt8[Tensor, "B *S C"], where: Bool[Tensor, "B *S"], colours: UInt8[Tensor, "B C"]
 ) -> UInt8[Tensor, "B *S C"]:
-    return torch.where(where[..., None], colours.view(len(images), *[1] * (images.ndim - 2), -1), images)
+    return torch.where(where[..., None], colours.view(len(images), *[1] * (images.ndim - 2), colours.shape[-1]), images)
 
 
 def _check(images: Tensor, masks: Tensor, labels: Tensor | None, valid: Tensor | None) -> None:

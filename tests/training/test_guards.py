@@ -1,13 +1,17 @@
 """What stops a run: one line that says where, why and what to do, and before any work where it can be known before."""
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
 
 from smix import files
+from smix.errors import OptionError, RunError
 from smix.training import loop, runs
-from tests.training.small import EPOCHS, FILES, STEPS, contents
+from smix.training.distributed import World
+from smix.training.runs import train
+from tests.training.small import EPOCHS, FILES, OPTIONS, STEPS, contents, small
 
 TINY = ["--model", "resnet8", "--epochs", str(EPOCHS), "--batch-size", "16", "--device", "cpu", "--quiet"]
 
@@ -139,3 +143,48 @@ def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_pat
     code, _, err = smix("train", "--data", data, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert (code, err) == (0, "")
     assert contents(tmp_path / "run").keys() == FILES
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(data, tmp_path, monkeypatch):
+    """A finite loss can have one; its update would make the next checkpoint useless."""
+    real, calls = loop.descend, []
+
+    def breaks(learner, *others):
+        found = real(learner, *others)
+        calls.append([parameter.detach().clone() for parameter in learner.model.parameters()])
+        if len(calls) == STEPS + 2:
+            parameter = next(learner.model.parameters())
+            parameter.grad.fill_(float("inf"))
+            found[3] = torch.nn.utils.get_total_norm([parameter.grad])
+        return found
+
+    monkeypatch.setattr(loop, "descend", breaks)
+    monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(
+        RunError, match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr; .*of step"
+    ):
+        train(small(data, method="vanilla"), tmp_path, OPTIONS)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]
+    assert all(tensor.isfinite().all() for tensor in kept.values() if tensor.is_floating_point())
+    assert len(calls) == STEPS + 2
+
+
+def test_sounds_are_not_played_backwards(tmp_path):
+    with pytest.raises(OptionError, match=r"^flip: expected none of spectrograms"):
+        train(small("speech-commands"), tmp_path / "run", OPTIONS)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_a_run_does_not_go_on_with_other_processes(data, tmp_path, world):
+    config = small(data, epochs=1)
+    train(config, tmp_path, OPTIONS)
+    (tmp_path / "result.json").unlink()
+    with ExitStack() as held, pytest.raises(RunError, match=f"expected 1 processes, as it began with, got {world}"):
+        runs._begin(config, tmp_path, OPTIONS, World(0, world), held)
+
+
+def test_fewer_images_than_a_batch_are_not_divided_between_processes(data, tmp_path):
+    config = small(data, batch_size=80)
+    with ExitStack() as held, pytest.raises(OptionError, match="at most the 72 training images with several processes"):
+        runs._begin(config, tmp_path / "run", OPTIONS, World(0, 2), held)
+    assert not (tmp_path / "run").exists()

@@ -215,3 +215,24 @@ def test_a_run_keeps_the_options_and_not_the_name_of_its_recipe(smix, npz, tmp_p
 
 def test_the_default_methods_of_the_command_line_are_those_of_the_modern_recipe():
     assert cli.ALL_METHODS.split(",") == list(methods_of("modern", "cifar10"))
+
+
+@pytest.mark.parametrize(("written", "warmup"), [("+40", 1.0), ("40", 1.0), ("040", 1.0)])
+def test_epochs_are_read_for_the_recipe_as_they_are_read_everywhere(written, warmup):
+    bound = cli.app.parse_args(["train", "--recipe", "modern", "--epochs", written, "--out", "run"])[1]
+    assert (bound.arguments["config"].epochs, bound.arguments["config"].warmup) == (40, warmup)
+
+
+@pytest.mark.parametrize(("recipe", "schedule"), [("report", "cosine"), ("modern", "onecycle"), ("modern", "steps")])
+def test_another_schedule_than_the_recipes_leaves_its_milestones_and_warm_up_out(recipe, schedule):
+    bound = cli.app.parse_args(["train", "--recipe", recipe, "--schedule", schedule, "--out", "run"])[1]
+    config = bound.arguments["config"]
+    assert (config.schedule, config.milestones, config.warmup) == (schedule, (), 0.0)
+
+
+def test_a_grid_of_what_a_recipe_depends_on_is_refused(smix, tmp_path):
+    words = ["sweep", "write", tmp_path / "s.jsonl", "--recipe", "openmixup", "--grid", "epochs=10,20", "lr=0.1,0.2"]
+    code, _, err = smix(*words)
+    assert code == 2
+    assert err.startswith("smix: grid: expected no epochs beside --recipe")
+    assert not (tmp_path / "s.jsonl").exists()
