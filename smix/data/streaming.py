@@ -198,13 +198,5 @@ def looked_at(
     with ThreadPoolExecutor(cores()) as pool:
         pairs = list(pool.map(reader.read, rows.tolist()))
     chosen = data.rows(rows)
-    images = ImageSet(
-        np.stack([image.numpy() for image, _ in pairs]),
-        chosen.labels,
-        chosen.classes,
-        index=chosen.index,
-        name=data.name,
-        split=data.split,
-        fingerprint=data.fingerprint,
-    )
+    images = replace(chosen, images=np.stack([image.numpy() for image, _ in pairs]), masks=None)
     return images, None if masks is None else np.stack([mask.numpy() for _, mask in pairs if mask is not None])

@@ -24,11 +24,17 @@ def networks() -> dict[str, nn.Module]:
     return {name: build(name, 7).eval() for name in NAMES}
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("channels", "size"), [(3, (32, 32)), (1, (28, 28)), (4, (9, 13)), (3, (64, 64))])
+SHAPES = [(3, (32, 32)), (1, (28, 28)), (4, (9, 13)), (3, (64, 64))]
+TAKEN = [
+    (name, channels, size)
+    for channels, size in SHAPES
+    for name in NAMES
+    if name != "vit-tiny" or size[0] == size[1]  # it takes whole patches of square images: see its errors
+]
+
+
+@pytest.mark.parametrize(("name", "channels", "size"), TAKEN)
 def test_logits_have_one_column_a_class(networks, name: str, channels: int, size: tuple[int, int]):
-    if name == "vit-tiny" and size == (9, 13):
-        pytest.skip("takes whole patches of square images")
     keep = channels == 3 and name not in ("vit-tiny", "timm:test_resnet")
     model = networks[name] if keep else build(name, 7, channels, size).eval()
     with torch.no_grad():
