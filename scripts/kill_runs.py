@@ -18,7 +18,7 @@ CODE = "from smix.training import runs; runs.CHECKPOINT_SECONDS = 0.0; from smix
 WORDS = ["--model", "wrn-10-1-drop0.3", "--method", "smix+fmix", "--train-limit", "400", "--test-limit", "50"]
 WORDS += ["--epochs", "6", "--batch-size", "32", "--ema", "0.9", "--accumulate", "2", "--schedule", "cosine"]
 WORDS += ["--device", "cpu", "--threads", "1", "--quiet"]
-SAME = ("config.json", "checkpoint.pt", "samples.npz", "weights.safetensors", "predictions.npz")
+SAME = ("config.json", "checkpoint.pt", "samples.npz", "weights.safetensors", "predictions.npz", "validation.npz")
 
 
 def start(out: Path) -> subprocess.Popen[bytes]:

@@ -5,11 +5,14 @@ has the machine to itself. Finished shards wait on the disk (work.py) until all 
 """
 
 import errno
+import json
 import os
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +29,7 @@ from smix.errors import MaskError, OptionError
 from smix.masks.manifest import Manifest
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
-from smix.masks.store import Flag, MaskStore, pack, packed_bytes
+from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
 from smix.masks.work import Shard, Work
 
 ROWS_PER_SHARD = 1024
@@ -96,7 +99,9 @@ def build_masks(
             with files.lock(out, ".finish.lock", wait=True):
                 work = Work(out, manifest)
             wanted = np.union1d(wanted, work.had())
-            _Build(work, data, source, refine, wanted, strict, quiet).run(part)
+            build = _Build(work, data, source, refine, wanted, strict, quiet)
+            with _costed(out, build):
+                build.run(part)
             if not work.is_complete(wanted):
                 assert not alone, f"{out}: all shards were built, and some are missing"
                 return None
@@ -137,6 +142,8 @@ class _Build:
     wanted: NDArray[np.int64]
     strict: bool
     quiet: bool
+    written: list[int] = field(default_factory=list)
+    """How many masks each finished shard got."""
 
     def run(self, part: tuple[int, int]) -> None:
         """Build what is missing of the shards of this part."""
@@ -162,6 +169,7 @@ class _Build:
                     if launch.orphaned():
                         raise KeyboardInterrupt
                 work.write(number, shard)
+                self.written.append(len(missing))
 
     @property
     def _batch(self) -> int:
@@ -225,6 +233,19 @@ class _Build:
         for place, why in found.broken.items():
             shard.stats[places[place]] = (0, 0, Flag.BROKEN | Flag.EMPTY)
             shard.broken[int(found.rows[place])] = f"{self.data.stem(int(found.rows[place]))}: {why}"
+
+
+@contextmanager
+def _costed(out: Path, build: _Build) -> Iterator[None]:
+    """Note how long the masks took that were built inside, however it ended: a line in cost.jsonl."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        if build.written:
+            line = json.dumps({"masks": sum(build.written), "seconds": time.perf_counter() - start})
+            with (out / COST).open("a") as file:
+                file.write(f"{line}\n")
 
 
 def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:

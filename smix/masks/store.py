@@ -5,6 +5,7 @@
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
     classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only if it was asked for
     broken.json       why masks are flagged broken, by row; only if any is
+    cost.jsonl        a line a build: how many masks it made, in how many seconds; not part of the store's identity
 
 A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whatever part of it was built.
 """
@@ -27,6 +28,8 @@ from smix.masks.manifest import read_manifest
 Rows = NDArray[Any] | Sequence[int] | slice | int
 """Row numbers, negative ones from the end, or a bool for each row."""
 STATS = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
+
+COST = "cost.jsonl"
 
 
 class Flag(IntFlag):
@@ -87,6 +90,15 @@ class MaskStore:
     def valid(self) -> NDArray[np.bool_]:
         """(N,) which masks show an object at all: built, not broken, not empty."""
         return self.stats["flags"] == 0
+
+    @property
+    def seconds(self) -> float:
+        """What it took to build the masks, summed over all builds and processes; NaN if that was not kept."""
+        try:
+            lines = [json.loads(line) for line in (self.path / COST).read_text().splitlines()]
+            return math.fsum(line["seconds"] for line in lines) if lines else math.nan
+        except (OSError, ValueError, TypeError, KeyError):
+            return math.nan
 
     @property
     def problems(self) -> dict[int, str]:

@@ -6,6 +6,7 @@ checkpoint.pt         after every epoch, and when stopped
 samples.npz           eight mixes with their plans
 weights.safetensors   of the last epoch
 predictions.npz       logits and labels of the test split, predicted once, by the last epoch's weights
+validation.npz        the same of the validation images; not there where they are trained on
 result.json           last: its presence means done
 """
 
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from smix import files, launch, progress
 from smix.config import RunOptions, TrainConfig
+from smix.data.batches import Loader
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, FailedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
@@ -173,10 +175,14 @@ def _train(
             world.wait()  # the first that ends makes torchrun end the others
             raise KeyboardInterrupt
         done(total, _so_far(at, metrics, validated))
-    test = material.loader(material.test, device, options)
-    with learner.autocast():
-        logits, labels = predict(learner.best, test.in_order(world.rank, world.size))
-    logits, labels = (world.gather(rows, len(test)) for rows in (logits, labels))
+
+    def predicted(loader: Loader) -> tuple[Tensor, Tensor]:
+        with learner.autocast():
+            logits, labels = predict(learner.best, loader.in_order(world.rank, world.size))
+        return world.gather(logits, len(loader)), world.gather(labels, len(loader))
+
+    kept = predicted(validation) if config.val_fraction else None
+    logits, labels = predicted(material.loader(material.test, device, options))
     result = Result(
         test_accuracy=accuracy(logits, labels),
         test_loss=cross_entropy(logits, labels),
@@ -187,15 +193,19 @@ def _train(
         device=in_words(device),
     )
     if world.first():
-        _write_end(out, learner, logits, labels, result)
+        _write_end(out, learner, {"predictions": (logits, labels), "validation": kept}, result)
     world.wait()
     return result
 
 
-def _write_end(out: Path, learner: Learner, logits: Tensor, labels: Tensor, result: Result) -> None:
+def _write_end(
+    out: Path, learner: Learner, predictions: dict[str, tuple[Tensor, Tensor] | None], result: Result
+) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in learner.best.state_dict().items()}
     files.write_bytes(out / "weights.safetensors", safetensors.torch.save(weights))
-    _write_npz(out / "predictions.npz", {"logits": logits.numpy(), "labels": labels.numpy()})
+    for name, pair in predictions.items():
+        if pair is not None:
+            _write_npz(out / f"{name}.npz", {"logits": pair[0].numpy(), "labels": pair[1].numpy()})
     files.write_json(out / "result.json", dataclasses.asdict(result))
 
 

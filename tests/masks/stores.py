@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from smix.data.sets import ImageSet
 from smix.masks import build
 from smix.masks.sources import Segmentation
+from smix.masks.store import COST
 
 
 class Drawn:
@@ -66,11 +67,11 @@ def small_parts(monkeypatch, rows_per_shard: int = 8, batch: int = 3) -> None:
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file but the locks, by its path in the folder."""
+    """Every file but the locks and what the builds took, by its path in the folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.suffix != ".lock" and path.name != ".lock"
+        if path.is_file() and path.suffix != ".lock" and path.name not in (".lock", COST)
     }
 
 

@@ -1,6 +1,8 @@
 """Building a store: interrupted, continued, enlarged, repaired, on a full disk, and by two at once."""
 
 import errno
+import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import confidence, shrink
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
-from smix.masks.store import Flag
+from smix.masks.store import COST, Flag
 from tests.masks.stores import Drawn, Missing, content, raises_at
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -421,3 +423,24 @@ def test_the_same_images_under_another_name_share_a_store(data, tmp_path, whole)
     build_masks(replace(data, name="npz:elsewhere.npz"), source, tmp_path / "whole")
     assert source.asked == []
     assert content(tmp_path / "whole") == whole
+
+
+def test_what_the_builds_took_is_kept_beside_the_masks(data, tmp_path):
+    with pytest.raises(RuntimeError):
+        build_masks(data, Drawn(before=raises_at(7, RuntimeError("cable"))), tmp_path)
+    store = build_masks(data, Drawn(), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / COST).read_text().splitlines()]
+    assert sum(line["masks"] for line in lines) == 40
+    assert len(lines) == 2
+    assert store.seconds == pytest.approx(sum(line["seconds"] for line in lines))
+    build_masks(data, Drawn(), tmp_path)
+    assert len((tmp_path / COST).read_text().splitlines()) == 2, "nothing was built"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]\n", '{"masks": 1}\n'])
+def test_without_a_note_of_them_the_seconds_are_not_known(data, tmp_path, text):
+    store = build_masks(data, Drawn(), tmp_path)
+    (tmp_path / COST).write_text(text)
+    assert math.isnan(store.seconds)
+    (tmp_path / COST).unlink()
+    assert math.isnan(store.seconds)

@@ -24,6 +24,7 @@ FILES = {
     "weights.safetensors",
     "samples.npz",
     "predictions.npz",
+    "validation.npz",
     "result.json",
 }
 """Of a finished run, as design.md lists them."""

@@ -137,7 +137,7 @@ def test_a_run_that_dies_while_it_writes_a_checkpoint_goes_on_from_the_one_befor
     assert_equal_runs(tmp_path, whole)
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "predictions.npz", "result.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "predictions.npz", "validation.npz", "result.json"])
 def test_a_run_that_dies_while_it_writes_its_end_is_not_finished_and_ends_the_same(
     unbroken, tmp_path, monkeypatch, name
 ):

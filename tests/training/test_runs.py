@@ -143,11 +143,20 @@ def test_the_result_is_read_off_the_predictions_and_the_last_line(finished):
     assert told.test_accuracy == (logits.argmax(1) == labels).mean()
     assert told.test_loss == pytest.approx(-np.log(shares[np.arange(24), labels]).mean(), rel=1e-9)
     assert told.val_accuracy == metrics(out)[-1]["val_accuracy"]
+    kept = arrays(out / "validation.npz")
+    assert (kept["logits"].argmax(1) == kept["labels"]).mean() == told.val_accuracy
+    assert len(kept["labels"]) == 8
     assert told.epochs == EPOCHS
     assert told.images_seen == EPOCHS * STEPS * config.batch_size
     assert told.seconds > 0
     assert told.device.startswith("CPU with ")
     assert result(out) == {name: value for name, value in vars(told).items() if name != "seconds"}
+
+def test_images_that_are_trained_on_leave_no_predictions_to_fit_a_temperature_on(data, tmp_path):
+    train(small(data, val_fraction=0, epochs=1), tmp_path, OPTIONS)
+    assert (tmp_path / "predictions.npz").is_file()
+    assert not (tmp_path / "validation.npz").exists()
+
 
 
 def test_weights_and_predictions_are_those_of_the_last_epoch(finished):
@@ -528,7 +537,7 @@ def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data
     monkeypatch.setattr(Batches, "of", noted_of)
     monkeypatch.setattr(runs, "predict", noted_predict)
     train(small(data), tmp_path, OPTIONS)
-    assert events == ["train", "train", "fit begins", "fit ends", "test", "predict"]
+    assert events == ["train", "train", "fit begins", "fit ends", "predict", "test", "predict"]
 
 
 def test_accuracy_on_the_test_split_follows_its_labels(finished):
