@@ -152,11 +152,11 @@ def test_the_result_is_read_off_the_predictions_and_the_last_line(finished):
     assert told.device.startswith("CPU with ")
     assert result(out) == {name: value for name, value in vars(told).items() if name != "seconds"}
 
+
 def test_images_that_are_trained_on_leave_no_predictions_to_fit_a_temperature_on(data, tmp_path):
     train(small(data, val_fraction=0, epochs=1), tmp_path, OPTIONS)
     assert (tmp_path / "predictions.npz").is_file()
     assert not (tmp_path / "validation.npz").exists()
-
 
 
 def test_weights_and_predictions_are_those_of_the_last_epoch(finished):
