@@ -1,20 +1,14 @@
-"""The numbers of a comparison as tables: for the terminal, as Markdown and as CSV. The form is that of the report's table."""
+"""The numbers of a comparison as tables: accuracy, pairs of methods, runs. The form is that of the report's table."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich import box
-from rich.table import Table
-
-from smix.evaluation.statistics import Difference, Summary, compare_pairs, summary
+from smix.evaluation.statistics import NOT_ENOUGH, Difference, Summary, compare_pairs, summary, verdict
 from smix.mixing import METHODS
 from smix.progress import duration
+from smix.report.table import UNKNOWN, Cell, Table, number
 from smix.training.records import Run
-
-HEAD = ("Method", "Mean (%)", "Std Dev (%)", "Runs", "Min (%)", "Max (%)", "Time per run")
 
 
 @dataclass(frozen=True)
@@ -26,18 +20,18 @@ class Row:
     planned: int
     """Seeds that any method of the comparison has."""
     accuracy: Summary | None
-    """On the test split, in percent; None unless all planned runs are finished."""
+    """On the test split, in percent, of the finished runs; None without any."""
     seconds: float
     """Mean time of the finished runs; NaN without one."""
 
-    def cells(self) -> tuple[str, ...]:
-        numbers = ["-"] * 4
-        if self.accuracy is not None:
-            a = self.accuracy
-            numbers = ["-" if math.isnan(value) else f"{value:.2f}" for value in (a.mean, a.std, a.least, a.most)]
-        runs = str(self.finished) if self.finished == self.planned else f"{self.finished} of {self.planned}"
-        time = "-" if math.isnan(self.seconds) else duration(self.seconds)
-        return self.method, numbers[0], numbers[1], runs, numbers[2], numbers[3], time
+    @property
+    def whole(self) -> bool:
+        """Are all planned runs finished? Else those that are missing may be the bad ones: the mean is shown, and compared with none."""
+        return self.finished == self.planned
+
+    @property
+    def runs(self) -> str:
+        return str(self.finished) if self.whole else f"{self.finished} of {self.planned}"
 
 
 def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -56,18 +50,17 @@ def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """A row a method. A method that lacks runs has no mean: those that are missing may be the bad ones."""
+    """A row a method. Of a method that lacks runs the mean is that of the others, and it cannot win: see `Row.whole`."""
     seeds = {run.config.seed for run in runs}
     rows = []
     for method, mine in by_method(runs).items():
         results = [run.result for run in mine if run.result is not None]
-        whole = len(results) == len(seeds)
         rows.append(
             Row(
                 method,
                 len(results),
                 len(seeds),
-                summary([100 * result.test_accuracy for result in results]) if whole else None,
+                summary([100 * result.test_accuracy for result in results]) if results else None,
                 sum(result.seconds for result in results) / len(results) if results else math.nan,
             )
         )
@@ -76,7 +69,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 def differences(runs: Sequence[Run]) -> list[Difference]:
     """Every pair of methods whose runs are all finished, in percentage points of test accuracy."""
-    whole = {row.method for row in rows_of(runs) if row.accuracy is not None}
+    whole = {row.method for row in rows_of(runs) if row.whole}
     scores = {
         method: {run.config.seed: 100 * run.result.test_accuracy for run in mine if run.result is not None}
         for method, mine in by_method(runs).items()
@@ -86,102 +79,112 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
 
 
 def best_rows(rows: Sequence[Row]) -> list[int]:
-    """The places of the rows with the highest mean: one, more if they are equal, none if no row has a mean."""
-    means = [row.accuracy.mean if row.accuracy is not None else -math.inf for row in rows]
+    """The places of the rows with the highest mean: one, more if they are equal, none if no method has all of its runs."""
+    means = [row.accuracy.mean if row.accuracy is not None and row.whole else -math.inf for row in rows]
     highest = max(means, default=-math.inf)
     return [n for n, mean in enumerate(means) if mean > -math.inf and math.isclose(mean, highest, abs_tol=1e-9)]
 
 
-def terminal_table(rows: Sequence[Row]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title="Test accuracy", title_justify="left")
-    for place, head in enumerate(HEAD):
-        table.add_column(head, justify="right" if place else "left", no_wrap=place > 0, overflow="fold")
+def accuracy_table(runs: Sequence[Run]) -> Table:
+    """Method, mean, standard deviation, runs, min, max, time per run: the form of the report's table."""
+    rows = rows_of(runs)
+    best = best_rows(rows)
+    lines = []
     for place, row in enumerate(rows):
-        table.add_row(*row.cells(), style="bold" if place in best_rows(rows) else None)
-    return table
-
-
-def markdown_table(rows: Sequence[Row]) -> str:
-    """The best mean in bold."""
-    lines: list[tuple[str, ...]] = [HEAD]
-    for place, row in enumerate(rows):
-        method, mean, *others = row.cells()
-        lines.append((method, f"**{mean}**" if place in best_rows(rows) else mean, *others))
-    return _markdown(lines)
-
-
-def markdown_differences(pairs: Sequence[Difference]) -> str:
-    """Each pair: mean difference, its interval, and p before and after correction."""
-    lines: list[tuple[str, ...]] = [
-        ("Difference", "Mean (points)", "95 % interval", "Seeds", "p", "p, Holm-corrected", "More than noise")
-    ]
-    for pair in pairs:
-        interval = "-" if math.isnan(pair.low) else f"{pair.low:+.2f} to {pair.high:+.2f}"
-        verdict = "cannot tell" if math.isnan(pair.p) else "yes" if pair.significant else "no"
+        a = row.accuracy or Summary(math.nan, math.nan, 0, math.nan, math.nan)
         lines.append(
             (
-                f"{pair.first} - {pair.second}",
-                f"{pair.mean:+.2f}",
-                interval,
-                str(pair.count),
-                p_value(pair.p),
-                p_value(pair.p_corrected),
-                verdict,
+                Cell(row.method),
+                number(a.mean, best=place in best),
+                Cell(NOT_ENOUGH) if a.count == 1 else number(a.std),
+                Cell(row.runs, row.finished),
+                number(a.least),
+                number(a.most),
+                Cell(UNKNOWN) if math.isnan(row.seconds) else Cell(duration(row.seconds), row.seconds),
             )
         )
-    return _markdown(lines)
+    note = "Accuracy on the test split at the last epoch. Standard deviation over seeds, with n - 1."
+    if not all(row.whole for row in rows):
+        note += " Methods that lack runs (n of N) are not compared: the missing runs may be the bad ones."
+    head = ("Method", "Mean (%)", "Std Dev (%)", "Runs", "Min (%)", "Max (%)", "Time per run")
+    return Table("accuracy", "Test accuracy", head, tuple(lines), note)
 
 
-def p_value(p: float) -> str:
-    return "-" if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def csv_table(rows: Sequence[Row]) -> str:
-    """The table with full precision, and columns that programs can name."""
-    lines: list[tuple[object, ...]] = [("method", "mean", "std", "runs", "planned", "min", "max", "seconds_per_run")]
-    for row in rows:
-        a = row.accuracy or Summary(math.nan, math.nan, 0, math.nan, math.nan)
-        lines.append((row.method, a.mean, a.std, row.finished, row.planned, a.least, a.most, row.seconds))
-    return _csv(lines)
-
-
-def csv_runs(runs: Sequence[Run]) -> str:
-    """A line a run, finished or not."""
-    lines: list[tuple[object, ...]] = [
+def pairs_table(pairs: Sequence[Difference]) -> Table:
+    """Each pair: mean difference, its interval, p before and after correction, the verdict, and what could have been shown."""
+    rows = tuple(
         (
-            "method",
-            "seed",
-            "test_accuracy",
-            "test_loss",
-            "val_accuracy",
-            "epochs",
-            "images_seen",
-            "seconds",
-            "device",
-            "folder",
+            Cell(f"{pair.first} - {pair.second}"),
+            number(pair.mean, sign=True),
+            Cell(UNKNOWN if math.isnan(pair.low) else f"{pair.low:+.2f} to {pair.high:+.2f}"),
+            Cell(str(pair.count), pair.count),
+            _p(pair.p),
+            _p(pair.p_corrected),
+            Cell(verdict(pair)),
+            number(pair.detectable),
         )
-    ]
+        for pair in pairs
+    )
+    return Table(
+        "pairs",
+        "Every pair of methods",
+        (
+            "Difference",
+            "Mean (points)",
+            "95 % interval",
+            "Seeds",
+            "p",
+            "p, Holm-corrected",
+            "The first is",
+            "Could have shown (points)",
+        ),
+        rows,
+        "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are of "
+        "each pair alone. Could have shown: the smallest true difference that so many seeds find with probability 0.8.",
+    )
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """A row a run, finished or not."""
+    rows = []
     for mine in by_method(runs).values():
         for run in mine:
             r = run.result
-            numbers: tuple[object, ...] = (math.nan, math.nan, math.nan, len(run.metrics), math.nan, math.nan, "")
-            if r is not None:
-                numbers = (r.test_accuracy, r.test_loss, r.val_accuracy, r.epochs, r.images_seen, r.seconds, r.device)
-            lines.append((run.config.method, run.config.seed, *numbers, run.path.name))
-    return _csv(lines)
-
-
-def _markdown(lines: Sequence[tuple[str, ...]]) -> str:
-    """The first line is the head; all columns but the first are numbers, aligned to the right."""
-    rule = ("---", *["---:"] * (len(lines[0]) - 1))
-    return "".join(
-        f"| {' | '.join(cell.replace('|', '/') for cell in line)} |\n" for line in (lines[0], rule, *lines[1:])
+            epochs = len(run.metrics) if r is None else r.epochs
+            rows.append(
+                (
+                    Cell(run.path.name),
+                    Cell(run.config.method),
+                    Cell(str(run.config.seed), run.config.seed),
+                    number(math.nan if r is None else r.test_accuracy, scale=100),
+                    number(math.nan if r is None else r.test_loss, 3),
+                    number(math.nan if r is None else r.val_accuracy, scale=100),
+                    Cell(f"{epochs} of {run.config.epochs}", epochs),
+                    Cell(UNKNOWN) if r is None else Cell(f"{r.images_seen:,}", r.images_seen),
+                    number(math.nan if r is None else r.seconds, 0),
+                    Cell(UNKNOWN if r is None else r.device),
+                )
+            )
+    head = (
+        "Run",
+        "Method",
+        "Seed",
+        "Test accuracy (%)",
+        "Test loss",
+        "Validation accuracy (%)",
+        "Epochs",
+        "Images seen",
+        "Seconds",
+        "Device",
+    )
+    return Table(
+        "runs", "Every run", head, tuple(rows), "Seconds: of training and validation. Loss: cross-entropy, in nats."
     )
 
 
-def _csv(lines: Sequence[tuple[object, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(
-        ["" if isinstance(cell, float) and math.isnan(cell) else cell for cell in line] for line in lines
-    )
-    return text.getvalue()
+def p_value(p: float) -> str:
+    return UNKNOWN if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _p(p: float) -> Cell:
+    return Cell(NOT_ENOUGH) if math.isnan(p) else Cell(p_value(p), p)

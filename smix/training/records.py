@@ -89,8 +89,8 @@ def write_metrics(path: Path, metrics: list[Epoch]) -> None:
     files.write_text(path / "metrics.jsonl", "".join(json.dumps(dataclasses.asdict(epoch)) + "\n" for epoch in metrics))
 
 
-def runs_in(folder: Path | str) -> list[Run]:
-    """All runs of a comparison, or the one run that `folder` is, sorted by folder name.
+def folders_in(folder: Path | str) -> list[Path]:
+    """The folders of all runs of a comparison, or the one run that `folder` is, sorted by name.
 
     Raises:
         RunError: there is none.
@@ -101,29 +101,15 @@ def runs_in(folder: Path | str) -> list[Run]:
         raise RunError(
             f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}"
         )
-    return [read_run(path) for path in found]
+    return found
 
 
-def check_comparable(runs: Sequence[Run]) -> None:
-    """Raises RunError unless the runs differ in method and seed alone: same images, same options, same masks."""
-    seen: dict[str, Any] = {}
-    pairs: dict[tuple[str, int], Path] = {}
-    for run in runs:
-        pair = (run.config.method, run.config.seed)
-        if pair in pairs:
-            raise RunError(
-                f"{run.path}: expected one run of each method and seed, got this and {pairs[pair]}; move one away"
-            )
-        pairs[pair] = run.path
-        for what, value in _shared(run).items():
-            if seen.setdefault(what, value) != value:
-                raise RunError(
-                    f"{run.path}: expected runs that differ in method and seed alone, got one with {what.replace('_', '-')} "
-                    f"{value} instead of {seen[what]}; report them apart"
-                )
+def runs_in(folder: Path | str) -> list[Run]:
+    """All runs of a comparison. Raises RunError: as `folders_in` and `read_run`."""
+    return [read_run(path) for path in folders_in(folder)]
 
 
-def _shared(run: Run) -> dict[str, Any]:
+def shared_by(run: Run) -> dict[str, Any]:
     """What all runs of a comparison have in common; masks only of those that use them."""
     config = run.config.to_json()
     found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks")}

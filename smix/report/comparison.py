@@ -1,0 +1,237 @@
+"""A comparison as a report sees it: the runs that can be compared, what each predicted, and what is wrong with the others."""
+
+import math
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from smix.errors import DataError, RunError, SmixError
+from smix.evaluation.scores import Scores, scores
+from smix.lab.evaluations import Evaluation, evaluations_of
+from smix.lab.status import what_is_missing
+from smix.report.tables import by_method
+from smix.training.records import Run, folders_in, read_run, shared_by
+from smix.training.samples import Samples
+
+Pair = tuple[Tensor, Tensor]
+"""Logits and labels."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A run, or a part of one, that is not in the report."""
+
+    path: Path
+    why: str
+    """One line: what was expected, what came, what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs that differ in method and seed alone."""
+
+    name: str
+    """Of the data set, without the path of its file."""
+    folder: Path
+    runs: Sequence[Run]
+    """Finished or not: those without a result count as missing."""
+    problems: Sequence[Problem]
+    scores: Mapping[Path, Scores]
+    """Of the finished runs whose predictions could be read, by folder."""
+    evaluations: Mapping[Path, Sequence[Evaluation]]
+    """By folder; empty where smix evaluate was not run."""
+    samples: Mapping[str, Samples]
+    """The mixes of the first seed of each method, where images have two spatial dimensions."""
+
+    @property
+    def methods(self) -> list[str]:
+        return list(by_method(self.runs))
+
+    @property
+    def begun(self) -> list[Run]:
+        return [run for run in self.runs if run.made]
+
+    @property
+    def classes(self) -> list[str]:
+        return list(self.begun[0].made["data"]["classes"])
+
+    def scores_of(self, method: str) -> dict[int, Scores]:
+        """By seed."""
+        return {
+            run.config.seed: self.scores[run.path] for run in by_method(self.runs)[method] if run.path in self.scores
+        }
+
+    def evaluations_on(self, method: str, data: str | None = None) -> dict[int, Evaluation]:
+        """By seed, those on the own test split, or on another data set."""
+        return {
+            run.config.seed: one
+            for run in by_method(self.runs)[method]
+            for one in self.evaluations.get(run.path, ())
+            if (one.own if data is None else not one.own and one.data == data)
+        }
+
+
+def read_comparison(folder: Path | str) -> Comparison:
+    """Read a folder of runs. What is broken, differs or is missing is named in `problems`, and the others are compared.
+
+    Raises:
+        RunError: no run in it has finished and can be read.
+    """
+    folder = Path(folder)
+    runs, problems = [], []
+    for path in folders_in(folder):
+        try:
+            runs.append(read_run(path))
+        except SmixError as error:
+            problems.append(_problem(path, error))
+    return comparison_of(runs, folder, problems)
+
+
+def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem] = ()) -> Comparison:
+    """The same of runs that are read already."""
+    problems = list(problems)
+    good = [_checked(run, problems) for run in runs]
+    good = _one_a_seed(_alike(good, problems), problems)
+    for run in good:
+        if run.result is None and not any(one.path == run.path for one in problems):
+            problems.append(Problem(run.path, _without(run.path, what_is_missing(run))))
+    finished = [run for run in good if run.result is not None]
+    if not finished:
+        found = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
+        raise RunError(f"{folder}: expected a finished run to report, got 0 of {len(runs) or len(problems)}: {found}")
+    made: dict[Path, Scores] = {}
+    evaluations: dict[Path, Sequence[Evaluation]] = {}
+    for run in finished:
+        try:
+            made[run.path] = _scores(run)
+        except SmixError as error:
+            problems.append(_problem(run.path, error))
+        try:
+            evaluations[run.path] = evaluations_of(run.path)
+        except SmixError as error:
+            problems.append(_problem(run.path, error))
+    return Comparison(
+        data_name(finished[0].config.data),
+        folder,
+        good,
+        sorted(problems, key=lambda one: str(one.path)),
+        made,
+        evaluations,
+        _samples(good, problems),
+    )
+
+
+def data_name(data: str) -> str:
+    """`npz:/somewhere/cifar10.npz` is cifar10."""
+    kind, colon, place = data.partition(":")
+    return Path(place).stem if colon else kind
+
+
+def _checked(run: Run, problems: list[Problem]) -> Run:
+    """The run; without its result if that holds numbers that cannot be."""
+    wrong = ""
+    if run.result is not None and not 0 <= run.result.test_accuracy <= 1:
+        wrong = f"a test accuracy from 0 to 1 in result.json, got {run.result.test_accuracy}"
+    elif any(not math.isfinite(value) for epoch in run.metrics for value in vars(epoch).values()):
+        wrong = "finite numbers in metrics.jsonl, got NaN or infinity"
+    elif run.result is not None and not math.isfinite(run.result.test_loss + run.result.seconds):
+        wrong = "finite numbers in result.json, got NaN or infinity"
+    if not wrong:
+        return run
+    problems.append(Problem(run.path, f"expected {wrong}; train it again in a new folder"))
+    return replace(run, result=None, metrics=[])
+
+
+def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
+    """Those that differ in method and seed alone: of each option, those that have what most have, or else what the first has."""
+    shared = {run.path: shared_by(run) for run in runs}
+    alike = list(runs)
+    for name in dict.fromkeys(name for one in shared.values() for name in one):
+        # Fingerprints are known of runs that have begun, those of masks of runs that use them: what is not known does not differ.
+        values = {run.path: shared[run.path][name] for run in alike if name in shared[run.path]}
+        if not values:
+            continue
+        usual = Counter(map(repr, values.values())).most_common(1)[0][0]
+        for run in [run for run in alike if run.path in values and repr(values[run.path]) != usual]:
+            alike.remove(run)
+            why = (
+                f"expected runs that differ in method and seed alone, got one with {name.replace('_', '-')} "
+                f"{values[run.path]} where most have {usual}; it is left out: report it apart"
+            )
+            problems.append(Problem(run.path, why))
+    return alike
+
+
+def _one_a_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
+    """One run of each method and seed; finished ones first, then by folder name."""
+    kept: dict[tuple[str, int], Run] = {}
+    for run in sorted(runs, key=lambda run: (run.result is None, run.path.name)):
+        first = kept.setdefault((run.config.method, run.config.seed), run)
+        if first is not run:
+            why = f"expected one run of each method and seed, got this and {first.path.name}; it is left out: move one away"
+            problems.append(Problem(run.path, why))
+    return sorted(kept.values(), key=lambda run: run.path.name)
+
+
+def _scores(run: Run) -> Scores:
+    """Raises RunError or DataError: predictions are not there, broken, or not those of the result."""
+    tested = _predictions(run.path / "predictions.npz")
+    validation = run.path / "validation.npz"
+    found = scores(*tested, _predictions(validation) if validation.is_file() else None)
+    assert run.result is not None
+    if not math.isclose(found.calibration.accuracy, run.result.test_accuracy, abs_tol=1e-9):
+        raise DataError(
+            f"expected predictions with the test accuracy of result.json, {run.result.test_accuracy:.4f}, got "
+            f"{found.calibration.accuracy:.4f} in predictions.npz; train it again in a new folder"
+        )
+    return found
+
+
+def _predictions(path: Path) -> Pair:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            logits, labels = torch.from_numpy(arrays["logits"]), torch.from_numpy(arrays["labels"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(
+            f"expected logits and labels in {path.name}, got {type(error).__name__}; its calibration and confusion are left out"
+        ) from None
+    if not logits.is_floating_point() or labels.is_floating_point():
+        raise RunError(
+            f"expected logits as floats and labels as whole numbers in {path.name}, got {logits.dtype} and {labels.dtype}; "
+            "its calibration and confusion are left out"
+        )
+    return logits, labels
+
+
+def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
+    found = {}
+    for method, mine in by_method(runs).items():
+        path = mine[0].path / "samples.npz"
+        if not path.is_file():
+            continue
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                samples = Samples(**arrays)
+        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            why = f"expected mixes in samples.npz, got {type(error).__name__}; they are left out"
+            problems.append(Problem(mine[0].path, why))
+            continue
+        if samples.images.ndim == 4:
+            found[method] = samples
+    return found
+
+
+def _problem(path: Path, error: SmixError) -> Problem:
+    return Problem(path, _without(path, str(error)))
+
+
+def _without(path: Path, message: str) -> str:
+    """The message without the folder in front, which stands beside it."""
+    return message.removeprefix(f"{path}: ")

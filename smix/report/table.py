@@ -1,0 +1,151 @@
+"""A table, and its forms: for the terminal, as Markdown, as CSV and as LaTeX. The page draws it from the same cells."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table as TerminalTable
+from rich.text import Text
+
+from smix.evaluation.statistics import NOT_ENOUGH, summary
+
+UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a table, and what it is sorted by."""
+
+    text: str
+    value: float | None = None
+    """Of a number, with full precision, in the unit of the column; None: it is text, or not known."""
+    deviation: float | None = None
+    """Standard deviation over seeds, where the text has one."""
+    best: bool = False
+    """Shown in bold."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A head, and rows of as many cells; the first column names the row."""
+
+    name: str
+    """Of its files."""
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    """What the numbers are, in a sentence or two."""
+
+
+def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = False, best: bool = False) -> Cell:
+    """A number times `scale`, with so many decimals; NaN and infinity are not known."""
+    if not math.isfinite(value):
+        return Cell(UNKNOWN)
+    shown = scale * value
+    return Cell(f"{shown:+.{decimals}f}" if sign else f"{shown:.{decimals}f}", shown, best=best)
+
+
+def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
+    """Mean and standard deviation; of one value alone itself, and that the runs are not enough for more."""
+    known = [scale * value for value in values if math.isfinite(value)]
+    if not known:
+        return Cell(UNKNOWN)
+    s = summary(known)
+    if s.count == 1:
+        return Cell(f"{s.mean:.{decimals}f} ({NOT_ENOUGH})", s.mean, best=best)
+    return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
+
+
+def terminal(table: Table) -> TerminalTable:
+    """Cells are plain text: nothing in a name is markup, or something that a terminal obeys."""
+    made = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
+    for place, head in enumerate(table.head):
+        made.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+    for row in table.rows:
+        style = "bold" if any(cell.best for cell in row) else None
+        made.add_row(*(Text(_printable(cell.text)) for cell in row), style=style)
+    return made
+
+
+def markdown(table: Table) -> str:
+    """The best in bold; all columns but the first are aligned to the right."""
+    rule = ("---", *["---:"] * (len(table.head) - 1))
+    lines = [tuple(map(_in_markdown, table.head)), rule]
+    for row in table.rows:
+        texts = (_in_markdown(cell.text) for cell in row)
+        lines.append(tuple(f"**{text}**" if cell.best else text for text, cell in zip(texts, row, strict=True)))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def latex(table: Table) -> str:
+    """A floating table with the rules of booktabs; the best in bold."""
+    columns = "l" + "r" * (len(table.head) - 1)
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{_in_latex(table.title)}}}",
+        f"\\label{{tab:{re.sub('[^a-z0-9-]', '-', table.name)}}}",
+        f"\\begin{{tabular}}{{{columns}}}",
+        "\\toprule",
+        f"{' & '.join(map(_in_latex, table.head))} \\\\",
+        "\\midrule",
+    ]
+    for row in table.rows:
+        texts = (_in_latex(cell.text) for cell in row)
+        line = (f"\\textbf{{{text}}}" if cell.best else text for text, cell in zip(texts, row, strict=True))
+        lines.append(f"{' & '.join(line)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
+
+
+def csv_text(table: Table) -> str:
+    """Numbers with full precision, and nothing where nothing is known; a column more where cells have a deviation."""
+    spread = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
+    lines: list[list[object]] = [_with_spread(table.head, [f"{head}, std" for head in table.head], spread)]
+    for row in table.rows:
+        values = [_in_csv(cell) for cell in row]
+        lines.append(_with_spread(values, ["" if cell.deviation is None else cell.deviation for cell in row], spread))
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue()
+
+
+def _with_spread(cells: Sequence[object], deviations: Sequence[object], spread: Sequence[bool]) -> list[object]:
+    pairs = zip(cells, deviations, spread, strict=True)
+    return [one for cell, deviation, both in pairs for one in ((cell, deviation) if both else (cell,))]
+
+
+def _in_csv(cell: Cell) -> object:
+    if cell.value is not None:
+        return cell.value
+    # A spreadsheet takes what begins so for a formula.
+    return "" if cell.text == UNKNOWN else f"'{cell.text}" if cell.text[:1] in "=+-@\t" else cell.text
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def _in_markdown(text: str) -> str:
+    """As text: no HTML, no end of a cell, no emphasis."""
+    text = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
+
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}
+
+
+def _in_latex(text: str) -> str:
+    return "".join(LATEX.get(sign, sign) for sign in _printable(text))
