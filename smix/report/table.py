@@ -123,7 +123,7 @@ def _in_csv(cell: Cell) -> object:
     if cell.value is not None:
         return cell.value
     # A spreadsheet takes what begins so for a formula.
-    return "" if cell.text == UNKNOWN else f"'{cell.text}" if cell.text[:1] in "=+-@\t" else cell.text
+    return "" if cell.text in (UNKNOWN, NOT_ENOUGH) else f"'{cell.text}" if cell.text[:1] in "=+-@\t" else cell.text
 
 
 def _printable(text: str) -> str:

@@ -97,7 +97,7 @@ def accuracy_table(runs: Sequence[Run]) -> Table:
                 Cell(row.method),
                 number(a.mean, best=place in best),
                 Cell(NOT_ENOUGH) if a.count == 1 else number(a.std),
-                Cell(row.runs, row.finished),
+                Cell(row.runs, row.finished if row.whole else None),
                 number(a.least),
                 number(a.most),
                 Cell(UNKNOWN) if math.isnan(row.seconds) else Cell(duration(row.seconds), row.seconds),
