@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import Final, Literal
@@ -79,6 +79,10 @@ class Difference:
     @property
     def significant(self) -> bool:
         return self.p_corrected < SIGNIFICANT
+
+    def turned(self) -> "Difference":
+        """The same of second - first."""
+        return replace(self, first=self.second, second=self.first, mean=-self.mean, low=-self.high, high=-self.low)
 
 
 def compare_pairs(scores: Mapping[str, Mapping[int, float]]) -> list[Difference]:

@@ -1,5 +1,6 @@
 """A comparison as a report sees it: the runs that can be compared, what each predicted, and what is wrong with the others."""
 
+import io
 import math
 import zipfile
 import zlib
@@ -7,19 +8,25 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from smix.errors import DataError, RunError, SmixError
 from smix.evaluation.scores import Scores, scores
+from smix.evaluation.statistics import NOT_ENOUGH
 from smix.lab.evaluations import Evaluation, evaluations_of
 from smix.lab.status import what_is_missing
+from smix.mixing import parse_method
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by
 from smix.training.samples import Samples
 
+PLAIN = "vanilla"
+"""The method that others are compared with."""
 Pair = tuple[Tensor, Tensor]
 """Logits and labels."""
 
@@ -53,6 +60,20 @@ class Comparison:
     @property
     def methods(self) -> list[str]:
         return list(by_method(self.runs))
+
+    def named(self, method: str, count: int) -> str:
+        """The method, and how many of its planned runs a row is of, if not of all."""
+        planned = len({run.config.seed for run in self.runs})
+        return method if count == planned else f"{method} ({count} of {planned})"
+
+    @property
+    def spread(self) -> str:
+        """What a cell with a mean shows beside it."""
+        counts = [sum(run.result is not None for run in mine) for mine in by_method(self.runs).values()]
+        if max(counts) < 2:
+            return f"One run of each method: {NOT_ENOUGH} for a deviation."
+        few = f"; of one run its value ({NOT_ENOUGH})" if 1 in counts else ""
+        return f"Mean \N{PLUS-MINUS SIGN} standard deviation over seeds{few}."
 
     @property
     def begun(self) -> list[Run]:
@@ -88,7 +109,7 @@ def read_comparison(folder: Path | str) -> Comparison:
     runs, problems = [], []
     for path in folders_in(folder):
         try:
-            runs.append(read_run(path))
+            runs.append(_readable(path))
         except SmixError as error:
             problems.append(_problem(path, error))
     return comparison_of(runs, folder, problems)
@@ -134,19 +155,33 @@ def data_name(data: str) -> str:
     return Path(place).stem if colon else kind
 
 
+def _readable(path: Path) -> Run:
+    """Raises SmixError: it is broken, or its method or its data are none."""
+    run = read_run(path)
+    parse_method(run.config.method)
+    data = run.made.get("data")
+    if not isinstance(data, dict) or not {"classes", "images", "fingerprint_train", "fingerprint_test"} <= data.keys():
+        raise RunError("expected what the data are in config.json, got none; move the folder away")
+    return run
+
+
 def _checked(run: Run, problems: list[Problem]) -> Run:
     """The run; without its result if that holds numbers that cannot be."""
-    wrong = ""
-    if run.result is not None and not 0 <= run.result.test_accuracy <= 1:
-        wrong = f"a test accuracy from 0 to 1 in result.json, got {run.result.test_accuracy}"
-    elif any(not math.isfinite(value) for epoch in run.metrics for value in vars(epoch).values()):
-        wrong = "finite numbers in metrics.jsonl, got NaN or infinity"
-    elif run.result is not None and not math.isfinite(run.result.test_loss + run.result.seconds):
-        wrong = "finite numbers in result.json, got NaN or infinity"
+    wrong, result = "", run.result
+    if not all(_finite(value) for epoch in run.metrics for value in vars(epoch).values()):
+        wrong = "finite numbers in metrics.jsonl, got NaN, infinity or none"
+    elif result is not None and not all(map(_finite, (result.test_accuracy, result.test_loss, result.seconds))):
+        wrong = "finite numbers in result.json, got NaN, infinity or none"
+    elif result is not None and not 0 <= result.test_accuracy <= 1:
+        wrong = f"a test accuracy from 0 to 1 in result.json, got {result.test_accuracy}"
     if not wrong:
         return run
     problems.append(Problem(run.path, f"expected {wrong}; train it again in a new folder"))
     return replace(run, result=None, metrics=[])
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
@@ -195,19 +230,16 @@ def _scores(run: Run) -> Scores:
 
 
 def _predictions(path: Path) -> Pair:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            logits, labels = torch.from_numpy(arrays["logits"]), torch.from_numpy(arrays["labels"])
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    left_out = "its calibration and confusion are left out"
+    arrays = _arrays(path, left_out)
+    if arrays.keys() < {"logits", "labels"}:
+        raise RunError(f"expected logits and labels in {path.name}, got {', '.join(arrays) or 'nothing'}; {left_out}")
+    logits, labels = arrays["logits"], arrays["labels"]
+    if logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
         raise RunError(
-            f"expected logits and labels in {path.name}, got {type(error).__name__}; its calibration and confusion are left out"
-        ) from None
-    if not logits.is_floating_point() or labels.is_floating_point():
-        raise RunError(
-            f"expected logits as floats and labels as whole numbers in {path.name}, got {logits.dtype} and {labels.dtype}; "
-            "its calibration and confusion are left out"
+            f"expected logits as floats and labels as whole numbers in {path.name}, got {logits.dtype} and {labels.dtype}; {left_out}"
         )
-    return logits, labels
+    return torch.from_numpy(logits), torch.from_numpy(labels.astype(np.int64))
 
 
 def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
@@ -217,15 +249,22 @@ def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]
         if not path.is_file():
             continue
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                samples = Samples(**arrays)
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            why = f"expected mixes in samples.npz, got {type(error).__name__}; they are left out"
-            problems.append(Problem(mine[0].path, why))
+            samples = Samples(**_arrays(path, "its mixes are not shown"))
+        except (SmixError, TypeError) as error:
+            problems.append(Problem(mine[0].path, str(error)))
             continue
         if samples.images.ndim == 4:
             found[method] = samples
     return found
+
+
+def _arrays(path: Path, so: str) -> dict[str, NDArray[Any]]:
+    """What an .npz file holds. Raises RunError, which ends with what follows."""
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise RunError(f"expected arrays in {path.name}, got {type(error).__name__}; {so}") from None
 
 
 def _problem(path: Path, error: SmixError) -> Problem:

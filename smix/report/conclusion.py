@@ -1,9 +1,9 @@
-"""Which method won, and is that more than noise? In one sentence."""
+"""Which method won, by how much, and is that more than noise? In one sentence, and in one of each pair."""
 
 import math
 from collections.abc import Sequence
 
-from smix.evaluation.statistics import Difference
+from smix.evaluation.statistics import NOT_ENOUGH, Difference, sentence
 from smix.report.tables import best_rows, differences, p_value, rows_of
 from smix.training.records import Run
 
@@ -11,9 +11,9 @@ from smix.training.records import Run
 def conclusion(runs: Sequence[Run]) -> str:
     """The winner by mean test accuracy, against whom it is ahead by more than noise, and what is missing."""
     rows = rows_of(runs)
-    unfinished = [row.method for row in rows if row.finished < row.planned]
+    unfinished = [f"{row.method} ({row.runs})" for row in rows if not row.whole]
     missing = (
-        f" Runs are missing of {', '.join(unfinished)}: no mean before all are finished; start the same smix compare again."
+        f" Runs are missing of {', '.join(unfinished)}, which are not compared; start the same smix compare again."
         if unfinished
         else ""
     )
@@ -32,11 +32,11 @@ def conclusion(runs: Sequence[Run]) -> str:
         )
     won = f"{best} has the highest mean test accuracy, {summary.mean:.2f} % over {seeds}"
     pairs = differences(runs)
-    against = [_from_winner(pair, best) for pair in pairs if best in (pair.first, pair.second)]
+    against = [pair if pair.first == best else pair.turned() for pair in pairs if best in (pair.first, pair.second)]
     if not against:
         return f"{won}.{missing}" if unfinished else f"{won}; there is no other method to compare it with."
     if summary.count < 2:
-        return f"{won}; one seed cannot tell whether that is more than noise: take at least 5.{missing}"
+        return f"{won}; {NOT_ENOUGH} to tell whether that is more than noise: take at least 5 seeds.{missing}"
     clear = [pair for pair in against if pair.significant]
     noise = [pair for pair in against if not pair.significant]
     verdict = []
@@ -48,14 +48,22 @@ def conclusion(runs: Sequence[Run]) -> str:
         f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs" if len(pairs) > 1 else "paired t-test"
     )
     few = f" {seeds} are few, both to find a difference and to trust one: take at least 5." if summary.count < 5 else ""
-    return f"{won}; {', '.join(verdict)} ({test}).{few}{missing}"
+    return f"{won}; {', '.join(verdict)} ({test}).{_blind(noise, seeds)}{few}{missing}"
 
 
-def _from_winner(pair: Difference, best: str) -> Difference:
-    """The pair as winner minus the other."""
-    if pair.first == best:
-        return pair
-    return Difference(best, pair.first, -pair.mean, -pair.high, -pair.low, pair.count, pair.p, pair.p_corrected)
+def sentences(pairs: Sequence[Difference]) -> list[str]:
+    """Each pair in plain words, the better method first where one is."""
+    return [sentence(pair.turned() if pair.significant and pair.mean < 0 else pair) for pair in pairs]
+
+
+def _blind(noise: Sequence[Difference], seeds: str) -> str:
+    """What so many seeds could have shown of the pairs that were not told apart."""
+    could = [pair.detectable for pair in noise if math.isfinite(pair.detectable)]
+    if not could:
+        return ""
+    least, most = f"{min(could):.1f}", f"{max(could):.1f}"
+    span = least if least == most else f"{least} to {most}"
+    return f" {seeds[0].upper()}{seeds[1:]} could have shown differences of {span} points there, and not smaller ones."
 
 
 def _list(pairs: Sequence[Difference]) -> str:

@@ -51,13 +51,13 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
 
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
-    """Mean and standard deviation; of one value alone itself, and that the runs are not enough for more."""
+    """Mean and standard deviation; of one value itself, as `Comparison.spread` says below the table."""
     known = [scale * value for value in values if math.isfinite(value)]
     if not known:
         return Cell(UNKNOWN)
     s = summary(known)
     if s.count == 1:
-        return Cell(f"{s.mean:.{decimals}f} ({NOT_ENOUGH})", s.mean, best=best)
+        return Cell(f"{s.mean:.{decimals}f}", s.mean, best=best)
     return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
 
 

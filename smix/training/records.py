@@ -2,10 +2,9 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smix import files
 from smix.config import TrainConfig
@@ -51,9 +50,21 @@ def read_result(path: Path) -> Result | None:
     """
     file = path / "result.json"
     try:
-        return Result(**json.loads(file.read_text())) if file.is_file() else None
+        return _numbers(Result(**json.loads(file.read_text()))) if file.is_file() else None
     except (OSError, ValueError, TypeError) as error:
         raise _broken(path, error) from None
+
+
+Record = TypeVar("Record", Result, Epoch)
+
+
+def _numbers(record: Record) -> Record:
+    """The same. Raises TypeError where a field that is a number holds something else."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if field.type is not str and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise TypeError(f"{field.name}: expected a number, got {value!r}")
+    return record
 
 
 def read_run(path: Path) -> Run:
@@ -80,7 +91,7 @@ def read_metrics(path: Path) -> list[Epoch]:
     file = path / "metrics.jsonl"
     try:
         lines = file.read_text().splitlines() if file.is_file() else []
-        return [Epoch(**json.loads(line)) for line in lines]
+        return [_numbers(Epoch(**json.loads(line))) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         raise _broken(path, error) from None
 

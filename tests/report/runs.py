@@ -1,10 +1,17 @@
 """Made-up runs: what a comparison leaves behind, without training."""
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from smix import files
 from smix.config import TrainConfig
+from smix.lab.sweep import slug
 from smix.training.loop import Epoch
-from smix.training.records import Result, Run
+from smix.training.records import Result, Run, write_metrics
 
 
 def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("runs"), seconds: float = 61.0) -> Run:
@@ -24,3 +31,60 @@ def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("
 def made_runs(scores: dict[str, list[float | None]], path: Path = Path("runs")) -> list[Run]:
     """`scores[method][seed]`."""
     return [made_run(method, seed, one, path) for method, all_of in scores.items() for seed, one in enumerate(all_of)]
+
+
+CLASSES = ("cat", "dog", "deer", "a <b>bold</b> & $wild$ class")
+TESTED, KEPT = 61, 23
+
+
+def predictions(strength: float, seed: int, count: int = TESTED) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Logits and labels of a network that is right more often the larger `strength`."""
+    draws = np.random.default_rng(seed)
+    labels = np.arange(count) % len(CLASSES)
+    logits = draws.normal(size=(count, len(CLASSES)))
+    logits[np.arange(count), labels] += strength
+    return logits.astype(np.float32), labels
+
+
+def write_run(
+    folder: Path, method: str, seed: int, strength: float | None = 1.0, validation: bool = True, **changes: Any
+) -> Path:
+    """A run folder with everything but weights; strength None: not finished."""
+    path = folder / f"{slug(method)}-{seed}"
+    run = made_run(method, seed, None, folder)
+    config = dataclasses.replace(run.config, **changes)
+    made = {
+        "config": config.to_json(),
+        "versions": {"smix": "0.1.0", "torch": "2.15.0"},
+        "data": {
+            "fingerprint_train": "aa" * 32,
+            "fingerprint_test": "bb" * 32,
+            "images": {"training": 90, "validation": KEPT, "test": TESTED},
+            "size": [32, 40],
+            "classes": list(CLASSES),
+        },
+        "masks": {"fingerprint": "cc" * 32, "source": {"name": "carried"}, "refine": None, "empty": 0.25}
+        if "smix" in method
+        else None,
+        "normalisation": {"mean": [0.5] * 3, "std": [0.25] * 3},
+    }
+    files.write_json(path / "config.json", made)
+    write_metrics(path, run.metrics)
+    if strength is not None:
+        logits, labels = predictions(strength, 100 + seed)
+        np.savez(path / "predictions.npz", logits=logits, labels=labels)
+        if validation:
+            logits_kept, labels_kept = predictions(strength, 200 + seed, KEPT)
+            np.savez(path / "validation.npz", logits=logits_kept, labels=labels_kept)
+        correct = float((logits.argmax(1) == labels).mean())
+        result = Result(correct, 1.0, 0.6, 3, 300, 61.0 + seed, "CPU with 1 thread")
+        files.write_json(path / "result.json", dataclasses.asdict(result))
+    return path
+
+
+def write_runs(folder: Path, strengths: dict[str, list[float | None]], **changes: Any) -> Path:
+    """`strengths[method][seed]`."""
+    for method, all_of in strengths.items():
+        for seed, strength in enumerate(all_of):
+            write_run(folder, method, seed, strength, **changes)
+    return folder

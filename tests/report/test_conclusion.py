@@ -1,6 +1,7 @@
 import pytest
 
-from smix.report.conclusion import conclusion
+from smix.report.conclusion import conclusion, sentences
+from smix.report.tables import differences
 from tests.report.runs import made_run, made_runs
 
 CLEAR = {
@@ -43,7 +44,7 @@ def test_two_seeds_are_few_also_where_they_agree():
 
 def test_one_seed_cannot_tell():
     text = conclusion(made_runs({"smix": [0.9], "vanilla": [0.1]}))
-    assert "one seed cannot tell" in text
+    assert "not enough runs to tell" in text
     assert "noise against" not in text
 
 
@@ -58,8 +59,25 @@ def test_missing_runs_are_said_and_their_method_cannot_win(absent):
         runs.append(made_run("mixup", 4, None))
     text = conclusion(runs)
     assert text.startswith("smix has the highest")
-    assert "Runs are missing of mixup" in text
+    assert "Runs are missing of mixup (4 of 5), which are not compared" in text
 
 
 def test_nothing_finished():
     assert conclusion(made_runs({"vanilla": [None]})).startswith("No method has finished all of its runs.")
+
+
+def test_what_so_many_seeds_could_have_shown_is_said_of_noise_alone():
+    runs = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84], "cutmix": [0.80, 0.81, 0.80]})
+    could = [pair.detectable for pair in differences(runs) if "smix" in (pair.first, pair.second)]
+    assert f"3 seeds could have shown differences of {min(could):.1f} to {max(could):.1f} points there" in conclusion(
+        runs
+    )
+    clear = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.60, 0.62, 0.6401]})
+    assert "could have shown" not in conclusion(clear)
+
+
+def test_each_pair_in_plain_words_names_the_better_method_first():
+    found = sentences(differences(made_runs(CLEAR)))
+    assert len(found) == 3
+    assert found[1].startswith("smix is better than vanilla (mean difference +19.60 points")
+    assert found[2].startswith("cutmix and smix are not distinguishable with 5 seeds")

@@ -65,6 +65,14 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple[tuple[float, ...], ...]]] = {
 }
 """Name -> function, and its numbers at severity 1 to 5. Lengths in pixels are for sides of 32, and grow with the side."""
 
+GROUPS = {
+    "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
+    "blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur"),
+    "weather": ("snow", "frost", "fog", "brightness"),
+    "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
+}
+"""As in table 1 of the paper."""
+
 
 def corrupt(
     images: UInt8[Tensor, "B H W C"],

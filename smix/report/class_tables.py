@@ -1,0 +1,119 @@
+"""Classes: how well each is told, and whether a method gains where its masks are valid."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from smix.evaluation.accuracy import most_confused
+from smix.evaluation.statistics import holm
+from smix.report.comparison import PLAIN, Comparison
+from smix.report.table import UNKNOWN, Cell, Table, number
+
+CONFUSED = 5
+"""Pairs of classes that are named for each method."""
+
+
+def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
+    """Accuracy of each class less that under vanilla with the same seed, in points, mean over seeds; NaN for classes without images.
+
+    Methods without predictions are left out; none without those of vanilla.
+    """
+    plain = comparison.scores_of(PLAIN) if PLAIN in comparison.methods else {}
+    found = {}
+    for method in comparison.methods:
+        mine = comparison.scores_of(method)
+        seeds = sorted(mine.keys() & plain.keys())
+        if method != PLAIN and seeds:
+            each = [(mine[seed].class_accuracy - plain[seed].class_accuracy).numpy() for seed in seeds]
+            found[method] = 100 * np.mean(each, axis=0)
+    return found
+
+
+def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> Table | None:
+    """Accuracy of each class under vanilla, what the others gain, and the share of its masks that are valid, in percent.
+
+    Args:
+        shares: By class name, in percent; None: not known.
+    """
+    gained = gains(comparison)
+    if not gained:
+        return None
+    plain = np.mean([one.class_accuracy.numpy() for one in comparison.scores_of(PLAIN).values()], axis=0)
+    rows = []
+    for place, name in enumerate(comparison.classes):
+        valid = () if shares is None else (number(shares.get(name, math.nan), 1),)
+        rows.append(
+            (
+                Cell(name),
+                *valid,
+                number(float(plain[place]), 1, 100),
+                *(number(float(mine[place]), 1, sign=True) for mine in gained.values()),
+            )
+        )
+    head = ("Class", *(("Valid masks (%)",) if shares is not None else ()), f"{PLAIN} (%)", *gained)
+    return Table(
+        "classes",
+        "Accuracy of each class, and what each method gains",
+        head,
+        tuple(rows),
+        f"Columns of methods: points of accuracy over {PLAIN} with the same seed, mean over seeds.",
+    )
+
+
+def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | None:
+    """Does a method gain more in classes whose masks are more often valid? Methods without masks stand beside as controls.
+
+    None: nothing to compare, or fewer than four classes.
+    """
+    from scipy import stats
+
+    known = np.array([shares.get(name, math.nan) for name in comparison.classes])
+    rows, tests = [], []
+    for method, mine in gains(comparison).items():
+        both = np.isfinite(mine) & np.isfinite(known)
+        if both.sum() < 4 or np.ptp(known[both]) == 0 or np.ptp(mine[both]) == 0:
+            continue
+        found = stats.spearmanr(known[both], mine[both])
+        rows.append((method, int(both.sum()), float(found.statistic)))
+        tests.append(float(found.pvalue))
+    if not rows:
+        return None
+    return Table(
+        "gain-and-masks",
+        "Gain of a class against the share of its masks that are valid",
+        ("Method", "Classes", "Spearman's rho", "p, Holm-corrected"),
+        tuple(
+            (Cell(method), Cell(str(count), count), number(rho, sign=True), Cell(f"{p:.3f}", p))
+            for (method, count, rho), p in zip(rows, holm(tests), strict=True)
+        ),
+        "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
+        "the reason. Corrected over the rows.",
+    )
+
+
+def confused_table(comparison: Comparison) -> Table | None:
+    """The pairs of classes that each method confuses most, over all seeds. None: no predictions."""
+    rows = []
+    for method in comparison.methods:
+        scores = comparison.scores_of(method)
+        if not scores:
+            continue
+        confusion = torch.stack([one.confusion for one in scores.values()]).sum(0)
+        pairs = most_confused(confusion, comparison.classes, CONFUSED)
+        texts = [f"{one.label} as {one.predicted}, {100 * one.share:.1f} %" for one in pairs]
+        cells = [Cell(text) for text in (*texts, *[UNKNOWN] * (CONFUSED - len(texts)))]
+        rows.append((Cell(comparison.named(method, len(scores))), *cells))
+    if not rows:
+        return None
+    ordinals = ("Most", "Second", "Third", "Fourth", "Fifth")
+    return Table(
+        "confused",
+        "Classes that are confused most",
+        ("Method", *ordinals),
+        tuple(rows),
+        "Class as prediction, and the share of that class's test images. Over all seeds.",
+    )

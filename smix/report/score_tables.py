@@ -1,0 +1,133 @@
+"""Tables of what predictions say beyond accuracy: calibration, and confidence in mistakes. Rows are methods."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean
+
+from smix.evaluation.confidence import LEVELS, SURE
+from smix.evaluation.scores import Scores
+from smix.evaluation.statistics import Difference, compare_pairs
+from smix.report.comparison import PLAIN, Comparison
+from smix.report.table import Cell, Table, over_seeds
+
+Figure = Callable[[Scores], float]
+
+
+def _numbers(name: str) -> Figure:
+    return lambda scores: scores.numbers().get(name, math.nan)
+
+
+CALIBRATION: dict[str, tuple[Figure, float, int]] = {
+    "ECE (%)": (_numbers("ece"), 100, 2),
+    "ECE, equal mass (%)": (_numbers("ece_mass"), 100, 2),
+    "ECE, class-wise (%)": (_numbers("class_wise"), 100, 2),
+    "Max error (%)": (_numbers("mce"), 100, 1),
+    "Brier score": (_numbers("brier"), 1, 3),
+    "NLL (nats)": (_numbers("nll"), 1, 3),
+    "Overconfidence (points)": (_numbers("overconfidence"), 100, 2),
+    "Temperature": (_numbers("temperature"), 1, 2),
+    "ECE, scaled (%)": (_numbers("ece_scaled"), 100, 2),
+    "NLL, scaled (nats)": (_numbers("nll_scaled"), 1, 3),
+}
+"""Column -> figure, its unit over 1, decimals. The least is the best, of overconfidence the nearest to 0; a temperature is neither."""
+
+
+def calibration_table(comparison: Comparison) -> Table | None:
+    """None: no predictions."""
+    return _table(
+        comparison,
+        "calibration",
+        "Calibration",
+        CALIBRATION,
+        f"{comparison.spread} ECE: expected calibration error, 15 bins (of equal width, of equal mass, of each class). "
+        "Overconfidence: mean confidence minus accuracy; above 0 the network is too sure. Scaled: after its logits are divided by the "
+        "temperature that fits the validation images.",
+    )
+
+
+def confidence_table(comparison: Comparison) -> Table | None:
+    """Which errors are made, and how sure of them the network is. None: no predictions."""
+    columns: dict[str, tuple[Figure, float, int]] = {"Wrong (%)": (lambda s: 1 - s.calibration.accuracy, 100, 2)}
+    for threshold in SURE:
+        columns[f"Wrong, more than {threshold:g} sure (%)"] = (_numbers(f"errors_above_{threshold:g}"), 100, 2)
+    columns[f"Of what is more than {SURE[0]:g} sure, wrong (%)"] = (lambda s: s.sure[0].error_rate, 100, 2)
+    columns["AURC (%)"] = (lambda s: s.risk.aurc, 100, 2)
+    for coverage in (0.8, 0.5):
+        columns[f"Wrong of the surest {100 * coverage:.0f} % (%)"] = (_risk_at(coverage), 100, 2)
+    return _table(
+        comparison,
+        "confidence",
+        "Mistakes and confidence",
+        columns,
+        f"In percent of all test images unless said otherwise. {comparison.spread} AURC: area under the risk-coverage "
+        "curve, the mean error over all coverages.",
+    )
+
+
+def levels_table(comparison: Comparison) -> Table | None:
+    """Share of wrong predictions at each level of confidence. None: no predictions."""
+    columns = {f"{low:g} to {high:g}": (_level(n), 100.0, 1) for n, (low, high) in enumerate(pairwise(LEVELS))}
+    return _table(
+        comparison,
+        "levels",
+        "Wrong predictions at each level of confidence (%)",
+        columns,
+        f"Of the predictions whose confidence lies above the first number, up to the second. {comparison.spread}",
+        best=False,
+    )
+
+
+def _risk_at(coverage: float) -> Figure:
+    return lambda scores: 1 - scores.risk.accuracy_at(coverage)
+
+
+def _level(place: int) -> Figure:
+    return lambda scores: scores.levels[place].error_rate
+
+
+def _table(
+    comparison: Comparison,
+    name: str,
+    title: str,
+    columns: Mapping[str, tuple[Figure, float, int]],
+    note: str,
+    best: bool = True,
+) -> Table | None:
+    scores = {method: list(comparison.scores_of(method).values()) for method in comparison.methods}
+    scores = {method: mine for method, mine in scores.items() if mine}
+    if not scores:
+        return None
+    values = {
+        column: [[figure(one) for one in mine] for mine in scores.values()] for column, (figure, *_) in columns.items()
+    }
+    least = {column: _least(mine) if best and column != "Temperature" else None for column, mine in values.items()}
+    rows = tuple(
+        (
+            Cell(comparison.named(method, len(mine))),
+            *(
+                over_seeds(values[column][place], decimals, unit, best=place == least[column])
+                for column, (_, unit, decimals) in columns.items()
+            ),
+        )
+        for place, (method, mine) in enumerate(scores.items())
+    )
+    return Table(name, title, ("Method", *columns), rows, note)
+
+
+def _least(values: Sequence[Sequence[float]]) -> int | None:
+    """The place of the mean nearest to 0; None if it is not one alone."""
+    means = [abs(fmean(mine)) if all(map(math.isfinite, mine)) else math.inf for mine in values]
+    least = min(means)
+    return means.index(least) if math.isfinite(least) and means.count(least) == 1 and len(means) > 1 else None
+
+
+def change(comparison: Comparison, figure: Figure) -> list[Difference]:
+    """Each method less vanilla over the seeds that both have: an estimate with its interval. Nothing here is called better."""
+    values = {
+        method: {seed: figure(one) for seed, one in comparison.scores_of(method).items()}
+        for method in comparison.methods
+    }
+    values = {method: {seed: v for seed, v in mine.items() if math.isfinite(v)} for method, mine in values.items()}
+    pairs = compare_pairs({method: mine for method, mine in values.items() if mine})
+    return [pair.turned() if pair.first == PLAIN else pair for pair in pairs if PLAIN in (pair.first, pair.second)]
