@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from cyclopts.argument import ArgumentCollection
 
+    from smix.report.write import Report
     from smix.training.records import Run
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -265,7 +266,7 @@ def compare(
 
     chosen = split_methods(methods) if methods is not None else methods_of(recipe or "modern", config.data)
     runs = compare_all(config, chosen, seeds, out, options, jobs, engine)
-    code = _report(runs, out / "report")
+    code = _report(runs, out / "report", options)
     others = sorted(
         path.parent.name for path in out.glob("*/config.json") if path.parent not in {run.path for run in runs}
     )
@@ -275,22 +276,27 @@ def compare(
 
 
 @app.command
-def report(runs: Path, /, *, out: Path | None = None) -> None:
-    """Write the report of a comparison again: table, conclusion and pictures.
+def report(*runs: Path, out: Path | None = None, root: Path = RunOptions.root, quiet: bool = False) -> None:
+    """Write the report of a comparison: one page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG.
+
+    Runs that failed or have other options are named and left out; the others are reported.
 
     Parameters
     ----------
     runs
-        Folder of a comparison.
+        Folder of a comparison, or several, such as of other data sets; a folder of such folders stands for all of them.
     out
-        Folder of the report; none given: the folder `report` in it.
+        Folder of the report; none given: the folder `report` in the first.
+    root
+        Folder of the data sets that are looked for by name: test images and masks are shown if they are there.
+    quiet
+        No progress on the terminal.
     """
-    from smix.training.records import runs_in
+    from smix.report.write import write_report
 
-    found = runs_in(runs)
-    if found[0].path == runs:
-        raise RunError(f"{runs}: expected a folder of runs, got one run; did you mean {runs.resolve().parent}?")
-    _report(found, out or runs / "report")
+    if not runs:
+        raise RunError("runs: expected a folder of runs, got none; such as smix report runs/cifar10")
+    _show_report(write_report(runs, out, root, quiet))
 
 
 @app.command
@@ -306,7 +312,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     """
     from smix.lab.compare import compare as compare_all
 
-    code = _report(compare_all(DEMO, DEMO_METHODS, DEMO_SEEDS, out, options), out / "report")
+    code = _report(compare_all(DEMO, DEMO_METHODS, DEMO_SEEDS, out, options), out / "report", options)
     show(
         "",
         "This was a short training of a small network: it shows how smix compares methods, not which one is best for you.",
@@ -317,20 +323,32 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     return code
 
 
-def _report(runs: "Sequence[Run]", out: Path) -> int:
-    """Write and print the report; 1 if a run has no result."""
+def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
+    """Write and show the report of a comparison; 1 if a run has no result."""
     from smix.lab.status import what_is_missing
-    from smix.report.conclusion import conclusion
-    from smix.report.tables import rows_of, terminal_table
     from smix.report.write import write_report
 
     unfinished = [run for run in runs if run.result is None]
-    written = write_report(runs, out)
-    show(terminal_table(rows_of(runs)), conclusion(runs), "", f"Report:   {written.text}")
-    show(*(f"Picture:  {picture}" for picture in written.pictures))
+    if len(unfinished) < len(runs):
+        _show_report(write_report(runs, out, options.root, options.quiet), unfinished)
     for run in unfinished:
         _say_error(what_is_missing(run))
     return 1 if unfinished else 0
+
+
+def _show_report(written: "Report", said: "Sequence[Run]" = ()) -> None:
+    """Table and conclusion of each comparison, where the report is, and what is not in it but of these runs."""
+    from smix.report.conclusion import conclusion
+    from smix.report.table import terminal
+    from smix.report.tables import accuracy_table
+
+    for comparison in written.comparisons:
+        several = [f"{comparison.name} ({comparison.folder})"] if len(written.comparisons) > 1 else []
+        show(*several, terminal(accuracy_table(comparison.runs)), conclusion(comparison.runs), "")
+    show(f"Report:   {written.page}", f"Also:     {written.text}, and tables and figures beside it")
+    for problem in written.problems:
+        if problem.path not in {run.path for run in said}:
+            _say_error(f"{problem.path}: {problem.why}")
 
 
 def _first_cause(error: BaseException) -> BaseException:

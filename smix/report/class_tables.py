@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from smix.evaluation.accuracy import most_confused
 from smix.evaluation.statistics import holm
-from smix.report.comparison import PLAIN, Comparison
+from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number
+from smix.report.tables import PLAIN
 
 CONFUSED = 5
 """Pairs of classes that are named for each method."""

@@ -25,8 +25,6 @@ from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by
 from smix.training.samples import Samples
 
-PLAIN = "vanilla"
-"""The method that others are compared with."""
 Pair = tuple[Tensor, Tensor]
 """Logits and labels."""
 
@@ -113,6 +111,38 @@ def read_comparison(folder: Path | str) -> Comparison:
         except SmixError as error:
             problems.append(_problem(path, error))
     return comparison_of(runs, folder, problems)
+
+
+def comparisons_in(folders: Sequence[Path]) -> tuple[list[Comparison], list[Problem]]:
+    """The comparisons of all these folders, and what is wrong with them. A folder of comparisons, as a sweep with a grid leaves it,
+    stands for each of them.
+
+    Raises:
+        RunError: none of them has a finished run.
+    """
+    comparisons: list[Comparison] = []
+    problems: list[Problem] = []
+    found = [path for folder in folders for path in _spread(folder)]
+    for folder in dict.fromkeys(found):
+        try:
+            comparisons.append(read_comparison(folder))
+            problems += comparisons[-1].problems
+        except RunError as error:
+            if len(found) == 1:
+                raise
+            problems.append(_problem(folder, error))
+    if not comparisons:
+        raise RunError(
+            f"{folders[0]}: expected comparisons, got none that can be reported; {problems[0].path}: {problems[0].why}"
+        )
+    return comparisons, problems
+
+
+def _spread(folder: Path) -> list[Path]:
+    if (folder / "config.json").is_file():
+        raise RunError(f"{folder}: expected a folder of runs, got one run; did you mean {folder.resolve().parent}?")
+    below = sorted({path.parent.parent for path in folder.glob("*/*/config.json")})
+    return below if below and not list(folder.glob("*/config.json")) else [folder]
 
 
 def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem] = ()) -> Comparison:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from smix.evaluation.statistics import NOT_ENOUGH, Difference, sentence
-from smix.report.tables import best_rows, differences, p_value, rows_of
+from smix.report.tables import PLAIN, best_rows, differences, p_value, rows_of
 from smix.training.records import Run
 
 
@@ -49,6 +49,28 @@ def conclusion(runs: Sequence[Run]) -> str:
     )
     few = f" {seeds} are few, both to find a difference and to trust one: take at least 5." if summary.count < 5 else ""
     return f"{won}; {', '.join(verdict)} ({test}).{_blind(noise, seeds)}{few}{missing}"
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """The answer alone: which method wins, by how much over vanilla, how sure."""
+    rows = rows_of(runs)
+    places = best_rows(rows)
+    if len(places) != 1:
+        return conclusion(runs)
+    row = rows[places[0]]
+    assert row.accuracy is not None
+    won = f"{row.method} has the highest mean test accuracy, {row.accuracy.mean:.2f} %"
+    if row.method == PLAIN:
+        return f"{won}: no mixing is ahead of it."
+    pair = next((one for one in differences(runs) if {one.first, one.second} == {PLAIN, row.method}), None)
+    if pair is None:
+        return f"{won}."
+    pair = pair if pair.first == row.method else pair.turned()
+    lead = f"{won}, {pair.mean:+.2f} points over {PLAIN}"
+    if math.isnan(pair.p):
+        return f"{lead}; {NOT_ENOUGH} to tell whether that is more than noise."
+    p = f"p {value}" if (value := p_value(pair.p_corrected)).startswith("<") else f"p = {value}"
+    return f"{lead}: {'more' if pair.significant else 'not more'} than noise with {pair.count} seeds ({p})."
 
 
 def sentences(pairs: Sequence[Difference]) -> list[str]:

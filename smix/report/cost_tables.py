@@ -6,9 +6,9 @@ from statistics import fmean
 
 from smix.mixing import parse_method
 from smix.progress import duration
-from smix.report.comparison import PLAIN, Comparison
+from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
-from smix.report.tables import by_method
+from smix.report.tables import PLAIN, by_method
 from smix.training.records import Run
 
 

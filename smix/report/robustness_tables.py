@@ -9,8 +9,9 @@ from smix.errors import SmixError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
 from smix.evaluation.corruptions.suite import GROUPS
 from smix.lab.evaluations import Corrupted, Evaluation
-from smix.report.comparison import PLAIN, Comparison
+from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
+from smix.report.tables import PLAIN
 
 
 def corruption_table(comparison: Comparison, suite: str) -> Table | None:

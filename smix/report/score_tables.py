@@ -8,8 +8,9 @@ from statistics import fmean
 from smix.evaluation.confidence import LEVELS, SURE
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, compare_pairs
-from smix.report.comparison import PLAIN, Comparison
+from smix.report.comparison import Comparison
 from smix.report.table import Cell, Table, over_seeds
+from smix.report.tables import PLAIN
 
 Figure = Callable[[Scores], float]
 
@@ -101,7 +102,10 @@ def _table(
     values = {
         column: [[figure(one) for one in mine] for mine in scores.values()] for column, (figure, *_) in columns.items()
     }
-    least = {column: _least(mine) if best and column != "Temperature" else None for column, mine in values.items()}
+    whole = [comparison.named(method, len(mine)) == method for method, mine in scores.items()]
+    least = {
+        column: _least(mine, whole) if best and column != "Temperature" else None for column, mine in values.items()
+    }
     rows = tuple(
         (
             Cell(comparison.named(method, len(mine))),
@@ -115,9 +119,12 @@ def _table(
     return Table(name, title, ("Method", *columns), rows, note)
 
 
-def _least(values: Sequence[Sequence[float]]) -> int | None:
-    """The place of the mean nearest to 0; None if it is not one alone."""
-    means = [abs(fmean(mine)) if all(map(math.isfinite, mine)) else math.inf for mine in values]
+def _least(values: Sequence[Sequence[float]], whole: Sequence[bool]) -> int | None:
+    """The place of the mean nearest to 0, of those that have all of their runs; None if it is not one alone."""
+    means = [
+        abs(fmean(mine)) if all(map(math.isfinite, mine)) and every else math.inf
+        for mine, every in zip(values, whole, strict=True)
+    ]
     least = min(means)
     return means.index(least) if math.isfinite(least) and means.count(least) == 1 and len(means) > 1 else None
 

@@ -75,9 +75,9 @@ def terminal(table: Table) -> TerminalTable:
 def markdown(table: Table) -> str:
     """The best in bold; all columns but the first are aligned to the right."""
     rule = ("---", *["---:"] * (len(table.head) - 1))
-    lines = [tuple(map(_in_markdown, table.head)), rule]
+    lines = [tuple(map(in_markdown, table.head)), rule]
     for row in table.rows:
-        texts = (_in_markdown(cell.text) for cell in row)
+        texts = (in_markdown(cell.text) for cell in row)
         lines.append(tuple(f"**{text}**" if cell.best else text for text, cell in zip(texts, row, strict=True)))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -130,7 +130,7 @@ def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
 
 
-def _in_markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
     """As text: no HTML, no end of a cell, no emphasis."""
     text = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)

@@ -10,6 +10,9 @@ from smix.progress import duration
 from smix.report.table import UNKNOWN, Cell, Table, number
 from smix.training.records import Run
 
+PLAIN = "vanilla"
+"""The method that others are compared with."""
+
 
 @dataclass(frozen=True)
 class Row:

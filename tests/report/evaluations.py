@@ -1,0 +1,40 @@
+"""Made-up evaluations: what smix evaluate leaves, without networks."""
+
+from pathlib import Path
+
+from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL
+from smix.lab.evaluations import FOLDER, Attacked, Corrupted, Evaluation, Objects, write_evaluation
+
+
+def corrupted(clean: float, suite: str = LABEL) -> Corrupted:
+    """Each severity costs a hundredth more of the accuracy; each corruption, by its place, a thousandth."""
+    accuracy = {
+        name: tuple(clean - 0.01 * severity - 0.001 * place for severity in (1, 2, 3, 4, 5))
+        for place, name in enumerate(CORRUPTIONS)
+    }
+    return Corrupted(suite, 61, clean, accuracy)
+
+
+def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,)) -> Evaluation:
+    return Evaluation(
+        data="digits-on-photos",
+        fingerprint="bb" * 32,
+        images=61,
+        weights="00" * 32,
+        numbers={"accuracy": clean},
+        corruptions=tuple(corrupted(clean, suite) for suite in suites),
+        attacks=(
+            Attacked("fgsm", 8 / 255, 8 / 255, 1, 61, clean, clean / 2),
+            Attacked("pgd", 2 / 255, 0.5 / 255, 10, 61, clean, clean / 4),
+            Attacked("pgd", 8 / 255, 2 / 255, 10, 61, clean, clean / 8),
+        ),
+        objects=Objects("carried", 50, 11, clean, clean - 0.2, clean - 0.3, clean - 0.1),
+    )
+
+
+def write_evaluations(run: Path, clean: float, other: float | None = None) -> None:
+    """Of the own test split, and of another data set with this accuracy."""
+    write_evaluation(run / FOLDER / "test.json", evaluation(clean))
+    if other is not None:
+        away = Evaluation("elsewhere", "ff" * 32, 30, "00" * 32, {"accuracy": other}, own=False)
+        write_evaluation(run / FOLDER / "elsewhere.json", away)

@@ -1,0 +1,79 @@
+"""What methods cost, masks counted in, and their accuracy at equal seconds."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from smix.report.comparison import read_comparison
+from smix.report.cost_tables import accuracy_after, budget, cost_table, start_of
+from tests.report.runs import write_runs
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    """Three epochs of 61 / 3 seconds with accuracy 0.2, 0.4, 0.6 (seed 0); a result of 61 seconds and 300 images."""
+    return read_comparison(
+        write_runs(tmp_path_factory.mktemp("runs"), {"vanilla": [1.0], "mixup": [1.0], "smix": [1.0]})
+    )
+
+
+def row(table, method: str) -> dict:
+    cells = next(line for line in table.rows if line[0].text == method)
+    return dict(zip(table.head, cells, strict=True))
+
+
+def test_a_method_with_masks_bears_what_they_took(comparison):
+    table = cost_table(comparison, 30.5)
+    assert row(table, "smix")["Over, with masks (%)"].value == pytest.approx(50)
+    assert row(table, "smix")["Over vanilla (%)"].value == pytest.approx(0)
+    assert row(table, "smix")["Masks"].value == 30.5
+    assert row(table, "mixup")["Masks"].text == "none"
+    assert row(table, "mixup")["Over, with masks (%)"].value == pytest.approx(0)
+    assert row(table, "vanilla")["Images per second"].value == pytest.approx(300 / 61)
+
+
+def test_at_equal_seconds_the_masks_leave_fewer_epochs(comparison):
+    table = cost_table(comparison, 30.5)
+    assert row(table, "mixup")["At equal seconds (%)"].value == pytest.approx(60)
+    assert row(table, "smix")["At equal seconds (%)"].value == pytest.approx(20)  # 30.5 s: one epoch of 20.3 s
+    assert row(table, "smix")["At equal epochs (%)"].value == pytest.approx(60)
+    assert "1 min 1 s" in table.note
+
+
+def test_masks_that_took_an_unknown_time_leave_the_cost_unknown(comparison):
+    found = row(cost_table(comparison, math.nan), "smix")
+    assert found["Masks"].text == found["Over, with masks (%)"].text == found["At equal seconds (%)"].text == "-"
+
+
+def test_masks_that_came_with_the_data_cost_nothing(comparison):
+    assert row(cost_table(comparison, 0.0), "smix")["Over, with masks (%)"].value == pytest.approx(0)
+
+
+def test_the_budget_is_the_time_of_the_quickest(comparison):
+    assert budget(comparison, 10.0) == 61
+    assert start_of("smix+fmix", 10.0) == 10
+    assert start_of("fmix", 10.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "accuracy"),
+    [(0.0, math.nan), (1.9, math.nan), (2.0, 0.1), (4.9, 0.1), (5.0, 0.2), (99.0, 0.3), (math.nan, math.nan)],
+)
+def test_accuracy_after_some_seconds_is_of_the_last_epoch_that_had_ended(comparison, seconds, accuracy):
+    run = comparison.runs[0]
+    epochs = [
+        replace(one, seconds=spent, val_accuracy=accuracy)
+        for one, spent, accuracy in zip(run.metrics, (2.0, 3.0, 4.0), (0.1, 0.2, 0.3), strict=True)
+    ]
+    assert accuracy_after(replace(run, metrics=epochs), seconds) == pytest.approx(accuracy, nan_ok=True)
+
+
+def test_methods_without_a_finished_run_have_no_cost(tmp_path):
+    table = cost_table(read_comparison(write_runs(tmp_path, {"vanilla": [1.0], "mixup": [None]})), 0.0)
+    assert [cell.text for cell in table.rows[1]] == ["mixup (0 of 1)", "-", "-", "-", "none", "-", "-", "-"]
+
+
+def test_without_vanilla_there_is_nothing_to_be_over(tmp_path):
+    table = cost_table(read_comparison(write_runs(tmp_path, {"cutmix": [1.0]})), 0.0)
+    assert row(table, "cutmix")["Over vanilla (%)"].text == "-"

@@ -1,0 +1,108 @@
+"""Tables of corruptions, attacks, objects and other data."""
+
+from statistics import fmean
+
+import pytest
+
+from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
+from smix.report.comparison import read_comparison
+from smix.report.robustness_tables import (
+    attack_table,
+    corruption_table,
+    corruptions_table,
+    objects_table,
+    other_data_table,
+    suites,
+)
+from tests.report.evaluations import write_evaluations
+from tests.report.runs import write_runs
+
+ACCURACY = {"vanilla": (0.5, 0.6), "smix": (0.7, 0.8)}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    folder = write_runs(
+        tmp_path_factory.mktemp("runs"), {"vanilla": [1.0, 1.0], "mixup": [1.0, 1.0], "smix": [1.0, 1.0]}
+    )
+    for method, values in ACCURACY.items():
+        for seed, value in enumerate(values):
+            write_evaluations(folder / f"{method}-{seed}", value, value / 2)
+    write_evaluations(folder / "mixup-0", 0.65)
+    return read_comparison(folder)
+
+
+def row(table, method: str) -> dict[str, float | None]:
+    return dict(
+        zip(table.head, next([c.value for c in row] for row in table.rows if row[0].text == method), strict=True)
+    )
+
+
+def test_groups_are_all_corruptions_once():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(CORRUPTIONS)
+
+
+def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
+    table = corruption_table(comparison, LABEL)
+    found = row(table, "smix")
+    assert found["Clean (%)"] == pytest.approx(75.0)
+    assert found["All (%)"] == pytest.approx(75.0 - 3 - 0.7)  # severities 1 to 5, places 0 to 14
+    assert found["Noise (%)"] == pytest.approx(75.0 - 3 - 0.1)
+    assert LABEL in table.title
+
+
+def test_mce_is_against_vanilla_of_the_same_seed(comparison):
+    table = corruption_table(comparison, LABEL)
+    assert row(table, "vanilla")["mCE, vanilla = 100"] == pytest.approx(100)
+    expected = fmean(
+        100 * fmean((5 * (1 - one + 0.001 * n) + 0.15) / (5 * (1 - plain + 0.001 * n) + 0.15) for n in range(15))
+        for one, plain in zip(ACCURACY["smix"], ACCURACY["vanilla"], strict=True)
+    )
+    assert row(table, "smix")["mCE, vanilla = 100"] == pytest.approx(expected)
+
+
+def test_methods_that_were_evaluated_in_part_say_so(comparison):
+    assert [line[0].text for line in corruption_table(comparison, LABEL).rows] == ["vanilla", "mixup (1 of 2)", "smix"]
+
+
+def test_each_corruption_has_a_row_and_each_method_a_column(comparison):
+    table = corruptions_table(comparison, LABEL)
+    assert [line[0].text for line in table.rows] == list(CORRUPTIONS)
+    assert table.head == ("Corruption", "vanilla", "mixup", "smix")
+    assert table.rows[2][3].value == pytest.approx(75.0 - 3 - 0.2)
+    assert all(line[3].best for line in table.rows)
+
+
+def test_attacks_are_in_order_of_strength_and_named_with_their_size(comparison):
+    table = attack_table(comparison)
+    assert table.head == ("Method", "Clean (%)", "FGSM, 8/255 (%)", "PGD-10, 2/255 (%)", "PGD-10, 8/255 (%)")
+    assert list(row(table, "smix").values())[1:] == pytest.approx([75, 37.5, 18.75, 9.375])
+
+
+def test_background_swap_shows_what_it_costs(comparison):
+    table = objects_table(comparison)
+    found = row(table, "vanilla")
+    assert found["Untouched (%)"] == pytest.approx(55)
+    assert found["Background swapped (%)"] == pytest.approx(35)
+    assert found["Lost by the swap (points)"] == pytest.approx(20)
+    assert "same 50 test images" in table.note
+    assert "11 more have no mask" in table.note
+
+
+def test_other_data_has_a_column_each_and_only_methods_that_were_evaluated(comparison):
+    table = other_data_table(comparison)
+    assert table.head == ("Method", "elsewhere (%)")
+    assert [line[0].text for line in table.rows] == ["vanilla", "smix"]
+    assert row(table, "smix")["elsewhere (%)"] == pytest.approx(37.5)
+
+
+def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
+    found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
+    assert suites(found) == []
+    assert [make(found) for make in (attack_table, objects_table, other_data_table)] == [None] * 3
+    assert corruption_table(found, LABEL) is corruptions_table(found, LABEL) is None
+
+
+def test_the_suites_are_never_mixed(comparison, tmp_path):
+    assert suites(comparison) == [LABEL]
+    assert corruption_table(comparison, "official CIFAR-C") is None

@@ -1,0 +1,109 @@
+"""Tables of calibration and confidence."""
+
+from statistics import fmean, stdev
+
+import numpy as np
+import pytest
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from smix.evaluation.confidence import LEVELS
+from smix.report.comparison import read_comparison
+from smix.report.score_tables import calibration_table, change, confidence_table, levels_table
+from tests.report.runs import predictions, write_runs
+
+STRENGTHS = {"vanilla": [1.0, 1.5, 0.5], "mixup": [2.0, 2.2, 1.8], "smix": [2.0, None, 2.5]}
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory):
+    return read_comparison(write_runs(tmp_path_factory.mktemp("runs"), STRENGTHS))
+
+
+def column(table, head: str) -> dict[str, str]:
+    return {row[0].text: row[table.head.index(head)].text for row in table.rows}
+
+
+def softmax(strength: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    logits, labels = predictions(strength, seed)
+    e = np.exp(logits.astype(float) - logits.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True), labels
+
+
+def test_ece_is_that_of_torchmetrics_over_seeds(comparison):
+    found = [
+        100
+        * multiclass_calibration_error(*map(torch.from_numpy, softmax(strength, 100 + seed)), num_classes=4, n_bins=15)
+        for seed, strength in enumerate(STRENGTHS["vanilla"])
+    ]
+    table = calibration_table(comparison)
+    assert column(table, "ECE (%)")["vanilla"] == f"{fmean(map(float, found)):.2f} ± {stdev(map(float, found)):.2f}"
+
+
+def test_overconfidence_is_confidence_less_accuracy_with_its_sign(comparison):
+    each = []
+    for seed, strength in enumerate(STRENGTHS["mixup"]):
+        shares, labels = softmax(strength, 100 + seed)
+        each.append(100 * (shares.max(1).mean() - (shares.argmax(1) == labels).mean()))
+    shown = column(calibration_table(comparison), "Overconfidence (points)")["mixup"]
+    assert shown == f"{fmean(each):.2f} ± {stdev(each):.2f}"
+    assert "-" in shown, "this network is not sure enough"
+
+
+def test_rows_say_how_many_of_the_runs_they_are_of(comparison):
+    for table in (calibration_table(comparison), confidence_table(comparison), levels_table(comparison)):
+        assert [row[0].text for row in table.rows] == ["vanilla", "mixup", "smix (2 of 3)"]
+        assert "Mean ± standard deviation over seeds." in table.note
+
+
+def test_the_best_is_the_least_and_a_temperature_is_never_best(comparison):
+    table = calibration_table(comparison)
+    for place, head in enumerate(table.head):
+        cells = [row[place] for row in table.rows]
+        if head in ("Method", "Temperature"):
+            assert not any(cell.best for cell in cells)
+        else:
+            whole = [abs(cell.value) for cell in cells[:2]]  # smix lacks a run
+            assert [cell.best for cell in cells] == [value == min(whole) for value in whole] + [False]
+
+
+def test_mistakes_above_a_level_are_counted_in_all_images(comparison):
+    each = []
+    for seed, strength in enumerate(STRENGTHS["vanilla"]):
+        shares, labels = softmax(strength, 100 + seed)
+        each.append(100 * ((shares.argmax(1) != labels) & (shares.max(1) > 0.9)).mean())
+    assert column(confidence_table(comparison), "Wrong, more than 0.9 sure (%)")["vanilla"].startswith(
+        f"{fmean(each):.2f} ±"
+    )
+
+
+def test_a_level_without_predictions_is_not_known(comparison):
+    table = levels_table(comparison)
+    assert len(table.head) == len(LEVELS)
+    assert "0.99 to 1" in table.head
+    assert not any("nan" in cell.text for row in table.rows for cell in row)
+
+
+def test_change_is_paired_with_vanilla_by_seed_and_signed(comparison):
+    found = {pair.first: pair for pair in change(comparison, lambda one: one.calibration.overconfidence)}
+    assert set(found) == {"mixup", "smix"}
+    assert found["smix"].count == 2
+    scores = {method: comparison.scores_of(method) for method in ("vanilla", "mixup")}
+    each = [
+        scores["mixup"][seed].calibration.overconfidence - scores["vanilla"][seed].calibration.overconfidence
+        for seed in range(3)
+    ]
+    assert found["mixup"].mean == pytest.approx(fmean(each))
+
+
+def test_one_run_of_each_is_said_not_to_be_enough(tmp_path):
+    table = calibration_table(read_comparison(write_runs(tmp_path, {"vanilla": [1.0], "mixup": [2.0]})))
+    assert table.note.startswith("One run of each method: not enough runs for a deviation.")
+    assert "±" not in table.rows[0][1].text
+
+
+def test_without_predictions_there_is_no_table(tmp_path):
+    write_runs(tmp_path, {"vanilla": [1.0]})
+    (tmp_path / "vanilla-0" / "predictions.npz").unlink()
+    found = read_comparison(tmp_path)
+    assert calibration_table(found) is confidence_table(found) is levels_table(found) is None
