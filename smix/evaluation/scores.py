@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.evaluation.accuracy import class_accuracy, confusion_matrix, top_k_accuracy
@@ -33,6 +33,8 @@ class Mistake:
 class Scores:
     """One network on one split."""
 
+    correct: Bool[Tensor, "N"]
+    """Which predictions are right."""
     top5: float
     """In [0, 1]; 1 with five classes or fewer."""
     confusion: Int[Tensor, "K K"]
@@ -93,6 +95,7 @@ def scores(
     said = top(logits, labels)
     confidence, correct = said.confidence, said.correct
     return Scores(
+        correct=correct,
         top5=top_k_accuracy(logits, labels),
         confusion=confusion_matrix(logits, labels),
         calibration=calibration(logits, labels, bins),

@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
+from smix.evaluation.bootstrap import bootstrap_over_images
 from smix.evaluation.confidence import LEVELS, SURE
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, compare_pairs
 from smix.report.comparison import Comparison
-from smix.report.table import Cell, Table, over_seeds
+from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 from smix.report.tables import PLAIN
 
 Figure = Callable[[Scores], float]
@@ -50,6 +51,8 @@ def calibration_table(comparison: Comparison) -> Table | None:
 def confidence_table(comparison: Comparison) -> Table | None:
     """Which errors are made, and how sure of them the network is. None: no predictions."""
     columns: dict[str, tuple[Figure, float, int]] = {"Wrong (%)": (lambda s: 1 - s.calibration.accuracy, 100, 2)}
+    if len(comparison.classes) > 5:
+        columns["Not among the five likeliest (%)"] = (lambda s: 1 - s.top5, 100, 2)
     for threshold in SURE:
         columns[f"Wrong, more than {threshold:g} sure (%)"] = (_numbers(f"errors_above_{threshold:g}"), 100, 2)
     columns[f"Of what is more than {SURE[0]:g} sure, wrong (%)"] = (lambda s: s.sure[0].error_rate, 100, 2)
@@ -76,6 +79,30 @@ def levels_table(comparison: Comparison) -> Table | None:
         columns,
         f"Of the predictions whose confidence lies above the first number, up to the second. {comparison.spread}",
         best=False,
+    )
+
+
+def images_table(comparison: Comparison) -> Table | None:
+    """How far the test images alone fix the lead over vanilla of two networks as they are. None: no pair of them."""
+    plain = comparison.scores_of(PLAIN) if PLAIN in comparison.methods else {}
+    rows = []
+    for method in comparison.methods:
+        mine = comparison.scores_of(method)
+        if method == PLAIN or not (seeds := sorted(mine.keys() & plain.keys())):
+            continue
+        seed = seeds[0]
+        found = bootstrap_over_images(mine[seed].correct, plain[seed].correct)
+        span = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}" if math.isfinite(found.low) else UNKNOWN
+        rows.append((Cell(method), Cell(str(seed), seed), number(found.mean, 2, 100, sign=True), Cell(span)))
+    if not rows:
+        return None
+    return Table(
+        "test-images",
+        f"Over test images alone: difference from {PLAIN} of one pair of networks",
+        ("Method", "Seed", "Difference (points)", "95 % interval over test images"),
+        tuple(rows),
+        "Bootstrap over test images: how much other test images would change the difference of these two networks. Another seed gives "
+        "other networks, so this is no evidence for a method.",
     )
 
 

@@ -33,7 +33,7 @@ from smix.report.robustness_tables import (
     other_data_table,
     suites,
 )
-from smix.report.score_tables import calibration_table, change, confidence_table, levels_table
+from smix.report.score_tables import calibration_table, change, confidence_table, images_table, levels_table
 from smix.report.style import Style
 from smix.report.table import Table
 from smix.report.tables import PLAIN, accuracy_table, differences, pairs_table, runs_table
@@ -122,6 +122,7 @@ def _accuracy(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
         ),
         *sentences(pairs),
         pairs_table(pairs) if pairs else None,
+        images_table(comparison),
     )
 
 

@@ -9,7 +9,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from smix.evaluation.confidence import LEVELS
 from smix.report.comparison import read_comparison
-from smix.report.score_tables import calibration_table, change, confidence_table, levels_table
+from smix.report.score_tables import calibration_table, change, confidence_table, images_table, levels_table
 from tests.report.runs import predictions, write_runs
 
 STRENGTHS = {"vanilla": [1.0, 1.5, 0.5], "mixup": [2.0, 2.2, 1.8], "smix": [2.0, None, 2.5]}
@@ -107,3 +107,16 @@ def test_without_predictions_there_is_no_table(tmp_path):
     (tmp_path / "vanilla-0" / "predictions.npz").unlink()
     found = read_comparison(tmp_path)
     assert calibration_table(found) is confidence_table(found) is levels_table(found) is None
+
+
+def test_over_test_images_the_first_seed_of_each_pair_is_resampled_and_named_so(comparison):
+    table = images_table(comparison)
+    assert "Over test images alone" in table.title
+    assert [row[0].text for row in table.rows] == ["mixup", "smix"]
+    (one, truth), (other, _) = softmax(2.0, 100), softmax(1.0, 100)
+    right, plain = one.argmax(1) == truth, other.argmax(1) == truth
+    assert table.rows[0][2].value == pytest.approx(100 * (right.mean() - plain.mean()))
+    low, high = (float(part) for part in table.rows[0][3].text.split(" to "))
+    draws = np.random.default_rng(0).integers(0, 61, (4000, 61))
+    expected = np.quantile(100 * (right.astype(int) - plain.astype(int))[draws].mean(1), [0.025, 0.975])
+    assert (low, high) == pytest.approx(expected, abs=2.0)
