@@ -326,11 +326,14 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and show the report of a comparison; 1 if a run has no result."""
     from smix.lab.status import what_is_missing
+    from smix.report.conclusion import conclusion
     from smix.report.write import write_report
 
     unfinished = [run for run in runs if run.result is None]
     if len(unfinished) < len(runs):
         _show_report(write_report(runs, out, options.root, options.quiet), unfinished)
+    else:
+        show(conclusion(runs))
     for run in unfinished:
         _say_error(what_is_missing(run))
     return 1 if unfinished else 0
