@@ -15,6 +15,7 @@ from smix.report import (
     confidence_figures,
     confusion_figures,
     mask_figures,
+    mistake_figures,
     mix_figures,
     robustness_figures,
 )
@@ -35,10 +36,13 @@ from smix.report.robustness_tables import (
 )
 from smix.report.score_tables import calibration_table, change, confidence_table, images_table, levels_table
 from smix.report.style import Style
+from smix.report.thumbnails import thumbnail
 from smix.report.table import Table
 from smix.report.tables import PLAIN, accuracy_table, differences, pairs_table, runs_table
 
 Styles = Mapping[str, Style]
+SIDE = 160
+"""Longest side of a mistaken image, in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +116,7 @@ def _accuracy(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
             "accuracy-distribution",
             "Test accuracy of each run",
             "A point a run; the line is the mean of a method, the box one standard deviation to each side.",
-            accuracy_figures.accuracy_distribution(runs, styles),
+            accuracy_figures.accuracy_distribution(comparison, styles),
         ),
         _drawn(
             "accuracy-differences",
@@ -136,7 +140,7 @@ def _training(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
             "accuracy-per-epoch",
             "Accuracy per epoch",
             "Accuracy of each method after each epoch: the mean over seeds and the range from least to most.",
-            accuracy_figures.accuracy_per_epoch(comparison.runs, styles),
+            accuracy_figures.accuracy_per_epoch(comparison, styles),
         ),
         _drawn(
             "accuracy-over-time",
@@ -233,13 +237,13 @@ def _classes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | 
             "confusion",
             "Confusion matrices",
             "For each method, the share of each class's test images that was taken for each class, over all seeds.",
-            confusion_figures.confusion(comparison),
+            confusion_figures.confusion(comparison, styles),
         ),
         _drawn(
             "confusion-change",
             f"Confusion: difference from {PLAIN}",
             f"The same, less that of {PLAIN}, in points.",
-            confusion_figures.confusion_change(comparison),
+            confusion_figures.confusion_change(comparison, styles),
         ),
         confused_table(comparison),
         class_table(comparison, None if beside.masks is None else beside.masks.shares),
@@ -329,7 +333,7 @@ def _masks(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
             "class-gain",
             "Gain of a class against its valid masks",
             "For each method with masks, the gain of each class over vanilla against the share of its masks that are valid.",
-            class_figures.class_gain(comparison, shares, styles),
+            class_figures.class_gain(comparison, styles, shares),
         ),
         gain_table(comparison, shares),
         _drawn(
@@ -359,7 +363,7 @@ def _mixes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
             "pair",
             "One pair under every method",
             "An image and its partner, and for each method their mix, the weight of each pixel, and the shares of the labels.",
-            mix_figures.pair(comparison.samples, comparison.classes),
+            mix_figures.pair(comparison, styles),
             photographs=True,
         ),
         _drawn(
@@ -373,8 +377,10 @@ def _mixes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
 
 
 def _mistakes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | None:
-    if beside.images is None or not comparison.scores:
+    scores = {method: next(iter(found.values())) for method in comparison.methods if (found := comparison.scores_of(method))}
+    if beside.images is None or not scores or len(beside.images.images[0].shape) != 3:
         return None
+    images = {row: thumbnail(beside.images, row, SIDE) for row in mistake_figures.wanted(scores)}
     return _topic(
         "mistakes",
         "The most confident mistakes",
@@ -383,7 +389,7 @@ def _mistakes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic |
             "mistakes",
             "The most confident mistakes",
             "Test images that were mistaken with the highest confidence, by method: what was said, how surely, and what is true.",
-            mix_figures.mistakes(comparison, beside.images),
+            mistake_figures.mistakes(images, scores, comparison.classes, styles),
             photographs=True,
         ),
     )

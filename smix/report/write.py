@@ -26,7 +26,8 @@ from smix.report.conclusion import conclusion, headline
 from smix.report.highlights import highlights
 from smix.report.material import masks_of, test_images
 from smix.report.page import Chapter, Facts, Linked, Page, Picture, Section, write_page
-from smix.report.style import inline_svg, save, styles
+from smix.report.render import save, svg_text
+from smix.report.style import styles
 from smix.report.table import Table, csv_text, in_markdown, latex, markdown
 from smix.report.topics import Beside, Drawn, Part, Topic, topics_of
 from smix.training.records import Run
@@ -141,7 +142,7 @@ def _part(part: Part, staged: Path, prefix: str) -> Linked | Picture | Facts | s
             names = tuple(f"figures/{prefix}{part.name}{suffix}" for suffix in suffixes)
             for name in names:
                 save(part.figure, staged / name)
-            shown = {"png": (staged / names[0]).read_bytes()} if part.photographs else {"svg": inline_svg(part.figure)}
+            shown = {"png": (staged / names[0]).read_bytes()} if part.photographs else {"svg": svg_text(part.figure)}
             return Picture(part.name, part.title, part.alt, caption=part.caption, files=names, **shown)
     return part
 
