@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -54,10 +54,9 @@ def bootstrap_over_images(
     images, mean = len(differences), differences.mean().item()
     if images < 2:
         return OverImages(mean, math.nan, math.nan, images, draws)
-    generator = rng.generator(seed, "bootstrap over images")
-    means = torch.stack(
-        [differences[torch.randint(images, (images,), generator=generator)].mean() for _ in range(draws)]
-    )
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-    low, high = means.quantile(ends).tolist()
+    # How often each value is drawn, not which images are: of right and wrong there are three values, whatever the number of images.
+    values, counts = np.unique(differences.numpy(), return_counts=True)
+    generator = np.random.default_rng(rng.key(seed, "bootstrap over images"))
+    means = generator.multinomial(images, counts / images, draws) @ values / images
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
     return OverImages(mean, low, high, images, draws)

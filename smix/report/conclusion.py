@@ -10,6 +10,20 @@ from smix.training.records import Run
 
 def conclusion(runs: Sequence[Run]) -> str:
     """The winner by mean test accuracy, against whom it is ahead by more than noise, and what is missing."""
+    won, rest = _parts(runs)
+    if not rest:
+        return f"{won}."
+    return f"{won}; {rest}" if won else rest
+
+
+def evidence(runs: Sequence[Run]) -> str:
+    """What `headline` rests on: the conclusion without its beginning."""
+    rest = _parts(runs)[1]
+    return rest[:1].upper() + rest[1:]
+
+
+def _parts(runs: Sequence[Run]) -> tuple[str, str]:
+    """Who won, if one did; and all else."""
     rows = rows_of(runs)
     unfinished = [f"{row.method} ({row.runs})" for row in rows if not row.whole]
     missing = (
@@ -19,7 +33,7 @@ def conclusion(runs: Sequence[Run]) -> str:
     )
     places = best_rows(rows)
     if not places:
-        return f"No method has finished all of its runs.{missing}"
+        return "", f"No method has finished all of its runs.{missing}"
     best = rows[places[0]].method
     summary = rows[places[0]].accuracy
     assert summary is not None
@@ -28,15 +42,17 @@ def conclusion(runs: Sequence[Run]) -> str:
         names = [rows[place].method for place in places]
         equal = f"{', '.join(names[:-1])} and {names[-1]}"
         return (
-            f"{equal} have the same highest mean test accuracy, {summary.mean:.2f} % over {seeds}: none won.{missing}"
+            "",
+            f"{equal} have the same highest mean test accuracy, {summary.mean:.2f} % over {seeds}: none won.{missing}",
         )
     won = f"{best} has the highest mean test accuracy, {summary.mean:.2f} % over {seeds}"
     pairs = differences(runs)
     against = [pair if pair.first == best else pair.turned() for pair in pairs if best in (pair.first, pair.second)]
     if not against:
-        return f"{won}.{missing}" if unfinished else f"{won}; there is no other method to compare it with."
+        other = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
+        return won, f"{other}.{missing}"
     if summary.count < 2:
-        return f"{won}; {NOT_ENOUGH} to tell whether that is more than noise: take at least 5 seeds.{missing}"
+        return won, f"{NOT_ENOUGH} to tell whether that is more than noise: take at least 5 seeds.{missing}"
     clear = [pair for pair in against if pair.significant]
     noise = [pair for pair in against if not pair.significant]
     verdict = []
@@ -48,7 +64,7 @@ def conclusion(runs: Sequence[Run]) -> str:
         f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs" if len(pairs) > 1 else "paired t-test"
     )
     few = f" {seeds} are few, both to find a difference and to trust one: take at least 5." if summary.count < 5 else ""
-    return f"{won}; {', '.join(verdict)} ({test}).{_blind(noise, seeds)}{few}{missing}"
+    return won, f"{', '.join(verdict)} ({test}).{_blind(noise, seeds)}{few}{missing}"
 
 
 def headline(runs: Sequence[Run]) -> str:

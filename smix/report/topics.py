@@ -36,9 +36,9 @@ from smix.report.robustness_tables import (
 )
 from smix.report.score_tables import calibration_table, change, confidence_table, images_table, levels_table
 from smix.report.style import Style
-from smix.report.thumbnails import thumbnail
 from smix.report.table import Table
 from smix.report.tables import PLAIN, accuracy_table, differences, pairs_table, runs_table
+from smix.report.thumbnails import thumbnail
 
 Styles = Mapping[str, Style]
 SIDE = 160
@@ -88,6 +88,7 @@ def topics_of(comparison: Comparison, beside: Beside, styles: Styles) -> list[To
     """All that the files of the runs have something to say about."""
     makers: Sequence[Callable[[Comparison, Beside, Styles], Topic | None]] = (
         _accuracy,
+        _pairs,
         _training,
         _calibration,
         _confidence,
@@ -124,9 +125,24 @@ def _accuracy(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
             f"Mean difference from {PLAIN} over seeds with its 95 % interval, in points of test accuracy.",
             accuracy_figures.differences_chart(pairs, styles),
         ),
-        *sentences(pairs),
-        pairs_table(pairs) if pairs else None,
+    )
+
+
+def _pairs(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | None:
+    pairs = differences(comparison.runs)
+    if not pairs:
+        return None
+    return _topic(
+        "pairs",
+        "Every pair of methods",
+        "Which differ by more than noise, and what so many seeds could have shown.",
+        pairs_table(pairs),
+        Facts(
+            tuple((f"{pair.first}, {pair.second}", text) for pair, text in zip(pairs, sentences(pairs), strict=True)),
+            "In words",
+        ),
         images_table(comparison),
+        folded=True,
     )
 
 
@@ -377,7 +393,9 @@ def _mixes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
 
 
 def _mistakes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | None:
-    scores = {method: next(iter(found.values())) for method in comparison.methods if (found := comparison.scores_of(method))}
+    scores = {
+        method: next(iter(found.values())) for method in comparison.methods if (found := comparison.scores_of(method))
+    }
     if beside.images is None or not scores or len(beside.images.images[0].shape) != 3:
         return None
     images = {row: thumbnail(beside.images, row, SIDE) for row in mistake_figures.wanted(scores)}

@@ -22,7 +22,7 @@ from smix.errors import SmixError
 from smix.lab.sweep import slug
 from smix.report.across import across_table, answer_across
 from smix.report.comparison import Comparison, Problem, comparison_of, comparisons_in
-from smix.report.conclusion import conclusion, headline
+from smix.report.conclusion import evidence, headline
 from smix.report.highlights import highlights
 from smix.report.material import masks_of, test_images
 from smix.report.page import Chapter, Facts, Linked, Page, Picture, Section, write_page
@@ -83,7 +83,7 @@ def write_report(
                         slug(name),
                         name,
                         headline(comparison.runs),
-                        conclusion(comparison.runs),
+                        evidence(comparison.runs),
                         highlights(comparison),
                         sections,
                     )
@@ -180,7 +180,7 @@ def _in_markdown(page: Page) -> str:
     alone = len(page.chapters) == 1
     for chapter in page.chapters:
         parts += [] if alone else [f"## {in_markdown(chapter.title)}"]
-        parts.append(in_markdown(chapter.evidence or chapter.answer))
+        parts += [f"**{in_markdown(chapter.answer)}**", in_markdown(chapter.evidence)]
         for section in chapter.sections:
             parts += [f"{'##' if alone else '###'} {in_markdown(section.title)}", in_markdown(section.lead)]
             for part in section.parts:
