@@ -258,7 +258,7 @@ def _shown(placed: _Placed) -> Drawing:
 
 def _link(name: str) -> str:
     """The address of a file beside the page: never another place, whatever it is called."""
-    return f"./{quote(name)}"
+    return f"./{quote(name, errors='replace')}"
 
 
 def _suffix(name: str) -> str:

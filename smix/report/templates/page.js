@@ -34,13 +34,19 @@ function enlarge(figure) {
   large.append(...home.childNodes);
   document.querySelector(".said").replaceChildren(...figure.querySelector("figcaption").cloneNode(true).childNodes);
   dialog.showModal();
+  dialog.querySelector("button").focus();
   large.scrollTo(0, 0);
 }
-dialog.onclose = () => {
+dialog.onclose = () => { // by the escape key, too; late: another may be open
+  if (dialog.open) return;
   home.append(...large.childNodes);
   home.style.minHeight = "";
 };
-dialog.onclick = event => { if (event.target === dialog || event.target.closest(".large")) dialog.close(); };
+dialog.onclick = event => {
+  if (event.target !== dialog && !event.target.closest(".large, button")) return;
+  dialog.close();
+  dialog.onclose();
+};
 for (const figure of all("figure")) {
   const act = () => enlarge(figure), frame = figure.querySelector(".frame");
   frame.classList.add("zooms");
