@@ -5,8 +5,6 @@ import html
 import io
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +19,8 @@ from smix.report.judge import Checked, check
 from smix.report.sheet import write_sheet
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
+from tests.report.browser import browse, needs_browser
 
-CHROMIUM = shutil.which("chromium")
 HOSTILE = (
     "</script><script>alert(1)</script>",
     "<!--<script>",
@@ -175,27 +173,6 @@ def test_a_page_that_is_not_finished_leaves_the_old_one(written, tmp_path, monke
         write_sheet(written[0], judged(tmp_path, hostile()), hostile())
     assert written[0].read_bytes() == before
     assert not list(tmp_path.glob(".*.tmp"))
-
-
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
-
-
-def browse(path: Path, profile: Path, state: str = "") -> tuple[str, str]:
-    """The page as the browser shows it after its scripts ran, and what it had to complain about."""
-    assert CHROMIUM is not None
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"]
-    done = subprocess.run(
-        [
-            *(CHROMIUM, *flags),
-            *(f"--user-data-dir={profile}", "--virtual-time-budget=5000", "--dump-dom", f"file://{path}#{state}"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    return done.stdout, "\n".join(line for line in done.stderr.splitlines() if "CONSOLE" in line)
 
 
 @needs_browser

@@ -1,0 +1,293 @@
+"""The page of a report: what is in the file, without a browser."""
+
+import hashlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from xml.etree.ElementTree import ParseError
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smix.report import page as page_module
+from smix.report.page import Chapter, Page, Picture, Section, write_page
+from smix.report.table import Cell, Table
+from tests.report.pages import HOSTILE, METHODS, hostile_page, large_page, png, small_page, svg
+
+VOID = {"meta", "link", "img", "br", "input", "hr"}
+CODE = ("script", "style")
+INLINE = ("a", "b", "bdi", "span")
+"""What is around it is the same word."""
+
+
+class Reader(HTMLParser):
+    """Elements and their attributes, and the text that is seen, of a page whose elements end where they have to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(path.read_text())
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute twice in {tag}"
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag not in INLINE:
+            self.texts.append(" ")
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in CODE:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.texts).split())
+
+    def values(self, name: str) -> list[str]:
+        return [values[name] for _, values in self.elements if name in values]
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+PAGES = {"small": small_page, "hostile": hostile_page, "large": large_page, "empty": lambda: Page("Nothing", [])}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    return {name: write_page(folder / f"{name}.html", make()) for name, make in PAGES.items()}
+
+
+@pytest.fixture(params=PAGES)
+def path(request, written) -> Path:
+    return written[request.param]
+
+
+def test_the_page_asks_for_nothing(path):
+    reader = Reader(path)
+    text = path.read_text()
+    links = [value for value in reader.values("href") if not value.startswith("#")]
+    assert links[0] == "data:,"
+    # Nothing but files beside the page: neither another scheme nor another machine, and nothing that is loaded by itself.
+    assert all(re.fullmatch(r"\./[\w.~%/-]*", link) for link in links[1:])
+    assert all(value.startswith("data:image/png;base64,") for value in reader.values("src"))
+    assert not {"srcset", "data", "poster", "action", "background", "formaction"} & {
+        name for _, values in reader.elements for name in values
+    }
+    assert not {"iframe", "object", "embed", "audio", "video", "base", "foreignobject"} & {
+        tag for tag, _ in reader.elements
+    }
+    assert set(re.findall(r"url\((.)", text)) <= {"#"}
+    assert "@import" not in text
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "default-src 'none'" in reader.values("content")[1]
+
+
+def test_ids_are_unique_and_anchors_lead_somewhere(path):
+    reader = Reader(path)
+    ids = reader.values("id")
+    assert len(set(ids)) == len(ids)
+    assert {value[1:] for value in reader.values("href") if value.startswith("#")} <= set(ids)
+    assert set(re.findall(r"url\(#([^)]*)\)", path.read_text())) <= set(ids)
+
+
+def test_headings_are_in_order(path):
+    levels = [int(tag[1]) for tag, _ in Reader(path).elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_tables_and_pictures_say_what_they_are(path):
+    reader = Reader(path)
+    assert all("lang" in values for tag, values in reader.elements if tag == "html")
+    assert all(values["scope"] in ("row", "col") for tag, values in reader.elements if tag == "th")
+    assert all(values["alt"] is not None for tag, values in reader.elements if tag == "img")
+    assert all(values["role"] == "img" and "aria-label" in values for tag, values in reader.elements if tag == "svg")
+    assert reader.count("caption") == reader.count("table")
+    assert reader.count("figcaption") == reader.count("figure") == reader.count("svg") + reader.count("img")
+
+
+def test_what_is_hostile_is_text(written):
+    text = written["hostile"].read_text()
+    reader = Reader(written["hostile"])
+    assert text.count("<script") == text.count("</script>") == 1
+    assert text.count("<style") == text.count("</style>") == 1 + reader.count("svg")
+    assert "<!--" not in text
+    assert not {"b", "bdi", "a"} & {tag for tag, values in reader.elements if "onerror" in values}
+    assert not any(name.startswith("on") for _, values in reader.elements for name in values)
+    for name in HOSTILE[:6] + HOSTILE[8:12]:
+        assert " ".join(name.split()) in reader.text
+    # What would turn the writing, or end the text, is shown as a sign that nobody knows.
+    assert not set("\u202e\u2066\x00\ud800") & set(text)
+    assert "evil\ufffdgnp.exe\ufffd" in reader.text
+    assert "\ufffd" in reader.text
+
+
+def test_of_one_comparison_the_page_begins_with_the_answer_and_then_names_what_is_missing(written):
+    reader = Reader(written["small"])
+    text = reader.text
+    assert text.startswith(
+        "Comparison on cifar10 Comparison on cifar10 fmix wins by 1.2 points. Over five seeds. "
+        "Accuracy of fmix 94.83 % 95 % interval 94.5 to 95.2 % Runs 15 Not in this report "
+        "cifar10/smix-1, cifar10/smix-2: expected a finished run, got 3 of 60 epochs; start it again "
+        "cifar10/old: expected numbers, got NaN Accuracy Every run Config Accuracy On the test split."
+    )
+    assert text.endswith("Made by smix. Close")
+    assert reader.values("id")[:3] == ["missing", "contents", "accuracy"]
+    assert {"accuracy", "accuracy.accuracy", "accuracy.lines", "accuracy.lines-2", "runs.runs"} <= set(
+        reader.values("id")
+    )
+
+
+def test_of_several_comparisons_it_begins_with_the_answer_the_overview_and_that_of_each(written):
+    reader = Reader(written["large"])
+    assert "Thirteen methods fmix wins on all three. Methods and data sets Method CIFAR-10" in reader.text
+    assert "fmix wins on CIFAR-10. CIFAR-100 fmix wins on CIFAR-100. Tiny ImageNet fmix wins" in reader.text
+    assert "Not in this report" not in reader.text
+    assert {"overview", "cifar-10", "cifar-10.accuracy", "tiny-imagenet.pairs.pairs"} <= set(reader.values("id"))
+    assert all(reader.text.count(method) > 3 for method in METHODS)
+
+
+def test_long_sections_are_closed(written):
+    assert Reader(written["small"]).count("details") == 2
+
+
+def cells_of(path: Path, table: int = 0) -> list[list[tuple[str, str | None, str]]]:
+    """Of each row of a table the inner HTML, the value that it is sorted by, and the class of each cell."""
+    body = re.findall(r"<tbody>(.*?)</tbody>", path.read_text(), re.DOTALL)[table]
+    rows = []
+    for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL):
+        found = re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", row)
+        values = [(re.search('data-value="([^"]*)"', one), re.search('class="([^"]*)"', one)) for one, _ in found]
+        rows.append([(inner, v and v[1], c[1]) for (_, inner), (v, c) in zip(found, values, strict=True) if c])
+    return rows
+
+
+def test_cells_have_their_values_in_full_and_what_is_not_known_has_none(written):
+    cells = cells_of(written["small"])
+    assert cells[0] == [
+        *(("vanilla", None, "name"), ("89.96", "89.96", "number"), ("0.27", "0.27", "number")),
+        *(("worse", None, "text"), ("3", "3.0", "number")),
+    ]
+    assert cells[1][2] == ('<span class="soft">not enough runs</span>', None, "number")
+    assert cells[2][3] == ('<span class="soft">-</span>', None, "text")
+    assert cells[3][1] == ("94.83", "94.83", "number best")
+    assert cells[5][2][1] == "1e-07"
+
+
+def test_one_run_has_its_mean_and_that_it_is_not_enough_in_soft(tmp_path):
+    row = (Cell("a", best=True), Cell("62.32 (not enough runs)", 62.3215), Cell("nan", float("nan")), Cell("y" * 40))
+    table = Table("t", "T", ("Method", "Mean", "None", "Words"), (row,))
+    path = write_page(
+        tmp_path / "page.html", Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", [table])])])
+    )
+    assert cells_of(path) == [
+        [
+            ("a", None, "name best"),
+            ('62.32 (<span class="soft">not enough runs</span>)', "62.3215", "number"),
+            ("nan", None, "text"),
+            ("y" * 40, None, "prose"),
+        ]
+    ]
+
+
+def test_photographs_have_the_size_that_their_resolution_gives(tmp_path):
+    pictures = [
+        Picture("a", "A.", "a", png=png(700, 35, dpi=120)),
+        Picture("b", "B.", "b", png=png(700, 35)),
+        Picture("c", "C.", "c", png=png(70, 35), sharp=True),
+        Picture("d", "D.", "d", png=png(900, 35), sharp=True),
+    ]
+    path = write_page(
+        tmp_path / "page.html", Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", pictures)])])
+    )
+    images = [values for tag, values in Reader(path).elements if tag == "img"]
+    assert [(one["width"], one["height"]) for one in images] == [
+        ("560", "28"),
+        ("700", "35"),
+        ("770", "385"),
+        ("900", "35"),
+    ]
+    assert [one.get("class") for one in images] == [None, None, "sharp", "sharp"]
+
+
+def test_the_same_page_is_the_same_bytes_in_another_process_too(written, tmp_path):
+    def digest(path: Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    program = (
+        "import sys; from pathlib import Path; from smix.report.page import write_page; from tests.report import pages\n"
+        "for name in ('small', 'hostile', 'large'):\n"
+        "    write_page(Path(sys.argv[1]) / f'{name}.html', getattr(pages, f'{name}_page')())"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        env={"PYTHONHASHSEED": "123", "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+    )
+    for name in ("small", "hostile", "large"):
+        again = write_page(tmp_path / f"{name}-again.html", PAGES[name]())
+        assert digest(again) == digest(tmp_path / f"{name}.html") == digest(written[name])
+
+
+def test_a_page_that_fails_leaves_the_old_one(tmp_path):
+    path = write_page(tmp_path / "page.html", small_page())
+    before = path.read_bytes()
+    broken = Picture("b", "B.", "broken", svg=svg().replace("</svg>", ""))
+    with pytest.raises(ParseError):
+        write_page(path, Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", [broken])])]))
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("given", [{}, {"svg": "<svg/>", "png": b""}])
+def test_a_picture_is_one_of_two_kinds(given):
+    with pytest.raises(AssertionError, match="either an SVG or a PNG"):
+        Picture("name", "Title.", "alt", **given)
+
+
+@given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "a-2", "A", "contents"])))
+def test_anchors_are_unique_and_plain(names):
+    found = page_module._anchors(names, page_module.OURS)
+    assert len(set(found)) == len(found) == len(names)
+    assert not set(found) & set(page_module.OURS)
+    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", one) for one in found)
+
+
+def test_text_can_be_read_on_every_ground_by_day_and_by_night(written):
+    text = written["small"].read_text()
+    day, night = (
+        dict(re.findall(r"--([a-z]+): (#\w{6})", block)) for block in re.findall(r":root[^{]*{([^}]*)}", text)[:2]
+    )
+    assert day.keys() == night.keys()
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[n : n + 2], 16) / 255 for n in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for colours in (day, night):
+        for ink in ("text", "soft", "bad", "mark"):
+            for ground in ("ground", "tile"):
+                light, dark = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
+                assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
