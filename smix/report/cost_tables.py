@@ -41,7 +41,7 @@ def cost_table(comparison: Comparison, mask_seconds: float) -> Table:
     on = "validation images" if comparison.begun[0].config.val_fraction else "a part of the training images"
     return Table(
         "cost",
-        "Cost",
+        "What a run costs",
         (
             "Method",
             "Time per run",

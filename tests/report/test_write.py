@@ -1,52 +1,258 @@
-import re
+"""The report of finished runs, from end to end: every file, the same bytes, nothing half-written, hostile and broken input."""
 
+import os
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
 import pytest
 
+from smix import RunOptions, TrainConfig
 from smix.errors import RunError
-from smix.report.conclusion import conclusion
+from smix.report import topics, write
+from smix.report.conclusion import conclusion, evidence, headline
 from smix.report.write import write_report
 from smix.training.records import runs_in
 from smix.training.runs import train
 from tests.conftest import make_set, write_npz
+from tests.report.evaluations import write_evaluations
+from tests.report.runs import write_run, write_runs
+from tests.training.small import contents
+
+HOSTILE = "<script>alert(1)</script>"
 
 
 @pytest.fixture(scope="module")
-def comparison(tmp_path_factory):
-    from smix import RunOptions, TrainConfig
-
+def comparison(tmp_path_factory) -> Path:
+    """Two methods, two seeds, trained for an epoch, evaluated with made-up figures."""
     folder = tmp_path_factory.mktemp("comparison")
-    name = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
+    names = (HOSTILE, "$x$", "a|b", "d & e")
+    sets = (make_set(80, (32, 40)), make_set(24, (32, 40), seed=1, split="test"))
+    path = write_npz(folder / "made.npz", *sets)
+    with np.load(path) as arrays:
+        np.savez(path, **{**arrays, "classes": np.array(names)})
     for method in ("vanilla", "smix+fmix"):
-        config = TrainConfig(data=name, model="resnet8", epochs=1, batch_size=16, method=method)
-        train(config, folder / "runs" / f"{method}-0", RunOptions(quiet=True))
+        for seed in (0, 1):
+            config = TrainConfig(data=f"npz:{path}", model="resnet8", epochs=1, batch_size=16, method=method, seed=seed)
+            run = folder / "runs" / f"{method}-{seed}"
+            result = train(config, run, RunOptions(quiet=True, device="cpu"))
+            write_evaluations(run, result.test_accuracy, 0.5)
     return folder / "runs"
 
 
-def test_everything_that_the_report_names_is_there(comparison, tmp_path):
-    report = write_report(comparison, tmp_path / "report")
-    text = report.text.read_text()
-    for picture in re.findall(r"!\[.*?\]\((.*?)\)", text):
-        assert (tmp_path / "report" / picture).read_bytes().startswith(b"\x89PNG")
-    assert {path.name for path in (tmp_path / "report").iterdir()} == {
-        "report.md", "table.csv", "runs.csv", "accuracy-distribution.png", "accuracy-per-epoch.png", "mixes.png",
-    }  # fmt: skip
-    assert conclusion(runs_in(comparison)) in text
+@pytest.fixture(scope="module")
+def report(comparison, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("report")
+    written = write_report(comparison, out)
+    assert (written.page, written.text, written.problems) == (out / "report.html", out / "report.md", ())
+    return out
+
+
+class Reader(HTMLParser):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+
+def test_every_figure_and_table_that_an_issue_names_is_there(report):
+    figures = {path.stem for path in (report / "figures").glob("*.png")}
+    assert figures == {
+        *(
+            "accuracy-distribution",
+            "accuracy-differences",
+            "accuracy-per-epoch",
+            "accuracy-over-time",
+            "overconfidence",
+        ),
+        *(
+            "reliability",
+            "wrong-by-confidence",
+            "risk-coverage",
+            "confusion",
+            "confusion-change",
+            "corruptions",
+            "attacks",
+        ),
+        *("background", "class-gain", "valid-masks", "contact-sheet", "pair", "mixes", "mistakes"),
+    }
+    photographs = {"contact-sheet", "pair", "mixes", "mistakes"}
+    assert {path.stem for path in (report / "figures").glob("*.svg")} == figures - photographs
+    tables = {path.stem for path in (report / "tables").glob("*.csv")}
+    assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
+    assert tables == {
+        *("accuracy", "pairs", "runs", "test-images", "calibration", "confidence", "levels", "confused", "classes"),
+        *("corruptions", "each-corruption", "attacks", "background", "other-data", "cost", "gain-and-masks"),
+    }
+
+
+def test_the_markdown_links_to_files_that_are_there_and_says_the_conclusion(comparison, report):
+    text = (report / "report.md").read_text()
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) == 19
+    assert all((report / picture).stat().st_size > 1000 for picture in pictures)
+    runs = runs_in(comparison)
+    assert f"**{headline(runs)}**".replace("_", "\\_") in text
+    assert evidence(runs) in conclusion(runs) or evidence(runs).lower() in conclusion(runs).lower()
     assert "- images: 72 training, 8 validation, 24 test" in text
     assert "- masks: carried" in text
     assert "- milestones: none" in text
+    assert "- data: npz:made.npz" in text, "without its path"
 
 
-def test_the_same_runs_give_the_same_bytes(comparison, tmp_path):
-    one, other = (write_report(comparison, tmp_path / name) for name in ("a", "b"))
-    assert one.text.read_bytes() == other.text.read_bytes()
-    for first, second in zip(one.pictures, other.pictures, strict=True):
-        assert first.read_bytes() == second.read_bytes()
+def test_the_page_asks_for_nothing_and_links_to_files_that_are_there(report):
+    for tag, attributes in Reader(report / "report.html").seen:
+        for name in ("src", "href", "srcset", "poster", "data", "action"):
+            value = attributes.get(name) or "#"
+            assert value.startswith(("#", "data:", "./")), (tag, name, value[:80])
+            if value.startswith("./"):
+                assert (report / value).is_file()
 
 
-def test_it_goes_beside_the_runs_by_default(comparison):
-    assert write_report(comparison).text == comparison / "report" / "report.md"
+def test_hostile_names_are_text_everywhere(report):
+    assert "alert" not in "".join(tag for tag, _ in Reader(report / "report.html").seen)
+    assert HOSTILE not in (report / "report.html").read_text()
+    assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in (report / "report.html").read_text()
+    assert HOSTILE not in (report / "report.md").read_text()
+    for path in (report / "figures").glob("*.svg"):
+        assert "<script" not in path.read_text()
 
 
-def test_no_runs(tmp_path):
-    with pytest.raises(RunError, match="expected a folder of runs"):
+def test_the_same_runs_give_the_same_bytes_in_another_process(comparison, report, tmp_path):
+    code = "import sys; from smix import write_report; write_report(sys.argv[1], sys.argv[2])"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
+    subprocess.run([sys.executable, "-c", code, comparison, tmp_path], check=True, env=environment)
+    assert contents(tmp_path) == contents(report)
+
+
+def test_it_goes_beside_the_runs_by_default(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0]})
+    assert write_report(tmp_path / "runs").text == tmp_path / "runs" / "report" / "report.md"
+
+
+def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0], "smix": [1.5]})
+    written = write_report(tmp_path / "runs", tmp_path / "out")
+    reasons = [problem.why for problem in written.problems]
+    assert len(reasons) == 2
+    assert all("expected the images that the runs were made of, got others" in why for why in reasons)
+    assert all("what shows them is left out" in why for why in reasons)
+    assert not (tmp_path / "out" / "figures" / "mistakes.png").exists()
+    assert (tmp_path / "out" / "figures" / "reliability.svg").exists()
+
+
+def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
+    write_report(tmp_path / "runs", tmp_path / "out")
+    before = contents(tmp_path / "out")
+    write_run(tmp_path / "runs", "cutmix", 0, 3.0)
+    real = topics.accuracy_table
+    for module, name in ((topics, "runs_table"), (write, "write_page")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                write_report(tmp_path / "runs", tmp_path / "out")
+        assert contents(tmp_path / "out") == before
+        assert not list((tmp_path / "out").glob(".report*"))
+    assert topics.accuracy_table is real
+
+
+def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
+    write_report(tmp_path / "runs", tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "figures" / "notes.txt").write_text("mine")
+    assert (tmp_path / "out" / "figures" / "accuracy-differences.svg").exists()
+    for name in ("mixup-0", "mixup-1"):
+        (tmp_path / "runs" / name / "config.json").unlink()
+    write_report(tmp_path / "runs", tmp_path / "out")
+    assert not (tmp_path / "out" / "figures" / "accuracy-differences.svg").exists()
+    assert (tmp_path / "out" / "notes.txt").exists()
+    assert (tmp_path / "out" / "figures" / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path, out, monkeypatch):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0]})
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(write, "topics_of", lambda *_: pytest.fail("it was drawn"))
+    with pytest.raises(RunError, match="expected a folder to write"):
+        write_report(tmp_path / "runs", tmp_path / out)
+
+
+def test_left_out_runs_are_named_on_the_page_and_in_the_markdown(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0, None], "mixup": [2.0, 2.5]})
+    write_run(tmp_path / "runs", "cutmix", 0, 3.0, lr=0.05)
+    written = write_report(tmp_path / "runs", tmp_path / "out")
+    text, page = written.text.read_text(), written.page.read_text()
+    assert "- cutmix-0: expected runs that differ in method and seed alone" in text
+    assert "- vanilla-1: expected a finished run" in text
+    assert "| vanilla | " in text
+    assert "| 1 of 2 |" in text
+    for name in ("cutmix-0", "vanilla-1"):
+        assert name in page
+
+
+def test_several_data_sets_stand_side_by_side(tmp_path):
+    write_runs(tmp_path / "one", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]}, data="npz:birds.npz")
+    write_runs(tmp_path / "two", {"vanilla": [3.0, 3.5], "smix": [2.0, None]}, data="npz:fish.npz")
+    written = write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    lines = (tmp_path / "out" / "tables" / "data-sets.csv").read_text().splitlines()
+    assert lines[0] == 'Method,birds (%),"birds (%), std",fish (%),"fish (%), std"'
+    assert [line.split(",")[0] for line in lines[1:]] == ["vanilla", "mixup", "smix"]
+    text = written.text.read_text()
+    assert "## birds" in text
+    assert "## fish" in text
+    assert re.search(r"\| smix \| - \| [\d.]+ \(1 of 2\) \|", text)
+    assert {path.name.split("-")[0] for path in (tmp_path / "out" / "figures").iterdir()} == {"birds", "fish"}
+    assert len(written.comparisons) == 2
+
+
+def test_a_sweep_s_cells_are_comparisons_named_by_their_folders(tmp_path):
+    for cell in ("lr-0.1", "lr-0.05"):
+        write_runs(tmp_path / "sweep" / cell, {"vanilla": [1.0], "mixup": [2.0]})
+    written = write_report(tmp_path / "sweep", tmp_path / "out")
+    head = (tmp_path / "out" / "tables" / "data-sets.csv").read_text().splitlines()[0]
+    assert "digits-on-photos, lr-0.05" in head
+    assert len(written.comparisons) == 2
+
+
+def test_one_of_several_without_a_good_run_is_named_and_all_without_are_refused(tmp_path):
+    write_runs(tmp_path / "one", {"vanilla": [1.0]})
+    write_runs(tmp_path / "two", {"vanilla": [None]})
+    (tmp_path / "three").mkdir()
+    written = write_report([tmp_path / "one", tmp_path / "two", tmp_path / "three"], tmp_path / "out")
+    assert [problem.path.name for problem in written.problems if problem.path.parent == tmp_path][:2] == [
+        "two",
+        "three",
+    ]
+    with pytest.raises(RunError, match="got none that can be reported"):
+        write_report([tmp_path / "two", tmp_path / "three"], tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_no_runs_and_one_run_are_refused(tmp_path):
+    with pytest.raises(RunError, match="expected a folder of runs, got none"):
         write_report(tmp_path)
+    run = write_run(tmp_path, "vanilla", 0)
+    with pytest.raises(RunError, match="got one run; did you mean"):
+        write_report(run)
+
+
+def test_one_seed_is_never_called_better_or_worse(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [0.1], "mixup": [5.0]})
+    text = write_report(tmp_path / "runs", tmp_path / "out").text.read_text()
+    assert "not enough runs" in text
+    assert not re.search(r"\bis (better|worse)\b|\| (better|worse) \|", text)
+    assert "nan" not in re.sub(r"\bdistinguishable\b", "", text).lower().split()
+
+
+def test_nothing_on_the_page_is_not_a_number(report):
+    shown = re.sub(r"base64,[A-Za-z0-9+/=]+", "", (report / "report.html").read_text())
+    assert not re.search(r"\b(nan|inf)\b", shown, re.IGNORECASE)
