@@ -29,7 +29,8 @@ from smix.report.page import Chapter, Facts, Linked, Page, Picture, Section, wri
 from smix.report.render import save, svg_text
 from smix.report.style import styles
 from smix.report.table import Table, csv_text, in_markdown, latex, markdown
-from smix.report.topics import Beside, Drawn, Part, Topic, topics_of
+from smix.report.topic import Beside, Drawn, Part, Topic
+from smix.report.topics import topics_of
 from smix.training.records import Run
 
 Found = TypeVar("Found")
