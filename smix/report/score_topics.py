@@ -48,7 +48,7 @@ def _overconfidence(comparison: Comparison) -> str:
     """Whether, and by how much, mixing reduces overconfidence."""
     plain = (
         [one.calibration.overconfidence for one in comparison.scores_of(PLAIN).values()]
-        if _has_plain(comparison)
+        if PLAIN in comparison.methods
         else []
     )
     if not plain:
