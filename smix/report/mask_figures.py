@@ -8,71 +8,93 @@ from matplotlib.figure import Figure
 
 from smix.data.sets import ImageSet, balanced_order
 from smix.masks.lookup import stretched
-from smix.report.figures import columns_for, paint, shortened
+from smix.report.charts import FOOT, names_of, row_axes
+from smix.report.images import paint, show
 from smix.report.judge import CRITERIA, Checked, percent
+from smix.report.layout import EDGE, WIDTH, Heading, axes_at, line_height, sheet, shortened, wrapped, write
+from smix.report.style import FEWER, MORE, SMALL, SOFT, looks
 from smix.report.thumbnails import thumbnail
 
 SHEET = 60
 """Masks on a contact sheet."""
-SIDE = 240
-"""Longest side of an image there, in pixels: twice what a sheet of 120 dpi can show."""
-VALID, INVALID = "#0072B2", "#D55E00"
+COLUMNS = 4
+"""Images beside one another there."""
+SIDE = 150
+"""Longest side of an image there, in pixels: what such a sheet can show."""
+VALID, INVALID = MORE, FEWER
 
 
+@looks
 def valid_chart(checked: Sequence[Checked], criterion: str = "figure14") -> Figure:
-    """Valid and invalid masks side by side for each store: the report's figure 14."""
-    figure = Figure(figsize=(max(4.8, 1.6 * len(checked) + 2), 4.2), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(len(checked))
+    """Valid and invalid masks below each other for each store: the report's figure 14, lying."""
+    heading = Heading(
+        "Valid masks", "Share of the masks, in percent, as in figure 14: valid with a coverage of 1 % or more."
+    )
+    names = names_of({str(n): f"{one.name} ({len(one.rows):,} masks)" for n, one in enumerate(checked)})
+    heights = [max(0.62, names.height_of(str(n)) + 0.1) for n in range(len(checked))]
+    figure = sheet(heading, sum(heights) + FOOT)
+    left = EDGE + names.width + 0.12
+    axes, middles = row_axes(figure, left, heading.height, WIDTH - left - 1.2, heights)
     for shift, colour, label, values in (
-        (-0.2, VALID, "valid", [one.share(criterion) for one in checked]),
-        (0.2, INVALID, "invalid", [100 - one.share(criterion) for one in checked]),
+        (-0.12, VALID, "valid", [one.share(criterion) for one in checked]),
+        (0.12, INVALID, "invalid", [100 - one.share(criterion) for one in checked]),
     ):
-        bars = axes.bar(places + shift, values, 0.38, color=colour, label=label)
-        axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=9)
-    axes.set_xticks(places, [f"{one.name}\n({len(one.rows):,} masks)" for one in checked], parse_math=False)
-    axes.set(ylabel="Share of the masks (%)", ylim=(0, 108), xlim=(-0.7, len(checked) - 0.3))
-    axes.set_title("Valid masks, as in figure 14: coverage of 1 % or more", loc="left", fontsize=11)
-    axes.grid(axis="y", alpha=0.25)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+        places = np.asarray(middles) + shift
+        bars = axes.barh(places, values, 0.22, color=colour)
+        axes.bar_label(bars, [f"{value:.1f} {label}" for value in values], padding=3, fontsize=SMALL)
+    for n, middle in enumerate(middles):
+        write(figure, left - 0.12, heading.height + middle, names.lines[str(n)], SMALL, ha="right")
+    axes.set(xlim=(0, 100), xlabel="Share of the masks (%)")
     return figure
 
 
+@looks
 def coverage_chart(checked: Sequence[Checked]) -> Figure:
-    """How much of the image the masks cover, one row a store; the bounds of the default rule are marked."""
-    figure = Figure(figsize=(7.2, 1.0 + 1.7 * len(checked)), layout="constrained")
-    rows = figure.subplots(len(checked), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    """How much of the image the masks cover, one chart a store; the bounds of the default rule are marked."""
     default = CRITERIA["default"].shape
-    for axes, one in zip(rows, checked, strict=True):
-        drawn = one.coverage > 0  # so many masks can be empty that nothing else would be seen
-        coverage, good = 100 * one.coverage[drawn], one.valid["default"][drawn]
+    heading = Heading(
+        "How much of the image the masks cover",
+        "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: not. Dotted: "
+        f"{100 * default.min_coverage:g} and {100 * default.max_coverage:g} %, the bounds of that rule.",
+    )
+    drawn = [one.coverage > 0 for one in checked]  # so many masks can be empty that nothing else would be seen
+    titles = [
+        wrapped(
+            f"{one.name}: {len(one.rows):,} masks"
+            + (f", {percent(~some):.1f} % of them empty (not drawn)" if len(some) else ""),
+            WIDTH - 2 * EDGE,
+            SMALL,
+        )
+        for one, some in zip(checked, drawn, strict=True)
+    ]
+    left, height = EDGE + 0.5, 1.3
+    heads = [len(lines) * line_height(SMALL) + 0.08 for lines in titles]
+    figure = sheet(heading, sum(heads) + len(checked) * (height + 0.35) + FOOT - 0.35)
+    top, first = heading.height, None
+    for one, some, lines, head in zip(checked, drawn, titles, heads, strict=True):
+        write(figure, EDGE, top + (head - 0.08) / 2, lines, SMALL)
+        axes = axes_at(figure, left, top + head, WIDTH - left - EDGE - 0.12, height)
+        first = first or axes
+        axes.sharey(first) if axes is not first else None
+        coverage, good = 100 * one.coverage[some], one.valid["default"][some]
         share = np.full(len(coverage), 100 / max(1, len(one.rows)))
         axes.hist(
             [coverage[good], coverage[~good]],
-            np.arange(101),
+            list(range(101)),
             weights=[share[good], share[~good]],
             stacked=True,
             color=[VALID, INVALID],
-            label=["valid by default", "invalid"],
         )
         for bound in (default.min_coverage, default.max_coverage):
-            axes.axvline(100 * bound, color="black", linewidth=0.8, linestyle=":")
-        axes.set(ylabel="Masks (%)", xlim=(0, 100))
-        empty = f", {percent(~drawn):.1f} % of them empty (not drawn)" if len(drawn) else ""
-        axes.set_title(f"{one.name}: {len(one.rows):,} masks{empty}", loc="left", fontsize=10, parse_math=False)
-        axes.grid(axis="y", alpha=0.25)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    rows[-1].set_xlabel(
-        f"Coverage of the image (%), in steps of 1 %; dotted: {100 * default.min_coverage:g} and "
-        f"{100 * default.max_coverage:g} %, the bounds of the default rule"
-    )
-    figure.legend(*rows[0].get_legend_handles_labels(), frameon=False, loc="outside upper right", ncols=2, fontsize=9)
+            axes.axvline(100 * bound, color=SOFT, linewidth=1, linestyle=":")
+        axes.set_xlim(0, 100)
+        axes.grid(axis="y")
+        top += head + height + 0.35
+    axes.set_xlabel("Coverage of the image (%)")
     return figure
 
 
+@looks
 def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figure:
     """Images beside themselves with the mask in pink, class-balanced; under each its class and the mask's coverage.
 
@@ -83,33 +105,31 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
     rows = order[np.isin(order, checked.rows)][:count]
     masks = checked.store[rows]
     verdicts = checked.valid["default"][np.searchsorted(checked.rows, rows)]
-    columns = columns_for(len(rows), widest=8)
-    lines = math.ceil(len(rows) / columns)
-    cell, text, head, gap = 1.0, 0.34, 0.5, 0.14
-    width = columns * (2 * cell + gap) + gap
-    height = head + lines * (cell + text)
-    figure = Figure(figsize=(width, height))
-    heading = (
-        f"{checked.name}: {len(rows)} of {len(checked.rows):,} masks; each image, and with its mask in pink "
-        "(✗: not valid by default)"
+    gap, text = 0.12, line_height(SMALL) + 0.12
+    cell = (WIDTH - 2 * EDGE - (COLUMNS - 1) * gap) / COLUMNS
+    heading = Heading(
+        f"Masks of {checked.name}",
+        f"{len(rows)} of {len(checked.rows):,}, class-balanced: each image, and with its mask in pink; the mask's coverage "
+        "(✗: not valid by the default rule).",
     )
-    figure.text(gap / width, 1 - 0.24 / height, heading, va="center", fontsize=10, parse_math=False)
-    for place, (row, mask, good) in enumerate(zip(rows.tolist(), masks, verdicts.tolist(), strict=True)):
-        line, column = divmod(place, columns)
-        x, y = gap + column * (2 * cell + gap), height - head - line * (cell + text) - cell
-        image = thumbnail(data, row, SIDE)
-        axes = figure.add_axes((x / width, y / height, 2 * cell / width, cell / height))
-        axes.imshow(np.concatenate([image, paint(image, stretched(mask[None], image.shape[:2])[0])], 1))
-        axes.set_axis_off()
-        name = shortened(data.classes[data.labels[row]], 20)
-        figure.text(
-            (x + cell) / width,
-            (y - 0.04) / height,
-            f"{name}  {100 * checked.store.coverage[row]:.1f} %{'' if good else '  ✗'}",
-            ha="center",
-            va="top",
-            fontsize=8,
-            color="black" if good else "#B00020",
-            parse_math=False,
+    pictures = [thumbnail(data, row, SIDE) for row in rows.tolist()]
+    high = cell / 2 * max((image.shape[0] / max(image.shape[:2]) for image in pictures), default=1.0)
+    figure = sheet(heading, math.ceil(len(rows) / COLUMNS) * (high + text))
+    for place, (row, image, mask, good) in enumerate(
+        zip(rows.tolist(), pictures, masks, verdicts.tolist(), strict=True)
+    ):
+        line, column = divmod(place, COLUMNS)
+        x, y = EDGE + column * (cell + gap), heading.height + line * (high + text)
+        show(
+            figure,
+            x,
+            y,
+            cell,
+            high,
+            np.concatenate([image, paint(image, stretched(mask[None], image.shape[:2])[0])], 1),
         )
+        said = f"{100 * checked.store.coverage[row]:.1f} %{'' if good else ' ✗'}"
+        name = shortened(data.classes[data.labels[row]], cell - 0.65)
+        write(figure, x, y + high + 0.09, name, SMALL)
+        write(figure, x + cell, y + high + 0.09, said, SMALL, ha="right", bold=not good)
     return figure

@@ -14,9 +14,9 @@ from smix import files
 from smix.data.sets import ImageSet, Split, load_data
 from smix.errors import MaskError
 from smix.masks.store import MaskStore
-from smix.report import figures
 from smix.report.judge import CRITERIA, Checked, ClassShares, by_class, check, percent
 from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
+from smix.report.render import save
 from smix.report.sheet import write_sheet
 
 NAMED = 5
@@ -51,12 +51,12 @@ def write_check(
     first = paths[0] if paths[0].name else paths[0].resolve()
     folder = out or first.with_name(f"{first.name}-check")
     written = [
-        figures.save(valid_chart(checked), folder / "valid.png"),
-        figures.save(coverage_chart(checked), folder / "coverage.png"),
+        save(valid_chart(checked), folder / "valid.png"),
+        save(coverage_chart(checked), folder / "coverage.png"),
     ]
     said: list[Table | str] = [check_table(checked)]
     for judged, images, name in zip(checked, sets, _file_names(checked), strict=True):
-        written.append(figures.save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
+        written.append(save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
         written.append(write_sheet(folder / f"contact-sheet-{name}.html", judged, images, quiet))
         said += [class_table(judged.name, by_class(judged, images)), *_broken(judged.store)]
     files.write_bytes(folder / "classes.csv", _csv(checked, sets))

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from smix.data import load_data
-from smix.errors import DataError, OptionError
+from smix.errors import DataError
 from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
-from smix.report import figures
+from smix.report.mix_figures import mixes
+from smix.report.render import check_picture, save
 from smix.training.samples import draw_samples
 
 MOST = 16
@@ -15,7 +16,7 @@ MOST = 16
 
 
 def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count: int, seed: int, root: Path) -> Path:
-    """Draw `count` images of the training split of `data` under each method, and write the picture, a PNG.
+    """Draw `count` images of the training split of `data` under each method, and write the picture, a PNG or an SVG.
 
     Raises:
         DataError: too few or too many images, or images without 2 spatial dimensions.
@@ -24,8 +25,7 @@ def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count:
     """
     if not 2 <= count <= MOST:
         raise DataError(f"count: expected 2 to {MOST} images (more cannot be read in one picture), got {count}")
-    if out.suffix.lower() != ".png":
-        raise OptionError(f"out: expected a picture that ends in .png, got {out}")
+    check_picture(out)
     chosen = {text: parse_method(text) for text in methods}
     images = load_data(data, root, "train")
     shown = images.take(min(count, len(images))).loaded()
@@ -36,4 +36,4 @@ def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count:
         text: draw_samples(method, shown, seed, *((found.masks, found.valid) if found else ()))
         for text, method in chosen.items()
     }
-    return figures.save(figures.mixes(samples, images.classes), out)
+    return save(mixes(samples, images.classes), out)

@@ -1,7 +1,9 @@
 import csv
+import re
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from rich.console import Console
 
 from smix.errors import MaskError
@@ -12,10 +14,11 @@ from smix.mixing import Validity
 from smix.report import judge
 from smix.report import masks as report
 from smix.report.judge import ClassShares, by_class, check
-from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
+from smix.report.mask_figures import INVALID, VALID, contact_sheet, coverage_chart, valid_chart
 from smix.report.thumbnails import thumbnail
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import Drawn
+from tests.report.pictures import assert_readable, texts_of
 
 COVERED = [0.0, 0.0, 0.005, 0.1, 0.3, 0.5, 0.97, 1.0]
 """By bands from the top of the image; those of 0.5 are chessboards, which only the default rule calls invalid."""
@@ -141,35 +144,48 @@ def test_names_are_neither_markup_nor_orders_to_the_terminal():
 
 
 def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
-    checked = check(store, "made")
+    checked = check(store, "$made$ <of> a name that is too long for a line")
     figure = valid_chart([checked, checked])
-    heights = [bar.get_height() for bar in figure.axes[0].patches]
-    assert heights == pytest.approx([checked.share("figure14")] * 2 + [100 - checked.share("figure14")] * 2)
+    assert_readable(figure)
+    bars = [(bar.get_width(), to_hex(bar.get_facecolor()).upper()) for bar in figure.axes[0].patches]
+    share = checked.share("figure14")
+    assert bars == [(pytest.approx(share), VALID)] * 2 + [(pytest.approx(100 - share), INVALID)] * 2
+    assert {f"{share:.1f} valid", f"{100 - share:.1f} invalid", "$made$ <of> a name that"} <= set(texts_of(figure))
 
 
 def test_the_histogram_has_every_mask_but_the_empty_ones(store):
     checked = check(store, "made")
     figure = coverage_chart([checked, checked])
+    assert_readable(figure)
     assert len(figure.axes) == 2
     bars = figure.axes[1].patches
     empty = (checked.coverage == 0).mean()
     assert sum(bar.get_height() for bar in bars) == pytest.approx(100 * (1 - empty))
     assert sum(bar.get_height() for bar in bars[:100]) == pytest.approx(checked.share("default"))
-    assert f"{100 * empty:.1f} % of them empty" in figure.axes[1].get_title(loc="left")
+    assert f"made: 32 masks, {100 * empty:.1f} % of them empty (not drawn)" in texts_of(figure)
     assert sorted(line.get_xdata()[0] for line in figure.axes[1].lines) == [1, 95]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim()
 
 
 def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data):
     checked = check(store, "made")
     figure = contact_sheet(data, checked, count=6)
+    assert_readable(figure)
     assert len(figure.axes) == 6
     order = [row for row in data.take(32).index if store.built[row]][:6]
-    notes = [text.get_text() for text in figure.texts[1:]]
+    notes = [text for text in texts_of(figure) if re.match(r"[\d.]+ %", text)]
     for axes, row, note in zip(figure.axes, order, notes, strict=True):
         shown = axes.images[0].get_array()
         assert (shown[:, :20] == data.images[row]).all()
         assert ((shown[:, 20:] != data.images[row]).any(-1) == data.masks[row]).all()
-        assert ("✗" in note) != GOOD["default"][row % 8]
+        assert note == f"{100 * COVERED[row % 8]:.1f} %" + ("" if GOOD["default"][row % 8] else " ✗")
+
+
+def test_charts_of_a_store_without_masks_are_empty_and_can_be_read(store, data):
+    none = judge.Checked("made", store, np.zeros(0, np.int64), {key: np.zeros(0, bool) for key in GOOD})
+    assert_readable(coverage_chart([none]))
+    assert_readable(contact_sheet(data, none))
+    assert_readable(valid_chart([none]))
 
 
 def test_thumbnails_keep_the_shape_and_masks_follow(data):

@@ -1,0 +1,75 @@
+"""How every figure looks: a colour and a marker for each method, fonts, sizes, grid.
+
+Colours are told apart by people without red or green receptors, and seen on a white page and on a dark one (a contrast of 3 or
+more with #ffffff and with #161616). Text has the two colours `TEXT` and `SOFT`, which a page replaces by its own.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.style
+
+TEXT, SOFT = "#1b1b1b", "#5c5c5c"
+COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")
+"""In the order blue, orange, green, pink, as Okabe and Ito's, whose yellow and sky blue are lost on white and whose black on dark."""
+MARKERS = "sD^vPX*<>hp"
+"""Eleven, so that with nine colours the pairs repeat after 99 methods."""
+PLAIN = "vanilla"
+"""The method that the others are compared with: in the colour of the text."""
+MORE, FEWER = COLOURS[0], COLOURS[1]
+"""Of two opposites: valid and invalid, more than vanilla and fewer."""
+
+SIZE, SMALL, LARGE = 10.0, 9.0, 11.5
+"""Of text, in points: body and names, captions and ticks, headings."""
+
+FONT = "DejaVu Sans"
+"""Comes with matplotlib: the same everywhere."""
+
+LOOK = {
+    "font.family": [FONT],
+    "font.size": SIZE,
+    "text.parse_math": False,  # names of methods and classes may have dollars in them
+    "text.hinting": "none",  # else widths change with the resolution
+    "text.color": TEXT,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": TEXT,
+    "axes.labelsize": SMALL,
+    "axes.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": TEXT,
+    "ytick.labelcolor": TEXT,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "grid.color": SOFT,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 5.5,
+    "savefig.facecolor": "white",
+    "savefig.dpi": 150,
+    "svg.hashsalt": "smix",
+}
+
+looks = matplotlib.style.context(["default", LOOK])
+"""Decorates what draws or saves a figure; the settings of matplotlib are as before when it returns."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """Of a method, in every figure."""
+
+    colour: str
+    marker: str
+
+
+def styles(methods: Sequence[str]) -> dict[str, Style]:
+    """One for each method, all different up to 99; vanilla's is that of the text, whichever else there are."""
+    others = [method for method in dict.fromkeys(methods) if method != PLAIN]
+    found = {method: Style(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]) for n, method in enumerate(others)}
+    return {method: found.get(method, Style(TEXT, "o")) for method in methods}

@@ -1,0 +1,102 @@
+import itertools
+import subprocess
+import sys
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from smix.report.style import COLOURS, FEWER, MARKERS, MORE, PLAIN, TEXT, looks, styles
+
+LIGHT, DARK = "#ffffff", "#161616"
+
+
+def linear(colour: str) -> np.ndarray:
+    """The amounts of light, as sRGB defines them."""
+    value = np.array(to_rgb(colour))
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, "contrast ratio"."""
+    low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) + 0.05 for colour in (one, other))
+    return high / low
+
+
+def test_contrast_by_the_ends_of_its_scale():
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)  # a known borderline of 4.5
+
+
+@pytest.mark.parametrize("ground", [LIGHT, DARK])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_every_colour_is_seen_on_a_light_page_and_on_a_dark_one(colour, ground):
+    assert contrast(colour, ground) >= 3
+
+
+# Vienot et al. 1999: what is left of a colour for people without red, or without green receptors, in linear light.
+WITHOUT = {
+    "red": [[0.1121, 0.8853, -0.0005], [0.1127, 0.8897, -0.0001], [0.0045, 0.0000, 1.0019]],
+    "green": [[0.2920, 0.7054, -0.0003], [0.2934, 0.7089, 0.0000], [-0.02098, 0.02559, 1.0019]],
+}
+
+
+@pytest.mark.parametrize("without", WITHOUT)
+def test_ten_methods_have_ten_colours_that_colour_blind_people_tell_apart_and_ten_markers(without):
+    found = styles([PLAIN, *(f"method {n}" for n in range(9))])
+    assert len({style.marker for style in found.values()}) == 10
+    to_linear = np.array(WITHOUT[without])
+    seen = np.array([to_linear @ np.array(to_rgb(style.colour)) ** 2.2 for style in found.values()]).clip(0, 1)
+    distances = [np.linalg.norm(one - other) for one, other in itertools.combinations(seen ** (1 / 2.2), 2)]
+    assert min(distances) > 0.1
+    assert np.linalg.norm(np.array(to_rgb(MORE)) - to_rgb(FEWER)) > 0.5
+
+
+def test_ninety_nine_methods_differ_in_colour_or_marker():
+    found = styles([f"method {n}" for n in range(99)])
+    assert len(set(found.values())) == 99
+    assert len(COLOURS) == 9
+    assert len(set(MARKERS)) == 11
+
+
+def test_vanilla_has_the_colour_of_the_text_wherever_it_stands():
+    for methods in (["vanilla", "mixup"], ["mixup", "vanilla"], ["vanilla"]):
+        found = styles(methods)
+        assert list(found) == methods
+        assert found["vanilla"].colour == TEXT
+        assert "vanilla" not in [method for method, style in found.items() if style.colour in COLOURS]
+    # The others have theirs whether vanilla is among them or not.
+    assert styles(["mixup", "smix"]) == {
+        m: s for m, s in styles(["vanilla", "mixup", "smix"]).items() if m != "vanilla"
+    }
+
+
+def test_what_is_drawn_has_the_look_and_the_settings_are_as_before():
+    before = dict(matplotlib.rcParams)
+
+    @looks
+    def size():
+        return matplotlib.rcParams["font.size"], matplotlib.rcParams["text.parse_math"]
+
+    with matplotlib.rc_context({"font.size": 77, "text.parse_math": True, "axes.facecolor": "red"}):
+        mine = dict(matplotlib.rcParams)
+        assert size() == (10, False)
+        assert looks(lambda: matplotlib.rcParams["axes.facecolor"])() == "none"
+        assert dict(matplotlib.rcParams) == mine
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_importing_every_module_of_figures_changes_no_setting():
+    code = """
+import importlib, pkgutil, matplotlib
+before = dict(matplotlib.rcParams)
+import smix.report
+names = [one.name for one in pkgutil.iter_modules(smix.report.__path__)]
+names = [name for name in names if name.endswith("figures") or name in ("style", "charts", "render")]
+assert len(names) >= 10, names
+for name in names:
+    importlib.import_module("smix.report." + name)
+assert dict(matplotlib.rcParams) == before
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
