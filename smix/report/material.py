@@ -57,7 +57,7 @@ def masks_of(comparison: Comparison, root: Path) -> Iterator[Masks | None]:
         yield Masks(check(store, short_name(store)), data, store.seconds)
         return
     with TemporaryDirectory() as folder:
-        carried = build_masks(data, load_source("carried"), folder, "none", CARRIED)
+        carried = build_masks(data, load_source("carried"), folder, "none", min(CARRIED, len(data)))
         assert carried is not None
         yield Masks(check(carried, short_name(carried)), data, 0.0)
 

@@ -20,7 +20,6 @@ from smix.training.runs import train
 from tests.conftest import make_set, write_npz
 from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_run, write_runs
-from tests.training.small import contents
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -49,6 +48,10 @@ def report(comparison, tmp_path_factory) -> Path:
     written = write_report(comparison, out)
     assert (written.page, written.text, written.problems) == (out / "report.html", out / "report.md", ())
     return out
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 class Reader(HTMLParser):
@@ -204,7 +207,7 @@ def test_several_data_sets_stand_side_by_side(tmp_path):
     write_runs(tmp_path / "two", {"vanilla": [3.0, 3.5], "smix": [2.0, None]}, data="npz:fish.npz")
     written = write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
     lines = (tmp_path / "out" / "tables" / "data-sets.csv").read_text().splitlines()
-    assert lines[0] == 'Method,birds (%),"birds (%), std",fish (%),"fish (%), std"'
+    assert lines[0] == 'Method,birds,"birds, std",fish,"fish, std"'
     assert [line.split(",")[0] for line in lines[1:]] == ["vanilla", "mixup", "smix"]
     text = written.text.read_text()
     assert "## birds" in text
