@@ -3,6 +3,7 @@
 import hashlib
 import io
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -17,6 +18,8 @@ from smix import load_data
 from smix.data.sets import ImageSet, balanced_order
 from smix.errors import DataError, OptionError
 from tests.conftest import make_set, write_npz
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -512,6 +515,21 @@ def test_cifar_is_read_where_torchvision_unpacked_it(write_cifar, tmp_path, name
         assert np.array_equal(data.images, images)
         assert np.array_equal(data.labels, labels)
         assert (data.classes, data.name, data.split) == (("frog", "ship"), name, split)
+
+
+def test_the_page_on_repeating_makes_a_file_of_the_same_images(write_cifar, tmp_path, monkeypatch, capsys):
+    (tmp_path / "data").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    write_cifar("cifar10")
+    page = (ROOT / "docs" / "reproduce.md").read_text()
+    exec(re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)[0], {})
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
+    for split in ("train", "test"):
+        archive, made = (load_data(name, root=tmp_path, split=split) for name in ("cifar10", "npz:cifar10.npz"))
+        assert printed[split] == archive.fingerprint == made.fingerprint
+        assert made.classes == archive.classes
+        shown = re.search(rf"^\| `digits-on-photos`, {split} \| `(.+)` \|$", page, re.MULTILINE)
+        assert shown[1] == load_data("digits-on-photos", split=split).fingerprint
 
 
 @cifars

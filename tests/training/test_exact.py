@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -165,6 +167,34 @@ def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(s
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "third")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert not (tmp_path / "third").exists()
+
+
+# Algorithms that are exact, as docs/reproduce.md asks for them
+
+TWICE = """
+import sys
+
+import torch
+
+from smix import RunOptions, TrainConfig, train
+
+torch.use_deterministic_algorithms(True)
+data, device, *folders = sys.argv[1:]
+config = TrainConfig(data=data, model="resnet8", method="smix(feather=1)+fmix", epochs=2, batch_size=16)
+for folder in folders:
+    train(config, folder, RunOptions(device=device, threads=1, quiet=True))
+"""
+CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+def test_with_deterministic_algorithms_nothing_is_refused_and_two_trainings_are_equal(data, tmp_path, device):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    here = {"PYTHONPATH": str(Path(__file__).parents[2]), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    words = [sys.executable, "-c", TWICE, data, device, *map(str, folders)]
+    done = subprocess.run(words, env={**os.environ, **here}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert_equal_runs(*folders)
 
 
 # Checkpoints

@@ -1,0 +1,120 @@
+"""The notebook runs from its first cell to its last, shows its pictures, and is kept without what it showed."""
+
+import base64
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from PIL import Image
+
+import smix
+
+ROOT = Path(smix.__file__).parents[1]
+NOTEBOOK = ROOT / "examples" / "explore.ipynb"
+PICTURES = {"store": 1, "methods": 1, "seen": 1, "calibration": 1}
+"""How many each cell shows."""
+SLOW = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where it runs, with `temporary` for its own files, and `jupyter` for Jupyter's."""
+    made = tmp_path_factory.mktemp("notebook")
+    for name in ("work", "temporary", "jupyter"):
+        (made / name).mkdir()
+    return made
+
+
+@pytest.fixture(scope="module")
+def executed(folder: Path) -> nbformat.NotebookNode:
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+            patch.setenv(name, str(folder / "jupyter"))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("TMPDIR", str(folder / "temporary"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        where = {"metadata": {"path": str(folder / "work")}}
+        NotebookClient(book, timeout=300, kernel_name="python3", resources=where).execute()
+    return book
+
+
+def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
+    """What each cell showed of this kind."""
+    return {
+        cell.id: found
+        for cell in book.cells
+        if cell.cell_type == "code"
+        and (found := [one.data[kind] for one in cell.outputs if kind in one.get("data", {})])
+    }
+
+
+@SLOW
+def test_every_cell_runs_and_none_complains(executed: nbformat.NotebookNode):
+    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    kinds = Counter(one.output_type for cell in cells for one in cell.outputs)
+    assert set(kinds) == {"display_data", "execute_result"}  # no error, and not a word on stdout or stderr
+
+
+@SLOW
+def test_pictures_are_shown(executed: nbformat.NotebookNode):
+    shown = outputs(executed, "image/png")
+    assert {name: len(pictures) for name, pictures in shown.items()} == PICTURES
+    for name, pictures in shown.items():
+        for picture in pictures:
+            levels = Image.open(io.BytesIO(base64.b64decode(picture))).convert("L").histogram()
+            assert sum(count > 0 for count in levels) > 50, f"{name} is almost blank"
+
+
+@SLOW
+def test_tables_say_what_the_text_says(executed: nbformat.NotebookNode):
+    shown = {name: "\n".join(texts) for name, texts in outputs(executed, "text/markdown").items()}
+    valid = {cells[0]: list(map(float, cells[1:])) for cells in rows(shown["rules"])}
+    assert valid["true"][2] > 99  # the default rule: right ones pass, both kinds of wrong ones do not
+    assert valid["object and background swapped"][2] < 5
+    assert valid["noise on a tenth of the pixels"][2] < 5
+    accuracy, _ = shown["table"].split("**Every pair of methods**")
+    names = ["vanilla", "smix(alpha=1,labels=visible,prob=0.5)"]
+    assert [cells[0] for cells in rows(accuracy)] == [cells[0] for cells in rows(shown["calibration"])] == names
+    assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a network that has learnt little"
+    assert re.search(r"^> .+ over 2 seeds", shown["table"], re.MULTILINE)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the lines of Markdown tables, without their heads."""
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return lines[2:]
+
+
+@SLOW
+def test_nothing_is_left_behind(executed: nbformat.NotebookNode, folder: Path):
+    assert list((folder / "work").iterdir()) == []
+    assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
+
+
+def test_it_is_kept_without_outputs():
+    book = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(book)
+    assert 12 <= len(book.cells) <= 16
+    for cell in book.cells:
+        assert cell.metadata == {}
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    assert set(book.metadata) == {"kernelspec", "language_info"}
+    assert set(book.metadata.language_info) == {"name"}  # not the version of whoever ran it last
+
+
+def test_its_links_lead_to_files_that_exist():
+    text = "\n".join(
+        cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "markdown"
+    )
+    links = re.findall(r"\]\(([^)#\s]+)", text)
+    assert len(links) > 2
+    assert [link for link in links if "://" in link or not (NOTEBOOK.parent / link).exists()] == []
