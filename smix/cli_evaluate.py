@@ -29,7 +29,7 @@ def evaluate(
     path
         A run, a folder of runs (each is asked in turn), or a file of weights (safetensors, or a torch checkpoint).
     reference
-        A run that was evaluated with --corruptions or --official: its errors are 100 % of the mean corruption error.
+        A run that was evaluated on the same corrupted images: its errors are the 100 % of the mean corruption error.
     out
         Folder of what came out, as JSON; none given: the folder `evaluation` of the run, or one beside the file of weights.
     """

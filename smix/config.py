@@ -268,7 +268,7 @@ class EvaluateConfig:
     model: str | None = None
     """For a file of weights: its network, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
-    """For a file of weights: what is subtracted of each channel, on the 0..1 scale; none given: as --data's training images say."""
+    """For a file of weights: what is subtracted of each channel, on the 0..1 scale; none given: as the training images of the data say."""
     std: tuple[float, ...] = ()
     """For a file of weights: what each channel is then divided by."""
     seed: int = 0

@@ -61,28 +61,36 @@ def of_all(
 ) -> list[RenderableType]:
     """A row a network, and a column for each part of their evaluations."""
     columns: dict[str, dict[Path, str]] = {"Accuracy": {}, "ECE": {}}
+    official: dict[str, dict[Path, str]] = {}
     for path, one in found.items():
-        cells = {"Accuracy": _percent(one.numbers["accuracy"]), "ECE": _percent(one.numbers["ece"])}
+        columns["Accuracy"][path] = _percent(one.numbers["accuracy"])
+        columns["ECE"][path] = _percent(one.numbers["ece"])
         for corrupted in one.corruptions:
-            short = "Corrupted" if corrupted.suite == suite.LABEL else "CIFAR-C"
-            cells[short] = _percent(corrupted.mean)
+            mine = columns if corrupted.suite == suite.LABEL else official
+            mine.setdefault("Corrupted", {})[path] = _percent(corrupted.mean)
             if corrupted.suite in errors.get(path, {}):
-                cells[f"{short}: mCE"] = f"{100 * errors[path][corrupted.suite]:.1f}"
+                mine.setdefault("mCE", {})[path] = f"{100 * errors[path][corrupted.suite]:.1f}"
         if one.attacks:
             # The one that tells networks apart: larger ones leave little.
             attack = min(one.attacks, key=lambda each: (each.eps, -each.steps))
-            cells[_name(attack)] = _percent(attack.accuracy)
+            columns.setdefault(_name(attack), {})[path] = _percent(attack.accuracy)
         if one.objects is not None:
-            cells["Other background"] = _percent(one.objects.swapped)
-        for head, cell in cells.items():
-            columns.setdefault(head, {})[path] = cell
-    rows = [(path.name, *(each.get(path, "") for each in columns.values())) for path in found]
+            columns.setdefault("Swapped", {})[path] = _percent(one.objects.swapped)
     counts = " or ".join(f"{count:,}" for count in sorted({one.images for one in found.values()}))
-    lines: list[RenderableType] = [
-        _right(table(["In %", *columns], rows)),
-        f"{next(iter(found.values())).data}, {counts} images",
-    ]
+    lines = [_by_run("In %", found, columns), f"{next(iter(found.values())).data}, {counts} images"]
+    if "Swapped" in columns:
+        lines.append("Swapped: objects before the background of another class")
+    if official:
+        lines.append(_by_run("Official CIFAR-C, in %", found, official))
     return [*lines, f"mCE: mean corruption error, in % of that of {reference}"] if reference else lines
+
+
+def _by_run(head: str, found: Mapping[Path, Evaluation], columns: Mapping[str, Mapping[Path, str]]) -> RenderableType:
+    rows = [(path.name, *(each.get(path, "") for each in columns.values())) for path in found]
+    made = _right(table([head, *columns], rows))
+    for column, name in zip(made.columns[1:], columns, strict=True):
+        column.min_width = max(map(len, name.split()))  # long names of runs are folded, not these
+    return made
 
 
 def _numbers(evaluation: Evaluation) -> Table:
