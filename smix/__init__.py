@@ -4,12 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from smix.config import EvaluateConfig as EvaluateConfig
     from smix.config import RunOptions as RunOptions
     from smix.config import SharedConfig as SharedConfig
     from smix.config import TrainConfig as TrainConfig
     from smix.data.sets import ImageSet as ImageSet
     from smix.data.sets import load_data as load_data
     from smix.lab.compare import compare as compare
+    from smix.lab.evaluate import evaluate as evaluate
     from smix.masks.build import build_masks as build_masks
     from smix.masks.store import MaskStore as MaskStore
     from smix.mixing import METHODS as METHODS
@@ -40,9 +42,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "smix.config": ("RunOptions", "SharedConfig", "TrainConfig"),
+    "smix.config": ("EvaluateConfig", "RunOptions", "SharedConfig", "TrainConfig"),
     "smix.data.sets": ("ImageSet", "load_data"),
     "smix.lab.compare": ("compare",),
+    "smix.lab.evaluate": ("evaluate",),
     "smix.masks.build": ("build_masks",),
     "smix.masks.store": ("MaskStore",),
     "smix.mixing": (

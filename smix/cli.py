@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter, Token, convert
 from cyclopts.config import Dict
 
+from smix.cli_evaluate import evaluate
 from smix.cli_masks import masks_app
 from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
@@ -72,6 +73,7 @@ app = App(
 )
 app.command(masks_app)
 app.command(sweep_app)
+app.command(evaluate)
 
 Shared = Annotated[SharedConfig, Parameter(name="*")]
 Config = Annotated[TrainConfig, Parameter(name="*")]

@@ -246,6 +246,49 @@ class MaskConfig:
             raise OptionError(f"least_score: expected 0 to 1, got {self.least_score}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """What a trained network is asked."""
+
+    data: str | None = None
+    """Data set whose test split is shown: a name, npz:FILE or folder:DIR; none given: the run's own."""
+    class_map: Path | None = None
+    """JSON file that gives each class of --data its class of the network, a list of them that count as one, or null to leave its
+    images out; none given: classes of the same names."""
+    limit: int | None = None
+    """Use this many test images, class-balanced; none given: all."""
+    corruptions: bool = False
+    """Also 15 corruptions at 5 severities."""
+    official: Path | None = None
+    """Also the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
+    attacks: bool = False
+    """Also FGSM and ten steps of PGD, by 1/255 and 8/255 at most."""
+    masks: str | None = None
+    """Also objects on other backgrounds, and hidden parts: a mask store of the test split, or "carried"."""
+    model: str | None = None
+    """For a file of weights: its network, such as resnet18 or timm:NAME."""
+    mean: tuple[float, ...] = ()
+    """For a file of weights: what is subtracted of each channel, on the 0..1 scale; none given: as the training images of the data say."""
+    std: tuple[float, ...] = ()
+    """For a file of weights: what each channel is then divided by."""
+    seed: int = 0
+    """Another seed draws other corruptions, starts of attacks and backgrounds."""
+
+    def __post_init__(self) -> None:
+        _at_least("limit", self.limit, 1)
+        _at_least("seed", self.seed, 0)
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+            if not all(map(math.isfinite, getattr(self, name))):
+                raise OptionError(f"{name}: expected finite numbers, got {_shown(getattr(self, name))}")
+        if len(self.mean) != len(self.std):
+            raise OptionError(
+                f"mean, std: expected one number a channel of each, got {_shown(self.mean)} and {_shown(self.std)}"
+            )
+        if not all(number > 0 for number in self.std):
+            raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
+
+
 def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
     """These options as arguments of the command line, leaving out what is the default."""
     words: list[str] = []
@@ -265,6 +308,10 @@ def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
 def cores() -> int:
     """The processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _shown(numbers: tuple[float, ...]) -> str:
+    return ", ".join(map(str, numbers)) or "none"
 
 
 def _at_least(name: str, value: float | None, least: float) -> None:

@@ -47,6 +47,7 @@ COMMANDS = [
     "masks export",
     "train",
     "compare",
+    "evaluate",
     "report",
     "demo",
 ] + [f"sweep {name}" for name in ("write", "run", "status", "sbatch")]

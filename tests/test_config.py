@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smix import config as module
-from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
+from smix.config import EvaluateConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
 from tests.words import names, read_words
 
@@ -102,6 +102,24 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
 # The options
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"limit": 0}, "limit: expected 1 or more, got 0"),
+        ({"seed": -1}, "seed: expected 0 or more, got -1"),
+        ({"mean": (0.5, 0.5), "std": (1,)}, "expected one number a channel of each, got 0.5, 0.5 and 1.0"),
+        ({"std": (1,)}, "expected one number a channel of each, got none and 1.0"),
+        ({"mean": (0.5,), "std": (-1,)}, "std: expected numbers above 0, got -1.0"),
+        ({"mean": (math.inf,), "std": (1,)}, "mean: expected finite numbers, got inf"),
+        ({"mean": (0,), "std": (math.nan,)}, "std: expected finite numbers, got nan"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_network_is_refused(values, said):
+    with pytest.raises(OptionError) as caught:
+        EvaluateConfig(**values)
+    assert said in str(caught.value)
+
+
 def test_every_option_is_known_to_these_tests():
     assert CHANGED.keys() == names(TrainConfig)
     assert CHANGED_OPTIONS.keys() == names(RunOptions)
@@ -110,7 +128,7 @@ def test_every_option_is_known_to_these_tests():
         assert all(getattr(default, name) != value for name, value in changed.items())
 
 
-@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions])
+@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions, EvaluateConfig])
 def test_every_option_has_a_help_text_below_it(kind):
     source = Path(module.__file__).read_text().split(f"class {kind.__name__}")[1].split("\nclass ")[0]
     own = {name for name in names(kind) if f"\n    {name}: " in source}
@@ -120,7 +138,7 @@ def test_every_option_has_a_help_text_below_it(kind):
         assert below.startswith('    """'), f"{name} has no help text"
 
 
-@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions])
+@pytest.mark.parametrize("kind", [SharedConfig, TrainConfig, RunOptions, EvaluateConfig])
 def test_options_cannot_be_changed_in_place(kind):
     options = kind()
     for field in fields(kind):

@@ -15,6 +15,7 @@ import smix
 NAMES = [
     "CutMix",
     "Cutout",
+    "EvaluateConfig",
     "FMix",
     "Fallback",
     "GMix",
@@ -42,6 +43,7 @@ NAMES = [
     "__version__",
     "build_masks",
     "compare",
+    "evaluate",
     "load_data",
     "parse_method",
     "train",

@@ -63,9 +63,20 @@ class Batch(NamedTuple):
     """Which masks the store calls valid."""
 
 
+class Pixels(NamedTuple):
+    """Images as they are before they are normalised."""
+
+    images: UInt8[Tensor, "B *S C"]
+    labels: Int[Tensor, "B"]
+    masks: Bool[Tensor, "B *S"] | None
+
+
 @runtime_checkable
 class Loader(Protocol):
     """A split of a data set, as training and evaluation read it: `Batches`, or `Streamed` where it is too large for that."""
+
+    @property
+    def normalise(self) -> Normalisation: ...
 
     def __len__(self) -> int: ...
 
@@ -81,6 +92,10 @@ class Loader(Protocol):
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
         """Images, untouched but normalised, in their own order: every `world`-th from `rank` on."""
+        ...
+
+    def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
+        """Images, untouched, at these places (None: all in their own order), in batches as those of `in_order`."""
         ...
 
 
@@ -154,6 +169,11 @@ class Batches:
             yield Batch(self.normalise(images), self.labels[rows], masks, valid)
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        images, labels = self.images[rank::world], self.labels[rank::world]
-        for some, theirs in zip(images.split(self.at_once), labels.split(self.at_once), strict=True):
-            yield self.normalise(some), theirs
+        for images, labels, _ in self.pixels(torch.arange(rank, len(self), world)):
+            yield self.normalise(images), labels
+
+    def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
+        rows = torch.arange(len(self)) if rows is None else rows
+        for some in rows.to(self.images.device).split(self.at_once):
+            masks = None if self.masks is None else self.masks.index_select(0, some)
+            yield Pixels(self.images.index_select(0, some), self.labels[some], masks)

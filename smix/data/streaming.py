@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from smix import rng
 from smix.config import cores
-from smix.data.batches import Batch, Normalisation, full_batches, order_of
+from smix.data.batches import Batch, Normalisation, Pixels, full_batches, order_of
 from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
 
@@ -67,6 +67,8 @@ class Reader(Dataset):
     """Object masks, of any size: each covers its whole image."""
     key: tuple[int, int] | None = None
     """Seed and epoch; None: as for evaluation."""
+    larger: float = LARGER
+    """Evaluation enlarges images to cover this times the size, and cuts out the centre; 1: only what the other shape needs."""
 
     def __getitems__(self, rows: list[int]) -> tuple[UInt8[Tensor, "b H W C"], Bool[Tensor, "b H W"] | None] | str:
         """Images, and their masks; or why one of either cannot be read."""
@@ -91,16 +93,14 @@ class Reader(Dataset):
         """All pictures moved alike, by one draw."""
         same = self.data.size == tuple(pictures[0].shape[1:]) == self.size
         if self.key is None:
-            resized = v2.Resize(round(min(self.size) * LARGER), antialias=True)
-            change = v2.Identity() if same else v2.Compose([resized, v2.CenterCrop(self.size)])
-            return _several(change, pictures)
+            return pictures if same else _several(self._centre(pictures[0]), pictures)
         steps: list[v2.Transform] = []
         if same and self.crop:
             steps = [v2.RandomCrop(self.size, padding=self.crop)]
         elif self.crop:
             steps = [v2.RandomResizedCrop(self.size, antialias=True)]
         elif not same:
-            steps = [v2.Resize(round(min(self.size) * LARGER), antialias=True), v2.CenterCrop(self.size)]
+            steps = [self._centre(pictures[0])]
         if self.flip:
             steps.append(v2.RandomHorizontalFlip())
         if not steps:
@@ -109,6 +109,13 @@ class Reader(Dataset):
         with torch.random.fork_rng(devices=[]):
             rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row))
             return _several(v2.Compose(steps), pictures)
+
+    def _centre(self, picture: tv_tensors.Image) -> v2.Transform:
+        """The centre of the image that just covers `larger` times the size: of squares, as torchvision's Resize(side)."""
+        (height, width), (rows, columns) = picture.shape[-2:], (round(side * self.larger) for side in self.size)
+        wide = height * columns <= width * rows
+        size = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
+        return v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(self.size)])
 
 
 def _several(change: v2.Transform, pictures: tuple[tv_tensors.Image, ...]) -> tuple[tv_tensors.Image, ...]:
@@ -151,9 +158,14 @@ class Streamed:
             nothing = torch.zeros(0, *self.reader.size, self.reader.data.channels, dtype=torch.uint8)
             yield self._there(self.normalise(nothing)), self._labels(rows)
             return
-        batches = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
-        for some, (images, _) in zip(batches, self._read(self.reader, batches), strict=True):
-            yield self.normalise(images), self._labels(some)
+        for images, labels, _ in self.pixels(torch.tensor(rows)):
+            yield self.normalise(images), labels
+
+    def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
+        rows = torch.arange(len(self)) if rows is None else rows
+        batches = [some.tolist() for some in rows.split(AT_ONCE)]
+        for some, (images, masks) in zip(batches, self._read(self.reader, batches), strict=True):
+            yield Pixels(images, self._labels(some), masks)
 
     def _read(self, reader: Reader, batches: list[list[int]]) -> Iterator[tuple[Tensor, Tensor | None]]:
         loading = DataLoader(

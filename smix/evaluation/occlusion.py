@@ -47,16 +47,44 @@ def swap_backgrounds(
     """
     _check(images, masks, labels, valid)
     rows = usable(masks, valid)
-    classes = labels[rows]
-    if not len(rows) or bool((classes == classes[0]).all()):
+    others = rows[partners(labels[rows], rows, seed)]
+    swapped = on_background(images[rows], masks[rows], images[others], masks[others])
+    return Changed(swapped, rows, len(images) - len(rows))
+
+
+def on_background(
+    images: UInt8[Tensor, "n *S C"],
+    masks: Bool[Tensor, "n *S"],
+    others: UInt8[Tensor, "n *S C"],
+    their_masks: Bool[Tensor, "n *S"],
+) -> UInt8[Tensor, "n *S C"]:
+    """Each object on the background of the other image, whose own object is painted over with the mean colour around it. All
+    masks are usable."""
+    backgrounds = _filled(others, their_masks, _mean_colour(others, ~their_masks))
+    return torch.where(masks[..., None], images, backgrounds)
+
+
+def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
+    """For each place another one, of another class, each alike likely: the u-th of those that are not of its class.
+
+    Args:
+        classes: Of images with usable masks.
+        index: Of each in its data set: u is drawn by seed and index.
+
+    Raises:
+        DataError: there are no two classes.
+    """
+    if not len(classes) or bool((classes == classes[0]).all()):
         raise DataError(
-            f"background swap: expected usable masks in two classes or more, got {len(rows)} in {min(len(rows), 1)}; "
+            f"background swap: expected usable masks in two classes or more, got {len(classes)} in {min(len(classes), 1)}; "
             "give the whole test split and its masks"
         )
-    partners = rows[_partners(classes, rows, seed)]
-    others = _filled(images[partners], masks[partners], _mean_colour(images[partners], ~masks[partners]))
-    swapped = torch.where(masks[rows, ..., None], images[rows], others)
-    return Changed(swapped, rows, len(images) - len(rows))
+    order = classes.argsort(stable=True)
+    _, inverse, counts = classes.unique(return_inverse=True, return_counts=True)
+    mine, before = counts[inverse], (counts.cumsum(0) - counts)[inverse]
+    draws = Draws(seed, "background", tuple(index.tolist()), classes.device)
+    chosen = (draws.uniform("partner").double() * (len(classes) - mine)).long()
+    return order[torch.where(chosen < before, chosen, chosen + mine)]
 
 
 def occlude(
@@ -92,16 +120,6 @@ def usable(masks: Bool[Tensor, "N *S"], valid: Bool[Tensor, "N"] | None) -> Int[
     flat = masks.flatten(1)
     good = flat.any(1) & ~flat.all(1)
     return (good if valid is None else good & valid).nonzero()[:, 0]
-
-
-def _partners(classes: Int[Tensor, "n"], rows: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
-    """For each place another one, of another class: the u-th of those that are not of its class."""
-    order = classes.argsort(stable=True)
-    _, inverse, counts = classes.unique(return_inverse=True, return_counts=True)
-    mine, before = counts[inverse], (counts.cumsum(0) - counts)[inverse]
-    draws = Draws(seed, "background", tuple(rows.tolist()), classes.device)
-    chosen = (draws.uniform("partner").double() * (len(classes) - mine)).long()
-    return order[torch.where(chosen < before, chosen, chosen + mine)]
 
 
 def _mean_colour(images: UInt8[Tensor, "B *S C"], where: Bool[Tensor, "B *S"]) -> UInt8[Tensor, "B C"]:

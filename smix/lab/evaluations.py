@@ -10,6 +10,7 @@ from typing import Any
 
 from smix import files
 from smix.errors import RunError
+from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
 
 FOLDER = "evaluation"
 
@@ -63,6 +64,8 @@ class Objects:
     """The object on the background of an image of another class."""
     object_hidden: float
     background_hidden: float
+    fingerprint: str = ""
+    """Of the masks and of which of them are used."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,10 @@ class Evaluation:
     attacks: tuple[Attacked, ...] = ()
     objects: Objects | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    left_out: int = 0
+    """Images whose class is none of the network's; they are not among `images`."""
+    made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What else the numbers depend on: model, size, normalisation, class map, seed."""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -94,7 +101,7 @@ def read_evaluation(path: Path) -> Evaluation:
     """Raises RunError: missing or broken."""
     try:
         values: dict[str, Any] = json.loads(path.read_text())
-        return Evaluation(
+        evaluation = Evaluation(
             **{
                 **values,
                 "corruptions": tuple(
@@ -105,10 +112,70 @@ def read_evaluation(path: Path) -> Evaluation:
                 "objects": None if values["objects"] is None else Objects(**values["objects"]),
             }
         )
+        _check_types(evaluation)
+        return evaluation
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(
             f"{path}: expected what smix evaluate wrote, got {type(error).__name__}; remove it and evaluate again"
         ) from None
+
+
+def _check_types(evaluation: Evaluation) -> None:
+    """Raises TypeError or ValueError where a text or a finite number is something else."""
+    texts: list[Any] = []
+    numbers: list[Any] = [*evaluation.numbers.values()]
+    records: list[Any] = [evaluation, *evaluation.corruptions, *evaluation.attacks, *filter(None, [evaluation.objects])]
+    for record in records:
+        for field in dataclasses.fields(record):
+            if field.type in (str, int, float):
+                (texts if field.type is str else numbers).append(getattr(record, field.name))
+    for corrupted in evaluation.corruptions:
+        if not corrupted.accuracy or not all(corrupted.accuracy.values()):
+            raise ValueError("a suite without accuracy")
+        numbers += [value for values in corrupted.accuracy.values() for value in values]
+    if not all(isinstance(text, str) for text in texts) or not all(map(_finite, numbers)):
+        raise TypeError("a text or a number is something else")
+    if not isinstance(evaluation.made, dict):
+        raise TypeError("no dictionary of what it is made of")
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str, float]:
+    """mCE against another network, by suite: see `mean_corruption_error`; 1 is as good as the reference.
+
+    Args:
+        reference: The folder of a run that was evaluated on the same images, or the file that `smix evaluate` wrote.
+
+    Raises:
+        RunError: it was not evaluated on these images, or on no suite that this evaluation has.
+        DataError: it was never wrong under some corruption.
+    """
+    found = [read_evaluation(reference)] if reference.is_file() else evaluations_of(reference)
+    same = (evaluation.fingerprint, evaluation.images, evaluation.left_out)
+    theirs = {
+        one.suite: one
+        for each in found
+        if (each.fingerprint, each.images, each.left_out) == same
+        for one in each.corruptions
+    }
+    suites = [(one, theirs[one.suite]) for one in evaluation.corruptions if one.suite in theirs]
+    if not suites:
+        raise RunError(
+            f"{reference}: expected accuracy on {evaluation.images:,} corrupted images of {evaluation.data}, got none; evaluate it the "
+            "same way first"
+        )
+    return {
+        one.suite: mean_corruption_error(_errors(one, evaluation.data), _errors(other, reference.name))
+        for one, other in suites
+    }
+
+
+def _errors(corrupted: Corrupted, model: str) -> CorruptionErrors:
+    rates = {name: tuple(1 - value for value in values) for name, values in corrupted.accuracy.items()}
+    return CorruptionErrors(model, corrupted.suite, rates)
 
 
 def evaluations_of(run: Path) -> list[Evaluation]:

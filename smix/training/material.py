@@ -143,13 +143,7 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
     sets = (material.training, material.validation, material.test)
     made: dict[str, Any] = {
         "config": config.to_json(),
-        "versions": {
-            "smix": version("smix"),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "torchvision": torchvision.__version__,
-            "numpy": np.__version__,
-        },
+        "versions": versions(),
         "data": {
             "fingerprint_train": material.training.fingerprint,
             "fingerprint_test": material.test.fingerprint,
@@ -165,6 +159,17 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
     if config.init is not None and Path(config.init).is_file():
         made["data"]["init"] = files.sha256(Path(config.init))
     return made
+
+
+def versions() -> dict[str, str]:
+    """Of what computes."""
+    return {
+        "smix": version("smix"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _plane(size: tuple[int, ...]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Weights to start from: files of safetensors or torch, with another last layer where the classes are others."""
+"""Weights in files of safetensors or torch: to start from, with another last layer where the classes are others, or to evaluate."""
 
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,16 @@ def load_init(model: nn.Module, file: str) -> None:
     for name in (f"{head}.weight", f"{head}.bias"):
         if name in state and name in own and state[name].shape != own[name].shape:
             state[name] = own[name]
+    put(model, state, file)
+
+
+def put(model: nn.Module, state: dict[str, Tensor], file: str) -> None:
+    """Put weights into the model: all of them.
+
+    Raises:
+        RunError: weights of another network. `file` is where they are from.
+    """
+    own = model.state_dict()
     differ = sorted(name for name in own.keys() | state.keys() if _shape(own, name) != _shape(state, name))
     if differ:
         raise RunError(

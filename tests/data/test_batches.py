@@ -181,6 +181,26 @@ def test_in_order_shows_all_images_untouched_in_their_order(data, batch_size):
     assert torch.cat(labels).tolist() == data.labels.tolist()
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, masks):
+    normal = Normalisation.of(data)
+    batches = replace(Batches.of(data, normal, CPU, data.masks if masks else None), at_once=7)
+    parts = list(batches.pixels())
+    for part, (images, labels) in zip(parts, batches.in_order(), strict=True):
+        assert torch.equal(normal(part.images), images)
+        assert torch.equal(part.labels, labels)
+    assert torch.equal(torch.cat([part.images for part in parts]), batches.images)
+    rows = torch.tensor([9, 3, 39, 3, 0, 21, 5, 30])
+    chosen = list(batches.pixels(rows))
+    assert [len(part.images) for part in chosen] == [7, 1]
+    assert torch.equal(torch.cat([part.images for part in chosen]), batches.images[rows])
+    assert torch.equal(torch.cat([part.labels for part in chosen]), batches.labels[rows])
+    if masks:
+        assert torch.equal(torch.cat([part.masks for part in chosen]), batches.masks[rows])
+    else:
+        assert all(part.masks is None for part in chosen)
+
+
 def test_the_data_set_is_copied_so_that_nothing_in_training_can_change_it(data):
     batches = Batches.of(data, Normalisation.of(data), CPU, data.masks)
     before = data.images.copy(), data.masks.copy()

@@ -156,6 +156,46 @@ def test_evaluation_is_torchvisions_resize_and_centre_crop_on_files_of_any_size(
     assert torch.cat(labels).tolist() == data.labels.tolist()
 
 
+@pytest.mark.parametrize("before", [(50, 40), (40, 50), (28, 72), (90, 36), (11, 9), (28, 36)])
+@pytest.mark.parametrize("larger", [1.0, 1.25])
+def test_a_size_that_is_not_square_is_covered_and_its_centre_cut_out(before, larger):
+    """Seen along each axis, a ramp keeps its slope and its middle."""
+    size = (28, 36)
+    y, x = np.mgrid[: before[0], : before[1]]
+    ramps = np.stack([2 * y, 2 * x, np.full_like(x, 9)], -1).astype(np.uint8)
+    data = ImageSet(ramps[None], np.zeros(1, np.int64), ("a",), name="made", split="test")
+    image, mask = Reader(data, size, masks=np.ones((1, 7, 5), bool), larger=larger).read(0)
+    assert image.shape == (*size, 3)
+    assert mask is not None
+    assert mask.all()  # nothing from outside of the image
+    assert (image[..., 2] == 9).all()
+    if before == size:
+        assert torch.equal(image, torch.from_numpy(ramps))
+        return
+    scale = larger * max(size[0] / before[0], size[1] / before[1])
+    for axis, ramp in enumerate((image[..., 0], image[..., 1].T)):
+        inner = ramp[:, ramp.shape[1] // 2].double()
+        middle = (before[axis] - 1) / 2
+        assert abs(inner[[size[axis] // 2 - 1, size[axis] // 2]].mean() / 2 - middle) < 0.8 / scale + 0.5
+        assert abs((inner[-6] - inner[5]) / 2 - (size[axis] - 11) / scale) < 1.2
+
+
+def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, monkeypatch):
+    monkeypatch.setattr(streaming, "AT_ONCE", 7)
+    loader = streamed(data)
+    parts = list(loader.pixels())
+    assert [len(part.images) for part in parts] == [7, 7, 7, 7, 7, 5]
+    for part, (images, labels) in zip(parts, loader.in_order(), strict=True):
+        assert part.images.dtype == torch.uint8
+        assert torch.equal(loader.normalise(part.images), images)
+        assert torch.equal(part.labels, labels)
+    whole = [torch.cat(each) for each in zip(*parts, strict=True)]
+    rows = torch.tensor([9, 3, 39, 3, 0, 21, 5, 30])
+    chosen = [torch.cat(each) for each in zip(*loader.pixels(rows), strict=True)]
+    for one, other in zip(whole, chosen, strict=True):
+        assert torch.equal(one[rows], other)
+
+
 def test_images_of_224_pixels_are_cut_out_of_256(data):
     found = Reader(data, (224, 224)).read(1)[0]
     with Image.open(data.images.home / data.images.names[1]) as picture:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from smix.errors import DataError, OptionError
 from smix.evaluation import occlusion
-from smix.evaluation.occlusion import occlude, swap_backgrounds
+from smix.evaluation.occlusion import occlude, on_background, partners, swap_backgrounds
 
 Case = tuple[Tensor, Tensor, Tensor]
 
@@ -36,6 +36,21 @@ def test_objects_stay_and_backgrounds_are_of_another_class(case):
         (partner,) = found.images[row][~masks[row]].unique().tolist()
         assert partner < 40
         assert labels[partner] != labels[row]
+
+
+def test_partners_of_some_images_are_drawn_by_their_index_in_the_whole(case):
+    images, masks, labels = case
+    rows = torch.tensor([3, 8, 9, 21, 30, 39])
+    found = partners(labels[rows], rows, seed=2)
+    assert (labels[rows][found] != labels[rows]).all()
+    assert torch.equal(found, partners(labels[rows], rows, seed=2))
+    draws = [partners(labels[rows], index, seed=2) for index in (rows + 1, rows.flip(0), torch.arange(6))]
+    assert not all(torch.equal(found, each) for each in draws)
+    swapped = swap_backgrounds(images[rows], masks[rows], labels[rows], seed=2)
+    others = partners(labels[rows], torch.arange(6), seed=2)
+    assert torch.equal(
+        swapped.images, on_background(images[rows], masks[rows], images[rows][others], masks[rows][others])
+    )
 
 
 def test_each_image_of_another_class_is_as_likely(case):

@@ -1,0 +1,172 @@
+"""Everything that predictions say: each number is that of its own function, or worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import confusion_matrix as sklearn_confusion
+from sklearn.metrics import log_loss, top_k_accuracy_score
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
+
+from smix.errors import DataError
+from smix.evaluation.accuracy import confusion_matrix, top_k_accuracy
+from smix.evaluation.calibration import BINS, calibration
+from smix.evaluation.confidence import SURE, above, by_level, risk_coverage
+from smix.evaluation.scores import MISTAKES, Mistake, scores
+from smix.evaluation.softmax import top
+from smix.evaluation.temperature import fit_temperature, temperature_scaling
+from tests.evaluation.predictions import made
+
+HAND = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0], [math.log(9), 0.0], [0.0, 0.0]])
+"""Confidences 3/4, 3/4, 9/10, 1/2 in classes 1, 0, 0, 0."""
+
+
+def test_every_part_is_that_of_its_own_function():
+    logits, labels = made(500, 7)
+    validation = made(300, 7, seed=1)
+    found = scores(logits, labels, validation)
+    said = top(logits, labels)
+    assert found.top5 == top_k_accuracy(logits, labels, 5)
+    assert torch.equal(found.confusion, confusion_matrix(logits, labels))
+    assert found.calibration == calibration(logits, labels)
+    assert found.levels == by_level(said.confidence, said.correct)
+    assert found.sure == tuple(above(said.confidence, said.correct, threshold) for threshold in SURE)
+    assert found.risk.aurc == risk_coverage(said.confidence, said.correct).aurc
+    assert found.temperature == temperature_scaling(logits, labels, *validation)
+
+
+def test_numbers_are_those_of_independent_implementations():
+    logits, labels = made(400, 6)
+    probabilities = logits.double().softmax(1)
+    found = scores(logits, labels, made(400, 6, seed=1)).numbers()
+    assert found["accuracy"] == pytest.approx(multiclass_accuracy(logits, labels, 6, average="micro").item())
+    assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
+    assert found["nll"] == pytest.approx(log_loss(labels, probabilities))
+    assert found["ece"] == pytest.approx(multiclass_calibration_error(logits, labels, 6, BINS).item(), abs=1e-6)
+    assert found["mce"] == pytest.approx(
+        multiclass_calibration_error(logits, labels, 6, BINS, norm="max").item(), abs=1e-6
+    )
+    truth = torch.nn.functional.one_hot(labels, 6)
+    assert found["brier"] == pytest.approx((probabilities - truth).square().sum(1).mean().item())
+    confidence = probabilities.amax(1)
+    wrong = probabilities.argmax(1) != labels
+    assert found["confidence"] == pytest.approx(confidence.mean().item())
+    assert found["overconfidence"] == pytest.approx((confidence.mean() - (~wrong).double().mean()).item())
+    assert found["errors_above_0.9"] == ((confidence > 0.9) & wrong).double().mean().item()
+    assert found["errors_above_0.99"] == ((confidence > 0.99) & wrong).double().mean().item()
+    assert 0 < found["errors_above_0.99"] < found["errors_above_0.9"]
+    scaled = logits.double() / found["temperature"]
+    assert found["nll_scaled"] == pytest.approx(log_loss(labels, scaled.softmax(1)))
+    assert found["ece_scaled"] == pytest.approx(
+        multiclass_calibration_error(scaled.float(), labels, 6, BINS).item(), abs=1e-5
+    )
+
+
+def test_numbers_by_hand():
+    found = scores(HAND, torch.tensor([1, 1, 0, 0])).numbers()
+    assert found["accuracy"] == 3 / 4
+    assert found["top5"] == 1  # there are no five
+    assert found["confidence"] == pytest.approx((0.75 + 0.75 + 0.9 + 0.5) / 4)
+    assert found["overconfidence"] == pytest.approx(0.725 - 0.75)
+    # Bins of 0.75 (two, one of them right), 0.9 and 0.5 (both right).
+    assert found["ece"] == pytest.approx((2 * 0.25 + 0.1 + 0.5) / 4)
+    assert found["mce"] == pytest.approx(0.5)
+    assert found["brier"] == pytest.approx((2 / 16 + 2 * 9 / 16 + 2 / 100 + 2 / 4) / 4)
+    assert found["nll"] == pytest.approx(-(math.log(0.75) + math.log(0.25) + math.log(0.9) + math.log(0.5)) / 4)
+    # The surest first: 9/10 right; then two of 3/4, of which one is wrong, in either order; then 1/2, right.
+    assert found["aurc"] == pytest.approx((0 + 0.5 / 2 + 1 / 3 + 1 / 4) / 4)
+    assert found["errors_above_0.9"] == found["errors_above_0.99"] == 0
+    assert "temperature" not in found
+
+
+def test_the_confusion_has_a_row_a_class_and_its_accuracy():
+    labels = torch.tensor([1, 1, 0, 0])
+    found = scores(HAND, labels)
+    assert found.confusion.tolist() == [[2, 0], [1, 1]] == sklearn_confusion(labels, [1, 0, 0, 0]).tolist()
+    assert found.class_accuracy.tolist() == [1.0, 0.5]
+    missing = scores(torch.eye(3)[[0, 0]], torch.tensor([0, 2]))
+    assert missing.class_accuracy[0] == 1
+    assert missing.class_accuracy[1].isnan()  # has no samples
+    assert missing.class_accuracy[2] == 0
+
+
+def test_mistakes_are_the_surest_first_and_of_equal_ones_the_earlier_row():
+    confidence = [0.6, 0.9, 0.9, 0.7, 0.9, 0.8]
+    logits = torch.tensor([[math.log(c / (1 - c)), 0.0] for c in confidence])
+    found = scores(logits, torch.tensor([1, 1, 0, 1, 1, 1])).mistakes
+    assert [one.row for one in found] == [1, 4, 5, 3, 0]
+    assert [(one.label, one.predicted) for one in found] == [(1, 0)] * 5
+    assert [one.confidence for one in found] == pytest.approx([0.9, 0.9, 0.8, 0.7, 0.6])
+
+
+def test_no_more_mistakes_are_kept_than_a_page_shows():
+    logits, labels = made(900, 9)
+    said = top(logits, labels)
+    wrong = np.flatnonzero(~said.correct.numpy()).tolist()
+    expected = sorted(wrong, key=lambda row: (-said.confidence[row].item(), row))[:MISTAKES]
+    found = scores(logits, labels).mistakes
+    assert len(wrong) > len(found) == MISTAKES
+    assert [one.row for one in found] == expected
+    assert found[0] == Mistake(
+        expected[0], int(labels[expected[0]]), int(logits[expected[0]].argmax()), said.confidence[expected[0]].item()
+    )
+
+
+def test_a_network_that_is_always_right_makes_no_mistakes():
+    found = scores(5 * torch.eye(4), torch.arange(4))
+    assert found.mistakes == ()
+    assert found.numbers()["accuracy"] == 1
+    assert found.numbers()["aurc"] == 0
+
+
+@pytest.mark.parametrize(("classes", "expected"), [(1, 1.0), (2, 1.0), (5, 1.0), (6, 5 / 6)])
+def test_five_of_few_classes(classes, expected):
+    # The label of each sample has the least logit, but for those of one class more than five.
+    logits = torch.arange(float(classes)).repeat(classes, 1)
+    assert scores(logits, torch.arange(classes)).top5 == pytest.approx(expected)
+
+
+def test_the_temperature_is_of_the_validation_images_alone():
+    logits, labels = made(300, 5)
+    validation = made(300, 5, seed=1, scale=1.0)
+    found = scores(logits, labels, validation)
+    assert found.temperature is not None
+    assert found.temperature.temperature == fit_temperature(*validation) != fit_temperature(logits, labels)
+    assert found.numbers()["temperature"] == found.temperature.temperature
+    # What the network predicts, and how sure it is, stay those of untouched logits.
+    without = scores(logits, labels)
+    assert without.temperature is None
+    assert found.calibration == without.calibration
+    assert found.mistakes == without.mistakes
+
+
+def test_a_temperature_that_does_not_exist_is_no_number():
+    right = 3 * torch.eye(3), torch.arange(3)
+    found = scores(*made(50, 3), right)
+    assert found.temperature is not None
+    assert found.temperature.after is None
+    assert not {"temperature", "ece_scaled", "nll_scaled"} & found.numbers().keys()
+
+
+def test_all_numbers_are_finite():
+    for logits, labels in (made(1, 1), made(1, 8), made(3, 2), (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))):
+        assert all(math.isfinite(value) for value in scores(logits, labels).numbers().values())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", ["test", "validation"])
+def test_logits_that_are_no_numbers_are_refused(value, place):
+    good, broken = made(20, 3), made(20, 3)
+    broken[0][7, 1] = value
+    pair = (broken, good) if place == "test" else (good, broken)
+    with pytest.raises(DataError, match=r"logits: expected finite numbers, got -?(nan|inf) in sample 7"):
+        scores(*pair[0], pair[1])
+
+
+def test_labels_of_another_network_and_no_samples_are_refused():
+    logits, _ = made(4, 3)
+    with pytest.raises(DataError, match="expected classes 0 to 2, got 3"):
+        scores(logits, torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(DataError, match="is the split empty"):
+        scores(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))

@@ -1,0 +1,149 @@
+"""Class maps: what they make of logits, labels and names, and what they refuse."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from smix.errors import DataError, OptionError
+from smix.lab.class_map import by_name, grouped, made, read_class_map
+from tests.conftest import make_set
+
+OWN = ("tabby", "tiger cat", "beagle", "husky", "truck")
+
+
+class Logits(nn.Module):
+    """Says the first pixels of each channel."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)
+
+
+def test_classes_that_count_as_one_are_one_output_and_others_stay():
+    found = made({"dog": [3, "beagle"], "cat": ["tabby", "tiger cat"], "car": None}, ("car", "cat", "dog"), OWN, "m")
+    assert found.outputs == ((0, 1), (2, 3), (4,))
+    assert found.names == ("tabby or tiger cat", "beagle or husky", "truck")
+    assert found.label == (-1, 0, 1)
+    assert found.said == {"car": None, "cat": ["tabby", "tiger cat"], "dog": ["beagle", "husky"]}
+    assert found.labels(np.array([0, 1, 2, 3, 4, 4])).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_several_classes_of_the_data_may_be_one_of_the_network():
+    found = made({"cat": ["tabby"], "kitten": ["tabby"], "van": ["truck"]}, ("cat", "kitten", "van", "sea"), OWN, "m")
+    assert found.label == (0, 0, 4, -1)
+    assert found.names == OWN
+
+
+@given(
+    st.integers(1, 6).flatmap(lambda k: st.lists(st.integers(0, k - 1), min_size=k, max_size=k)), st.integers(0, 2**31)
+)
+@settings(max_examples=60, deadline=None)
+def test_the_probability_of_a_group_is_the_sum_of_those_of_its_members(group, seed):
+    outputs = [tuple(np.flatnonzero(np.array(group) == one).tolist()) for one in sorted(set(group))]
+    logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 20, (7, len(group)))).float()
+    expected = torch.stack([logits.double().softmax(1)[:, list(members)].sum(1) for members in outputs], 1)
+    torch.testing.assert_close(grouped(logits, outputs).double().softmax(1), expected, rtol=1e-4, atol=1e-6)
+    assert torch.equal(grouped(logits, [(place,) for place in range(len(group))]), logits)
+
+
+def test_gradients_go_to_all_members():
+    logits = torch.tensor([[1.0, 1.0, 3.0]], requires_grad=True)
+    grouped(logits, [(0, 1), (2,)])[0, 0].backward()
+    assert logits.grad.tolist() == [[0.5, 0.5, 0.0]]
+
+
+def test_the_network_keeps_its_mode_and_is_itself_where_nothing_is_grouped():
+    found = made({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
+    model = found.model(Logits().eval())
+    assert not model.training
+    images = torch.linspace(-1, 2, 15).view(3, 5, 1, 1)
+    assert torch.equal(model(images), grouped(images.flatten(1), found.outputs))
+    same = Logits()
+    assert made({"cat": ["husky"]}, ("cat",), OWN, "m").model(same) is same
+
+
+def test_images_of_other_classes_are_left_out_and_rows_still_count_in_the_split():
+    data = make_set(12, classes=4, split="test")
+    found = made({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
+    assert found.index.tolist() == [1, 3, 5, 7, 9, 11]
+    assert found.labels.tolist() == [2, 3, 2, 3, 2, 3]
+    assert found.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
+    assert found.fingerprint == data.fingerprint
+    with pytest.raises(DataError, match="class map: expected images of its classes in made test, got none"):
+        made({"class 1": None}, data.classes, OWN, "m").data(data)
+
+
+def test_equal_names_map_by_themselves():
+    assert by_name(OWN, OWN, "other") is None
+    found = by_name(("husky", "tabby"), OWN, "other")
+    assert found is not None
+    assert found.label == (3, 0)
+    assert found.names == OWN
+
+
+def test_names_that_the_network_has_not_are_listed():
+    with pytest.raises(
+        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; say with --class-map"
+    ):
+        by_name(("sea", "tabby", "sky"), OWN, "other")
+    with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; say"):
+        by_name([f"c{i}" for i in range(9)], OWN, "other")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"cta": ["tabby"]}, 'm: expected classes of the data, got "cta"; did you mean "cat"?'),
+        ({"cat": ["taby"]}, 'm: expected classes of the network, got "taby"; did you mean "tabby"?'),
+        ({"cat": ["zzz"]}, 'got "zzz"; they are tabby, tiger cat, beagle, husky, truck'),
+        ({"cat": [5]}, "m: expected classes of the network, got number 5"),
+        ({"cat": [-1]}, "got number -1"),
+        ({"cat": ["tabby", "truck"], "dog": ["truck"]}, 'got "truck" in those of "cat" and "dog"; give both the same'),
+    ],
+)
+def test_unknown_names_and_overlaps_are_refused(named, message):
+    with pytest.raises(OptionError) as caught:
+        made(named, ("cat", "dog"), OWN, "m")
+    assert message in str(caught.value)
+
+
+def test_a_file_may_have_names_numbers_lists_and_null(tmp_path):
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"cat": ["tabby", 1], "dog": "beagle", "car": 4, "sea": None}))
+    assert read_class_map(path) == {"cat": ["tabby", 1], "dog": ["beagle"], "car": [4], "sea": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"{", "Expecting property name"),
+        (b"", "Expecting value"),
+        (b"{}", "nothing in it"),
+        (b"[1]", "a list"),
+        (b'{"cat": {}}', '{} for "cat"'),
+        (b'{"cat": []}', '[] for "cat"'),
+        (b'{"cat": 1.5}', '1.5 for "cat"'),
+        (b'{"cat": true}', 'true for "cat"'),
+        (b'{"cat": [["a"]]}', '[["a"]] for "cat"'),
+        (b'{"cat": "a", "cat": "b"}', '"cat" twice'),
+        (b'{"cat": "\xff"}', "utf-8"),
+    ],
+)
+def test_a_broken_file_is_one_line(tmp_path, content, got):
+    path = tmp_path / "map.json"
+    path.write_bytes(content)
+    with pytest.raises(OptionError) as caught:
+        read_class_map(path)
+    assert str(path) in str(caught.value)
+    assert "expected JSON such as" in str(caught.value)
+    assert got in str(caught.value)
+
+
+def test_no_file_is_one_line(tmp_path: Path):
+    with pytest.raises(OptionError, match=r"class map: expected a JSON file .*none.json, got none"):
+        read_class_map(tmp_path / "none.json")

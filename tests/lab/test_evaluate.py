@@ -1,0 +1,221 @@
+"""Evaluations of runs: as at the end of their training, nothing twice, cost, folders of runs."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from smix import EvaluateConfig, evaluate, load_data
+from smix.errors import DataError, OptionError, RunError
+from smix.evaluation.corruptions.suite import LABEL
+from smix.evaluation.scores import scores
+from smix.lab import evaluate as module
+from smix.lab import parts
+from smix.lab.evaluate import evaluate_all, file_of
+from smix.lab.evaluations import evaluations_of, mean_corruption_errors, read_evaluation, write_evaluation
+from smix.lab.robustness import ATTACKS
+from smix.lab.subject import subject_of
+from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST
+from tests.training.small import arrays
+
+pytestmark = pytest.mark.usefixtures("read_here")
+
+
+# A run and its own images
+
+
+def test_untouched_images_are_judged_as_at_the_end_of_the_training(run, capsys):
+    found = evaluate(run, options=QUIET)
+    told = json.loads((run / "result.json").read_text())
+    assert found.numbers["accuracy"] == told["test_accuracy"]
+    assert 0.3 < found.numbers["accuracy"] < 0.99
+    tested, validation = (
+        (torch.from_numpy(kept["logits"]), torch.from_numpy(kept["labels"]))
+        for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation"))
+    )
+    assert found.numbers == scores(*tested, validation).numbers()
+    assert "ece_scaled" in found.numbers
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_written_is_what_is_returned_and_says_of_what_it_is(whole, shown):
+    run, found = whole
+    assert read_evaluation(run / "evaluation" / "test.json") == found
+    assert evaluations_of(run) == [found]
+    assert file_of(run, found) == run / "evaluation" / "test.json"
+    assert (found.data, found.images, found.own, found.left_out) == (shown, TEST, True, 0)
+    assert found.fingerprint == load_data(shown, split="test").fingerprint
+    assert found.made["model"] == "resnet8"
+    assert found.made["size"] == list(SIZE)
+    assert found.made["seed"] == 0
+    assert found.made["class_map"] is None
+    assert not found.made["resized"]
+    assert found.versions["torch"] == torch.__version__
+
+
+def test_another_seed_is_another_evaluation(run, whole, capsys):
+    found = evaluate(run, EvaluateConfig(corruptions=True, seed=1), QUIET)
+    assert found.numbers == whole[1].numbers
+    assert found.corruptions[0].accuracy["snow"] != whole[1].corruptions[0].accuracy["snow"]
+    assert evaluate(run, EvaluateConfig(), QUIET).corruptions == ()
+    assert "test.json: replaced, for it was of another seed" in capsys.readouterr().err
+
+
+# Asked again
+
+
+def test_what_is_there_is_not_computed_again_and_other_parts_are_added(run, monkeypatch):
+    first = evaluate(run, EvaluateConfig(masks="carried"), QUIET)
+    file = run / "evaluation" / "test.json"
+    before = file.stat().st_mtime_ns
+    monkeypatch.setattr(parts, "predict", None)
+    monkeypatch.setattr(parts, "on_objects", None)
+    assert evaluate(run, EvaluateConfig(masks="carried"), QUIET) == first
+    assert evaluate(run, EvaluateConfig(), QUIET) == first
+    assert file.stat().st_mtime_ns == before
+    monkeypatch.setattr(parts, "on_attacked", lambda *rest: (0.5, 0.25, 0.125, 0.0))
+    added = evaluate(run, EvaluateConfig(attacks=True), QUIET)
+    assert [one.accuracy for one in added.attacks] == [0.5, 0.25, 0.125, 0.0]
+    assert replace(added, attacks=()) == first
+    monkeypatch.setattr(parts, "on_attacked", None)
+    monkeypatch.setattr(parts, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
+    both = evaluate(run, ALL, QUIET)
+    assert both.attacks == added.attacks
+    assert both.corruptions[0].accuracy == {"fog": (0.5, 0.25)}
+
+
+def test_each_part_is_kept_when_the_next_one_is_cut(run, monkeypatch):
+    def cut(*rest):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "on_objects", cut)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(run, EvaluateConfig(attacks=True, masks="carried", limit=4), QUIET)
+    assert len(read_evaluation(run / "evaluation" / "test.json").attacks) == len(ATTACKS)
+
+
+def test_other_weights_replace_what_was_there(run, capsys):
+    evaluate(run, EvaluateConfig(masks="carried"), QUIET)
+    weights = safetensors.torch.load_file(run / "weights.safetensors")
+    weights["classify.bias"] += torch.arange(float(CLASSES))
+    (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    found = evaluate(run, EvaluateConfig(), QUIET)
+    assert found.objects is None
+    said = capsys.readouterr().err
+    assert "test.json: replaced, for it was of other weights" in said
+    assert f"test accuracy {100 * found.numbers['accuracy']:.2f} %, in result.json" in said
+    assert "computed in float32 on CPU" in said
+
+
+def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
+    few = evaluate(run, EvaluateConfig(limit=9), QUIET)
+    assert few.images == 9
+    assert few.own
+    assert "replaced" not in capsys.readouterr().err
+    evaluate(run, EvaluateConfig(), QUIET)
+    assert "replaced, for it was of 9 images" in capsys.readouterr().err
+    with pytest.raises(
+        OptionError, match=r"no fewer than the 24 images that it has, got --limit 9; choose another --out"
+    ):
+        evaluate(run, EvaluateConfig(limit=9), QUIET)
+    assert evaluate(run, EvaluateConfig(limit=9), QUIET, tmp_path / "few") == few
+    assert (tmp_path / "few" / "test.json").is_file()
+
+
+def test_a_broken_file_is_no_evaluation(run):
+    evaluate(run, options=QUIET)
+    file = run / "evaluation" / "test.json"
+    file.write_text(file.read_text()[:50])
+    with pytest.raises(
+        RunError, match=r"test.json: expected what smix evaluate wrote, .* remove it and evaluate again"
+    ):
+        evaluate(run, options=QUIET)
+
+
+def test_a_network_that_diverged_is_one_line(run, tmp_path):
+    weights = safetensors.torch.load_file(run / "weights.safetensors")
+    weights["classify.weight"][0] = torch.nan
+    (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    with pytest.raises(DataError, match=r"vanilla-0: logits: expected finite numbers, got nan in sample 0"):
+        evaluate(run, ALL, QUIET)
+    assert not (run / "evaluation" / "test.json").exists()
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_once(run, shown, monkeypatch):
+    monkeypatch.setattr(parts, "predict", None)
+    with pytest.raises(RunError, match="expected a folder to write, got a file"):
+        evaluate(run, EvaluateConfig(), QUIET, Path(shown.removeprefix("npz:")))
+
+
+# Folders of runs, cost, mCE
+
+
+def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path, capsys):
+    cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
+    (cut / "result.json").unlink()
+    broken = Path(shutil.copytree(run, tmp_path / "cutmix-0"))
+    (broken / "weights.safetensors").write_bytes(b"cut")
+    again = Path(shutil.copytree(run, tmp_path / "vanilla-1"))
+    found, problems = evaluate_all(tmp_path, EvaluateConfig(), QUIET)
+    assert list(found) == [run, again]
+    assert found[run] == evaluate(again, options=QUIET)
+    assert problems.keys() == {broken, cut}
+    assert "expected a finished run" in problems[cut]
+    assert "expected a file of weights" in problems[broken]
+
+
+def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):
+    with pytest.raises(RunError, match="expected a run, a folder of runs or a file of weights, got none"):
+        evaluate_all(run, options=QUIET)
+    (run / "result.json").unlink()
+    with pytest.raises(RunError, match="vanilla-0: expected a finished run"):
+        evaluate_all(tmp_path, options=QUIET)
+
+
+def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
+    shutil.copytree(run, tmp_path / "vanilla-1")
+    monkeypatch.setattr(parts, "on_attacked", lambda *rest: (0.0,) * len(ATTACKS))
+    monkeypatch.setattr(parts, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
+    loud = replace(QUIET, quiet=False)
+    evaluate_all(tmp_path, EvaluateConfig(attacks=True), loud)
+    assert "about" not in capsys.readouterr().err
+    monkeypatch.setattr(module, "LONG", 0.0)
+    evaluate_all(tmp_path, ALL, loud)
+    said = capsys.readouterr().err
+    assert said.count("about") == 1
+    assert "2 runs, 15 corruptions x 5 severities, objects and backgrounds, 24 images: about 1 min" in said
+    evaluate(run, EvaluateConfig(), loud)
+    assert "about" not in capsys.readouterr().err
+
+
+def test_the_cost_is_of_passes_and_corruptions(finished, monkeypatch):
+    """By a clock that goes on by a second whenever it is asked."""
+    ticks = iter(range(100))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
+    subject = subject_of(finished, EvaluateConfig(), QUIET)
+    loader = subject.loader()
+    todo = parts.parts_of(subject, loader, EvaluateConfig(corruptions=True))
+    # A second for 24 images: untouched, and 75 times; and a second for the 15 corruptions of each.
+    assert module._seconds(subject, loader, todo) == pytest.approx(76 + 75 / 15)
+    assert [module._rounded(seconds) for seconds in (61, 3500, 3601)] == [120, 3540, 4200]
+
+
+def test_errors_are_compared_with_those_of_a_named_reference(whole, run, tmp_path):
+    path, found = whole
+    assert mean_corruption_errors(found, path) == {LABEL: pytest.approx(1.0)}
+    (suite,) = found.corruptions
+    half = {name: tuple(1 - (1 - value) / 2 for value in values) for name, values in suite.accuracy.items()}
+    better = replace(found, corruptions=(replace(suite, accuracy=half),))
+    assert mean_corruption_errors(better, path / "evaluation" / "test.json")[LABEL] == pytest.approx(0.5)
+    with pytest.raises(RunError, match=r"expected accuracy on 24 corrupted images of npz:.*, got none; evaluate it"):
+        mean_corruption_errors(found, run)
+    with pytest.raises(RunError, match="expected accuracy on 23 corrupted images"):
+        mean_corruption_errors(replace(found, images=23), path)
+    perfect = replace(found, corruptions=(replace(suite, accuracy=dict.fromkeys(half, (1.0,) * 5)),))
+    write_evaluation(tmp_path / "perfect" / "evaluation" / "test.json", perfect)
+    with pytest.raises(DataError, match=r"expected errors of the reference perfect .* choose another reference"):
+        mean_corruption_errors(found, tmp_path / "perfect")

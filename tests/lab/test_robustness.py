@@ -1,0 +1,307 @@
+"""Networks on changed images: the numbers that the library gives when it is asked one by one."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from smix import EvaluateConfig, build_masks, evaluate, load_data
+from smix.data import streaming
+from smix.data.batches import Batches, Normalisation
+from smix.data.streaming import Reader, Streamed
+from smix.errors import DataError, MaskError
+from smix.evaluation.accuracy import accuracy
+from smix.evaluation.attacks import Normalised, fgsm, pgd
+from smix.evaluation.cifar_c import LABEL as OFFICIAL
+from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt, corrupted
+from smix.evaluation.occlusion import occlude, swap_backgrounds
+from smix.evaluation.predict import predict
+from smix.lab import parts, robustness
+from smix.lab.class_map import Grouped
+from smix.lab.robustness import ATTACKS, on_corrupted
+from smix.lab.subject import Subject, subject_of
+from smix.masks import load_source
+from tests.conftest import make_set
+from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST, sets, trained, write_sets
+from tests.training.small import arrays
+
+pytestmark = pytest.mark.usefixtures("read_here")
+
+
+def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[Subject, Batches]:
+    subject = subject_of(run, config, QUIET)
+    loader = subject.loader()
+    assert isinstance(loader, Batches)
+    return subject, loader
+
+
+def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
+    subject, loader = asked(finished)
+    found = on_corrupted(subject.model, loader, subject.data.index, 0, lambda count: None, (0, 5))
+    assert {each[0] for each in found.values()} == {whole[1].numbers["accuracy"]}
+    assert whole[1].corruptions[0].clean == whole[1].numbers["accuracy"]
+    assert found["contrast"][1] == whole[1].corruptions[0].accuracy["contrast"][4]
+
+
+def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
+    subject, loader = asked(finished)
+    (suite,) = whole[1].corruptions
+    assert suite.suite == LABEL
+    assert suite.images == TEST
+    assert list(suite.accuracy) == list(CORRUPTIONS)
+    assert len({each for values in suite.accuracy.values() for each in values}) > 3
+    for name in ("gaussian_noise", "snow", "contrast", "jpeg_compression"):
+        for severity in SEVERITIES:
+            changed = corrupted(loader, name, severity, subject.data.index.tolist())
+            assert suite.accuracy[name][severity - 1] == accuracy(*predict(subject.model, changed.in_order()))
+
+
+def test_draws_are_of_the_row_in_the_whole_split(finished):
+    """Fewer images are corrupted as they are among all of them, whatever the batch size."""
+    subject, loader = asked(finished)
+    few = subject_of(finished, EvaluateConfig(limit=7), QUIET)
+    assert few.data.index.tolist() != list(range(7))
+    hits = 0
+    for row in few.data.index.tolist():
+        image = loader.images[[row]]
+        logits = subject.model(loader.normalise(corrupt(image, "gaussian_noise", 5, [row])))
+        hits += int(logits.argmax(1) == loader.labels[row])
+    batches = few.loader()
+    assert isinstance(batches, Batches)
+    found = on_corrupted(few.model, replace(batches, at_once=3), few.data.index, 0, lambda count: None, (5,))
+    assert found["gaussian_noise"] == (hits / 7,)
+
+
+def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
+    seen = []
+
+    def noted(images, *rest):
+        seen.append(len(images))
+        return corrupt(images, *rest)
+
+    monkeypatch.setattr(robustness, "corrupt", noted)
+    subject, loader = asked(finished)
+    on_corrupted(subject.model, replace(loader, at_once=5), subject.data.index, 0, lambda count: None, (1,))
+    assert max(seen) == 5
+    assert sum(seen) == TEST * len(CORRUPTIONS)
+
+
+def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole):
+    subject, loader = asked(finished)
+    network = Normalised(subject.model, subject.classifier.normalise)
+    images = loader.images.movedim(-1, 1).float() / 255
+    for attack, found in zip(ATTACKS, whole[1].attacks, strict=True):
+        start = subject.data.index.tolist() if attack.steps > 1 else None
+        changed = pgd(network, images, loader.labels, attack.eps, attack.step, attack.steps, start)
+        with torch.no_grad():
+            right = (network(changed).argmax(1) == loader.labels).double().mean().item()
+        assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may turn one image
+        assert found.accuracy <= found.clean == whole[1].numbers["accuracy"]
+        assert (found.name, found.eps, found.step, found.steps) == tuple(attack)
+    assert {(one.name, one.steps) for one in whole[1].attacks} == {("fgsm", 1), ("pgd", 10)}
+
+
+def test_images_are_attacked_a_few_at_a_time(finished, whole, monkeypatch):
+    monkeypatch.setattr(robustness, "VALUES", 5 * 28 * 36 * 3)
+    monkeypatch.setattr(robustness, "ATTACKS", ATTACKS[:1])
+    seen = []
+
+    def noted(model, images, *rest):
+        seen.append(len(images))
+        return pgd(model, images, *rest)
+
+    monkeypatch.setattr(robustness, "pgd", noted)
+    subject, loader = asked(finished)
+    found = robustness.on_attacked(subject.model, loader, subject.data.index, 0, lambda count: None)
+    assert seen == [5, 5, 5, 5, 4]
+    assert found == (pytest.approx(whole[1].attacks[0].accuracy, abs=1.01 / TEST),)
+
+
+def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
+    subject, loader = asked(finished)
+    masks = torch.from_numpy(subject.data.masks)
+    found = whole[1].objects
+    assert found is not None
+    assert (found.images, found.left_out, found.masks) == (TEST, 0, "carried")
+    assert found.clean == whole[1].numbers["accuracy"]
+    changed = {
+        "swapped": swap_backgrounds(loader.images, masks, loader.labels),
+        "object_hidden": occlude(loader.images, masks, "object"),
+        "background_hidden": occlude(loader.images, masks, "background"),
+    }
+    for name, one in changed.items():
+        logits, labels = predict(subject.model, replace(loader, images=one.images).in_order())
+        assert getattr(found, name) == accuracy(logits, labels), name
+
+
+# Images in files
+
+
+def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, tmp_path, monkeypatch):
+    run = Path(shutil.copytree(files[1], tmp_path / "run"))
+    whole = evaluate(run, EvaluateConfig(), QUIET)
+    assert whole.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
+    monkeypatch.setattr(streaming, "AT_ONCE", 5)
+    subject = subject_of(run, EvaluateConfig(limit=8), QUIET)
+    streamed = subject.loader()
+    assert isinstance(streamed, Streamed)
+    index = subject.data.index
+    shown = on_corrupted(subject.model, streamed, index, 0, lambda count: None, (0, 3))
+    # The same images, read beforehand.
+    pixels = torch.cat([some.images for some in streamed.pixels()])
+    held = Batches(pixels, torch.from_numpy(subject.data.labels), subject.classifier.normalise)
+    assert {each[0] for each in shown.values()} == {accuracy(*predict(subject.model, held.in_order()))}
+    for name in ("fog", "gaussian_noise", "pixelate"):
+        changed = corrupted(held, name, 3, index.tolist())
+        assert shown[name][1] == accuracy(*predict(subject.model, changed.in_order()))
+    attacked, expected = (
+        robustness.on_attacked(subject.model, loader, index, 0, lambda count: None) for loader in (streamed, held)
+    )
+    assert attacked == pytest.approx(expected, abs=1.01 / 8)
+
+
+def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
+    monkeypatch.setattr(robustness, "ATTACKS", ATTACKS[1:2])
+    subject, loader = asked(finished)
+    outputs = ((0, 1, 2), (3, 4, 5))
+    model, labels = Grouped(subject.model, outputs).eval(), loader.labels // 3
+    images = loader.images.movedim(-1, 1).float() / 255
+    changed = fgsm(Normalised(model, loader.normalise), images, labels, 8 / 255)
+    with torch.no_grad():
+        right = (Normalised(model, loader.normalise)(changed).argmax(1) == labels).double().mean().item()
+    found = robustness.on_attacked(model, replace(loader, labels=labels), subject.data.index, 0, lambda count: None)
+    assert found == (pytest.approx(right, abs=1.01 / TEST),)
+
+
+def test_objects_of_images_in_files_by_a_store(files, tmp_path):
+    name, run = files
+    run = Path(shutil.copytree(run, tmp_path / "run"))
+    data = load_data(name, split="test")
+    drawn = tmp_path / "drawn"
+    for place in range(len(data)):
+        height, width = data.images[place].shape[:2]
+        mask = np.zeros((height, width), np.uint8)
+        mask[height // 4 : height // 2 + place % 3, width // 4 : width // 2] = 255
+        if place == 5:
+            mask[:] = 0
+        file = drawn / f"{data.stem(place)}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(file)
+    store = tmp_path / "store"
+    build_masks(data, load_source(f"masks:{drawn}"), store, "none", quiet=True)
+    found = evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects
+    assert found is not None
+    assert (found.images, found.left_out) == (TEST - 1, 1)
+    assert found.masks.startswith("masks:")
+    # The same, read beforehand.
+    subject = subject_of(run, ALL, QUIET)
+    chosen, masks = parts._with_masks(subject.data, str(store))
+    reader = Reader(chosen, (28, 28), masks=masks.masks)
+    pairs = [reader.read(row) for row in range(len(chosen))]
+    images, cut = torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
+    labels = torch.from_numpy(chosen.labels)
+    normalise = subject.classifier.normalise
+    for part, name in (("object", "object_hidden"), ("background", "background_hidden")):
+        changed = Batches(occlude(images, cut, part).images, labels, normalise)
+        assert getattr(found, name) == accuracy(*predict(subject.model, changed.in_order()))
+
+
+# Masks
+
+
+def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tmp_path):
+    test = load_data(shown, split="test")
+    store = tmp_path / "store"
+    build_masks(test, load_source("carried"), store, "none", limit=10, quiet=True)
+    found = evaluate(run, EvaluateConfig(masks=str(store)), QUIET)
+    assert found.objects is not None
+    assert (found.objects.images, found.objects.left_out) == (10, TEST - 10)
+    rows = np.sort(test.take(10).index)
+    logits = torch.from_numpy(arrays(run / "predictions.npz")["logits"])[rows]
+    assert found.objects.clean == accuracy(logits, torch.from_numpy(test.labels[rows]))
+    # A store that has grown is another.
+    build_masks(test, load_source("carried"), store, "none", limit=12, quiet=True)
+    assert evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects.images == 12
+
+
+def test_a_store_of_empty_masks_is_refused(run, shown, tmp_path):
+    test = load_data(shown, split="test")
+    assert test.masks is not None
+    empty = replace(test, masks=np.zeros_like(test.masks))
+    build_masks(empty, load_source("carried"), tmp_path / "store", "none", quiet=True)
+    with pytest.raises(MaskError, match="expected masks of the 24 images that are evaluated, got none; build more"):
+        evaluate(run, EvaluateConfig(masks=str(tmp_path / "store")), QUIET)
+
+
+@pytest.mark.parametrize("split", ["train", "other"])
+def test_masks_of_other_images_are_refused(run, shown, tmp_path, split):
+    images = load_data(shown) if split == "train" else make_set(TEST, SIZE, CLASSES, seed=3, split="test")
+    build_masks(images, load_source("carried"), tmp_path / "store", "none", quiet=True)
+    with pytest.raises(MaskError, match=f"got masks of another {'split' if split == 'train' else 'data set'}"):
+        evaluate(run, EvaluateConfig(masks=str(tmp_path / "store")), QUIET)
+    assert not (run / "evaluation").exists()
+
+
+# The official arrays
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory) -> tuple[Path, Path]:
+    """Arrays of images that are brighter with the severity, and a run on the images themselves."""
+    folder = tmp_path_factory.mktemp("official")
+    train, test = sets((32, 32), 10)
+    name = write_sets(folder, train, test)
+    arrays = folder / "CIFAR-10-C"
+    arrays.mkdir()
+    np.save(arrays / "labels.npy", np.tile(test.labels, 5).astype(np.uint8))
+    for shift, corruption in enumerate(CORRUPTIONS):
+        each = [np.clip(test.array.astype(int) + 3 * severity * shift, 0, 255) for severity in SEVERITIES]
+        np.save(arrays / f"{corruption}.npy", np.concatenate(each).astype(np.uint8))
+    return arrays, trained(folder / "vanilla-0", name)
+
+
+def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
+    folder, run = official
+    run = Path(shutil.copytree(run, tmp_path / "run"))
+    found = evaluate(run, EvaluateConfig(official=folder, limit=7), QUIET)
+    (suite,) = found.corruptions
+    assert (suite.suite, suite.images, suite.clean) == (OFFICIAL, 7, found.numbers["accuracy"])
+    assert list(suite.accuracy) == list(CORRUPTIONS)
+    # The first of them changes nothing.
+    assert suite.accuracy["gaussian_noise"] == (suite.clean,) * 5
+    subject = subject_of(run, EvaluateConfig(limit=7), QUIET)
+    brighter = np.clip(subject.data.array.astype(int) + 3 * 4 * 14, 0, 255).astype(np.uint8)
+    changed = Batches.of(replace(subject.data, images=brighter), subject.classifier.normalise, torch.device("cpu"))
+    assert suite.accuracy["jpeg_compression"][3] == accuracy(*predict(subject.model, changed.in_order()))
+    both = evaluate(run, EvaluateConfig(official=folder, corruptions=True, limit=7), QUIET)
+    assert [one.suite for one in both.corruptions] == [OFFICIAL, LABEL]
+
+
+def test_official_arrays_of_other_images_are_refused(official, run, tmp_path):
+    folder, other = official
+    with pytest.raises(
+        DataError, match=r"expected the images of npz:.* test, corrupted, got others by size, number or"
+    ):
+        evaluate(run, EvaluateConfig(official=folder), QUIET)
+    wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
+    np.save(wrong / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))
+    with pytest.raises(DataError, match="CIFAR-10-C is of cifar10"):
+        evaluate(other, EvaluateConfig(official=wrong), QUIET, tmp_path / "out")
+    with pytest.raises(DataError, match="expected a file of CIFAR-10-C"):
+        evaluate(other, EvaluateConfig(official=tmp_path), QUIET, tmp_path / "out")
+
+
+def test_logits_that_overflow_under_a_change_are_one_line():
+    class Bright(torch.nn.Module):
+        def forward(self, images):
+            return images.flatten(2).mean(2) / (1 - images.flatten(1).amax(1, keepdim=True)).clamp(min=0)
+
+    images = torch.full((4, 28, 28, 3), 100, dtype=torch.uint8)
+    batches = Batches(images, torch.zeros(4, dtype=torch.long), Normalisation((0.0,) * 3, (1.0,) * 3))
+    with pytest.raises(DataError, match="logits: expected finite numbers, got NaN or infinity"):
+        on_corrupted(Bright(), batches, np.arange(4), 0, lambda count: None)

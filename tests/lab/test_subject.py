@@ -1,0 +1,265 @@
+"""Which network is evaluated on which images: files of weights, other data, class maps, and one line for what does not fit."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from smix import EvaluateConfig, evaluate
+from smix.data.streaming import Streamed
+from smix.errors import DataError, OptionError, RunError, SmixError
+from smix.evaluation.accuracy import accuracy
+from smix.evaluation.predict import predict
+from smix.evaluation.scores import scores
+from smix.lab.class_map import made
+from smix.lab.evaluate import file_of
+from smix.lab.robustness import on_corrupted
+from smix.lab.subject import subject_of
+from tests.conftest import make_set
+from tests.lab.trained import CLASSES, QUIET, SIZE, renamed, sets, trained, write_sets
+from tests.training.small import arrays
+
+pytestmark = pytest.mark.usefixtures("read_here")
+
+
+# Files of weights
+
+
+@pytest.mark.parametrize("wrapped", ["state dict", "checkpoint", "DDP in Lightning", "checkpoint of a run"])
+def test_a_torch_checkpoint_says_the_same_as_the_run_that_it_is_of(finished, whole, shown, tmp_path, wrapped):
+    weights = safetensors.torch.load_file(finished / "weights.safetensors")
+    file = tmp_path / "weights.pth"
+    if wrapped == "checkpoint of a run":
+        shutil.copy(finished / "checkpoint.pt", file)
+    else:
+        content = {
+            "state dict": weights,
+            "checkpoint": {"state_dict": {f"module.{name}": value for name, value in weights.items()}, "epoch": 3},
+            "DDP in Lightning": {"state_dict": {f"model.module.{name}": value for name, value in weights.items()}},
+        }[wrapped]
+        torch.save(content, file)
+    found = evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
+    assert not found.own
+    told = whole[1].numbers
+    assert found.numbers == {name: told[name] for name in found.numbers}
+    assert [path.parent for path in tmp_path.glob("*/*.json")] == [tmp_path / "weights.pth.evaluation"]
+
+
+def test_mean_and_deviation_may_be_given(finished, whole, shown, tmp_path):
+    file = shutil.copy(finished / "weights.safetensors", tmp_path)
+    kept = json.loads((finished / "config.json").read_text())["normalisation"]
+    config = EvaluateConfig(model="resnet8", data=shown, mean=tuple(kept["mean"]), std=tuple(kept["std"]))
+    assert evaluate(file, config, QUIET).numbers["nll"] == whole[1].numbers["nll"]
+    other = evaluate(file, replace(config, mean=(0.5,) * 3, std=(0.1,) * 3), QUIET)
+    assert other.numbers["nll"] != whole[1].numbers["nll"]
+    assert other.made["normalisation"] == {"mean": [0.5] * 3, "std": [0.1] * 3}
+
+
+def test_classes_of_a_file_of_weights_are_numbers(finished, whole, shown, tmp_path):
+    file = shutil.copy(finished / "weights.safetensors", tmp_path)
+    (tmp_path / "map.json").write_text(json.dumps({f"class {i}": i for i in range(CLASSES)}))
+    config = EvaluateConfig(model="resnet8", data=shown, class_map=tmp_path / "map.json")
+    found = evaluate(file, config, QUIET)
+    assert found.numbers["accuracy"] == whole[1].numbers["accuracy"]
+    assert found.made["class_map"]["class 3"] == ["3"]
+
+
+# Other data
+
+
+def test_the_same_images_under_another_name_are_its_own(run, whole, tmp_path):
+    name = write_sets(tmp_path, *sets(), name="copy")
+    found = evaluate(run, EvaluateConfig(data=name), QUIET)
+    assert found.own
+    assert found.numbers == whole[1].numbers
+    assert (run / "evaluation" / "test.json").is_file()
+
+
+def test_classes_in_another_order_are_found_by_name(run, whole, tmp_path):
+    label = [2, 0, 1, 5, 3, 4]
+    names = [f"class {label.index(i)}" for i in range(CLASSES)]
+    train, test = (renamed(data, names, label) for data in sets())
+    name = write_sets(tmp_path, train, test, "turned")
+    found = evaluate(run, EvaluateConfig(data=name), QUIET)
+    assert not found.own
+    assert found.numbers == whole[1].numbers
+    assert file_of(run, found).name.endswith("turned.npz.json")
+    assert found.made["class_map"]["class 3"] == ["class 3"]
+
+
+def test_a_class_map_groups_leaves_out_and_counts(run, finished, tmp_path):
+    data = renamed(sets()[1], ["dim", "middle", "bright", "none"], [0, 0, 1, 3, 2, 2])
+    name = write_sets(tmp_path, renamed(sets()[0], data.classes, [0, 0, 1, 3, 2, 2]), data, "grouped")
+    path = tmp_path / "map.json"
+    path.write_text(json.dumps({"dim": ["class 0", "class 1"], "middle": "class 2", "bright": [4, 5]}))
+    config = EvaluateConfig(data=name, class_map=path, masks="carried")
+    found = evaluate(run, config, QUIET)
+    assert (found.images, found.left_out) == (20, 4)
+    logits = torch.from_numpy(arrays(finished / "predictions.npz")["logits"]).double()
+    groups = torch.stack([logits.softmax(1)[:, members].sum(1) for members in ([0, 1], [2], [3], [4, 5])], 1)
+    kept = torch.from_numpy(sets()[1].labels != 3)
+    labels = torch.tensor([0, 0, 1, -1, 3, 3])[torch.from_numpy(sets()[1].labels)]
+    right = (groups.argmax(1) == labels)[kept].double().mean().item()
+    assert found.numbers["accuracy"] == right
+    assert found.numbers["confidence"] == pytest.approx(groups.amax(1)[kept].mean().item(), abs=1e-6)
+    assert found.objects is not None
+    assert found.objects.clean == right
+    assert found.made["class_map"] == {
+        "dim": ["class 0", "class 1"],
+        "middle": ["class 2"],
+        "bright": ["class 4", "class 5"],
+        "none": None,
+    }
+    subject = subject_of(run, config, QUIET)
+    shown = on_corrupted(subject.model, subject.loader(), subject.data.index, 0, lambda count: None, (0,))
+    assert {each for values in shown.values() for each in values} == {right}
+    assert not subject.model.training
+    # The same again is there, another map is not.
+    assert evaluate(run, config, QUIET) == found
+    path.write_text(json.dumps({"middle": "class 2", "bright": ["class 5"]}))
+    assert evaluate(run, config, QUIET).left_out == 12
+
+
+def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run, tmp_path):
+    name = write_sets(tmp_path, *(renamed(each, ["a", "b"], [0, 0, 0, 1, 1, 1]) for each in sets()), "two")
+    named = {"a": ["class 0", "class 1", "class 2"], "b": ["class 3", "class 4", "class 5"]}
+    (tmp_path / "map.json").write_text(json.dumps(named))
+    config = EvaluateConfig(data=name, class_map=tmp_path / "map.json")
+    found = evaluate(run, config, QUIET)
+    mapped = made(named, ("a", "b"), [f"class {i}" for i in range(CLASSES)], "")
+    groups = []
+    for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation")):
+        probabilities = torch.from_numpy(kept["logits"]).double().softmax(1)
+        both = torch.stack([probabilities[:, list(members)].sum(1) for members in mapped.outputs], 1)
+        groups.append((both.log(), torch.from_numpy(kept["labels"] // 3)))
+    expected = scores(*groups[0], groups[1]).numbers()
+    assert found.numbers == pytest.approx(expected, abs=1e-4)
+
+
+def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
+    train, test = sets((50, 40), 8)
+    name = write_sets(tmp_path, train, test, "large")
+    found = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
+    assert found.made["resized"]
+    subject = subject_of(run, EvaluateConfig(data=name), QUIET)
+    loader = subject.loader()
+    assert isinstance(loader, Streamed)
+    # 50 x 40 must cover 28 x 36: 45 x 36, of which the middle 28 rows are cut out.
+    images = torch.cat([some for some, _ in loader.in_order()])
+    large = torch.nn.functional.interpolate(
+        torch.from_numpy(test.array).movedim(-1, 1).float(), (45, 36), mode="bilinear", antialias=True
+    )
+    expected = subject.classifier.normalise(large[:, :, 8:36].round().byte().movedim(1, -1))
+    assert (images - expected).abs().max() < 0.03  # a grey level
+    assert found.numbers["accuracy"] == accuracy(*predict(subject.model, loader.in_order()))
+
+
+# Bad input
+
+
+def bad(message: str, **changes: object):
+    return pytest.param(changes, message, id=message[:40])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        bad('expected a known name, got "cifar11"', data="cifar11"),
+        bad("model: expected no --model with a run", model="resnet8"),
+        bad("mean: expected no --mean with a run", mean=(0.5,) * 3, std=(0.2,) * 3),
+        bad("expected a limit of 1 to 24 images, got 25", limit=25),
+        bad("class map: expected a JSON file", class_map=Path("none.json")),
+        bad("smix masks build", masks="nowhere"),
+    ],
+)
+def test_what_does_not_fit_a_run_is_one_line(run, changes, message):
+    with pytest.raises(SmixError) as caught:
+        evaluate(run, EvaluateConfig(**changes), QUIET)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (run / "evaluation").exists()
+
+
+def test_images_that_do_not_fit_are_refused(run, tmp_path):
+    grey = [replace(data, images=data.array[..., :1], fingerprint="") for data in sets()]
+    with pytest.raises(DataError, match=r"expected images of 3 channels, as .*vanilla-0 was trained on, got 1"):
+        evaluate(run, EvaluateConfig(data=write_sets(tmp_path, *grey, "grey")), QUIET)
+    lines = [replace(data, images=data.array[:, 0], masks=None, fingerprint="") for data in sets()]
+    with pytest.raises(DataError, match=r"size 28 x 36, as .* got 36; only those of 2 dimensions can be resized"):
+        evaluate(run, EvaluateConfig(data=write_sets(tmp_path, *lines, "lines")), QUIET)
+
+
+def test_small_images_cannot_be_corrupted(tmp_path):
+    data = write_sets(tmp_path, *sets((20, 30)))
+    run = trained(tmp_path / "run", data, epochs=1)
+    with pytest.raises(DataError, match="corruption: expected sides of 28 pixels or more, got 20 x 30"):
+        evaluate(run, EvaluateConfig(corruptions=True), QUIET)
+    assert not (run / "evaluation").exists()
+
+
+def test_other_images_under_the_name_of_its_own_are_refused(run, finished, shown, tmp_path):
+    moved = json.loads((run / "config.json").read_text())
+    moved["config"]["data"] = write_sets(tmp_path, *sets(test=30), "grown")
+    (run / "config.json").write_text(json.dumps(moved))
+    with pytest.raises(
+        RunError, match=r"expected the images of .*grown.npz test that the run was tested on, got others"
+    ):
+        evaluate(run, options=QUIET)
+    assert not evaluate(run, EvaluateConfig(data=moved["config"]["data"]), QUIET).own
+
+
+def test_an_unfinished_run_says_how_far_it_is(run):
+    (run / "result.json").unlink()
+    with pytest.raises(RunError, match=r"expected a finished run, got 3 of 3 epochs"):
+        evaluate(run, options=QUIET)
+
+
+def test_what_is_neither_run_nor_weights(tmp_path, shown):
+    with pytest.raises(RunError, match="expected a run or a file of weights, got none"):
+        evaluate(tmp_path / "nothing", options=QUIET)
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"no weights")
+    with pytest.raises(OptionError, match="expected --model and --data beside a file of weights"):
+        evaluate(file, options=QUIET)
+    with pytest.raises(OptionError, match="expected --data beside a file of weights"):
+        evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
+    with pytest.raises(RunError, match="expected a file of weights"):
+        evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
+
+
+def test_weights_that_do_not_fit(finished, shown, tmp_path):
+    file = Path(shutil.copy(finished / "weights.safetensors", tmp_path))
+    with pytest.raises(OptionError, match='expected a known name, got "resnet9"'):
+        evaluate(file, EvaluateConfig(model="resnet9", data=shown), QUIET)
+    with pytest.raises(RunError, match="expected weights of this network, got others"):
+        evaluate(file, EvaluateConfig(model="resnet14", data=shown), QUIET)
+    with pytest.raises(OptionError, match=r"one number a channel of npz:.*, which has 3, got 1"):
+        evaluate(file, EvaluateConfig(model="resnet8", data=shown, mean=(0.5,), std=(0.2,)), QUIET)
+    four = write_sets(tmp_path, make_set(20, SIZE, 4), make_set(8, SIZE, 4, split="test"), "four")
+    with pytest.raises(
+        OptionError, match=r"expected weights of 4 classes, as npz:.*four.npz has, got 6; choose the --data"
+    ):
+        evaluate(file, EvaluateConfig(model="resnet8", data=four), QUIET)
+
+
+def test_a_config_of_another_version_is_one_line(run):
+    made = json.loads((run / "config.json").read_text())
+    del made["normalisation"]
+    (run / "config.json").write_text(json.dumps(made))
+    with pytest.raises(RunError, match=r"got a config.json without 'normalisation'; train it again"):
+        evaluate(run, options=QUIET)
+
+
+def test_broken_predictions_of_validation_images(run):
+    file = run / "validation.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(
+        RunError, match=r"validation.npz: expected logits and labels of validation images, got BadZipFile"
+    ):
+        evaluate(run, options=QUIET)
+    file.unlink()
+    assert "temperature" not in evaluate(run, options=QUIET).numbers

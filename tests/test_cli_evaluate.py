@@ -1,0 +1,195 @@
+"""`smix evaluate` from end to end: what it shows and keeps, of runs, folders of runs and files of weights; one line for bad input."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from smix.evaluation.corruptions.suite import CORRUPTIONS
+from smix.lab.evaluations import Evaluation, read_evaluation, write_evaluation
+from smix.report.evaluated import evaluated, of_all
+from smix.report.terminal import show
+from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
+from tests.lab.trained import TEST, renamed, sets, write_sets
+
+pytestmark = pytest.mark.usefixtures("read_here")
+QUIET = ["--quiet", "--device", "cpu", "--threads", "1"]
+
+
+def shown_at_80(monkeypatch, capsys, parts) -> str:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    show(*parts)
+    return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)  # colours
+
+
+def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
+    code, out, err = smix("evaluate", run, "--masks", "carried", "--attacks", *QUIET)
+    assert code == 0
+    assert err == ""
+    found = read_evaluation(run / "evaluation" / "test.json")
+    assert f"{TEST} test images" in out
+    for value in (found.numbers["accuracy"], found.numbers["overconfidence"], found.objects.swapped):
+        assert f"{100 * value:.2f}" in out
+    for attack, row in zip(found.attacks, [line for line in out.splitlines() if "/255" in line], strict=True):
+        assert row.split()[:3] == [
+            f"{attack.name.upper()}{'-10' if attack.name == 'pgd' else ''},",
+            f"{round(255 * attack.eps)}/255",
+            f"{100 * attack.accuracy:.2f}",
+        ]
+    assert f"Written: {run}/evaluation/test.json" in out
+
+
+def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, whole):  # noqa: F811
+    reference, found = whole
+    write_evaluation(run / "evaluation" / "test.json", found)  # the same network
+    code, out, _ = smix("evaluate", run, "--corruptions", "--reference", reference, *QUIET)
+    assert code == 0
+    assert "Corrupted images: own corruptions, CIFAR-C severities" in out
+    (suite,) = found.corruptions
+    for name in CORRUPTIONS:
+        row = next(line for line in out.splitlines() if line.strip().startswith(name.replace("_", " ")))
+        each = [f"{100 * value:.2f}" for value in suite.accuracy[name]]
+        assert row.split()[-6:] == [*each, f"{100 * sum(suite.accuracy[name]) / 5:.2f}"]
+    assert f"{100 * suite.mean:.2f}" in out
+    assert "Mean corruption error: 100.0 % of that of vanilla-0" in out
+    code, out, _ = smix("evaluate", run, "--reference", reference / "evaluation" / "test.json", *QUIET)
+    assert "100.0 % of that of test" in out
+
+
+def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F811
+    found = replace(whole[1], left_out=12_345, made={**whole[1].made, "resized": True})
+    out = shown_at_80(monkeypatch, capsys, evaluated(found, {found.corruptions[0].suite: 0.876}, "vanilla-0"))
+    assert max(map(len, out.splitlines())) <= 80
+    assert "12,345 more images are of classes that the network has not, and left out." in out
+    assert "Images are resized to 28 x 36, which the network was trained on." in out
+    assert "87.6 % of that of vanilla-0" in out
+    rows = [line for line in out.splitlines() if line.strip().startswith(("gaussian noise", "elastic transform"))]
+    assert [len(row.split()) for row in rows] == [8, 8]
+    both = replace(found, corruptions=(*found.corruptions, replace(found.corruptions[0], suite="official CIFAR-C")))
+    paths = {Path(f"smix-alpha-0.7-labels-area+fmix-{seed}"): both for seed in range(3)}
+    errors = {path: {one.suite: 0.5 for one in both.corruptions} for path in paths}
+    out = shown_at_80(monkeypatch, capsys, of_all(paths, errors, "vanilla-0"))
+    assert max(map(len, out.splitlines())) <= 80
+    for head in ("Accuracy", "ECE", "Corrupted", "mCE", "PGD-10", "Swapped", "Official CIFAR-C"):
+        assert head in out
+    assert out.count("Corrupted") == 2
+
+
+def test_names_of_data_are_no_markup(monkeypatch, capsys):
+    odd = Evaluation("npz:[red]a[/red].npz", "f", 3, "0", {"accuracy": 0.5, "ece": 0.1})
+    out = shown_at_80(monkeypatch, capsys, [*evaluated(odd), *of_all({Path("[b]run"): odd}, {})])
+    assert "npz:[red]a[/red].npz: 3 test images" in out
+    assert "[b]run" in out
+
+
+def test_a_folder_of_runs_is_evaluated_in_turn(smix, run, tmp_path):  # noqa: F811
+    cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
+    (cut / "result.json").unlink()
+    other = Path(shutil.copytree(run, tmp_path / "vanilla-1"))
+    weights = safetensors.torch.load_file(other / "weights.safetensors")
+    weights["classify.weight"] *= -1
+    (other / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    code, out, err = smix("evaluate", tmp_path, "--masks", "carried", *QUIET)
+    assert code == 0
+    both = [read_evaluation(path / "evaluation" / "test.json") for path in (run, other)]
+    assert both[0].numbers["accuracy"] != both[1].numbers["accuracy"]
+    for path, one in zip((run, other), both, strict=True):
+        row = next(line for line in out.splitlines() if line.strip().startswith(path.name))
+        shares = (one.numbers["accuracy"], one.numbers["ece"], one.objects.swapped)
+        assert row.split()[1:] == [f"{100 * share:.2f}" for share in shares]
+    assert f"Written: {tmp_path}/RUN/evaluation/test.json" in out
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith(f"{other}: test accuracy")
+    assert lines[1].startswith(f"smix: {cut}: expected a finished run, got 3 of 3 epochs")
+
+
+def test_a_folder_of_runs_against_a_reference(smix, run, whole, tmp_path):  # noqa: F811
+    write_evaluation(run / "evaluation" / "test.json", whole[1])
+    code, out, _ = smix("evaluate", tmp_path, "--reference", run, *QUIET)
+    assert code == 0
+    assert "mCE: mean corruption error, in % of that of vanilla-0" in out
+    assert "100.0" in next(line for line in out.splitlines() if line.strip().startswith("vanilla-0"))
+
+
+def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
+    weights = safetensors.torch.load_file(finished / "weights.safetensors")
+    file = tmp_path / "model.pth"
+    torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, file)
+    classes = ["dim", "bright"]
+    name = write_sets(tmp_path, *(renamed(data, classes, [0, 0, 0, 1, 1, 1]) for data in sets()), "two")
+    (tmp_path / "map.json").write_text(json.dumps({"dim": [0, 1, 2], "bright": [3, 4, 5]}))
+    words = ["--model", "resnet8", "--data", name, "--class-map", tmp_path / "map.json", "--limit", "10"]
+    code, out, _ = smix("evaluate", file, *words, "--mean", "0.4", "0.4", "0.4", "--std", "0.2", "0.2", "0.2", *QUIET)
+    assert code == 0
+    (written,) = tmp_path.glob("model.pth.evaluation/*.json")
+    assert f"Written: {written}" in out
+    found = read_evaluation(written)
+    assert found.images == 10
+    assert found.made["normalisation"]["mean"] == [0.4] * 3
+    assert found.made["class_map"]["bright"] == ["3", "4", "5"]
+
+
+def test_out_of_ones_own(smix, run, tmp_path):  # noqa: F811
+    assert smix("evaluate", run, "--out", tmp_path / "here", *QUIET)[0] == 0
+    assert (tmp_path / "here" / "test.json").is_file()
+    assert not (run / "evaluation").exists()
+
+
+BAD = {
+    "no path": (["evaluate"], ["PATH"]),
+    "nothing there": (["evaluate", "{tmp}/none"], ["expected a run, a folder of runs or a file of weights, got none"]),
+    "unknown data": (["evaluate", "{run}", "--data", "cifar11"], ["cifar11", 'did you mean "cifar']),
+    "classes of other names": (["evaluate", "{run}", "--data", "digits-on-photos"], ["10 that are not", "--class-map"]),
+    "no class map": (["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/n.json"], ["n.json"]),
+    "broken class map": (
+        ["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/broken.json"],
+        ["broken.json", "expected JSON such as"],
+    ),
+    "unknown class": (
+        ["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/unknown.json"],
+        ["unknown.json", 'got "class 66"', 'did you mean "class'],
+    ),
+    "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),
+    "too many images": (["evaluate", "{run}", "--limit", "99"], ["a limit of 1 to 24 images, got 99"]),
+    "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["expected no --model with a run"]),
+    "mean alone": (["evaluate", "{run}", "--mean", "0.5"], ["expected one number a channel of each, got 0.5 and none"]),
+    "no deviation": (["evaluate", "{run}", "--mean", "0.5", "--std", "0"], ["std: expected numbers above 0, got 0.0"]),
+    "no number": (["evaluate", "{run}", "--mean", "nan", "--std", "1"], ["mean: expected finite numbers, got nan"]),
+    "seed": (["evaluate", "{run}", "--seed", "-1"], ["seed", "0 or more"]),
+    "no masks": (["evaluate", "{run}", "--masks", "{tmp}/none"], ["none", "smix masks build"]),
+    "no arrays": (["evaluate", "{run}", "--official", "{tmp}"], ["expected a file of CIFAR-10-C"]),
+    "no reference": (["evaluate", "{run}", "--reference", "{tmp}/none"], ["reference: expected a run or a file"]),
+    "reference without corruptions": (
+        ["evaluate", "{run}", "--reference", "{run}"],
+        ["got none; evaluate it the same"],
+    ),
+    "weights without model": (["evaluate", "{run}/weights.safetensors"], ["expected --model and --data"]),
+    "no weights": (
+        ["evaluate", "{run}/config.json", "--model", "resnet8", "--data", "digits-on-photos"],
+        ["expected a file of weights"],
+    ),
+    "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: expected none with a folder"]),
+    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_code_2(smix, run, tmp_path, name):  # noqa: F811
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "unknown.json").write_text(json.dumps({"0": "class 66"}))
+    words, parts = BAD[name]
+    filled = [word.format(tmp=tmp_path, run=run) for word in words]
+    code, out, err = smix(*filled, *(QUIET if len(words) > 1 else []))
+    assert code == 2
+    assert out == ""
+    assert err.startswith("smix: ")
+    assert err.count("\n") == 1
+    for part in parts:
+        assert part in err
