@@ -53,7 +53,7 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     )
     titles = labels_of(comparison, {method: len(common(comparison, method, PLAIN)) for method in gains})
     said = {
-        method: f"rho = {signed(rank_correlation(share[known[method]], gain[known[method]]), 2)}, {known[method].sum()} classes"
+        method: f"{_rho(share[known[method]], gain[known[method]])}, {known[method].sum()} classes"
         for method, gain in gains.items()
     }
     columns = min(2, len(gains))
@@ -98,6 +98,11 @@ def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> float:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.spearmanr(x, y).statistic)
+
+
+def _rho(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> str:
+    rho = rank_correlation(x, y)
+    return "rho is not defined" if math.isnan(rho) else f"rho = {signed(rho, 2)}"
 
 
 def _name(axes: Axes, x: Float[NDArray, "n"], y: Float[NDArray, "n"], names: Sequence[str]) -> None:
