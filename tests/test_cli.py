@@ -144,7 +144,7 @@ def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
     words = ["compare", "--data", npz, "--methods", "vanilla,smix", *TINY, "--out", runs]
     code, out, _ = smix(*words, "--seeds", "1")
     assert code == 0
-    assert "one seed cannot tell" in out
+    assert "not enough runs to tell" in out
     first = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
     assert len(first) == 2
     # A run that was cut, with its folder half full, is done again; those that are whole are left alone.
@@ -157,11 +157,12 @@ def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
     assert whole.stat().st_mtime_ns == first[whole]
     for name in (
         "report.md",
-        "table.csv",
-        "runs.csv",
-        "accuracy-per-epoch.png",
-        "accuracy-distribution.png",
-        "mixes.png",
+        "report.html",
+        "tables/accuracy.csv",
+        "tables/runs.tex",
+        "figures/accuracy-per-epoch.svg",
+        "figures/accuracy-distribution.png",
+        "figures/mixes.png",
     ):
         assert (runs / "report" / name).stat().st_size > 100
     text = (runs / "report" / "report.md").read_text()
@@ -170,6 +171,29 @@ def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
     assert code == 0
     assert (tmp_path / "again" / "report.md").read_text() == text
     assert "over 2 seeds" in again
+
+
+def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, npz, tmp_path):
+    runs = tmp_path / "runs"
+    words = ["compare", "--data", npz, "--methods", "vanilla,mixup", *TINY, "--seeds", "1", "--out", runs]
+    assert smix(*words)[0] == 0
+    (runs / "mixup-0" / "result.json").write_text('{"test_accuracy": NaN}')
+    code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
+    assert code == 0
+    assert f"smix: {runs / 'mixup-0'}: expected a run of this version of smix" in err
+    assert str(tmp_path / "report" / "report.html") in out
+    before = (tmp_path / "report" / "report.html").read_bytes()
+    (runs / "vanilla-0" / "result.json").unlink()
+    code, _, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "expected a finished run to report, got 0 of 2" in err
+    assert (tmp_path / "report" / "report.html").read_bytes() == before
+
+
+def test_report_of_nothing_is_one_line(smix, tmp_path):
+    code, _, err = smix("report")
+    assert (code, err) == (2, "smix: runs: expected a folder of runs, got none; such as smix report runs/cifar10\n")
 
 
 def test_the_same_comparison_twice_is_the_same_to_the_last_bit(smix, npz, tmp_path):

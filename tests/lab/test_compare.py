@@ -338,8 +338,10 @@ def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed
 def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, changed):
     _, _, runs = done
     train(small(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
-    with pytest.raises(RunError, match="expected runs that differ in method and seed alone, got one with"):
-        write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
+    written = write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
+    assert [problem.path.name for problem in written.problems] == ["other"]
+    assert "expected runs that differ in method and seed alone, got one with" in written.problems[0].why
+    assert [run.path for run in written.comparisons[0].runs] == sorted(run.path for run in runs)
 
 
 def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched):
