@@ -53,7 +53,7 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     )
     titles = labels_of(comparison, {method: len(common(comparison, method, PLAIN)) for method in gains})
     said = {
-        method: f"rho = {signed(rank_correlation(share[known[method]], gain[known[method]]), 2)}, {known[method].sum()} classes"
+        method: _said(rank_correlation(share[known[method]], gain[known[method]]), int(known[method].sum()))
         for method, gain in gains.items()
     }
     columns = min(2, len(gains))
@@ -70,6 +70,10 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
         axes.set_xlabel("Valid masks of the class (%)")
         _name(axes, x, y, [shortened(name, NAME) for name, kept in zip(classes, keep, strict=True) if kept])
     return figure
+
+
+def _said(rho: float, classes: int) -> str:
+    return f"rho = {'not known' if math.isnan(rho) else signed(rho, 2)}, {classes} classes"
 
 
 def common(comparison: Comparison, first: str, second: str) -> list[int]:
