@@ -30,6 +30,8 @@ FOOT = 0.5
 """Below a chart: its ticks, and what the axis is."""
 LABEL = 1.75
 """Widest name of a method beside a chart."""
+NICE = [1, 2, 2.5, 5, 10]
+"""Steps between ticks, times a power of ten."""
 LEAD = 0.3
 """Between a chart and the names at its right: a leader, and the marker."""
 
@@ -131,7 +133,7 @@ def row_chart(
         write(figure, left - 0.12, heading.height + middle, names.lines[method], SMALL, ha="right")
         write(figure, WIDTH - EDGE, heading.height + middle, said[method], SMALL, ha="right")
     axes.set_xlabel(axis)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=NICE))
     return figure, axes, middles
 
 

@@ -50,7 +50,7 @@ def confusion(comparison: Comparison, styles: Mapping[str, Style]) -> Figure | N
         strength = np.sqrt(np.nan_to_num(rate) / 100)
         _draw(axes[method], strength, np.ones_like(rate), FULL, FULL)
         if len(classes) <= NUMBERED:
-            _numbers(axes[method], rate, strength > 0.6, "{:.0f}")
+            _numbers(axes[method], rate, strength > 0.6)
     return figure
 
 
@@ -74,7 +74,7 @@ def confusion_change(comparison: Comparison, styles: Mapping[str, Style]) -> Fig
         strength = np.sqrt(np.nan_to_num(np.abs(change)) / most)
         _draw(axes[method], 0.85 * strength, change)
         if len(classes) <= NUMBERED:
-            _numbers(axes[method], change, np.zeros(change.shape, bool), "{:+.0f}")
+            _numbers(axes[method], change)
     _scale(figure, most)
     return figure
 
@@ -173,20 +173,16 @@ def _blocks(matrix: Float[NDArray, "k k"], ratio: int) -> Float[NDArray, "m m"]:
     return np.maximum.reduceat(np.maximum.reduceat(matrix, starts, 0), starts, 1)
 
 
-def _numbers(axes: Axes, values: NDArray[np.float64], light: NDArray[np.bool_], form: str) -> None:
-    """In each cell that does not round to 0."""
+def _numbers(axes: Axes, values: NDArray[np.float64], light: NDArray[np.bool_] | None = None) -> None:
+    """In each cell that does not round to 0, if it fits. With a hyphen: a minus is as wide as a digit and a half."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    cell = axes.get_position().width * figure.get_figwidth() / len(values)
     for (row, column), value in np.ndenumerate(values):
-        text = form.format(value)
-        if not np.isnan(value) and float(text):
-            axes.text(
-                column,
-                row,
-                text.replace("-", "\N{MINUS SIGN}"),
-                ha="center",
-                va="center_baseline",
-                fontsize=SMALL,
-                color="white" if light[row, column] else TEXT,
-            )
+        text = f"{value:.0f}"
+        if not np.isnan(value) and float(text) and width_of(text, SMALL) < cell:
+            colour = "white" if light is not None and light[row, column] else TEXT
+            axes.text(column, row, text, ha="center", va="center_baseline", fontsize=SMALL, color=colour)
 
 
 def _scale(figure: Figure, most: float) -> None:

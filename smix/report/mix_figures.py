@@ -140,7 +140,7 @@ class _Band:
     """A band of a grid: one or more rows of images with some lines under each column."""
 
     name: str
-    images: Sequence[UInt8[NDArray, "n H W C"]]
+    images: Sequence[UInt8[NDArray, "n H W _"]]
     texts: Sequence[Sequence[str]]
 
     def height(self, cell: float) -> float:

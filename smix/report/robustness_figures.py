@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation
-from smix.report.charts import FOOT, end_labels, labels_of, line_charts, names_of, row_axes
+from smix.report.charts import FOOT, NICE, end_labels, labels_of, line_charts, names_of, row_axes
 from smix.report.comparison import Comparison
 from smix.report.layout import (
     EDGE,
@@ -170,7 +170,7 @@ def objects(comparison: Comparison, styles: Mapping[str, Style], data: str | Non
         every = np.concatenate([*mine.values()])
         middle = (every.min() + every.max()) / 2
         axes.set_xlim(middle - span / 2, middle + span / 2)
-        axes.xaxis.set_major_locator(MaxNLocator(4))
+        axes.xaxis.set_major_locator(MaxNLocator(4, steps=NICE))
         for method, at in zip(mine, middles, strict=True):
             style, mean = styles[method], float(np.mean(mine[method]))
             axes.hlines(at, min(mine[method]), max(mine[method]), color=style.colour, lw=2, alpha=0.5)

@@ -1,7 +1,6 @@
 """What is said of every figure: it can be read."""
 
-import itertools
-
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -42,6 +41,9 @@ def assert_readable(figure: Figure) -> None:
         assert text.get_fontsize() >= 9, text
         inside = left >= 0 and bottom >= 0 and right <= width and top <= height
         assert inside, f"{text} is cut off"
-    for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
-        apart = a[0] >= b[2] or b[0] >= a[2] or a[1] >= b[3] or b[1] >= a[3]
-        assert apart, f"{one} meets {other}"
+    texts, box = list(boxes), np.array(list(boxes.values()))
+    meet = np.ones((len(box), len(box)), bool)
+    for low, high in ((0, 2), (1, 3)):
+        meet &= (box[:, None, low] < box[None, :, high]) & (box[None, :, low] < box[:, None, high])
+    pairs = [(texts[a], texts[b]) for a, b in np.argwhere(meet).tolist() if a < b]
+    assert not pairs, f"{pairs[0][0]} meets {pairs[0][1]}"
