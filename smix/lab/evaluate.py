@@ -46,7 +46,7 @@ def evaluate(
             is of more images.
     """
     config, options = config or EvaluateConfig(), options or MachineOptions()
-    return _evaluate(Path(path), config, options, None if out is None else Path(out), runs=1)[0]
+    return _evaluate(Path(path), config, options, None if out is None else Path(out))[0]
 
 
 def evaluate_all(
@@ -70,9 +70,10 @@ def evaluate_all(
     problems: dict[Path, SmixError] = {}
     left = [path for path in paths if (path / "result.json").is_file()]
     said = False
-    for path in paths:
+    for number, path in enumerate(paths, 1):
         try:
-            found[path], computed = _evaluate(path, config, options, None, 0 if said else len(left))
+            which = f" ({number} of {len(paths)})"
+            found[path], computed = _evaluate(path, config, options, None, 0 if said else len(left), which)
             said = said or computed
         except SmixError as error:
             problems[path] = error
@@ -89,9 +90,14 @@ def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path
 
 
 def _evaluate(
-    path: Path, config: EvaluateConfig, options: MachineOptions, out: Path | None, runs: int
+    path: Path,
+    config: EvaluateConfig,
+    options: MachineOptions,
+    out: Path | None,
+    runs: int = 1,
+    which: str = "",
 ) -> tuple[Evaluation, bool]:
-    """And whether anything was computed. runs: so many will take as long; 0: that was said before."""
+    """And whether anything was computed. runs: so many will take as long; 0: that was said before. which: of them, for the bar."""
     subject = subject_of(path, config, options)
     loader = subject.loader()
     parts = parts_of(subject, loader, config)
@@ -109,7 +115,7 @@ def _evaluate(
         if runs and not options.quiet:
             _say_cost(subject, loader, todo, runs)
         shown = 0
-        title = f"{path.name} on {subject.named}"
+        title = f"{path.name}{which} on {subject.named}"
         with progress.bar(title, sum(part.passes for part in todo), quiet=options.quiet) as done:
             for part in todo:
 
