@@ -168,12 +168,13 @@ def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str,
             "same way first"
         )
     return {
-        one.suite: mean_corruption_error(_errors(one, evaluation.data), _errors(other, reference.name))
+        one.suite: mean_corruption_error(errors_of(one, evaluation.data), errors_of(other, reference.name))
         for one, other in suites
     }
 
 
-def _errors(corrupted: Corrupted, model: str) -> CorruptionErrors:
+def errors_of(corrupted: Corrupted, model: str) -> CorruptionErrors:
+    """How often the network that is called `model` is wrong."""
     rates = {name: tuple(1 - value for value in values) for name, values in corrupted.accuracy.items()}
     return CorruptionErrors(model, corrupted.suite, rates)
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,8 +12,8 @@ from smix.evaluation.statistics import Difference, verdict
 from smix.report.charts import end_labels, labels_of, line_charts, names_of, row_chart
 from smix.report.comparison import Comparison
 from smix.report.layout import Heading, signed
-from smix.report.style import PLAIN, SOFT, TEXT, Style, looks
-from smix.report.tables import by_method, rows_of
+from smix.report.style import SOFT, TEXT, Style, looks
+from smix.report.tables import PLAIN, by_method, rows_of
 
 
 @looks
@@ -71,7 +70,7 @@ def differences_chart(
         pairs: As `smix.report.tables.differences` finds them; those without `reference` are left out.
     """
     found = [
-        _turned(pair) if pair.first == reference else pair
+        pair.turned() if pair.first == reference else pair
         for pair in pairs
         if reference in (pair.first, pair.second) and not math.isnan(pair.mean)
     ]
@@ -159,10 +158,6 @@ def accuracy_over_time(comparison: Comparison, styles: Mapping[str, Style], mask
     if not math.isnan(budget):
         figure.axes[0].axvline(budget / seconds, color=SOFT, lw=1, ls="--", zorder=1)
     return figure
-
-
-def _turned(pair: Difference) -> Difference:
-    return replace(pair, first=pair.second, second=pair.first, mean=-pair.mean, low=-pair.high, high=-pair.low)
 
 
 def _grid(comparison: Comparison, method: str, name: str) -> NDArray[np.float64]:

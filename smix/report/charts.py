@@ -62,10 +62,7 @@ def names_of(labels: Mapping[str, str], width: float = LABEL) -> Names:
 
 def labels_of(comparison: Comparison, have: Mapping[str, int]) -> dict[str, str]:
     """The name of each method, with how many of the planned seeds it has if some lack."""
-    planned = len({run.config.seed for run in comparison.runs})
-    return {
-        method: method if count == planned else f"{method} ({count} of {planned})" for method, count in have.items()
-    }
+    return {method: comparison.named(method, count) for method, count in have.items()}
 
 
 def end_labels(axes: Axes, ends: Mapping[str, tuple[float, float]], names: Names, styles: Mapping[str, Style]) -> None:

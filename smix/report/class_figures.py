@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smix.report.charts import FOOT, labels_of, panels
+from smix.report.class_tables import gains, rank_correlation
 from smix.report.comparison import Comparison
 from smix.report.layout import Heading, line_height, shortened, signed, width_of
-from smix.report.style import PLAIN, SMALL, TEXT, Style, looks
-from smix.report.tables import by_method
+from smix.report.style import SMALL, TEXT, Style, looks
+from smix.report.tables import PLAIN
 
 NAME = 1.0
 """Widest name of a class."""
@@ -34,35 +35,32 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     Returns:
         None: no method with masks, no vanilla, no predictions, or fewer than two classes.
     """
-    gains = {
-        method: gain
-        for method, mine in by_method(comparison.runs).items()
-        if method != PLAIN and any(run.made and run.made["masks"] for run in mine)
-        if (gain := gain_over(comparison, method, PLAIN)) is not None
-    }
+    masked = {run.config.method for run in comparison.begun if run.made["masks"]}
+    gained = {method: gain for method, gain in gains(comparison).items() if method in masked}
     classes = comparison.classes
     share = np.array([shares.get(name, math.nan) for name in classes], float)
-    known = {method: ~np.isnan(share) & ~np.isnan(gain) for method, gain in gains.items()}
-    gains = {method: gain for method, gain in gains.items() if known[method].sum() > 1}
-    if not gains:
+    known = {method: ~np.isnan(share) & ~np.isnan(gain) for method, gain in gained.items()}
+    gained = {method: gain for method, gain in gained.items() if known[method].sum() > 1}
+    if not gained:
         return None
     heading = Heading(
         f"What each class gains over {PLAIN}",
         "Points of the class's accuracy, mean over seeds, against the share of its masks that are valid. If masks were what helps, "
         "classes with more valid ones would gain more: Spearman's rho would be near 1.",
     )
-    titles = labels_of(comparison, {method: len(common(comparison, method, PLAIN)) for method in gains})
+    plain = comparison.scores_of(PLAIN).keys()
+    titles = labels_of(comparison, {method: len(comparison.scores_of(method).keys() & plain) for method in gained})
     said = {
         method: f"{_rho(share[known[method]], gain[known[method]])}, {known[method].sum()} classes"
-        for method, gain in gains.items()
+        for method, gain in gained.items()
     }
-    columns = min(2, len(gains))
+    columns = min(2, len(gained))
     figure, panel = panels(
         heading, titles, styles, columns, 2.9 if columns == 2 else 3.4, 0.45, 0.4, below=0.45, foot=FOOT, said=said
     )
     for method, axes in panel.items():
         style, keep = styles[method], known[method]
-        x, y = share[keep], gains[method][keep]
+        x, y = share[keep], gained[method][keep]
         axes.axhline(0, color=TEXT, lw=0.8)
         axes.scatter(x, y, color=style.colour, marker=style.marker, s=26, lw=0, zorder=3)
         axes.margins(x=0.12, y=0.12)
@@ -72,36 +70,8 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     return figure
 
 
-def common(comparison: Comparison, first: str, second: str) -> list[int]:
-    """The seeds of which both methods have predictions."""
-    if not {first, second} <= set(comparison.methods):
-        return []
-    return sorted(comparison.scores_of(first).keys() & comparison.scores_of(second).keys())
-
-
-def gain_over(comparison: Comparison, method: str, other: str) -> Float[NDArray, "K"] | None:
-    """Points of accuracy of each class that a method has more than another, mean over their common seeds; None without one.
-
-    NaN for a class without samples.
-    """
-    if not (seeds := common(comparison, method, other)):
-        return None
-    mine, others = comparison.scores_of(method), comparison.scores_of(other)
-    each = [(mine[seed].class_accuracy - others[seed].class_accuracy).numpy() for seed in seeds]
-    return 100 * np.mean(each, 0)
-
-
-def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> float:
-    """Spearman's rho, in [-1, 1]; NaN if all of one are equal, or of fewer than two."""
-    from scipy import stats
-
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan
-    return float(stats.spearmanr(x, y).statistic)
-
-
 def _rho(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> str:
-    rho = rank_correlation(x, y)
+    rho, _ = rank_correlation(x, y)
     return "rho is not defined" if math.isnan(rho) else f"rho = {signed(rho, 2)}"
 
 

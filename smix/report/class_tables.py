@@ -70,17 +70,15 @@ def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | N
 
     None: nothing to compare, or fewer than four classes.
     """
-    from scipy import stats
-
     known = np.array([shares.get(name, math.nan) for name in comparison.classes])
     rows, tests = [], []
     for method, mine in gains(comparison).items():
         both = np.isfinite(mine) & np.isfinite(known)
-        if both.sum() < 4 or np.ptp(known[both]) == 0 or np.ptp(mine[both]) == 0:
+        rho, p = rank_correlation(known[both], mine[both])
+        if both.sum() < 4 or math.isnan(rho):
             continue
-        found = stats.spearmanr(known[both], mine[both])
-        rows.append((method, int(both.sum()), float(found.statistic)))
-        tests.append(float(found.pvalue))
+        rows.append((method, int(both.sum()), rho))
+        tests.append(p)
     if not rows:
         return None
     return Table(
@@ -94,6 +92,16 @@ def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | N
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
         "the reason. Corrected over the rows.",
     )
+
+
+def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> tuple[float, float]:
+    """Spearman's rho, in [-1, 1], and its two-sided p; NaN if all of one are equal, or of fewer than two."""
+    from scipy import stats
+
+    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return math.nan, math.nan
+    found = stats.spearmanr(x, y)
+    return float(found.statistic), float(found.pvalue)
 
 
 def confused_table(comparison: Comparison) -> Table | None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from smix.report.charts import labels_of, panels
 from smix.report.comparison import Comparison
 from smix.report.layout import WIDTH, Heading, axes_at, plain, shortened, signed, width_of, write
-from smix.report.style import FEWER, MORE, PLAIN, SMALL, TEXT, Style, looks
+from smix.report.style import FEWER, MORE, SMALL, TEXT, Style, looks
+from smix.report.tables import PLAIN
 
 NAMED = 16
 """With more classes their names do not fit beside a matrix."""

@@ -6,6 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from smix.evaluation import cifar_c
+from smix.evaluation.corruptions.suite import GROUPS as OWN
+from smix.evaluation.corruptions.suite import LABEL
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation
 from smix.report.charts import FOOT, NICE, end_labels, labels_of, line_charts, names_of, row_axes
 from smix.report.comparison import Comparison
@@ -21,13 +24,8 @@ from smix.report.layout import (
 )
 from smix.report.style import SMALL, SOFT, Style, looks
 
-GROUPS = {
-    "Noise": ("gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"),
-    "Blur": ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "gaussian_blur"),
-    "Weather": ("snow", "frost", "fog", "brightness", "spatter"),
-    "Digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression", "saturate"),
-}
-"""Of corruptions, as Hendrycks and Dietterich (ICLR 2019) have them; any others follow."""
+GROUPS = {kind.capitalize(): (*names, extra) for (kind, names), extra in zip(OWN.items(), cifar_c.EXTRA, strict=True)}
+"""Of corruptions, with those that the official archives have beside the 15; any others follow."""
 
 CONDITIONS = {
     "clean": "Unchanged",
@@ -38,29 +36,19 @@ CONDITIONS = {
 """The parts of `Objects`, and what they are called."""
 
 
-def suites(comparison: Comparison, data: str | None = None) -> list[str]:
-    """The suites of corruptions that any run was evaluated on, by name."""
-    return sorted(
-        {one.suite for mine in _evaluations(comparison, data).values() for e in mine for one in e.corruptions}
-    )
-
-
 @looks
 def corruptions(
-    comparison: Comparison, styles: Mapping[str, Style], suite: str | None = None, data: str | None = None
+    comparison: Comparison, styles: Mapping[str, Style], suite: str = LABEL, data: str | None = None
 ) -> Figure | None:
     """Accuracy by severity, mean over corruptions, and by corruption, mean over severities; of each method the mean over its seeds.
 
     Args:
-        suite: One of `suites`; None: the first.
+        suite: As `Corrupted.suite`.
         data: The data set that was evaluated on; None: the own test split.
 
     Returns:
         None: no run was evaluated on it.
     """
-    if not (known := suites(comparison, data)):
-        return None
-    suite = known[0] if suite is None else suite
     found = {
         method: [one for evaluation in mine for one in evaluation.corruptions if one.suite == suite]
         for method, mine in _evaluations(comparison, data).items()

@@ -6,9 +6,9 @@ from dataclasses import replace
 from statistics import fmean
 
 from smix.errors import SmixError
-from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
+from smix.evaluation.cifar_c import mean_corruption_error
 from smix.evaluation.corruptions.suite import GROUPS
-from smix.lab.evaluations import Corrupted, Evaluation
+from smix.lab.evaluations import Corrupted, Evaluation, errors_of
 from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 from smix.report.tables import PLAIN
@@ -85,12 +85,8 @@ def _of_group(one: Corrupted, names: Sequence[str]) -> float:
 
 
 def _relative(one: Corrupted, plain: Corrupted) -> float:
-    mine, reference = (
-        CorruptionErrors(name, each.suite, {key: tuple(1 - a for a in values) for key, values in each.accuracy.items()})
-        for name, each in (("method", one), (PLAIN, plain))
-    )
     try:
-        return mean_corruption_error(mine, reference)
+        return mean_corruption_error(errors_of(one, "method"), errors_of(plain, PLAIN))
     except SmixError:  # other corruptions, or a reference without errors
         return math.nan
 

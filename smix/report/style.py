@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import matplotlib.style
 
+from smix.report.tables import PLAIN
+
 TEXT, SOFT = "#1b1b1b", "#5c5c5c"
 COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")
 """In the order blue, orange, green, pink, as Okabe and Ito's, whose yellow and sky blue are lost on white and whose black on dark."""
 MARKERS = "sD^vPX*<>hp"
 """Eleven, so that with nine colours the pairs repeat after 99 methods."""
-PLAIN = "vanilla"
-"""The method that the others are compared with: in the colour of the text."""
 MORE, FEWER = COLOURS[0], COLOURS[1]
 """Of two opposites: valid and invalid, more than vanilla and fewer."""
 
