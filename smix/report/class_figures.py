@@ -53,7 +53,7 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     )
     titles = labels_of(comparison, {method: len(common(comparison, method, PLAIN)) for method in gains})
     said = {
-        method: _said(rank_correlation(share[known[method]], gain[known[method]]), int(known[method].sum()))
+        method: f"{_rho(share[known[method]], gain[known[method]])}, {known[method].sum()} classes"
         for method, gain in gains.items()
     }
     columns = min(2, len(gains))
@@ -70,10 +70,6 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
         axes.set_xlabel("Valid masks of the class (%)")
         _name(axes, x, y, [shortened(name, NAME) for name, kept in zip(classes, keep, strict=True) if kept])
     return figure
-
-
-def _said(rho: float, classes: int) -> str:
-    return f"rho = {'not known' if math.isnan(rho) else signed(rho, 2)}, {classes} classes"
 
 
 def common(comparison: Comparison, first: str, second: str) -> list[int]:
@@ -102,6 +98,11 @@ def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> float:
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan
     return float(stats.spearmanr(x, y).statistic)
+
+
+def _rho(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> str:
+    rho = rank_correlation(x, y)
+    return "rho is not defined" if math.isnan(rho) else f"rho = {signed(rho, 2)}"
 
 
 def _name(axes: Axes, x: Float[NDArray, "n"], y: Float[NDArray, "n"], names: Sequence[str]) -> None:

@@ -77,7 +77,7 @@ def test_there_is_nothing_to_show_without_masks_vanilla_or_two_classes():
 
 def test_equal_shares_have_no_rank_correlation():
     figure = class_gain(comparison_of(SCORES), STYLES, dict.fromkeys(CLASSES, 5.0))
-    assert "rho = not known, 3 classes" in texts_of(figure)
+    assert "rho is not defined, 3 classes" in texts_of(figure)
     assert_readable(figure)
 
 
