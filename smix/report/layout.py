@@ -42,17 +42,22 @@ def line_height(size: float = SIZE) -> float:
 
 
 def wrapped(text: str, width: float, size: float = SIZE, bold: bool = False) -> list[str]:
-    """The text in lines no wider than this, broken at a space, behind one of `,+(` or, if there is none, anywhere."""
+    """The text in lines no wider than this, broken at spaces; a word that is wider alone behind one of `,+(` or, without, anywhere."""
+
+    def fits(line: str) -> bool:
+        return width_of(line.rstrip(), size, bold) <= width
+
     lines = [""]
-    for part in re.split(r"(?<=[\s,+(])", plain(text)):
-        if width_of((lines[-1] + part).rstrip(), size, bold) <= width:
-            lines[-1] += part
-            continue
-        lines.append("")
-        for sign in part:
-            if lines[-1] and width_of(lines[-1] + sign, size, bold) > width:
-                lines.append("")
-            lines[-1] += sign
+    for word in re.split(r"(?<=\s)", plain(text)):
+        for part in [word] if fits(word) else re.split(r"(?<=[,+(])", word):
+            if fits(lines[-1] + part):
+                lines[-1] += part
+                continue
+            lines.append("")
+            for sign in part:
+                if lines[-1] and not fits(lines[-1] + sign):
+                    lines.append("")
+                lines[-1] += sign
     return [line.strip() for line in lines if line.strip()] or [""]
 
 

@@ -27,6 +27,8 @@ from smix.report.style import SMALL, SOFT, Style, looks
 GROUPS = {kind.capitalize(): (*names, extra) for (kind, names), extra in zip(OWN.items(), cifar_c.EXTRA, strict=True)}
 """Of corruptions, with those that the official archives have beside the 15; any others follow."""
 
+SPAN = 5.0
+"""Of an axis, at least, in points: what differs less is not to look as if it did."""
 CONDITIONS = {
     "clean": "Unchanged",
     "swapped": "On another background",
@@ -144,7 +146,7 @@ def objects(comparison: Comparison, styles: Mapping[str, Style], data: str | Non
         name: {method: [100 * getattr(one, name) for one in mine] for method, mine in found.items()}
         for name in CONDITIONS
     }
-    span = 1.15 * max(np.ptp(np.concatenate([*one.values()])) for one in values.values()) or 1.0
+    span = max(SPAN, *(1.15 * np.ptp(np.concatenate([*one.values()])) for one in values.values()))
     names = names_of(labels_of(comparison, {method: len(mine) for method, mine in found.items()}), 1.45)
     heights = [max(0.3, names.height_of(method) + 0.06) for method in found]
     left, number, gap, title = EDGE + names.width + 0.12, 0.42, 0.15, 0.28

@@ -57,6 +57,7 @@ def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
 
 def test_lines_break_behind_commas_and_signs():
     assert wrapped("smix(alpha=0.7,labels=coverage)+fmix", 1.75, SMALL) == ["smix(alpha=0.7,", "labels=coverage)+fmix"]
+    assert wrapped("what is used (one.name)", 1.1, SMALL) == ["what is used", "(one.name)"]
     assert wrapped("two words", 0.5, SMALL) == ["two", "words"]
     assert wrapped("", 1) == [""]
     assert wrapped("one line", 5) == ["one line"]
