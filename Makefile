@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/smix demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .
