@@ -19,7 +19,7 @@ from smix.evaluation.accuracy import accuracy
 from smix.evaluation.attacks import Normalised, fgsm, pgd
 from smix.evaluation.cifar_c import LABEL as OFFICIAL
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt, corrupted
-from smix.evaluation.occlusion import occlude, swap_backgrounds
+from smix.evaluation.occlusion import occlude, partners, swap_backgrounds
 from smix.evaluation.predict import predict
 from smix.lab import parts, robustness
 from smix.lab.class_map import Grouped
@@ -106,20 +106,23 @@ def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole
     assert {(one.name, one.steps) for one in whole[1].attacks} == {("fgsm", 1), ("pgd", 10)}
 
 
-def test_images_are_attacked_a_few_at_a_time(finished, whole, monkeypatch):
+def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished, whole, monkeypatch):
     monkeypatch.setattr(robustness, "VALUES", 5 * 28 * 36 * 3)
-    monkeypatch.setattr(robustness, "ATTACKS", ATTACKS[:1])
+    monkeypatch.setattr(robustness, "ATTACKS", (ATTACKS[0], ATTACKS[2]._replace(steps=2)))
     seen = []
 
     def noted(model, images, *rest):
-        seen.append(len(images))
+        seen.append((len(images), rest[1:]))
         return pgd(model, images, *rest)
 
     monkeypatch.setattr(robustness, "pgd", noted)
     subject, loader = asked(finished)
-    found = robustness.on_attacked(subject.model, loader, subject.data.index, 0, lambda count: None)
-    assert seen == [5, 5, 5, 5, 4]
-    assert found == (pytest.approx(whole[1].attacks[0].accuracy, abs=1.01 / TEST),)
+    index = np.arange(100, 100 + TEST)
+    found = robustness.on_attacked(subject.model, loader, index, 7, lambda count: None)
+    assert [count for count, _ in seen[::2]] == [5, 5, 5, 5, 4]
+    assert {rest for _, rest in seen[::2]} == {(1 / 255, 1 / 255, 1, None, 7)}
+    assert [rest[3].tolist() for _, rest in seen[1::2]] == [some.tolist() for some in np.split(index, [5, 10, 15, 20])]
+    assert found[0] == pytest.approx(whole[1].attacks[0].accuracy, abs=1.01 / TEST)
 
 
 def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
@@ -137,6 +140,11 @@ def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
     for name, one in changed.items():
         logits, labels = predict(subject.model, replace(loader, images=one.images).in_order())
         assert getattr(found, name) == accuracy(logits, labels), name
+    # Batch by batch.
+    few = replace(loader, masks=masks, at_once=7)
+    assert robustness.on_objects(subject.model, few, subject.data.index, 0, lambda count: None) == (
+        *(found.images, found.clean, found.swapped, found.object_hidden, found.background_hidden),
+    )
 
 
 # Images in files
@@ -214,7 +222,7 @@ def test_objects_of_images_in_files_by_a_store(files, tmp_path):
 # Masks
 
 
-def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tmp_path):
+def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tmp_path, monkeypatch):
     test = load_data(shown, split="test")
     store = tmp_path / "store"
     build_masks(test, load_source("carried"), store, "none", limit=10, quiet=True)
@@ -223,7 +231,21 @@ def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tm
     assert (found.objects.images, found.objects.left_out) == (10, TEST - 10)
     rows = np.sort(test.take(10).index)
     logits = torch.from_numpy(arrays(run / "predictions.npz")["logits"])[rows]
-    assert found.objects.clean == accuracy(logits, torch.from_numpy(test.labels[rows]))
+    labels = torch.from_numpy(test.labels[rows])
+    assert found.objects.clean == accuracy(logits, labels)
+    # The other backgrounds are drawn by the row in the whole split.
+    drawn = []
+
+    def noted(*asked):
+        drawn.append(asked)
+        return partners(*asked)
+
+    monkeypatch.setattr(robustness, "partners", noted)
+    again = evaluate(run, EvaluateConfig(masks=str(store)), QUIET, tmp_path / "again")
+    assert again.objects == found.objects
+    assert [(theirs.tolist(), index.tolist(), seed) for theirs, index, seed in drawn] == [
+        (labels.tolist(), rows.tolist(), 0)
+    ]
     # A store that has grown is another.
     build_masks(test, load_source("carried"), store, "none", limit=12, quiet=True)
     assert evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects.images == 12
@@ -278,6 +300,10 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     brighter = np.clip(subject.data.array.astype(int) + 3 * 4 * 14, 0, 255).astype(np.uint8)
     changed = Batches.of(replace(subject.data, images=brighter), subject.classifier.normalise, torch.device("cpu"))
     assert suite.accuracy["jpeg_compression"][3] == accuracy(*predict(subject.model, changed.in_order()))
+    (tmp_path / "map.json").write_text(json.dumps({"class 5": [0, 5], "class 2": 2, "class 3": 3}))
+    mapped = evaluate(run, EvaluateConfig(official=folder, class_map=tmp_path / "map.json"), QUIET)
+    assert mapped.images == 5
+    assert mapped.corruptions[0].accuracy["gaussian_noise"] == (mapped.numbers["accuracy"],) * 5
     both = evaluate(run, EvaluateConfig(official=folder, corruptions=True, limit=7), QUIET)
     assert [one.suite for one in both.corruptions] == [OFFICIAL, LABEL]
 

@@ -140,6 +140,16 @@ def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run,
     assert found.numbers == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_run_with_fewer_test_images_is_asked_about_those(shown, tmp_path, capsys):
+    run = trained(tmp_path / "run", shown, epochs=1, test_limit=10)
+    found = evaluate(run, EvaluateConfig(), QUIET)
+    assert found.images == 10
+    assert found.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
+    few = evaluate(run, EvaluateConfig(limit=3), QUIET, tmp_path / "few")
+    assert few.numbers["accuracy"] != found.numbers["accuracy"]
+    assert capsys.readouterr().err == ""  # other images than those of result.json are not compared with it
+
+
 def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
     train, test = sets((50, 40), 8)
     name = write_sets(tmp_path, train, test, "large")
