@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zipfile import BadZipFile
@@ -75,9 +75,13 @@ def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[P
 
 
 def _untouched(subject: Subject, loader: Loader) -> Part:
+    def batches(done: Done) -> Iterator[tuple[Tensor, Tensor]]:
+        for images, labels in loader.in_order():
+            yield images, labels
+            done(len(images))
+
     def add(evaluation: Evaluation, done: Done) -> Evaluation:
-        found = scores(*predict(subject.model, loader.in_order()), _validation(subject))
-        done(len(loader))
+        found = scores(*predict(subject.model, batches(done)), _validation(subject))
         return replace(evaluation, numbers=found.numbers(), versions=versions())
 
     return Part(UNTOUCHED, len(loader), lambda evaluation: bool(evaluation.numbers), add)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -190,6 +191,27 @@ def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
     assert "2 runs, 15 corruptions x 5 severities, objects and backgrounds, 24 images: about 1 min" in said
     evaluate(run, EvaluateConfig(), loud)
     assert "about" not in capsys.readouterr().err
+
+
+def test_progress_counts_every_pass_once(run, monkeypatch):
+    totals, shown = [], []
+
+    @contextmanager
+    def bar(title: str, total: int, quiet: bool = False):
+        totals.append(total)
+        yield lambda count, said: shown.append((count, said))
+
+    monkeypatch.setattr(module.progress, "bar", bar)
+    evaluate(run, replace(ALL, limit=5), QUIET)
+    counts = [count for count, _ in shown]
+    assert counts == sorted(set(counts))
+    assert counts[-1] == totals[0] == 5 * (1 + 75 + 2 * (1 + 3) + 2 * (1 + 30) + 4)
+    assert list(dict.fromkeys(said for _, said in shown)) == [
+        "untouched images",
+        "15 corruptions x 5 severities",
+        "4 attacks",
+        "objects and backgrounds",
+    ]
 
 
 def test_the_cost_is_of_passes_and_corruptions(finished, monkeypatch):

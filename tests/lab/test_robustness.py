@@ -14,7 +14,7 @@ from smix import EvaluateConfig, build_masks, evaluate, load_data
 from smix.data import streaming
 from smix.data.batches import Batches, Normalisation
 from smix.data.streaming import Reader, Streamed
-from smix.errors import DataError, MaskError
+from smix.errors import DataError, MaskError, RunError
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.attacks import Normalised, fgsm, pgd
 from smix.evaluation.cifar_c import LABEL as OFFICIAL
@@ -308,8 +308,12 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     assert [one.suite for one in both.corruptions] == [OFFICIAL, LABEL]
 
 
-def test_official_arrays_of_other_images_are_refused(official, run, tmp_path):
+def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_path):
     folder, other = official
+    with pytest.raises(
+        RunError, match=r"expected a network of images of 32 x 32 for the arrays in .*, got one of 28 x 28"
+    ):
+        evaluate(files[1], EvaluateConfig(official=folder), QUIET)
     with pytest.raises(
         DataError, match=r"expected the images of npz:.* test, corrupted, got others by size, number or"
     ):
