@@ -161,7 +161,7 @@ def sentence(pair: Difference, more_is_better: bool = True, unit: str = "points"
     could = (
         "the differences of all seeds are equal, so what could have been shown is not known"
         if math.isnan(pair.detectable)
-        else f"so many could have shown a difference of {pair.detectable:.{decimals}f} {unit} or more"
+        else f"so many would find a true difference of {pair.detectable:.{decimals}f} {unit} or more four times in five"
     )
     return f"{pair.first} and {pair.second} are not distinguishable with {pair.count} seeds ({facts}); {could}."
 

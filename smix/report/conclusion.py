@@ -7,6 +7,9 @@ from smix.evaluation.statistics import NOT_ENOUGH, Difference, sentence
 from smix.report.tables import PLAIN, best_rows, differences, p_value, rows_of
 from smix.training.records import Run
 
+POINTS = 100.0
+"""No two accuracies differ by more."""
+
 
 def conclusion(runs: Sequence[Run]) -> str:
     """The winner by mean test accuracy, against whom it is ahead by more than noise, and what is missing."""
@@ -77,7 +80,8 @@ def headline(runs: Sequence[Run]) -> str:
     assert row.accuracy is not None
     won = f"{row.method} has the highest mean test accuracy, {row.accuracy.mean:.2f} %"
     if row.method == PLAIN:
-        return f"{won}: no mixing is ahead of it."
+        others = any(one.whole for one in rows if one is not row)
+        return f"{won}: no other method is ahead of it." if others else f"{won}."
     pair = next((one for one in differences(runs) if {one.first, one.second} == {PLAIN, row.method}), None)
     if pair is None:
         return f"{won}."
@@ -95,13 +99,15 @@ def sentences(pairs: Sequence[Difference]) -> list[str]:
 
 
 def _blind(noise: Sequence[Difference], seeds: str) -> str:
-    """What so many seeds could have shown of the pairs that were not told apart."""
+    """How large a difference so many seeds would have found, of the pairs that were not told apart."""
     could = [pair.detectable for pair in noise if math.isfinite(pair.detectable)]
     if not could:
         return ""
-    least, most = f"{min(could):.1f}", f"{max(could):.1f}"
+    if min(could) > POINTS:
+        return f" {seeds[0].upper()}{seeds[1:]} could have found no difference there, however large."
+    least, most = f"{min(could):.1f}", f"{max(could):.1f}" if max(could) <= POINTS else "more than 100"
     span = least if least == most else f"{least} to {most}"
-    return f" {seeds[0].upper()}{seeds[1:]} could have shown differences of {span} points there, and not smaller ones."
+    return f" Four times in five, {seeds} would find a true difference of {span} points there, smaller ones less often."
 
 
 def _list(pairs: Sequence[Difference]) -> str:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from statistics import fmean
 
-from smix.evaluation.confidence import SURE
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import NOT_ENOUGH, interval
 from smix.report.comparison import Comparison
@@ -30,15 +29,8 @@ def highlights(comparison: Comparison) -> list[Highlight]:
             found.append(Highlight(f"Ahead of {PLAIN} by", f"{lead.mean:+.2f} points", how))
     whose = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"
     found.append(Highlight("Runs", str(done) if done == planned else f"{done} of {planned}", whose))
-    for label, figure, unit in (
-        ("Nearest to its accuracy in confidence", lambda one: one.calibration.overconfidence, "points"),
-        (
-            f"Fewest mistakes made with more than {SURE[0]:g} confidence",
-            lambda one: one.sure[0].wrong / one.sure[0].samples,
-            "%",
-        ),
-    ):
-        found += _least(comparison, label, figure, unit)
+    found += _least(comparison, "Confidence nearest to accuracy", lambda one: one.calibration.overconfidence, "points")
+    found += _least(comparison, "Mistakes best told by confidence", lambda one: one.risk.aurc, "% AURC")
     return found
 
 
@@ -47,7 +39,7 @@ def _least(comparison: Comparison, label: str, figure: Callable[[Scores], float]
     means = {
         method: 100 * fmean(figure(one) for one in scores.values())
         for method in comparison.methods
-        if (scores := comparison.scores_of(method))
+        if (scores := comparison.scores_of(method)) and comparison.named(method, len(scores)) == method
     }
     if len(means) < 2:
         return []

@@ -46,20 +46,28 @@ def calibration(comparison: Comparison, beside: Beside, styles: Styles) -> Topic
 
 def _overconfidence(comparison: Comparison) -> str:
     """Whether, and by how much, mixing reduces overconfidence."""
-    plain = (
-        [one.calibration.overconfidence for one in comparison.scores_of(PLAIN).values()]
-        if PLAIN in comparison.methods
-        else []
-    )
-    if not plain:
-        return "Confidence against accuracy, and what dividing the logits by one number can mend."
-    said = f"The confidence of {PLAIN} is {100 * fmean(plain):+.1f} points from its accuracy"
+    means = {
+        method: 100 * fmean(one.calibration.overconfidence for one in scores.values())
+        for method in comparison.methods
+        if (scores := comparison.scores_of(method))
+    }
+    said = [
+        f"{comparison.named(method, len(comparison.scores_of(method)))} is {'too sure' if mean > 0 else 'not sure enough'} by "
+        f"{abs(mean):.1f} points{_beside(mean, means.get(PLAIN)) if method != PLAIN else ''}"
+        for method, mean in means.items()
+    ]
     changes = change(comparison, lambda one: one.calibration.overconfidence)
-    if not changes:
-        return f"{said}."
     parts = [f"{pair.first} {100 * pair.mean:+.1f}{_interval(pair)}" for pair in changes]
-    intervals = " (95 % intervals of each alone, no test)" if any(math.isfinite(pair.low) for pair in changes) else ""
-    return f"{said}. The others change that by, in points{intervals}: {'; '.join(parts)}."
+    against = (
+        f" Changes against {PLAIN} over the seeds that both have, estimates with 95 % intervals: {'; '.join(parts)}."
+    )
+    return f"{'; '.join(said)}.{against if parts else ''}"
+
+
+def _beside(mean: float, plain: float | None) -> str:
+    if plain is None:
+        return ""
+    return f", {'nearer to its accuracy' if abs(mean) < abs(plain) else 'no nearer to its accuracy'} than {PLAIN}"
 
 
 def _interval(pair: Difference) -> str:
@@ -146,7 +154,7 @@ def attacks(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | N
         "Accuracy against the size of the change that an attack may make, by method.",
         robustness_figures.attacks(comparison, styles),
     )
-    lead = "Images that were changed as little as possible, with knowledge of the network, to be mistaken."
+    lead = "Images whose values were changed a little, with knowledge of the network, so that it mistakes them."
     return topic("attacks", "Attacks", lead, figure, table)
 
 

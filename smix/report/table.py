@@ -88,7 +88,7 @@ def latex(table: Table) -> str:
     lines = [
         "\\begin{table}",
         "\\centering",
-        f"\\caption{{{_in_latex(table.title)}}}",
+        f"\\caption[{_in_latex(table.title)}]{{{_in_latex(f'{table.title}. {table.note}'.strip())}}}",
         f"\\label{{tab:{re.sub('[^a-z0-9-]', '-', table.name)}}}",
         f"\\begin{{tabular}}{{{columns}}}",
         "\\toprule",

@@ -8,19 +8,21 @@
 All is drawn before the first file is replaced: a report that fails leaves the old one as it was.
 """
 
+import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
 
 from smix import files, progress
-from smix.errors import SmixError
+from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
-from smix.report.across import across_table, answer_across
+from smix.report.across import across_table
 from smix.report.comparison import Comparison, Problem, comparison_of, comparisons_in
 from smix.report.conclusion import evidence, headline
 from smix.report.highlights import highlights
@@ -34,7 +36,11 @@ from smix.report.topics import topics_of
 from smix.training.records import Run
 
 Found = TypeVar("Found")
-FOLDERS = {"figures": (".svg", ".png"), "tables": (".csv", ".tex")}
+FOLDERS = ("figures", "tables")
+LAST = ("report.md", "report.html")
+FILES = ".report.json"
+"""The files of a report, by name."""
+OURS = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|md|html)")
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,8 @@ def write_report(
                     _if_there(lambda: test_images(comparison, Path(root)), comparison, problems),  # noqa: B023
                     _if_there(lambda: held.enter_context(masks_of(comparison, Path(root))), comparison, problems),  # noqa: B023
                 )
-                prefix = "" if len(comparisons) == 1 else f"{slug(name)}-"
-                sections = [_section(topic, staged, prefix) for topic in topics_of(comparison, there, look)]
+                own = ("", "") if len(comparisons) == 1 else (f"{slug(name)}-", name)
+                sections = [_section(topic, staged, *own) for topic in topics_of(comparison, there, look)]
                 chapters.append(
                     Chapter(
                         slug(name),
@@ -113,7 +119,7 @@ def _names(comparisons: Sequence[Comparison]) -> list[str]:
     if len(set(names)) < len(names):
         names = [f"{one.name}, {one.folder.resolve().name}" for one in comparisons]
     if len(set(names)) < len(names):
-        names = [f"{one.name}, {one.folder}" for one in comparisons]
+        names = [f"{one.name}, {'/'.join(one.folder.resolve().parts[-2:])}" for one in comparisons]
     return names
 
 
@@ -126,33 +132,37 @@ def _if_there(get: Callable[[], Found], comparison: Comparison, problems: list[P
         return None
 
 
-def _section(topic: Topic, staged: Path, prefix: str) -> Section:
-    """The topic as the page has it; its tables and figures are written as files."""
-    return Section(
-        topic.name, topic.title, topic.lead, [_part(part, staged, prefix) for part in topic.parts], topic.folded
-    )
+def _section(topic: Topic, staged: Path, prefix: str, name: str) -> Section:
+    """The topic as the page has it; its tables and figures are written as files.
+
+    Args:
+        prefix: Of the files; empty if there is one comparison alone.
+        name: Of the comparison, likewise.
+    """
+    parts = [_part(part, staged, prefix, name) for part in topic.parts]
+    return Section(topic.name, topic.title, topic.lead, parts, topic.folded)
 
 
-def _part(part: Part, staged: Path, prefix: str) -> Linked | Picture | Facts | str:
+def _part(part: Part, staged: Path, prefix: str, name: str) -> Linked | Picture | Facts | str:
     match part:
         case Table():
-            names = _table_files(part, staged, prefix)
-            return Linked(part, names)
+            return Linked(part, _table_files(part, staged, prefix, name))
         case Drawn():
             suffixes = (".png",) if part.photographs else (".svg", ".png")
             names = tuple(f"figures/{prefix}{part.name}{suffix}" for suffix in suffixes)
-            for name in names:
-                save(part.figure, staged / name)
+            for file in names:
+                save(part.figure, staged / file)
             shown = {"png": (staged / names[0]).read_bytes()} if part.photographs else {"svg": svg_text(part.figure)}
             return Picture(part.name, part.title, part.alt, caption=part.caption, files=names, **shown)
     return part
 
 
-def _table_files(table: Table, staged: Path, prefix: str) -> tuple[str, ...]:
-    names = tuple(f"tables/{prefix}{table.name}{suffix}" for suffix in (".csv", ".tex"))
-    for name, content in zip(names, (csv_text(table), latex(table)), strict=True):
-        files.write_text(staged / name, content)
-    return names
+def _table_files(table: Table, staged: Path, prefix: str, name: str) -> tuple[str, ...]:
+    stem = f"tables/{prefix}{table.name}"
+    title = f"{table.title}, {name}" if name else table.title
+    files.write_text(staged / f"{stem}.csv", csv_text(table))
+    files.write_text(staged / f"{stem}.tex", latex(replace(table, name=f"{prefix}{table.name}", title=title)))
+    return f"{stem}.csv", f"{stem}.tex"
 
 
 def _page(
@@ -163,25 +173,25 @@ def _page(
     staged: Path,
 ) -> Page:
     foot = f"Made by smix {version('smix')} from the files of the runs; the same runs give the same page."
+    problems = [Problem(one.path, _short(one.why)) for one in problems]
     if len(chapters) == 1:
         return Page(f"Comparison on {names[0]}", chapters, problems=problems, foot=foot)
     table = across_table(comparisons, names)
-    overview = Linked(table, _table_files(table, staged, ""))
-    title = f"Comparisons on {', '.join(names)}"
-    return Page(title, chapters, answer_across(comparisons, names), overview, problems, foot)
+    overview = Linked(table, _table_files(table, staged, "", ""))
+    return Page(f"Comparisons on {', '.join(names)}", chapters, overview=overview, problems=problems, foot=foot)
 
 
 def _in_markdown(page: Page) -> str:
     """The same in Markdown, for a repository."""
     parts = [f"# {in_markdown(page.title)}"]
-    if page.answer:
-        parts.append(in_markdown(page.answer))
     if isinstance(page.overview, Linked):
         parts += _table_in_markdown(page.overview)
     alone = len(page.chapters) == 1
     for chapter in page.chapters:
         parts += [] if alone else [f"## {in_markdown(chapter.title)}"]
         parts += [f"**{in_markdown(chapter.answer)}**", in_markdown(chapter.evidence)]
+        figures = (f"- {in_markdown(f'{one.label}: {one.value} ({one.detail})')}" for one in chapter.highlights)
+        parts.append("\n".join(figures))
         for section in chapter.sections:
             parts += [f"{'##' if alone else '###'} {in_markdown(section.title)}", in_markdown(section.lead)]
             for part in section.parts:
@@ -191,6 +201,7 @@ def _in_markdown(page: Page) -> str:
                     case Picture():
                         parts.append(f"![{in_markdown(part.alt)}]({part.files[0]})")
                     case Facts():
+                        parts.append(f"{in_markdown(part.title)}:")
                         parts.append("\n".join(f"- {in_markdown(f'{name}: {what}')}" for name, what in part.rows))
                     case str():
                         parts.append(in_markdown(part))
@@ -211,21 +222,43 @@ def _table_in_markdown(linked: Linked) -> list[str]:
 
 @contextmanager
 def _staged(out: Path) -> Iterator[Path]:
-    """A folder to write a report into; when the block ends well its files take the place of those of the report before."""
+    """A folder to write a report into; when the block ends well its files take the place of those of the report before.
+
+    Raises:
+        RunError: a report cannot be written there.
+    """
     files.check_writable(out)
-    out.mkdir(parents=True, exist_ok=True)
+    for folder in FOLDERS:
+        if (out / folder).exists() and not (out / folder).is_dir():
+            raise RunError(f"{out / folder}: expected a folder to write, got a file; choose another --out")
+        (out / folder).mkdir(parents=True, exist_ok=True)
     staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
     try:
         yield staged
-        for folder, suffixes in FOLDERS.items():
-            (out / folder).mkdir(exist_ok=True)
-            new = {path.name for path in staged.glob(f"{folder}/*")}
-            for name in new:
-                (staged / folder / name).replace(out / folder / name)
-            for path in (out / folder).iterdir():
-                if path.name not in new and path.suffix in suffixes:  # of a report of other runs
-                    path.unlink()
-        for name in ("report.md", "report.html"):
+        new = sorted(str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file())
+        before = _files_of(out)
+        files.write_json(
+            out / FILES, sorted({*before, *new})
+        )  # whatever happens now, the next report knows what is ours
+        for name in sorted(new, key=lambda name: name in LAST):
             (staged / name).replace(out / name)
+        for name in before:
+            if name not in new:
+                (out / name).unlink(missing_ok=True)
+        files.write_json(out / FILES, new)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _files_of(out: Path) -> list[str]:
+    """What the report that is there has written, and nothing of anybody else."""
+    try:
+        names = json.loads((out / FILES).read_text())
+        return [name for name in names if isinstance(name, str) and OURS.fullmatch(name)]
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def _short(message: str) -> str:
+    """Without the folders in front of files: a page is sent to others."""
+    return re.sub(r"(?<![\w.])/(?:[^\s/:,;]+/)+", "", message)

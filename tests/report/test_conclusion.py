@@ -1,6 +1,6 @@
 import pytest
 
-from smix.report.conclusion import conclusion, sentences
+from smix.report.conclusion import conclusion, evidence, headline, sentences
 from smix.report.tables import differences
 from tests.report.runs import made_run, made_runs
 
@@ -69,11 +69,9 @@ def test_nothing_finished():
 def test_what_so_many_seeds_could_have_shown_is_said_of_noise_alone():
     runs = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84], "cutmix": [0.80, 0.81, 0.80]})
     could = [pair.detectable for pair in differences(runs) if "smix" in (pair.first, pair.second)]
-    assert f"3 seeds could have shown differences of {min(could):.1f} to {max(could):.1f} points there" in conclusion(
-        runs
-    )
+    assert f"3 seeds would find a true difference of {min(could):.1f} to {max(could):.1f} points" in conclusion(runs)
     clear = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.60, 0.62, 0.6401]})
-    assert "could have shown" not in conclusion(clear)
+    assert "would find" not in conclusion(clear)
 
 
 def test_each_pair_in_plain_words_names_the_better_method_first():
@@ -81,3 +79,31 @@ def test_each_pair_in_plain_words_names_the_better_method_first():
     assert len(found) == 3
     assert found[1].startswith("smix is better than vanilla (mean difference +19.60 points")
     assert found[2].startswith("cutmix and smix are not distinguishable with 5 seeds")
+
+
+def test_a_difference_that_cannot_be_is_not_said_to_be_found():
+    runs = made_runs({"vanilla": [0.1, 0.9], "mixup": [0.95, 0.4]})
+    assert differences(runs)[0].detectable > 100
+    assert "2 seeds could have found no difference there, however large." in conclusion(runs)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ({"vanilla": [0.5, 0.6]}, "vanilla has the highest mean test accuracy, 55.00 %."),
+        ({"vanilla": [0.5, 0.6], "mixup": [0.9, None]}, "vanilla has the highest mean test accuracy, 55.00 %."),
+        ({"vanilla": [0.5, 0.6], "mixup": [0.4, 0.5]}, "55.00 %: no other method is ahead of it."),
+        ({"mixup": [0.5, 0.6]}, "mixup has the highest mean test accuracy, 55.00 %."),
+        ({"vanilla": [0.5], "mixup": [0.6]}, "+10.00 points over vanilla; not enough runs to tell"),
+        ({"vanilla": [0.5, 0.5], "mixup": [0.5, 0.5]}, "none won"),
+        ({"vanilla": [0.50, 0.52, 0.51], "mixup": [0.70, 0.7201, 0.71]}, "more than noise with 3 seeds (p < 0.001)."),
+    ],
+)
+def test_the_headline_says_who_by_how_much_and_how_sure(scores, said):
+    assert said in headline(made_runs(scores))
+
+
+def test_the_evidence_is_the_conclusion_without_its_beginning():
+    found = evidence(made_runs(CLEAR))
+    assert found.startswith("That is more than noise against vanilla")
+    assert conclusion(made_runs(CLEAR)).endswith(found[1:])

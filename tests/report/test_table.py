@@ -59,7 +59,7 @@ def test_markdown_has_the_best_in_bold_and_shows_names_as_they_are():
 
 def test_latex_is_escaped_and_of_booktabs():
     text = latex(TABLE)
-    assert r"\caption{Made up, 100 \%}" in text
+    assert r"\caption[Made up, 100 \%]{Made up, 100 \%.}" in text
     assert r"\label{tab:made-up}" in text
     assert r"smix(alpha=0.7) & \textbf{82.00 $\pm$ 2.00} & 3 \\" in text
     assert r"a|b\_c \& \textless{}b\textgreater{} & - & 2 of 3 \\" in text

@@ -166,7 +166,7 @@ def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monke
             with pytest.raises(ZeroDivisionError):
                 write_report(tmp_path / "runs", tmp_path / "out")
         assert contents(tmp_path / "out") == before
-        assert not list((tmp_path / "out").glob(".report*"))
+        assert not list((tmp_path / "out").glob(".report.*.tmp"))
     assert topics.accuracy_table is real
 
 
@@ -174,14 +174,47 @@ def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_pat
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
     write_report(tmp_path / "runs", tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
-    (tmp_path / "out" / "figures" / "notes.txt").write_text("mine")
+    for name in ("figures/mine.png", "figures/mine.svg", "tables/mine.csv"):
+        (tmp_path / "out" / name).write_text("mine")
     assert (tmp_path / "out" / "figures" / "accuracy-differences.svg").exists()
     for name in ("mixup-0", "mixup-1"):
         (tmp_path / "runs" / name / "config.json").unlink()
     write_report(tmp_path / "runs", tmp_path / "out")
     assert not (tmp_path / "out" / "figures" / "accuracy-differences.svg").exists()
     assert (tmp_path / "out" / "notes.txt").exists()
-    assert (tmp_path / "out" / "figures" / "notes.txt").exists()
+    for name in ("figures/mine.png", "figures/mine.svg", "tables/mine.csv"):
+        assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+def test_a_list_of_files_that_somebody_changed_removes_nothing_else(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5]})
+    (tmp_path / "precious.txt").write_text("mine")
+    for content in ('["../precious.txt", "figures/../../precious.txt", 5]', "{", '"report.md"'):
+        write_report(tmp_path / "runs", tmp_path / "out")
+        (tmp_path / "out" / ".report.json").write_text(content)
+        write_report(tmp_path / "runs", tmp_path / "out")
+        assert (tmp_path / "precious.txt").exists()
+
+
+def test_a_file_in_the_way_is_said_before_anything_is_drawn(tmp_path):
+    write_runs(tmp_path / "runs", {"vanilla": [1.0]})
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tables").write_text("")
+    with pytest.raises(RunError, match="tables: expected a folder to write, got a file"):
+        write_report(tmp_path / "runs", tmp_path / "out")
+    assert not list((tmp_path / "out").glob("**/*.svg"))
+
+
+def test_the_page_names_no_folder_of_this_machine(tmp_path):
+    write_runs(
+        tmp_path / "one", {"vanilla": [1.0], "smix": [2.0]}, data=f"npz:{tmp_path}/birds.npz", masks=f"{tmp_path}/m"
+    )
+    write_runs(tmp_path / "two", {"vanilla": [1.0], "smix": [None]}, data=f"npz:{tmp_path}/birds.npz")
+    written = write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+    assert any(str(tmp_path) in problem.why for problem in written.problems), "the terminal says it whole"
+    for path in (tmp_path / "out").rglob("*"):
+        if path.suffix in (".html", ".md", ".csv", ".tex", ".svg"):
+            assert str(tmp_path) not in path.read_text(), path
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
