@@ -349,7 +349,7 @@ def _show_report(written: "Report", said: "Sequence[Run]" = ()) -> None:
 
     for comparison in written.comparisons:
         several = [f"{comparison.name} ({comparison.folder})"] if len(written.comparisons) > 1 else []
-        show(*several, terminal(accuracy_table(comparison.runs)), conclusion(comparison.runs), "")
+        show(*several, terminal(accuracy_table(comparison.runs, intervals=False)), conclusion(comparison.runs), "")
     show(f"Report:   {written.page}", f"Also:     {written.text}, and tables and figures beside it")
     for problem in written.problems:
         if problem.path not in {run.path for run in said}:

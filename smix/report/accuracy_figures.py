@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from smix.evaluation.statistics import Difference, verdict
 from smix.report.charts import end_labels, labels_of, line_charts, names_of, row_chart
 from smix.report.comparison import Comparison
+from smix.report.cost_tables import budgets
 from smix.report.layout import Heading, signed
 from smix.report.style import SOFT, TEXT, Style, looks
 from smix.report.tables import PLAIN, by_method, rows_of
@@ -118,7 +120,7 @@ def accuracy_per_epoch(comparison: Comparison, styles: Mapping[str, Style]) -> F
 def accuracy_over_time(comparison: Comparison, styles: Mapping[str, Style], mask_seconds: float = 0.0) -> Figure | None:
     """The same against the seconds spent, summed up over the epochs: what a method reaches in the time another takes.
 
-    A line marks where the quickest method ends. None: no epoch is finished.
+    A line marks where the quickest run of each seed ends, in the mean over seeds. None: no epoch is finished.
 
     Args:
         mask_seconds: What the masks took to build; methods that use masks begin so much later.
@@ -129,12 +131,10 @@ def accuracy_over_time(comparison: Comparison, styles: Mapping[str, Style], mask
     masked = {
         method for method, mine in by_method(comparison.runs).items() if any(r.made and r.made["masks"] for r in mine)
     }
-    spent = {
-        method: np.cumsum(_mean(_grid(comparison, method, "seconds"))) + (mask_seconds if method in masked else 0.0)
-        for method in curves
-    }
-    whole = {row.method for row in rows_of(comparison.runs) if row.finished}
-    budget = min((spent[method][-1] for method in curves if method in whole), default=math.nan)
+    starts = {method: mask_seconds if method in masked else 0.0 for method in comparison.methods}
+    spent = {method: np.cumsum(_mean(_grid(comparison, method, "seconds"))) + starts[method] for method in curves}
+    least = budgets(comparison.runs, starts)
+    budget = fmean(least.values()) if least else math.nan
     unit, seconds = next(
         (unit, size)
         for unit, size, least in (("hours", 3600.0, 3 * 3600), ("minutes", 60.0, 180), ("seconds", 1.0, 0))
@@ -142,7 +142,8 @@ def accuracy_over_time(comparison: Comparison, styles: Mapping[str, Style], mask
     )
     note = _what(comparison)
     if not math.isnan(budget):
-        note += f" Dashed: where the quickest method ends, {budget / seconds:.3g} {unit}."
+        ends = "run of each seed ends, mean" if len(least) > 1 else "run ends,"
+        note += f" Dashed: where the quickest {ends} {budget / seconds:.3g} {unit}."
     if mask_seconds and masked & curves.keys():
         note += (
             f" Lines of methods that use masks begin when these are built, after {mask_seconds / seconds:.3g} {unit}."

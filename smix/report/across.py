@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from smix.report.comparison import Comparison
 from smix.report.conclusion import headline
 from smix.report.table import UNKNOWN, Cell, Table, over_seeds
-from smix.report.tables import best_rows, by_method, rows_of
+from smix.report.tables import best_rows, by_method, rows_of, spread
 
 
 def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Table:
@@ -17,8 +17,8 @@ def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Tab
         "Test accuracy on each data set (%)",
         ("Method", *names),
         tuple((Cell(method), *(column.get(method, Cell(UNKNOWN)) for column in columns)) for method in order),
-        "Mean ± standard deviation over seeds; the highest mean in bold, whether or not it is more than noise. Of a method that lacks "
-        "runs (n of N) the mean is that of the others, and never the best.",
+        f"{spread(row.finished for one in comparisons for row in rows_of(one.runs))} The highest mean in bold, whether or not it is "
+        "more than noise. Of a method that lacks runs (n of N) the mean is that of the others, and never the best.",
     )
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -12,10 +13,13 @@ from smix.evaluation.accuracy import most_confused
 from smix.evaluation.statistics import holm
 from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number
-from smix.report.tables import PLAIN
+from smix.report.tables import PLAIN, p_value
 
 CONFUSED = 5
 """Pairs of classes that are named for each method."""
+
+EXACT = 8
+"""The most classes whose orders are all tried: 40,320 of them."""
 
 
 def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
@@ -23,15 +27,21 @@ def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
 
     Methods without predictions are left out; none without those of vanilla.
     """
-    plain = comparison.scores_of(PLAIN) if PLAIN in comparison.methods else {}
     found = {}
-    for method in comparison.methods:
-        mine = comparison.scores_of(method)
-        seeds = sorted(mine.keys() & plain.keys())
-        if method != PLAIN and seeds:
-            each = [(mine[seed].class_accuracy - plain[seed].class_accuracy).numpy() for seed in seeds]
-            found[method] = 100 * np.mean(each, axis=0)
+    for method, seeds in _shared(comparison).items():
+        mine, plain = comparison.scores_of(method), comparison.scores_of(PLAIN)
+        each = [(mine[seed].class_accuracy - plain[seed].class_accuracy).numpy() for seed in seeds]
+        found[method] = 100 * np.mean(each, axis=0)
     return found
+
+
+def _shared(comparison: Comparison) -> dict[str, list[int]]:
+    """The seeds whose predictions a method has as vanilla has; methods without one are left out."""
+    plain = comparison.scores_of(PLAIN).keys() if PLAIN in comparison.methods else set()
+    shared = {
+        method: sorted(comparison.scores_of(method).keys() & plain) for method in comparison.methods if method != PLAIN
+    }
+    return {method: seeds for method, seeds in shared.items() if seeds}
 
 
 def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> Table | None:
@@ -43,7 +53,8 @@ def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> T
     gained = gains(comparison)
     if not gained:
         return None
-    plain = np.mean([one.class_accuracy.numpy() for one in comparison.scores_of(PLAIN).values()], axis=0)
+    of_plain = comparison.scores_of(PLAIN)
+    plain = np.mean([one.class_accuracy.numpy() for one in of_plain.values()], axis=0)
     rows = []
     for place, name in enumerate(comparison.classes):
         valid = () if shares is None else (number(shares.get(name, math.nan), 1),)
@@ -55,13 +66,16 @@ def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> T
                 *(number(float(mine[place]), 1, sign=True) for mine in gained.values()),
             )
         )
-    head = ("Class", *(("Valid masks (%)",) if shares is not None else ()), f"{PLAIN} (%)", *gained)
+    names = [comparison.named(method, len(seeds)) for method, seeds in _shared(comparison).items()]
+    valid_head = ("Valid masks (%)",) if shares is not None else ()
+    head = ("Class", *valid_head, f"{comparison.named(PLAIN, len(of_plain))} (%)", *names)
     return Table(
         "classes",
         "Accuracy of each class, and what each method gains",
         head,
         tuple(rows),
-        f"Columns of methods: points of accuracy over {PLAIN} with the same seed, mean over seeds.",
+        f"Column of {PLAIN}: mean over all its seeds. Columns of methods: points of accuracy over {PLAIN} with the same seed; gains are over the "
+        "seeds that both have.",
     )
 
 
@@ -81,27 +95,42 @@ def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | N
         tests.append(p)
     if not rows:
         return None
+    seeds = _shared(comparison)
     return Table(
         "gain-and-masks",
         "Gain of a class against the share of its masks that are valid",
         ("Method", "Classes", "Spearman's rho", "p, Holm-corrected"),
         tuple(
-            (Cell(method), Cell(str(count), count), number(rho, sign=True), Cell(f"{p:.3f}", p))
+            (
+                Cell(comparison.named(method, len(seeds[method]))),
+                Cell(str(count), count),
+                number(rho, sign=True),
+                Cell(p_value(p), p),
+            )
             for (method, count, rho), p in zip(rows, holm(tests), strict=True)
         ),
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
-        "the reason. Corrected over the rows.",
+        f"the reason. p from all orders of the classes up to {EXACT} of them, above from Student's t. Corrected over the rows.",
     )
 
 
 def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> tuple[float, float]:
-    """Spearman's rho, in [-1, 1], and its two-sided p; NaN if all of one are equal, or of fewer than two."""
+    """Spearman's rho, in [-1, 1], and its two-sided p; NaN if all of one are equal, or of fewer than two.
+
+    Of at most `EXACT` pairs p is the share of all orders whose rho is as far from 0: four in perfect order are 2 of 24. Above it is
+    that of Student's t, which for so few would be 0.
+    """
     from scipy import stats
 
     if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return math.nan, math.nan
-    found = stats.spearmanr(x, y)
-    return float(found.statistic), float(found.pvalue)
+    if len(x) > EXACT:
+        found = stats.spearmanr(x, y)
+        return float(found.statistic), float(found.pvalue)
+    ranks, others = (values - values.mean() for values in (stats.rankdata(x), stats.rankdata(y)))
+    orders = np.array(list(permutations(others))) @ ranks / (np.linalg.norm(ranks) * np.linalg.norm(others))
+    rho = float(orders[0])  # the first is the order as it is
+    return rho, float(np.mean(np.abs(orders) >= abs(rho) - 1e-12))
 
 
 def confused_table(comparison: Comparison) -> Table | None:

@@ -1,7 +1,7 @@
 """What a method costs, with the masks it needs, and what the same seconds would have brought."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from smix.mixing import parse_method
@@ -18,24 +18,26 @@ def cost_table(comparison: Comparison, mask_seconds: float) -> Table:
     Args:
         mask_seconds: What it took to build the masks; 0: they came with the data; NaN: not known.
     """
-    seconds = budget(comparison, mask_seconds)
+    starts = {method: start_of(method, mask_seconds) for method in comparison.methods}
+    least = budgets(comparison.runs, starts)
     plain = _seconds(by_method(comparison.runs).get(PLAIN, ()))
     rows = []
     for method, mine in by_method(comparison.runs).items():
         done = [run for run in mine if run.result is not None]
-        own, masks = _seconds(mine), start_of(method, mask_seconds)
+        own, masks = _seconds(mine), starts[method]
+        results = [run.result for run in done if run.result is not None]
+        in_time = [accuracy_after(run, least.get(run.config.seed, math.nan) - masks) for run in done]
         rows.append(
             (
                 Cell(comparison.named(method, len(done))),
-                _duration(own),
-                number(fmean(run.result.images_seen / run.result.seconds for run in done if run.result), 0)
-                if done
-                else Cell(UNKNOWN),
-                number(own / plain - 1, 1, 100, sign=True),
+                _duration(fmean(own.values()) if own else math.nan),
+                number(sum(one.images_seen for one in results) / sum(own.values()) if own else math.nan, 0),
+                number(_over(own, plain), 1, 100, sign=True),
                 Cell("none") if masks == 0 else _duration(masks),
-                number((own + masks) / plain - 1, 1, 100, sign=True),
-                over_seeds((run.result.val_accuracy for run in done if run.result), scale=100),
-                over_seeds((accuracy_after(run, seconds - masks) for run in done), scale=100),
+                number(_over(own, plain, masks), 1, 100, sign=True),
+                over_seeds((one.val_accuracy for one in results), scale=100),
+                # The mean of the runs that have a value would be that of the quick ones.
+                over_seeds(in_time if all(map(math.isfinite, in_time)) else (), scale=100),
             )
         )
     on = "validation images" if comparison.begun[0].config.val_fraction else "a part of the training images"
@@ -53,18 +55,29 @@ def cost_table(comparison: Comparison, mask_seconds: float) -> Table:
             "At equal seconds (%)",
         ),
         tuple(rows),
-        "Time of training and validation, mean over seeds, as it was beside whatever else ran. Masks are built once for all runs; "
-        f"here each run bears all of it. The last two columns are accuracies on {on}: after all epochs, and after the last epoch "
-        f"that ended within {_duration(seconds).text}, the time of the quickest method, masks counted in.",
+        f"Time of training and validation, mean over seeds, as it was beside whatever else ran; over {PLAIN}: over the seeds that both "
+        "have. Masks are built once for all runs; here each run bears all of it. Their seconds are summed over builds and processes of "
+        f"the whole store. The last two columns are accuracies on {on}: after all epochs, and after the last epoch that ended within the "
+        f"time of the quickest run of the same seed, masks counted in ({_span(least)}). A method that is stopped before its end has "
+        "not had its last drops of the learning rate.",
     )
 
 
-def budget(comparison: Comparison, mask_seconds: float) -> float:
-    """Seconds of the quickest method; NaN if none has finished a run."""
-    totals = [
-        _seconds(mine) + start_of(method, mask_seconds) for method, mine in by_method(comparison.runs).items() if mine
-    ]
-    return min((total for total in totals if math.isfinite(total)), default=math.nan)
+def budgets(runs: Sequence[Run], starts: Mapping[str, float]) -> dict[int, float]:
+    """Seed -> seconds of its quickest finished run, masks counted in. Seeds without a run whose time is known are left out.
+
+    A budget a seed, since the time of a method differs between seeds: the mean would stop its own slower runs.
+
+    Args:
+        starts: Method -> seconds before its first epoch, as `start_of` finds them.
+    """
+    least: dict[int, float] = {}
+    for run in runs:
+        if run.result is not None:
+            total = run.result.seconds + starts[run.config.method]
+            if math.isfinite(total):
+                least[run.config.seed] = min(total, least.get(run.config.seed, math.inf))
+    return least
 
 
 def start_of(method: str, mask_seconds: float) -> float:
@@ -83,9 +96,25 @@ def accuracy_after(run: Run, seconds: float) -> float:
     return found
 
 
-def _seconds(runs: Sequence[Run]) -> float:
-    done = [run.result.seconds for run in runs if run.result is not None]
-    return fmean(done) if done else math.nan
+def _seconds(runs: Sequence[Run]) -> dict[int, float]:
+    """By seed, of the finished runs."""
+    return {run.config.seed: run.result.seconds for run in runs if run.result is not None}
+
+
+def _over(own: Mapping[int, float], plain: Mapping[int, float], masks: float = 0.0) -> float:
+    """The share by which the mean is longer, over the seeds that both have; NaN without one."""
+    shared = own.keys() & plain.keys()
+    if not shared:
+        return math.nan
+    return (fmean(own[seed] for seed in shared) + masks) / fmean(plain[seed] for seed in shared) - 1
+
+
+def _span(seconds: Mapping[int, float]) -> str:
+    """From least to most."""
+    if not seconds:
+        return UNKNOWN
+    least, most = duration(min(seconds.values())), duration(max(seconds.values()))
+    return least if least == most else f"{least} to {most}"
 
 
 def _duration(seconds: float) -> Cell:

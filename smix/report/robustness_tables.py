@@ -10,19 +10,20 @@ from smix.evaluation.cifar_c import mean_corruption_error
 from smix.evaluation.corruptions.suite import GROUPS
 from smix.lab.evaluations import Corrupted, Evaluation, errors_of
 from smix.report.comparison import Comparison
-from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
-from smix.report.tables import PLAIN
+from smix.report.table import Cell, Table, number, over_seeds
+from smix.report.tables import PLAIN, spread
 
 
 def corruption_table(comparison: Comparison, suite: str) -> Table | None:
     """Accuracy on corrupted images, and the errors against those of vanilla with the same seed. None: not evaluated."""
     plain = _corrupted(comparison, PLAIN, suite)
-    rows = []
+    rows, counts = [], []
     for method in comparison.methods:
         mine = _corrupted(comparison, method, suite)
         if not mine:
             continue
         relative = [_relative(mine[seed], plain[seed]) for seed in mine.keys() & plain.keys()]
+        counts += [len(mine), len(relative)]
         rows.append(
             (
                 Cell(comparison.named(method, len(mine))),
@@ -39,8 +40,8 @@ def corruption_table(comparison: Comparison, suite: str) -> Table | None:
         "corruptions" if suite.startswith("own") else "corruptions-official",
         f"Accuracy on corrupted images ({suite})",
         ("Method", "Clean (%)", "All (%)", *(f"{group.capitalize()} (%)" for group in GROUPS), "mCE, vanilla = 100"),
-        _best_in_bold(rows, (1, 2, 3, 4, 5, 6)),
-        f"{images:,} test images, each corruption and severity alike. {comparison.spread} mCE: mean over "
+        _best_in_bold(rows, (1, 2, 3, 4, 5, 6), comparison.methods),
+        f"{images:,} test images, each corruption and severity alike. {spread(counts)} mCE: mean over "
         "corruptions of the errors over those of vanilla with the same seed, in percent.",
     )
 
@@ -52,19 +53,25 @@ def corruptions_table(comparison: Comparison, suite: str) -> Table | None:
     if not found:
         return None
     names = next(iter(next(iter(found.values())).values())).accuracy
+    heads = [comparison.named(method, len(mine)) for method, mine in found.items()]
+    whole = [head == method for head, method in zip(heads, found, strict=True)]
     rows = []
     for name in names:
-        means = [
-            fmean(fmean(one.accuracy[name]) for one in mine.values() if name in one.accuracy) for mine in found.values()
-        ]
-        rows.append((Cell(name), *(number(mean, 1, 100, best=mean == max(means)) for mean in means)))
+        means = [_mean_of(mine.values(), name) for mine in found.values()]
+        best = _highest(means, whole)
+        rows.append((Cell(name), *(number(mean, 1, 100, best=place == best) for place, mean in enumerate(means))))
     return Table(
         "each-corruption" if suite.startswith("own") else "each-corruption-official",
         "Accuracy on each corruption (%)",
-        ("Corruption", *found),
+        ("Corruption", *heads),
         tuple(rows),
         "Mean over severities and seeds.",
     )
+
+
+def _mean_of(found: Iterable[Corrupted], name: str) -> float:
+    known = [fmean(one.accuracy[name]) for one in found if name in one.accuracy]
+    return fmean(known) if known else math.nan
 
 
 def _corrupted(comparison: Comparison, method: str, suite: str) -> dict[int, Corrupted]:
@@ -104,12 +111,13 @@ def attack_table(comparison: Comparison) -> Table | None:
     if not attacks:
         return None
     columns = sorted(attacks, key=lambda key: (key[1], key[2]))
-    rows = []
+    rows, counts = [], []
     for method, mine in found.items():
         if not any(each.attacks for each in mine):
             continue
         by = [{(one.name, one.steps, one.eps): one for one in each.attacks} for each in mine]
         clean = [next(iter(each.values())).clean for each in by if each]
+        counts += [len(clean), *(sum(key in each for each in by) for key in columns)]
         cells = [over_seeds((each[key].accuracy for each in by if key in each), scale=100) for key in columns]
         rows.append((Cell(comparison.named(method, len(clean))), over_seeds(clean, scale=100), *cells))
     heads = [
@@ -122,18 +130,19 @@ def attack_table(comparison: Comparison) -> Table | None:
         ("Method", "Clean (%)", *heads),
         tuple(rows),
         f"{images:,} test images, each value changed by at most the number of grey levels (L-infinity). "
-        f"{comparison.spread}",
+        f"{spread(counts)}",
     )
 
 
 def objects_table(comparison: Comparison) -> Table | None:
     """Accuracy where the background or the object is gone. None: not evaluated."""
-    rows = []
+    rows, counts = [], []
     images = left_out = 0
     for method in comparison.methods:
         mine = [one.objects for one in comparison.evaluations_on(method).values() if one.objects is not None]
         if not mine:
             continue
+        counts.append(len(mine))
         images, left_out = mine[0].images, mine[0].left_out
         rows.append(
             (
@@ -161,7 +170,7 @@ def objects_table(comparison: Comparison) -> Table | None:
         tuple(rows),
         f"The same {images:,} test images in each column ({left_out:,} more have no mask that can be "
         f"used). Background swapped: the object on "
-        f"an image of another class. Hidden: painted over with the mean colour. {comparison.spread}",
+        f"an image of another class. Hidden: painted over with the mean colour. {spread(counts)}",
     )
 
 
@@ -171,13 +180,14 @@ def other_data(comparison: Comparison) -> list[str]:
 
 
 def other_data_table(comparison: Comparison) -> Table | None:
-    """Accuracy on other data sets. None: not evaluated."""
+    """Accuracy on other data sets; a row is named by the fewest of its runs that were evaluated on one. None: not evaluated."""
     names = other_data(comparison)
-    rows = [
-        (Cell(method), *(_on(comparison.evaluations_on(method, name).values()) for name in names))
-        for method in comparison.methods
-    ]
-    rows = [row for row in rows if any(cell.text != UNKNOWN for cell in row[1:])]
+    rows, counts = [], []
+    for method in comparison.methods:
+        found = [comparison.evaluations_on(method, name).values() for name in names]
+        if some := [len(each) for each in found if each]:
+            rows.append((Cell(comparison.named(method, min(some))), *map(_on, found)))
+            counts += some
     if not rows:
         return None
     return Table(
@@ -185,7 +195,7 @@ def other_data_table(comparison: Comparison) -> Table | None:
         "Accuracy on other data sets",
         ("Method", *(f"{name} (%)" for name in names)),
         tuple(rows),
-        f"Of the same networks, by the classes that both data sets have. {comparison.spread}",
+        f"Of the same networks, by the classes that both data sets have. {spread(counts)}",
     )
 
 
@@ -193,14 +203,21 @@ def _on(evaluations: Iterable[Evaluation]) -> Cell:
     return over_seeds((one.numbers["accuracy"] for one in evaluations), scale=100)
 
 
-def _best_in_bold(rows: Sequence[tuple[Cell, ...]], columns: Sequence[int]) -> tuple[tuple[Cell, ...], ...]:
-    """The highest of each of these columns, if it is one alone of several."""
-    best = {}
-    for column in columns:
-        values = [row[column].value for row in rows]
-        known = [value for value in values if value is not None]
-        if len(known) > 1 and known.count(max(known)) == 1:
-            best[column] = values.index(max(known))
+def _highest(values: Sequence[float], whole: Sequence[bool]) -> int | None:
+    """The place of the highest, of the methods that have all of their runs; None if it is not one alone of several."""
+    known = [value for value, every in zip(values, whole, strict=True) if every and math.isfinite(value)]
+    if len(known) < 2 or sum(math.isclose(value, max(known), abs_tol=1e-9) for value in known) > 1:
+        return None
+    return next(place for place, value in enumerate(values) if whole[place] and value == max(known))
+
+
+def _best_in_bold(
+    rows: Sequence[tuple[Cell, ...]], columns: Sequence[int], methods: Sequence[str]
+) -> tuple[tuple[Cell, ...], ...]:
+    """The highest of each of these columns; a row whose name is not that of a method lacks runs."""
+    whole = [row[0].text in methods for row in rows]
+    values = {c: [math.nan if (value := row[c].value) is None else value for row in rows] for c in columns}
+    best = {column: _highest(mine, whole) for column, mine in values.items()}
     return tuple(
         tuple(replace(cell, best=best.get(column) == place) for column, cell in enumerate(row))
         for place, row in enumerate(rows)

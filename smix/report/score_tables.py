@@ -11,7 +11,7 @@ from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, compare_pairs
 from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
-from smix.report.tables import PLAIN
+from smix.report.tables import PLAIN, spread
 
 Figure = Callable[[Scores], float]
 
@@ -42,9 +42,9 @@ def calibration_table(comparison: Comparison) -> Table | None:
         "calibration",
         "Calibration",
         CALIBRATION,
-        f"{comparison.spread} ECE: expected calibration error, 15 bins (of equal width, of equal mass, of each class). "
+        f"{_spread(comparison)} ECE: expected calibration error, 15 bins (of equal width, of equal mass, of each class). "
         "Overconfidence: mean confidence minus accuracy; above 0 the network is too sure. Scaled: after its logits are divided by the "
-        "temperature that fits the validation images.",
+        "temperature that fits the validation images. The least in bold, untested; of overconfidence the nearest to 0.",
     )
 
 
@@ -64,8 +64,8 @@ def confidence_table(comparison: Comparison) -> Table | None:
         "confidence",
         "Mistakes and confidence",
         columns,
-        f"In percent of all test images unless said otherwise. {comparison.spread} AURC: area under the risk-coverage "
-        "curve, the mean error over all coverages.",
+        f"In percent of all test images unless said otherwise. {_spread(comparison)} AURC: area under the risk-coverage "
+        "curve, the mean error over all coverages. The least in bold, untested.",
     )
 
 
@@ -77,7 +77,7 @@ def levels_table(comparison: Comparison) -> Table | None:
         "levels",
         "Wrong predictions at each level of confidence (%)",
         columns,
-        f"Of the predictions whose confidence lies above the first number, up to the second. {comparison.spread}",
+        f"Of the predictions whose confidence lies above the first number, up to the second. {_spread(comparison)}",
         best=False,
     )
 
@@ -93,7 +93,8 @@ def images_table(comparison: Comparison) -> Table | None:
         seed = seeds[0]
         found = bootstrap_over_images(mine[seed].correct, plain[seed].correct)
         span = f"{100 * found.low:+.2f} to {100 * found.high:+.2f}" if math.isfinite(found.low) else UNKNOWN
-        rows.append((Cell(method), Cell(str(seed), seed), number(found.mean, 2, 100, sign=True), Cell(span)))
+        name = comparison.named(method, len(seeds))
+        rows.append((Cell(name), Cell(str(seed), seed), number(found.mean, 2, 100, sign=True), Cell(span)))
     if not rows:
         return None
     return Table(
@@ -104,6 +105,10 @@ def images_table(comparison: Comparison) -> Table | None:
         "Bootstrap over test images: how much other test images would change the difference of these two networks. Another seed gives "
         "other networks, so this is no evidence for a method.",
     )
+
+
+def _spread(comparison: Comparison) -> str:
+    return spread(len(comparison.scores_of(method)) for method in comparison.methods)
 
 
 def _risk_at(coverage: float) -> Figure:

@@ -1,10 +1,10 @@
 """The numbers of a comparison as tables: accuracy, pairs of methods, runs. The form is that of the report's table."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from smix.evaluation.statistics import NOT_ENOUGH, Difference, Summary, compare_pairs, summary, verdict
+from smix.evaluation.statistics import NOT_ENOUGH, Difference, Summary, compare_pairs, interval, summary, verdict
 from smix.mixing import METHODS
 from smix.progress import duration
 from smix.report.table import UNKNOWN, Cell, Table, number
@@ -88,8 +88,12 @@ def best_rows(rows: Sequence[Row]) -> list[int]:
     return [n for n, mean in enumerate(means) if mean > -math.inf and math.isclose(mean, highest, abs_tol=1e-9)]
 
 
-def accuracy_table(runs: Sequence[Run]) -> Table:
-    """Method, mean, standard deviation, runs, min, max, time per run: the form of the report's table."""
+def accuracy_table(runs: Sequence[Run], intervals: bool = True) -> Table:
+    """Method, mean, standard deviation, runs, min, max, time per run: the form of the report's table; and the interval of the mean.
+
+    Args:
+        intervals: False leaves the last column out: with it the table is wider than a terminal of 80 columns.
+    """
     rows = rows_of(runs)
     best = best_rows(rows)
     lines = []
@@ -104,13 +108,34 @@ def accuracy_table(runs: Sequence[Run]) -> Table:
                 number(a.least),
                 number(a.most),
                 Cell(UNKNOWN) if math.isnan(row.seconds) else Cell(duration(row.seconds), row.seconds),
+                *((_interval(a),) if intervals else ()),
             )
         )
     note = "Accuracy on the test split at the last epoch. Standard deviation over seeds, with n - 1."
+    if intervals:
+        note += " Interval: of the mean over seeds, by Student's t."
     if not all(row.whole for row in rows):
         note += " Methods that lack runs (n of N) are not compared: the missing runs may be the bad ones."
-    head = ("Method", "Mean (%)", "Std Dev (%)", "Runs", "Min (%)", "Max (%)", "Time per run")
-    return Table("accuracy", "Test accuracy", head, tuple(lines), note)
+    head = ["Method", "Mean (%)", "Std Dev (%)", "Runs", "Min (%)", "Max (%)", "Time per run"]
+    if intervals:
+        head.append("95 % interval (%)")
+    return Table("accuracy", "Test accuracy", tuple(head), tuple(lines), note)
+
+
+def spread(counts: Iterable[int]) -> str:
+    """What a cell with a mean shows beside it, if the cells are of so many runs each."""
+    counts = set(counts)
+    if max(counts, default=0) < 2:
+        return f"One run of each method: {NOT_ENOUGH} for a deviation."
+    few = f"; of one run its value ({NOT_ENOUGH})" if 1 in counts else ""
+    return f"Mean \N{PLUS-MINUS SIGN} standard deviation over seeds{few}."
+
+
+def _interval(a: Summary) -> Cell:
+    if a.count < 2:
+        return Cell(NOT_ENOUGH if a.count else UNKNOWN)
+    low, high = interval(a)
+    return Cell(f"{low:.1f} to {high:.1f}")
 
 
 def pairs_table(pairs: Sequence[Difference]) -> Table:
@@ -124,7 +149,7 @@ def pairs_table(pairs: Sequence[Difference]) -> Table:
             _p(pair.p),
             _p(pair.p_corrected),
             Cell(verdict(pair)),
-            number(pair.detectable),
+            Cell("none possible") if pair.detectable > 100 else number(pair.detectable),
         )
         for pair in pairs
     )
@@ -139,11 +164,12 @@ def pairs_table(pairs: Sequence[Difference]) -> Table:
             "p",
             "p, Holm-corrected",
             "The first is",
-            "Could have shown (points)",
+            "Found 4 times of 5 (points)",
         ),
         rows,
         "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are of "
-        "each pair alone. Could have shown: the smallest true difference that so many seeds find with probability 0.8.",
+        "each pair alone. Found 4 times of 5: the smallest true difference that so many seeds find with probability 0.8; none possible: it "
+        "would be above 100 points.",
     )
 
 

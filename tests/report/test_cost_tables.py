@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 
 from smix.report.comparison import read_comparison
-from smix.report.cost_tables import accuracy_after, budget, cost_table, start_of
-from tests.report.runs import write_runs
+from smix.report.cost_tables import accuracy_after, budgets, cost_table, start_of
+from tests.report.runs import made_run, write_runs
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,71 @@ def test_masks_that_came_with_the_data_cost_nothing(comparison):
     assert row(cost_table(comparison, 0.0), "smix")["Over, with masks (%)"].value == pytest.approx(0)
 
 
+def timed(method: str, seed: int, seconds: float | None):
+    run = made_run(method, seed, None if seconds is None else 0.5, seconds=seconds or 50.0)
+    return (
+        run
+        if run.result is None
+        else replace(run, result=replace(run.result, val_accuracy=run.metrics[-1].val_accuracy))
+    )
+
+
+def of(comparison, *runs):
+    return replace(comparison, runs=list(runs))
+
+
+def test_the_quickest_run_of_each_seed_keeps_all_its_epochs(comparison):
+    found = of(
+        comparison,
+        timed("vanilla", 0, 60.0),
+        timed("vanilla", 1, 90.0),
+        timed("mixup", 0, 66.0),
+        timed("mixup", 1, 84.0),
+    )
+    table = cost_table(found, 0.0)
+    assert row(table, "vanilla")["At equal epochs (%)"].value == pytest.approx(60.5)
+    assert row(table, "vanilla")["At equal seconds (%)"].value == pytest.approx((60 + 41) / 2)
+    assert row(table, "mixup")["At equal seconds (%)"].value == pytest.approx((40 + 61) / 2)
+    assert "1 min to 1 min 24 s" in table.note
+
+
+def test_a_method_with_a_run_of_no_epoch_in_time_has_no_accuracy_at_equal_seconds(comparison):
+    found = of(
+        comparison,
+        timed("vanilla", 0, 60.0),
+        timed("vanilla", 1, 60.0),
+        timed("mixup", 0, 90.0),
+        timed("mixup", 1, 600.0),
+    )
+    assert row(cost_table(found, 0.0), "mixup")["At equal seconds (%)"].text == "-"
+
+
+def test_overhead_is_over_the_seeds_that_both_have(comparison):
+    found = of(
+        comparison,
+        timed("vanilla", 0, 100.0),
+        timed("vanilla", 1, 300.0),
+        timed("smix", 0, 110.0),
+        timed("smix", 1, None),
+    )
+    cells = row(cost_table(found, 10.0), "smix (1 of 2)")
+    assert cells["Over vanilla (%)"].value == pytest.approx(10)
+    assert cells["Over, with masks (%)"].value == pytest.approx(20)
+    apart = of(comparison, timed("vanilla", 0, 100.0), timed("smix", 1, 110.0))
+    assert row(cost_table(apart, 0.0), "smix (1 of 2)")["Over vanilla (%)"].text == "-"
+
+
+def test_images_per_second_are_all_images_over_all_seconds(comparison):
+    found = of(comparison, timed("vanilla", 0, 100.0), timed("vanilla", 1, 300.0))
+    assert row(cost_table(found, 0.0), "vanilla")["Images per second"].value == pytest.approx(600 / 400)
+
+
 def test_the_budget_is_the_time_of_the_quickest(comparison):
-    assert budget(comparison, 10.0) == 61
+    assert budgets(comparison.runs, {"vanilla": 0.0, "mixup": 0.0, "smix": 10.0}) == {0: 61}
+    assert budgets(
+        [timed("smix", 0, 50.0), timed("vanilla", 0, 70.0), timed("fmix", 1, None)], {"smix": 30.0, "vanilla": 0.0}
+    ) == {0: 70}
+    assert budgets([timed("smix", 0, 50.0)], {"smix": math.nan}) == {}
     assert start_of("smix+fmix", 10.0) == 10
     assert start_of("fmix", 10.0) == 0
 

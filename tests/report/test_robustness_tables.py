@@ -68,7 +68,7 @@ def test_methods_that_were_evaluated_in_part_say_so(comparison):
 def test_each_corruption_has_a_row_and_each_method_a_column(comparison):
     table = corruptions_table(comparison, LABEL)
     assert [line[0].text for line in table.rows] == list(CORRUPTIONS)
-    assert table.head == ("Corruption", "vanilla", "mixup", "smix")
+    assert table.head == ("Corruption", "vanilla", "mixup (1 of 2)", "smix")
     assert table.rows[2][3].value == pytest.approx(75.0 - 3 - 0.2)
     assert all(line[3].best for line in table.rows)
 
@@ -94,6 +94,49 @@ def test_other_data_has_a_column_each_and_only_methods_that_were_evaluated(compa
     assert table.head == ("Method", "elsewhere (%)")
     assert [line[0].text for line in table.rows] == ["vanilla", "smix"]
     assert row(table, "smix")["elsewhere (%)"] == pytest.approx(37.5)
+
+
+def evaluated(folder, accuracies: dict[str, list[float]]):
+    """`accuracies[method][seed]` of those that were evaluated, of two seeds."""
+    write_runs(folder, {method: [1.0, 1.0] for method in accuracies})
+    for method, values in accuracies.items():
+        for seed, value in enumerate(values):
+            write_evaluations(folder / f"{method}-{seed}", value, value / 2)
+    return read_comparison(folder)
+
+
+def bold(table) -> list[str]:
+    """What the bold cells of a table of methods are of; of a table of corruptions its heads."""
+    return sorted(
+        {
+            row[0].text if table.head[0] == "Method" else head
+            for row in table.rows
+            for head, cell in zip(table.head, row, strict=True)
+            if cell.best
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "best"),
+    [
+        ({"vanilla": [0.5, 0.6], "mixup": [0.9], "smix": [0.7, 0.8]}, ["smix"]),
+        ({"vanilla": [0.7, 0.8], "smix": [0.7, 0.8]}, []),
+        ({"vanilla": [0.5], "smix": [0.7, 0.8]}, []),
+        ({"smix": [0.7, 0.8]}, []),
+    ],
+    ids=["a method that lacks runs", "a tie", "one that is whole", "one method"],
+)
+def test_the_best_is_one_alone_of_several_that_have_all_of_their_runs(tmp_path, accuracies, best):
+    found = evaluated(tmp_path, accuracies)
+    assert bold(corruption_table(found, LABEL)) == bold(corruptions_table(found, LABEL)) == best
+
+
+def test_notes_and_names_are_of_the_runs_that_were_evaluated(tmp_path):
+    found = evaluated(tmp_path, {"vanilla": [0.5], "smix": [0.7]})
+    for table in (corruption_table(found, LABEL), attack_table(found), objects_table(found), other_data_table(found)):
+        assert "One run of each method" in table.note
+        assert [line[0].text for line in table.rows] == ["vanilla (1 of 2)", "smix (1 of 2)"]
 
 
 def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):

@@ -1,5 +1,6 @@
 """Tables of calibration and confidence."""
 
+from dataclasses import replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_rows_say_how_many_of_the_runs_they_are_of(comparison):
     for table in (calibration_table(comparison), confidence_table(comparison), levels_table(comparison)):
         assert [row[0].text for row in table.rows] == ["vanilla", "mixup", "smix (2 of 3)"]
         assert "Mean ± standard deviation over seeds." in table.note
+
+
+def test_notes_are_of_the_runs_behind_the_table_and_say_that_the_least_is_untested(tmp_path):
+    found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 1.0], "smix": [2.0, 2.0]}))
+    found = replace(found, scores={path: one for path, one in found.scores.items() if path.name.endswith("-0")})
+    for table in (calibration_table(found), confidence_table(found), levels_table(found)):
+        assert "One run of each method: not enough runs for a deviation." in table.note
+        assert ("The least in bold, untested" in table.note) == (table.name != "levels")
 
 
 def test_the_best_is_the_least_and_a_temperature_is_never_best(comparison):
@@ -112,7 +121,7 @@ def test_without_predictions_there_is_no_table(tmp_path):
 def test_over_test_images_the_first_seed_of_each_pair_is_resampled_and_named_so(comparison):
     table = images_table(comparison)
     assert "Over test images alone" in table.title
-    assert [row[0].text for row in table.rows] == ["mixup", "smix"]
+    assert [row[0].text for row in table.rows] == ["mixup", "smix (2 of 3)"]
     (one, truth), (other, _) = softmax(2.0, 100), softmax(1.0, 100)
     right, plain = one.argmax(1) == truth, other.argmax(1) == truth
     assert table.rows[0][2].value == pytest.approx(100 * (right.mean() - plain.mean()))

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
-from smix.report.tables import accuracy_table, best_rows, differences, p_value, pairs_table, rows_of, runs_table
+from smix.report.table import terminal
+from smix.report.tables import accuracy_table, best_rows, differences, p_value, pairs_table, rows_of, runs_table, spread
 from tests.report.runs import made_run, made_runs
 
 SCORES = {"smix": [0.80, 0.82, 0.84], "cutmix": [0.70, 0.71, 0.75], "vanilla": [0.60, 0.65, 0.61]}
@@ -18,7 +20,7 @@ def texts(table) -> list[tuple[str, ...]]:
 
 def test_a_row_has_mean_std_with_n_minus_1_runs_min_max_and_time():
     table = accuracy_table(made_runs(SCORES))
-    assert texts(table)[2] == ("smix", "82.00", "2.00", "3", "80.00", "84.00", "1 min 1 s")
+    assert texts(table)[2] == ("smix", "82.00", "2.00", "3", "80.00", "84.00", "1 min 1 s", "77.0 to 87.0")
     assert table.rows[2][2].value == pytest.approx(100 * np.std(SCORES["smix"], ddof=1))
 
 
@@ -48,9 +50,44 @@ def test_one_run_is_not_enough_for_a_deviation():
     )
 
 
+def test_the_interval_is_student_s_and_of_one_run_there_is_none():
+    mean, std = 82.0, np.std(SCORES["smix"], ddof=1) * 100
+    low, high = stats.t.interval(0.95, 2, mean, std / math.sqrt(3))
+    table = accuracy_table(made_runs(SCORES))
+    assert table.head[-1] == "95 % interval (%)"
+    assert texts(table)[2][-1] == f"{low:.1f} to {high:.1f}"
+    assert texts(accuracy_table(made_runs({"vanilla": [0.5]})))[0][-1] == "not enough runs"
+
+
+def test_a_terminal_of_80_columns_holds_the_table_without_intervals():
+    table = accuracy_table(made_runs(SCORES), intervals=False)
+    assert table.head[-1] == "Time per run"
+    assert "Interval" not in table.note
+    assert all(len(row) == len(table.head) for row in table.rows)
+    console = Console(width=300)
+    assert (
+        console.measure(terminal(table)).maximum
+        <= 80
+        < console.measure(terminal(accuracy_table(made_runs(SCORES)))).maximum
+    )
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ([1, 1, 0], "One run of each method: not enough runs for a deviation."),
+        ([], "One run of each method: not enough runs for a deviation."),
+        ([3, 2], "Mean ± standard deviation over seeds."),
+        ([3, 1], "Mean ± standard deviation over seeds; of one run its value (not enough runs)."),
+    ],
+)
+def test_what_stands_beside_a_mean_follows_the_runs_behind_it(counts, text):
+    assert spread(counts) == text
+
+
 def test_no_run_is_a_row_without_numbers():
     row = texts(accuracy_table(made_runs({"vanilla": [0.5], "smix": [None]})))[1]
-    assert row == ("smix", "-", "-", "0 of 1", "-", "-", "-")
+    assert row == ("smix", "-", "-", "0 of 1", "-", "-", "-", "-")
 
 
 def test_the_best_mean_is_bold_and_only_that():
@@ -76,6 +113,12 @@ def test_pairs_say_what_the_first_is_and_what_could_have_been_shown():
     assert found[0][0] == "vanilla - cutmix"
     assert {row[6] for row in found} <= {"better", "worse", "not distinguishable"}
     assert float(found[0][7]) == pytest.approx(pairs[0].detectable, abs=0.005)
+
+
+def test_a_difference_above_100_points_cannot_be_found():
+    pairs = differences(made_runs({"vanilla": [0.1, 0.9], "smix": [0.9, 0.2]}))
+    assert pairs[0].detectable > 100
+    assert texts(pairs_table(pairs))[0][7] == "none possible"
 
 
 def test_pairs_of_one_seed_are_not_enough_runs_and_never_0():
