@@ -74,8 +74,8 @@ def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> T
         "Accuracy of each class, and what each method gains",
         head,
         tuple(rows),
-        f"Column of {PLAIN}: mean over all its seeds. Columns of methods: points of accuracy over {PLAIN} with the same seed; gains are over the "
-        "seeds that both have.",
+        f"Column of {PLAIN}: mean over all its seeds. Columns of methods: points of accuracy over {PLAIN} with the same seed, mean over "
+        "the seeds that both have.",
     )
 
 
