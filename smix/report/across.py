@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from smix.report.comparison import Comparison
-from smix.report.conclusion import headline
 from smix.report.table import UNKNOWN, Cell, Table, over_seeds
 from smix.report.tables import best_rows, by_method, rows_of, spread
 
@@ -34,8 +33,3 @@ def _column(comparison: Comparison) -> dict[str, Cell]:
         text = cell.text if row.whole or cell.text == UNKNOWN else f"{cell.text} ({row.runs})"
         cells[row.method] = Cell(text, cell.value, cell.deviation, cell.best)
     return cells
-
-
-def answer_across(comparisons: Sequence[Comparison], names: Sequence[str]) -> str:
-    """Who wins on each."""
-    return " ".join(f"{name}: {headline(one.runs)}" for one, name in zip(comparisons, names, strict=True))

@@ -212,9 +212,9 @@ def _in_markdown(page: Page) -> str:
 
 
 def _table_in_markdown(linked: Linked) -> list[str]:
-    note = linked.table.note
+    note, title = linked.table.note, in_markdown(linked.table.title)
     return [
-        f"{in_markdown(linked.table.title)}:",
+        title if title.endswith("?") else f"{title}:",
         markdown(linked.table).rstrip(),
         *([in_markdown(note)] if note else []),
     ]
