@@ -1,32 +1,24 @@
 """A comparison as a report sees it: the runs that can be compared, what each predicted, and what is wrong with the others."""
 
-import io
-import math
-import zipfile
-import zlib
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from smix.errors import DataError, RunError, SmixError
-from smix.evaluation.scores import Scores, scores
+from smix.errors import RunError, SmixError
+from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import NOT_ENOUGH
-from smix.lab.evaluations import Evaluation, evaluations_of
+from smix.lab.evaluations import Evaluation
 from smix.lab.status import what_is_missing
-from smix.mixing import parse_method
+from smix.report.reading import Predicted, check_made, evaluations_in, predicted_by, samples_of, wrong_numbers
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by
 from smix.training.samples import Samples
 
-Pair = tuple[Tensor, Tensor]
-"""Logits and labels."""
+SHOWN = 60
+"""Characters of a value that differs, at most."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +59,7 @@ class Comparison:
     @property
     def spread(self) -> str:
         """What a cell with a mean shows beside it."""
-        counts = [sum(run.result is not None for run in mine) for mine in by_method(self.runs).values()]
-        if max(counts) < 2:
-            return f"One run of each method: {NOT_ENOUGH} for a deviation."
-        few = f"; of one run its value ({NOT_ENOUGH})" if 1 in counts else ""
-        return f"Mean \N{PLUS-MINUS SIGN} standard deviation over seeds{few}."
+        return spread(sum(run.result is not None for run in mine) for mine in by_method(self.runs).values())
 
     @property
     def begun(self) -> list[Run]:
@@ -97,6 +85,15 @@ class Comparison:
         }
 
 
+def spread(counts: Iterable[int]) -> str:
+    """What a cell with a mean shows beside it, in a table whose rows are of so many runs."""
+    kept = [count for count in counts if count]
+    if max(kept, default=0) < 2:
+        return f"One run of each method: {NOT_ENOUGH} for a deviation."
+    few = f"; of one run its value ({NOT_ENOUGH})" if 1 in kept else ""
+    return f"Mean \N{PLUS-MINUS SIGN} standard deviation over seeds{few}."
+
+
 def read_comparison(folder: Path | str) -> Comparison:
     """Read a folder of runs. What is broken, differs or is missing is named in `problems`, and the others are compared.
 
@@ -107,15 +104,15 @@ def read_comparison(folder: Path | str) -> Comparison:
     runs, problems = [], []
     for path in folders_in(folder):
         try:
-            runs.append(_readable(path))
+            runs.append(read_run(path))
         except SmixError as error:
-            problems.append(_problem(path, error))
+            problems.append(_problem(path, str(error)))
     return comparison_of(runs, folder, problems)
 
 
 def comparisons_in(folders: Sequence[Path]) -> tuple[list[Comparison], list[Problem]]:
     """The comparisons of all these folders, and what is wrong with them. A folder of comparisons, as a sweep with a grid leaves it,
-    stands for each of them.
+    stands for each of them; one that holds runs as well stands for its own comparison, too.
 
     Raises:
         RunError: none of them has a finished run.
@@ -130,7 +127,7 @@ def comparisons_in(folders: Sequence[Path]) -> tuple[list[Comparison], list[Prob
         except RunError as error:
             if len(found) == 1:
                 raise
-            problems.append(_problem(folder, error))
+            problems.append(_problem(folder, str(error)))
     if not comparisons:
         raise RunError(
             f"{folders[0]}: expected comparisons, got none that can be reported; {problems[0].path}: {problems[0].why}"
@@ -142,32 +139,24 @@ def _spread(folder: Path) -> list[Path]:
     if (folder / "config.json").is_file():
         raise RunError(f"{folder}: expected a folder of runs, got one run; did you mean {folder.resolve().parent}?")
     below = sorted({path.parent.parent for path in folder.glob("*/*/config.json")})
-    return below if below and not list(folder.glob("*/config.json")) else [folder]
+    below = [path for path in below if not (path / "config.json").is_file()]
+    own = [folder] if any(folder.glob("*/config.json")) or not below else []
+    return own + below
 
 
 def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem] = ()) -> Comparison:
     """The same of runs that are read already."""
     problems = list(problems)
-    good = [_checked(run, problems) for run in runs]
-    good = _one_a_seed(_alike(good, problems), problems)
+    good = _one_a_seed(_alike(_checked(runs, problems), problems), problems)
     for run in good:
         if run.result is None and not any(one.path == run.path for one in problems):
-            problems.append(Problem(run.path, _without(run.path, what_is_missing(run))))
+            problems.append(_problem(run.path, what_is_missing(run)))
     finished = [run for run in good if run.result is not None]
     if not finished:
         found = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
         raise RunError(f"{folder}: expected a finished run to report, got 0 of {len(runs) or len(problems)}: {found}")
-    made: dict[Path, Scores] = {}
-    evaluations: dict[Path, Sequence[Evaluation]] = {}
-    for run in finished:
-        try:
-            made[run.path] = _scores(run)
-        except SmixError as error:
-            problems.append(_problem(run.path, error))
-        try:
-            evaluations[run.path] = evaluations_of(run.path)
-        except SmixError as error:
-            problems.append(_problem(run.path, error))
+    made, evaluations = _scores(finished, problems), _evaluations(finished, problems)
+    samples = _samples(good, problems)  # before the problems are sorted
     return Comparison(
         data_name(finished[0].config.data),
         folder,
@@ -175,7 +164,7 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
         sorted(problems, key=lambda one: str(one.path)),
         made,
         evaluations,
-        _samples(good, problems),
+        samples,
     )
 
 
@@ -185,33 +174,20 @@ def data_name(data: str) -> str:
     return Path(place).stem if colon else kind
 
 
-def _readable(path: Path) -> Run:
-    """Raises SmixError: it is broken, or its method or its data are none."""
-    run = read_run(path)
-    parse_method(run.config.method)
-    data = run.made.get("data")
-    if not isinstance(data, dict) or not {"classes", "images", "fingerprint_train", "fingerprint_test"} <= data.keys():
-        raise RunError("expected what the data are in config.json, got none; move the folder away")
-    return run
-
-
-def _checked(run: Run, problems: list[Problem]) -> Run:
-    """The run; without its result if that holds numbers that cannot be."""
-    wrong, result = "", run.result
-    if not all(_finite(value) for epoch in run.metrics for value in vars(epoch).values()):
-        wrong = "finite numbers in metrics.jsonl, got NaN, infinity or none"
-    elif result is not None and not all(map(_finite, (result.test_accuracy, result.test_loss, result.seconds))):
-        wrong = "finite numbers in result.json, got NaN, infinity or none"
-    elif result is not None and not 0 <= result.test_accuracy <= 1:
-        wrong = f"a test accuracy from 0 to 1 in result.json, got {result.test_accuracy}"
-    if not wrong:
-        return run
-    problems.append(Problem(run.path, f"expected {wrong}; train it again in a new folder"))
-    return replace(run, result=None, metrics=[])
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+def _checked(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
+    """Those that say what they are made of; without their result if it holds numbers that cannot be."""
+    kept = []
+    for run in runs:
+        try:
+            check_made(run)
+        except SmixError as error:
+            problems.append(_problem(run.path, str(error)))
+            continue
+        if wrong := wrong_numbers(run):
+            problems.append(Problem(run.path, f"expected {wrong}; train it again in a new folder"))
+            run = replace(run, result=None, metrics=[])
+        kept.append(run)
+    return kept
 
 
 def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
@@ -223,15 +199,26 @@ def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
         values = {run.path: shared[run.path][name] for run in alike if name in shared[run.path]}
         if not values:
             continue
-        usual = Counter(map(repr, values.values())).most_common(1)[0][0]
-        for run in [run for run in alike if run.path in values and repr(values[run.path]) != usual]:
+        usual = _usual(values)
+        for run in [run for run in alike if run.path in values and repr(values[run.path]) != repr(usual)]:
             alike.remove(run)
             why = (
                 f"expected runs that differ in method and seed alone, got one with {name.replace('_', '-')} "
-                f"{values[run.path]} where most have {usual}; it is left out: report it apart"
+                f"{_short(values[run.path])} where most have {_short(usual)}; it is left out: report it apart"
             )
             problems.append(Problem(run.path, why))
     return alike
+
+
+def _usual(values: Mapping[Any, Any]) -> Any:
+    """The value that most have; of several, the one that comes first."""
+    by_text = {repr(value): value for value in values.values()}
+    return by_text[Counter(map(repr, values.values())).most_common(1)[0][0]]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _one_a_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
@@ -245,62 +232,95 @@ def _one_a_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
     return sorted(kept.values(), key=lambda run: run.path.name)
 
 
-def _scores(run: Run) -> Scores:
-    """Raises RunError or DataError: predictions are not there, broken, or not those of the result."""
-    tested = _predictions(run.path / "predictions.npz")
-    validation = run.path / "validation.npz"
-    found = scores(*tested, _predictions(validation) if validation.is_file() else None)
-    assert run.result is not None
-    if not math.isclose(found.calibration.accuracy, run.result.test_accuracy, abs_tol=1e-9):
-        raise DataError(
-            f"expected predictions with the test accuracy of result.json, {run.result.test_accuracy:.4f}, got "
-            f"{found.calibration.accuracy:.4f} in predictions.npz; train it again in a new folder"
+def _scores(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, Scores]:
+    """Of the runs whose predictions can be read, and are of the same images in the same order."""
+    found: dict[Path, Predicted] = {}
+    for run in runs:
+        try:
+            found[run.path] = predicted_by(run)
+        except SmixError as error:
+            problems.append(_problem(run.path, str(error)))
+    if not found:
+        return {}
+    usual = _usual({path: one.labels for path, one in found.items()})
+    for path in [path for path, one in found.items() if one.labels != usual]:
+        del found[path]
+        why = (
+            "expected predictions of the same test images as the other runs, got other labels or another order in "
+            "predictions.npz; its calibration and confusion are left out"
         )
+        problems.append(Problem(path, why))
+    return {path: one.scores for path, one in found.items()}
+
+
+def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, list[Evaluation]]:
+    """Those of the runs' own weights; of each data set those that were asked the same way as most."""
+    found: dict[Path, list[Evaluation]] = {}
+    for run in runs:
+        found[run.path], wrong = evaluations_in(run.path)
+        problems += [_problem(run.path, why) for why in wrong]
+    for key in dict.fromkeys((one.own, not one.own and one.data) for mine in found.values() for one in mine):
+        asked = {
+            (path, n): _asked(one)
+            for path, mine in found.items()
+            for n, one in enumerate(mine)
+            if (one.own, not one.own and one.data) == key
+        }
+        usual = _usual(asked)
+        others = {place: how for place, how in asked.items() if repr(how) != repr(usual)}
+        for (path, n), how in reversed(others.items()):
+            one = found[path].pop(n)
+            said = [
+                f"{name} {_short(value)} where most have {_short(usual[name])}"
+                for name, value in how.items()
+                if repr(value) != repr(usual[name])
+            ]
+            why = (
+                f"expected evaluations of the same images of {data_name(one.data)}, got one with {', '.join(said)}; it is left out: "
+                "evaluate it as the others"
+            )
+            problems.append(Problem(path, why))
     return found
 
 
-def _predictions(path: Path) -> Pair:
-    left_out = "its calibration and confusion are left out"
-    arrays = _arrays(path, left_out)
-    if arrays.keys() < {"logits", "labels"}:
-        raise RunError(f"expected logits and labels in {path.name}, got {', '.join(arrays) or 'nothing'}; {left_out}")
-    logits, labels = arrays["logits"], arrays["labels"]
-    if logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
-        raise RunError(
-            f"expected logits as floats and labels as whole numbers in {path.name}, got {logits.dtype} and {labels.dtype}; {left_out}"
-        )
-    return torch.from_numpy(logits), torch.from_numpy(labels.astype(np.int64))
+def _asked(one: Evaluation) -> dict[str, Any]:
+    """What two evaluations of a data set must share to be compared."""
+    made = {name.replace("_", "-"): one.made.get(name) for name in ("seed", "class_map", "resized")}
+    return {"fingerprint": one.fingerprint, "images": one.images, "left-out": one.left_out, **made}
 
 
 def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
-    found = {}
+    """All of the same images."""
+    found: dict[str, Samples] = {}
     for method, mine in by_method(runs).items():
-        path = mine[0].path / "samples.npz"
-        if not path.is_file():
-            continue
         try:
-            samples = Samples(**_arrays(path, "its mixes are not shown"))
-        except (SmixError, TypeError) as error:
-            problems.append(Problem(mine[0].path, str(error)))
+            samples = samples_of(mine[0])
+        except SmixError as error:
+            problems.append(_problem(mine[0].path, str(error)))
             continue
-        if samples.images.ndim == 4:
+        if samples is not None:
             found[method] = samples
+    if not found:
+        return {}
+    images = {method: _digest(one) for method, one in found.items()}
+    usual = _usual(images)
+    for method in [method for method in found if images[method] != usual]:
+        del found[method]
+        why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
+        problems.append(Problem(by_method(runs)[method][0].path, why))
     return found
 
 
-def _arrays(path: Path, so: str) -> dict[str, NDArray[Any]]:
-    """What an .npz file holds. Raises RunError, which ends with what follows."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise RunError(f"expected arrays in {path.name}, got {type(error).__name__}; {so}") from None
+def _digest(samples: Samples) -> str:
+    """Of the images that are mixed."""
+    shape = str(samples.images.shape).encode()
+    return hashlib.sha256(shape + samples.images.tobytes() + samples.labels.tobytes()).hexdigest()
 
 
-def _problem(path: Path, error: SmixError) -> Problem:
-    return Problem(path, _without(path, str(error)))
-
-
-def _without(path: Path, message: str) -> str:
-    """The message without the folder in front, which stands beside it."""
-    return message.removeprefix(f"{path}: ")
+def _problem(path: Path, message: str) -> Problem:
+    """The message without the folder in front, which stands beside it; a report may be published: no paths of this machine."""
+    message = message.removeprefix(f"{path}: ")
+    for folder in (path.parent, path.parent.resolve()):
+        if folder.name:
+            message = message.replace(f"{folder}/", "")
+    return Problem(path, message)

@@ -42,7 +42,7 @@ def versions(comparison: Comparison) -> list[tuple[str, str]]:
     for run in comparison.begun:
         for name, version in run.made["versions"].items():
             found.setdefault(name, {})[str(version)] = None
-        for name in ("threads", "precision"):
+        for name in ("threads", "processes", "precision", "compile"):
             if name in run.made:
                 found.setdefault(name, {})[str(run.made[name])] = None
     for run in comparison.runs:
@@ -52,9 +52,10 @@ def versions(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _without_path(data: str) -> str:
-    """Of npz:FILE and folder:DIR the last part: where a file lay is nobody's business."""
+    """Of npz:FILE and folder:DIR the last part: where a file lay is nobody's business. hf:OWNER/NAME is no path."""
     kind, colon, place = data.partition(":")
-    return f"{kind}:{Path(place).name}" if colon else kind
+    is_path = kind != "hf" or place.startswith(("/", ".", "~"))
+    return f"{kind}:{Path(place).name if is_path else place}" if colon else kind
 
 
 def _text(name: str, value: object) -> str:

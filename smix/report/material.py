@@ -2,17 +2,23 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet, Split, load_data
-from smix.errors import DataError
+from smix.data.streaming import fits
+from smix.errors import DataError, MaskError
 from smix.masks import MaskStore, build_masks, load_source
-from smix.mixing import parse_method
+from smix.masks.lookup import masks_of
 from smix.report.comparison import Comparison
 from smix.report.judge import Checked, by_class, check
 from smix.report.masks import short_name
+from smix.training.material import split
+from smix.training.records import Run
 
 CARRIED = 2000
 """So many masks that a data set carries are judged, at most."""
@@ -40,20 +46,22 @@ def test_images(comparison: Comparison, root: Path) -> ImageSet:
 
 
 @contextmanager
-def masks_of(comparison: Comparison, root: Path) -> Iterator[Masks | None]:
+def judged_masks(comparison: Comparison, root: Path) -> Iterator[Masks | None]:
     """The masks that the runs used, while the block lasts; None: they used none.
 
     Raises:
-        SmixError: they are not where they were, broken, or the images are not here.
+        SmixError: they are not where they were, broken, or others meanwhile, or the images are not here.
     """
-    used = [run for run in comparison.begun if parse_method(run.config.method).needs_masks]
+    used = [run for run in comparison.begun if run.made["masks"]]
     if not used:
         yield None
         return
     where, data = used[0].config.masks, _as_then(comparison, root, "train")
-    if where != "carried":
-        store = MaskStore(where)
+    store = None if where == "carried" else MaskStore(where)
+    if store is not None:
         store.check_made_of(data)
+    _check_used(used[0], data)
+    if store is not None:
         yield Masks(check(store, short_name(store)), data, store.seconds)
         return
     with TemporaryDirectory() as folder:
@@ -62,12 +70,26 @@ def masks_of(comparison: Comparison, root: Path) -> Iterator[Masks | None]:
         yield Masks(check(carried, short_name(carried)), data, 0.0)
 
 
-def _as_then(comparison: Comparison, root: Path, split: Split) -> ImageSet:
+def _check_used(run: Run, data: ImageSet) -> None:
+    """Raises MaskError: those of the training images are not what the run used."""
+    config = run.config
+    training = split(data.take(config.train_limit), config.val_fraction)[0]
+    if isinstance(training.images, Pictures) and training.size is not None and fits(data, config.image_size):
+        # The run had the images in memory: its masks were brought to their size. The images themselves do not matter here.
+        training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))
+    got, wanted = masks_of(training, config.masks).described["fingerprint"], run.made["masks"]["fingerprint"]
+    if got != wanted:
+        raise MaskError(
+            f"masks: expected the masks that the runs used, got others ({got[:8]} instead of {wanted[:8]}); put back what lay there"
+        )
+
+
+def _as_then(comparison: Comparison, root: Path, part: Split) -> ImageSet:
     run = comparison.begun[0]
-    data, wanted = load_data(run.config.data, root, split), run.made["data"][f"fingerprint_{split}"]
+    data, wanted = load_data(run.config.data, root, part), run.made["data"][f"fingerprint_{part}"]
     if data.fingerprint != wanted:
         raise DataError(
-            f"{run.config.data}: expected the images that the runs were made of, got others ({data.fingerprint[:8]} instead "
+            f"{comparison.name}: expected the images that the runs were made of, got others ({data.fingerprint[:8]} instead "
             f"of {wanted[:8]}); say where they are with --root"
         )
     return data

@@ -19,7 +19,7 @@ from smix.report.how import how, versions
 from smix.report.page import Facts
 from smix.report.score_tables import images_table
 from smix.report.tables import PLAIN, accuracy_table, differences, pairs_table, runs_table
-from smix.report.thumbnails import thumbnail
+from smix.report.thumbnails import drawable, thumbnail
 from smix.report.topic import Beside, Styles, Topic, drawn, topic
 
 SIDE = 160
@@ -146,7 +146,7 @@ def _masks(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
             "contact-sheet",
             "Contact sheet",
             "Images beside themselves with their masks in pink.",
-            mask_figures.contact_sheet(beside.masks.data, checked),
+            mask_figures.contact_sheet(beside.masks.data, checked) if drawable(beside.masks.data) else None,
             photographs=True,
         ),
     )
@@ -180,7 +180,7 @@ def _mistakes(comparison: Comparison, beside: Beside, styles: Styles) -> Topic |
     scores = {
         method: next(iter(found.values())) for method in comparison.methods if (found := comparison.scores_of(method))
     }
-    if beside.images is None or not scores or len(beside.images.images[0].shape) != 3:
+    if beside.images is None or not scores or not drawable(beside.images):
         return None
     images = {row: thumbnail(beside.images, row, SIDE) for row in mistake_figures.wanted(scores)}
     return topic(

@@ -26,7 +26,7 @@ from smix.report.across import across_table
 from smix.report.comparison import Comparison, Problem, comparison_of, comparisons_in
 from smix.report.conclusion import evidence, headline
 from smix.report.highlights import highlights
-from smix.report.material import masks_of, test_images
+from smix.report.material import judged_masks, test_images
 from smix.report.page import Chapter, Facts, Linked, Page, Picture, Section, write_page
 from smix.report.render import save, svg_text
 from smix.report.style import styles
@@ -81,7 +81,7 @@ def write_report(
             for comparison, name in zip(comparisons, names, strict=True):
                 there = Beside(
                     _if_there(lambda: test_images(comparison, Path(root)), comparison, problems),  # noqa: B023
-                    _if_there(lambda: held.enter_context(masks_of(comparison, Path(root))), comparison, problems),  # noqa: B023
+                    _if_there(lambda: held.enter_context(judged_masks(comparison, Path(root))), comparison, problems),  # noqa: B023
                 )
                 own = ("", "") if len(comparisons) == 1 else (f"{slug(name)}-", name)
                 sections = [_section(topic, staged, *own) for topic in topics_of(comparison, there, look)]

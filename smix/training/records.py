@@ -4,7 +4,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from smix import files
 from smix.config import TrainConfig
@@ -51,7 +51,7 @@ def read_result(path: Path) -> Result | None:
     file = path / "result.json"
     try:
         return _numbers(Result(**json.loads(file.read_text()))) if file.is_file() else None
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _broken(path, error) from None
 
 
@@ -59,12 +59,28 @@ Record = TypeVar("Record", Result, Epoch)
 
 
 def _numbers(record: Record) -> Record:
-    """The same. Raises TypeError where a field that is a number holds something else."""
+    """The same. Raises TypeError where a field holds something else than it should."""
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
-        if field.type is not str and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise TypeError(f"{field.name}: expected a number, got {value!r}")
+        fits = isinstance(value, int | float) if field.type is float else isinstance(value, field.type)  # type: ignore[arg-type]
+        if isinstance(value, bool) or not fits:
+            raise TypeError(f"{field.name}: expected {field.type}, got {value!r}")
     return record
+
+
+def _typed(config: TrainConfig) -> TrainConfig:
+    """The same. Raises TypeError where an option holds something else than it should."""
+    for name, kind in get_type_hints(TrainConfig).items():
+        value = getattr(config, name)
+        if get_origin(kind) is Literal:
+            fits = value in get_args(kind)
+        elif get_origin(kind) is tuple:
+            fits = all(isinstance(one, int) for one in value)
+        else:
+            fits = isinstance(value, kind)
+        if not fits:
+            raise TypeError(f"{name}: expected {kind}, got {value!r}")
+    return config
 
 
 def read_run(path: Path) -> Run:
@@ -75,8 +91,8 @@ def read_run(path: Path) -> Run:
     """
     try:
         made = json.loads((path / "config.json").read_text())
-        return Run(path, TrainConfig.from_json(made["config"]), made, read_metrics(path), read_result(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Run(path, _typed(TrainConfig.from_json(made["config"])), made, read_metrics(path), read_result(path))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         if isinstance(error, SmixError):
             raise
         raise _broken(path, error) from None
@@ -92,7 +108,7 @@ def read_metrics(path: Path) -> list[Epoch]:
     try:
         lines = file.read_text().splitlines() if file.is_file() else []
         return [_numbers(Epoch(**json.loads(line))) for line in lines]
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise _broken(path, error) from None
 
 
@@ -121,13 +137,22 @@ def runs_in(folder: Path | str) -> list[Run]:
 
 
 def shared_by(run: Run) -> dict[str, Any]:
-    """What all runs of a comparison have in common; masks only of those that use them."""
+    """What all runs of a comparison have in common, as far as it is known of this one; masks only of those that use them.
+
+    Data and weights are what they hold, not where they lie: they are known of runs that have begun.
+    """
     config = run.config.to_json()
-    found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks")}
-    if run.made:
-        found |= {name: run.made["data"].get(name) for name in ("fingerprint_train", "fingerprint_test", "init")}
-        if run.made["masks"]:
-            found["masks"] = run.made["masks"]["fingerprint"]
+    found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks", "data", "init")}
+    data = run.made.get("data", {})
+    found |= {
+        name: data[name] for name in ("fingerprint_train", "fingerprint_test", "images", "classes") if name in data
+    }
+    if "init" in data:
+        found["init"] = data["init"]
+    elif run.config.init in (None, "pretrained"):
+        found["init"] = run.config.init
+    if run.made.get("masks"):
+        found["masks"] = run.made["masks"]["fingerprint"]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from smix import files
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL
 from smix.lab.evaluations import FOLDER, Attacked, Corrupted, Evaluation, Objects, write_evaluation
 
@@ -15,12 +16,12 @@ def corrupted(clean: float, suite: str = LABEL) -> Corrupted:
     return Corrupted(suite, 61, clean, accuracy)
 
 
-def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,)) -> Evaluation:
+def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,), weights: str = "00" * 32) -> Evaluation:
     return Evaluation(
         data="digits-on-photos",
         fingerprint="bb" * 32,
         images=61,
-        weights="00" * 32,
+        weights=weights,
         numbers={"accuracy": clean},
         corruptions=tuple(corrupted(clean, suite) for suite in suites),
         attacks=(
@@ -34,7 +35,9 @@ def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,)) -> Evaluation:
 
 def write_evaluations(run: Path, clean: float, other: float | None = None) -> None:
     """Of the own test split, and of another data set with this accuracy."""
-    write_evaluation(run / FOLDER / "test.json", evaluation(clean))
+    file = run / "weights.safetensors"
+    weights = files.sha256(file) if file.is_file() else "00" * 32
+    write_evaluation(run / FOLDER / "test.json", evaluation(clean, weights=weights))
     if other is not None:
-        away = Evaluation("elsewhere", "ff" * 32, 30, "00" * 32, {"accuracy": other}, own=False)
+        away = Evaluation("elsewhere", "ff" * 32, 30, weights, {"accuracy": other}, own=False)
         write_evaluation(run / FOLDER / "elsewhere.json", away)

@@ -1,18 +1,22 @@
 """Reading a comparison: what is broken, missing or different is named, and the others are reported."""
 
 import json
-from dataclasses import asdict
+import random
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from smix import files
 from smix.errors import RunError
 from smix.evaluation.scores import scores
 from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
-from smix.report.comparison import comparison_of, data_name, read_comparison
+from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison, spread
+from smix.report.how import how, versions
 from smix.training.records import Result, read_run
+from tests.report.evaluations import evaluation
 from tests.report.runs import CLASSES, predictions, write_run, write_runs
 
 RESULT = Result(0.5, 1.0, 0.5, 3, 300, 60.0, "CPU with 1 thread")
@@ -89,6 +93,13 @@ def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path,
         ({"test_accuracy": 61.5}, "test accuracy from 0 to 1"),
         ({"test_loss": float("inf")}, "finite numbers in result.json"),
         ({"seconds": float("nan")}, "finite numbers in result.json"),
+        ({"seconds": 0.0}, "seconds above 0 in result.json, got 0.0"),
+        ({"seconds": -1.0}, "seconds above 0 in result.json, got -1.0"),
+        ({"seconds": 10**400}, "finite numbers in result.json"),
+        ({"images_seen": 0}, "images_seen above 0 in result.json, got 0"),
+        ({"val_accuracy": float("nan")}, "finite numbers in result.json"),
+        ({"val_accuracy": -0.1}, "a validation accuracy from 0 to 1"),
+        ({"epochs": 2}, "3 epochs, as config.json says, got 2 in result.json and 3 in metrics.jsonl"),
     ],
 )
 def test_numbers_that_cannot_be_make_a_run_count_as_missing(tmp_path, change, said):
@@ -211,3 +222,215 @@ def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
 )
 def test_names_of_data_have_no_paths(data, name):
     assert data_name(data) == name
+
+
+def edit_made(path: Path, part: str, **changes) -> None:
+    made = json.loads((path / "config.json").read_text())
+    edit(path / "config.json", **{part: {**made[part], **changes}})
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "changes", "said"),
+    [
+        ("vanilla-1", "data", {"classes": "cats"}, "a list of names of classes"),
+        ("vanilla-1", "data", {"classes": [1, 2, 3, 4]}, "a list of names of classes"),
+        ("vanilla-1", "data", {"images": {"training": 5}}, "counts of images"),
+        ("vanilla-1", "data", {"images": {"training": 5, "validation": 1, "test": "61"}}, "counts of images"),
+        ("vanilla-1", "data", {"fingerprint_test": None}, "fingerprints of the data"),
+        ("vanilla-1", "data", {"init": 5}, "a sha256 of the initial weights"),
+        ("smix-1", "masks", {"source": None}, "what the masks are"),
+        ("smix-1", "masks", {"empty": float("nan")}, "what the masks are"),
+    ],
+)
+def test_a_configuration_that_does_not_say_what_it_is_made_of_is_named(tmp_path, name, part, changes, said):
+    write_runs(tmp_path, METHODS)
+    edit_made(tmp_path / name, part, **changes)
+    assert f"expected {said} in config.json, got none" in named(tmp_path)[name]
+
+
+@pytest.mark.parametrize(("lost", "said"), [("masks", "what the masks are"), ("versions", "versions")])
+def test_a_configuration_without_a_part_is_named(tmp_path, lost, said):
+    write_runs(tmp_path, METHODS)
+    path = tmp_path / "vanilla-0" / "config.json"
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != lost}))
+    assert list(named(tmp_path)) == ["vanilla-0"]
+    assert f"expected {said} in config.json" in named(tmp_path)["vanilla-0"]
+
+
+ODD = (None, 0, -1, 1.5, 10**400, float("nan"), "", "text", True, [], [None], {}, {"a": [{}]})
+
+
+def mutated(value, draws: random.Random):
+    """The same with one thing dropped, or replaced by something odd, at any depth."""
+    if isinstance(value, dict | list) and value and draws.random() < 0.85:
+        key = draws.choice(list(value) if isinstance(value, dict) else range(len(value)))
+        copy = value.copy()
+        if draws.random() < 0.3:
+            del copy[key]
+        else:
+            copy[key] = mutated(value[key], draws)
+        return copy
+    return draws.choice(ODD)
+
+
+def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
+    write_runs(tmp_path, {"smix": [1.0, 1.5, 2.0]})
+    edit(tmp_path / "smix-0" / "config.json", threads=1, processes=1, compile=False)  # the one whose options are shown
+    draws, whole = random.Random(3), {}
+    for file in ("config.json", "result.json", "metrics.jsonl"):
+        whole[file] = (tmp_path / "smix-0" / file).read_text()
+    for _ in range(120):
+        file = draws.choice(list(whole))
+        lines = whole[file].splitlines() if file == "metrics.jsonl" else [whole[file]]
+        place = draws.randrange(len(lines))
+        lines[place] = json.dumps(mutated(json.loads(lines[place]), draws))
+        (tmp_path / "smix-0" / file).write_text("\n".join(lines))
+        found = read_comparison(tmp_path)
+        assert {run.config.seed for run in found.runs if run.result is not None} >= {1, 2}
+        assert {one.path.name for one in found.problems} <= {"smix-0"}
+        assert all("expected" in one.why for one in found.problems)
+        assert how(found)
+        assert versions(found)
+        (tmp_path / "smix-0" / file).write_text(whole[file])
+    assert named(tmp_path) == {}
+
+
+def save_predictions(path: Path, logits, labels) -> None:
+    np.savez(path / "predictions.npz", logits=logits, labels=labels)
+    edit(path / "result.json", test_accuracy=float((logits.argmax(1) == labels).mean()))
+
+
+def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(tmp_path):
+    write_runs(tmp_path, METHODS)
+    logits, labels = predictions(1.0, 100)
+    save_predictions(tmp_path / "vanilla-0", logits[:, :3], labels)
+    save_predictions(tmp_path / "vanilla-1", logits[:50], labels[:50])
+    save_predictions(tmp_path / "vanilla-2", logits[::-1], labels[::-1])
+    np.savez(tmp_path / "smix-0" / "predictions.npz", logits=logits, labels=labels + 1)
+    np.savez(tmp_path / "smix-1" / "validation.npz", logits=logits[:5] * np.float32(np.nan), labels=labels[:5])
+    found = named(tmp_path)
+    assert "expected logits of 61 images and 4 classes and their labels in predictions.npz, got" in found["vanilla-0"]
+    assert "got shapes (50, 4) and (50,)" in found["vanilla-1"]
+    assert "expected predictions of the same test images as the other runs, got other labels" in found["vanilla-2"]
+    assert "expected labels from 0 to 3 in predictions.npz, got 1 to 4" in found["smix-0"]
+    assert "expected finite" in found["smix-1"]
+    assert list(read_comparison(tmp_path).scores) == [tmp_path / "smix-2"]
+
+
+def made_samples(seed: int = 0, channels: int = 3, count: int = 3) -> dict[str, np.ndarray]:
+    images = np.random.default_rng(seed).integers(0, 255, (count, 5, 7, channels)).astype(np.uint8)
+    weight, share = np.ones((count, 5, 7), np.float32), np.ones(count, np.float32)
+    rows = np.arange(count)
+    return {"images": images, "mixed": images, "labels": rows, "partner": rows, "weight": weight, "share": share} | {
+        "fell_back": rows > 5
+    }
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": np.array([0, 1, 4])}, "that fit each other"),
+        ({"partner": np.array([0, 1, -1])}, "that fit each other"),
+        ({"weight": np.ones((3, 5), np.float32)}, "that fit each other"),
+        ({"share": np.full(3, np.nan, np.float32)}, "that fit each other"),
+        ({"images": np.array(3)}, "that fit each other"),
+        ({"more": np.ones(3)}, "that fit each other"),
+        (made_samples(seed=1), "expected mixes of the same images as the other runs"),
+    ],
+)
+def test_mixes_that_cannot_be_are_named_and_not_shown(tmp_path, changes, said):
+    write_runs(tmp_path, METHODS)
+    for name, arrays in (("smix-0", made_samples()), ("vanilla-0", made_samples() | changes)):
+        np.savez(tmp_path / name / "samples.npz", **arrays)
+    write_run(tmp_path, "cutmix", 0)
+    (tmp_path / "cutmix-0").rename(tmp_path / "a-first")
+    np.savez(tmp_path / "a-first" / "samples.npz", **made_samples())
+    found = read_comparison(tmp_path)
+    assert said in {one.path.name: one.why for one in found.problems}["vanilla-0"]
+    assert sorted(found.samples) == ["cutmix", "smix"]
+
+
+@pytest.mark.parametrize(("channels", "shown"), [(1, ["smix"]), (2, []), (3, ["smix"])])
+def test_mixes_of_other_channels_are_not_shown(tmp_path, channels, shown):
+    np.savez(write_run(tmp_path, "smix", 0) / "samples.npz", **made_samples(channels=channels))
+    found = read_comparison(tmp_path)
+    assert (list(found.samples), found.problems) == (shown, [])
+
+
+def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
+    write_runs(tmp_path, METHODS)
+    changes = {
+        "smix-0": {"images": 50, "left_out": 11},
+        "smix-1": {"fingerprint": "dd" * 32},
+        "vanilla-0": {"made": {"seed": 5}},
+    }
+    for path in tmp_path.iterdir():
+        write_evaluation(path / FOLDER / "test.json", replace(evaluation(0.5), **changes.get(path.name, {})))
+    away = replace(evaluation(0.4), data="npz:/some/where/away.npz", own=False, fingerprint="ab")
+    write_evaluation(tmp_path / "smix-0" / FOLDER / "away.json", away)
+    found, said = read_comparison(tmp_path), named(tmp_path)
+    assert list(found.evaluations_on("smix")) == [2]
+    assert list(found.evaluations_on("vanilla")) == [1, 2]
+    assert list(found.evaluations_on("smix", away.data)) == [0], "another data set is another question"
+    assert "got one with images 50 where most have 61, left-out 11 where most have 0; it is left out" in said["smix-0"]
+    assert "got one with fingerprint dddd" in said["smix-1"]
+    assert "got one with seed 5 where most have None" in said["vanilla-0"]
+
+
+def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
+    write_runs(tmp_path, METHODS)
+    path = tmp_path / "smix-0"
+    (path / "weights.safetensors").write_bytes(b"new")
+    write_evaluation(path / FOLDER / "test.json", evaluation(0.5))
+    write_evaluation(path / FOLDER / "again.json", evaluation(0.5, weights=files.sha256(path / "weights.safetensors")))
+    assert list(read_comparison(tmp_path).evaluations_on("smix")) == [0]
+    assert "test.json: expected an evaluation of the run's weights (" in named(tmp_path)["smix-0"]
+    assert str(tmp_path) not in named(tmp_path)["smix-0"]
+
+
+def test_the_same_data_and_weights_elsewhere_are_no_other_option(tmp_path):
+    write_runs(tmp_path, METHODS, data="npz:/here/a.npz", init="/here/w.pt")
+    for path in tmp_path.iterdir():
+        edit_made(path, "data", init="ab" * 32)
+    edit_made(tmp_path / "smix-1", "config", data="npz:/there/b.npz", init="/there/v.pt")
+    assert named(tmp_path) == {}
+    edit_made(tmp_path / "smix-1", "data", init="cd" * 32)
+    edit_made(tmp_path / "smix-2", "data", classes=["a", "b", "c", "d"])
+    assert "got one with init cdcd" in named(tmp_path)["smix-1"]
+    assert "got one with classes ['a', 'b', 'c', 'd']" in named(tmp_path)["smix-2"]
+
+
+def test_pretrained_is_another_option_than_random_weights(tmp_path):
+    write_runs(tmp_path, METHODS)
+    edit_made(tmp_path / "smix-1", "config", init="pretrained")
+    assert "got one with init pretrained where most have None" in named(tmp_path)["smix-1"]
+
+
+def test_folders_of_runs_beside_runs_are_reported_too(tmp_path):
+    write_runs(tmp_path, {"vanilla": [1.0]})
+    write_runs(tmp_path / "below", {"smix": [1.0, 2.0]})
+    write_run(tmp_path / "vanilla-0", "cutmix", 0)  # in a run: not a comparison
+    found, problems = comparisons_in([tmp_path])
+    assert [one.folder for one in found] == [tmp_path, tmp_path / "below"]
+    assert problems == []
+
+
+def test_no_path_of_the_comparison_is_in_a_problem(tmp_path):
+    write_runs(tmp_path, METHODS)
+    path = write_run(tmp_path, "cutmix", 0, None)
+    (path / "log.txt").write_text(f"smix: {path}/weights: expected finite numbers, got nan\n")
+    assert "got nan (cutmix-0/log.txt)" in named(tmp_path)["cutmix-0"]
+    assert str(tmp_path) not in named(tmp_path)["cutmix-0"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ([1, 0, 1], "One run of each method: not enough runs for a deviation."),
+        ([], "One run of each method: not enough runs for a deviation."),
+        ([3, 2, 0], "Mean \N{PLUS-MINUS SIGN} standard deviation over seeds."),
+        ([3, 1], "Mean \N{PLUS-MINUS SIGN} standard deviation over seeds; of one run its value (not enough runs)."),
+    ],
+)
+def test_what_is_said_beside_means_follows_the_rows(counts, said):
+    assert spread(counts) == said
