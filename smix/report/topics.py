@@ -90,6 +90,12 @@ def _pairs(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
 
 def _training(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
     seconds = 0.0 if beside.masks is None else beside.masks.seconds
+    known = math.isfinite(seconds)
+    begin = (
+        "methods with masks begin when these are built"
+        if known
+        else "what their masks took is not known, so all begin at 0"
+    )
     return topic(
         "training",
         "Training",
@@ -103,8 +109,8 @@ def _training(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
         drawn(
             "accuracy-over-time",
             "Accuracy by time",
-            "The same accuracy against the seconds of training that it took; methods with masks begin when these are built.",
-            accuracy_figures.accuracy_over_time(comparison, styles, 0.0 if math.isnan(seconds) else seconds),
+            f"The same accuracy against the seconds of training that it took; {begin}.",
+            accuracy_figures.accuracy_over_time(comparison, styles, seconds if known else 0.0),
         ),
     )
 
@@ -127,8 +133,8 @@ def _masks(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
         "masks",
         "Masks",
         f"{checked.share('default'):.1f} % of the {len(checked.rows):,} masks are valid by the default rule, "
-        f"{checked.share('figure14'):.1f} % as in figure 14 (coverage of 1 % or more). Does a method gain more in the classes whose "
-        "masks are valid?",
+        f"{checked.share('figure14'):.1f} % as in figure 14 (coverage of 1 % or more). Whether a method gains more in the classes "
+        "whose masks are valid is in the table.",
         drawn(
             "class-gain",
             "Gain of a class against its valid masks",
