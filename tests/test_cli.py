@@ -318,7 +318,7 @@ def test_demo_is_a_comparison_of_its_own(smix, tmp_path, monkeypatch):
     code, out, _ = smix("demo", "--out", tmp_path / "demo", "--quiet")
     assert code == 0
     assert "highest mean test accuracy" in out
-    assert "Picture:" in out
+    assert "report.html" in out
     assert "smix compare" in out  # the next command to try
 
 

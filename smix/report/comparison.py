@@ -146,7 +146,7 @@ def _spread(folder: Path) -> list[Path]:
 
 def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem] = ()) -> Comparison:
     """The same of runs that are read already."""
-    problems = list(problems)
+    problems, asked = list(problems), len(runs) + len(problems)
     good = _one_a_seed(_alike(_checked(runs, problems), problems), problems)
     for run in good:
         if run.result is None and not any(one.path == run.path for one in problems):
@@ -154,7 +154,7 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     finished = [run for run in good if run.result is not None]
     if not finished:
         found = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
-        raise RunError(f"{folder}: expected a finished run to report, got 0 of {len(runs) or len(problems)}: {found}")
+        raise RunError(f"{folder}: expected a finished run to report, got 0 of {asked}: {found}")
     made, evaluations = _scores(finished, problems), _evaluations(finished, problems)
     samples = _samples(good, problems)  # before the problems are sorted
     return Comparison(

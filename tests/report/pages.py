@@ -139,7 +139,7 @@ def large_page() -> Page:
             "Seeds",
             "p",
             "The first is",
-            "Could have shown (points)",
+            "Found 4 times of 5 (points)",
         )
         sections = [
             Section(
