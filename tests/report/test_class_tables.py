@@ -76,7 +76,7 @@ def test_methods_are_named_by_the_seeds_that_they_share_with_vanilla(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 0.5, 1.0], "smix": [2.0, None, None]}))
     table = class_table(found, None)
     assert table.head == ("Class", "vanilla (%)", "smix (1 of 3)")
-    assert "gains are over the seeds that both have" in table.note
+    assert "mean over the seeds that both have" in table.note
     assert [row[0].text for row in gain_table(found, SHARES).rows] == ["smix (1 of 3)"]
 
 
