@@ -9,7 +9,7 @@ from smix.errors import SmixError
 from smix.evaluation.cifar_c import mean_corruption_error
 from smix.evaluation.corruptions.suite import GROUPS
 from smix.lab.evaluations import Corrupted, Evaluation, errors_of
-from smix.report.comparison import Comparison
+from smix.report.comparison import Comparison, data_name
 from smix.report.table import Cell, Table, number, over_seeds
 from smix.report.tables import PLAIN, spread
 
@@ -193,7 +193,7 @@ def other_data_table(comparison: Comparison) -> Table | None:
     return Table(
         "other-data",
         "Accuracy on other data sets",
-        ("Method", *(f"{name} (%)" for name in names)),
+        ("Method", *(f"{data_name(name)} (%)" for name in names)),
         tuple(rows),
         f"Of the same networks, by the classes that both data sets have. {spread(counts)}",
     )

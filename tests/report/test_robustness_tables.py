@@ -5,6 +5,7 @@ from statistics import fmean
 import pytest
 
 from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
+from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
 from smix.report.comparison import read_comparison
 from smix.report.robustness_tables import (
     attack_table,
@@ -137,6 +138,13 @@ def test_notes_and_names_are_of_the_runs_that_were_evaluated(tmp_path):
     for table in (corruption_table(found, LABEL), attack_table(found), objects_table(found), other_data_table(found)):
         assert "One run of each method" in table.note
         assert [line[0].text for line in table.rows] == ["vanilla (1 of 2)", "smix (1 of 2)"]
+
+
+def test_other_data_are_named_without_their_folders(tmp_path):
+    run = write_runs(tmp_path, {"vanilla": [1.0]}) / "vanilla-0"
+    away = Evaluation("npz:/home/someone/birds.npz", "ff" * 32, 30, "00" * 32, {"accuracy": 0.5}, own=False)
+    write_evaluation(run / FOLDER / "birds.json", away)
+    assert other_data_table(read_comparison(tmp_path)).head == ("Method", "birds (%)")
 
 
 def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
