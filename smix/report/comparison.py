@@ -2,14 +2,13 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smix.errors import RunError, SmixError
 from smix.evaluation.scores import Scores
-from smix.evaluation.statistics import NOT_ENOUGH
 from smix.lab.evaluations import Evaluation
 from smix.lab.status import what_is_missing
 from smix.report.reading import Predicted, check_made, evaluations_in, predicted_by, samples_of, wrong_numbers
@@ -57,11 +56,6 @@ class Comparison:
         return method if count == planned else f"{method} ({count} of {planned})"
 
     @property
-    def spread(self) -> str:
-        """What a cell with a mean shows beside it."""
-        return spread(sum(run.result is not None for run in mine) for mine in by_method(self.runs).values())
-
-    @property
     def begun(self) -> list[Run]:
         return [run for run in self.runs if run.made]
 
@@ -83,15 +77,6 @@ class Comparison:
             for one in self.evaluations.get(run.path, ())
             if (one.own if data is None else not one.own and one.data == data)
         }
-
-
-def spread(counts: Iterable[int]) -> str:
-    """What a cell with a mean shows beside it, in a table whose rows are of so many runs."""
-    kept = [count for count in counts if count]
-    if max(kept, default=0) < 2:
-        return f"One run of each method: {NOT_ENOUGH} for a deviation."
-    few = f"; of one run its value ({NOT_ENOUGH})" if 1 in kept else ""
-    return f"Mean \N{PLUS-MINUS SIGN} standard deviation over seeds{few}."
 
 
 def read_comparison(folder: Path | str) -> Comparison:

@@ -25,8 +25,6 @@ from smix.report.comparison import Problem
 from smix.report.table import UNKNOWN, Cell, Table
 from smix.report.vector import Drawing, drawing
 
-SHARP_WIDTH = 800
-"""A picture of which each pixel is to be seen is enlarged by a whole number to at most so many CSS pixels."""
 LONG = 26
 """Words in a table that are longer may take several lines."""
 OURS = ("overview", "missing", "contents")
@@ -49,8 +47,6 @@ class Picture:
     caption: str = ""
     files: tuple[str, ...] = ()
     """The same picture as files, relative to the page: linked."""
-    sharp: bool = False
-    """Enlarge a PNG by a whole number, without smoothing: small images."""
 
     def __post_init__(self) -> None:
         assert (self.svg is None) != (self.png is None), f"{self.name}: a picture is either an SVG or a PNG"
@@ -248,10 +244,9 @@ def _shown(placed: _Placed) -> Drawing:
     assert picture.png is not None
     with Image.open(io.BytesIO(picture.png), formats=["PNG"]) as image:
         pixels, resolution = image.size, image.info.get("dpi", (96, 96))[0]
-    scale = max(1, SHARP_WIDTH // pixels[0]) if picture.sharp else 96 / resolution
-    width, height = (round(scale * side) for side in pixels)
-    element = Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}"{}>').format(
-        base64.b64encode(picture.png).decode(), width, height, alt, Markup(' class="sharp"' if picture.sharp else "")
+    width, height = (round(96 / resolution * side) for side in pixels)
+    element = Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
+        base64.b64encode(picture.png).decode(), width, height, alt
     )
     return Drawing(element, width, height)
 

@@ -51,7 +51,7 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
 
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
-    """Mean and standard deviation; of one value itself, as `Comparison.spread` says below the table."""
+    """Mean and standard deviation; of one value itself, as `smix.report.tables.spread` says below the table."""
     known = [scale * value for value in values if math.isfinite(value)]
     if not known:
         return Cell(UNKNOWN)

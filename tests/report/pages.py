@@ -73,7 +73,7 @@ def small_page() -> Page:
     pictures = [
         Picture("lines", "Lines.", "Two lines", svg=svg(), caption="Per epoch.", files=("figures/lines.svg",)),
         Picture("lines", "Lines again.", "Two lines again", svg=svg()),
-        Picture("photographs", "Photographs.", "Seven by five", png=png(), sharp=True),
+        Picture("photographs", "Photographs.", "Seven by five", png=png()),
     ]
     sections = [
         Section(

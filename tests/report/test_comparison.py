@@ -13,7 +13,7 @@ from smix import files
 from smix.errors import RunError
 from smix.evaluation.scores import scores
 from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
-from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison, spread
+from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison
 from smix.report.how import how, versions
 from smix.training.records import Result, read_run
 from tests.report.evaluations import evaluation
@@ -421,16 +421,3 @@ def test_no_path_of_the_comparison_is_in_a_problem(tmp_path):
     (path / "log.txt").write_text(f"smix: {path}/weights: expected finite numbers, got nan\n")
     assert "got nan (cutmix-0/log.txt)" in named(tmp_path)["cutmix-0"]
     assert str(tmp_path) not in named(tmp_path)["cutmix-0"]
-
-
-@pytest.mark.parametrize(
-    ("counts", "said"),
-    [
-        ([1, 0, 1], "One run of each method: not enough runs for a deviation."),
-        ([], "One run of each method: not enough runs for a deviation."),
-        ([3, 2, 0], "Mean \N{PLUS-MINUS SIGN} standard deviation over seeds."),
-        ([3, 1], "Mean \N{PLUS-MINUS SIGN} standard deviation over seeds; of one run its value (not enough runs)."),
-    ],
-)
-def test_what_is_said_beside_means_follows_the_rows(counts, said):
-    assert spread(counts) == said
