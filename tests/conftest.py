@@ -1,7 +1,10 @@
 """What all tests share: small data sets made on the spot, and the real weights that may lie beside the project."""
 
+import itertools
+import math
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,26 @@ from smix import cli
 from smix.data.sets import ImageSet, Split
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark cases of products as `exhaustive`, except for as many as it takes to have each value of each parameter once.
+
+    A test with stacked parameters, 60 methods and 5 sizes say, has 300 cases: by default 60 run, each with another method,
+    and with the sizes in turn. `make test-all` runs them all.
+    """
+    functions: dict[tuple[object, str], list[pytest.Function]] = defaultdict(list)
+    for item in items:
+        if isinstance(item, pytest.Function):
+            functions[item.parent, item.originalname].append(item)
+    for cases in functions.values():
+        sizes = [len(tuple(marker.args[1])) for marker in cases[0].iter_markers("parametrize")]
+        if len(sizes) > 1 and math.prod(sizes) == len(cases):  # else only some were asked for
+            kept = {tuple(turn % size for size in sizes) for turn in range(max(sizes))}
+            for place, case in zip(itertools.product(*map(range, sizes)), cases, strict=True):
+                if place not in kept:
+                    case.add_marker("exhaustive")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shlex
 import signal
 import subprocess
 import sys
@@ -268,17 +269,17 @@ def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
 def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
     """A fake sbatch keeps what it is given; submitit writes it."""
     pytest.importorskip("submitit")
-    sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.parent.mkdir()
-    sbatch.write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/kept.sh\necho no such partition >&2\nexit 1\n')
-    sbatch.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{sbatch.parent}:/usr/bin:/bin")
+    commands = tmp_path / "bin"
+    script(commands / "sbatch", f"""cp "$1" '{tmp_path}/kept.sh'\necho no such partition >&2\nexit 1\n""")
+    script(commands / "srun", "exit 1")  # submitit looks for it
+    monkeypatch.setenv("PATH", f"{commands}:/usr/bin:/bin")
     tasks = [
         launch.Task(["masks", "build", "--shard", f"{part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)
     ]
     with pytest.raises(OptionError, match=r"engine: expected SLURM to take the jobs, got: .*; see SBATCH_PARTITION"):
         launch.launch(tasks, "slurm", 2)
-    lines = (tmp_path / "kept.sh").read_text().replace(sys.executable, "PYTHON").replace(str(tmp_path), "FOLDER")
+    lines = (tmp_path / "kept.sh").read_text().replace(shlex.quote(sys.executable), "PYTHON")
+    lines = lines.replace(str(tmp_path), "FOLDER")
     assert lines == (Path(__file__).parent / "golden" / "sbatch.sh").read_text()
 
 

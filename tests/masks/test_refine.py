@@ -53,11 +53,8 @@ def lines(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_
 
 
 FAMILIES = [blob, disc, noise, at_border, lines]
-cases = pytest.mark.parametrize(
-    ("family", "size"),
-    [(family, size) for family in FAMILIES for size in SIZES],
-    ids=lambda case: getattr(case, "__name__", case),
-)
+FAMILY = pytest.mark.parametrize("family", FAMILIES)
+SIZE = pytest.mark.parametrize("size", SIZES, ids=str)
 
 
 def drawn(family, size: tuple[int, int], count: int = PER_CASE) -> NDArray[np.bool_]:
@@ -115,25 +112,29 @@ def test_opencv_is_the_oracle_that_the_method_describes():
     assert not np.array_equal(cv_blur(image), cv2.GaussianBlur(image, (5, 5), 1))
 
 
-@cases
+@FAMILY
+@SIZE
 def test_step_a_blur_is_opencvs_bit_for_bit(family, size):
     images = grey(drawn(family, size))
     assert np.array_equal(ours.gaussian_blur(images), each(cv_blur, images))
 
 
-@cases
+@FAMILY
+@SIZE
 def test_step_b_threshold_is_opencvs_bit_for_bit(family, size):
     blurred = each(cv_blur, grey(drawn(family, size)))
     assert np.array_equal(ours.adaptive_threshold(blurred), each(cv_threshold, blurred) > 0)
 
 
-@cases
+@FAMILY
+@SIZE
 def test_step_c_opening_is_opencvs_bit_for_bit(family, size):
     masks = drawn(family, size)
     assert np.array_equal(ours.opening(masks), each(cv_opening, grey(masks)) > 0)
 
 
-@cases
+@FAMILY
+@SIZE
 def test_step_d_largest_contour_filled_is_opencvs_bit_for_bit(family, size):
     """Of arbitrary masks too, not only of opened ones: their contours touch and cross themselves."""
     masks = drawn(family, size)
@@ -141,7 +142,8 @@ def test_step_d_largest_contour_filled_is_opencvs_bit_for_bit(family, size):
         assert np.array_equal(ours.largest_contour(some), each(cv_largest, grey(some)) > 0)
 
 
-@cases
+@FAMILY
+@SIZE
 def test_published_is_opencvs_four_steps_bit_for_bit(family, size):
     masks = drawn(family, size)
     theirs = each(lambda image: cv_largest(cv_opening(cv_threshold(cv_blur(image)))), grey(masks))

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
@@ -123,6 +124,15 @@ COMPILED: list[Method] = [
     RandomChoice((Cutout(length=5), ResizeMix(), SMix())),
     Fallback(SMix(), FMix(), valid=Validity(min_entropy=0.5, min_edges=0.05), prob=0.7),
 ]
+EVERY_METHOD = pytest.mark.parametrize(
+    "method",
+    [
+        *COMPILED,
+        *(pytest.param(one, marks=pytest.mark.exhaustive) for one in METHODS_OF_ALL_KINDS if one not in COMPILED),
+    ],
+    ids=repr,
+)
+"""Methods of all kinds; by default one of each code path runs."""
 
 SIZES = [(32, 32), (24, 40), (8, 8), (53,), (5, 6, 9)]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smix.mixing import CutMix, Cutout, Fallback, Method, Mixup, Plan, SMix, Vanilla
-from tests.mixing.cases import METHODS_OF_ALL_KINDS, boxes, images, seeded, within
+from tests.mixing.cases import EVERY_METHOD, boxes, images, seeded, within
 
 # Many plans: the shape checks of the tests would take most of the time, and other tests have them.
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
@@ -60,7 +60,7 @@ def test_per_batch_opens_the_gate_for_all_or_none(method: Method):
     assert within(opened, 150, 0.3)
 
 
-@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+@EVERY_METHOD
 def test_prob_0_mixes_nobody(method: Method):
     x, masks = images(9, (5, 9)), boxes(9, (5, 9))
     plan = replace(method, prob=0.0).plan(x, masks=masks, generator=seeded(0))
@@ -68,7 +68,7 @@ def test_prob_0_mixes_nobody(method: Method):
     assert_unmixed_samples_are_untouched(plan, x)
 
 
-@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+@EVERY_METHOD
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_pairs_with_oneself_are_unmixed_and_say_so_in_batches_of_any_size(method: Method, count: int):
     x, masks = images(count, (5, 9)), boxes(count, (5, 9))

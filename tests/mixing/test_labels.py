@@ -22,7 +22,7 @@ from smix.mixing import (
     SaliencyMix,
     SMix,
 )
-from tests.mixing.cases import HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, seeded
+from tests.mixing.cases import EVERY_METHOD, HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, seeded
 
 # Many plans: the shape checks of the tests would take most of the time, and other tests have them.
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
@@ -73,7 +73,7 @@ def test_label_rows_hold_for_soft_masks(method: Method, size: tuple[int, ...]):
         torch.testing.assert_close(target.soft(COUNT).double(), out.double().flatten(2).mean(2), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+@EVERY_METHOD
 def test_pictures_and_labels_come_from_the_same_pair(method: Method):
     """Also where the label is not the area: nothing of a third image, in the picture or in the label."""
     size = (24, 40)

@@ -13,10 +13,9 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smix.mixing import Method, Mixup, Plan, Target
-from tests.mixing.cases import COMPILED, METHODS_OF_ALL_KINDS, boxes, images, seeded
+from tests.mixing.cases import COMPILED, EVERY_METHOD, boxes, images, seeded
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
-EVERY_METHOD = pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
 EVERY_PATH = pytest.mark.parametrize("method", COMPILED, ids=repr)
 COUNT, CLASSES = 33, 5
 SIZES = [(12, 17), (15,), (4, 5, 6)]

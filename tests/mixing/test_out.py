@@ -24,7 +24,7 @@ from smix.mixing import (
     SMix,
     Vanilla,
 )
-from tests.mixing.cases import METHODS_OF_ALL_KINDS, boxes, images, same, seeded
+from tests.mixing.cases import EVERY_METHOD, boxes, images, same, seeded
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 COUNT, SIZE = 6, (5, 7)
@@ -49,7 +49,7 @@ def plan_of(method: Method, size: tuple[int, ...] = SIZE, count: int = COUNT, se
     return method.plan(images(count, size), masks=boxes(count, size), generator=seeded(seed))
 
 
-@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+@EVERY_METHOD
 def test_the_result_is_in_the_buffer_and_the_same_as_without_it(method: Method):
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
     expected, target = method(x, LABELS, masks=masks, generator=seeded(0))
@@ -155,7 +155,7 @@ def test_images_are_never_changed(method: Method, gradient: bool):
     assert mixed.requires_grad == gradient
 
 
-@pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
+@EVERY_METHOD
 def test_masks_are_never_changed_even_if_they_need_no_conversion(method: Method):
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE).float()
     before, version = masks.clone(), masks._version

@@ -9,10 +9,9 @@ import torch
 from torch.utils import _pytree as pytree
 
 from smix.mixing import CutMix, Method, Mixup, Plan, Target, Validity
-from tests.mixing.cases import METHODS_OF_ALL_KINDS, boxes, images, same, seeded
+from tests.mixing.cases import EVERY_METHOD, boxes, images, same, seeded
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
-EVERY_METHOD = pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
 X, MASKS, LABELS = images(7, (6, 9)), boxes(7, (6, 9)), torch.arange(7)
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from smix.mixing import Method
-from tests.mixing.cases import METHODS_OF_ALL_KINDS, boxes, images, same, seeded
+from tests.mixing.cases import EVERY_METHOD, boxes, images, same, seeded
 
-EVERY_METHOD = pytest.mark.parametrize("method", METHODS_OF_ALL_KINDS, ids=repr)
 LABELS = torch.arange(9)
 SIZE = (12, 17)
 

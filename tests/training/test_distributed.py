@@ -30,7 +30,8 @@ from smix.training.learner import Learner
 from smix.training.loop import descend
 from smix.training.runs import train
 from tests.conftest import make_set
-from tests.training.processes import Ended, free_port, in_processes
+from tests.training import processes
+from tests.training.processes import Ended, free_port
 from tests.training.small import FILES, OPTIONS, STEPS, arrays, at_step, contents, metrics, result, small, stop_after
 
 CPU = torch.device("cpu")
@@ -46,6 +47,14 @@ def plain(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch) -> None:
     monkeypatch.setitem(build.MODELS, "plain", plain)
+
+
+def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[Ended]:
+    def knowing_plain(rank: int) -> Any:
+        build.MODELS["plain"] = plain
+        return act(rank)
+
+    return processes.in_processes(count, folder, knowing_plain)
 
 
 def together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -> list[Ended]:

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress
 from smix.training.runs import train
 from tests.data.test_streaming import write_folder
-from tests.training.processes import in_processes
+from tests.training.processes import CONTEXT, SECONDS, in_processes
 from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
 
 STEPS, KILLED_AFTER = 50, 23
@@ -209,21 +211,28 @@ def large(fill: float) -> Learner:
     return Learner.of(model, config, ALONE)
 
 
+def write_checkpoints(path: Path, epoch: int, writing: Event) -> None:
+    """Write one after the other, until killed; each has its own number in every weight."""
+    learner = large(0.0)
+    writing.set()
+    for later in count(epoch):
+        nn.init.constant_(learner.model.weight, float(later))
+        save_checkpoint(path, learner, Progress(epoch=later), TrainConfig())
+
+
 def test_a_kill_while_checkpoints_are_written_leaves_the_last_good_one(tmp_path):
     config, path, moments = TrainConfig(), tmp_path / "checkpoint.pt", random.Random(0)
     learner = large(1.0)
     save_checkpoint(path, learner, Progress(epoch=1), config)
     halves, last = 0, 1
     for _ in range(12):
-        pid = os.fork()
-        if pid == 0:
-            for epoch in range(last + 1, last + 1000):
-                nn.init.constant_(learner.model.weight, float(epoch))
-                save_checkpoint(path, learner, Progress(epoch=epoch), config)
-            os._exit(0)
-        time.sleep(moments.uniform(0.02, 0.2))
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+        writing = CONTEXT.Event()
+        process = CONTEXT.Process(target=write_checkpoints, args=(path, last + 1, writing))
+        process.start()
+        assert writing.wait(SECONDS)
+        time.sleep(moments.uniform(0.0, 0.2))
+        process.kill()
+        process.join()
         halves += len(list(tmp_path.glob(".*.tmp")))
         found = large(0.0)
         progress = load_checkpoint(path, found, config)
