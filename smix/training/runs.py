@@ -12,7 +12,6 @@ result.json           last: its presence means done
 
 import dataclasses
 import io
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -248,7 +247,7 @@ def _stop_asked(twice: bool) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    with launch.on_signals((signal.SIGTERM, signal.SIGUSR1, signal.SIGINT), note):
+    with launch.on_signals(launch.STOP_OR_CTRL_C, note):
         yield lambda: asked or launch.orphaned()
 
 

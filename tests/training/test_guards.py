@@ -111,7 +111,7 @@ def test_a_folder_without_permission_is_told_before_any_work(run, tmp_path, monk
     def denied(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.Path, "touch", denied)
+    monkeypatch.setattr(files, "FileIO", denied)
     code, said = run()
     assert code == 2
     assert "expected a folder to write, got PermissionError; choose another" in said
