@@ -45,7 +45,9 @@ CHECKPOINT_SECONDS = 600.0
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`; a run that was cut goes on, one that is done is only read.
+    """Train one network in the folder `out`; a run that was cut goes on.
+
+    Of a finished run with this configuration only the result is read, even if its data are gone or have changed since.
 
     SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint first, then raise KeyboardInterrupt. Started by torchrun, it is one of the
     processes that train together.
@@ -78,9 +80,11 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
                 raise in_memory(error, config, world.device) from None
 
 
-def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
-    """Check everything, hold the folder, and write what the run is made of."""
+def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material | None:
+    """Check everything, hold the folder, and write what the run is made of; None if the run is finished."""
     check_same(out, {"config": config.to_json()})
+    if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved away since
+        return None
     files.check_writable(out)
     if (out / "config.json").is_file() and (begun := read_run(out).made.get("processes", world.size)) != world.size:
         raise RunError(
