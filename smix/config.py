@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,7 +73,8 @@ class SharedConfig:
     are cut out at random, 8 to 100 % of them, instead."""
 
     def __post_init__(self) -> None:
-        # 1 and 1.0, a list and a tuple, are one configuration and have one fingerprint.
+        # 1 and 1.0, a list and a tuple, made.npz and ./made.npz, are one configuration and have one fingerprint.
+        _shorten_places(self)
         for name in ("val_fraction", "lr", "warmup", "momentum", "weight_decay", "label_smoothing", "ema"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -275,6 +277,7 @@ class EvaluateConfig:
     """Another seed draws other corruptions, starts of attacks and backgrounds."""
 
     def __post_init__(self) -> None:
+        _shorten_places(self)
         _at_least("limit", self.limit, 1)
         _at_least("seed", self.seed, 0)
         for name in ("mean", "std"):
@@ -287,6 +290,38 @@ class EvaluateConfig:
             )
         if not all(number > 0 for number in self.std):
             raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
+
+
+_KEYWORDS = {"data": None, "masks": "carried", "init": "pretrained"}
+"""Options that name a file or a folder, and the value of each that is none."""
+
+
+def same_value(name: str, one: Any, other: Any) -> bool:
+    """Return whether two values of an option mean the same: for data, masks and init, the same file or folder of this machine.
+
+    Relative paths are those of the current directory, and symbolic links are followed.
+    """
+    if name in _KEYWORDS and isinstance(one, str) and isinstance(other, str):
+        return _place(name, one, Path.resolve) == _place(name, other, Path.resolve)
+    return bool(json.loads(json.dumps(one)) == json.loads(json.dumps(other)))  # a tuple is a list
+
+
+def _place(name: str, text: str, change: Callable[[Path], Path] = Path) -> str:
+    """Return the value of an option with its path changed; by default, without ./, doubled and trailing slashes.
+
+    Only paths are changed: of data sets those of npz: and folder:, as hf: may be followed by a name of the hub.
+    """
+    kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
+    if not path or (name == "data" and kind not in ("npz", "folder")) or path == _KEYWORDS[name]:
+        return text
+    changed = change(Path(path)).as_posix()
+    return text if changed == _KEYWORDS[name] else f"{kind}{colon}{changed}"
+
+
+def _shorten_places(config: "SharedConfig | EvaluateConfig") -> None:
+    for name in _KEYWORDS:
+        if (text := getattr(config, name, None)) is not None:
+            object.__setattr__(config, name, _place(name, text))
 
 
 def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
