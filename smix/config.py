@@ -8,12 +8,12 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from smix.errors import OptionError
+from smix.paths import PLACES, shortest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,6 +263,8 @@ class EvaluateConfig:
     """Also 15 corruptions at 5 severities."""
     official: Path | None = None
     """Also the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
+    batch_size: int | None = None
+    """Images that the network is shown at once: fewer need less memory. None given: 500, or 250 of images in files."""
     attacks: bool = False
     """Also FGSM and ten steps of PGD, by 1/255 and 8/255 at most."""
     masks: str | None = None
@@ -279,6 +281,7 @@ class EvaluateConfig:
     def __post_init__(self) -> None:
         _shorten_places(self)
         _at_least("limit", self.limit, 1)
+        _at_least("batch_size", self.batch_size, 1)
         _at_least("seed", self.seed, 0)
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
@@ -292,36 +295,10 @@ class EvaluateConfig:
             raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
 
 
-_KEYWORDS = {"data": None, "masks": "carried", "init": "pretrained"}
-"""Options that name a file or a folder, and the value of each that is none."""
-
-
-def same_value(name: str, one: Any, other: Any) -> bool:
-    """Return whether two values of an option mean the same: for data, masks and init, the same file or folder of this machine.
-
-    Relative paths are those of the current directory, and symbolic links are followed.
-    """
-    if name in _KEYWORDS and isinstance(one, str) and isinstance(other, str):
-        return _place(name, one, Path.resolve) == _place(name, other, Path.resolve)
-    return bool(json.loads(json.dumps(one)) == json.loads(json.dumps(other)))  # a tuple is a list
-
-
-def _place(name: str, text: str, change: Callable[[Path], Path] = Path) -> str:
-    """Return the value of an option with its path changed; by default, without ./, doubled and trailing slashes.
-
-    Only paths are changed: of data sets those of npz: and folder:, as hf: may be followed by a name of the hub.
-    """
-    kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
-    if not path or (name == "data" and kind not in ("npz", "folder")) or path == _KEYWORDS[name]:
-        return text
-    changed = change(Path(path)).as_posix()
-    return text if changed == _KEYWORDS[name] else f"{kind}{colon}{changed}"
-
-
 def _shorten_places(config: "SharedConfig | EvaluateConfig") -> None:
-    for name in _KEYWORDS:
+    for name in PLACES:
         if (text := getattr(config, name, None)) is not None:
-            object.__setattr__(config, name, _place(name, text))
+            object.__setattr__(config, name, shortest(name, text))
 
 
 def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:

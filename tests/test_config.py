@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smix import config as module
-from smix.config import EvaluateConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores, same_value
+from smix.config import EvaluateConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
+from smix.paths import same_value
 from tests.words import names, read_words
 
 CHANGED = {

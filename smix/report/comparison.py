@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from smix.config import same_value
 from smix.errors import RunError, SmixError
 from smix.evaluation.scores import Scores
 from smix.lab.evaluations import Evaluation
 from smix.lab.status import what_is_missing
+from smix.paths import same_value
 from smix.report.reading import Predicted, check_made, evaluations_in, predicted_by, samples_of, wrong_numbers
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from smix import files
-from smix.config import TrainConfig, same_value
+from smix.config import TrainConfig
 from smix.errors import RunError
+from smix.paths import same_value
 from smix.training.learner import Learner
 from smix.training.loop import Progress
 

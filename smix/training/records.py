@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from smix import files
-from smix.config import TrainConfig, same_value
+from smix.config import TrainConfig
 from smix.errors import RunError, SmixError
+from smix.paths import same_value
 from smix.training.loop import Epoch
 
 

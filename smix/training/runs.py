@@ -27,7 +27,7 @@ from smix import files, launch, progress
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
 from smix.device import find_device, in_words, threads
-from smix.errors import DivergedError, FailedError, OptionError, RunError
+from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
@@ -35,11 +35,10 @@ from smix.training.distributed import World, joined
 from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit
 from smix.training.material import Material, made_of, prepare
+from smix.training.memory import evaluating, in_memory
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
 from smix.training.tensorboard import board, check_installed
 
-OUT_OF_MEMORY = "batch_size"
-"""What the error of a batch that is too large begins with."""
 CHECKPOINT_SECONDS = 600.0
 """At least so often a checkpoint is written within an epoch, too."""
 
@@ -180,7 +179,7 @@ def _train(
         done(total, _so_far(at, metrics, validated))
 
     def predicted(loader: Loader) -> tuple[Tensor, Tensor]:
-        with learner.autocast():
+        with learner.autocast(), evaluating(loader, device):
             logits, labels = predict(learner.best, loader.in_order(world.rank, world.size))
         return world.gather(logits, len(loader)), world.gather(labels, len(loader))
 
@@ -226,17 +225,6 @@ def _last_good(checkpoint: Path, good: int) -> str:
     if not checkpoint.is_file():
         return "; there is no checkpoint yet"
     return f"; the last good checkpoint, {checkpoint}, is of step {good}"
-
-
-def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) -> Exception:
-    """The error to raise instead of this one: in words, if it is one of memory."""
-    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-        return error
-    return FailedError(
-        f"{OUT_OF_MEMORY}: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
-        f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
-        "many at once, or a smaller --batch-size, and another --out"
-    )
 
 
 @contextmanager
