@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smix.errors import OptionError
+from smix.paths import PLACES, shortest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,8 @@ class SharedConfig:
     are cut out at random, 8 to 100 % of them, instead."""
 
     def __post_init__(self) -> None:
-        # 1 and 1.0, a list and a tuple, are one configuration and have one fingerprint.
+        # 1 and 1.0, a list and a tuple, made.npz and ./made.npz, are one configuration and have one fingerprint.
+        _shorten_places(self)
         for name in ("val_fraction", "lr", "warmup", "momentum", "weight_decay", "label_smoothing", "ema"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -261,6 +263,8 @@ class EvaluateConfig:
     """Also 15 corruptions at 5 severities."""
     official: Path | None = None
     """Also the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
+    batch_size: int | None = None
+    """Images that the network is shown at once: fewer need less memory. None given: 500, or 250 of images in files."""
     attacks: bool = False
     """Also FGSM and ten steps of PGD, by 1/255 and 8/255 at most."""
     masks: str | None = None
@@ -275,7 +279,9 @@ class EvaluateConfig:
     """Another seed draws other corruptions, starts of attacks and backgrounds."""
 
     def __post_init__(self) -> None:
+        _shorten_places(self)
         _at_least("limit", self.limit, 1)
+        _at_least("batch_size", self.batch_size, 1)
         _at_least("seed", self.seed, 0)
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
@@ -287,6 +293,12 @@ class EvaluateConfig:
             )
         if not all(number > 0 for number in self.std):
             raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
+
+
+def _shorten_places(config: "SharedConfig | EvaluateConfig") -> None:
+    for name in PLACES:
+        if (text := getattr(config, name, None)) is not None:
+            object.__setattr__(config, name, shortest(name, text))
 
 
 def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:

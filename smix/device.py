@@ -33,6 +33,13 @@ def in_words(device: torch.device, threads: int | None = None) -> str:
     return f"CPU with {count} thread{'s' if count > 1 else ''}"
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether this is torch's error of a tensor that does not fit in the memory of a GPU or of the CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("allocate memory", "out of memory")
+    )
+
+
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """Inside the block torch uses this many CPU threads; None: as many as before."""

@@ -1,16 +1,19 @@
 """Files that are either whole or absent: atomic writes, checksums, and one writer per folder."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
+
+from filelock import lock_descriptor
 
 from smix.errors import RunError
 
@@ -41,6 +44,14 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+UNFIT = {
+    errno.EROFS: "a read-only file system",
+    errno.ELOOP: "a symbolic link in place of a lock file",
+    errno.ENOLCK: "a file system without file locks",
+    errno.ENOSYS: "a file system without file locks",
+}
+
+
 @contextmanager
 def _as_our_error(folder: Path) -> Iterator[None]:
     try:
@@ -48,9 +59,9 @@ def _as_our_error(folder: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, FileNotFoundError) as error:
         raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
     except OSError as error:
-        if error.errno != errno.EROFS:
+        if error.errno not in UNFIT:
             raise
-        raise RunError(f"{folder}: expected a folder to write, got a read-only file system; choose another") from None
+        raise RunError(f"{folder}: expected a folder to write, got {UNFIT[error.errno]}; choose another") from None
 
 
 def check_writable(folder: Path) -> None:
@@ -119,60 +130,123 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-_held: set[TextIO] = set()
-os.register_at_fork(after_in_child=lambda: [file.close() for file in _held])
-"""A process that reads images for us outlives us by seconds when we are killed: it must not hold our folder."""
+PATIENCE = 0.5
+"""Seconds to wait for a lock before the folder counts as in use: `in_use` and `lock(together=True)` hold it for an instant."""
+PATIENCE_TO_JOIN = 10.0
+"""The same for `lock(together=True)`: hundreds of tasks of a cluster may join at once."""
+POLL = 0.05
+"""Seconds between two attempts."""
+
+_held: set[FileIO] = set()
+
+
+def _close_all() -> None:
+    for file in _held:
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    # A process that reads images for us outlives us by seconds when we are killed: it must not hold our folder.
+    os.register_at_fork(after_in_child=_close_all)
 
 
 @contextmanager
 def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold `folder` for one writer. The kernel frees the lock when the process ends, however it ends.
+    """Hold a folder for one writer. The operating system frees the lock when the process ends, however it ends.
 
-    What a killed writer left behind is finished (`write_together`) and, if nobody else can be writing, removed.
+    The files of a writer that was killed are completed (`write_together`) or, if nobody else can be writing, removed.
 
     Args:
-        name: The file that is locked: several locks of a folder are independent.
-        together: Share the folder with others who do; only those who want it alone are kept out.
-        wait: Wait for the others, instead of an error.
+        name: File to lock: locks with different names are independent.
+        together: Share the folder with others that also pass `together=True`, and exclude only those that do not.
+        wait: Wait until the lock is free instead of raising an error. Only without `together`.
 
     Raises:
-        RunError: another process holds it, or it cannot be a folder that we write.
+        RunError: another process holds the folder, or the folder cannot be written.
     """
     with _as_our_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-        file = (folder / name).open("w")
-    with file:
-        for patience in (0.05, 0.05, 0.0):  # `in_use` may be looking at it
-            try:
-                fcntl.flock(file, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-                break
-            except BlockingIOError:
-                time.sleep(patience)
-        else:
-            raise RunError(
-                f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
-            )
+        file = _join(folder / name) if together else _take(folder / name, wait)
+    if file is None:
+        raise RunError(
+            f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
+        )
+    _held.add(file)
+    try:
         if not together:
             if (folder / COMMIT).is_file():
                 _finish(folder)
             if name == ".lock":
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
-        _held.add(file)
-        try:
-            yield
-        finally:
-            _held.remove(file)
+        yield
+    finally:
+        _held.remove(file)
+        file.close()
+        if together:
+            _remove(Path(file.name))
 
 
-def in_use(folder: Path, name: str = ".lock") -> bool:
-    """Does a process hold this folder, here or, where the file system knows of locks, on another machine?"""
+def in_use(folder: Path) -> bool:
+    """Return whether a process holds this folder alone, on this or, where the file system shares locks, another machine."""
+    file = folder / ".lock"
     try:
-        with (folder / name).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        descriptor = os.open(file, os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY)
     except OSError:
         return False
-    return False
+    try:
+        return not lock_descriptor(descriptor, blocking=False)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _take(path: Path, wait: bool) -> FileIO | None:
+    """Lock a file alone; None if others hold it. Each of those that share it holds a file of its own, named after it."""
+    file = _locked(path, None if wait else PATIENCE)
+    if file is not None:
+        for member in path.parent.glob(f"{path.name}.*"):
+            other = _locked(member)
+            if other is None:
+                file.close()
+                return None
+            other.close()
+            _remove(member)  # its process was killed
+    return file
+
+
+def _join(path: Path) -> FileIO | None:
+    """Lock a new file next to this one; None if another process holds this one alone."""
+    gate = _locked(path, PATIENCE_TO_JOIN)
+    if gate is None:
+        return None
+    with gate:  # nobody can take the folder before the new file is locked
+        return _locked(path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
+
+
+def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
+    """Open and lock a file; None if it is still locked after these seconds. With None, wait for as long as it takes.
+
+    The lock is exclusive, as locks are on every system that filelock supports, and ends when the file is closed. The
+    file is created if it is missing and never changed. A symbolic link is refused: what it points to is not ours.
+    """
+    extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
+    end = time.monotonic() + (patience or 0.0)
+    try:
+        while not lock_descriptor(file.fileno(), blocking=patience is None):
+            if time.monotonic() >= end:
+                file.close()
+                return None
+            time.sleep(POLL)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _remove(path: Path) -> None:
+    """Remove a lock file that nobody holds; Windows refuses while another process looks at it, and then the next one removes it."""
+    with suppress(OSError):
+        path.unlink()

@@ -27,7 +27,18 @@ from smix.errors import OptionError
 
 Engine = Literal["local", "slurm", "ray"]
 PARENT = "SMIX_PARENT"
-STOP = (signal.SIGTERM, signal.SIGUSR1)
+
+
+def _signals(*names: str) -> tuple[signal.Signals, ...]:
+    """Return those of these signals that this system has: Windows has no SIGUSR1 and no SIGUSR2."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOP = _signals("SIGTERM", "SIGUSR1")
+"""Signals that stop a command after it has written a checkpoint."""
+STOP_OR_CTRL_C = (*STOP, signal.SIGINT)
+TIME_LIMIT = _signals("SIGUSR2")
+"""Signal by which SLURM announces that the time limit is near."""
 INTERRUPTED = 130
 POLL_SECONDS = 0.25
 CLUSTER_POLL_SECONDS = 1.0
@@ -206,7 +217,7 @@ def _be(task: Task) -> int:
     with task.log.open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    with interruptible(), on_signals((signal.SIGUSR2,), warn):
+    with interruptible(), on_signals(TIME_LIMIT, warn):
         try:
             runpy.run_module("smix", run_name="__main__", alter_sys=True)
         except SystemExit as end:
@@ -340,7 +351,8 @@ def interruptible() -> Iterator[None]:
 
 def orphaned() -> bool:
     """Was this process started by `run_tasks`, and is the process that did it gone?"""
-    return PARENT in os.environ and int(os.environ[PARENT]) != os.getppid()
+    # On Windows the python.exe of a virtual environment starts another one, whose parent is never the one that is named.
+    return os.name != "nt" and PARENT in os.environ and int(os.environ[PARENT]) != os.getppid()
 
 
 def _start(task: Task) -> subprocess.Popen[bytes]:

@@ -1,6 +1,7 @@
 """`smix evaluate` from end to end: what it shows and keeps, of runs, folders of runs and files of weights; one line for bad input."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -10,12 +11,15 @@ import pytest
 import safetensors.torch
 import torch
 
+from smix import evaluate
 from smix.evaluation.corruptions.suite import CORRUPTIONS
+from smix.evaluation.predict import predict
+from smix.lab import parts, robustness
 from smix.lab.evaluations import Evaluation, read_evaluation, write_evaluation
 from smix.report.evaluated import evaluated, of_all
 from smix.report.terminal import show
 from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
-from tests.lab.trained import TEST, renamed, sets, write_sets
+from tests.lab.trained import SIZE, TEST, renamed, sets, write_sets
 
 pytestmark = pytest.mark.usefixtures("read_here")
 QUIET = ["--quiet", "--device", "cpu", "--threads", "1"]
@@ -193,3 +197,73 @@ def test_bad_input_is_one_line_and_code_2(smix, run, tmp_path, name):  # noqa: F
     assert err.count("\n") == 1
     for part in parts:
         assert part in err
+
+
+# Memory
+
+
+def out_of_memory() -> RuntimeError:
+    return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity ...")
+
+
+def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monkeypatch):  # noqa: F811
+    def limited(model, batches):
+        def few():
+            for images, labels in batches:
+                if len(images) > 8:
+                    raise out_of_memory()
+                yield images, labels
+
+        return predict(model, few())
+
+    code, _, _ = smix("evaluate", run, *QUIET)
+    before = read_evaluation(run / "evaluation" / "test.json")
+    (run / "evaluation" / "test.json").unlink()
+    monkeypatch.setattr(parts, "predict", limited)
+    advised: list[str] = []
+    for batch_size in (TEST, TEST // 2):
+        code, _, said = smix("evaluate", run, *advised, *QUIET)
+        assert code == 1
+        assert said.startswith("smix: batch_size: expected batches that fit in the memory of CPU")
+        assert said.endswith(f"got {batch_size} images at once; add --batch-size {batch_size // 2}\n")
+        advised = ["--batch-size", str(batch_size // 2)]
+    code, _, said = smix("evaluate", run, *advised, *QUIET)
+    assert (code, said) == (0, "")
+    found = read_evaluation(run / "evaluation" / "test.json")
+    assert found.numbers == pytest.approx(before.numbers, rel=1e-4)
+    assert found.images == before.images
+
+
+@pytest.mark.parametrize(
+    ("words", "values", "advice"),
+    [
+        ([], 5, "got 5 images at once; add --batch-size 2"),
+        (["--batch-size", "3"], 5, "got 3 images at once; add --batch-size 1"),
+        (["--batch-size", "1"], 5, "got 1 image at once; choose another --device"),
+        ([], 1, "got 1 image at once; choose another --device"),
+    ],
+)
+def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
+    smix,
+    run,  # noqa: F811
+    monkeypatch,
+    words,
+    values,
+    advice,
+):
+    def full(*args):
+        raise out_of_memory()
+
+    monkeypatch.setattr(parts, "on_attacked", full)
+    monkeypatch.setattr(robustness, "VALUES", values * math.prod(SIZE) * 3)
+    code, _, said = smix("evaluate", run, "--attacks", *words, *QUIET)
+    assert (code, said.endswith(f"{advice}\n")) == (1, True)
+
+
+def test_another_error_of_torch_in_an_evaluation_is_not_hidden(run, monkeypatch):  # noqa: F811
+    def broken(*args):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(parts, "predict", broken)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        evaluate(run)

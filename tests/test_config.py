@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from smix import config as module
 from smix.config import EvaluateConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
+from smix.paths import same_value
 from tests.words import names, read_words
 
 CHANGED = {
@@ -352,3 +353,70 @@ def test_cores_are_those_of_this_process(monkeypatch):
 
 def test_equal_values_are_one_configuration_however_they_are_written():
     assert TrainConfig(lr=1).fingerprint() == TrainConfig(lr=1.0).fingerprint()
+
+
+# Data, masks and weights are places
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("data", "npz:./made.npz", "npz:made.npz"),
+        ("data", "npz:some//folder/./made.npz", "npz:some/folder/made.npz"),
+        ("data", "folder:birds/", "folder:birds"),
+        ("data", "folder:.", "folder:."),
+        ("data", "folder:../birds", "folder:../birds"),
+        ("data", "npz:/tmp/../made.npz", "npz:/tmp/../made.npz"),  # another file if /tmp is a link
+        ("data", "npz:", "npz:"),
+        ("data", "cifar10", "cifar10"),
+        ("data", "./cifar10", "./cifar10"),  # no name of a data set
+        ("data", "hf:./saved/", "hf:./saved/"),  # "saved" could be a name of the hub
+        ("masks", "./masks/", "masks"),
+        ("masks", "carried", "carried"),
+        ("masks", "./carried", "./carried"),
+        ("init", "./weights.pt", "weights.pt"),
+        ("init", "pretrained", "pretrained"),
+        ("init", "./pretrained", "./pretrained"),
+        ("init", None, None),
+    ],
+)
+def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
+    config = TrainConfig(**{name: text})
+    assert getattr(config, name) == kept
+    assert config == TrainConfig(**{name: kept})
+    assert config.fingerprint() == TrainConfig(**{name: kept}).fingerprint()
+    if name != "init":
+        assert getattr(EvaluateConfig(**{name: text}), name) == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "expected"),
+    [
+        ("data", "npz:made.npz", "npz:{here}/made.npz", True),
+        ("data", "npz:made.npz", "npz:./made.npz", True),
+        ("data", "npz:made.npz", "npz:inner/../made.npz", True),
+        ("data", "npz:made.npz", "npz:link.npz", True),
+        ("data", "npz:gone.npz", "npz:{here}/gone.npz", True),
+        ("data", "folder:birds", "folder:{here}/birds/", True),
+        ("data", "npz:made.npz", "npz:inner/made.npz", False),
+        ("data", "npz:birds", "folder:birds", False),
+        ("data", "cifar10", "cifar100", False),
+        ("data", "hf:saved", "hf:./saved", False),
+        ("masks", "masks", "{here}/masks", True),
+        ("masks", "carried", "{here}/carried", False),
+        ("masks", "carried", "./carried", False),
+        ("init", "weights.pt", "{here}/weights.pt", True),
+        ("init", None, "weights.pt", False),
+        ("init", None, None, True),
+        ("method", "a/../b", "b", False),
+        ("milestones", [1, 2], (1, 2), True),
+        ("lr", 0.1, 0.2, False),
+    ],
+)
+def test_places_are_the_same_however_they_are_written(name, one, other, expected, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "link.npz").symlink_to("made.npz")
+    other = other.format(here=tmp_path) if isinstance(other, str) else other
+    assert same_value(name, one, other) is expected
+    assert same_value(name, other, one) is expected

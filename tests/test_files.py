@@ -10,6 +10,8 @@ import stat
 import subprocess
 import sys
 import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -193,19 +195,50 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
         assert kept.read_bytes() == b"whole"
 
 
-def test_a_read_only_file_system_is_one_clear_line(tmp_path, monkeypatch):
-    def touch(path: Path) -> None:
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+@pytest.mark.parametrize(
+    ("number", "got"),
+    [
+        (errno.EROFS, "a read-only file system"),
+        (errno.ENOLCK, "a file system without file locks"),
+        (errno.ENOSYS, "a file system without file locks"),
+    ],
+)
+def test_a_file_system_that_cannot_lock_is_one_clear_line(tmp_path, monkeypatch, number, got):
+    def lock_descriptor(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "touch", touch)
+    monkeypatch.setattr(files, "lock_descriptor", lock_descriptor)
     with (
-        pytest.raises(RunError, match="expected a folder to write, got a read-only file system; choose another"),
+        pytest.raises(RunError, match=f"expected a folder to write, got {got}; choose another"),
         files.lock(tmp_path),
     ):
         pass
 
 
-def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path):
+@pytest.mark.parametrize("content", [b"mine", None], ids=["a file", "nothing"])
+def test_a_link_in_place_of_a_lock_file_is_refused_and_what_it_points_to_stays(tmp_path, content):
+    folder, target = tmp_path / "run", tmp_path / "target"
+    folder.mkdir()
+    if content is not None:
+        target.write_bytes(content)
+    (folder / ".lock").symlink_to(target)
+    with (
+        pytest.raises(RunError, match="expected a folder to write, got a symbolic link in place of a lock file"),
+        files.lock(folder),
+    ):
+        pass
+    assert (target.read_bytes() if target.exists() else None) == content
+
+
+def test_a_lock_file_with_content_keeps_it(tmp_path):
+    (tmp_path / ".lock").write_bytes(b"mine")
+    with files.lock(tmp_path), files.lock(tmp_path, "other.lock"):
+        pass
+    assert everything(tmp_path) == {".lock": b"mine", "other.lock": b""}
+
+
+def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
     with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
         with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
             pass
@@ -217,6 +250,78 @@ def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path):
         files.lock(tmp_path, together=True),
     ):
         pass
+
+
+def test_those_who_shared_a_folder_leave_no_files_behind(tmp_path):
+    with files.lock(tmp_path, together=True):
+        assert len(everything(tmp_path)) == 2
+    assert set(everything(tmp_path)) == {".lock"}
+    with pytest.raises(KeyError), files.lock(tmp_path, together=True):
+        raise KeyError
+    assert set(everything(tmp_path)) == {".lock"}
+
+
+def test_a_killed_process_that_shared_a_folder_frees_it(tmp_path):
+    hold = HOLD.replace("argv[1])", "argv[1]), together=True")
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+            pass
+        other.kill()
+        other.wait()
+    with files.lock(tmp_path):
+        assert set(everything(tmp_path)) == {".lock"}
+
+
+def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn(tmp_path):
+    inside, wrong = [0, 0], []
+
+    def enter(alone: bool) -> None:
+        with files.lock(tmp_path, together=not alone):
+            inside[alone] += 1
+            time.sleep(0.01)
+            if inside[1] > 1 or all(inside):
+                wrong.append(tuple(inside))
+            inside[alone] -= 1
+
+    def until_entered(alone: bool) -> None:
+        for _ in range(100):
+            try:
+                return enter(alone)
+            except RunError:
+                time.sleep(0.01)
+        raise AssertionError("never entered")
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(until_entered, [False, True, False, False] * 6))
+    assert wrong == []
+
+
+def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE", 0.1)
+    refused = []
+
+    def meanwhile() -> uuid.UUID:
+        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+            pass
+        refused.append(True)
+        return uuid.UUID(int=7)
+
+    monkeypatch.setattr(files.uuid, "uuid4", meanwhile)
+    with files.lock(tmp_path, together=True):
+        assert refused == [True]
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o444])
+def test_a_folder_in_use_can_be_told_without_writing_into_it(tmp_path, mode):
+    assert files.in_use(tmp_path) is False
+    assert everything(tmp_path) == {}
+    with files.lock(tmp_path):
+        (tmp_path / ".lock").chmod(mode)
+        assert files.in_use(tmp_path) is True
+    assert files.in_use(tmp_path) is False
 
 
 def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path):

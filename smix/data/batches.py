@@ -78,6 +78,11 @@ class Loader(Protocol):
     @property
     def normalise(self) -> Normalisation: ...
 
+    @property
+    def at_once(self) -> int:
+        """Images in a batch of `in_order` and `pixels`."""
+        ...
+
     def __len__(self) -> int: ...
 
     def steps(self, batch_size: int) -> int:

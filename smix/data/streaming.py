@@ -6,7 +6,7 @@ Draws are keyed by seed, epoch and image: they do not depend on how many process
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from smix import rng
+from smix import launch, rng
 from smix.config import cores
 from smix.data.batches import Batch, Normalisation, Pixels, full_batches, order_of
 from smix.data.sets import ImageSet
@@ -132,6 +132,8 @@ class Streamed:
     device: torch.device
     workers: int
     valid: Bool[Tensor, "N"] | None = None
+    at_once: int = field(default_factory=lambda: AT_ONCE)
+    """Images in a batch of `in_order`."""
 
     def __len__(self) -> int:
         return len(self.reader.data)
@@ -163,7 +165,7 @@ class Streamed:
 
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         rows = torch.arange(len(self)) if rows is None else rows
-        batches = [some.tolist() for some in rows.split(AT_ONCE)]
+        batches = [some.tolist() for some in rows.split(self.at_once)]
         for some, (images, masks) in zip(batches, self._read(self.reader, batches), strict=True):
             yield Pixels(images, self._labels(some), masks)
 
@@ -192,7 +194,7 @@ class Streamed:
 
 def _leave_signals_to_the_parent(worker: int) -> None:
     """A signal to the whole group of processes shall not end those that the parent reads its last batches from."""
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    for number in launch.STOP_OR_CTRL_C:
         signal.signal(number, signal.SIG_IGN)
 
 

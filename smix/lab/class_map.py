@@ -121,7 +121,7 @@ def read_class_map(path: Path) -> Named:
         return dict(pairs)
 
     try:
-        content = json.loads(path.read_text(), object_pairs_hook=once)
+        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
         if not isinstance(content, dict) or not content:
             raise ValueError(f"a {type(content).__name__}" if content else "nothing in it")
         return {name: _members(name, value) for name, value in content.items()}

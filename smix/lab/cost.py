@@ -16,7 +16,7 @@ from smix.training.distributed import World
 from smix.training.learner import Learner
 from smix.training.loop import descend
 from smix.training.material import Material
-from smix.training.runs import in_memory
+from smix.training.memory import in_memory
 
 TIMED_SECONDS = 1.0
 CUDA_CONTEXT = 600 * 2**20

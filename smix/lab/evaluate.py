@@ -7,7 +7,8 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,8 +16,8 @@ import torch
 from smix import files, progress
 from smix.config import EvaluateConfig, MachineOptions
 from smix.data.batches import Loader
-from smix.device import threads
-from smix.errors import DataError, OptionError, RunError, SmixError
+from smix.device import in_words, is_out_of_memory, threads
+from smix.errors import DataError, FailedError, OptionError, RunError, SmixError
 from smix.evaluation.corruptions import suite
 from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation, write_evaluation
 from smix.lab.parts import CORRUPTIONS, UNTOUCHED, Part, parts_of
@@ -125,7 +126,8 @@ def _evaluate(
                     done(shown, what)
 
                 try:
-                    evaluation = part.add(evaluation, more)
+                    with _in_memory(subject.device, min(part.at_once, len(loader))):
+                        evaluation = part.add(evaluation, more)
                 except DataError as error:
                     raise DataError(f"{path}: {error}") from None
                 write_evaluation(file, evaluation)
@@ -191,7 +193,7 @@ def _say_cost(subject: Subject, loader: Loader, todo: Sequence[Part], runs: int)
 
 def _seconds(subject: Subject, loader: Loader, todo: Sequence[Part]) -> float:
     images, _, _ = next(iter(loader.pixels(torch.arange(min(TIMED, len(loader))))))
-    with torch.inference_mode():
+    with torch.inference_mode(), _in_memory(subject.device, len(images)):
         subject.model(loader.normalise(images)).cpu()
         begun = time.perf_counter()
         subject.model(loader.normalise(images)).cpu()
@@ -204,6 +206,21 @@ def _seconds(subject: Subject, loader: Loader, todo: Sequence[Part]) -> float:
                 suite.corrupt(images, name, 3, range(len(images)))
             seconds += part.passes * (time.perf_counter() - begun) / len(images) / len(suite.CORRUPTIONS)
     return seconds
+
+
+@contextmanager
+def _in_memory(device: torch.device, at_once: int) -> Iterator[None]:
+    """Raise FailedError with advice if so many images at once do not fit in memory inside the block."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = f"add --batch-size {at_once // 2}" if at_once > 1 else "choose another --device"
+        raise FailedError(
+            f"batch_size: expected batches that fit in the memory of {in_words(device)}, got {at_once} "
+            f"image{'s' if at_once > 1 else ''} at once; {advice}"
+        ) from None
 
 
 def _rounded(seconds: float) -> float:

@@ -1,6 +1,7 @@
 """The parts of an evaluation: what was asked for and is not there yet, checked before any of it is computed."""
 
 import io
+import math
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from smix.lab.robustness import (
     ATTACKS,
     Done,
     Rates,
+    attacked_at_once,
     check_official,
     on_attacked,
     on_corrupted,
@@ -51,6 +53,8 @@ class Part:
     is_in: Callable[[Evaluation], bool]
     """Has an evaluation of the same network, images and options this part?"""
     add: Callable[[Evaluation, Done], Evaluation]
+    at_once: int
+    """Images that the network is shown at once."""
 
 
 def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[Part]:
@@ -70,7 +74,7 @@ def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[P
     if config.attacks:
         parts.append(_attacked(subject, loader, config.seed))
     if config.masks is not None:
-        parts.append(_objects(subject, config.masks, config.seed))
+        parts.append(_objects(subject, loader, config.masks, config.seed))
     return parts
 
 
@@ -84,7 +88,7 @@ def _untouched(subject: Subject, loader: Loader) -> Part:
         found = scores(*predict(subject.model, batches(done)), _validation(subject))
         return replace(evaluation, numbers=found.numbers(), versions=versions())
 
-    return Part(UNTOUCHED, len(loader), lambda evaluation: bool(evaluation.numbers), add)
+    return Part(UNTOUCHED, len(loader), lambda evaluation: bool(evaluation.numbers), add, loader.at_once)
 
 
 def _corrupted(subject: Subject, loader: Loader, seed: int) -> Part:
@@ -95,7 +99,9 @@ def _corrupted(subject: Subject, loader: Loader, seed: int) -> Part:
         rates = on_corrupted(subject.model, loader, subject.data.index, seed, done)
         return _with_suite(evaluation, suite.LABEL, rates)
 
-    return Part(CORRUPTIONS, CONDITIONS * len(loader), lambda evaluation: _has(evaluation, suite.LABEL), add)
+    return Part(
+        CORRUPTIONS, CONDITIONS * len(loader), lambda evaluation: _has(evaluation, suite.LABEL), add, loader.at_once
+    )
 
 
 def _official(subject: Subject, loader: Loader, folder: Path) -> Part:
@@ -111,7 +117,7 @@ def _official(subject: Subject, loader: Loader, folder: Path) -> Part:
         return _with_suite(evaluation, cifar_c.LABEL, rates)
 
     what = f"official {CORRUPTIONS}"
-    return Part(what, CONDITIONS * len(loader), lambda evaluation: _has(evaluation, cifar_c.LABEL), add)
+    return Part(what, CONDITIONS * len(loader), lambda evaluation: _has(evaluation, cifar_c.LABEL), add, loader.at_once)
 
 
 def _has(evaluation: Evaluation, label: str) -> bool:
@@ -136,7 +142,9 @@ def _attacked(subject: Subject, loader: Loader, seed: int) -> Part:
     def is_in(evaluation: Evaluation) -> bool:
         return [(one.name, one.eps, one.step, one.steps) for one in evaluation.attacks] == list(ATTACKS)
 
-    return Part(f"{len(ATTACKS)} attacks", sum(attack.passes for attack in ATTACKS) * len(loader), is_in, add)
+    passes = sum(attack.passes for attack in ATTACKS) * len(loader)
+    most = attacked_at_once(math.prod(subject.classifier.size) * subject.data.channels)
+    return Part(f"{len(ATTACKS)} attacks", passes, is_in, add, min(most, loader.at_once))
 
 
 def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
@@ -153,7 +161,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
     return data, masks_of(data, where)
 
 
-def _objects(subject: Subject, where: str, seed: int) -> Part:
+def _objects(subject: Subject, loader: Loader, where: str, seed: int) -> Part:
     data, masks = _with_masks(subject.data, where)
     source, fingerprint = masks.described["source"]["name"], masks.described["fingerprint"]
 
@@ -176,7 +184,7 @@ def _objects(subject: Subject, where: str, seed: int) -> Part:
     def is_in(evaluation: Evaluation) -> bool:
         return evaluation.objects is not None and evaluation.objects.fingerprint == fingerprint
 
-    return Part("objects and backgrounds", 4 * len(data), is_in, add)
+    return Part("objects and backgrounds", 4 * len(data), is_in, add, loader.at_once)
 
 
 def _validation(subject: Subject) -> tuple[Tensor, Tensor] | None:

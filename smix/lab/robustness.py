@@ -109,11 +109,16 @@ def on_official(model: nn.Module, loader: Batches, folder: Path, index: NDArray[
         each = []
         for severity in SEVERITIES:
             images = read_official(folder, name, severity)[0][index].to(loader.images.device)
-            changed = Batches(images, loader.labels, loader.normalise)
+            changed = Batches(images, loader.labels, loader.normalise, at_once=loader.at_once)
             each.append(sum(_hits(model, some, labels) for some, labels in changed.in_order()) / len(loader))
             done(len(loader))
         found[name] = tuple(each)
     return found
+
+
+def attacked_at_once(values: int) -> int:
+    """Return how many images of so many values are attacked at once, if a batch has more."""
+    return max(1, VALUES // values)
 
 
 def on_attacked(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed: int, done: Done) -> tuple[float, ...]:
@@ -128,7 +133,7 @@ def on_attacked(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed
     whole = Normalised(model, loader.normalise)
     right = [0] * len(ATTACKS)
     for images, labels, rows in _numbered(loader, index):
-        most = max(1, VALUES // images[0].numel())
+        most = attacked_at_once(images[0].numel())
         scaled = (images.movedim(-1, 1).float() / 255).split(most)
         for some, theirs, numbers in zip(scaled, labels.split(most), rows.split(most), strict=True):
             for place, attack in enumerate(ATTACKS):

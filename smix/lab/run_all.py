@@ -20,8 +20,9 @@ from smix.errors import OptionError, SmixError
 from smix.lab.cost import Cost, cost_of, jobs_that_fit, makespan
 from smix.mixing import parse_method
 from smix.training.material import MOST_WORKERS, Material, made_of, prepare
+from smix.training.memory import OUT_OF_MEMORY
 from smix.training.records import Result, Run, check_same, read_result, read_run
-from smix.training.runs import OUT_OF_MEMORY, train
+from smix.training.runs import train
 
 Plan = Mapping[Path, TrainConfig]
 """The configuration of each folder."""

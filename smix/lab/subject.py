@@ -1,6 +1,6 @@
 """What is evaluated: a trained network and the images that it is asked about, loaded and checked against each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ class Subject:
     """Images whose class is none of the network's."""
     mapped: ClassMap | None
     """None: the classes are the network's."""
+    batch_size: int | None = None
+    """Images that the network is shown at once; None: as many as a loader takes."""
 
     @property
     def resized(self) -> bool:
@@ -50,7 +52,11 @@ class Subject:
 
     def loader(self, data: ImageSet | None = None, masks: Masks | None = None) -> Loader:
         """To read the images, or others of the split."""
-        data, normalise = self.data if data is None else data, self.classifier.normalise
+        loader = self._loader(self.data if data is None else data, masks)
+        return loader if self.batch_size is None else replace(loader, at_once=self.batch_size)
+
+    def _loader(self, data: ImageSet, masks: Masks | None) -> Batches | Streamed:
+        normalise = self.classifier.normalise
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
             return Batches.of(data, normalise, self.device, masks)
@@ -110,6 +116,7 @@ def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> S
         own,
         left_out,
         mapped,
+        config.batch_size,
     )
 
 

@@ -118,7 +118,7 @@ def read_sweep(path: Path | str) -> Sweep:
     """
     path = Path(path)
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(
             f"{path}: expected the file of a sweep, got {type(error).__name__}; make one with smix sweep write {path}"

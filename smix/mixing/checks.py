@@ -6,11 +6,53 @@ for the device, and a compiled graph would break.
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
+
+
+def set_numbers(options: Any) -> None:
+    """Turn the numeric options of a frozen dataclass into Python's int and float, by the types of its fields.
+
+    Numbers of numpy are numbers, too, and 2 is 2.0: torch would make a tensor of integers from it.
+
+    Raises:
+        OptionError: an option has another type.
+    """
+    for field in fields(options):
+        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
+        tuples, one = any(get_args(kind)[:1] == (float,) for kind in kinds), int in kinds or float in kinds
+        value = getattr(options, field.name)
+        try:
+            if tuples and isinstance(value, tuple):
+                value = tuple(map(_as_float, value))
+            elif one:
+                # A fraction stays what it is, and is refused by the check of the range.
+                value = int(value) if int in kinds and _is_whole(value) else _as_float(value)
+        except TypeError:
+            single = "a whole number" if int in kinds else "a number"
+            wanted = " or ".join([single] * one + ["a tuple of numbers"] * tuples)
+            raise OptionError(f"{field.name}: expected {wanted}, got {value!r}") from None
+        object.__setattr__(options, field.name, value)
+
+
+def _as_float(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):  # of a text, float would make a number
+        raise TypeError
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf  # type: ignore[operator]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and math.isfinite(_as_float(value))
 
 
 def _looks_at_values(x: Tensor) -> bool:

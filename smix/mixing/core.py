@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
-from smix.mixing.checks import check_generator, check_images, check_valid, checked_masks
+from smix.mixing.checks import check_generator, check_images, check_valid, checked_masks, set_numbers
 from smix.mixing.move import Move
 from smix.mixing.plan import Plan, Target, opened, where_moved
 from smix.mixing.share import Labels, label_share
@@ -76,6 +76,7 @@ class Method:
     per_batch: bool = False
 
     def __post_init__(self) -> None:
+        set_numbers(self)
         if not 0 <= self.prob <= 1:
             raise OptionError(f"prob: expected a probability in [0, 1], got {self.prob}")
         if not isinstance(self.per_batch, bool):

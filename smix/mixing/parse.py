@@ -78,10 +78,7 @@ def _parse_one(text: str) -> Method:
         if option in options:
             raise OptionError(f'method: expected each option once, got {option} twice in "{text}"')
         options[option] = _value(value)
-    try:
-        return METHODS[name](**options)  # type: ignore[arg-type]
-    except TypeError:
-        raise OptionError(f'method: expected numbers for the numbers of {name}, got "{text}"') from None
+    return METHODS[name](**options)  # type: ignore[arg-type]
 
 
 def _value(text: str) -> object:

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smix.errors import OptionError
+from smix.mixing.checks import set_numbers
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Validity:
     min_free_border: float = 0.75
 
     def __post_init__(self) -> None:
+        set_numbers(self)
         if not 0 <= self.min_coverage <= self.max_coverage <= 1:
             raise OptionError(
                 f"validity: expected 0 <= min_coverage <= max_coverage <= 1, got {self.min_coverage} and {self.max_coverage}"

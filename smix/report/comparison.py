@@ -11,6 +11,7 @@ from smix.errors import RunError, SmixError
 from smix.evaluation.scores import Scores
 from smix.lab.evaluations import Evaluation
 from smix.lab.status import what_is_missing
+from smix.paths import same_value
 from smix.report.reading import Predicted, check_made, evaluations_in, predicted_by, samples_of, wrong_numbers
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by
@@ -241,8 +242,10 @@ def _scores(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, Scores]:
 def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, list[Evaluation]]:
     """Those of the runs' own weights; of each data set those that were asked the same way as most."""
     found: dict[Path, list[Evaluation]] = {}
+    names: list[str] = []
     for run in runs:
-        found[run.path], wrong = evaluations_in(run.path)
+        mine, wrong = evaluations_in(run.path)
+        found[run.path] = [replace(one, data=_first_name(one.data, names)) for one in mine]
         problems += [_problem(run.path, why) for why in wrong]
     for key in dict.fromkeys((one.own, not one.own and one.data) for mine in found.values() for one in mine):
         asked = {
@@ -266,6 +269,14 @@ def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, lis
             )
             problems.append(Problem(path, why))
     return found
+
+
+def _first_name(data: str, names: list[str]) -> str:
+    """Return the first of these names that means the same data set; a new one is added to them."""
+    found = next((name for name in names if same_value("data", name, data)), None)
+    if found is None:
+        names.append(data)
+    return found or data
 
 
 def _asked(one: Evaluation) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def _staged(out: Path) -> Iterator[Path]:
     staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
     try:
         yield staged
-        new = sorted(str(path.relative_to(staged)) for path in staged.rglob("*") if path.is_file())
+        new = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
         before = _files_of(out)
         files.write_json(
             out / FILES, sorted({*before, *new})

@@ -11,6 +11,7 @@ import torch
 from smix import files
 from smix.config import TrainConfig
 from smix.errors import RunError
+from smix.paths import same_value
 from smix.training.learner import Learner
 from smix.training.loop import Progress
 
@@ -34,7 +35,8 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig) -> Progre
         if content.pop("sha256") != _digest(content):  # torch compares no checksums
             raise ValueError("a wrong checksum")
         found, wanted = content["config"], config.to_json()
-        if found == wanted:
+        others = [name for name in {**wanted, **found} if not same_value(name, found.get(name), wanted.get(name))]
+        if not others:
             learner.load(content)
             return Progress(**content["progress"])
     except Exception as error:  # a broken file fails in a dozen ways
@@ -42,7 +44,7 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig) -> Progre
         raise RunError(
             f"{path}: expected a whole checkpoint, got {reason}; delete it to train from the start"
         ) from None
-    name = next(name for name in {**wanted, **found} if found.get(name) != wanted.get(name))
+    name = others[0]
     raise RunError(
         f"{path}: expected a checkpoint with {name.replace('_', '-')} {wanted.get(name)}, got {found.get(name)}; choose another --out"
     )

@@ -18,6 +18,7 @@ from smix.evaluation.predict import predict
 from smix.mixing import Method, Target, Vanilla
 from smix.training.distributed import ALONE, World
 from smix.training.learner import Learner, learning_rate
+from smix.training.memory import evaluating
 
 
 @dataclass
@@ -109,7 +110,7 @@ def fit(
             progress.accuracy += right
             progress.fell_back += fell_back
         world.same_buffers(learner.best)
-        with learner.autocast():
+        with learner.autocast(), evaluating(validation, world.device):
             logits, labels = predict(learner.best, validation.in_order(world.rank, world.size))
         logits, labels = (world.gather(rows, len(validation)) for rows in (logits, labels))
         if not logits.isfinite().all():

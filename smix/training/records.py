@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from smix import files
 from smix.config import TrainConfig
 from smix.errors import RunError, SmixError
+from smix.paths import same_value
 from smix.training.loop import Epoch
 
 
@@ -169,11 +170,12 @@ def check_same(out: Path, made: dict[str, Any]) -> None:
         return
     try:
         old = json.loads(file.read_text())
-        pairs = [
+        others = [
             (f"--{key}" if part == "config" else f"{part} {key}", old[part][key], value)
             for part in ("config", "data", "masks")
             if made.get(part)
             for key, value in made[part].items()
+            if not same_value(key if part == "config" else "", old[part][key], value)
         ]
     except KeyError as error:
         raise RunError(
@@ -183,9 +185,8 @@ def check_same(out: Path, made: dict[str, Any]) -> None:
         raise RunError(
             f"{file}: expected the configuration of a run, got a broken file; choose another --out"
         ) from None
-    for key, before, now in pairs:
-        if before != json.loads(json.dumps(now)):
-            raise RunError(
-                f"{out}: expected a new folder or the same run, got one made with {key.replace('_', '-')} {before} "
-                f"instead of {now}; choose another --out"
-            )
+    for key, before, now in others:
+        raise RunError(
+            f"{out}: expected a new folder or the same run, got one made with {key.replace('_', '-')} {before} "
+            f"instead of {now}; choose another --out"
+        )

@@ -12,7 +12,6 @@ result.json           last: its presence means done
 
 import dataclasses
 import io
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from smix import files, launch, progress
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
 from smix.device import find_device, in_words, threads
-from smix.errors import DivergedError, FailedError, OptionError, RunError
+from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
@@ -36,17 +35,18 @@ from smix.training.distributed import World, joined
 from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit
 from smix.training.material import Material, made_of, prepare
+from smix.training.memory import evaluating, in_memory
 from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
 from smix.training.tensorboard import board, check_installed
 
-OUT_OF_MEMORY = "batch_size"
-"""What the error of a batch that is too large begins with."""
 CHECKPOINT_SECONDS = 600.0
 """At least so often a checkpoint is written within an epoch, too."""
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`; a run that was cut goes on, one that is done is only read.
+    """Train one network in the folder `out`; a run that was cut goes on.
+
+    Of a finished run with this configuration only the result is read, even if its data are gone or have changed since.
 
     SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint first, then raise KeyboardInterrupt. Started by torchrun, it is one of the
     processes that train together.
@@ -79,9 +79,11 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
                 raise in_memory(error, config, world.device) from None
 
 
-def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material:
-    """Check everything, hold the folder, and write what the run is made of."""
+def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material | None:
+    """Check everything, hold the folder, and write what the run is made of; None if the run is finished."""
     check_same(out, {"config": config.to_json()})
+    if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved away since
+        return None
     files.check_writable(out)
     if (out / "config.json").is_file() and (begun := read_run(out).made.get("processes", world.size)) != world.size:
         raise RunError(
@@ -177,7 +179,7 @@ def _train(
         done(total, _so_far(at, metrics, validated))
 
     def predicted(loader: Loader) -> tuple[Tensor, Tensor]:
-        with learner.autocast():
+        with learner.autocast(), evaluating(loader, device):
             logits, labels = predict(learner.best, loader.in_order(world.rank, world.size))
         return world.gather(logits, len(loader)), world.gather(labels, len(loader))
 
@@ -225,17 +227,6 @@ def _last_good(checkpoint: Path, good: int) -> str:
     return f"; the last good checkpoint, {checkpoint}, is of step {good}"
 
 
-def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) -> Exception:
-    """The error to raise instead of this one: in words, if it is one of memory."""
-    if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-        return error
-    return FailedError(
-        f"{OUT_OF_MEMORY}: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
-        f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
-        "many at once, or a smaller --batch-size, and another --out"
-    )
-
-
 @contextmanager
 def _stop_asked(twice: bool) -> Iterator[Callable[[], bool]]:
     """Inside the block a signal to stop is noted, and said when asked for; a second one stops at once, if `twice`: torchrun passes
@@ -248,7 +239,7 @@ def _stop_asked(twice: bool) -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         asked = True
 
-    with launch.on_signals((signal.SIGTERM, signal.SIGUSR1, signal.SIGINT), note):
+    with launch.on_signals(launch.STOP_OR_CTRL_C, note):
         yield lambda: asked or launch.orphaned()
 
 

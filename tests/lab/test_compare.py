@@ -264,6 +264,21 @@ def test_a_finished_comparison_is_only_read(done, launched):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_path, launched):
+    launched.act = train_it
+    name = write_data(tmp_path)
+    words = ["--data", name, "--methods", "vanilla,smix", "--seeds", "1", "--epochs", "1", "--model", "resnet8"]
+    words = ["compare", *words, "--batch-size", "16", "--device", "cpu", "--quiet", "--out", tmp_path / "runs"]
+    code, first, _ = smix(*words)
+    assert (code, launched.folders) == (0, ["vanilla-0", "smix-0"])
+    (tmp_path / "made.npz").unlink()
+    code, again, said = smix(*words)
+    assert (code, again, launched.folders) == (0, first, ["vanilla-0", "smix-0"])
+    assert said.count("what shows them is left out") == 2  # images and masks
+    code, _, said = smix(*words, "--lr", "0.02")
+    assert (code, "made with --lr 0.1 instead of 0.02; choose another --out" in said) == (2, True)
+
+
 def test_part_of_a_finished_comparison_is_that_part(done, launched):
     config, out, runs = done
     assert compare(config, ["smix+fmix"], [1], out, OPTIONS) == runs[-1:]

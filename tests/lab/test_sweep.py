@@ -287,7 +287,8 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     assert_equal_runs(out / "vanilla-1", tmp_path / "alone")
 
 
-def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched):
+def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, monkeypatch):
+    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--device", "cpu"]

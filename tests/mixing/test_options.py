@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +26,7 @@ from smix.mixing import (
     Target,
     Validity,
 )
-from tests.mixing.cases import images, seeded
+from tests.mixing.cases import boxes, images, same, seeded
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 INF, NAN = float("inf"), float("nan")
@@ -116,16 +117,16 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (lambda: RandomChoice(Mixup()), f"random choice: expected a tuple of methods, got {Mixup()!r}"),
     (lambda: RandomChoice((Mixup(),)), "random choice: expected two methods or more, got 1"),
     (lambda: RandomChoice(()), "random choice: expected two methods or more, got 0"),
-    (lambda: RandomChoice(BOTH, weights=(1,)), WEIGHTS + "(1,)"),
-    (lambda: RandomChoice(BOTH, weights=(1, 2, 3)), WEIGHTS + "(1, 2, 3)"),
-    (lambda: RandomChoice(BOTH, weights=(1, -1)), WEIGHTS + "(1, -1)"),
-    (lambda: RandomChoice(BOTH, weights=(0, 0)), WEIGHTS + "(0, 0)"),
-    (lambda: RandomChoice(BOTH, weights=(1, NAN)), WEIGHTS + "(1, nan)"),
-    (lambda: RandomChoice(BOTH, weights=(1, INF)), WEIGHTS + "(1, inf)"),
+    (lambda: RandomChoice(BOTH, weights=(1,)), WEIGHTS + "(1.0,)"),
+    (lambda: RandomChoice(BOTH, weights=(1, 2, 3)), WEIGHTS + "(1.0, 2.0, 3.0)"),
+    (lambda: RandomChoice(BOTH, weights=(1, -1)), WEIGHTS + "(1.0, -1.0)"),
+    (lambda: RandomChoice(BOTH, weights=(0, 0)), WEIGHTS + "(0.0, 0.0)"),
+    (lambda: RandomChoice(BOTH, weights=(1, NAN)), WEIGHTS + "(1.0, nan)"),
+    (lambda: RandomChoice(BOTH, weights=(1, INF)), WEIGHTS + "(1.0, inf)"),
     (lambda: Validity(min_coverage=0.5, max_coverage=0.2), COVERAGE + "0.5 and 0.2"),
     (lambda: Validity(min_coverage=-0.1), COVERAGE + "-0.1 and 0.95"),
     (lambda: Validity(max_coverage=1.1), COVERAGE + "0.01 and 1.1"),
-    (lambda: Validity(min_entropy=-1), "validity: expected min_entropy and min_edges of 0 or more, got -1 and 0.0"),
+    (lambda: Validity(min_entropy=-1), "validity: expected min_entropy and min_edges of 0 or more, got -1.0 and 0.0"),
     (lambda: loss(kind="mse"), KIND + '"mse" and "mean"'),
     (lambda: loss(reduction="total"), KIND + '"ce" and "total"'),
     (lambda: loss(kind="bce", class_weight=torch.ones(9)), CLASS_WEIGHT.format("bce", "(7,)")),
@@ -135,6 +136,110 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
 
 @pytest.mark.parametrize(("act", "message"), BAD_OPTIONS, ids=[message for _, message in BAD_OPTIONS])
 def test_bad_options_raise_option_errors(act: Callable, message: str):
+    with pytest.raises(OptionError) as error:
+        act()
+    assert str(error.value) == message
+
+
+NUMBERS: dict[tuple[type, str], Any] = {
+    **{(method, "prob"): 1 for method in (*METHODS.values(), Fallback, RandomChoice)},
+    **{(METHODS[name], "alpha"): 2 for name in BETAS},
+    (Cutout, "length"): 5,
+    (ResizeMix, "scale"): (1, 1),
+    (HMix, "ratio"): 1,
+    (GridMix, "cells"): 3,
+    (FMix, "decay"): 2,
+    (FMix, "max_soft"): 0,
+    (FMix, "strength"): 1,
+    (SMix, "alpha"): 1,
+    (SMix, "feather"): 2,
+    (ObjectPaste, "scale"): (1, 2),
+    (ObjectPaste, "flip"): 1,
+    (RandomChoice, "weights"): (1, 3),
+    (Validity, "min_coverage"): 0,
+    (Validity, "max_coverage"): 1,
+    (Validity, "min_entropy"): 0,
+    (Validity, "min_edges"): 0,
+    (Validity, "max_roughness"): 2,
+    (Validity, "min_free_border"): 1,
+}
+"""A whole number that each numeric option can be."""
+PAIRS = {(SMix, "alpha"): (1, 2)}
+"""Options that can be a number or a pair."""
+WHOLE = {(Cutout, "length"), (GridMix, "cells")}
+"""Options that take no fractions, and so no floats."""
+REQUIRED: dict[type, tuple] = {Fallback: (SMix(), FMix()), RandomChoice: (BOTH,)}
+WRONG = ["a", "0.5", b"1", 1j, [1], {}, True, torch.ones(2)]
+
+
+def option_id(value: Any) -> str | None:
+    return f"{value[0].__name__}-{value[1]}" if isinstance(value, tuple) and isinstance(value[0], type) else None
+
+
+def each(value: Any, change: Callable) -> Any:
+    return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
+
+
+def test_every_numeric_option_is_known():
+    classes = [*METHODS.values(), Fallback, RandomChoice, Validity]
+    hints = {(kind, f.name): str(f.type) for kind in classes for f in fields(kind)}
+    assert {option for option, hint in hints.items() if "float" in hint or "int" in hint} == NUMBERS.keys()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "change"),
+    [
+        (option, value, change)
+        for option, value in [*NUMBERS.items(), *PAIRS.items()]
+        for change in (int, np.int64, np.uint8, np.float32, np.float64)
+        if not (option in WHOLE and issubclass(change, np.floating))
+    ],
+    ids=option_id,
+)
+def test_numeric_options_take_any_kind_of_number(option: tuple[type, str], value: Any, change: type):
+    kind, name = option
+    given = kind(*REQUIRED.get(kind, ()), **{name: each(value, change)})
+    usual = kind(*REQUIRED.get(kind, ()), **{name: each(value, int if option in WHOLE else float)})
+    assert given == usual
+    assert repr(given) == repr(usual)
+    if isinstance(given, Validity):
+        given, usual = Fallback(SMix(), FMix(), valid=given), Fallback(SMix(), FMix(), valid=usual)
+    x, masks = images(7, (9, 8)), boxes(7, (9, 8))
+    assert same(given.plan(x, masks=masks, generator=seeded(0)), usual.plan(x, masks=masks, generator=seeded(0)))
+
+
+@pytest.mark.parametrize("option", NUMBERS, ids=option_id)
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_a_numeric_option_of_another_type_is_one_clear_line(option: tuple[type, str], wrong: Any):
+    kind, name = option
+    for value in [wrong, (wrong, 1.0)]:
+        with pytest.raises(OptionError) as error:
+            kind(*REQUIRED.get(kind, ()), **{name: value})
+        assert name in str(error.value)
+        assert "expected" in str(error.value)
+        assert str(value) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda: Mixup(alpha="a"), "alpha: expected a number, got 'a'"),
+        (lambda: Mixup(alpha=None), "alpha: expected a number, got None"),
+        (lambda: Mixup(prob="half"), "prob: expected a number, got 'half'"),
+        (lambda: Mixup(prob=True), "prob: expected a number, got True"),
+        (lambda: Cutout(length="a"), "length: expected a whole number, got 'a'"),
+        (lambda: Cutout(length=True), "length: expected a whole number, got True"),
+        (lambda: SMix(alpha=[1, 2]), "alpha: expected a number or a tuple of numbers, got [1, 2]"),
+        (lambda: SMix(alpha=("a", 1)), "alpha: expected a number or a tuple of numbers, got ('a', 1)"),
+        (lambda: ResizeMix(scale=("a", 1)), "scale: expected a tuple of numbers, got ('a', 1)"),
+        (lambda: RandomChoice(BOTH, weights=("a", 1)), "weights: expected a tuple of numbers, got ('a', 1)"),
+        (lambda: Validity(min_edges="a"), "min_edges: expected a number, got 'a'"),
+        (lambda: FMix(decay=10**400), "fmix: expected a finite decay of 0 or more, got inf"),
+        (lambda: Cutout(length=10**400), "cutout: expected a length of 1 pixel or more, a whole number, got inf"),
+    ],
+)
+def test_what_is_said_of_another_type(act: Callable, message: str):
     with pytest.raises(OptionError) as error:
         act()
     assert str(error.value) == message
@@ -161,7 +266,7 @@ def test_per_batch_must_be_a_bool_for_every_method(method: Method, per_batch: An
 def test_alpha_must_be_above_0_and_finite_for_every_beta(name: str, alpha: float):
     with pytest.raises(OptionError) as error:
         METHODS[name](alpha=alpha)  # type: ignore[call-arg]
-    assert str(error.value) == f"{name}: expected alpha from 1e-30 to 1e+30, got {alpha}"
+    assert str(error.value) == f"{name}: expected alpha from 1e-30 to 1e+30, got {float(alpha)}"
 
 
 @pytest.mark.parametrize("name", MAP_LABELS)

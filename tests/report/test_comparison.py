@@ -357,6 +357,18 @@ def test_mixes_of_other_channels_are_not_shown(tmp_path, channels, shown):
     assert (list(found.samples), found.problems) == (shown, [])
 
 
+def test_evaluations_on_the_same_data_under_another_path_are_of_the_same_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_runs(tmp_path / "runs", {"vanilla": [1.0, 2.0, 3.0, 4.0]})
+    names = ["npz:away.npz", f"npz:{tmp_path}/away.npz", "npz:./away.npz", "npz:other.npz"]
+    for seed, name in enumerate(names):
+        away = replace(evaluation(0.4), data=name, own=False)
+        write_evaluation(tmp_path / "runs" / f"vanilla-{seed}" / FOLDER / "away.json", away)
+    found = read_comparison(tmp_path / "runs")
+    assert list(found.evaluations_on("vanilla", "npz:away.npz")) == [0, 1, 2]
+    assert list(found.evaluations_on("vanilla", "npz:other.npz")) == [3]
+
+
 def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     changes = {

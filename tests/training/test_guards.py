@@ -75,6 +75,24 @@ def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
     assert "result.json" not in contents(tmp_path / "run")
 
 
+@pytest.mark.parametrize("kind", OUT_OF_MEMORY)
+@pytest.mark.parametrize(("where", "count"), [("loop", 8), ("runs", 8)], ids=["each epoch", "at the end"])
+def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_batches(
+    run, tmp_path, monkeypatch, kind, where, count
+):
+    def full(*args: object) -> None:
+        raise OUT_OF_MEMORY[kind]
+
+    monkeypatch.setattr(f"smix.training.{where}.predict", full)
+    code, said = run()
+    assert code == 1
+    assert f"batch_size: expected {count} images to evaluate at once that fit in the memory of CPU" in said
+    assert "choose another --device, and start the same command again" in said
+    assert "--accumulate" not in said
+    assert "--batch-size" not in said
+    assert "result.json" not in contents(tmp_path / "run")
+
+
 def test_another_runtime_error_is_a_bug_and_not_hidden(run, monkeypatch):
     def broken(*args: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
@@ -111,7 +129,7 @@ def test_a_folder_without_permission_is_told_before_any_work(run, tmp_path, monk
     def denied(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files.Path, "touch", denied)
+    monkeypatch.setattr(files, "FileIO", denied)
     code, said = run()
     assert code == 2
     assert "expected a folder to write, got PermissionError; choose another" in said

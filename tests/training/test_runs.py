@@ -3,6 +3,7 @@
 import json
 import platform
 import random
+import shutil
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from smix.data.sets import ImageSet, balanced_order, load_data
 from smix.errors import DataError, MaskError, OptionError, RunError, SmixError
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.predict import predict
+from smix.masks import build_masks, load_source
 from smix.masks.lookup import masks_of
 from smix.mixing import Plan
 from smix.models import build_model
@@ -245,9 +247,46 @@ def test_a_folder_of_another_configuration_is_refused_and_unchanged(finished, na
     assert contents(out) == before
 
 
-def test_a_folder_made_from_other_images_of_the_same_name_is_refused(tmp_path):
+def test_a_finished_run_is_read_without_its_data_and_masks(tmp_path):
     name = write_data(tmp_path)
-    train(small(name, epochs=1), tmp_path / "run", OPTIONS)
+    build_masks(load_data(name), load_source("carried"), tmp_path / "masks")
+    config = small(name, masks=str(tmp_path / "masks"), epochs=1, method="smix")
+    told = train(config, tmp_path / "run", OPTIONS)
+    shutil.rmtree(tmp_path / "masks")
+    (tmp_path / "made.npz").unlink()
+    before = contents(tmp_path / "run")
+    assert train(config, tmp_path / "run", OPTIONS) == told
+    with pytest.raises(RunError, match=r"--lr 0\.1 instead of 0\.07; choose another --out"):
+        train(replace(config, lr=0.07), tmp_path / "run", OPTIONS)
+    assert contents(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("cut", [True, False], ids=["interrupted", "finished"])
+def test_the_same_data_and_masks_under_another_path_are_the_same_run(tmp_path, monkeypatch, cut):
+    monkeypatch.chdir(tmp_path)
+    name = write_data(tmp_path)
+    build_masks(load_data(name), load_source("carried"), tmp_path / "masks")
+    config = small("npz:made.npz", masks="masks", epochs=2, method="smix")
+    with pytest.MonkeyPatch.context() as patch:
+        if cut:
+            stop_after(STEPS + 1, patch)
+            with pytest.raises(KeyboardInterrupt):
+                train(config, tmp_path / "run", OPTIONS)
+        else:
+            train(config, tmp_path / "run", OPTIONS)
+    told = train(replace(config, data=name, masks=f"{tmp_path}/masks/"), tmp_path / "run", OPTIONS)
+    assert train(replace(config, data="npz:.//made.npz", masks="./masks"), tmp_path / "run", OPTIONS) == told
+    (tmp_path / "other.npz").write_bytes((tmp_path / "made.npz").read_bytes())
+    with pytest.raises(RunError, match=r"--data npz:made\.npz instead of npz:other\.npz; choose another --out"):
+        train(replace(config, data="npz:other.npz"), tmp_path / "run", OPTIONS)
+
+
+def test_a_run_that_goes_on_with_other_images_of_the_same_name_is_refused(tmp_path):
+    name = write_data(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(1, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(small(name, epochs=1), tmp_path / "run", OPTIONS)
     before = contents(tmp_path / "run")
     fingerprint = load_data(name).fingerprint
     write_npz(tmp_path / "made.npz", make_set(80, seed=7), make_set(24, seed=1, split="test"))

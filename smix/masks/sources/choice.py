@@ -73,7 +73,7 @@ def read_class_map(path: Path) -> ClassMap:
         MaskError: no such file, or something else in it.
     """
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise MaskError(f"class-map: expected a JSON file {path}, got {type(error).__name__}; write it") from None
     entries = values.values() if isinstance(values, dict) else [0]

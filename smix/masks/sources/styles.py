@@ -108,7 +108,7 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
     """Of pictures of classes, from 0: those of classes.txt, or VOC's for VOC's palette and numbers, or the numbers."""
     if (file := folder / CLASSES).is_file():
-        names = tuple(line.strip() for line in file.read_text().splitlines() if line.strip())
+        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
         if not 2 <= len(names) <= UNKNOWN:
             raise MaskError(
                 f"{file}: expected 2 to {UNKNOWN} names, one a line, the background's first, got {len(names)}; correct it"
