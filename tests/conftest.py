@@ -8,10 +8,25 @@ import numpy as np
 import pytest
 import torch
 
-from smix import cli
 from smix.data.sets import ImageSet, Split
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
+
+GPU = "cpu" if os.environ.get("SMIX_REHEARSE") == "1" else "cuda"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` on a machine without a CUDA device."""
+    if GPU == "cuda" and not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def gpu() -> str:
+    """Return the device of the tests marked `gpu`: cuda, or cpu where `scripts/gpu.py --rehearse` runs them without a GPU."""
+    return GPU
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,6 +91,8 @@ def npz(tmp_path: Path) -> str:
 @pytest.fixture
 def smix(monkeypatch, capsys):
     """Runs a command line in this process; returns exit code, standard output and standard error."""
+
+    from smix import cli  # here, so that the tests of a GPU do without the packages of the command line
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
