@@ -1,4 +1,5 @@
-"""A table and a picture of one file of results: `python -m benchmarks.show benchmarks/results/mixing_cpu_DATE.json`."""
+"""A table and a picture of one file of results: `python -m benchmarks.show benchmarks/results/mixing_cpu_DATE.json`; or, given a
+folder, of each such file in it."""
 
 import json
 import sys
@@ -52,6 +53,8 @@ def targets(sizes: Sizes) -> list[str]:
     lines = ["| time of | over that of | " + " | ".join(f"{side} px" for side in sizes) + " |"]
     lines.append("| --- | --- |" + " ---: |" * len(sizes))
     for one, other, sense, wanted in TARGETS:
+        if not {one, other} <= set(next(iter(sizes.values()))):
+            continue  # a peer that is not installed
         cells = []
         for side, values in times(sizes).items():
             ratio = values[one] / values[other]
@@ -117,4 +120,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    given = Path(sys.argv[1])
+    for each in sorted(given.glob("mixing_*.json")) if given.is_dir() else [given]:
+        main(each)
