@@ -57,7 +57,7 @@ class Batch:
             return self.uniform()
         shape = torch.full((2, self.draws), a, device=self.x.device)
         if a != b:
-            shape[1] = b
+            shape[1].fill_(b)  # an assignment would go through a tensor on the CPU
         uniform = torch.rand(2, self.draws, device=self.x.device, **drawn_from(self.generator))
         log_gamma = torch._standard_gamma(shape + 1, generator=self.generator).log() + (1 - uniform).log() / shape
         return torch.sigmoid(log_gamma[0] - log_gamma[1])
