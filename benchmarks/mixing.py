@@ -3,7 +3,7 @@
 Batch 128 of 3 channels at 32, 64 and 224 pixels, two CPU threads. All candidates take turns in a new random order each
 round, so that the load of the machine hits all alike; the least time of each is kept. Methods of timm work in place: their
 input is restored outside of the clock. Labels are included (`soft(100)`), as the peers build theirs, and once left out.
-Peers that are not installed are left out. Writes a JSON file to benchmarks/results.
+Peers that are not installed are left out. Writes a JSON file to benchmarks/results and, with matplotlib, a table and a picture.
 """
 
 import argparse
@@ -21,11 +21,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torchvision.transforms import v2
 
 import smix
 from benchmarks.memory import peak_bytes
-from benchmarks.peers import official_fmix_mask
 from smix.device import in_words
 
 BATCH, CHANNELS, CLASSES = 128, 3, 100
@@ -84,15 +82,23 @@ def candidates(side: int, device: str) -> dict[str, Candidate]:
         found[f"smix {name}, without soft"] = Candidate(ours(method, False, None))
         found[f"smix {name}, out="] = Candidate(ours(method, True, buffer))
 
-    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOXES, num_classes=CLASSES)
-    found["torchvision MixUp (per batch)"] = Candidate(lambda: mixup(x, y))
-    found["torchvision CutMix (per batch)"] = Candidate(lambda: cutmix(x, y))
-
+    if importlib.util.find_spec("torchvision"):
+        found |= torchvision_candidates(x, y)
     if importlib.util.find_spec("timm"):
         found |= timm_candidates(x, y)
     if device == "cpu":
         found |= cpu_candidates(x, y)
     return found
+
+
+def torchvision_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+    from torchvision.transforms import v2
+
+    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOXES, num_classes=CLASSES)
+    return {
+        "torchvision MixUp (per batch)": Candidate(lambda: mixup(x, y)),
+        "torchvision CutMix (per batch)": Candidate(lambda: cutmix(x, y)),
+    }
 
 
 def timm_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
@@ -117,8 +123,13 @@ def cpu_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
         found["kornia RandomCutMixV2"] = Candidate(
             lambda: RandomCutMixV2(p=1.0, beta=torch.tensor(BOXES), data_keys=["input", "class"])(x, y)
         )
-    draws = np.random.RandomState(0)
-    found["FMix's code, 128 masks"] = Candidate(lambda: [official_fmix_mask((side, side), draws) for _ in range(BATCH)])
+    if importlib.util.find_spec("scipy"):
+        from benchmarks.peers import official_fmix_mask
+
+        draws = np.random.RandomState(0)
+        found["FMix's code, 128 masks"] = Candidate(
+            lambda: [official_fmix_mask((side, side), draws) for _ in range(BATCH)]
+        )
     return found
 
 
@@ -182,6 +193,10 @@ def main() -> None:
     path = options.out / f"mixing_{options.device}_{result['date']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)
+    if importlib.util.find_spec("matplotlib"):
+        from benchmarks import show
+
+        show.main(path)
 
 
 def versions(*names: str) -> dict[str, str]:

@@ -1,5 +1,4 @@
-"""A table and a picture of one file of results: `python -m benchmarks.show benchmarks/results/mixing_cpu_DATE.json`; or, given a
-folder, of each such file in it."""
+"""A table and a picture of one file of results: `python -m benchmarks.show benchmarks/results/mixing_cpu_DATE.json`."""
 
 import json
 import sys
@@ -120,6 +119,4 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    given = Path(sys.argv[1])
-    for each in sorted(given.glob("mixing_*.json")) if given.is_dir() else [given]:
-        main(each)
+    main(Path(sys.argv[1]))

@@ -3,12 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from smix.data.sets import ImageSet, Split
+if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
+    from smix.data.sets import ImageSet, Split
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
 
@@ -57,10 +59,12 @@ def make_set(
     size: tuple[int, int] = (10, 14),
     classes: int = 4,
     seed: int = 0,
-    split: Split = "train",
+    split: "Split" = "train",
     masks: bool = True,
-) -> ImageSet:
+) -> "ImageSet":
     """Random images, not square, whose masks are random boxes and whose labels can be told from their brightness."""
+    from smix.data.sets import ImageSet
+
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     noise = rng.integers(0, 60, (count, *size, 3))
@@ -73,7 +77,7 @@ def make_set(
     return ImageSet(images, labels, names, boxes if masks else None, name="made", split=split)
 
 
-def write_npz(path: Path, train: ImageSet, test: ImageSet) -> Path:
+def write_npz(path: Path, train: "ImageSet", test: "ImageSet") -> Path:
     """The two splits as an npz data set."""
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     if train.masks is not None and test.masks is not None:
@@ -92,7 +96,7 @@ def npz(tmp_path: Path) -> str:
 def smix(monkeypatch, capsys):
     """Runs a command line in this process; returns exit code, standard output and standard error."""
 
-    from smix import cli  # here, so that the tests of a GPU do without the packages of the command line
+    from smix import cli
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
