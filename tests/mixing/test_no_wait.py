@@ -125,6 +125,7 @@ def test_values_are_checked_on_the_cpu_alone():
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype feature:UserWarning")
 @EVERY_METHOD
 def test_a_step_does_not_wait_for_a_real_gpu(method: Method, gpu: str):
     for size in SIZES:
