@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format clean gpu
 
 demo: .venv/installed
 	$(BIN)/smix demo
@@ -22,6 +22,10 @@ format: .venv/installed-dev
 
 clean:
 	rm -rf .venv build dist
+
+# On a machine with a GPU, in an environment that has torch with CUDA: installs nothing (benchmarks/README.md).
+gpu:
+	$(PYTHON) -m scripts.gpu $(ARGS)
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smix: expected Python 3.11 or newer as $(PYTHON), got %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'

@@ -50,7 +50,9 @@ def pictures(count: int) -> np.ndarray:
 def measure(count: int, rounds: int, device: torch.device) -> dict[str, dict[str, list[float]]]:
     """Least microseconds an image: of each corruption at each severity, and of the forward pass beside it."""
     images = torch.from_numpy(pictures(count)).to(device)
-    batches = Batches(images, torch.zeros(count, dtype=torch.long), Normalisation((0.5,) * 3, (0.25,) * 3))
+    batches = Batches(
+        images, torch.zeros(count, dtype=torch.long, device=device), Normalisation((0.5,) * 3, (0.25,) * 3)
+    )
     torch.manual_seed(0)
     model = build_model(MODEL, 10).to(device)
     index = range(count)
@@ -123,6 +125,7 @@ def main() -> None:
         },
         "corruptions": times,
     }
+    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"corruptions_{options.device}_{result['date']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     path.with_suffix(".md").write_text(table(result))

@@ -42,7 +42,7 @@ from smix.masks.work import npy
 
 REPORTS_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
 HERE = Path(__file__).parent / "results"
-READS, BATCH = 200, 128
+READS, BATCH, ROUNDS = 200, 128, 3
 
 
 def photographs(count: int, side: int) -> ImageSet:
@@ -94,10 +94,12 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure_build(name: str, weights: Path | None, count: int, side: int, rounds: int, folder: Path) -> dict[str, Any]:
+def measure_build(
+    name: str, weights: Path | None, input_size: str | None, count: int, side: int, rounds: int, folder: Path
+) -> dict[str, Any]:
     """Seconds of both, in turns, and of the forward passes inside a build."""
     data = photographs(count, side)
-    source = load_source(name, weights)
+    source = load_source(name, weights, input_size)
     assert isinstance(source, NetworkSource)
     in_network: list[float] = []
 
@@ -246,37 +248,57 @@ def plainly_loaded(weights: Path, device: torch.device) -> Callable[[torch.Tenso
 
 
 def table(result: dict[str, Any]) -> str:
-    """As Markdown."""
+    """Return the parts that were measured as Markdown."""
+    shown = [rows(result[part]) for part, rows in TABLES.items() if part in result]
+    return "\n\n".join("\n".join(lines) for lines in shown) + "\n"
+
+
+def _build_table(found: list[dict[str, Any]]) -> list[str]:
     lines = [
         "| network | images | input | images/s | plain loop, images/s | times as fast | outside of the forward pass "
         "| bits a pixel | bytes a mask (PNG) |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for one in result["build"]:
+    for one in found:
         lines.append(
             f"| {one['network']} | {one['images']} of {one['side']} px | {one['input_size'][0]} | {one['images_per_second']:.1f} "
             f"| {one['images_per_second_loop']:.1f} | {one['ratio']:.2f} | {100 * one['share_outside_of_the_forward_pass']:.1f} % "
             f"| {one['bits_per_pixel']:.4f} | {one['bytes_per_mask']:.0f} ({one['bytes_per_mask_loop']:.0f}) |"
         )
-    lines += ["", "| images, of a source that costs nothing | seconds | us an image |", "| ---: | ---: | ---: |"]
-    lines += [f"| {g['images']:,} | {g['seconds']:.2f} | {g['microseconds_per_image']:.1f} |" for g in result["growth"]]
-    lines += [
-        "",
+    return lines
+
+
+def _growth_table(found: list[dict[str, Any]]) -> list[str]:
+    lines = ["| images, of a source that costs nothing | seconds | us an image |", "| ---: | ---: | ---: |"]
+    return lines + [f"| {g['images']:,} | {g['seconds']:.2f} | {g['microseconds_per_image']:.1f} |" for g in found]
+
+
+def _store_table(found: list[dict[str, Any]]) -> list[str]:
+    lines = [
         "| side | masks | shards | GB | opens in | pickles to | random batch, us a mask | all checksums | 1,281,167 masks |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    for one in result["store"]:
+    for one in found:
         lines.append(
             f"| {one['side']} | {one['masks']:,} | {one['shards']} | {one['gigabytes']:.2f} | {one['open_ms']:.1f} ms "
             f"| {one['pickled_bytes']} bytes | {one['microseconds_per_mask']:.1f} | {one['checksums_of_all_shards_s']:.2f} s "
             f"| {one['gigabytes_of_1281167']:.2f} GB |"
         )
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+TABLES = {"build": _build_table, "growth": _growth_table, "store": _store_table}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="*", default=[], help="ONNX files to measure besides the report's network")
+    parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--images", type=int, default=256, help="images of the build, at --scale 1")
+    parser.add_argument(
+        "--input-size", help="pixels of the square that the networks are fed; default: as smix masks build"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the build")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the images and of the store")
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--scratch", type=Path, help="a folder with room for 4 GB; none given: the system's")
@@ -285,7 +307,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(dir=options.scratch))
     try:
         weights = random_weights(folder / "random.pth")
-        count = max(32, int(256 * scale))
+        count = max(32, int(options.images * scale))
         networks = [(REPORTS_NETWORK, weights), *((f"onnx:{path}", None) for path in options.networks)]
         result: dict[str, Any] = {
             "processor": processor(),
@@ -298,13 +320,17 @@ def main() -> None:
                 "numpy": np.__version__,
                 "python": platform.python_version(),
             },
-            "build": [
-                measure_build(name, file, count, 32, 3, folder / f"build-{place}")
-                for place, (name, file) in enumerate(networks)
-            ],
-            "growth": measure_growth([max(10, int(n * scale)) for n in (1_000, 10_000, 100_000)], folder / "growth"),
-            "store": [measure_store(side, 1.1 * scale, folder / "store") for side in (32, 64, 224)],
         }
+        if "build" in options.only:
+            result["build"] = [
+                measure_build(name, file, options.input_size, count, 32, options.rounds, folder / f"build-{place}")
+                for place, (name, file) in enumerate(networks)
+            ]
+        if "growth" in options.only:
+            counts = [max(10, int(n * scale)) for n in (1_000, 10_000, 100_000)]
+            result["growth"] = measure_growth(counts, folder / "growth")
+        if "store" in options.only:
+            result["store"] = [measure_store(side, 1.1 * scale, folder / "store") for side in (32, 64, 224)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     options.out.mkdir(parents=True, exist_ok=True)

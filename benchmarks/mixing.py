@@ -3,12 +3,14 @@
 Batch 128 of 3 channels at 32, 64 and 224 pixels, two CPU threads. All candidates take turns in a new random order each
 round, so that the load of the machine hits all alike; the least time of each is kept. Methods of timm work in place: their
 input is restored outside of the clock. Labels are included (`soft(100)`), as the peers build theirs, and once left out.
-Writes a JSON file, a table and a picture to benchmarks/results.
+Peers that are not installed are left out. Writes a JSON file to benchmarks/results and, with matplotlib, a table and a picture.
 """
 
 import argparse
 import datetime
 import gc
+import importlib
+import importlib.util
 import json
 import platform
 import random
@@ -17,18 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import kornia
 import numpy as np
-import timm
 import torch
-import torchvision
-from kornia.augmentation import RandomCutMixV2, RandomMixUpV2
-from timm.data.mixup import Mixup as TimmMixup
-from torchvision.transforms import v2
 
 import smix
 from benchmarks.memory import peak_bytes
-from benchmarks.peers import official_fmix_mask
 from smix.device import in_words
 
 BATCH, CHANNELS, CLASSES = 128, 3, 100
@@ -87,22 +82,50 @@ def candidates(side: int, device: str) -> dict[str, Candidate]:
         found[f"smix {name}, without soft"] = Candidate(ours(method, False, None))
         found[f"smix {name}, out="] = Candidate(ours(method, True, buffer))
 
-    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOXES, num_classes=CLASSES)
-    found["torchvision MixUp (per batch)"] = Candidate(lambda: mixup(x, y))
-    found["torchvision CutMix (per batch)"] = Candidate(lambda: cutmix(x, y))
+    if importlib.util.find_spec("torchvision"):
+        found |= torchvision_candidates(x, y)
+    if importlib.util.find_spec("timm"):
+        found |= timm_candidates(x, y)
+    if device == "cpu":
+        found |= cpu_candidates(x, y)
+    return found
 
-    scratch = x.clone()
+
+def torchvision_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+    from torchvision.transforms import v2
+
+    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOXES, num_classes=CLASSES)
+    return {
+        "torchvision MixUp (per batch)": Candidate(lambda: mixup(x, y)),
+        "torchvision CutMix (per batch)": Candidate(lambda: cutmix(x, y)),
+    }
+
+
+def timm_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+    from timm.data.mixup import Mixup as TimmMixup
+
+    scratch, found = x.clone(), {}
     for kind, options in {"mixup": {"mixup_alpha": 1.0}, "cutmix": {"mixup_alpha": 0.0, "cutmix_alpha": BOXES}}.items():
         for mode in ("batch", "elem"):
             peer = TimmMixup(mode=mode, num_classes=CLASSES, label_smoothing=0.0, **options)
             found[f"timm {kind} ({'per batch' if mode == 'batch' else 'per sample'}, in place)"] = Candidate(
                 lambda peer=peer: peer(scratch, y), lambda: scratch.copy_(x)
             )
-    if device == "cpu":
+    return found
+
+
+def cpu_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+    found, side = {}, x.shape[-1]
+    if importlib.util.find_spec("kornia"):
+        from kornia.augmentation import RandomCutMixV2, RandomMixUpV2
+
         found["kornia RandomMixUpV2"] = Candidate(lambda: RandomMixUpV2(p=1.0, data_keys=["input", "class"])(x, y))
         found["kornia RandomCutMixV2"] = Candidate(
             lambda: RandomCutMixV2(p=1.0, beta=torch.tensor(BOXES), data_keys=["input", "class"])(x, y)
         )
+    if importlib.util.find_spec("scipy"):
+        from benchmarks.peers import official_fmix_mask
+
         draws = np.random.RandomState(0)
         found["FMix's code, 128 masks"] = Candidate(
             lambda: [official_fmix_mask((side, side), draws) for _ in range(BATCH)]
@@ -161,17 +184,28 @@ def main() -> None:
         "threads": options.threads,
         "batch": [BATCH, CHANNELS, "side", "side"],
         "rounds": {side: max(3, round(ROUNDS.get(side, 100) * options.scale)) for side in options.sizes},
-        "versions": {
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in (torch, torchvision, timm, kornia, np, smix)},
-        },
+        "versions": versions("torch", "torchvision", "timm", "kornia", "numpy", "smix"),
         "sizes": {},
     }
     for side in options.sizes:
         result["sizes"][side] = measure(side, options.device, result["rounds"][side])
+    options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"mixing_{options.device}_{result['date']}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path)
+    if importlib.util.find_spec("matplotlib"):
+        from benchmarks import show
+
+        show.main(path)
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Return the versions of Python and of those of these packages that are installed."""
+    installed = [name for name in names if importlib.util.find_spec(name)]
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.import_module(name).__version__ for name in installed},
+    }
 
 
 def processor() -> str:

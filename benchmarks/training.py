@@ -11,7 +11,6 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,14 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
-import smix
-from benchmarks.mixing import processor
-from benchmarks.training_peers import measure_parity, measure_peers
+from benchmarks.mixing import processor, versions
 from benchmarks.training_start import measure_start
 from benchmarks.training_steps import learner_of, measure_operations, measure_steps
 from benchmarks.training_tables import tables
@@ -65,24 +60,28 @@ def on_device(data: ImageSet, device: torch.device) -> Batches:
     return Batches.of(data, Normalisation.of(data), device, masks, valid, crop=4, flip=True)
 
 
-def measure_card(data: Path, batches: Batches, classes: int, batch: int, device: torch.device) -> dict:
-    """Of ResNet-18 on a GPU: how far from its limit, and four runs that share it."""
-    step = measure_steps(batches, classes, "resnet18", ["vanilla", "smix"], batch, 50, device)["smix"]
+def measure_card(
+    data: Path, batches: Batches, classes: int, model: str, batch: int, rounds: int, device: torch.device
+) -> dict:
+    """Compare the speed of one training, and of four that share the device, with the peak of the device."""
+    step = measure_steps(batches, classes, model, ["vanilla", "smix"], batch, rounds, device)["smix"]
     speed = 1e3 * batch / step["median_ms"]
-    learner = learner_of("resnet18", classes, TrainConfig(), device)
+    learner = learner_of(model, classes, TrainConfig(), device)
     images = batches.normalise(batches.images[:batch])
     with FlopCounterMode(display=False) as counter, learner.autocast():
         learner.model(images).float().sum().backward()
     flops = counter.get_total_flops() / batch
-    peak = next((value for name, value in PEAKS.items() if name in torch.cuda.get_device_name(device)), None)
+    peak = next((value for name, value in PEAKS.items() if name in in_words(device)), None)
     with tempfile.TemporaryDirectory() as folder:
-        words = f"--data npz:{data} --model resnet18 --methods mixup --seeds 4 --jobs 4 --epochs 3 --out {folder}/runs".split()
+        words = f"--data npz:{data} --model {model} --methods mixup --seeds 4 --jobs 4 --epochs 3".split()
+        words += ["--batch-size", str(batch), "--device", device.type, "--out", f"{folder}/runs"]
         subprocess.run([sys.executable, "-m", "smix", "compare", *words], check=True)
         lines = [path.read_text().splitlines()[-1] for path in Path(folder).glob("runs/*/metrics.jsonl")]
         seconds = [json.loads(line)["seconds"] for line in lines]
     images_an_epoch = 0.9 * len(batches) // batch * batch
     together = sum(images_an_epoch / each for each in seconds)
     return {
+        "model": model,
         "flops_an_image": flops,
         "images_per_second_one": speed,
         "images_per_second_four": together,
@@ -111,17 +110,21 @@ def measure(options: argparse.Namespace, data: Path, device: torch.device) -> It
             count = rounds(1 if few else 10)
             yield f"operations of {model}", measure_operations(batches, classes, model, "smix", batch, count, device)
         if "peers" in options.only:
+            from benchmarks.training_peers import measure_peers  # here, since it needs timm
+
             peers = (rounds(2 if few else 7), rounds(2 if few else 12))
             arrays = (train.array, train.labels)
             yield f"peers of {model}", measure_peers(arrays, batches, classes, model, batch, *peers, device)
     if "start" in options.only:
         yield "start", measure_start(data, "resnet8", rounds(3))
     if "parity" in options.only:
+        from benchmarks.training_peers import measure_parity
+
         some = {"train": train.take(min(5000, len(train))), "test": test.take(min(2000, len(test)))}
         splits = {split: (part.array, part.labels) for split, part in some.items()}
         yield "parity", measure_parity(splits, batches.normalise, classes, rounds(6), 3, batch // 2, device)
-    if device.type == "cuda" and "card" in options.only:
-        yield "card", measure_card(data, batches, classes, batch, device)
+    if "card" in options.only:
+        yield "card", measure_card(data, batches, classes, options.models[-1], batch, rounds(50), device)
 
 
 def main() -> None:
@@ -132,14 +135,18 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of rounds, and of the noise")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS[:3] + PARTS[4:], help="the rest stays in the file"
+        "--only",
+        nargs="+",
+        choices=PARTS,
+        help="the rest stays in the file; default: steps, peers, start, and card on a GPU",
     )
     parser.add_argument("--parity", action="store_true", help="compare accuracies too: minutes more")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    options.only = [*options.only, "parity"] if options.parity else options.only
     device, today = find_device(), datetime.date.today().isoformat()
+    options.only = options.only or [*PARTS[:3], *(["card"] if device.type == "cuda" else [])]
+    options.only = [*options.only, "parity"] if options.parity else options.only
     options.out.mkdir(parents=True, exist_ok=True)
     kind = f"cpu{options.threads}" if device.type == "cpu" else device.type
     path = options.out / f"training_{kind}_{today}.json"
@@ -153,10 +160,7 @@ def main() -> None:
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""),
         "data": "noise" if options.data is None else options.data.stem,
         "precision": str(precision(device)).removeprefix("torch."),
-        "versions": {
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in (torch, torchvision, timm, np, smix)},
-        },
+        "versions": versions("torch", "torchvision", "timm", "numpy", "smix"),
     }
     with tempfile.TemporaryDirectory() as folder:
         size = [max(2 * options.batch, int(count * min(1.0, options.scale))) for count in (50_000, 10_000)]

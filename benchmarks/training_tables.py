@@ -74,7 +74,7 @@ def _parity(found: Result) -> list[str]:
 
 
 def _card(found: Result) -> list[str]:
-    lines = ["| ResNet-18 | images a second | of the bfloat16 peak |", "| --- | ---: | ---: |"]
+    lines = [f"| {found['model']} | images a second | of the bfloat16 peak |", "| --- | ---: | ---: |"]
     for runs in ("one", "four"):
         share = found[f"share_of_peak_{runs}"]
         shown = "unknown" if share is None else f"{100 * share:.1f} %"

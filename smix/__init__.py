@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from smix.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from smix.config import EvaluateConfig as EvaluateConfig
     from smix.config import RunOptions as RunOptions
@@ -38,8 +40,6 @@ if TYPE_CHECKING:
     from smix.mixing import parse_method as parse_method
     from smix.report.write import write_report as write_report
     from smix.training.runs import train as train
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "smix.config": ("EvaluateConfig", "RunOptions", "SharedConfig", "TrainConfig"),

@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,6 +17,7 @@ from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import FailedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
+from smix.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,7 +64,7 @@ app = App(
     name="smix",
     config=_from_recipe,
     help="Mix training images along their objects, and find out whether it helps. Start with: smix demo",
-    version=lambda: f"smix {version('smix')}",
+    version=lambda: f"smix {__version__}",
     default_parameter=Parameter(negative_iterable=(), consume_multiple=True, converter=_convert),
     result_action="return_value",
     exit_on_error=False,

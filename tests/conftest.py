@@ -6,15 +6,32 @@ import os
 import sys
 from collections import defaultdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
 
-from smix import cli
-from smix.data.sets import ImageSet, Split
+if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
+    from smix.data.sets import ImageSet, Split
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
+
+GPU = "cpu" if os.environ.get("SMIX_REHEARSE") == "1" else "cuda"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `gpu` on a machine without a CUDA device."""
+    if GPU == "cuda" and not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def gpu() -> str:
+    """Return the device of the tests marked `gpu`: cuda, or cpu where `scripts/gpu.py --rehearse` runs them without a GPU."""
+    return GPU
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
@@ -65,10 +82,12 @@ def make_set(
     size: tuple[int, int] = (10, 14),
     classes: int = 4,
     seed: int = 0,
-    split: Split = "train",
+    split: "Split" = "train",
     masks: bool = True,
-) -> ImageSet:
+) -> "ImageSet":
     """Random images, not square, whose masks are random boxes and whose labels can be told from their brightness."""
+    from smix.data.sets import ImageSet
+
     rng = np.random.default_rng(seed)
     labels = np.arange(count) % classes
     noise = rng.integers(0, 60, (count, *size, 3))
@@ -81,7 +100,7 @@ def make_set(
     return ImageSet(images, labels, names, boxes if masks else None, name="made", split=split)
 
 
-def write_npz(path: Path, train: ImageSet, test: ImageSet) -> Path:
+def write_npz(path: Path, train: "ImageSet", test: "ImageSet") -> Path:
     """The two splits as an npz data set."""
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     if train.masks is not None and test.masks is not None:
@@ -99,6 +118,8 @@ def npz(tmp_path: Path) -> str:
 @pytest.fixture
 def smix(monkeypatch, capsys):
     """Runs a command line in this process; returns exit code, standard output and standard error."""
+
+    from smix import cli
 
     def run(*words: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])

@@ -4,7 +4,6 @@ import importlib.util
 import platform
 import shutil
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from smix.config import cores
 from smix.data.sets import SETS, ImageSet, is_here
 from smix.device import find_device, in_words
 from smix.masks.sources.torchvision import weights_file
+from smix.version import __version__
 
 REPORTS_NETWORK = "deeplabv3_mobilenet_v3_large"
 GIB = 2**30
@@ -40,7 +40,7 @@ def look_at_machine() -> list[Finding]:
     url = torchvision.models.get_model_weights(REPORTS_NETWORK).DEFAULT.url
     weights = weights_file(url)
     return [
-        Finding("smix", True, f"{version('smix')}, Python {platform.python_version()}"),
+        Finding("smix", True, f"{__version__}, Python {platform.python_version()}"),
         Finding("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}"),
         Finding("device", True, in_words(device, cores() if device.type == "cpu" else None)),
         Finding(

@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TypeVar
@@ -34,6 +33,7 @@ from smix.report.table import Table, csv_text, in_markdown, latex, markdown
 from smix.report.topic import Beside, Drawn, Part, Topic
 from smix.report.topics import topics_of
 from smix.training.records import Run
+from smix.version import __version__
 
 Found = TypeVar("Found")
 FOLDERS = ("figures", "tables")
@@ -172,7 +172,7 @@ def _page(
     problems: Sequence[Problem],
     staged: Path,
 ) -> Page:
-    foot = f"Made by smix {version('smix')} from the files of the runs; the same runs give the same page."
+    foot = f"Made by smix {__version__} from the files of the runs; the same runs give the same page."
     problems = [Problem(one.path, _short(one.why)) for one in problems]
     if len(chapters) == 1:
         return Page(f"Comparison on {names[0]}", chapters, problems=problems, foot=foot)

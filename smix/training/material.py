@@ -4,7 +4,6 @@ import dataclasses
 import os
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from smix.mixing import Method, parse_method
 from smix.models import build_model
 from smix.training.samples import SAMPLES, Samples, draw_samples
 from smix.training.weights import load_init
+from smix.version import __version__
 
 PROBE = 1000
 """Training images whose accuracy is shown where none are kept for validation."""
@@ -164,7 +164,7 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Of what computes."""
     return {
-        "smix": version("smix"),
+        "smix": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

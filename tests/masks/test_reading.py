@@ -104,13 +104,12 @@ def test_instances_that_are_coarser_than_the_images_are_enlarged():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch):
+def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch, gpu):
     scores, keep = random_scores(), torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
     one = read_scores(scores, keep, 2, (14, 20))
     for at_once in (1, 2 * 5 * 14 * 20, 2**27):
         monkeypatch.setattr(reading, "AT_ONCE", at_once)
-        other = read_scores(scores.cuda(), keep.cuda(), 2, (14, 20))
+        other = read_scores(scores.to(gpu), keep.to(gpu), 2, (14, 20))
         assert torch.allclose(other.object.cpu(), one.object, atol=1e-4)
         assert (other.classes.cpu() == one.classes).float().mean() > 0.99
 

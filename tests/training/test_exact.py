@@ -29,6 +29,7 @@ from smix.training.distributed import ALONE
 from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress
 from smix.training.runs import train
+from tests.conftest import GPU
 from tests.data.test_streaming import write_folder
 from tests.training.processes import CONTEXT, SECONDS, in_processes
 from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
@@ -186,13 +187,13 @@ config = TrainConfig(data=data, model="resnet8", method="smix(feather=1)+fmix", 
 for folder in folders:
     train(config, folder, RunOptions(device=device, threads=1, quiet=True))
 """
-CUDA = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")]
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=CUDA)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param(GPU, marks=pytest.mark.gpu, id="cuda")])
 def test_with_deterministic_algorithms_nothing_is_refused_and_two_trainings_are_equal(data, tmp_path, device):
     folders = [tmp_path / "one", tmp_path / "two"]
-    here = {"PYTHONPATH": str(Path(__file__).parents[2]), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    here = {"PYTHONPATH": os.pathsep.join(paths), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
     words = [sys.executable, "-c", TWICE, data, device, *map(str, folders)]
     done = subprocess.run(words, env={**os.environ, **here}, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -14,7 +14,10 @@ def gaussian_noise(x: Float[Tensor, "B C H W"], draws: Draws, sigma: float) -> F
 
 def shot_noise(x: Float[Tensor, "B C H W"], draws: Draws, photons: float) -> Float[Tensor, "B C H W"]:
     """Counts of photons, of which white has `photons` on average."""
-    return draws.poisson("photons", x * photons) / photons
+    # From the grey levels, on the CPU, where the counts are drawn: a GPU multiplies by 1 / 255 instead of dividing, and a rate that
+    # differs in its last bit can use up other random numbers.
+    levels = (x * 255).round().cpu() / 255
+    return draws.poisson("photons", levels * photons) / photons
 
 
 def impulse_noise(x: Float[Tensor, "B C H W"], draws: Draws, share: float) -> Float[Tensor, "B C H W"]:

@@ -192,11 +192,10 @@ def test_mistakes_are_told():
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize("name", NAMES)
-def test_a_gpu_draws_the_same(name):
+def test_a_gpu_draws_the_same(name, gpu):
     images = photographs()
     here = corrupt(images, name, 4, range(4)).int()
-    there = corrupt(images.cuda(), name, 4, range(4))
-    assert there.is_cuda
+    there = corrupt(images.to(gpu), name, 4, range(4))
+    assert there.device.type == gpu
     assert (there.cpu().int() - here).abs().max() <= 1

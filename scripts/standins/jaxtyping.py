@@ -1,0 +1,15 @@
+"""Annotations that check nothing, in place of jaxtyping where that is not installed: `scripts/gpu.py` puts this folder on the path."""
+
+from types import SimpleNamespace
+from typing import Any
+
+
+class _Annotated:
+    """Ignore the shape: `Float[Tensor, "B C"]` is Tensor."""
+
+    def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+        return item[0]
+
+
+Bool = Complex = Float = Int = Shaped = UInt8 = _Annotated
+config = SimpleNamespace(jaxtyping_disable=True)
