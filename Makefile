@@ -1,42 +1,69 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. They make .venv and install into it first.
 PYTHON ?= python3
-BIN := .venv/bin
+PYTHON_OLDEST ?= python3.11
+PYTHON_NEWEST ?= python3.14
+VENV ?= .venv
+# The versions that are installed: of this file; make lock refreshes it.
+CONSTRAINTS ?= constraints/tested.txt
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-.PHONY: demo test check format clean gpu
+.PHONY: demo test quick test-all test-oldest test-newest test-hermetic gpu check lock format clean
 
-demo: .venv/installed
+demo: $(VENV)/installed
 	$(BIN)/smix demo
 
-test: .venv/installed-dev
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
+test: $(VENV)/installed-dev
+	$(TEST) --dist loadfile $(ARGS)
 
-check: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+quick: $(VENV)/installed-dev
+	$(TEST) --dist loadfile -m 'not slow and not cluster and not exhaustive' $(ARGS)
 
-format: .venv/installed-dev
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+test-all: $(VENV)/installed-dev
+	$(TEST) --dist loadfile -m 'not cluster' $(ARGS)
 
-clean:
-	rm -rf .venv build dist
+# The lowest versions that pyproject.toml allows. They warn of each other: warnings are errors only where versions are new.
+test-oldest:
+	$(MAKE) test VENV=.venv-oldest PYTHON=$(PYTHON_OLDEST) CONSTRAINTS=constraints/oldest.txt ARGS='-W default $(ARGS)'
+
+# The highest versions that the package index has today.
+test-newest:
+	$(MAKE) test VENV=.venv-newest PYTHON=$(PYTHON_NEWEST) CONSTRAINTS=constraints/none.txt
+
+test-hermetic: $(VENV)/installed-dev
+	$(BIN)/python -m scripts.hermetic
 
 # On a machine with a GPU, in an environment that has torch with CUDA: installs nothing (benchmarks/README.md).
 gpu:
 	$(PYTHON) -m scripts.gpu $(ARGS)
 
-.venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smix: expected Python 3.11 or newer as $(PYTHON), got %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
-	$(PYTHON) -m venv .venv
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-.venv/installed: pyproject.toml | .venv/bin/python
-	@echo "Installing smix and PyTorch into .venv: several GB, a few minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+lock: $(VENV)/installed-dev
+	$(BIN)/python -m scripts.lock
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-oldest .venv-newest build dist
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smix: expected Python 3.11 or newer as $(PYTHON), got %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	@echo "Installing smix and PyTorch into $(VENV): several GB, a few minutes"
+	$(INSTALL) --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
-.venv/installed-dev: pyproject.toml | .venv/bin/python
-	@echo "Installing smix, PyTorch and the tools of development into .venv: several GB, a few minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@touch $@ .venv/installed
+$(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
+	@echo "Installing smix, PyTorch and the development tools into $(VENV): several GB, a few minutes"
+	$(INSTALL) --constraint $(CONSTRAINTS) --editable '.[dev]'
+	@touch $@ $(VENV)/installed

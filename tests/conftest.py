@@ -20,7 +20,13 @@ SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"
 GPU = "cpu" if os.environ.get("SMIX_REHEARSE") == "1" else "cuda"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    skip_without_gpu(items)
+    mark_exhaustive(items)
+
+
+def skip_without_gpu(items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu` on a machine without a CUDA device."""
     if GPU == "cuda" and not torch.cuda.is_available():
         for item in items:
@@ -28,14 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
-@pytest.fixture
-def gpu() -> str:
-    """Return the device of the tests marked `gpu`: cuda, or cpu where `scripts/gpu.py --rehearse` runs them without a GPU."""
-    return GPU
-
-
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def mark_exhaustive(items: list[pytest.Item]) -> None:
     """Mark cases of products as `exhaustive`, except for as many as it takes to have each value of each parameter once.
 
     A test with stacked parameters, 60 methods and 5 sizes say, has 300 cases: by default 60 run, each with another method,
@@ -52,6 +51,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             for place, case in zip(itertools.product(*map(range, sizes)), cases, strict=True):
                 if place not in kept:
                     case.add_marker("exhaustive")
+
+
+@pytest.fixture
+def gpu() -> str:
+    """Return the device of the tests marked `gpu`: cuda, or cpu where `scripts/gpu.py --rehearse` runs them without a GPU."""
+    return GPU
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,140 @@
+"""Run the tests as other machines would: `make test-hermetic`.
+
+In a copy of the source tree whose path has a space, without HOME, and with a PATH of the virtual environment, /usr/bin and /bin:
+
+- three runs with the tests shuffled and spread over the processes at random,
+- each test file alone,
+- started by root: the first run as root, all others as the user `nobody`.
+
+The logs are in the folder `hermetic`. Takes half an hour on two cores.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / "hermetic"
+NOBODY = 65534
+NO_TEST_RAN = 5
+"""Exit code of pytest where a file has only tests that its markers leave out."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Where and as whom the tests run."""
+
+    tree: Path
+    user: int | None
+    """None: the user that started the script."""
+
+    def run(self, name: str, *options: str) -> bool:
+        """Run pytest; print one line, keep the output in a log, and return whether it passed."""
+        started, own = time.monotonic(), self.tree.parent / f"temporary {name}"
+        own.mkdir()
+        if self.user is not None:
+            os.chown(own, self.user, self.user)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={own / 'pytest'}"]
+        with (LOGS / f"{name}.txt").open("w") as log:
+            done = subprocess.run(
+                [*command, *options],
+                cwd=self.tree,
+                env=environment(self.tree, own),
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        shutil.rmtree(own, ignore_errors=True)
+        passed = done.returncode in (0, NO_TEST_RAN)
+        last = ((LOGS / f"{name}.txt").read_text().splitlines() or ["no output"])[-1]
+        print(f"{'passed' if passed else 'FAILED'}  {name}  {time.monotonic() - started:.0f} s  {last}", flush=True)
+        return passed
+
+
+def environment(tree: Path, temporary: Path) -> dict[str, str]:
+    """Return all that a process of the tests finds in its environment."""
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    kept = {name: os.environ[name] for name in ("SMIX_SHARED",) if name in os.environ}
+    return {"PATH": path, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), **kept}
+
+
+def copy_tree(out: Path) -> Path:
+    """Copy what git knows or would add; everybody may read it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    tree = out / "smix source"
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
+    for path in (out, *out.rglob("*")):
+        path.chmod(0o755)
+    return tree
+
+
+def other_user() -> int | None:
+    """Return the user for most of the runs.
+
+    Raises:
+        SystemExit: This environment cannot be read by an ordinary user.
+    """
+    if os.geteuid() != 0:
+        print("not started by root: all runs are those of this user")
+        return None
+    command = [sys.executable, "-c", "import torch"]
+    done = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env={}, capture_output=True)
+    if done.returncode:
+        raise SystemExit(
+            f"expected an environment that an ordinary user can read, got {sys.prefix}, whose Python is "
+            f"{Path(sys.executable).resolve()}; run make test-hermetic VENV=.venv-user PYTHON=/usr/bin/python3"
+        )
+    return NOBODY
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--seed", type=int, default=int(time.time()), help="of the first shuffled run; the others follow"
+    )
+    parser.add_argument("--only", choices=["shuffled", "alone"], help="only these runs")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    user = other_user()
+    shutil.rmtree(LOGS, ignore_errors=True)
+    LOGS.mkdir()
+    (LOGS / ".gitignore").write_text("*\n")
+    passed = []
+    with tempfile.TemporaryDirectory(prefix="smix hermetic ") as folder:
+        tree = copy_tree(Path(folder))
+        if arguments.only != "alone":
+            for turn in range(3):
+                seed = arguments.seed + turn
+                shuffled = ["-p", "randomly", f"--randomly-seed={seed}", "--randomly-dont-reset-seed"]
+                spread = ["-n", str(arguments.processes), "--dist", "load"]
+                passed.append(Conditions(tree, None if turn == 0 else user).run(f"shuffled-{seed}", *spread, *shuffled))
+        if arguments.only != "shuffled":
+            files = sorted(path.relative_to(tree) for path in (tree / "tests").rglob("test_*.py"))
+            with ThreadPoolExecutor(arguments.processes) as pool:
+                alone = Conditions(tree, user)
+                passed += pool.map(lambda file: alone.run(f"alone-{'-'.join(file.parts[1:])}", str(file)), files)
+    print(f"{sum(passed)} of {len(passed)} runs passed; logs: {LOGS}")
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,48 @@
+"""Refresh the versions that `make` installs: `make lock`. Needs uv and the package index.
+
+tested.txt  what `make demo` and `make test` install, on every system and Python that is supported
+oldest.txt  the lowest versions that pyproject.toml allows, for `make test-oldest`
+"""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+FOLDER = Path("constraints")
+OLDEST_PYTHON = "3.11"
+LIMITS = ("torch==2.14.1", "torchvision==0.29.1")
+"""One release behind the newest PyTorch, which is for `make test-newest`."""
+
+
+def main() -> None:
+    resolve("tested.txt", "--universal", limits=LIMITS)
+    resolve("oldest.txt", "--resolution", "lowest-direct", limits=())
+
+
+def resolve(name: str, *options: str, limits: tuple[str, ...]) -> None:
+    """Write one file of exact versions, without addresses."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(limits))
+        file.flush()
+        command = [
+            sys.executable,
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "pyproject.toml",
+            "--all-extras",
+            "--quiet",
+            "--upgrade",
+        ]
+        command += ["--python-version", OLDEST_PYTHON, "--no-header", "--no-annotate", "--constraint", file.name]
+        done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    versions = [line for line in done.stdout.splitlines() if re.match(r"[a-z0-9]", line)]
+    head = f"# Made by `make lock` from pyproject.toml: {len(versions)} packages. Do not edit."
+    (FOLDER / name).write_text("\n".join([head, *versions]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
