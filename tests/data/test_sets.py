@@ -575,7 +575,7 @@ def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_plac
         ("npz", 'did you mean "npz:FILE"'),
         ("fold:DIR", 'did you mean "folder:DIR"'),
         ("cifar10:x", 'did you mean "cifar10"'),
-        ("", "choose one of: digits-on-photos, cifar10, cifar100, .*, npz:FILE, folder:DIR, hf:NAME_OR_DIR"),
+        ("", "choose one of: digits-on-photos, biased-digits, cifar10, cifar100, .*, npz:FILE, folder:DIR, hf:NAME_OR_DIR"),
         ("imagenet", 'did you mean "tiny-imagenet"'),
         ("fashionmnist", 'did you mean "fashion-mnist"'),
         ("mars", "choose one of: "),
