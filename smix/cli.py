@@ -309,9 +309,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     from smix.report.mixes import write_mixes
 
     data, masks = of.CONFIG.data, of.CONFIG.masks
-    picture = write_mixes(
-        out / "mixes.png", of.METHODS, data, masks, of.PICTURE_COUNT, of.PICTURE_SEED, options.root
-    )
+    picture = write_mixes(out / "mixes.png", of.METHODS, data, masks, of.PICTURE_COUNT, of.PICTURE_SEED, options.root)
     show(f"The same images mixed by each method:   {picture}")
     compared = compare_all(of.CONFIG, of.METHODS, of.SEEDS, out, options)
     code = _report(compared, out / "report", options)
@@ -319,10 +317,10 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         "",
         of.takeaway(compared),
         "",
-        "This data set was made to show the effect: whether masks help on your images, a comparison on them will tell.",
-        "Compare on your images:   smix compare --data folder:DIR --methods vanilla,mixup,cutmix --model resnet8 --epochs 30 "
-        "--out runs/mine",
-        "With masks of objects:    smix masks build --help",
+        "The data set was made to show this effect: where backgrounds do not mislead, SMix has no such lead "
+        "(docs/results.md). To see what masks do for your images:",
+        "  smix masks build --data folder:DIR --source torchvision:deeplabv3_mobilenet_v3_large --out masks/mine",
+        "  smix compare --data folder:DIR --masks masks/mine --methods vanilla,cutmix,smix --out runs/mine",
     )
     return code
 

@@ -41,7 +41,11 @@ def takeaway(runs: "Sequence[Run]") -> str:
         f"In the training images the background gives the digit away {round(10 * BIAS)} times in 10, and in the test images it "
         "says nothing about it, so a network that looks at backgrounds fails."
     )
-    pairs = [pair if pair.first == MASKED else pair.turned() for pair in differences(runs) if MASKED in (pair.first, pair.second)]
+    pairs = [
+        pair if pair.first == MASKED else pair.turned()
+        for pair in differences(runs)
+        if MASKED in (pair.first, pair.second)
+    ]
     against = {pair.second: pair for pair in pairs}
     if len(against) < len(METHODS) - 1:
         return f"{task} Some runs are missing, so the methods are not compared; start the same command again."

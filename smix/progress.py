@@ -36,7 +36,9 @@ class _Left(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.finished:
             return Text(f"took {duration(task.finished_time or 0)}", style="progress.elapsed")
-        before = task.fields.get("before", 0)  # what an earlier, interrupted command had finished tells nothing of the rate
+        before = task.fields.get(
+            "before", 0
+        )  # what an earlier, interrupted command had finished tells nothing of the rate
         seconds = time_left(task.completed - before, (task.total or 1) - before, task.elapsed or 0, self.expected)
         return Text(f"{duration(seconds)} left", style="progress.remaining")
 

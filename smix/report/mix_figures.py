@@ -39,7 +39,9 @@ def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
         if (one.weight == 1).all():
             bands.append(_Band(method, [one.mixed], [[]] * count))
         else:
-            bands.append(_Band(method, [one.mixed, _maps(one)], [_weights(one, n, classes, cell) for n in range(count)]))
+            bands.append(
+                _Band(method, [one.mixed, _maps(one)], [_weights(one, n, classes, cell) for n in range(count)])
+            )
     heading = Heading(
         "The same images mixed by each method",
         "Each mix shows the image where its weight map is white, and its partner where it is black. The numbers are the label "

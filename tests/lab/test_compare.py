@@ -230,7 +230,8 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
     counts, totals = [], []
 
     @contextmanager
-    def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[..., None]]:
+    def bar(title: str, total: int, unit: str, quiet: bool, expected: float | None) -> Iterator[Callable[..., None]]:
+        assert expected is None  # nobody asked what it costs
         if unit == "epochs":
             totals.append(total)
         yield lambda done, said="": counts.append(done) if unit == "epochs" else None
