@@ -57,7 +57,7 @@ def takeaway(runs: "Sequence[Run]") -> str:
 
 
 def _result(pair: "Difference", other: str) -> str:
-    """The end of a sentence that begins with "SMix is", such as: 12.3 points more accurate than CutMix (p < 0.001)."""
+    """Return the end of a sentence on SMix, such as "12.3 points more accurate than CutMix (p < 0.001)"."""
     p = "p < 0.001" if pair.p_corrected < 0.001 else f"p = {pair.p_corrected:.3f}"
     if pair.significant:
         return f"{abs(pair.mean):.1f} points {'more' if pair.mean > 0 else 'less'} accurate than {other} ({p})"

@@ -29,7 +29,7 @@ flower.jpg: petals, and four parts of the leaves behind."""
 def biased_digits(
     split: Literal["train", "test"], seed: int = 0, bias: float = BIAS
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Images (N, 32, 32, 3), labels (N,) and object masks (N, 32, 32): 1,297 to train and 500 to test.
+    """Return images (N, 32, 32, 3), labels (N,) and object masks (N, 32, 32): 1,297 to train and 500 to test.
 
     Args:
         seed: The same seed gives the same images.
