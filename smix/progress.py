@@ -26,6 +26,23 @@ class _Rate(ProgressColumn):
         )
 
 
+class _Left(ProgressColumn):
+    """Time left, from the first moment on: at first as expected, later as observed."""
+
+    def __init__(self, expected: float) -> None:
+        super().__init__()
+        self.expected = expected
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(f"took {duration(task.finished_time or 0)}", style="progress.elapsed")
+        before = task.fields.get(
+            "before", 0
+        )  # what an earlier, interrupted command had finished tells nothing of the rate
+        seconds = time_left(task.completed - before, (task.total or 1) - before, task.elapsed or 0, self.expected)
+        return Text(f"{duration(seconds)} left", style="progress.remaining")
+
+
 class _Below(Progress):
     """A bar under its words: beside them it would not fit on 80 columns."""
 
@@ -41,9 +58,18 @@ class Done(Protocol):
 
 
 @contextmanager
-def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Done]:
-    """Yields `done(n, said)`, to be told how many of `total` are finished so far, and what else is to be shown. Writes to
-    standard error."""
+def bar(
+    title: str, total: int, unit: str = "images", quiet: bool = False, expected: float | None = None
+) -> Iterator[Done]:
+    """Show progress on standard error.
+
+    Args:
+        expected: Seconds that all of it will take. With them the time left is shown at once; without, as soon as there is a
+            rate.
+
+    Yields:
+        `done(n, said)`, to be told how many of `total` are finished so far, and what else is to be shown.
+    """
     if quiet:
         yield lambda done, said="": None
     elif sys.stderr.isatty():
@@ -51,15 +77,24 @@ def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> It
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             _Rate(unit),
-            TimeRemainingColumn(elapsed_when_finished=True),
+            TimeRemainingColumn(elapsed_when_finished=True) if expected is None else _Left(expected),
         )
         with _Below(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(title, total=total)
-            yield lambda done, said="": progress.update(
-                task, completed=done, description=f"{title}\n{said}" if said else title
-            )
+            yield _on_terminal(progress, title, total)
     else:
         yield _lines(title, total, unit)
+
+
+def _on_terminal(progress: Progress, title: str, total: int) -> Done:
+    task = progress.add_task(title, total=total)
+    before: int | None = None
+
+    def update(done: int, said: str = "") -> None:
+        nonlocal before
+        before = done if before is None else before
+        progress.update(task, completed=done, before=before, description=f"{title}\n{said}" if said else title)
+
+    return update
 
 
 def _lines(title: str, total: int, unit: str) -> Done:
@@ -80,6 +115,19 @@ def _lines(title: str, total: int, unit: str) -> Done:
         print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s{more}, {left} left", file=sys.stderr, flush=True)  # noqa: T201
 
     return update
+
+
+def time_left(done: float, total: float, elapsed: float, expected: float) -> float:
+    """Seconds until all is done: at first `expected` less what has passed, from half of the work on as observed so far.
+
+    Between, the two are averaged, the observation with a weight that grows with the work: runs take seconds to start before
+    they report anything, and the first rates are far too low.
+    """
+    if not done:
+        return max(expected - elapsed, 0.1 * expected)
+    part = done / total
+    trust = min(1.0, 2 * part)
+    return (1 - part) * ((1 - trust) * expected + trust * elapsed / part)
 
 
 def duration(seconds: float) -> str:

@@ -307,24 +307,20 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
     assert 'pip install "smix[onnx]"' in smix("doctor")[1]
 
 
-def test_demo_is_a_comparison_of_its_own(smix, tmp_path, monkeypatch):
+def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
     import dataclasses
 
-    monkeypatch.setattr(
-        cli, "DEMO", dataclasses.replace(cli.DEMO, train_limit=40, test_limit=20, epochs=1, milestones=())
-    )
-    monkeypatch.setattr(cli, "DEMO_METHODS", cli.DEMO_METHODS[:2])
-    monkeypatch.setattr(cli, "DEMO_SEEDS", 2)
-    code, out, _ = smix("demo", "--out", tmp_path / "demo", "--quiet")
+    from smix import demo
+
+    monkeypatch.setattr(demo, "CONFIG", dataclasses.replace(demo.CONFIG, train_limit=40, test_limit=20, epochs=1))
+    monkeypatch.setattr(demo, "SEEDS", 2)
+    code, out, said = smix("demo", "--out", tmp_path / "demo")
     assert code == 0
-    assert "highest mean test accuracy" in out
-    assert "report.html" in out
-    assert "smix compare" in out  # the next command to try
-
-
-def test_demo_has_three_methods_and_five_seeds():
-    assert len(cli.DEMO_METHODS) >= 3
-    assert cli.DEMO_SEEDS >= 5
+    assert said.startswith("6 short trainings of a small network: about two minutes")
+    assert out.startswith("The same images mixed by each method:   ")
+    assert (tmp_path / "demo" / "mixes.png").is_file()
+    in_order = ["mixes.png", "highest mean test accuracy", "report.html", "here SMix is", "smix compare"]
+    assert [out.index(text) for text in in_order] == sorted(out.index(text) for text in in_order)
 
 
 BAD = {

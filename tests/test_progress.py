@@ -177,3 +177,31 @@ def test_a_bar_is_closed_when_the_work_fails(terminal):
 )
 def test_durations_are_said_as_a_person_says_them(seconds, text):
     assert progress.duration(seconds) == text
+
+
+def test_time_left_is_as_expected_at_first_and_as_observed_later():
+    assert progress.time_left(done=0, total=100, elapsed=0, expected=60) == 60
+    assert progress.time_left(done=0, total=100, elapsed=5, expected=60) == 55
+    assert progress.time_left(done=0, total=100, elapsed=500, expected=60) == 6, "never nothing while there is work"
+    assert progress.time_left(done=25, total=100, elapsed=30, expected=60) == 0.75 * (0.5 * 60 + 0.5 * 120)
+    assert progress.time_left(done=50, total=100, elapsed=60, expected=1) == 60
+    assert progress.time_left(done=100, total=100, elapsed=60, expected=1) == 0
+
+
+def test_a_terminal_shows_the_expected_time_left_at_once(terminal):
+    with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65):
+        pass
+    assert screen(terminal.getvalue())[-1].endswith("0/80  1 min 5 s left")
+
+
+def test_what_an_earlier_command_had_done_does_not_count_for_the_time_left(terminal):
+    with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65) as done:
+        done(40)
+    assert screen(terminal.getvalue())[-1].endswith("1 min 5 s left")
+
+
+def test_a_finished_bar_says_how_long_it_took(terminal):
+    with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65) as done:
+        done(0)
+        done(80)
+    assert screen(terminal.getvalue())[-1].endswith("took 0 s")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smix.data.archives import caltech101, cifar, fashion_mnist
+from smix.data.biased import biased_digits
 from smix.data.digits import digits_on_photos
 from smix.data.folders import TINY_IMAGENET_URL, folder, tiny_imagenet
 from smix.data.hub import hub
@@ -57,12 +58,13 @@ def is_here(name: str, root: Path) -> bool:
 
 
 def _digits(name: str, root: Path, split: Split) -> ImageSet:
-    images, labels, masks = digits_on_photos(split)
+    images, labels, masks = (biased_digits if name == "biased-digits" else digits_on_photos)(split)
     return ImageSet(images, labels, tuple("0123456789"), masks, name=name, split=split)
 
 
 SETS = {
     "digits-on-photos": Named(_digits),
+    "biased-digits": Named(_digits),
     "cifar10": Named(cifar, "cifar-10-batches-py"),
     "cifar100": Named(cifar, "cifar-100-python"),
     # Of its four files the one that is downloaded last.

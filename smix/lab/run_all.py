@@ -7,7 +7,7 @@ import dataclasses
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from smix.training.memory import OUT_OF_MEMORY
 from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
 
+IMPORTED = time.process_time()
+"""CPU seconds of this process up to here. Each run imports the same, and takes about as long for it."""
 Plan = Mapping[Path, TrainConfig]
 """The configuration of each folder."""
 Group = tuple[tuple[str, str], ...]
@@ -158,9 +160,10 @@ def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group,
     shared = crew.device is not None and crew.device.type == "cuda" and crew.jobs > 1
     asked = shared or not options.quiet
     costs: dict[Group, Cost] = {}
+    begun = time.process_time()
     start = 0.0
     for one, material in materials(plan, options):
-        start = start or time.process_time()  # as this process did
+        start = start or IMPORTED + time.process_time() - begun
         if asked and crew.device is not None and group(one) not in costs:
             costs[group(one)] = cost_of(one, material, crew.device, options, crew.threads or torch.get_num_threads())
     return costs, start
@@ -204,9 +207,11 @@ def _train(
     missing: Plan, finished: int, crew: Crew, costs: Mapping[Group, Cost], start: float, options: RunOptions
 ) -> None:
     crew = dataclasses.replace(crew, jobs=min(crew.jobs, len(missing)))
+    each = [] if crew.device is None or options.quiet else seconds_of_each(missing, costs, start)
+    expected = makespan(each, crew.jobs) if each else None
     if not options.quiet:
         known = f" ({finished} of {finished + len(missing)} are done)" if finished else ""
-        sys.stderr.write(f"{len(missing)} runs{known}, {_in_words(missing, crew, costs, start)}\n")
+        sys.stderr.write(f"{len(missing)} runs{known}, {_in_words(crew, each)}\n")
     workers = options.workers
     if workers is None and crew.engine == "local":
         workers = max(1, min(cores() // crew.jobs, MOST_WORKERS))
@@ -217,7 +222,7 @@ def _train(
     }
     sizes = {folder: task.log.stat().st_size if task.log.is_file() else 0 for folder, task in tasks.items()}
     with progress.bar(
-        "epochs of all runs", sum(one.epochs for one in missing.values()), "epochs", options.quiet
+        "epochs of all runs", sum(one.epochs for one in missing.values()), "epochs", options.quiet, expected
     ) as done:
 
         def poll() -> None:
@@ -235,13 +240,17 @@ def _train(
             launch.launch([tasks[folder] for folder in crashed], crew.engine, crew.jobs, poll)
 
 
-def _in_words(missing: Plan, crew: Crew, costs: Mapping[Group, Cost], start: float) -> str:
+def seconds_of_each(missing: Plan, costs: Mapping[Group, Cost], start: float) -> list[float]:
+    """Seconds that each run will take: its start, and the epochs that are left."""
+    return [start + (one.epochs - epochs_done(folder)) * costs[group(one)].epoch for folder, one in missing.items()]
+
+
+def _in_words(crew: Crew, seconds: Sequence[float]) -> str:
     """Such as: 2 side by side on CPU with 1 thread: about 3 h."""
     here = "" if crew.device is None else in_words(crew.device, crew.threads)
     said = f"{crew.jobs} side by side on {here if crew.engine == 'local' else crew.engine}"
     if crew.device is None:
         return f"{said}: how long is not known, for want of such a device here"
-    seconds = [start + (one.epochs - epochs_done(folder)) * costs[group(one)].epoch for folder, one in missing.items()]
     said += f": about {progress.duration(makespan(seconds, crew.jobs))}"
     if crew.engine != "local":
         return f"{said} if their machines are as fast as this one, {here}"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smix.report.comparison import Comparison
 from smix.report.images import show
-from smix.report.layout import EDGE, WIDTH, Heading, line_height, mark, sheet, shortened, wrapped, write
+from smix.report.layout import EDGE, WIDTH, Heading, line_height, mark, sheet, shortened, width_of, wrapped, write
 from smix.report.style import SIZE, SMALL, Style, looks
 from smix.training.samples import Samples
 
@@ -21,7 +21,7 @@ GAP = 0.05
 
 @looks
 def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
-    """The same images under every method: the mix, under it the weight map (white: the own image), and the own label's share.
+    """Draw the same images under every method: each mix, below it its weight map (white: the image) and its label weights.
 
     Args:
         samples: Of each method, all of the same images.
@@ -39,10 +39,13 @@ def mixes(samples: Mapping[str, Samples], classes: Sequence[str]) -> Figure:
         if (one.weight == 1).all():
             bands.append(_Band(method, [one.mixed], [[]] * count))
         else:
-            bands.append(_Band(method, [one.mixed, _maps(one)], [_said(one, n) for n in range(count)]))
+            bands.append(
+                _Band(method, [one.mixed, _maps(one)], [_weights(one, n, classes, cell) for n in range(count)])
+            )
     heading = Heading(
-        "The same images under every method",
-        "The mix, and its weight map (white: own image, black: partner). The number is the share of the own image's label.",
+        "The same images mixed by each method",
+        "Each mix shows the image where its weight map is white, and its partner where it is black. The numbers are the label "
+        "weights.",
     )
     height = sum(band.height(cell) for band in bands)
     figure = sheet(heading, height, max(WIDTH, left + count * (cell + GAP) + EDGE))
@@ -162,9 +165,14 @@ def _state(samples: Samples, n: int) -> str:
     return "empty" if samples.share[n] > 0 and not samples.weight[n].any() else ""
 
 
-def _said(samples: Samples, n: int) -> list[str]:
-    state, share = _state(samples, n), f"{samples.share[n]:.2f}"
-    return [state] if samples.partner[n] == n else [share, state] if state else [share]
+def _weights(samples: Samples, n: int, classes: Sequence[str], width: float) -> list[str]:
+    """Lines for a narrow column, such as "cat: 0.25", "dog: 0.75" and what else became of the mix."""
+    state = _state(samples, n)
+    if samples.partner[n] == n:
+        return [state]
+    share, room = float(samples.share[n]), width - width_of(": 0.00", SMALL)
+    names = [shortened(classes[samples.labels[place]], room) for place in (n, samples.partner[n])]
+    return [f"{names[0]}: {share:.2f}", f"{names[1]}: {1 - share:.2f}", *filter(None, [state])]
 
 
 def _shares(samples: Samples, n: int, classes: Sequence[str]) -> list[str]:

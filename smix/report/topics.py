@@ -30,6 +30,7 @@ def topics_of(comparison: Comparison, beside: Beside, styles: Styles) -> list[To
     """All that the files of the runs have something to say about."""
     makers: Sequence[Callable[[Comparison, Beside, Styles], Topic | None]] = (
         _accuracy,
+        _mixes,
         _pairs,
         _training,
         score_topics.calibration,
@@ -41,7 +42,6 @@ def topics_of(comparison: Comparison, beside: Beside, styles: Styles) -> list[To
         score_topics.other_data,
         _cost,
         _masks,
-        _mixes,
         _mistakes,
         _made,
     )

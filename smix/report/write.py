@@ -40,6 +40,8 @@ FOLDERS = ("figures", "tables")
 LAST = ("report.md", "report.html")
 FILES = ".report.json"
 """The files of a report, by name."""
+SECONDS = 8.0
+"""Roughly what a comparison takes: the time left that is shown until the first is done."""
 OURS = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|md|html)")
 
 
@@ -77,7 +79,8 @@ def write_report(
     names, look = _names(comparisons), styles([method for one in comparisons for method in one.methods])
     with ExitStack() as held, _staged(out) as staged:
         chapters = []
-        with progress.bar("report", len(comparisons), "comparisons", quiet) as done:
+        expected = SECONDS * len(comparisons)
+        with progress.bar("report", len(comparisons), "comparisons", quiet, expected) as done:
             for comparison, name in zip(comparisons, names, strict=True):
                 there = Beside(
                     _if_there(lambda: test_images(comparison, Path(root)), comparison, problems),  # noqa: B023

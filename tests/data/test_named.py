@@ -273,7 +273,7 @@ def test_no_picture_is_decoded_by_a_named_set_before_it_is_asked_for(tiny, calte
 def test_what_is_here_is_listed_as_ready(tiny, fashion, caltech, tmp_path):
     found = {finding.what: finding for finding in look_at_data(tmp_path)}
     assert [what for what, finding in found.items() if finding.ready] == [
-        *("digits-on-photos", "fashion-mnist", "caltech101", "tiny-imagenet"),
+        *("digits-on-photos", "biased-digits", "fashion-mnist", "caltech101", "tiny-imagenet"),
     ]
     assert "tiny-imagenet-200.zip" in found["tiny-imagenet"].todo
     assert "speech_commands_v0.02.tar.gz" in found["speech-commands"].todo

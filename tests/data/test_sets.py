@@ -528,8 +528,9 @@ def test_the_page_on_repeating_makes_a_file_of_the_same_images(write_cifar, tmp_
         archive, made = (load_data(name, root=tmp_path, split=split) for name in ("cifar10", "npz:cifar10.npz"))
         assert printed[split] == archive.fingerprint == made.fingerprint
         assert made.classes == archive.classes
-        shown = re.search(rf"^\| `digits-on-photos`, {split} \| `(.+)` \|$", page, re.MULTILINE)
-        assert shown[1] == load_data("digits-on-photos", split=split).fingerprint
+        for name in ("digits-on-photos", "biased-digits"):
+            shown = re.search(rf"^\| `{name}`, {split} \| `(.+)` \|$", page, re.MULTILINE)
+            assert shown[1] == load_data(name, split=split).fingerprint
 
 
 @cifars
@@ -575,7 +576,10 @@ def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_plac
         ("npz", 'did you mean "npz:FILE"'),
         ("fold:DIR", 'did you mean "folder:DIR"'),
         ("cifar10:x", 'did you mean "cifar10"'),
-        ("", "choose one of: digits-on-photos, cifar10, cifar100, .*, npz:FILE, folder:DIR, hf:NAME_OR_DIR"),
+        (
+            "",
+            "choose one of: digits-on-photos, biased-digits, cifar10, cifar100, .*, npz:FILE, folder:DIR, hf:NAME_OR_DIR",
+        ),
         ("imagenet", 'did you mean "tiny-imagenet"'),
         ("fashionmnist", 'did you mean "fashion-mnist"'),
         ("mars", "choose one of: "),

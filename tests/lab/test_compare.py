@@ -207,7 +207,8 @@ def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
 
 def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
-    monkeypatch.setattr(module.time, "process_time", lambda: 3.0)
+    monkeypatch.setattr(module, "IMPORTED", 3.0)
+    monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # the work before does not count
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)
     compare(small(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
@@ -229,7 +230,9 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
     counts, totals = [], []
 
     @contextmanager
-    def bar(title: str, total: int, unit: str = "images", quiet: bool = False) -> Iterator[Callable[..., None]]:
+    def bar(
+        title: str, total: int, unit: str = "images", quiet: bool = False, expected: float | None = None
+    ) -> Iterator[Callable[..., None]]:
         if unit == "epochs":
             totals.append(total)
         yield lambda done, said="": counts.append(done) if unit == "epochs" else None

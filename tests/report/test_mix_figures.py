@@ -66,15 +66,23 @@ def test_eight_mixes_are_as_wide_as_other_figures():
     assert mixes(drawn(), ["a"] * 4).get_figwidth() == pytest.approx(WIDTH, abs=0.05)
 
 
-def test_under_a_mix_is_the_share_of_the_own_label_and_what_became_of_it():
+def test_label_weights_and_state_are_below_each_mix():
     samples = by_hand([1, 0, 2, 3], [0.25, 0.75, 1.0, 0.0])
     samples.fell_back[1] = True
     texts = texts_of(mixes({"smix": samples}, ["cat", "dog", "deer"]))
-    assert texts[-6:] == ["smix", "0.25", "0.75", "fell back", "unmixed", "blanked"]
+    assert texts[-8:] == ["smix", "cat: 0.25", "cat: 0.75", "cat: 0.75", "cat: 0.25", "fell back", "unmixed", "blanked"]
     empty = by_hand([1, 0, 3, 2], [0.0, 1.0, 0.5, 0.5])
     empty.share[:] = 0.5
     texts = texts_of(mixes({"smix": empty}, ["cat", "dog", "deer"]))
-    assert texts[-6:] == ["smix", "0.50", "empty", "0.50", "0.50", "0.50"]
+    assert texts[-10:-6] == ["smix", "cat: 0.50", "cat: 0.50", "empty"]
+    assert texts[-4:] == ["dog: 0.50", "deer: 0.50", "deer: 0.50", "dog: 0.50"]
+
+
+def test_long_class_names_are_shortened_and_the_weights_are_not():
+    texts = texts_of(mixes({"smix": by_hand([1, 0, 3, 2], [0.25] * 4, (0, 1, 0, 1))}, ["a" * 40, "b" * 40]))
+    weights = [text for text in texts if ": " in text]
+    assert sorted({text[-6:] for text in weights}) == [": 0.25", ": 0.75"]
+    assert all("…" in text for text in weights)
 
 
 def test_the_partner_is_that_of_the_methods_that_mix_an_image():

@@ -1,0 +1,73 @@
+"""What the demo tells in its end: true whatever came out."""
+
+import re
+
+from smix import demo
+from smix.config import RunOptions
+from smix.data import load_data
+from smix.masks.lookup import masks_of
+from smix.mixing import parse_method
+from smix.training.records import Result, Run
+from smix.training.samples import draw_samples
+
+PLAIN, BLIND, MASKED = demo.METHODS
+
+
+def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
+    """Runs of the demo with these test accuracies in percent; None: not finished."""
+    runs = []
+    for method, values in accuracies.items():
+        for seed, value in enumerate(values):
+            result = None if value is None else Result(value / 100, 1.0, value / 100, 1, 1, 1.0, "CPU")
+            runs.append(Run(RunOptions.root / f"{method}-{seed}", demo.CONFIG.run(method, seed), {}, [], result))
+    return runs
+
+
+def told(accuracies: dict[str, list[float | None]]) -> str:
+    text = demo.takeaway(runs_of(accuracies))
+    assert len(re.findall(r"\.(?= |$)", text)) == 2, "two sentences"
+    assert text.startswith("In the training images the background gives the digit away 8 times in 10")
+    return text
+
+
+VANILLA, CUTMIX = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
+
+
+def test_a_significant_result_is_told_with_its_size():
+    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [66.0, 67, 65, 64, 68]})
+    assert text.endswith(
+        "here SMix is 50.0 points more accurate than CutMix (p < 0.001) and 34.0 points more accurate than training without "
+        "mixing (p < 0.001)."
+    )
+
+
+def test_a_result_that_is_not_significant_is_told_as_such():
+    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [30.0, 33, 31, 35, 33]})
+    assert "SMix is 16.4 points more accurate than CutMix (p < 0.001) and not significantly" in text
+    assert re.search(
+        r"not significantly more or less accurate than training without mixing \(\+0\.4 points, p = 0\.\d+\)\.$", text
+    )
+
+
+def test_a_loss_is_told_as_such():
+    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [5.0, 6, 5, 4, 5]})
+    assert "SMix is 11.0 points less accurate than CutMix (p < 0.001)" in text
+    assert "27.0 points less accurate than training without mixing" in text
+
+
+def test_missing_runs_are_not_compared():
+    text = told({PLAIN: VANILLA, BLIND: [*CUTMIX[:4], None], MASKED: [66.0, 67, 65, 64, 68]})
+    assert text.endswith("Some runs are missing, so the methods are not compared; start the same command again.")
+
+
+def test_every_image_of_the_picture_is_mixed_with_one_of_another_class():
+    images = load_data(demo.CONFIG.data).take(demo.PICTURE_COUNT).loaded()
+    found = masks_of(images, demo.CONFIG.masks)
+    for text in (BLIND, MASKED):
+        samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, found.masks, found.valid)
+        assert (samples.labels[samples.partner] != samples.labels).all()
+
+
+def test_the_demo_is_three_methods_over_five_seeds():
+    assert demo.METHODS == (PLAIN, BLIND, MASKED)
+    assert demo.SEEDS >= 5
