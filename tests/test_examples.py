@@ -140,7 +140,7 @@ def test_a_target_is_pinned_by_the_data_loader(monkeypatch: pytest.MonkeyPatch):
     batch = smix.Mixup()(x, y, generator=torch.Generator().manual_seed(0))
     pinned = []
     # Without an accelerator there is no pinned memory: what would be pinned is noted.
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: pinned.append(tensor.shape) or tensor.clone())
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *device: pinned.append(tensor.shape) or tensor.clone())
     mixed, target = pin_memory(batch)
     assert isinstance(target, smix.Target)
     assert pinned == [mixed.shape, *[(4,)] * 5]

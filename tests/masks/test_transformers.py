@@ -200,7 +200,7 @@ def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
     model = drawn(build)
     folder = save(model, tmp_path)
     data = make_set(8, size=(64, 64))
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.random.fork_rng(devices=()):
         answer = model(pixel_values=fed(data))
     classes, masks = (
         (answer.logits, answer.pred_masks)
@@ -254,6 +254,8 @@ def test_what_is_no_segmentation_model_is_one_line(tmp_path, what):
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
         save(drawn(transformers.ResNetForImageClassification, config), tmp_path)
     elif what == "one of films":
+        if not hasattr(transformers, "VideomtConfig"):
+            pytest.skip("this transformers has no segmentation model of films")
         config = transformers.VideomtConfig(image_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=2)
         save(drawn(transformers.VideomtForUniversalSegmentation, config), tmp_path)
     elif what == "no weights":

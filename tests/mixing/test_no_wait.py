@@ -13,7 +13,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from smix.mixing import Method, Mixup, Plan, Target
-from tests.mixing.cases import COMPILED, EVERY_METHOD, boxes, images, seeded
+from tests.mixing.cases import COMPILED, EVERY_METHOD, boxes, images, seeded, skip_without_fake_gamma
 
 pytestmark = pytest.mark.usefixtures("as_users_run_it")
 EVERY_PATH = pytest.mark.parametrize("method", COMPILED, ids=repr)
@@ -92,6 +92,7 @@ class HostTensors(TorchDispatchMode):
 @EVERY_PATH
 def test_a_step_on_a_gpu_looks_at_no_value_and_copies_nothing_from_the_host(method: Method, size: tuple[int, ...]):
     """A copy from ordinary memory waits too: an index that is a list, say."""
+    skip_without_fake_gamma(method)
     with FakeTensorMode():
         batch = batch_on("cuda", size)
         with HostTensors() as host:

@@ -66,7 +66,10 @@ def transformers_network(place: str, device: torch.device) -> Network:
     def called(images: Float[Tensor, "B 3 h w"]) -> Any:
         images = (images.flip(1) if flipped else images).contiguous(memory_format=torch.channels_last)
         try:
-            with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
+            with (
+                torch.random.fork_rng(devices=()),  # Mask2Former draws for its layer drop, in evaluation too
+                torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"),
+            ):
                 return model(pixel_values=images)
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:160]
