@@ -352,6 +352,7 @@ def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed
     assert launched.folders == []
 
 
+@pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("changed", [{"train_limit": 40}, {"lr": 0.2}, {"epochs": 1}])
 def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, changed):
     _, _, runs = done

@@ -21,6 +21,7 @@ def build(smix, npz):
     return run
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
     assert build(tmp_path / "one")[0] == 0
     code, said, _ = build(tmp_path / "parts", "--shard", "1/2")
