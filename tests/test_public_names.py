@@ -122,7 +122,8 @@ import gc, os, random, signal, sys, threading, warnings
 from importlib import import_module
 
 # What others do when they are imported is not ours to answer for.
-import cyclopts, jaxtyping, matplotlib.figure, numpy, PIL.Image, rich.progress, rich.table, safetensors.torch
+import cyclopts.config, jaxtyping, jinja2, matplotlib.figure, matplotlib.style, numpy, PIL.Image, rich.progress, rich.table
+import safetensors.torch
 import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision.transforms.v2
 
 warnings.simplefilter("error")
