@@ -31,6 +31,7 @@ def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
     benchmark(tmp_path, "mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01")
@@ -43,6 +44,7 @@ def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_a_small_benchmark_of_training(tmp_path: Path):
     words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.001", "--parity")
@@ -59,6 +61,7 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     assert "| smix | " in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("torchmetrics", "timm", "kornia")),
     reason="needs torchmetrics, timm and kornia",

@@ -26,6 +26,7 @@ def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProc
     return subprocess.run([sys.executable, "-m", "smix", *words], capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
+@pytest.mark.slow
 def test_help_imports_no_torch_and_no_numpy():
     code = (
         "import sys; sys.argv = ['smix', '--help']\n"
@@ -92,6 +93,7 @@ def test_data_lists_and_describes(smix, npz):
     assert "class 3" in out
 
 
+@pytest.mark.slow
 def test_mix_draws_every_method(smix, npz, tmp_path):
     out = tmp_path / "mix.png"
     code, said, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
@@ -102,6 +104,7 @@ def test_mix_draws_every_method(smix, npz, tmp_path):
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
 
 
+@pytest.mark.slow
 def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
     store, run = tmp_path / "masks" / "made", tmp_path / "run"
     code, out, _ = smix("masks", "build", "--data", npz, "--source", "carried", "--out", store, "--quiet")
@@ -125,6 +128,7 @@ def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
     assert json.loads((run / "config.json").read_text())["masks"]["source"]["name"] == "carried"
 
 
+@pytest.mark.slow
 def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "a", "--quiet")
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "b", "--limit", "8", "--quiet")
@@ -161,6 +165,7 @@ def compared(comparison, tmp_path) -> tuple[str, Path]:
     return data, shutil.copytree(runs, tmp_path / "runs")
 
 
+@pytest.mark.slow
 def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, tmp_path):
     data, runs = compared
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
@@ -194,6 +199,7 @@ def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, 
     assert "over 2 seeds" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, compared, tmp_path):
     _, runs = compared
@@ -273,6 +279,7 @@ def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypat
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_class_names_are_text_and_no_formulas(smix, tmp_path):
     train, names = make_set(80), ("A$\\foo$", "b_1", "$x_1$", "[d]")
     name = f"npz:{write_npz(tmp_path / 'made.npz', replace(train, classes=names), make_set(24, seed=1, split='test'))}"
@@ -282,6 +289,7 @@ def test_class_names_are_text_and_no_formulas(smix, tmp_path):
     assert "[d]" in smix("data", name)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process", "blank_figures")
 def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
     build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
@@ -297,6 +305,7 @@ def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(
     assert "smix+fmix" in out
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
     data, runs = compared
@@ -323,6 +332,7 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
     assert 'pip install "smix[onnx]"' in smix("doctor")[1]
 
 
+@pytest.mark.slow
 def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
     import dataclasses
 
@@ -551,6 +561,7 @@ def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
         cli.main()
 
 
+@pytest.mark.slow
 def test_python_m_smix_is_smix(tmp_path):
     done = in_process("--version", cwd=tmp_path)
     assert done.returncode == 0

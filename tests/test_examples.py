@@ -31,6 +31,7 @@ def test_the_examples_are_these():
     assert [example.stem for example in EXAMPLES] == names
 
 
+@pytest.mark.slow
 @BY_NAME
 def test_an_example_trains(example: Path, tmp_path: Path):
     if lacking := missing(example):
@@ -104,6 +105,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_and_epochs_draw_different_mixes_that_one_seed_repeats(tmp_path: Path):
     """All samples are equal, so that equal draws would give equal shares."""
     (tmp_path / "workers.py").write_text(WORKERS)

@@ -200,6 +200,7 @@ def test_a_crash_is_tried_once_more_but_not_what_smix_itself_explains(data, tmp_
     assert [run.result is None for run in runs] == [True, False]
 
 
+@pytest.mark.slow
 def test_an_explanation_in_the_log_of_an_earlier_command_explains_nothing(data, tmp_path, launched):
     (tmp_path / "vanilla-0").mkdir()
     (tmp_path / "vanilla-0" / "log.txt").write_text("smix: step 3: expected a finite loss, got nan\n")
@@ -208,6 +209,7 @@ def test_an_explanation_in_the_log_of_an_earlier_command_explains_nothing(data, 
     assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
 
 
+@pytest.mark.slow
 def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_path, monkeypatch):
     """Through real processes: the first one kills itself when it is about to name its first checkpoint."""
     (tmp_path / "patch").mkdir()
@@ -235,6 +237,7 @@ def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_pat
 # One code path, from the command line
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
@@ -258,6 +261,7 @@ def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
     assert launched.folders == []
 
 
+@pytest.mark.slow
 def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path, launched, monkeypatch):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
@@ -319,6 +323,7 @@ def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tmp_path, launched):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="expected a folder to write"):
@@ -334,6 +339,7 @@ def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tm
 # What is said
 
 
+@pytest.mark.slow
 def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
     plan = plan_of(data, tmp_path, 6)
     done, cut, failed, running, waiting, broken = plan
@@ -414,6 +420,7 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
 # The script for SLURM
 
 
+@pytest.mark.slow
 def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
     sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"

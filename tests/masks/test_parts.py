@@ -89,6 +89,7 @@ def test_a_part_that_there_is_not_is_refused(data, tmp_path, part):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 3, 8, 17, 24, 30])
 def test_a_build_killed_at_a_write_redoes_at_most_one_shard(data, tmp_path, whole, moment):
     """Of 33 syncs and renames. SIGKILL: nothing of Python's runs any more."""

@@ -75,6 +75,7 @@ def same_classes(found: Segmentation, scores: torch.Tensor) -> bool:
     return bool(((found.classes.long() == scores.argmax(1)) | (best[:, 0] - best[:, 1] < 1e-3)).all())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", NETWORKS, ids=str)
 def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
     name, _ = key
@@ -104,6 +105,7 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("asked", "size"), [(None, [257, 257]), ("auto", [257, 257]), ("520", [520, 520]), ("own", "own")]
 )
@@ -122,6 +124,7 @@ def test_without_weights_one_line_names_the_file_its_address_and_its_place(home)
     )
 
 
+@pytest.mark.slow
 def test_weights_at_that_place_are_used_without_a_download(home, saved):
     (home / PLACE).parent.mkdir(parents=True)
     (home / PLACE).write_bytes(saved[PUBLISHED, True].read_bytes())
@@ -129,6 +132,7 @@ def test_weights_at_that_place_are_used_without_a_download(home, saved):
     assert source.describe(make_set(4))["sha256"] == sha256(saved[PUBLISHED, True])
 
 
+@pytest.mark.slow
 def test_a_download_is_checked_against_the_hash_in_its_name_and_kept(home, saved, monkeypatch):
     asked = []
 
@@ -187,6 +191,7 @@ def code(path: Path) -> None:
 WRONG = [nothing, text, a_list, a_tensor, another_network, other_classes, a_whole_module, code]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", WRONG)
 def test_a_file_of_other_weights_is_one_line_that_says_where_the_right_ones_are(tmp_path, write):
     path = tmp_path / "weights.pth"
@@ -236,6 +241,7 @@ def test_weights_are_for_networks_that_come_without(name, saved):
         load_source(name, weights=saved[PUBLISHED, True])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"])
 def test_every_network_of_torchvisions_finds_something(tmp_path, name):
     model = network(name, False)
@@ -251,6 +257,7 @@ def test_every_network_of_torchvisions_finds_something(tmp_path, name):
     assert source.classes[7] == "cat"
 
 
+@pytest.mark.slow
 def test_with_16_bits_masks_are_nearly_the_same_and_the_manifest_says_so(saved, monkeypatch):
     data, name = make_set(size=(32, 48)), f"torchvision:{PUBLISHED}"
     whole = load_source(name, weights=saved[PUBLISHED, True], input_size="64")
@@ -264,6 +271,7 @@ def test_with_16_bits_masks_are_nearly_the_same_and_the_manifest_says_so(saved, 
     assert (one.mask() == other.mask()).float().mean() > 0.85
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}], ids=["float32", "bfloat16"])
 def test_neither_threads_nor_the_images_beside_it_change_a_mask_but_by_rounding(saved, monkeypatch, abilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
@@ -283,6 +291,7 @@ def test_neither_threads_nor_the_images_beside_it_change_a_mask_but_by_rounding(
         torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"])
 def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_path, name):
     with torch.random.fork_rng(devices=()):

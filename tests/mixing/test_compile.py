@@ -10,6 +10,8 @@ from smix.mixing import Method
 from tests.mixing.cases import COMPILED, boxes, images, same
 from tests.training.processes import in_processes
 
+pytestmark = pytest.mark.slow
+
 
 def compiled_and_eager(method: Method) -> tuple[list[bool], int]:
     """Whether compiled and eager results are equal to the bit, and how many graphs several batch sizes took."""

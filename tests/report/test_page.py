@@ -74,6 +74,7 @@ def path(request, written) -> Path:
     return written[request.param]
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing(path):
     reader = Reader(path)
     text = path.read_text()

@@ -41,6 +41,7 @@ def write_drawn(folder: Path) -> None:
     (folder / "drawn.txt").write_text(svg_text(drawn()))
 
 
+@pytest.mark.slow
 def test_a_figure_is_a_png_or_an_svg_on_white(tmp_path):
     figure = drawn()
     with Image.open(save(figure, tmp_path / "one.png")) as png:
@@ -84,6 +85,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         save(drawn(), tmp_path / "file" / "one.png")
 
 
+@pytest.mark.slow
 def test_the_settings_of_the_user_do_not_matter(tmp_path):
     import matplotlib
 

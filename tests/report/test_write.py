@@ -25,6 +25,8 @@ from tests.report.pages import PAGES
 from tests.report.runs import write_run, write_runs
 from tests.report.test_render import write_drawn
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = "<script>alert(1)</script>"
 
 

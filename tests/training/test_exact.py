@@ -32,6 +32,8 @@ from tests.data.test_streaming import write_folder
 from tests.training.processes import CONTEXT, SECONDS, in_processes
 from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
 
+pytestmark = pytest.mark.slow
+
 STEPS, KILLED_AFTER = 50, 23
 """Ten epochs of five steps: killed in the middle of the fifth."""
 
