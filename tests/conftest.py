@@ -1,16 +1,21 @@
 """What all tests share: small data sets made on the spot, and the real weights that may lie beside the project."""
 
+import io
 import itertools
 import math
 import os
 import sys
 from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import torch
+
+from smix import launch
 
 if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
     from smix.data.sets import ImageSet, Split
@@ -134,3 +139,48 @@ def smix(monkeypatch, capsys):
         return int(stopped.value.code or 0), said.out, said.err
 
     return run
+
+
+def run_in_this_process(tasks: Sequence[launch.Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+    """Stand in for `launch.run_tasks`: run the same command lines one after the other, without a process for each."""
+    from smix import cli
+
+    codes = []
+    for task in tasks:
+        task.log.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            task.log.open("a") as log,
+            redirect_stdout(log),
+            redirect_stderr(log),
+        ):
+            patch.setattr(sys, "argv", ["smix", *task.words])
+            with pytest.raises(SystemExit) as stopped:
+                cli.main()
+        codes.append(int(stopped.value.code or 0))
+        poll()
+    return codes
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run tasks in this process. A process for each would import torch, which costs more than a small training."""
+    monkeypatch.setattr(launch, "run_tasks", run_in_this_process)
+
+
+@pytest.fixture
+def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Save blank pictures in place of the figures of a report. Rendering them is most of what a report costs."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.new("L", (1, 1)).save(png, "png")
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt" viewBox="0 0 1 1"/>'
+
+    def save(figure: object, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(svg.encode() if path.suffix == ".svg" else png.getvalue())
+        return path
+
+    monkeypatch.setattr("smix.report.write.save", save)
+    monkeypatch.setattr("smix.report.write.svg_text", lambda figure: svg)

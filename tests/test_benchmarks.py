@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,38 +11,44 @@ import pytest
 from PIL import Image
 
 from tests.masks.networks import write_network
+from tests.training.processes import in_processes
 
 ROOT = Path(__file__).parents[1]
 PEERS = [name for name in ("timm", "kornia") if importlib.util.find_spec(name) is None]
 
 
-def python(*words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, *words],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None:
+    """Run a benchmark in a process of its own, with other values of constants of its module."""
+
+    def run(rank: int) -> None:
+        module = importlib.import_module(f"benchmarks.{name}")
+        for constant, value in constants.items():
+            setattr(module, constant, value)
+        sys.argv = [name, *words, "--out", str(folder)]
+        module.main()
+
+    (ended,) = in_processes(1, folder / "logs", run)
+    assert ended.code == 0, ended.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
-    python("-m", "benchmarks.mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01", "--out", str(tmp_path))
+    benchmark(tmp_path, "mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01")
     (path,) = tmp_path.glob("mixing_cpu_*.json")
     values = json.loads(path.read_text())["sizes"]["16"]
     assert all(0 < value["min_ms"] <= value["median_ms"] for value in values.values())
     assert 0 <= values["smix CutMix"]["peak_batches"] < 1
-    python("-m", "benchmarks.show", str(path))
+    subprocess.run([sys.executable, "-m", "benchmarks.show", path], cwd=ROOT, check=True)
     assert "| smix FMix |" in path.with_suffix(".md").read_text()
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_a_small_benchmark_of_training(tmp_path: Path):
-    words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.01", "--parity")
-    python("-m", "benchmarks.training", *words, "--out", str(tmp_path))
+    words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.001", "--parity")
+    benchmark(tmp_path, "training", *words)
     (path,) = tmp_path.glob("training_*.json")
     result = json.loads(path.read_text())
     steps = result["steps of resnet8"]
@@ -56,12 +61,13 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     assert "| smix | " in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("torchmetrics", "timm", "kornia")),
     reason="needs torchmetrics, timm and kornia",
 )
 def test_the_cost_of_figures_of_calibration(tmp_path: Path):
-    python("-m", "benchmarks.evaluation", "--scale", "0.002", "--rounds", "1", "--threads", "1", "--out", str(tmp_path))
+    benchmark(tmp_path, "evaluation", "--scale", "0.002", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("evaluation_cpu_*.json")
     result = json.loads(path.read_text())
     assert result["samples"] == 2000
@@ -73,7 +79,7 @@ def test_the_cost_of_figures_of_calibration(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
 def test_the_cost_of_corruptions(tmp_path: Path):
-    python("-m", "benchmarks.corruptions", "--images", "4", "--rounds", "1", "--threads", "1", "--out", str(tmp_path))
+    benchmark(tmp_path, "corruptions", "--images", "4", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("corruptions_cpu_*.json")
     result = json.loads(path.read_text())
     assert len(result["corruptions"]) == 15
@@ -117,7 +123,7 @@ def test_the_quality_of_masks_of_a_network_that_finds_all_that_is_red(tmp_path: 
     network = write_network(tmp_path, np.array([[5.0, -5.0, 0.0]]), np.zeros(1), facts=facts)
     words = ("--data", str(tmp_path), "--networks", str(network), "--cache", str(tmp_path / "cache"))
     for _ in range(2):  # the second time from what is kept
-        python("-m", "benchmarks.mask_quality", *words, "--out", str(tmp_path / "out"))
+        benchmark(tmp_path / "out", "mask_quality", *words, DISC_SIDES=(32,), INPUT_SIZES=(96, 128))
     (path,) = (tmp_path / "out").glob("mask_quality_cpu_*.json")
     tables = json.loads(path.read_text())["tables"]
     rows = {title.split(":")[0]: table["rows"] for title, table in tables.items()}

@@ -4,25 +4,29 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from smix import RunOptions, TrainConfig, build_masks, cli, load_data
+from smix import RunOptions, SharedConfig, TrainConfig, build_masks, cli, compare, launch, load_data
 from smix.data.sets import SETS
 from smix.masks import load_source
 from smix.training.runs import train as train_one
-from tests.conftest import make_set, write_npz
+from tests.conftest import make_set, run_in_this_process, write_npz
 
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
+METHODS = "vanilla,smix+fmix"
+"""Of the comparison that is trained once."""
 
 
 def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "smix", *words], capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
+@pytest.mark.slow
 def test_help_imports_no_torch_and_no_numpy():
     code = (
         "import sys; sys.argv = ['smix', '--help']\n"
@@ -89,6 +93,7 @@ def test_data_lists_and_describes(smix, npz):
     assert "class 3" in out
 
 
+@pytest.mark.slow
 def test_mix_draws_every_method(smix, npz, tmp_path):
     out = tmp_path / "mix.png"
     code, said, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
@@ -99,6 +104,7 @@ def test_mix_draws_every_method(smix, npz, tmp_path):
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
 
 
+@pytest.mark.slow
 def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
     store, run = tmp_path / "masks" / "made", tmp_path / "run"
     code, out, _ = smix("masks", "build", "--data", npz, "--source", "carried", "--out", store, "--quiet")
@@ -122,6 +128,7 @@ def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
     assert json.loads((run / "config.json").read_text())["masks"]["source"]["name"] == "carried"
 
 
+@pytest.mark.slow
 def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "a", "--quiet")
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "b", "--limit", "8", "--quiet")
@@ -139,22 +146,40 @@ def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
     ]
 
 
-def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
-    runs = tmp_path / "runs"
-    words = ["compare", "--data", npz, "--methods", "vanilla,smix", *TINY, "--out", runs]
-    code, out, _ = smix(*words, "--seeds", "1")
-    assert code == 0
-    assert "not enough runs to tell" in out
-    first = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
-    assert len(first) == 2
-    # A run that was cut, with its folder half full, is done again; those that are whole are left alone.
-    shutil.rmtree(runs / "smix-0")
-    code, out, _ = smix(*words, "--seeds", "2")
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory) -> tuple[str, Path]:
+    """The name of a data set, and the runs of two methods with two seeds each, trained in this process. No test changes them."""
+    folder = tmp_path_factory.mktemp("comparison")
+    data = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
+    config = SharedConfig(data=data, model="resnet8", epochs=2, batch_size=16)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(launch, "run_tasks", run_in_this_process)
+        compare(config, METHODS.split(","), 2, folder / "runs", RunOptions(threads=1, quiet=True))
+    return data, folder / "runs"
+
+
+@pytest.fixture
+def compared(comparison, tmp_path) -> tuple[str, Path]:
+    """The same, to be changed."""
+    data, runs = comparison
+    return data, shutil.copytree(runs, tmp_path / "runs")
+
+
+@pytest.mark.slow
+def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, tmp_path):
+    data, runs = compared
+    finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
+    assert len(finished) == 4
+    again = runs / "smix+fmix-0"
+    shutil.rmtree(again)
+    code, out, _ = smix("compare", "--data", data, "--methods", METHODS, "--seeds", "2", *TINY, "--out", runs)
     assert code == 0
     assert "over 2 seeds" in out
-    assert len(list(runs.glob("*/result.json"))) == 4
-    whole = runs / "vanilla-0" / "result.json"
-    assert whole.stat().st_mtime_ns == first[whole]
+    assert "Also in this folder" not in out
+    # The run that was missing is trained in a process of its own, to the same bits as before. The others are left alone.
+    for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
+        assert (again / file).read_bytes() == (comparison[1] / again.name / file).read_bytes()
+    assert {path for path, time in finished.items() if path.stat().st_mtime_ns != time} == {again / "result.json"}
     for name in (
         "report.md",
         "report.html",
@@ -168,27 +193,28 @@ def test_compare_trains_reports_and_goes_on(smix, npz, tmp_path):
     text = (runs / "report" / "report.md").read_text()
     start = "| Method | Mean (%) | Std Dev (%) | Runs | Min (%) | Max (%) | Time per run |"
     assert any(line.startswith(start) for line in text.splitlines())
-    code, again, _ = smix("report", runs, "--out", tmp_path / "again")
+    code, said, _ = smix("report", runs, "--out", tmp_path / "again")
     assert code == 0
     assert (tmp_path / "again" / "report.md").read_text() == text
-    assert "over 2 seeds" in again
+    assert "over 2 seeds" in said
 
 
-def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, npz, tmp_path):
-    runs = tmp_path / "runs"
-    words = ["compare", "--data", npz, "--methods", "vanilla,mixup", *TINY, "--seeds", "1", "--out", runs]
-    assert smix(*words)[0] == 0
-    (runs / "mixup-0" / "result.json").write_text('{"test_accuracy": NaN}')
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_figures")
+def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, compared, tmp_path):
+    _, runs = compared
+    (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
     assert code == 0
-    assert f"smix: {runs / 'mixup-0'}: expected a run of this version of smix" in err
+    assert f"smix: {runs / 'smix+fmix-0'}: expected a run of this version of smix" in err
     assert str(tmp_path / "report" / "report.html") in out
     before = (tmp_path / "report" / "report.html").read_bytes()
-    (runs / "vanilla-0" / "result.json").unlink()
+    for name in ("vanilla-0", "vanilla-1", "smix+fmix-1"):
+        (runs / name / "result.json").unlink()
     code, _, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
     assert code == 2
     assert err.count("\n") == 1
-    assert "expected a finished run to report, got 0 of 2" in err
+    assert "expected a finished run to report, got 0 of 4" in err
     assert (tmp_path / "report" / "report.html").read_bytes() == before
 
 
@@ -197,15 +223,7 @@ def test_report_of_nothing_is_one_line(smix, tmp_path):
     assert (code, err) == (2, "smix: runs: expected a folder of runs, got none; such as smix report runs/cifar10\n")
 
 
-def test_the_same_comparison_twice_is_the_same_to_the_last_bit(smix, npz, tmp_path):
-    for name in ("a", "b"):
-        words = ["compare", "--data", npz, "--methods", "smix+fmix", "--seeds", "1", *TINY, "--out", tmp_path / name]
-        assert smix(*words)[0] == 0
-    for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
-        one, other = ((tmp_path / name / "smix+fmix-0" / file).read_bytes() for name in ("a", "b"))
-        assert one == other
-
-
+@pytest.mark.usefixtures("in_this_process")
 def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_path):
     words = [
         "compare",
@@ -261,9 +279,8 @@ def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypat
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_class_names_are_text_and_no_formulas(smix, tmp_path):
-    from dataclasses import replace
-
     train, names = make_set(80), ("A$\\foo$", "b_1", "$x_1$", "[d]")
     name = f"npz:{write_npz(tmp_path / 'made.npz', replace(train, classes=names), make_set(24, seed=1, split='test'))}"
     assert smix("mix", "--data", name, "--out", tmp_path / "mix.png")[0] == 0
@@ -272,22 +289,30 @@ def test_class_names_are_text_and_no_formulas(smix, tmp_path):
     assert "[d]" in smix("data", name)[1]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process", "blank_figures")
 def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
     build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
-    compare = ["compare", "--data", npz, *TINY, "--seeds", "1", "--train-limit", "40", "--out", tmp_path / "runs"]
+    config = SharedConfig(data=npz, model="resnet8", epochs=2, batch_size=16, train_limit=40)
+    options = RunOptions(threads=1, quiet=True)
     assert smix(*build, "--limit", "40")[0] == 0
-    assert smix(*compare, "--methods", "vanilla")[0] == 0
-    assert smix(*compare, "--methods", "vanilla,smix", "--masks", tmp_path / "store")[0] == 0
+    compare(config, ["vanilla"], 1, tmp_path / "runs", options)
+    compare(replace(config, masks=str(tmp_path / "store")), ["vanilla", "smix"], 1, tmp_path / "runs", options)
     assert smix(*build, "--limit", "60")[0] == 0
-    code, out, _ = smix(*compare, "--methods", "vanilla,smix,smix+fmix", "--masks", tmp_path / "store")
+    words = ["compare", "--data", npz, *TINY, "--seeds", "1", "--train-limit", "40", "--out", tmp_path / "runs"]
+    code, out, _ = smix(*words, "--methods", "vanilla,smix,smix+fmix", "--masks", tmp_path / "store")
     assert code == 0
     assert "smix+fmix" in out
 
 
-def test_what_is_in_the_folder_and_not_shown_is_said(smix, npz, tmp_path):
-    words = ["compare", "--data", npz, *TINY, "--seeds", "1", "--out", tmp_path / "runs"]
-    assert "Also in this folder" not in smix(*words, "--methods", "vanilla")[1]
-    assert "Also in this folder, not asked for and not shown: vanilla-0." in smix(*words, "--methods", "mixup")[1]
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_figures")
+def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
+    data, runs = compared
+    code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
+    assert code == 0
+    assert "not enough runs to tell" in out
+    assert "Also in this folder, not asked for and not shown: smix+fmix-1, vanilla-1." in out
 
 
 def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
@@ -307,6 +332,7 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
     assert 'pip install "smix[onnx]"' in smix("doctor")[1]
 
 
+@pytest.mark.slow
 def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
     import dataclasses
 
@@ -535,6 +561,7 @@ def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
         cli.main()
 
 
+@pytest.mark.slow
 def test_python_m_smix_is_smix(tmp_path):
     done = in_process("--version", cwd=tmp_path)
     assert done.returncode == 0

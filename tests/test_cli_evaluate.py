@@ -32,6 +32,7 @@ def shown_at_80(monkeypatch, capsys, parts) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)  # colours
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
     code, out, err = smix("evaluate", run, "--masks", "carried", "--attacks", *QUIET)
     assert code == 0
@@ -49,6 +50,7 @@ def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
     assert f"Written: {run}/evaluation/test.json" in out
 
 
+@pytest.mark.slow
 def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, whole):  # noqa: F811
     reference, found = whole
     write_evaluation(run / "evaluation" / "test.json", found)  # the same network
@@ -92,6 +94,7 @@ def test_names_of_data_are_no_markup(monkeypatch, capsys):
     assert "[b]run" in out
 
 
+@pytest.mark.slow
 def test_a_folder_of_runs_is_evaluated_in_turn(smix, run, tmp_path):  # noqa: F811
     cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
     (cut / "result.json").unlink()
@@ -206,6 +209,7 @@ def out_of_memory() -> RuntimeError:
     return torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity ...")
 
 
+@pytest.mark.slow
 def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monkeypatch):  # noqa: F811
     def limited(model, batches):
         def few():

@@ -233,6 +233,7 @@ def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, mile
 # JSON and fingerprint
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(values())
 def test_json_brings_a_configuration_back(values):
@@ -322,6 +323,7 @@ def test_a_command_line_names_every_option():
     ]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(values())
 def test_a_command_line_brings_a_configuration_back(values):

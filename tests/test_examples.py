@@ -4,10 +4,9 @@ import ast
 import importlib.util
 import os
 import re
+import runpy
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import torch
 from torch.utils.data._utils.pin_memory import pin_memory
 
 import smix
+from tests.training.processes import in_processes
 
 ROOT = Path(smix.__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -26,54 +26,35 @@ def missing(example: Path) -> list[str]:
     return [package for package in NEEDS.get(example.stem, []) if importlib.util.find_spec(package) is None]
 
 
-def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """A fresh interpreter in this folder, with one thread and without a network for transformers."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "examples")]),
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
-    return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-
-
-@pytest.fixture(scope="module")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> Iterator[dict[str, Future[subprocess.CompletedProcess[str]]]]:
-    """The examples that this session asks for, two at a time: half of a run is imports."""
-    asked = {item.callspec.params["example"] for item in request.session.items if "runs" in item.fixturenames}
-    with ThreadPoolExecutor(2) as pool:
-        yield {
-            example.stem: pool.submit(python, tmp_path_factory.mktemp(example.stem), str(example))
-            for example in EXAMPLES
-            if example in asked and not missing(example)
-        }
-
-
 def test_the_examples_are_these():
     names = ["collate", "hf_trainer", "lightning_module", "plain_loop", "timm_step", "torchvision_v2"]
     assert [example.stem for example in EXAMPLES] == names
 
 
+@pytest.mark.slow
 @BY_NAME
-def test_an_example_trains(runs: dict[str, Future[subprocess.CompletedProcess[str]]], example: Path):
+def test_an_example_trains(example: Path, tmp_path: Path):
     if lacking := missing(example):
         pytest.skip(f"{' and '.join(lacking)} not installed")
-    done = runs[example.stem].result()
-    assert done.returncode == 0, done.stderr
-    loss = re.search(r"^train loss (\d\.\d\d) -> (\d\.\d\d)", done.stdout, re.MULTILINE)
-    accuracy = re.search(r"^accuracy (\d\.\d\d) on 300 held-out images \(chance 0\.10\)$", done.stdout, re.MULTILINE)
-    assert loss is not None, done.stdout
-    assert accuracy is not None, done.stdout
+
+    def run(rank: int) -> None:
+        os.chdir(tmp_path)
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        sys.argv = [str(example)]
+        runpy.run_path(str(example), run_name="__main__")
+
+    (done,) = in_processes(1, tmp_path / "logs", run)
+    assert done.code == 0, done.err
+    loss = re.search(r"^train loss (\d\.\d\d) -> (\d\.\d\d)", done.out, re.MULTILINE)
+    accuracy = re.search(r"^accuracy (\d\.\d\d) on 300 held-out images \(chance 0\.10\)$", done.out, re.MULTILINE)
+    assert loss is not None, done.out
+    assert accuracy is not None, done.out
     first, last = map(float, loss.groups())
     assert last < first - 0.2
     assert float(accuracy[1]) > 0.3
     if example.stem not in NEEDS:
-        assert done.stderr == ""  # not a warning of ours or of PyTorch's
-        assert len(done.stdout.splitlines()) == 2
+        assert done.err == ""  # not a warning of ours or of PyTorch's
+        assert len(done.out.splitlines()) == 2
 
 
 @BY_NAME
@@ -124,10 +105,14 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_and_epochs_draw_different_mixes_that_one_seed_repeats(tmp_path: Path):
     """All samples are equal, so that equal draws would give equal shares."""
     (tmp_path / "workers.py").write_text(WORKERS)
-    done = python(tmp_path, "workers.py")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "workers.py"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     drawn, distinct, repeated, same = done.stdout.split()
     assert int(drawn) > 30
@@ -140,7 +125,9 @@ def test_a_target_is_pinned_by_the_data_loader(monkeypatch: pytest.MonkeyPatch):
     batch = smix.Mixup()(x, y, generator=torch.Generator().manual_seed(0))
     pinned = []
     # Without an accelerator there is no pinned memory: what would be pinned is noted.
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor, *device: pinned.append(tensor.shape) or tensor.clone())
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda tensor, *device: pinned.append(tensor.shape) or tensor.clone()
+    )
     mixed, target = pin_memory(batch)
     assert isinstance(target, smix.Target)
     assert pinned == [mixed.shape, *[(4,)] * 5]

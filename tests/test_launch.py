@@ -390,6 +390,7 @@ def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm
     assert logs[2].read_text() == "slurmstepd: oom\n"
 
 
+@pytest.mark.slow
 def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
     slurm.plan("lost", "stays")
     (slurm.folder / "down").touch()

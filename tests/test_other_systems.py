@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 WITHOUT_POSIX = Path(__file__).parent / "without_posix"
 """Its sitecustomize.py hides them from a process and from the processes that it starts."""
 

@@ -64,6 +64,7 @@ def test_the_page_has_these_sections():
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", [title for title, text in BY_TITLE.items() if blocks(text)])
 def test_the_code_of_a_section_runs(title: str):
     if title in NEEDS:
@@ -214,6 +215,7 @@ SAME: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Te
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SAME)
 def test_the_same_distribution(case: str):
     peer, ours, boxes = SAME[case]
@@ -372,6 +374,7 @@ def test_a_probability_of_smix_is_of_samples_or_of_batches():
     assert len({bool(gate) for gate in gates}) == 2
 
 
+@pytest.mark.slow
 def test_about_one_sample_a_batch_is_its_own_partner():
     alone = [int((~smix.Mixup().plan(torch.zeros(16, 1, 2, 2)).mixed).sum()) for _ in range(500)]
     assert np.mean(alone) == pytest.approx(1, abs=0.2)

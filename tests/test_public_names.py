@@ -111,6 +111,7 @@ def test_what_the_command_line_needs_first_imports_no_torch(name):
     assert not set(heavy) & set(loaded)
 
 
+@pytest.mark.slow
 def test_a_public_name_loads_only_its_own_part():
     loaded = python("import sys; from smix import SMix; print(*sys.modules)").split()
     assert "smix.mixing.smix" in loaded
@@ -122,7 +123,8 @@ import gc, os, random, signal, sys, threading, warnings
 from importlib import import_module
 
 # What others do when they are imported is not ours to answer for.
-import cyclopts, jaxtyping, matplotlib.figure, numpy, PIL.Image, rich.progress, rich.table, safetensors.torch
+import cyclopts.config, jaxtyping, jinja2, matplotlib.figure, matplotlib.style, numpy, PIL.Image, rich.progress, rich.table
+import safetensors.torch
 import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision.transforms.v2
 
 warnings.simplefilter("error")
@@ -181,6 +183,7 @@ for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1])
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_first_and_changes_nothing_global():
     lines = python(IMPORT_ONE_BY_ONE, *MODULES).splitlines()
     assert len(MODULES) > 30

@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 from smix import load_data
 from smix.data.biased import BIAS, PLACE, PLACES, biased_digits
 
+pytestmark = pytest.mark.slow
+
 make = biased_digits.__wrapped__  # without the cache, which would keep what is made of replaced photographs
 BORDER = (..., slice(None, None, 31), slice(None, None, 31), 0)
 """The corners of images: rarely covered by a digit."""

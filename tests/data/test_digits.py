@@ -10,6 +10,8 @@ from sklearn.datasets import load_digits
 from smix import load_data
 from smix.data.digits import SIDE, digits_on_photos
 
+pytestmark = pytest.mark.slow
+
 SPLITS = ("train", "test")
 make = digits_on_photos.__wrapped__  # the cache would give the true digits after the replaced ones
 

@@ -92,6 +92,7 @@ def test_images_of_one_size_are_loaded_as_an_array(folder):
         data.loaded()
 
 
+@pytest.mark.slow
 def test_of_several_that_cannot_be_loaded_the_first_is_told_whatever_thread_sees_it(tmp_path):
     names = np.array([f"{number:03d}.png" for number in range(100)], object)
     for number, name in enumerate(names):

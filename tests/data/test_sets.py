@@ -313,6 +313,7 @@ def test_a_missing_npz_file_is_named(tmp_path, place):
         load_data(f"npz:{tmp_path / place}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_a_flipped_bit_in_an_npz_file_is_told_or_harmless(tmp_path, save):
     file = io.BytesIO()

@@ -150,6 +150,7 @@ def test_the_testing_list_is_the_test_split_and_all_others_are_to_train(home, tm
         assert np.array_equal(data.images[..., 0], np.stack([image_of(home / file) for file in files]))
 
 
+@pytest.mark.slow
 def test_spectrograms_are_made_once_and_again_when_the_files_or_the_parameters_change(home, tmp_path, monkeypatch):
     made = []
     monkeypatch.setattr(speech, "spectrograms", lambda waves: made.append(len(waves)) or spectrograms(waves))

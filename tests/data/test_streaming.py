@@ -211,6 +211,7 @@ def test_an_epoch_shows_each_image_at_most_once_in_the_order_of_every_loader(dat
     assert len(list(streamed(data).shuffled(3, 2, 12))) == streamed(data).steps(12) == 3
 
 
+@pytest.mark.slow
 @MORE_THAN_CORES
 @pytest.mark.parametrize("workers", [1, 3])
 def test_the_number_of_processes_changes_nothing(data, workers):
@@ -221,6 +222,7 @@ def test_the_number_of_processes_changes_nothing(data, workers):
         assert torch.equal(mine, theirs)
 
 
+@pytest.mark.slow
 @MORE_THAN_CORES
 @pytest.mark.parametrize("workers", [0, 3])
 def test_an_epoch_that_goes_on_in_its_middle_has_the_batches_of_a_whole_one(data, workers):
@@ -271,6 +273,7 @@ def test_valid_goes_with_its_image(data):
     assert torch.equal(valid, order % 3 > 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_an_image_that_breaks_is_one_line_that_names_it(tmp_path, workers):
     data = load_data(write_folder(tmp_path))
@@ -282,6 +285,7 @@ def test_an_image_that_breaks_is_one_line_that_names_it(tmp_path, workers):
         list(streamed(data, workers).in_order())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_masks_that_cannot_be_read_are_one_line_too(data, workers):
     loader = streamed(data, workers)

@@ -37,6 +37,7 @@ def test_ece_and_mce_are_those_of_torchmetrics_away_from_edges(count, classes, s
         assert value == pytest.approx(told.item(), abs=2e-6)  # torchmetrics sums in float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "classes", "scale"), CASES)
 def test_all_figures_are_those_of_torch_uncertainty(count, classes, scale):
     with warnings.catch_warnings():
@@ -180,6 +181,7 @@ def test_class_probabilities_of_exactly_0_and_1():
 # Bins of equal mass
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 8), min_size=1, max_size=60), st.integers(1, 20), st.randoms())
 def test_bins_of_equal_mass_never_part_equal_confidences(eighths, bins, random):

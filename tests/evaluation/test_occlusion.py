@@ -53,6 +53,7 @@ def test_partners_of_some_images_are_drawn_by_their_index_in_the_whole(case):
     )
 
 
+@pytest.mark.slow
 def test_each_image_of_another_class_is_as_likely(case):
     images, masks, labels = case
     labels = torch.tensor([0] * 20 + [1] * 8 + [2] * 12)

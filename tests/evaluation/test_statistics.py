@@ -222,6 +222,7 @@ def test_holm_passes_over_what_was_not_tested():
 # Noise
 
 
+@pytest.mark.slow
 def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
     generator = np.random.default_rng(0)
     found = np.array([paired_p(generator.normal(0, 1, 5)) for _ in range(2000)])
@@ -230,6 +231,7 @@ def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
     assert stats.kstest(found, "uniform").pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
     generator = np.random.default_rng(1)
     intervals = [confidence_interval(generator.normal(0.25, 1, 4)) for _ in range(2000)]
@@ -237,6 +239,7 @@ def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
     assert abs(covered - 0.95) < 3 * math.sqrt(0.05 * 0.95 / 2000)
 
 
+@pytest.mark.slow
 def test_with_six_methods_that_are_the_same_any_significance_is_rare():
     """15 pairs: without correction about one comparison in three would find something."""
     generator, with_any, without = np.random.default_rng(2), 0, 0
@@ -264,6 +267,7 @@ def any_said(values: np.ndarray) -> np.ndarray:
     return p.min(1) < SIGNIFICANT / len(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 2), (2, 5), (3, 3), (6, 5), (12, 3)])
 @pytest.mark.parametrize("images", [None, 10_000, 500])
 def test_under_the_null_at_most_five_percent_of_comparisons_say_better_or_worse(methods, seeds, images):

@@ -205,6 +205,7 @@ def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
     assert launched.jobs == []
 
 
+@pytest.mark.slow
 def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr(module, "IMPORTED", 3.0)
@@ -226,6 +227,7 @@ def test_quiet_says_nothing(data, tmp_path, launched, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path, launched, monkeypatch):
     counts, totals = [], []
 
@@ -249,6 +251,7 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
 # What is still to do
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_runs_it_is_made_of(done, tmp_path):
     config, out, runs = done
     plan = planned(config, METHODS, [0, 1], out)
@@ -267,6 +270,8 @@ def test_a_finished_comparison_is_only_read(done, launched):
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_figures")
 def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_path, launched):
     launched.act = train_it
     name = write_data(tmp_path)
@@ -288,6 +293,7 @@ def test_part_of_a_finished_comparison_is_that_part(done, launched):
     assert launched.jobs == []
 
 
+@pytest.mark.slow
 def test_only_what_is_missing_is_started_and_the_run_that_was_cut_goes_on(data, done, tmp_path, launched):
     config, finished, _ = done
     launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
@@ -304,6 +310,7 @@ def test_only_what_is_missing_is_started_and_the_run_that_was_cut_goes_on(data, 
         assert_equal_runs(run.path, finished / run.path.name)
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_path, launched):
     config, _, _ = done
 
@@ -328,6 +335,7 @@ def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_p
     assert launched.folders == ["smix+fmix-0"]
 
 
+@pytest.mark.slow
 def test_a_run_that_died_before_it_wrote_anything_is_there_without_a_result(data, tmp_path, launched):
     launched.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
     runs = compare(small(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
@@ -352,8 +360,10 @@ def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed
     assert launched.folders == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"train_limit": 40}, {"lr": 0.2}, {"epochs": 1}])
-def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, changed):
+def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, monkeypatch, changed):
+    monkeypatch.setattr("smix.report.write.topics_of", lambda *_: [])  # only what is left out is looked at
     _, _, runs = done
     train(small(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
     written = write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
@@ -362,6 +372,7 @@ def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tm
     assert [run.path for run in written.comparisons[0].runs] == sorted(run.path for run in runs)
 
 
+@pytest.mark.slow
 def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched):
     config, finished, _ = done
 
@@ -430,6 +441,7 @@ def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_p
 # Timing
 
 
+@pytest.mark.slow
 def test_timing_changes_neither_the_network_nor_the_threads_nor_the_global_generator(data):
     config = small(data, model="wrn-10-1-drop0.3")
     material = prepare(config, OPTIONS)

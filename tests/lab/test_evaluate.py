@@ -58,6 +58,7 @@ def test_what_is_written_is_what_is_returned_and_says_of_what_it_is(whole, shown
     assert found.versions["torch"] == torch.__version__
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_evaluation(run, whole, capsys):
     found = evaluate(run, EvaluateConfig(corruptions=True, seed=1), QUIET)
     assert found.numbers == whole[1].numbers
@@ -177,6 +178,7 @@ def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):
         evaluate_all(tmp_path, options=QUIET)
 
 
+@pytest.mark.slow
 def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run, tmp_path / "vanilla-1")
     monkeypatch.setattr(parts, "on_attacked", lambda *rest: (0.0,) * len(ATTACKS))
@@ -193,6 +195,7 @@ def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
     assert "about" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_progress_counts_every_pass_once(run, monkeypatch):
     totals, shown = [], []
 

@@ -21,6 +21,7 @@ def build(smix, npz):
     return run
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
     assert build(tmp_path / "one")[0] == 0
     code, said, _ = build(tmp_path / "parts", "--shard", "1/2")
@@ -33,6 +34,7 @@ def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
     assert content(tmp_path / "jobs") == content(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):
     build(tmp_path / "store")
     for format in ("png", "coco"):
@@ -53,6 +55,7 @@ def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):
         assert np.array_equal(MaskStore(tmp_path / f"{format}-again")[:], MaskStore(tmp_path / "store")[:])
 
 
+@pytest.mark.slow
 def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):
     for number in range(8):
         for folder in ("images/train/a", "masks"):

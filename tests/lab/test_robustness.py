@@ -40,6 +40,7 @@ def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[Subject, Batches]:
     return subject, loader
 
 
+@pytest.mark.slow
 def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
     subject, loader = asked(finished)
     found = on_corrupted(subject.model, loader, subject.data.index, 0, lambda count: None, (0, 5))
@@ -48,6 +49,7 @@ def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
     assert found["contrast"][1] == whole[1].corruptions[0].accuracy["contrast"][4]
 
 
+@pytest.mark.slow
 def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
     subject, loader = asked(finished)
     (suite,) = whole[1].corruptions
@@ -77,6 +79,7 @@ def test_draws_are_of_the_row_in_the_whole_split(finished):
     assert found["gaussian_noise"] == (hits / 7,)
 
 
+@pytest.mark.slow
 def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
     seen = []
 
@@ -91,6 +94,7 @@ def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
     assert sum(seen) == TEST * len(CORRUPTIONS)
 
 
+@pytest.mark.slow
 def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole):
     subject, loader = asked(finished)
     network = Normalised(subject.model, subject.classifier.normalise)
@@ -150,6 +154,7 @@ def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
 # Images in files
 
 
+@pytest.mark.slow
 def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, tmp_path, monkeypatch):
     run = Path(shutil.copytree(files[1], tmp_path / "run"))
     whole = evaluate(run, EvaluateConfig(), QUIET)
@@ -186,6 +191,7 @@ def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
     assert found == (pytest.approx(right, abs=1.01 / TEST),)
 
 
+@pytest.mark.slow
 def test_objects_of_images_in_files_by_a_store(files, tmp_path):
     name, run = files
     run = Path(shutil.copytree(run, tmp_path / "run"))
@@ -222,6 +228,7 @@ def test_objects_of_images_in_files_by_a_store(files, tmp_path):
 # Masks
 
 
+@pytest.mark.slow
 def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tmp_path, monkeypatch):
     test = load_data(shown, split="test")
     store = tmp_path / "store"
@@ -287,6 +294,7 @@ def official(tmp_path_factory) -> tuple[Path, Path]:
     return arrays, trained(folder / "vanilla-0", name)
 
 
+@pytest.mark.slow
 def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     folder, run = official
     run = Path(shutil.copytree(run, tmp_path / "run"))

@@ -91,6 +91,7 @@ def test_classes_in_another_order_are_found_by_name(run, whole, tmp_path):
     assert found.made["class_map"]["class 3"] == ["class 3"]
 
 
+@pytest.mark.slow
 def test_a_class_map_groups_leaves_out_and_counts(run, finished, tmp_path):
     data = renamed(sets()[1], ["dim", "middle", "bright", "none"], [0, 0, 1, 3, 2, 2])
     name = write_sets(tmp_path, renamed(sets()[0], data.classes, [0, 0, 1, 3, 2, 2]), data, "grouped")
@@ -140,6 +141,7 @@ def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run,
     assert found.numbers == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_with_fewer_test_images_is_asked_about_those(shown, tmp_path, capsys):
     run = trained(tmp_path / "run", shown, epochs=1, test_limit=10)
     found = evaluate(run, EvaluateConfig(), QUIET)

@@ -1,8 +1,7 @@
-"""Builds a store and dies by SIGKILL at its n-th sync or rename: `python -m tests.masks.killed OUT N`."""
+"""A build that dies by SIGKILL. For processes of their own alone: it changes `os` and `Path`."""
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 from smix.masks import build, build_masks
@@ -10,9 +9,9 @@ from tests.conftest import make_set
 from tests.masks.stores import Drawn
 
 
-def main(out: str, moment: str) -> None:
+def build_until_killed(out: Path, left: int) -> None:
+    """Build a store and die after so many syncs and renames."""
     build.ROWS_PER_SHARD, build.BATCH = 8, 3
-    left = int(moment)
 
     def count() -> None:
         nonlocal left
@@ -32,6 +31,3 @@ def main(out: str, moment: str) -> None:
 
     os.fsync, Path.replace = fsync, replace
     build_masks(make_set(), Drawn(), out)
-
-
-main(*sys.argv[1:])

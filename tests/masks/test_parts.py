@@ -3,8 +3,6 @@
 import os
 import pickle
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -22,9 +20,9 @@ from smix.masks.build import MOST_SHARDS, ROWS_PER_SHARD, rows_per_shard
 from smix.masks.lookup import masks_of
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
+from tests.masks.killed import build_until_killed
 from tests.masks.stores import Drawn, Missing, content
-
-ROOT = Path(__file__).parents[2]
+from tests.training.processes import in_processes
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
@@ -91,12 +89,13 @@ def test_a_part_that_there_is_not_is_refused(data, tmp_path, part):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 3, 8, 17, 24, 30])
 def test_a_build_killed_at_a_write_redoes_at_most_one_shard(data, tmp_path, whole, moment):
     """Of 33 syncs and renames. SIGKILL: nothing of Python's runs any more."""
     out = tmp_path / "killed"
-    died = subprocess.run([sys.executable, "-m", "tests.masks.killed", str(out), str(moment)], cwd=ROOT, check=False)
-    assert died.returncode == -signal.SIGKILL
+    (ended,) = in_processes(1, tmp_path / "logs", lambda rank: build_until_killed(out, moment))
+    assert ended.code == -signal.SIGKILL, ended.err
     before = len(list(out.glob("building/0000?.json")))
     source = Drawn()
     build_masks(data, source, out)

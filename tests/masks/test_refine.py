@@ -321,6 +321,7 @@ def test_no_masks_at_all():
         assert refine(np.zeros((0, 9, 5), bool), how).shape == (0, 9, 5)
 
 
+@pytest.mark.slow
 @given(arrays(bool, st.tuples(st.just(1), st.integers(1, 9), st.integers(1, 12))))
 def test_default_done_twice_is_done_once_and_keeps_at_least_the_largest_piece(mask):
     once = refine(mask, "default")
@@ -334,6 +335,7 @@ def test_default_done_twice_is_done_once_and_keeps_at_least_the_largest_piece(ma
         assert not once.any()
 
 
+@pytest.mark.slow
 @given(arrays(bool, st.tuples(st.just(1), st.integers(3, 20), st.integers(3, 25))))
 def test_published_leaves_one_piece_without_holes_or_nothing(mask):
     found = grey(refine(mask, "published")[0])

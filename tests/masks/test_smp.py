@@ -16,6 +16,8 @@ from smix.masks.sources.network import IMAGENET_MEAN
 from smix.masks.sources.smp import _of_encoder
 from tests.conftest import make_set
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _float32(monkeypatch):

@@ -27,6 +27,7 @@ from tests.masks.stores import content, small_parts
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3)
 
 
+@pytest.mark.slow
 @given(st.data(), shapes, st.integers(0, 5))
 def test_unpack_is_the_inverse_of_pack_for_1_to_3_dimensions(data, shape, count):
     masks = data.draw(arrays(bool, (count, *shape)))
@@ -156,6 +157,7 @@ def everything(folder: Path) -> tuple:
     return store[:].tolist(), store.stats.tolist(), store.shape, len(store), store.manifest
 
 
+@pytest.mark.slow
 def test_a_store_cut_at_any_byte_says_so(tmp_path):
     store = carried(volumes((5, 3), 12), tmp_path / "masks")
     before = everything(store.path)
@@ -171,6 +173,7 @@ def test_a_store_cut_at_any_byte_says_so(tmp_path):
     assert everything(store.path) == before
 
 
+@pytest.mark.slow
 def test_a_store_with_any_bit_flipped_says_so_or_reads_the_same(tmp_path):
     """A flipped digit in the manifest could move rows or reshape masks: its sha256 is of itself."""
     store = carried(volumes((5, 3), 12), tmp_path / "masks")

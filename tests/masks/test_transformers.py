@@ -74,6 +74,7 @@ def fed(data, mean=MEAN, std=STD):
     return (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
+@pytest.mark.slow
 def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp_path):
     folder, model = segformer(tmp_path, ["wall", "Background", "cat", "dog"])
     data = make_set(8, size=(32, 32))
@@ -195,6 +196,7 @@ def eomt():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [maskformer, mask2former, detr_of_masks, eomt])
 def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
     model = drawn(build)

@@ -1,32 +1,39 @@
-"""torch.compile(fullgraph=True), run by tests/mixing/compiled.py in a process without the shape checks."""
+"""torch.compile(fullgraph=True), in processes without the shape checks of the tests, which cannot be compiled."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
 
 from smix.mixing import Method
-from tests.mixing.cases import COMPILED, skip_without_fake_gamma
+from tests.mixing.cases import COMPILED, boxes, images, same, skip_without_fake_gamma
+from tests.training.processes import in_processes
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
-    path = tmp_path_factory.mktemp("compiled") / "results.json"
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.mixing.compiled", path], cwd=root, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(path.read_text())
+def compiled_and_eager(method: Method) -> tuple[list[bool], int]:
+    """Whether compiled and eager results are equal to the bit, and how many graphs several batch sizes took."""
+    counter = CompileCounter()
+    compiled = torch.compile(lambda x, y, masks: method(x, y, masks=masks), fullgraph=True, backend=counter)
+    equal = []
+    for count in (9, 6, 8):
+        x, y, masks = images(count, (12, 17)), torch.arange(count), boxes(count, (12, 17))
+        torch.manual_seed(3)
+        mixed, target = method(x, y, masks=masks)
+        torch.manual_seed(3)
+        mixed_compiled, target_compiled = compiled(x, y, masks)
+        equal.append(torch.equal(mixed, mixed_compiled) and same(target, target_compiled))
+    return equal, counter.frame_count
 
 
 @pytest.mark.parametrize("method", COMPILED, ids=repr)
-def test_a_method_compiles_to_one_graph_that_gives_the_same_bits(method: Method, results: dict[str, dict]):
+def test_a_method_compiles_to_one_graph_that_gives_the_same_bits(method: Method, tmp_path: Path):
     """One graph for the first batch size and one for all others."""
     skip_without_fake_gamma(method)
-    result = results[repr(method)]
-    assert "error" not in result, result
-    assert result["equal"] == [True, True, True]
-    assert result["graphs"] <= 2
+    (ended,) = in_processes(1, tmp_path, lambda rank: compiled_and_eager(method))
+    assert ended.code == 0, ended.err
+    equal, graphs = ended.value
+    assert equal == [True, True, True]
+    assert graphs <= 2

@@ -51,6 +51,7 @@ def test_lambda_0_cuts_the_largest_box_and_lambda_1_none(
     assert (int(cut.amax(2).sum(1).max()), int(cut.amax(1).sum(1).max())) == side
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "published"), [((32, 32), 0.299), ((64, 64), 0.310), ((24, 40), 0.298)], ids=str)
 def test_the_clipped_form_covers_about_three_tenths_at_alpha_1(size: tuple[int, int], published: float):
     expected = reference.mean_cut(size)
@@ -59,6 +60,7 @@ def test_the_clipped_form_covers_about_three_tenths_at_alpha_1(size: tuple[int, 
     assert cut.mean().item() == pytest.approx(expected, abs=4 * cut.std().item() / len(cut) ** 0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(500,), (48, 80), (24, 32, 40)], ids=str)
 def test_the_inside_form_covers_one_half_in_any_number_of_dimensions(size: tuple[int, ...]):
     """Rounding down loses less than d / side; the square root in 1-D would cut two thirds, in 3-D 40 %."""

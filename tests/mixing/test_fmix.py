@@ -80,6 +80,7 @@ def test_power_along_both_axes_is_equal_within_10_percent(size: tuple[int, int],
         assert down == pytest.approx(across, rel=0.1)
 
 
+@pytest.mark.slow
 def test_borders_run_down_and_across_as_often_as_in_the_paper(fix_lambda: Callable[[float], None]):
     size, count = (32, 32), 1000
     fix_lambda(0.5)

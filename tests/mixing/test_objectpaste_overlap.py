@@ -32,6 +32,7 @@ def hidden_everywhere(mask: np.ndarray, other: np.ndarray, factor: float, mirror
     ]
 
 
+@pytest.mark.slow
 @SIZES
 @OVERLAPS
 @pytest.mark.parametrize(

@@ -90,6 +90,7 @@ def test_the_strategies_know_every_method_and_option():
     }
 
 
+@pytest.mark.slow
 @REPEATABLE
 @given(named())
 def test_text_means_its_method(case: tuple[str, Method]):
@@ -97,6 +98,7 @@ def test_text_means_its_method(case: tuple[str, Method]):
     assert parse_method(text) == method
 
 
+@pytest.mark.slow
 @REPEATABLE
 @given(named())
 def test_the_repr_of_a_method_can_be_pasted(case: tuple[str, Method]):
@@ -104,6 +106,7 @@ def test_the_repr_of_a_method_can_be_pasted(case: tuple[str, Method]):
     assert eval(repr(method), vars(smix.mixing)) == method
 
 
+@pytest.mark.slow
 @REPEATABLE
 @given(named(), named())
 def test_plus_is_fallback(first: tuple[str, Method], second: tuple[str, Method]):
@@ -112,6 +115,7 @@ def test_plus_is_fallback(first: tuple[str, Method], second: tuple[str, Method])
     assert eval(repr(method), vars(smix.mixing)) == method
 
 
+@pytest.mark.slow
 @REPEATABLE
 @given(st.lists(named(), min_size=1, max_size=5))
 def test_lists_split_at_the_commas_outside_brackets(cases: list[tuple[str, Method]]):

@@ -94,12 +94,14 @@ def assert_same_boxes(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) 
     assert abs(empty - also) <= 4 * ((empty * (1 - empty) + also * (1 - also)) / DRAWS) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_global_seeds")
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
 def test_boxes_of_cutmix_are_those_of_timm(alpha: float, monkeypatch: pytest.MonkeyPatch):
     assert_same_boxes(of_smix(CutMix(alpha=alpha)), of_timm(monkeypatch, cutmix_alpha=alpha))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_global_seeds")
 @pytest.mark.parametrize(("alpha", "size"), [(1.0, SIZE), (0.5, (24, 40)), (3.0, (9, 31))], ids=str)
 def test_boxes_of_cutmix_are_those_of_torchvision(alpha: float, size: tuple[int, int]):
@@ -107,6 +109,7 @@ def test_boxes_of_cutmix_are_those_of_torchvision(alpha: float, size: tuple[int,
     assert_same_boxes(of_smix(CutMix(alpha=alpha), size), other)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_global_seeds")
 @pytest.mark.parametrize("alpha", [0.1, 0.4, 1.0, 4.0])
 def test_weights_of_mixup_are_those_of_timm_and_torchvision(alpha: float, monkeypatch: pytest.MonkeyPatch):

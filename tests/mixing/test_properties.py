@@ -15,7 +15,7 @@ from smix.mixing import Fallback, Method, Plan, RandomChoice, SMix, Target
 from tests.mixing.cases import same, seeded
 from tests.mixing.test_parse import named
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = [pytest.mark.usefixtures("as_users_run_it"), pytest.mark.slow]
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 CLASSES = 4
 

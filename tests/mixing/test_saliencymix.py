@@ -49,6 +49,7 @@ def test_the_map_is_the_spectral_residual(size: tuple[int, ...]):
     np.testing.assert_allclose(found, expected, rtol=0, atol=(0.01 if size == (24, 40) else 0.06) * expected.max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(24, 40), (100, 37), (53,), (19, 20, 21)], ids=str)
 def test_far_from_the_border_the_map_is_the_spectral_residual(size: tuple[int, ...]):
     """Where the Gaussian does not reach beyond the image."""

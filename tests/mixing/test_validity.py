@@ -72,6 +72,7 @@ def literal(rule: Validity, mask: NDArray[np.float32]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_rules_agree_with_the_formulas(rule: Validity):
     rng = np.random.default_rng(0)

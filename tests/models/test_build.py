@@ -43,6 +43,7 @@ def test_logits_have_one_column_a_class(networks, name: str, channels: int, size
     assert logits.isfinite().all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_weights_come_from_the_global_generator(networks, name: str):
     again, other = build(name, 7, seed=0), build(name, 7, seed=1)
@@ -75,6 +76,7 @@ def test_convolutions_start_with_hes_variance(networks, name: str):
             assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"), [(name, (32, 32)) for name in NAMES] + [("resnet8", (9,)), ("resnet8", (8, 9, 7))]
 )
@@ -175,6 +177,7 @@ def test_a_size_has_one_to_three_numbers(size: tuple[int, ...], shown: str):
     assert str(error.value) == f"model: expected images of 1, 2 or 3 spatial dimensions, got {shown}; give their size"
 
 
+@pytest.mark.slow
 def test_the_page_has_every_model_with_its_parameters():
     page = (Path(__file__).parents[2] / "docs/models.md").read_text()
     rows = dict(re.findall(r"^\| `(.+?)` \| ([\d,]+) \|", page, re.MULTILINE))

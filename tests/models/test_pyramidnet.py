@@ -9,6 +9,7 @@ from smix.models import build_model
 from tests.models.networks import build, images, parameters, randomise_norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count", "millions", "features"),
     # Counts of pytorchcv 0.0.74, whose networks follow the authors' code; millions and features before the linear layer of Han et

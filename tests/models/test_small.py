@@ -116,6 +116,7 @@ REFERENCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", REFERENCES)
 def test_a_seed_gives_the_weights_that_it_always_gave(name: str, channels: int):
@@ -137,6 +138,7 @@ def test_old_checkpoints_find_the_names_of_their_weights():
     assert {"blocks.0.conv1.weight", "classify.weight", "classify.bias"} <= names
 
 
+@pytest.mark.slow
 def test_64_wide_it_is_the_resnet18_of_torchvision():
     wide, narrow = build("resnet18").eval(), build("resnet18-w64", seed=1).eval()
     randomise_norms(wide)

@@ -11,6 +11,7 @@ from smix.models import build_model
 from tests.models.networks import build, copy_in_order, images, parameters, randomise_norms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_imagenet_means_torchvision_as_it_is(name: str):
     with torch.random.fork_rng():
@@ -46,6 +47,7 @@ def test_vgg16_has_its_known_parameters():
     assert parameters("vgg16") == 14_714_688 + 2 * 4_224 + 5_130
 
 
+@pytest.mark.slow
 def test_vgg16_sees_what_the_features_of_torchvision_see():
     with torch.device("meta"):
         whole = torchvision.models.vgg16_bn()
@@ -60,6 +62,7 @@ def test_vgg16_sees_what_the_features_of_torchvision_see():
         torch.testing.assert_close(model(x), model.classify(features.mean((2, 3))))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "places"), [((28, 28), (1, 1)), ((33, 64), (2, 2)), ((1, 5), (1, 1))])
 def test_vgg16_leaves_a_place_of_any_image(size: tuple[int, int], places: tuple[int, int]):
     with torch.no_grad():
@@ -93,6 +96,7 @@ def test_vit_says_which_images_it_takes(size: tuple[int, int], patch: int):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "resnet18-imagenet", "vgg16", "mobilenetv3-small", "vit-tiny"])
 def test_other_channels_change_only_the_first_convolution(name: str):
     """And it starts as that for 3 channels does: this many times as many weights, of the variance that belongs to it."""

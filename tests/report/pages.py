@@ -160,3 +160,6 @@ def large_page() -> Page:
     rows = tuple((Cell(method), *(over_seeds([70, 71 + n]) for n in range(3))) for method in METHODS)
     overview = Table("overview", "Methods and data sets", ("Method", "CIFAR-10", "CIFAR-100", "Tiny ImageNet"), rows)
     return Page("Thirteen methods", chapters, "fmix wins on all three.", overview)
+
+
+PAGES = {"small": small_page, "hostile": hostile_page, "large": large_page, "empty": lambda: Page("Nothing", [])}

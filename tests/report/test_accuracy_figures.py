@@ -29,6 +29,7 @@ def many(count: int, seeds: int = 3) -> Comparison:
     return compared({method: [float(one) for one in rng.uniform(0.5, 0.6, seeds)] for method in METHODS[:count]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 6, 13])
 def test_no_text_hides_another(count, seeds):
@@ -167,6 +168,7 @@ def test_the_first_epochs_do_not_press_the_others_together():
     assert 85 < high < 86
 
 
+@pytest.mark.slow
 def test_time_is_summed_up_and_methods_with_masks_begin_when_these_are_built():
     comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.5, 0.6]}, masked=["smix"])
     slow = {"vanilla": 1.0, "smix": 1.5}
@@ -208,6 +210,7 @@ def test_without_a_finished_run_no_budget_is_drawn():
     assert not [line for line in accuracy_over_time(comparison, STYLES).axes[0].lines if line.get_linestyle() == "--"]
 
 
+@pytest.mark.slow
 def test_names_of_methods_are_shown_as_they_are():
     hostile = "mixup$x_1$<b>\x1b[2J"
     comparison = compared({"vanilla": [0.5, 0.6], hostile: [0.5, 0.7]})

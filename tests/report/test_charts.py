@@ -78,6 +78,7 @@ def test_a_row_for_each_method_with_what_is_said_of_it():
     assert {"mixup", "Axis", *said.values()} <= boxes.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 2, 3])
 @pytest.mark.parametrize("count", [1, 4, 13])
 def test_panels_are_of_one_size_beside_and_below_one_another(columns, count):

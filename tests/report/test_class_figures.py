@@ -61,6 +61,7 @@ def test_each_class_is_a_mark_at_its_share_and_its_gain():
     assert "none" not in texts
 
 
+@pytest.mark.slow
 def test_a_class_whose_share_is_not_known_is_left_out():
     for shares in ({**SHARES, "cat": math.nan}, {name: value for name, value in SHARES.items() if name != "cat"}):
         figure = class_gain(comparison_of(SCORES), STYLES, shares)
@@ -81,6 +82,7 @@ def test_equal_shares_have_no_rank_correlation():
     assert_readable(figure)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=9))
 @settings(deadline=None)
 def test_the_rank_correlation_is_the_correlation_of_mean_ranks(pairs):
@@ -93,6 +95,7 @@ def test_the_rank_correlation_is_the_correlation_of_mean_ranks(pairs):
     assert found == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "classes"), [(2, 2), (6, 10), (3, 100), (13, 10)])
 def test_no_name_hides_another_name_or_a_mark(count, classes):
     comparison = made_comparison(count, 2, classes, 20 * classes, masked=METHODS)

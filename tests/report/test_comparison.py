@@ -273,6 +273,7 @@ def mutated(value, draws: random.Random):
     return draws.choice(ODD)
 
 
+@pytest.mark.slow
 def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
     write_runs(tmp_path, {"smix": [1.0, 1.5, 2.0]})
     edit(tmp_path / "smix-0" / "config.json", threads=1, processes=1, compile=False)  # the one whose options are shown
@@ -369,6 +370,7 @@ def test_evaluations_on_the_same_data_under_another_path_are_of_the_same_data(tm
     assert list(found.evaluations_on("vanilla", "npz:other.npz")) == [3]
 
 
+@pytest.mark.slow
 def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     changes = {
@@ -389,6 +391,7 @@ def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
     assert "got one with seed 5 where most have None" in said["vanilla-0"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     path = tmp_path / "smix-0"
@@ -400,6 +403,7 @@ def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
     assert str(tmp_path) not in named(tmp_path)["smix-0"]
 
 
+@pytest.mark.slow
 def test_the_same_data_and_weights_elsewhere_are_no_other_option(tmp_path):
     write_runs(tmp_path, METHODS, data="npz:/here/a.npz", init="/here/w.pt")
     for path in tmp_path.iterdir():

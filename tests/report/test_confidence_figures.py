@@ -32,6 +32,7 @@ def line_of(axes, method):
     return next(line for line in axes.lines if line.get_label() == method)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 @pytest.mark.parametrize(("count", "seeds", "classes"), [(1, 1, 2), (2, 2, 10), (6, 1, 4), (13, 2, 100)])
 def test_no_text_hides_another(draw, count, seeds, classes):
@@ -105,6 +106,7 @@ def test_wrong_predictions_of_each_level_and_above_it_are_of_all_seeds_together(
     assert {"0\N{EN DASH}50", "90\N{EN DASH}100", "> 90", "all"} <= set(texts_of(figure))
 
 
+@pytest.mark.slow
 def test_a_network_without_a_mistake_is_drawn():
     perfect = made_scores(skill=1000.0)
     for draw in ALL:

@@ -59,6 +59,7 @@ def test_matrices_are_summed_over_seeds_and_shown_in_percent_of_the_row():
     assert {"vanilla", "cat", "dog $x$", "<b>", "dog $x$ as cat, 50 %"} <= set(texts)
 
 
+@pytest.mark.slow
 def test_changes_are_in_points_on_one_scale_blue_for_more():
     smix = [[[20, 0, 0], [8, 0, 0], [0, 1, 9]]]
     fmix = [[[16, 4, 0], [4, 4, 0], [0, 0, 10]]]
@@ -105,6 +106,7 @@ def test_a_class_without_images_and_a_network_without_a_mistake():
     assert not cells(change.axes[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "classes"), [(1, 2), (2, 10), (6, 16), (13, 10), (2, 17), (13, 100)])
 def test_no_text_hides_another(count, classes):
     names = [f"a class $of$ <some> kind {n}" for n in range(classes)]
@@ -129,6 +131,7 @@ def test_a_number_that_is_wider_than_its_cell_is_left_out():
     assert "-100" not in found.values()
 
 
+@pytest.mark.slow
 def test_of_very_many_classes_the_largest_of_neighbouring_cells_is_drawn():
     count = 2 * CELLS + 1
     matrix = 9 * np.eye(count, dtype=int)

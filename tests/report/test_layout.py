@@ -47,6 +47,7 @@ def test_a_name_in_letters_that_the_font_lacks_is_measured_without_a_word():
     assert width_of("猫犬") > 0
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60), st.floats(0.5, 3))
 @settings(deadline=None, max_examples=80)
 def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
@@ -136,6 +137,7 @@ def titled(title: str, note: str) -> Figure:
     return figure
 
 
+@pytest.mark.slow
 def test_a_heading_has_lines_that_fit_and_room_for_them():
     short, long = titled("a", "b"), titled("many words " * 20, "and more of them " * 20)
     assert_readable(long)

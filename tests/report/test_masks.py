@@ -153,6 +153,7 @@ def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
     assert {f"{share:.1f} valid", f"{100 - share:.1f} invalid", "$made$ <of> a name that"} <= set(texts_of(figure))
 
 
+@pytest.mark.slow
 def test_the_histogram_has_every_mask_but_the_empty_ones(store):
     checked = check(store, "made")
     figure = coverage_chart([checked, checked])
@@ -181,6 +182,7 @@ def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data
         assert note == f"{100 * COVERED[row % 8]:.1f} %" + ("" if GOOD["default"][row % 8] else " ✗")
 
 
+@pytest.mark.slow
 def test_charts_of_a_store_without_masks_are_empty_and_can_be_read(store, data):
     none = judge.Checked("made", store, np.zeros(0, np.int64), {key: np.zeros(0, bool) for key in GOOD})
     assert_readable(coverage_chart([none]))
@@ -199,6 +201,7 @@ def test_thumbnails_keep_the_shape_and_masks_follow(data):
     assert (stretched(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()
 
 
+@pytest.mark.slow
 def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     train = make_set(40, size=(12, 8), classes=2)
     data = type(train)(train.images, train.labels, ('</b>, "x"', "[/y]"), train.masks, name="m", split="train")

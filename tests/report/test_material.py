@@ -100,6 +100,7 @@ def test_masks_of_files_that_a_run_had_in_memory_are_known_again(tmp_path):
         assert masks is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "drawn"), [((17, 2), False), ((5, 6, 7, 1), False), ((9, 7, 2), False), ((9, 7, 1), True)]
 )

@@ -69,6 +69,7 @@ def test_grey_large_and_oblong_images(channels, size):
     assert (drawn == 200).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 6, 13])
 def test_no_text_hides_another(count):
     scores = {method: network(*((row, 2, 1, 0.9) for row in range(5))) for method in METHODS[:count]}

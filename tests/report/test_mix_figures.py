@@ -45,6 +45,7 @@ def by_hand(partner: list[int], weight: list[float], labels: tuple[int, ...] = (
     return replace(made, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 8, 16])
 def test_the_mixes_are_images_partners_and_every_method_with_its_map(count):
     samples = drawn(count=count)
@@ -62,10 +63,12 @@ def test_the_mixes_are_images_partners_and_every_method_with_its_map(count):
         assert (maps[2 * n + 1] == np.rint(255 * mixed.weight[n])[..., None]).all()
 
 
+@pytest.mark.slow
 def test_eight_mixes_are_as_wide_as_other_figures():
     assert mixes(drawn(), ["a"] * 4).get_figwidth() == pytest.approx(WIDTH, abs=0.05)
 
 
+@pytest.mark.slow
 def test_label_weights_and_state_are_below_each_mix():
     samples = by_hand([1, 0, 2, 3], [0.25, 0.75, 1.0, 0.0])
     samples.fell_back[1] = True
@@ -78,6 +81,7 @@ def test_label_weights_and_state_are_below_each_mix():
     assert texts[-4:] == ["dog: 0.50", "deer: 0.50", "deer: 0.50", "dog: 0.50"]
 
 
+@pytest.mark.slow
 def test_long_class_names_are_shortened_and_the_weights_are_not():
     texts = texts_of(mixes({"smix": by_hand([1, 0, 3, 2], [0.25] * 4, (0, 1, 0, 1))}, ["a" * 40, "b" * 40]))
     weights = [text for text in texts if ": " in text]
@@ -85,6 +89,7 @@ def test_long_class_names_are_shortened_and_the_weights_are_not():
     assert all("…" in text for text in weights)
 
 
+@pytest.mark.slow
 def test_the_partner_is_that_of_the_methods_that_mix_an_image():
     some, others = by_hand([1, 1, 2, 3], [0.5, 1, 1, 1]), by_hand([0, 1, 3, 2], [1, 1, 0.5, 0.5])
     assert partners({"a": some, "b": others}).tolist() == [1, 1, 3, 2]
@@ -131,6 +136,7 @@ def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
     assert "vanilla" not in texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 6, 13])
 def test_no_text_hides_another(count):
     data = make_set(8, size=(10, 14))
@@ -141,6 +147,7 @@ def test_no_text_hides_another(count):
     assert_readable(pair(comparison_of(samples, classes), STYLES))
 
 
+@pytest.mark.slow
 def test_grey_and_upright_images():
     data = make_set(4, size=(14, 9))
     grey = replace(data, images=data.images[..., :1])

@@ -1,9 +1,6 @@
 """The page of a report: what is in the file, without a browser."""
 
-import hashlib
 import re
-import subprocess
-import sys
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +13,7 @@ from hypothesis import strategies as st
 from smix.report import page as page_module
 from smix.report.page import Chapter, Page, Picture, Section, write_page
 from smix.report.table import Cell, Table
-from tests.report.pages import HOSTILE, METHODS, hostile_page, large_page, png, small_page, svg
+from tests.report.pages import HOSTILE, METHODS, PAGES, png, small_page, svg
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 CODE = ("script", "style")
@@ -66,9 +63,6 @@ class Reader(HTMLParser):
         return sum(name == tag for name, _ in self.elements)
 
 
-PAGES = {"small": small_page, "hostile": hostile_page, "large": large_page, "empty": lambda: Page("Nothing", [])}
-
-
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
@@ -80,6 +74,7 @@ def path(request, written) -> Path:
     return written[request.param]
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing(path):
     reader = Reader(path)
     text = path.read_text()
@@ -223,26 +218,6 @@ def test_photographs_have_the_size_that_their_resolution_gives(tmp_path):
         ("560", "28"),
         ("700", "35"),
     ]
-
-
-def test_the_same_page_is_the_same_bytes_in_another_process_too(written, tmp_path):
-    def digest(path: Path) -> str:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-
-    program = (
-        "import sys; from pathlib import Path; from smix.report.page import write_page; from tests.report import pages\n"
-        "for name in ('small', 'hostile', 'large'):\n"
-        "    write_page(Path(sys.argv[1]) / f'{name}.html', getattr(pages, f'{name}_page')())"
-    )
-    subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)],
-        check=True,
-        cwd=Path(__file__).parents[2],
-        env={"PYTHONHASHSEED": "123", "PATH": "/usr/bin:/bin", "LC_ALL": "C"},
-    )
-    for name in ("small", "hostile", "large"):
-        again = write_page(tmp_path / f"{name}-again.html", PAGES[name]())
-        assert digest(again) == digest(tmp_path / f"{name}.html") == digest(written[name])
 
 
 def test_a_page_that_fails_leaves_the_old_one(tmp_path):

@@ -13,7 +13,7 @@ from smix.report.table import Table
 from tests.report.browser import browse, needs_browser
 from tests.report.pages import hostile_page, large_page, small_page
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 PHONE, DESK, PAPER = 480, 1280, 688
 """Widths in CSS pixels. Paper: A4 between its margins."""

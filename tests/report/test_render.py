@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from xml.etree import ElementTree
@@ -36,6 +34,14 @@ def drawn(title: str = HOSTILE) -> Figure:
     return figure
 
 
+def write_drawn(folder: Path) -> None:
+    """Write the figure in each of its three forms."""
+    for name in ("drawn.png", "drawn.svg"):
+        save(drawn(), folder / name)
+    (folder / "drawn.txt").write_text(svg_text(drawn()))
+
+
+@pytest.mark.slow
 def test_a_figure_is_a_png_or_an_svg_on_white(tmp_path):
     figure = drawn()
     with Image.open(save(figure, tmp_path / "one.png")) as png:
@@ -79,20 +85,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch):
         save(drawn(), tmp_path / "file" / "one.png")
 
 
-def test_the_same_figure_is_the_same_bytes_in_every_process(tmp_path):
-    code = (
-        "import sys; from pathlib import Path; from tests.report.test_render import drawn; from smix.report.render import *\n"
-        "for name in ('a.png', 'a.svg'): save(drawn(), Path(sys.argv[1]) / name)\n"
-        "(Path(sys.argv[1]) / 'text').write_text(svg_text(drawn()))"
-    )
-    for folder, seed in ((tmp_path / "one", "1"), (tmp_path / "two", "2")):
-        folder.mkdir()
-        environment = {"PYTHONHASHSEED": seed, "PATH": "", "PYTHONPATH": ":".join(sys.path), "SOURCE_DATE_EPOCH": seed}
-        subprocess.run([sys.executable, "-c", code, folder], check=True, env=environment)
-    for name in ("a.png", "a.svg", "text"):
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
-
-
+@pytest.mark.slow
 def test_the_settings_of_the_user_do_not_matter(tmp_path):
     import matplotlib
 

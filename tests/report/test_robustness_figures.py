@@ -41,6 +41,7 @@ def marks(axes, method) -> dict[float, float]:
     return {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in found}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 @pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 2), (6, 1), (13, 2)])
 def test_no_text_hides_another(draw, count, seeds):
@@ -57,6 +58,7 @@ def test_methods_that_were_not_evaluated_are_left_out_and_those_that_lack_some_s
     assert draw(evaluated({"vanilla": [None]}), STYLES) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 def test_names_are_shown_as_they_are(draw):
     hostile = "mixup$x_1$<b>\x1b[2J"

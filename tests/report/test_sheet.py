@@ -105,6 +105,7 @@ def test_the_page_begins_with_the_answer(written):
     assert "200 of 300 masks are valid by the default rule." in " ".join(text.split())[:200]
 
 
+@pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(written, tmp_path):
     before = written[0].read_bytes()
     write_sheet(tmp_path / "again.html", judged(tmp_path, hostile()), hostile())

@@ -1,6 +1,4 @@
 import itertools
-import subprocess
-import sys
 
 import matplotlib
 import numpy as np
@@ -85,18 +83,3 @@ def test_what_is_drawn_has_the_look_and_the_settings_are_as_before():
         assert looks(lambda: matplotlib.rcParams["axes.facecolor"])() == "none"
         assert dict(matplotlib.rcParams) == mine
     assert dict(matplotlib.rcParams) == before
-
-
-def test_importing_every_module_of_figures_changes_no_setting():
-    code = """
-import importlib, pkgutil, matplotlib
-before = dict(matplotlib.rcParams)
-import smix.report
-names = [one.name for one in pkgutil.iter_modules(smix.report.__path__)]
-names = [name for name in names if name.endswith("figures") or name in ("style", "charts", "render")]
-assert len(names) >= 10, names
-for name in names:
-    importlib.import_module("smix.report." + name)
-assert dict(matplotlib.rcParams) == before
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,12 +15,17 @@ from smix import RunOptions, TrainConfig
 from smix.errors import RunError
 from smix.report import topics, write
 from smix.report.conclusion import conclusion, evidence, headline
+from smix.report.page import write_page
 from smix.report.write import write_report
 from smix.training.records import runs_in
 from smix.training.runs import train
 from tests.conftest import make_set, write_npz
 from tests.report.evaluations import write_evaluations
+from tests.report.pages import PAGES
 from tests.report.runs import write_run, write_runs
+from tests.report.test_render import write_drawn
+
+pytestmark = pytest.mark.slow
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -131,18 +137,44 @@ def test_hostile_names_are_text_everywhere(report):
         assert "<script" not in path.read_text()
 
 
-def test_the_same_runs_give_the_same_bytes_in_another_process(comparison, report, tmp_path):
-    code = "import sys; from smix import write_report; write_report(sys.argv[1], sys.argv[2])"
-    environment = {**os.environ, "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
-    subprocess.run([sys.executable, "-c", code, comparison, tmp_path], check=True, env=environment)
-    assert contents(tmp_path) == contents(report)
+ANOTHER_PROCESS = """
+import sys
+from pathlib import Path
+
+from smix import write_report
+from smix.report.page import write_page
+from tests.report.pages import PAGES
+from tests.report.test_render import write_drawn
+
+comparison, out = map(Path, sys.argv[1:])
+for name, make in PAGES.items():
+    write_page(out / f"{name}.html", make())
+write_drawn(out)
+write_report(comparison, out / "report")
+"""
 
 
+def test_the_same_input_gives_the_same_bytes_in_another_process(comparison, report, tmp_path):
+    """Pages, figures and the whole report, in a process of another hash seed, time zone, language and date."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "1", "PATH": ""}
+    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+    there.mkdir()
+    subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, comparison, there], check=True, env=environment)
+    for name, make in PAGES.items():
+        write_page(here / f"{name}.html", make())
+    write_drawn(here)
+    shutil.copytree(report, here / "report")
+    assert contents(there) == contents(here)
+
+
+@pytest.mark.usefixtures("blank_figures")
 def test_it_goes_beside_the_runs_by_default(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     assert write_report(tmp_path / "runs").text == tmp_path / "runs" / "report" / "report.md"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0], "smix": [1.5]})
     written = write_report(tmp_path / "runs", tmp_path / "out")
@@ -154,6 +186,7 @@ def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_pa
     assert (tmp_path / "out" / "figures" / "reliability.svg").exists()
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
     write_report(tmp_path / "runs", tmp_path / "out")
@@ -170,6 +203,7 @@ def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monke
     assert topics.accuracy_table is real
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
     write_report(tmp_path / "runs", tmp_path / "out")
@@ -186,11 +220,12 @@ def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_pat
         assert (tmp_path / "out" / name).read_text() == "mine"
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_list_of_files_that_somebody_changed_removes_nothing_else(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5]})
     (tmp_path / "precious.txt").write_text("mine")
+    write_report(tmp_path / "runs", tmp_path / "out")
     for content in ('["../precious.txt", "figures/../../precious.txt", 5]', "{", '"report.md"'):
-        write_report(tmp_path / "runs", tmp_path / "out")
         (tmp_path / "out" / ".report.json").write_text(content)
         write_report(tmp_path / "runs", tmp_path / "out")
         assert (tmp_path / "precious.txt").exists()
@@ -226,6 +261,7 @@ def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path,
         write_report(tmp_path / "runs", tmp_path / out)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_left_out_runs_are_named_on_the_page_and_in_the_markdown(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, None], "mixup": [2.0, 2.5]})
     write_run(tmp_path / "runs", "cutmix", 0, 3.0, lr=0.05)
@@ -239,6 +275,7 @@ def test_left_out_runs_are_named_on_the_page_and_in_the_markdown(tmp_path):
         assert name in page
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_several_data_sets_stand_side_by_side(tmp_path):
     write_runs(tmp_path / "one", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]}, data="npz:birds.npz")
     write_runs(tmp_path / "two", {"vanilla": [3.0, 3.5], "smix": [2.0, None]}, data="npz:fish.npz")
@@ -254,6 +291,7 @@ def test_several_data_sets_stand_side_by_side(tmp_path):
     assert len(written.comparisons) == 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_a_sweep_s_cells_are_comparisons_named_by_their_folders(tmp_path):
     for cell in ("lr-0.1", "lr-0.05"):
         write_runs(tmp_path / "sweep" / cell, {"vanilla": [1.0], "mixup": [2.0]})
@@ -263,6 +301,7 @@ def test_a_sweep_s_cells_are_comparisons_named_by_their_folders(tmp_path):
     assert len(written.comparisons) == 2
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_one_of_several_without_a_good_run_is_named_and_all_without_are_refused(tmp_path):
     write_runs(tmp_path / "one", {"vanilla": [1.0]})
     write_runs(tmp_path / "two", {"vanilla": [None]})
@@ -285,6 +324,7 @@ def test_no_runs_and_one_run_are_refused(tmp_path):
         write_report(run)
 
 
+@pytest.mark.usefixtures("blank_figures")
 def test_one_seed_is_never_called_better_or_worse(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [0.1], "mixup": [5.0]})
     text = write_report(tmp_path / "runs", tmp_path / "out").text.read_text()

@@ -17,7 +17,7 @@ from typing import Any
 
 import cloudpickle
 
-SECONDS = 60
+SECONDS = 120
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     ["smix.cli", "smix.lab.compare", "smix.masks", "torch.distributed", "torchvision", "pytest"]
@@ -72,6 +72,8 @@ def _run(rank: int, count: int, port: int, folder: Path, start_method: str, cont
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         sys.stdout, sys.stderr = ((folder / f"{rank}.{name}").open("w") for name in ("out", "err"))
+        os.dup2(sys.stdout.fileno(), 1)  # for what is not written by Python
+        os.dup2(sys.stderr.fileno(), 2)
         import torch
 
         torch.set_num_threads(1)

@@ -113,6 +113,7 @@ def refused(path: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_was_cut_short_is_refused_wherever_it_was_cut(good):
     whole = good.read_bytes()
     for length in [*range(0, len(whole), 61), len(whole) - 1]:
@@ -120,6 +121,7 @@ def test_a_checkpoint_that_was_cut_short_is_refused_wherever_it_was_cut(good):
         assert refused(good), f"{length} of {len(whole)} bytes were taken for a checkpoint"
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_is_refused_or_without_effect(good):
     whole, count = good.read_bytes(), 0
     for place in range(0, len(whole), 23):

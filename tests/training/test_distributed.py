@@ -34,6 +34,8 @@ from tests.training import processes
 from tests.training.processes import Ended, free_port
 from tests.training.small import FILES, OPTIONS, STEPS, arrays, at_step, contents, metrics, result, small, stop_after
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
@@ -345,7 +347,6 @@ def test_a_signal_that_comes_twice_still_writes_a_checkpoint_and_no_process_ends
     assert ok(in_processes(2, tmp_path / "logs", act)) == [2, 2]
 
 
-@pytest.mark.slow
 def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_goes_on(data, tmp_path):
     words = [
         "train",

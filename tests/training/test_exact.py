@@ -3,8 +3,6 @@
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +31,8 @@ from tests.conftest import GPU
 from tests.data.test_streaming import write_folder
 from tests.training.processes import CONTEXT, SECONDS, in_processes
 from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
+
+pytestmark = pytest.mark.slow
 
 STEPS, KILLED_AFTER = 50, 23
 """Ten epochs of five steps: killed in the middle of the fifth."""
@@ -174,29 +174,20 @@ def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(s
 
 # Algorithms that are exact, as docs/reproduce.md asks for them
 
-TWICE = """
-import sys
-
-import torch
-
-from smix import RunOptions, TrainConfig, train
-
-torch.use_deterministic_algorithms(True)
-data, device, *folders = sys.argv[1:]
-config = TrainConfig(data=data, model="resnet8", method="smix(feather=1)+fmix", epochs=2, batch_size=16)
-for folder in folders:
-    train(config, folder, RunOptions(device=device, threads=1, quiet=True))
-"""
-
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param(GPU, marks=pytest.mark.gpu, id="cuda")])
 def test_with_deterministic_algorithms_nothing_is_refused_and_two_trainings_are_equal(data, tmp_path, device):
     folders = [tmp_path / "one", tmp_path / "two"]
-    paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    here = {"PYTHONPATH": os.pathsep.join(paths), "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-    words = [sys.executable, "-c", TWICE, data, device, *map(str, folders)]
-    done = subprocess.run(words, env={**os.environ, **here}, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    config = small(data, method="smix(feather=1)+fmix", epochs=2)
+
+    def train_twice(rank: int) -> None:
+        os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        torch.use_deterministic_algorithms(True)
+        for folder in folders:
+            train(config, folder, replace(OPTIONS, device=device, threads=1))
+
+    (ended,) = in_processes(1, tmp_path / "logs", train_twice)
+    assert ended.code == 0, ended.err
     assert_equal_runs(*folders)
 
 

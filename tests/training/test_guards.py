@@ -75,6 +75,7 @@ def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
     assert "result.json" not in contents(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
 @pytest.mark.parametrize(("where", "count"), [("loop", 8), ("runs", 8)], ids=["each epoch", "at the end"])
 def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_batches(
@@ -155,6 +156,7 @@ def test_missing_masks_are_told_before_any_work(run, tmp_path, method):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_path):
     with files.lock(tmp_path / "run"):
         run()

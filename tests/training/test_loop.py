@@ -200,6 +200,7 @@ def test_a_training_that_is_cut_and_resumed_equals_an_unbroken_one(steps, tmp_pa
     assert equal(resumed.state(), whole.state())
 
 
+@pytest.mark.slow
 def test_a_training_that_is_cut_at_every_step_equals_an_unbroken_one(tmp_path):
     whole = Training(method=SMix(alpha=(1.0, 1.0)))
     expected, path, found = whole.go(), tmp_path / "c.pt", []

@@ -100,6 +100,7 @@ def batches_seen(data: str, **changes: Any) -> list[Tensor]:
     return method.seen
 
 
+@pytest.mark.slow
 def test_the_whole_batch_is_mixed_and_then_sliced(data):
     whole, parts = (batches_seen(data, accumulate=accumulate) for accumulate in (1, 3))
     assert len(whole) == len(parts) == EPOCHS * STEPS
@@ -111,6 +112,7 @@ def test_the_last_epochs_mix_nothing(data, plain):
     assert len(batches_seen(data, plain_epochs=plain)) == (EPOCHS - plain) * STEPS
 
 
+@pytest.mark.slow
 def test_plain_epochs_are_those_of_vanilla(data, tmp_path):
     """From the same weights: all epochs plain is vanilla."""
     train(small(data, method="mixup", plain_epochs=EPOCHS), tmp_path / "mixup", OPTIONS)

@@ -196,6 +196,7 @@ def test_a_wrong_recipe_is_one_line_and_exit_code_2(smix, tmp_path, command):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_is_named_in_the_help(smix, name):
     for command in ("train", "compare"):

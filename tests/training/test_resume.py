@@ -27,6 +27,8 @@ from tests.training.small import (
     stop_after,
 )
 
+pytestmark = pytest.mark.slow
+
 CASES = {
     "vanilla": {"method": "vanilla"},
     "masks and fallback": {"method": "smix(alpha=(1.0,1.0))+fmix"},

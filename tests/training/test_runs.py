@@ -87,6 +87,7 @@ def finished(data, tmp_path_factory) -> tuple[TrainConfig, Path, Result]:
 # What the folder holds
 
 
+@pytest.mark.slow
 def test_a_run_folder_holds_exactly_what_design_md_lists(finished):
     _, out, _ = finished
     assert {path.name for path in out.iterdir()} - {".lock"} == FILES
@@ -177,6 +178,7 @@ def test_weights_and_predictions_are_those_of_the_last_epoch(finished):
     assert np.array_equal(logits.numpy(), arrays(out / "predictions.npz")["logits"])
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_reported_and_not_the_best(data, tmp_path, monkeypatch):
     peak_in_the_middle = iter([0.3, 0.9, 0.5])
     monkeypatch.setattr(loop, "accuracy", lambda logits, labels: next(peak_in_the_middle))
@@ -261,6 +263,7 @@ def test_a_finished_run_is_read_without_its_data_and_masks(tmp_path):
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", [True, False], ids=["interrupted", "finished"])
 def test_the_same_data_and_masks_under_another_path_are_the_same_run(tmp_path, monkeypatch, cut):
     monkeypatch.chdir(tmp_path)
@@ -295,6 +298,7 @@ def test_a_run_that_goes_on_with_other_images_of_the_same_name_is_refused(tmp_pa
     assert contents(tmp_path / "run") == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -358,6 +362,7 @@ def test_train_and_test_images_of_two_sizes_are_refused(tmp_path):
         train(small(f"npz:{tmp_path / 'two.npz'}"), tmp_path / "run", OPTIONS)
 
 
+@pytest.mark.slow
 def test_of_two_that_write_one_folder_the_first_wins(finished, tmp_path):
     config, whole, _ = finished
     refused = []
@@ -378,6 +383,7 @@ def test_of_two_that_write_one_folder_the_first_wins(finished, tmp_path):
 # What decides the outcome, and what does not
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_run_to_the_last_bit_whatever_the_global_generators_hold(finished, tmp_path):
     config, whole, _ = finished
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
@@ -391,6 +397,7 @@ def test_the_same_seed_gives_the_same_run_to_the_last_bit_whatever_the_global_ge
     assert_equal_runs(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(finished, tmp_path):
     config, whole, _ = finished
     train(replace(config, seed=1), tmp_path, OPTIONS)
@@ -429,6 +436,7 @@ def run_and_break(config: TrainConfig, out: Path, patch: pytest.MonkeyPatch) -> 
         train(replace(config, lr=1e30), out, OPTIONS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [run_to_the_end, run_and_stop, run_and_break])
 def test_no_global_generator_is_used_or_left_changed(data, tmp_path, monkeypatch, run):
     before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
@@ -524,6 +532,7 @@ def test_the_validation_images_of_a_split_are_not_the_first_of_a_take():
 # The test split
 
 
+@pytest.mark.slow
 def test_other_test_labels_change_no_file_of_the_training(tmp_path):
     training, test = make_set(80), make_set(24, seed=1, split="test")
     folders = tmp_path / "one", tmp_path / "other"
@@ -542,6 +551,7 @@ def test_other_test_labels_change_no_file_of_the_training(tmp_path):
     assert np.array_equal(relabelled["labels"], permuted)
 
 
+@pytest.mark.slow
 def test_other_test_images_change_no_file_of_the_training(tmp_path):
     folders = tmp_path / "one", tmp_path / "other"
     for seed, out in enumerate(folders):
@@ -555,6 +565,7 @@ def test_other_test_images_change_no_file_of_the_training(tmp_path):
     assert made[0]["normalisation"] == made[1]["normalisation"]
 
 
+@pytest.mark.slow
 def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data, tmp_path, monkeypatch):
     events: list[str] = []
     real_fit, real_of, real_predict = runs.fit, Batches.of, runs.predict
@@ -587,6 +598,7 @@ def test_accuracy_on_the_test_split_follows_its_labels(finished):
     assert told.test_accuracy > 0.25  # of four classes: it has learned something from the training images
 
 
+@pytest.mark.slow
 def test_options_of_how_a_run_is_done_do_not_change_what_it_is(finished, tmp_path):
     config, whole, _ = finished
     with pytest.MonkeyPatch.context() as patch:

@@ -43,6 +43,7 @@ def images(out: Path, tag: str) -> list[tuple[int, np.ndarray]]:
     ]
 
 
+@pytest.mark.slow
 def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, tmp_path):
     train(small(data), tmp_path / "run", SHOWN)
     train(small(data), tmp_path / "plain", OPTIONS)
@@ -56,6 +57,7 @@ def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, t
     assert_equal_runs(tmp_path / "run", tmp_path / "plain")
 
 
+@pytest.mark.slow
 def test_images_mixes_weights_and_masks_are_shown_each_epoch(data, tmp_path):
     train(small(data, method="smix(alpha=1)"), tmp_path, SHOWN)
     tags = ("images", "masks", "mixed", "weight")
@@ -89,6 +91,7 @@ def test_a_method_without_masks_shows_none(data, tmp_path):
     assert "mixes/masks" not in read(tmp_path).Tags()["images"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [STEPS, STEPS + 2])
 def test_a_resumed_run_has_each_epoch_once(data, tmp_path, steps):
     config = small(data)
@@ -101,6 +104,7 @@ def test_a_resumed_run_has_each_epoch_once(data, tmp_path, steps):
     assert [step for step, _ in images(tmp_path, "mixes/mixed")] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_an_epoch_that_was_written_before_its_checkpoint_was_lost_is_replaced(data, tmp_path):
     config = small(data)
     with pytest.MonkeyPatch.context() as patch:

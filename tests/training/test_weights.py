@@ -73,6 +73,7 @@ def test_prefixes_in_safetensors_are_read_as_well(tmp_path, prefix):
     assert equal(model.state_dict(), source.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "resnet18", "wrn-10-1", "mobilenetv3-small", "vgg16"])
 def test_a_last_layer_for_other_classes_is_left_out_and_the_own_stays_fresh(tmp_path, name):
     source, model, fresh = network(1, 6, name), network(0, 4, name), network(0, 4, name)
@@ -104,6 +105,7 @@ def refused(model: nn.Module, path: Path) -> str:
     return str(info.value)
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     torch.save(network(name="resnet18").state_dict(), tmp_path / "w.pt")
     assert "expected weights of this network, got others: " in refused(network(), tmp_path / "w.pt")
@@ -172,6 +174,7 @@ def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_p
             torch.testing.assert_close(trained[name], weights[name])
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path):
     file = tmp_path / "w.pt"
     torch.save(network(seed=1).state_dict(), file)

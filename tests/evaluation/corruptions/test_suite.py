@@ -54,6 +54,7 @@ def test_any_size_and_channels(name, size):
         assert 0.1 < distance(images, found) < 128**2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_neither_batch_size_nor_order_matter(name):
     images, index = photographs().repeat(25, 1, 1, 1), torch.arange(100)
@@ -136,6 +137,7 @@ def test_blurs_of_one_colour_do_nothing(name, side):
     assert all(torch.equal(corrupt(grey, name, severity, [0, 1]), grey) for severity in SEVERITIES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["defocus_blur", "motion_blur", "zoom_blur", "elastic_transform", "snow", "fog"])
 def test_a_larger_image_looks_the_same(name):
     """Corrupted at 128 px and shrunk it is about as far from the clean one as corrupted at 32 px."""
