@@ -333,6 +333,7 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
     import dataclasses
 

@@ -13,6 +13,7 @@ from scripts import gpu, gpu_parts
 from scripts.gpu import machine, run_parts, summary
 from scripts.gpu_parts import ROOT, Part, all_parts, packages
 
+pytestmark = pytest.mark.slow
 COUNTED = """
 import sys
 from pathlib import Path

@@ -258,7 +258,10 @@ await wait(100);
 told.push(folded("config"));
 location.hash = "#%";
 scrollTo(0, document.getElementById("accuracy").offsetTop);
-for (let n = 0; n < 40 && !current().length; n++) await wait(50);
+for (let n = 0; n < 40 && !current().length; n++) {
+  await new Promise(requestAnimationFrame);  // the page learns what is in sight when a frame is drawn, not by the clock
+  await wait(50);
+}
 const here = current(), theme = document.querySelector("nav button"), themes = [];
 for (let n = 0; n < 3; n++) {
   themes.push([theme.textContent, colour("body", "backgroundColor"), colour("svg text", "fill")]);
