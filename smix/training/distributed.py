@@ -97,6 +97,11 @@ class World:
 ALONE = World()
 
 
+_groups: list[object] = []
+"""Process groups, kept until the process ends. A network that was wrapped for several processes outlives `joined`; were it the last
+owner of its group, its destructor would hold the interpreter lock and wait for a thread that needs it (torch 2.7 to 2.11)."""
+
+
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
     """Inside the block this process belongs to the world that torchrun started, if it did.
@@ -115,6 +120,7 @@ def joined(device: torch.device) -> Iterator[World]:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    _groups.append(dist.group.WORLD)
     try:
         yield World(dist.get_rank(), size, device)
     except RuntimeError as error:
