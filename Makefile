@@ -3,7 +3,7 @@ PYTHON ?= python3
 PYTHON_OLDEST ?= python3.11
 PYTHON_NEWEST ?= python3.14
 VENV ?= .venv
-# The versions that are installed: of this file; make lock refreshes it.
+# Pinned versions to install; `make lock` refreshes the file.
 CONSTRAINTS ?= constraints/tested.txt
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -23,11 +23,11 @@ quick: $(VENV)/installed-dev
 test-all: $(VENV)/installed-dev
 	$(TEST) --dist loadfile -m 'not cluster' $(ARGS)
 
-# The lowest versions that pyproject.toml allows. They warn of each other: warnings are errors only where versions are new.
+# Lowest versions that pyproject.toml allows. Old releases emit deprecation warnings about each other, so warnings are no errors here.
 test-oldest:
 	$(MAKE) test VENV=.venv-oldest PYTHON=$(PYTHON_OLDEST) CONSTRAINTS=constraints/oldest.txt ARGS='-W default $(ARGS)'
 
-# The highest versions that the package index has today.
+# Newest versions in the package index.
 test-newest:
 	$(MAKE) test VENV=.venv-newest PYTHON=$(PYTHON_NEWEST) CONSTRAINTS=constraints/none.txt
 

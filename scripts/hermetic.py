@@ -94,14 +94,14 @@ def other_user() -> int | None:
         SystemExit: This environment cannot be read by an ordinary user.
     """
     if os.geteuid() != 0:
-        print("not started by root: all runs are those of this user")
+        print("not started as root: all runs use the current user")
         return None
     command = [sys.executable, "-c", "import torch"]
     done = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env={}, capture_output=True)
     if done.returncode:
         raise SystemExit(
-            f"expected an environment that an ordinary user can read, got {sys.prefix}, whose Python is "
-            f"{Path(sys.executable).resolve()}; run make test-hermetic VENV=.venv-user PYTHON=/usr/bin/python3"
+            f"{sys.prefix}: an ordinary user cannot run this environment (its Python is {Path(sys.executable).resolve()}); "
+            "run make test-hermetic VENV=.venv-user PYTHON=/usr/bin/python3"
         )
     return NOBODY
 

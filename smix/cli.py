@@ -289,36 +289,38 @@ def report(*runs: Path, out: Path | None = None, root: Path = RunOptions.root, q
 
 @app.command
 def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> int:  # noqa: B008
-    """Compare three methods over five seeds on built-in images: two minutes on two idle cores, without the internet.
+    """Compare three methods over five seeds on built-in images, in about two minutes on two idle cores and without internet access.
 
-    The images are real handwritten digits over real photographs, whose backgrounds mislead; the true mask of each digit comes
-    with them.
+    The images show real handwritten digits on real photographs with misleading backgrounds, and include the true mask of each
+    digit.
 
     Parameters
     ----------
     out
-        Folder of the picture of the mixes, the runs, and the report.
+        Output folder for the picture of the mixed images, the runs and the report.
     """
-    from smix import demo as of
+    from smix import demo as settings
 
     if not options.quiet:
         # Before the imports below, which take seconds.
-        runs = len(of.METHODS) * of.SEEDS
-        sys.stderr.write(f"{runs} short trainings of a small network: about two minutes on two idle cores\n")
+        runs = len(settings.METHODS) * settings.SEEDS
+        sys.stderr.write(f"Training a small network {runs} times: about two minutes on two idle cores\n")
     from smix.lab.compare import compare as compare_all
     from smix.report.mixes import write_mixes
 
-    data, masks = of.CONFIG.data, of.CONFIG.masks
-    picture = write_mixes(out / "mixes.png", of.METHODS, data, masks, of.PICTURE_COUNT, of.PICTURE_SEED, options.root)
+    data, masks = settings.CONFIG.data, settings.CONFIG.masks
+    picture = write_mixes(
+        out / "mixes.png", settings.METHODS, data, masks, settings.PICTURE_COUNT, settings.PICTURE_SEED, options.root
+    )
     show(f"The same images mixed by each method:   {picture}")
-    compared = compare_all(of.CONFIG, of.METHODS, of.SEEDS, out, options)
+    compared = compare_all(settings.CONFIG, settings.METHODS, settings.SEEDS, out, options)
     code = _report(compared, out / "report", options)
     show(
         "",
-        of.takeaway(compared),
+        settings.summary(compared),
         "",
-        "The data set was made to show this effect: where backgrounds do not mislead, SMix has no such lead "
-        "(docs/results.md). To see what masks do for your images:",
+        "The data set was designed to show this effect: without misleading backgrounds SMix is not better "
+        "(docs/results.md). To try masks on your own images:",
         "  smix masks build --data folder:DIR --source torchvision:deeplabv3_mobilenet_v3_large --out masks/mine",
         "  smix compare --data folder:DIR --masks masks/mine --methods vanilla,cutmix,smix --out runs/mine",
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smix.errors import OptionError
-from smix.paths import PLACES, shortest
+from smix.paths import PATH_OPTIONS, shortest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class SharedConfig:
 
     def __post_init__(self) -> None:
         # 1 and 1.0, a list and a tuple, made.npz and ./made.npz, are one configuration and have one fingerprint.
-        _shorten_places(self)
+        _normalise_paths(self)
         for name in ("val_fraction", "lr", "warmup", "momentum", "weight_decay", "label_smoothing", "ema"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -264,7 +264,7 @@ class EvaluateConfig:
     official: Path | None = None
     """Also the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
     batch_size: int | None = None
-    """Images that the network is shown at once: fewer need less memory. None given: 500, or 250 of images in files."""
+    """Images per evaluation batch; smaller batches need less memory. Default: 500, or 250 for images read from files."""
     attacks: bool = False
     """Also FGSM and ten steps of PGD, by 1/255 and 8/255 at most."""
     masks: str | None = None
@@ -279,7 +279,7 @@ class EvaluateConfig:
     """Another seed draws other corruptions, starts of attacks and backgrounds."""
 
     def __post_init__(self) -> None:
-        _shorten_places(self)
+        _normalise_paths(self)
         _at_least("limit", self.limit, 1)
         _at_least("batch_size", self.batch_size, 1)
         _at_least("seed", self.seed, 0)
@@ -295,8 +295,8 @@ class EvaluateConfig:
             raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
 
 
-def _shorten_places(config: "SharedConfig | EvaluateConfig") -> None:
-    for name in PLACES:
+def _normalise_paths(config: "SharedConfig | EvaluateConfig") -> None:
+    for name in PATH_OPTIONS:
         if (text := getattr(config, name, None)) is not None:
             object.__setattr__(config, name, shortest(name, text))
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PLACES = {"data": None, "masks": "carried", "init": "pretrained"}
+PATH_OPTIONS = {"data": None, "masks": "carried", "init": "pretrained"}
 """The names of these options, and the value of each that is no path."""
 
 
@@ -14,7 +14,7 @@ def same_value(name: str, one: Any, other: Any) -> bool:
 
     Relative paths are those of the current directory, and symbolic links are followed.
     """
-    if name in PLACES and isinstance(one, str) and isinstance(other, str):
+    if name in PATH_OPTIONS and isinstance(one, str) and isinstance(other, str):
         return _changed(name, one, Path.resolve) == _changed(name, other, Path.resolve)
     return bool(json.loads(json.dumps(one)) == json.loads(json.dumps(other)))  # a tuple is a list
 
@@ -27,7 +27,7 @@ def shortest(name: str, text: str) -> str:
 def _changed(name: str, text: str, change: Callable[[Path], Path]) -> str:
     """Only paths are changed: of data sets those of npz: and folder:, as hf: may be followed by a name of the hub."""
     kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
-    if not path or (name == "data" and kind not in ("npz", "folder")) or path == PLACES[name]:
+    if not path or (name == "data" and kind not in ("npz", "folder")) or path == PATH_OPTIONS[name]:
         return text
     changed = change(Path(path)).as_posix()
-    return text if changed == PLACES[name] else f"{kind}{colon}{changed}"
+    return text if changed == PATH_OPTIONS[name] else f"{kind}{colon}{changed}"

@@ -19,7 +19,7 @@ from tests.conftest import make_set, run_in_this_process, write_npz
 
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
 METHODS = "vanilla,smix+fmix"
-"""Of the comparison that is trained once."""
+"""Options of the comparison that is trained once and shared by the tests."""
 
 
 def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -343,7 +343,7 @@ def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, m
     monkeypatch.setattr(demo, "SEEDS", 2)
     code, out, said = smix("demo", "--out", tmp_path / "demo")
     assert code == 0
-    assert said.startswith("6 short trainings of a small network: about two minutes")
+    assert said.startswith("Training a small network 6 times: about two minutes")
     assert out.startswith("The same images mixed by each method:   ")
     assert (tmp_path / "demo" / "mixes.png").is_file()
     in_order = ["mixes.png", "highest mean test accuracy", "report.html", "here SMix is", "smix compare"]

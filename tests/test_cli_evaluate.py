@@ -228,8 +228,8 @@ def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monk
     for batch_size in (TEST, TEST // 2):
         code, _, said = smix("evaluate", run, *advised, *QUIET)
         assert code == 1
-        assert said.startswith("smix: batch_size: expected batches that fit in the memory of CPU")
-        assert said.endswith(f"got {batch_size} images at once; add --batch-size {batch_size // 2}\n")
+        assert said.startswith("smix: batch_size: out of memory on CPU")
+        assert said.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
         advised = ["--batch-size", str(batch_size // 2)]
     code, _, said = smix("evaluate", run, *advised, *QUIET)
     assert (code, said) == (0, "")

@@ -1,4 +1,4 @@
-"""What the demo tells in its end: true whatever came out."""
+"""The summary of the demo is correct for every outcome."""
 
 import re
 
@@ -10,7 +10,7 @@ from smix.mixing import parse_method
 from smix.training.records import Result, Run
 from smix.training.samples import draw_samples
 
-PLAIN, BLIND, MASKED = demo.METHODS
+VANILLA, CUTMIX, SMIX = demo.METHODS
 
 
 def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
@@ -24,50 +24,51 @@ def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
 
 
 def told(accuracies: dict[str, list[float | None]]) -> str:
-    text = demo.takeaway(runs_of(accuracies))
+    text = demo.summary(runs_of(accuracies))
     assert len(re.findall(r"\.(?= |$)", text)) == 2, "two sentences"
-    assert text.startswith("In the training images the background gives the digit away 8 times in 10")
+    assert text.startswith("In 8 of 10 training images the background reveals the digit")
     return text
 
 
-VANILLA, CUTMIX = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
+PLAIN, BLIND = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
 
 
 def test_a_significant_result_is_told_with_its_size():
-    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [66.0, 67, 65, 64, 68]})
+    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [66.0, 67, 65, 64, 68]})
     assert text.endswith(
-        "here SMix is 50.0 points more accurate than CutMix (p < 0.001) and 34.0 points more accurate than training without "
+        "here SMix is 50.0 percentage points more accurate than CutMix (p < 0.001) and 34.0 percentage points more accurate than training without "
         "mixing (p < 0.001)."
     )
 
 
 def test_a_result_that_is_not_significant_is_told_as_such():
-    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [30.0, 33, 31, 35, 33]})
-    assert "SMix is 16.4 points more accurate than CutMix (p < 0.001) and not significantly" in text
+    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [30.0, 33, 31, 35, 33]})
+    assert "SMix is 16.4 percentage points more accurate than CutMix (p < 0.001) and not significantly" in text
     assert re.search(
-        r"not significantly more or less accurate than training without mixing \(\+0\.4 points, p = 0\.\d+\)\.$", text
+        r"not significantly more or less accurate than training without mixing \(\+0\.4 percentage points, p = 0\.\d+\)\.$",
+        text,
     )
 
 
 def test_a_loss_is_told_as_such():
-    text = told({PLAIN: VANILLA, BLIND: CUTMIX, MASKED: [5.0, 6, 5, 4, 5]})
-    assert "SMix is 11.0 points less accurate than CutMix (p < 0.001)" in text
-    assert "27.0 points less accurate than training without mixing" in text
+    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [5.0, 6, 5, 4, 5]})
+    assert "SMix is 11.0 percentage points less accurate than CutMix (p < 0.001)" in text
+    assert "27.0 percentage points less accurate than training without mixing" in text
 
 
 def test_missing_runs_are_not_compared():
-    text = told({PLAIN: VANILLA, BLIND: [*CUTMIX[:4], None], MASKED: [66.0, 67, 65, 64, 68]})
-    assert text.endswith("Some runs are missing, so the methods are not compared; start the same command again.")
+    text = told({VANILLA: PLAIN, CUTMIX: [*BLIND[:4], None], SMIX: [66.0, 67, 65, 64, 68]})
+    assert text.endswith("Some runs are missing, so the methods are not compared; run the same command again.")
 
 
 def test_every_image_of_the_picture_is_mixed_with_one_of_another_class():
     images = load_data(demo.CONFIG.data).take(demo.PICTURE_COUNT).loaded()
     found = masks_of(images, demo.CONFIG.masks)
-    for text in (BLIND, MASKED):
+    for text in (CUTMIX, SMIX):
         samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, found.masks, found.valid)
         assert (samples.labels[samples.partner] != samples.labels).all()
 
 
 def test_the_demo_is_three_methods_over_five_seeds():
-    assert demo.METHODS == (PLAIN, BLIND, MASKED)
+    assert demo.METHODS == (VANILLA, CUTMIX, SMIX)
     assert demo.SEEDS >= 5

@@ -216,10 +216,9 @@ def _in_memory(device: torch.device, at_once: int) -> Iterator[None]:
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
-        advice = f"add --batch-size {at_once // 2}" if at_once > 1 else "choose another --device"
+        advice = f"use --batch-size {at_once // 2}" if at_once > 1 else "choose another --device"
         raise FailedError(
-            f"batch_size: expected batches that fit in the memory of {in_words(device)}, got {at_once} "
-            f"image{'s' if at_once > 1 else ''} at once; {advice}"
+            f"batch_size: out of memory on {in_words(device)} with {at_once} image{'s' if at_once > 1 else ''} at once; {advice}"
         ) from None
 
 

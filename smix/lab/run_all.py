@@ -24,8 +24,8 @@ from smix.training.memory import OUT_OF_MEMORY
 from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
 
-IMPORTED = time.process_time()
-"""CPU seconds of this process up to here. Each run imports the same, and takes about as long for it."""
+IMPORT_SECONDS = time.process_time()
+"""CPU seconds that this process spent on imports; each run needs about as many."""
 Plan = Mapping[Path, TrainConfig]
 """The configuration of each folder."""
 Group = tuple[tuple[str, str], ...]
@@ -163,7 +163,7 @@ def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group,
     begun = time.process_time()
     start = 0.0
     for one, material in materials(plan, options):
-        start = start or IMPORTED + time.process_time() - begun
+        start = start or IMPORT_SECONDS + time.process_time() - begun
         if asked and crew.device is not None and group(one) not in costs:
             costs[group(one)] = cost_of(one, material, crew.device, options, crew.threads or torch.get_num_threads())
     return costs, start

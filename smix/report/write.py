@@ -40,7 +40,7 @@ FOLDERS = ("figures", "tables")
 LAST = ("report.md", "report.html")
 FILES = ".report.json"
 """The files of a report, by name."""
-SECONDS = 8.0
+SECONDS_PER_COMPARISON = 8.0
 """Roughly what a comparison takes: the time left that is shown until the first is done."""
 OURS = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|md|html)")
 
@@ -79,7 +79,7 @@ def write_report(
     names, look = _names(comparisons), styles([method for one in comparisons for method in one.methods])
     with ExitStack() as held, _staged(out) as staged:
         chapters = []
-        expected = SECONDS * len(comparisons)
+        expected = SECONDS_PER_COMPARISON * len(comparisons)
         with progress.bar("report", len(comparisons), "comparisons", quiet, expected) as done:
             for comparison, name in zip(comparisons, names, strict=True):
                 there = Beside(

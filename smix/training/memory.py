@@ -1,4 +1,4 @@
-"""What to do about batches that do not fit in memory, in one line instead of torch's error."""
+"""Turn out-of-memory errors of PyTorch into one line of advice."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +19,9 @@ def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) ->
     if not is_out_of_memory(error):
         return error
     return FailedError(
-        f"{OUT_OF_MEMORY}: expected batches that fit in the memory of {in_words(device)}, got {config.batch_size} images of which "
-        f"{-(-config.batch_size // config.accumulate)} at once; add --accumulate {2 * config.accumulate}, which takes half as "
-        "many at once, or a smaller --batch-size, and another --out"
+        f"{OUT_OF_MEMORY}: out of memory on {in_words(device)} with {-(-config.batch_size // config.accumulate)} images at once "
+        f"(batch size {config.batch_size}); use --accumulate {2 * config.accumulate} to halve that, or a smaller --batch-size, "
+        "with another --out"
     )
 
 
@@ -37,6 +37,6 @@ def evaluating(loader: Loader, device: torch.device) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise FailedError(
-            f"{OUT_OF_MEMORY}: expected {min(loader.at_once, len(loader))} images to evaluate at once that fit in the memory of "
-            f"{in_words(device)}, got no room for them; free memory or choose another --device, and start the same command again"
+            f"{OUT_OF_MEMORY}: out of memory on {in_words(device)} while evaluating {min(loader.at_once, len(loader))} images at "
+            "once; free memory or choose another --device, then run the same command again"
         ) from None

@@ -44,9 +44,9 @@ CHECKPOINT_SECONDS = 600.0
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`; a run that was cut goes on.
+    """Train one network in the folder `out`; an interrupted run resumes where it stopped.
 
-    Of a finished run with this configuration only the result is read, even if its data are gone or have changed since.
+    If the run is already finished with this configuration, only its result is read, even if its data were removed or changed.
 
     SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint first, then raise KeyboardInterrupt. Started by torchrun, it is one of the
     processes that train together.

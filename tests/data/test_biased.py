@@ -8,7 +8,7 @@ import sklearn.datasets
 from sklearn.datasets import load_digits
 
 from smix import load_data
-from smix.data.biased import BIAS, PLACE, PLACES, biased_digits
+from smix.data.biased import BIAS, REGION_SIZE, REGIONS, biased_digits
 
 pytestmark = pytest.mark.slow
 
@@ -21,8 +21,8 @@ BORDER = (..., slice(None, None, 31), slice(None, None, 31), 0)
 def numbered_places(monkeypatch) -> None:
     """Photographs that are black but for the places: the place of class k has the value 20 (k + 1)."""
     photos = [np.zeros((427, 640, 3), np.uint8) for _ in range(2)]
-    for number, (photo, top, left) in enumerate(PLACES):
-        photos[photo][top : top + PLACE, left : left + PLACE] = 20 * (number + 1)
+    for number, (photo, top, left) in enumerate(REGIONS):
+        photos[photo][top : top + REGION_SIZE, left : left + REGION_SIZE] = 20 * (number + 1)
     monkeypatch.setattr(sklearn.datasets, "load_sample_images", lambda: SimpleNamespace(images=photos))
 
 
@@ -43,7 +43,7 @@ def test_places_are_in_the_photographs_and_do_not_overlap(numbered_places):
     photos = sklearn.datasets.load_sample_images().images
     values, pixels = np.unique(np.stack(photos)[..., 0], return_counts=True)
     assert values.tolist() == [0, *range(20, 220, 20)]
-    assert (pixels[1:] == PLACE**2).all()
+    assert (pixels[1:] == REGION_SIZE**2).all()
 
 
 @pytest.mark.parametrize("bias", [BIAS, 0.0, 1.0])

@@ -70,8 +70,8 @@ def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
     monkeypatch.setattr(loop, "descend", full)
     code, said = run("--accumulate", str(accumulate))
     assert code == 1
-    assert "batch_size: expected batches that fit in the memory of CPU" in said
-    assert f"got 16 images of which {at_once} at once; add --accumulate {advised}, which takes half as many" in said
+    assert "batch_size: out of memory on CPU" in said
+    assert f"with {at_once} images at once (batch size 16); use --accumulate {advised} to halve that" in said
     assert "result.json" not in contents(tmp_path / "run")
 
 
@@ -87,8 +87,9 @@ def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_ba
     monkeypatch.setattr(f"smix.training.{where}.predict", full)
     code, said = run()
     assert code == 1
-    assert f"batch_size: expected {count} images to evaluate at once that fit in the memory of CPU" in said
-    assert "choose another --device, and start the same command again" in said
+    assert "batch_size: out of memory on CPU" in said
+    assert f"while evaluating {count} images at once" in said
+    assert "choose another --device, then run the same command again" in said
     assert "--accumulate" not in said
     assert "--batch-size" not in said
     assert "result.json" not in contents(tmp_path / "run")
