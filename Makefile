@@ -1,7 +1,7 @@
 # Two commands do everything on a fresh machine: `make demo` and `make test`. They make .venv and install into it first.
 PYTHON ?= python3
 PYTHON_OLDEST ?= python3.11
-PYTHON_NEWEST ?= python3.14
+PYTHON_NEWEST ?= python3.13
 VENV ?= .venv
 # Pinned versions to install; `make lock` refreshes the file.
 CONSTRAINTS ?= constraints/tested.txt
@@ -15,7 +15,7 @@ demo: $(VENV)/installed
 	$(BIN)/smix demo
 
 test: $(VENV)/installed-dev
-	$(TEST) --dist loadfile $(ARGS)
+	$(TEST) --dist loadfile $(WARNINGS) $(ARGS)
 
 quick: $(VENV)/installed-dev
 	$(TEST) --dist loadfile -m 'not slow and not cluster and not exhaustive' $(ARGS)
@@ -25,11 +25,12 @@ test-all: $(VENV)/installed-dev
 
 # Lowest versions that pyproject.toml allows. Old releases emit deprecation warnings about each other, so warnings are no errors here.
 test-oldest:
-	$(MAKE) test VENV=.venv-oldest PYTHON=$(PYTHON_OLDEST) CONSTRAINTS=constraints/oldest.txt ARGS='-W default $(ARGS)'
+	$(MAKE) test VENV=.venv-oldest PYTHON=$(PYTHON_OLDEST) CONSTRAINTS=constraints/oldest.txt WARNINGS='-W default'
 
 # Newest versions in the package index.
 test-newest:
-	$(MAKE) test VENV=.venv-newest PYTHON=$(PYTHON_NEWEST) CONSTRAINTS=constraints/none.txt
+	rm -f .venv-newest/installed-dev
+	$(MAKE) test INSTALL_OPTIONS='--upgrade --upgrade-strategy eager' VENV=.venv-newest PYTHON=$(PYTHON_NEWEST) CONSTRAINTS=constraints/none.txt
 
 test-hermetic: $(VENV)/installed-dev
 	$(BIN)/python -m scripts.hermetic
@@ -60,10 +61,10 @@ $(BIN)/python:
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "Installing smix and PyTorch into $(VENV): several GB, a few minutes"
-	$(INSTALL) --constraint $(CONSTRAINTS) --editable .
+	$(INSTALL) $(INSTALL_OPTIONS) --constraint $(CONSTRAINTS) --editable .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "Installing smix, PyTorch and the development tools into $(VENV): several GB, a few minutes"
-	$(INSTALL) --constraint $(CONSTRAINTS) --editable '.[dev]'
+	$(INSTALL) $(INSTALL_OPTIONS) --constraint $(CONSTRAINTS) --editable '.[dev]'
 	@touch $@ $(VENV)/installed

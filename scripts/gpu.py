@@ -38,7 +38,7 @@ print(json.dumps(facts))
 
 @dataclass(frozen=True)
 class Record:
-    """What became of a part."""
+    """Result of one part."""
 
     name: str
     state: str
@@ -47,6 +47,8 @@ class Record:
     returncode: int | None = None
     reason: str = ""
     device: str = "cuda"
+    made_with: str = ""
+    """Commit, torch and GPUs: a part is run again when one of them has changed."""
     failed_tests: tuple[str, ...] = ()
 
 
@@ -57,12 +59,14 @@ def run_parts(
     unable: str = "",
     minutes: float | None = None,
     say: Callable[[str], None] = print,
+    made_with: str = "",
 ) -> list[Record]:
     """Run the parts that are not done and return the records of all.
 
     Args:
         device: cuda, or cpu in a rehearsal; a part that is done on another device is run again.
         unable: Why no part can be run; empty if they can.
+        made_with: What the results depend on: a part that was done with something else is run again.
         minutes: Start no part after this time; None: no limit.
     """
     (out / "records").mkdir(parents=True, exist_ok=True)
@@ -71,8 +75,8 @@ def run_parts(
         file = out / "records" / f"{part.name}.json"
         before = read_record(file)
         title = f"[{number:2}/{len(parts)}] {part.name}:"
-        if before is not None and (before.state, before.device) == ("done", device):
-            say(f"{title} done before")
+        if before is not None and (before.state, before.device, before.made_with) == ("done", device, made_with):
+            say(f"{title} already done")
             records.append(before)
             continue
         missing = part.missing()
@@ -83,7 +87,7 @@ def run_parts(
             continue
         else:
             say(f"{title} running, at most {part.seconds:.0f} s")
-            record = run_part(part, out, device)
+            record = dataclasses.replace(run_part(part, out, device), made_with=made_with)
         say(f"{title} {record.state}{f' in {record.seconds:.0f} s' if record.seconds else ''}{_because(record)}")
         file.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n")
         records.append(record)
@@ -94,6 +98,8 @@ def run_part(part: Part, out: Path, device: str) -> Record:
     """Run one part in a process of its own, and kill all that it started when it ends or its time is over."""
     log = out / "logs" / f"{part.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    if part.junit is not None:
+        part.junit.unlink(missing_ok=True)  # of an earlier attempt
     begun = time.monotonic()
     with log.open("w") as stream:
         process = subprocess.Popen(
@@ -149,7 +155,10 @@ def failed_tests(junit: Path | None) -> tuple[str, ...]:
     """Return the names of the tests of a JUnit file that failed or could not be set up."""
     if junit is None or not junit.is_file():
         return ()
-    cases = ElementTree.parse(junit).iter("testcase")
+    try:
+        cases = ElementTree.parse(junit).iter("testcase")
+    except ElementTree.ParseError:  # cut off when the part was killed
+        return ()
     broken = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     return tuple(f"{case.get('classname')}::{case.get('name')}" for case in broken)
 
@@ -263,7 +272,8 @@ def main() -> int:
     )
     print("\n".join(missing_table(parts, facts["missing"])))
     unable = "" if options.rehearse or facts["gpus"] else "no CUDA device"
-    records = run_parts(parts, out, device, unable, options.minutes)
+    made_with = " ".join(str(facts[name]) for name in ("commit", "torch", "gpus"))
+    records = run_parts(parts, out, device, unable, options.minutes, made_with=made_with)
     text = summary(records, parts, facts, out)
     (out / "summary.md").write_text(text)
     whole = {**facts, "parts": [dataclasses.asdict(record) for record in records]}

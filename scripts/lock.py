@@ -10,19 +10,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-FOLDER = Path("constraints")
+ROOT = Path(__file__).resolve().parents[1]
 OLDEST_PYTHON = "3.11"
 LIMITS = ("torch==2.14.1", "torchvision==0.29.1")
 """One release behind the newest PyTorch, which is for `make test-newest`."""
 
 
 def main() -> None:
-    resolve("tested.txt", "--universal", limits=LIMITS)
-    resolve("oldest.txt", "--resolution", "lowest-direct", limits=())
+    found = {
+        "tested.txt": resolve("--universal", limits=LIMITS),
+        "oldest.txt": resolve("--resolution", "lowest-direct"),
+    }
+    for name, versions in found.items():
+        head = f"# Made by `make lock` from pyproject.toml: {len(versions)} packages. Do not edit."
+        (ROOT / "constraints" / name).write_text("\n".join([head, *versions]) + "\n")
 
 
-def resolve(name: str, *options: str, limits: tuple[str, ...]) -> None:
-    """Write one file of exact versions, without addresses."""
+def resolve(*options: str, limits: tuple[str, ...] = ()) -> list[str]:
+    """Return the exact version of each package, without addresses."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(limits))
         file.flush()
@@ -38,10 +43,10 @@ def resolve(name: str, *options: str, limits: tuple[str, ...]) -> None:
             "--upgrade",
         ]
         command += ["--python-version", OLDEST_PYTHON, "--no-header", "--no-annotate", "--constraint", file.name]
-        done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
-    versions = [line for line in done.stdout.splitlines() if re.match(r"[a-z0-9]", line)]
-    head = f"# Made by `make lock` from pyproject.toml: {len(versions)} packages. Do not edit."
-    (FOLDER / name).write_text("\n".join([head, *versions]) + "\n")
+        done = subprocess.run([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)  # uv has said why
+    return [line for line in done.stdout.splitlines() if re.match(r"[a-z0-9]", line)]
 
 
 if __name__ == "__main__":

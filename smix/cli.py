@@ -306,8 +306,13 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         runs = len(settings.METHODS) * settings.SEEDS
         sys.stderr.write(f"Training a small network {runs} times: about two minutes on two idle cores\n")
     from smix.lab.compare import compare as compare_all
+    from smix.lab.compare import planned
+    from smix.lab.run_all import check_folders
     from smix.report.mixes import write_mixes
 
+    check_folders(
+        planned(settings.CONFIG, settings.METHODS, range(settings.SEEDS), out)
+    )  # before the first file is written
     data, masks = settings.CONFIG.data, settings.CONFIG.masks
     picture = write_mixes(
         out / "mixes.png", settings.METHODS, data, masks, settings.PICTURE_COUNT, settings.PICTURE_SEED, options.root

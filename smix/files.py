@@ -159,7 +159,8 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
     Args:
         name: File to lock: locks with different names are independent.
         together: Share the folder with others that also pass `together=True`, and exclude only those that do not.
-        wait: Wait until the lock is free instead of raising an error. Only without `together`.
+        wait: Wait until no process holds the folder alone, instead of raising an error. Only without `together`; processes
+            that share the folder are not waited for.
 
     Raises:
         RunError: another process holds the folder, or the folder cannot be written.
@@ -195,7 +196,7 @@ def in_use(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        return not lock_descriptor(descriptor, blocking=False)
+        return not _lock_within(descriptor, PATIENCE)
     except OSError:
         return False
     finally:
@@ -205,7 +206,9 @@ def in_use(folder: Path) -> bool:
 def _take(path: Path, wait: bool) -> FileIO | None:
     """Lock a file alone; None if others hold it. Each of those that share it holds a file of its own, named after it."""
     file = _locked(path, None if wait else PATIENCE)
-    if file is not None:
+    if file is None:
+        return None
+    try:
         for member in path.parent.glob(f"{path.name}.*"):
             other = _locked(member)
             if other is None:
@@ -213,6 +216,9 @@ def _take(path: Path, wait: bool) -> FileIO | None:
                 return None
             other.close()
             _remove(member)  # its process was killed
+    except BaseException:
+        file.close()
+        raise
     return file
 
 
@@ -233,17 +239,24 @@ def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
-    end = time.monotonic() + (patience or 0.0)
     try:
-        while not lock_descriptor(file.fileno(), blocking=patience is None):
-            if time.monotonic() >= end:
-                file.close()
-                return None
-            time.sleep(POLL)
+        if _lock_within(file.fileno(), patience):
+            return file
     except BaseException:
         file.close()
         raise
-    return file
+    file.close()
+    return None
+
+
+def _lock_within(descriptor: int, patience: float | None) -> bool:
+    """Lock an open file; return False if it is still locked after these seconds. With None, wait for as long as it takes."""
+    end = time.monotonic() + (patience or 0.0)
+    while not lock_descriptor(descriptor, blocking=patience is None):
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL)
+    return True
 
 
 def _remove(path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,10 +25,11 @@ SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"
 GPU = "cpu" if os.environ.get("SMIX_REHEARSE") == "1" else "cuda"
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)  # before other plugins shuffle the tests and select by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     skip_without_gpu(items)
     mark_exhaustive(items)
+    return (yield)
 
 
 def skip_without_gpu(items: list[pytest.Item]) -> None:

@@ -241,10 +241,10 @@ def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monk
 @pytest.mark.parametrize(
     ("words", "values", "advice"),
     [
-        ([], 5, "got 5 images at once; add --batch-size 2"),
-        (["--batch-size", "3"], 5, "got 3 images at once; add --batch-size 1"),
-        (["--batch-size", "1"], 5, "got 1 image at once; choose another --device"),
-        ([], 1, "got 1 image at once; choose another --device"),
+        ([], 5, "with 5 images at once; use --batch-size 2"),
+        (["--batch-size", "3"], 5, "with 3 images at once; use --batch-size 1"),
+        (["--batch-size", "1"], 5, "with 1 image at once; choose another --device"),
+        ([], 1, "with 1 image at once; choose another --device"),
     ],
 )
 def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(

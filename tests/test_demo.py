@@ -36,8 +36,8 @@ PLAIN, BLIND = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
 def test_a_significant_result_is_told_with_its_size():
     text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [66.0, 67, 65, 64, 68]})
     assert text.endswith(
-        "here SMix is 50.0 percentage points more accurate than CutMix (p < 0.001) and 34.0 percentage points more accurate than training without "
-        "mixing (p < 0.001)."
+        "here SMix is 50.0 percentage points more accurate than CutMix (p < 0.001) and 34.0 percentage points more accurate than "
+        "training without mixing (p < 0.001)."
     )
 
 

@@ -348,3 +348,17 @@ def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_k
         os.kill(child, signal.SIGKILL)
         os.close(read)
         os.close(write)
+
+
+def test_looking_whether_a_folder_is_in_use_is_not_mistaken_for_using_it(tmp_path):
+    (tmp_path / ".lock").touch()
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(lambda _: files.in_use(tmp_path), range(2000))
+    assert not any(found)
+
+
+def test_a_lock_that_cannot_be_had_holds_nothing(tmp_path):
+    (tmp_path / ".lock.of another").mkdir()
+    with pytest.raises(RunError) as error, files.lock(tmp_path):
+        pass
+    assert not files.in_use(tmp_path), error

@@ -74,10 +74,12 @@ def test_a_failure_does_not_stop_the_others_and_only_what_is_not_done_is_run_aga
     assert [record.state for record in second] == ["done", "done", "left out"]
     assert runs(tmp_path / "passes") == 1
     assert runs(tmp_path / "fails") == 2
-    assert lines[0] == "[ 1/3] passes: done before"
+    assert lines[0] == "[ 1/3] passes: already done"
+    again = run_parts(parts[:1], out, say=quiet, made_with="another commit")
+    assert (again[0].made_with, runs(tmp_path / "passes")) == ("another commit", 2)
     third = run_parts(parts[:2], out, device="cpu", say=quiet)  # a rehearsal is no run on a GPU
     assert [record.device for record in third] == ["cpu", "cpu"]
-    assert runs(tmp_path / "passes") == 2
+    assert runs(tmp_path / "passes") == 3
 
 
 def test_no_part_is_started_after_the_time_or_without_a_device(parts, tmp_path):
@@ -94,8 +96,10 @@ def test_no_part_is_started_after_the_time_or_without_a_device(parts, tmp_path):
 def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts, tmp_path):
     cases = "<testcase classname='tests.a' name='fine'/><testcase classname='tests.a' name='bad'><failure/></testcase>"
     junit = tmp_path / "tests.xml"
-    junit.write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
-    parts = [*parts[:1], Part("tests.a", ("-c", "raise SystemExit(1)"), junit=junit), parts[3]]
+    junit.write_text("of an earlier attempt, cut off <")
+    report = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]); raise SystemExit(1)"
+    words = ("-c", report, str(junit), f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    parts = [*parts[:1], Part("tests.a", words, junit=junit), parts[3]]
     records = run_parts(parts, tmp_path / "out", say=quiet)
     (tmp_path / "out/mixing.md").write_text("| |\n")
     text = summary(records, parts, machine(parts, "cpu"), tmp_path / "out")

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation, write_eval
 from smix.lab.parts import CORRUPTIONS, UNTOUCHED, Part, parts_of
 from smix.lab.subject import Subject, subject_of
 from smix.lab.sweep import slug
+from smix.paths import same_value
 
 LONG = 120.0
 """What takes more seconds is said beforehand."""
@@ -87,7 +88,14 @@ def evaluate_all(
 def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path:
     """Where the evaluation of the network at `path` is written: test.json for a run's own test images, else after the data."""
     folder = out or (Path(f"{path}.{FOLDER}") if path.is_file() else path / FOLDER)
-    return folder / ("test.json" if evaluation.own else f"{slug(evaluation.data)}.json")
+    if evaluation.own:
+        return folder / "test.json"
+    for file in sorted(folder.glob("*.json")):  # the same data may have been given by another path
+        with suppress(SmixError):
+            there = read_evaluation(file)
+            if not there.own and same_value("data", there.data, evaluation.data):
+                return file
+    return folder / f"{slug(evaluation.data)}.json"
 
 
 def _evaluate(

@@ -8,8 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from numbers import Integral, Real
-from types import UnionType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -25,10 +25,18 @@ def set_numbers(options: Any) -> None:
     Raises:
         OptionError: an option has another type.
     """
+    types = get_type_hints(type(options))
     for field in fields(options):
-        kinds = get_args(field.type) if isinstance(field.type, UnionType) else (field.type,)
-        tuples, one = any(get_args(kind)[:1] == (float,) for kind in kinds), int in kinds or float in kinds
+        kinds = (
+            get_args(types[field.name]) if get_origin(types[field.name]) in (Union, UnionType) else (types[field.name],)
+        )
+        tuples, one = (
+            any(get_origin(kind) is tuple and float in get_args(kind) for kind in kinds),
+            int in kinds or float in kinds,
+        )
         value = getattr(options, field.name)
+        if value is None and NoneType in kinds:
+            continue
         try:
             if tuples and isinstance(value, tuple):
                 value = tuple(map(_as_float, value))

@@ -81,6 +81,7 @@ def write_report(
         chapters = []
         expected = SECONDS_PER_COMPARISON * len(comparisons)
         with progress.bar("report", len(comparisons), "comparisons", quiet, expected) as done:
+            done(0)
             for comparison, name in zip(comparisons, names, strict=True):
                 there = Beside(
                     _if_there(lambda: test_images(comparison, Path(root)), comparison, problems),  # noqa: B023

@@ -214,7 +214,8 @@ def test_a_saturated_softmax_has_finite_figures(size):
 def test_figures_of_half_precision_are_those_of_the_same_numbers_in_float32(dtype):
     logits, labels = made(5000, 20)
     logits = logits.to(dtype)
-    assert calibration(logits, labels) == calibration(logits.double(), labels)
+    # By their text, as empty bins are NaN: from Python 3.13 on data classes compare them as numbers.
+    assert repr(calibration(logits, labels)) == repr(calibration(logits.double(), labels))
 
 
 def test_figures_do_not_depend_on_how_samples_are_cut_into_chunks(monkeypatch):

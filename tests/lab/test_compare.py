@@ -208,7 +208,7 @@ def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
 @pytest.mark.slow
 def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
-    monkeypatch.setattr(module, "IMPORTED", 3.0)
+    monkeypatch.setattr(module, "IMPORT_SECONDS", 3.0)
     monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # the work before does not count
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)

@@ -244,3 +244,14 @@ def test_errors_are_compared_with_those_of_a_named_reference(whole, run, tmp_pat
     write_evaluation(tmp_path / "perfect" / "evaluation" / "test.json", perfect)
     with pytest.raises(DataError, match=r"expected errors of the reference perfect .* choose another reference"):
         mean_corruption_errors(found, tmp_path / "perfect")
+
+
+def test_the_same_data_under_another_path_is_the_same_evaluation(whole, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    other = replace(whole[1], own=False, data="npz:other.npz")
+    first = file_of(tmp_path / "run", other)
+    first.parent.mkdir(parents=True)
+    write_evaluation(first, other)
+    for data in ("npz:./other.npz", f"npz:{tmp_path / 'other.npz'}"):
+        assert file_of(tmp_path / "run", replace(other, data=data)) == first
+    assert file_of(tmp_path / "run", replace(other, data="npz:third.npz")) != first

@@ -1,8 +1,8 @@
 """Options out of their range: refused when a method is made, with what was expected and what came."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Optional
 
 import numpy as np
 import pytest
@@ -305,3 +305,17 @@ def test_the_lists_of_this_file_are_complete():
 )
 def test_the_ends_of_each_range_are_allowed(make: Callable):
     make()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Own(Mixup):
+    """A method of a user's own, with an option that may be absent."""
+
+    strength: Optional[float] = None  # noqa: UP045 - as older code writes it
+
+
+def test_an_option_of_a_users_method_may_be_none_and_is_else_a_number():
+    assert Own().strength is None
+    assert Own(strength=np.float32(2)).strength == 2.0
+    with pytest.raises(OptionError, match="strength: expected a number, got '3'"):
+        Own(strength="3")  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ SIGNALS_OF_WINDOWS = ("SIGABRT", "SIGFPE", "SIGILL", "SIGINT", "SIGSEGV", "SIGTE
 FUNCTIONS = {
     signal: "alarm setitimer getitimer pause pthread_kill pthread_sigmask sigwait siginterrupt",
     os: "fork forkpty register_at_fork sched_getaffinity sched_setaffinity geteuid getuid getegid getgid setsid killpg "
-    "getpgid getpgrp getloadavg sysconf statvfs chown fchown fchmod mkfifo nice pread pwrite O_NOFOLLOW O_NONBLOCK",
+    "getpgid getpgrp getloadavg sysconf statvfs chown fchown fchmod mkfifo nice pread pwrite O_NOFOLLOW",
 }
 
 
