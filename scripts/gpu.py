@@ -47,9 +47,9 @@ class Record:
     returncode: int | None = None
     reason: str = ""
     device: str = "cuda"
+    failed_tests: tuple[str, ...] = ()
     made_with: str = ""
     """Commit, torch and GPUs: a part is run again when one of them has changed."""
-    failed_tests: tuple[str, ...] = ()
 
 
 def run_parts(
