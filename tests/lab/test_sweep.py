@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -425,7 +426,8 @@ def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
     sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"
     script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, root=Path("data sets")), 2)
-    shown = script.replace(str(tmp_path), "FOLDER").replace(sys.executable, "PYTHON").replace(str(Path.cwd()), "HERE")
+    shown = script.replace(str(tmp_path), "FOLDER").replace(shlex.quote(sys.executable), "PYTHON")
+    shown = shown.replace(shlex.quote(str(Path.cwd())), "HERE")
     assert shown == (GOLDEN / "sweep.sh").read_text()
     assert out.is_dir()
     subprocess.run(["bash", "-n"], input=script, text=True, check=True, timeout=30)

@@ -13,7 +13,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium or goog
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0"),
-    *("--virtual-time-budget=5000", "--dump-dom"),
+    *("--virtual-time-budget=20000", "--dump-dom"),
 )
 
 

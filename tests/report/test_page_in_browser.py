@@ -258,9 +258,9 @@ await wait(100);
 told.push(folded("config"));
 location.hash = "#%";
 scrollTo(0, document.getElementById("accuracy").offsetTop);
-for (let n = 0; n < 40 && !current().length; n++) {
-  await new Promise(requestAnimationFrame);  // the page learns what is in sight when a frame is drawn, not by the clock
-  await wait(50);
+for (let n = 0; n < 100 && !current().length; n++) {
+  // The page learns what is in sight when a frame is drawn, which may take longer than the clock of the browser shows.
+  await Promise.race([new Promise(requestAnimationFrame), wait(100)]);
 }
 const here = current(), theme = document.querySelector("nav button"), themes = [];
 for (let n = 0; n < 3; n++) {
