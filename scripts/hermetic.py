@@ -25,8 +25,8 @@ LOGS = ROOT / "hermetic"
 NOBODY = 65534
 NO_TEST_RAN = 5
 """Exit code of pytest where a file has only tests that its markers leave out."""
-OTHERS_LEAVE = {"pytest"}
-"""What may be left in the temporary folder: pytest's own."""
+OTHERS_LEAVE = ("pytest", ".config", ".ses", "torchelastic_", "torchinductor_")
+"""Beginnings of names that may be left in the temporary folder: of pytest, of Chromium without a home folder, and of PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Conditions:
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        left = sorted(path.name for path in own.iterdir() if path.name not in OTHERS_LEAVE)
+        left = sorted(path.name for path in own.iterdir() if not path.name.startswith(OTHERS_LEAVE))
         shutil.rmtree(own, ignore_errors=True)
         passed = done.returncode == 0 or (may_be_empty and done.returncode == NO_TEST_RAN)
         last = ((LOGS / f"{name}.txt").read_text().splitlines() or ["no output"])[-1]
