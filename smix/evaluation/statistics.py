@@ -13,7 +13,7 @@ from jaxtyping import Float
 from smix.errors import DataError, OptionError
 
 SIGNIFICANT = 0.05
-"""A difference is called more than noise if its corrected p is below this."""
+"""A difference is called statistically significant if its corrected p is below this."""
 
 POWER = 0.8
 """How often a difference that a comparison "could have shown" is found."""

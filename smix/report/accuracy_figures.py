@@ -66,7 +66,7 @@ def accuracy_distribution(comparison: Comparison, styles: Mapping[str, Style]) -
 def differences_chart(
     pairs: Sequence[Difference], styles: Mapping[str, Style], reference: str = PLAIN
 ) -> Figure | None:
-    """Mean difference of each method from `reference` with its 95 % interval; filled: more than noise. None: there is no such pair.
+    """Mean difference of each method from `reference` with its 95 % interval; filled: significant. None: there is no such pair.
 
     Args:
         pairs: As `smix.report.tables.differences` finds them; those without `reference` are left out.
@@ -81,7 +81,7 @@ def differences_chart(
     said = {pair.first: signed(pair.mean, 2) + (f", {verdict(pair)}" if pair.significant else "") for pair in found}
     heading = Heading(
         f"Difference from {reference}",
-        "Mean over seeds, in points of test accuracy, with its 95 % interval. Filled: more than noise (paired t-tests, corrected "
+        "Mean over seeds, in points of test accuracy, with its 95 % interval. Filled: significant (paired t-tests, corrected "
         "by Holm's method over all pairs); hollow: not distinguishable, or one seed only.",
     )
     labels = {pair.first: pair.first for pair in found}

@@ -17,7 +17,7 @@ def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Tab
         ("Method", *names),
         tuple((Cell(method), *(column.get(method, Cell(UNKNOWN)) for column in columns)) for method in order),
         f"{spread(row.finished for one in comparisons for row in rows_of(one.runs))} The highest mean in bold, whether or not it is "
-        "more than noise. Of a method that lacks runs (n of N) the mean is that of the others, and never the best.",
+        "statistically significant. Of a method that lacks runs (n of N) the mean is that of the others, and never the best.",
     )
 
 

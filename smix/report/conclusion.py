@@ -1,4 +1,4 @@
-"""Which method won, by how much, and is that more than noise? In one sentence, and in one of each pair."""
+"""Sentences on which method won, by how much, and whether the difference is statistically significant."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ POINTS = 100.0
 
 
 def conclusion(runs: Sequence[Run]) -> str:
-    """The winner by mean test accuracy, against whom it is ahead by more than noise, and what is missing."""
+    """Return the winner by mean test accuracy, the methods that it is significantly better than, and what is missing."""
     won, rest = _parts(runs)
     if not rest:
         return f"{won}."
@@ -55,14 +55,16 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         other = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return won, f"{other}.{missing}"
     if summary.count < 2:
-        return won, f"{NOT_ENOUGH} to tell whether that is more than noise: take at least 5 seeds.{missing}"
+        return won, f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds.{missing}"
     clear = [pair for pair in against if pair.significant]
     noise = [pair for pair in against if not pair.significant]
     verdict = []
     if clear:
-        verdict.append(f"that is more than noise against {_list(clear)}")
+        verdict.append(f"the difference is statistically significant against {_list(clear)}")
     if noise:
-        verdict.append(f"{'but' if clear else 'that is'} not more than noise against {_list(noise)}")
+        verdict.append(
+            f"{'but' if clear else 'the difference is'} not statistically significant against {_list(noise)}"
+        )
     test = (
         f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs" if len(pairs) > 1 else "paired t-test"
     )
@@ -88,9 +90,9 @@ def headline(runs: Sequence[Run]) -> str:
     pair = pair if pair.first == row.method else pair.turned()
     lead = f"{won}, {pair.mean:+.2f} points over {PLAIN}"
     if math.isnan(pair.p):
-        return f"{lead}; {NOT_ENOUGH} to tell whether that is more than noise."
+        return f"{lead}; {NOT_ENOUGH} to tell whether that is statistically significant."
     p = f"p {value}" if (value := p_value(pair.p_corrected)).startswith("<") else f"p = {value}"
-    return f"{lead}: {'more' if pair.significant else 'not more'} than noise with {pair.count} seeds ({p})."
+    return f"{lead}: {'' if pair.significant else 'not '}statistically significant with {pair.count} seeds ({p})."
 
 
 def sentences(pairs: Sequence[Difference]) -> list[str]:

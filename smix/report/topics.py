@@ -53,7 +53,7 @@ def _accuracy(comparison: Comparison, beside: Beside, styles: Styles) -> Topic:
     return topic(
         "accuracy",
         "Accuracy",
-        "Test accuracy of each run at the last epoch, and whether the methods differ by more than noise.",
+        "Test accuracy of each run at the last epoch, and whether the methods differ significantly.",
         accuracy_table(runs),
         drawn(
             "accuracy-distribution",
@@ -77,7 +77,7 @@ def _pairs(comparison: Comparison, beside: Beside, styles: Styles) -> Topic | No
     return topic(
         "pairs",
         "Every pair of methods",
-        "Which differ by more than noise, and what so many seeds could have shown.",
+        "The differences that are statistically significant, and those that so many seeds could have shown.",
         pairs_table(pairs),
         Facts(
             tuple((f"{pair.first}, {pair.second}", text) for pair, text in zip(pairs, sentences(pairs), strict=True)),

@@ -14,8 +14,8 @@ CLEAR = {
 def test_names_the_winner_and_against_whom_it_is_more_than_noise():
     text = conclusion(made_runs(CLEAR))
     assert text.startswith("smix has the highest mean test accuracy, 82.00 % over 5 seeds; ")
-    assert "more than noise against vanilla (+19.60 points, p < 0.001)" in text
-    assert "but not more than noise against cutmix (+0.04 points, p = " in text
+    assert "statistically significant against vanilla (+19.60 points, p < 0.001)" in text
+    assert "but not statistically significant against cutmix (+0.04 points, p = " in text
     assert "Holm-corrected over all 3 pairs" in text
 
 
@@ -26,7 +26,7 @@ def test_the_sign_is_the_winners_whichever_stands_first():
 
 def test_all_noise():
     text = conclusion(made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84]}))
-    assert "; that is not more than noise against vanilla" in text
+    assert "; the difference is not statistically significant against vanilla" in text
     assert "Holm" not in text  # one pair needs no correction
     assert "3 seeds are few" in text
 
@@ -38,7 +38,7 @@ def test_equal_means_have_no_winner():
 
 def test_two_seeds_are_few_also_where_they_agree():
     text = conclusion(made_runs({"vanilla": [0.5, 0.5001], "smix": [0.6, 0.6002]}))
-    assert "more than noise against vanilla" in text
+    assert "statistically significant against vanilla" in text
     assert "2 seeds are few" in text
 
 
@@ -96,7 +96,10 @@ def test_a_difference_that_cannot_be_is_not_said_to_be_found():
         ({"mixup": [0.5, 0.6]}, "mixup has the highest mean test accuracy, 55.00 %."),
         ({"vanilla": [0.5], "mixup": [0.6]}, "+10.00 points over vanilla; not enough runs to tell"),
         ({"vanilla": [0.5, 0.5], "mixup": [0.5, 0.5]}, "none won"),
-        ({"vanilla": [0.50, 0.52, 0.51], "mixup": [0.70, 0.7201, 0.71]}, "more than noise with 3 seeds (p < 0.001)."),
+        (
+            {"vanilla": [0.50, 0.52, 0.51], "mixup": [0.70, 0.7201, 0.71]},
+            "statistically significant with 3 seeds (p < 0.001).",
+        ),
     ],
 )
 def test_the_headline_says_who_by_how_much_and_how_sure(scores, said):
@@ -105,5 +108,5 @@ def test_the_headline_says_who_by_how_much_and_how_sure(scores, said):
 
 def test_the_evidence_is_the_conclusion_without_its_beginning():
     found = evidence(made_runs(CLEAR))
-    assert found.startswith("That is more than noise against vanilla")
+    assert found.startswith("The difference is statistically significant against vanilla")
     assert conclusion(made_runs(CLEAR)).endswith(found[1:])
