@@ -7,7 +7,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,12 @@ from smix import launch
 
 if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
     from smix.data.sets import ImageSet, Split
+
+with suppress(ImportError):  # the environment of a GPU may lack it
+    from hypothesis import settings
+
+    settings.register_profile("smix", database=None)  # examples of earlier runs would be kept next to the source
+    settings.load_profile("smix")
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
 
