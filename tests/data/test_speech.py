@@ -1,6 +1,5 @@
 """speech-commands on a small copy of its layout, and its spectrograms against librosa and sines."""
 
-import os
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +34,8 @@ def decibels(waves: NDArray) -> NDArray:
 def librosa(tmp_path_factory) -> ModuleType:
     """librosa, which keeps what it compiles next to itself or at home, unless it is told where."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR", str(tmp_path_factory.mktemp("numba"))))
+        numba = pytest.importorskip("numba")
+        patch.setattr(numba.config, "CACHE_DIR", numba.config.CACHE_DIR or str(tmp_path_factory.mktemp("numba")))
         found = pytest.importorskip("librosa")
         for name in ("filters", "feature", "power_to_db"):  # loaded when they are first asked for
             getattr(found, name)
