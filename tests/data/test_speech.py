@@ -1,5 +1,6 @@
 """speech-commands on a small copy of its layout, and its spectrograms against librosa and sines."""
 
+import os
 import shutil
 from pathlib import Path
 from types import ModuleType
