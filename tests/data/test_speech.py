@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -32,15 +33,12 @@ def decibels(waves: NDArray) -> NDArray:
 
 
 @pytest.fixture(scope="module")
-def librosa(tmp_path_factory) -> ModuleType:
+def librosa(tmp_path_factory) -> Iterator[ModuleType]:
     """librosa, which keeps what it compiles next to itself or at home, unless it is told where."""
     with pytest.MonkeyPatch.context() as patch:
         numba = pytest.importorskip("numba")
         patch.setattr(numba.config, "CACHE_DIR", numba.config.CACHE_DIR or str(tmp_path_factory.mktemp("numba")))
-        found = pytest.importorskip("librosa")
-        for name in ("filters", "feature", "power_to_db"):  # loaded when they are first asked for
-            getattr(found, name)
-        return found
+        yield pytest.importorskip("librosa")  # its parts are loaded when they are first asked for
 
 
 @pytest.mark.slow
