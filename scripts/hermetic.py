@@ -6,7 +6,7 @@ In a copy of the source tree whose path has a space, without HOME, and with a PA
 - each test file alone,
 - started by root: the first run as root, all others as the user `nobody`.
 
-The logs are in the folder `hermetic`. Takes half an hour on two cores.
+The logs are in the folder `hermetic`. Takes 35 minutes or more on two cores.
 """
 
 import argparse
