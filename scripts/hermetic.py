@@ -6,6 +6,8 @@ In a copy of the source tree whose path has a space, without HOME, and with a PA
 - each test file alone,
 - started by root: the first run as root, all others as the user `nobody`.
 
+A run fails where a test fails or leaves a file in the temporary folder; at the end the source tree must hold no new file.
+
 The logs are in the folder `hermetic`. Takes 35 minutes or more on two cores.
 """
 
@@ -125,6 +127,7 @@ def main() -> int:
     passed = []
     with tempfile.TemporaryDirectory(prefix="smix hermetic ") as folder:
         tree = copy_tree(Path(folder))
+        source = set(tree.rglob("*"))
         if arguments.only != "alone":
             for turn in range(3):
                 seed = arguments.seed + turn
@@ -138,7 +141,10 @@ def main() -> int:
                 passed += pool.map(
                     lambda file: alone.run(f"alone-{'-'.join(file.parts[1:])}", str(file), may_be_empty=True), files
                 )
-    print(f"{sum(passed)} of {len(passed)} runs passed; logs: {LOGS}")
+        written = sorted(str(path.relative_to(tree)) for path in set(tree.rglob("*")) - source)
+        passed.append(not written)
+        print(f"{'FAILED' if written else 'passed'}  written into the source tree: {', '.join(written) or 'nothing'}")
+    print(f"{sum(passed)} of {len(passed)} runs and checks passed; logs: {LOGS}")
     return 0 if all(passed) else 1
 
 
