@@ -34,7 +34,7 @@ from benchmarks.mixing import processor
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.manifest import Manifest
+from smix.masks.manifest import Manifest, SplitId
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
 from smix.masks.store import STATS, packed_bytes
@@ -186,11 +186,11 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
     for number, first in enumerate(range(0, count, rows)):
         content = npy(rng.integers(0, 256, (min(rows, count - first), width), dtype=np.uint8))
         (out / f"shard-{number:05d}.npy").write_bytes(content)
-        entries.append({"file": f"shard-{number:05d}.npy", "sha256": hashlib.sha256(content).hexdigest()})
+        entries.append(hashlib.sha256(content).hexdigest())
     stats = npy(np.zeros(count, STATS))
     (out / "stats.npy").write_bytes(stats)
     manifest = Manifest(
-        data={"name": "random", "split": "train", "fingerprint": "0" * 64, "count": count},
+        data=SplitId("random", "train", "0" * 64, count),
         shape=(side, side),
         source={"name": "random"},
         refine={"name": "none"},

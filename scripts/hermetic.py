@@ -27,8 +27,9 @@ LOGS = ROOT / "hermetic"
 NOBODY = 65534
 NO_TEST_RAN = 5
 """Exit code of pytest where a file has only tests that its markers leave out."""
-OTHERS_LEAVE = ("pytest", ".config", ".ses", "torchelastic_", "torchinductor_")
-"""Beginnings of names that may be left in the temporary folder: of pytest, of Chromium without a home folder, and of PyTorch."""
+OTHERS_LEAVE = ("pytest", ".config", ".ses", "matplotlib-", "torchelastic_", "torchinductor_")
+"""Beginnings of names that may be left in the temporary folder: of pytest, of Chromium and Matplotlib without a home folder, and of
+PyTorch."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ def copy_tree(out: Path) -> Path:
     return tree
 
 
+def files_in(tree: Path) -> set[Path]:
+    """Return the files of a source tree, without compiled modules: Python writes them unless it is told not to."""
+    return {path for path in tree.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
+
+
 def other_user() -> int | None:
     """Return the user for most of the runs.
 
@@ -127,7 +133,7 @@ def main() -> int:
     passed = []
     with tempfile.TemporaryDirectory(prefix="smix hermetic ") as folder:
         tree = copy_tree(Path(folder))
-        source = set(tree.rglob("*"))
+        source = files_in(tree)
         if arguments.only != "alone":
             for turn in range(3):
                 seed = arguments.seed + turn
@@ -141,7 +147,7 @@ def main() -> int:
                 passed += pool.map(
                     lambda file: alone.run(f"alone-{'-'.join(file.parts[1:])}", str(file), may_be_empty=True), files
                 )
-        written = sorted(str(path.relative_to(tree)) for path in set(tree.rglob("*")) - source)
+        written = sorted(str(path.relative_to(tree)) for path in files_in(tree) - source)
         passed.append(not written)
         print(f"{'FAILED' if written else 'passed'}  written into the source tree: {', '.join(written) or 'nothing'}")
     print(f"{sum(passed)} of {len(passed)} runs and checks passed; logs: {LOGS}")

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -17,6 +18,7 @@ from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import FailedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
+from smix.untrusted import printable
 from smix.version import __version__
 
 if TYPE_CHECKING:
@@ -27,7 +29,16 @@ if TYPE_CHECKING:
     from smix.report.write import Report
     from smix.training.records import Run
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = "free some space and start the same command again"
+OTHER = "choose another path, or correct it"
+ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FULL),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or choose another path"),
+    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), OTHER),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
+}
+"""Advice for errors of the operating system that a user can mend; any other is a bug."""
 
 
 def _convert(kind: Any, tokens: "Sequence[Token]") -> Any:
@@ -84,16 +95,18 @@ ALL_METHODS = "vanilla,mixup,cutmix,fmix,smix,smix+fmix"
 
 def main() -> None:
     """Run the command of sys.argv. Exit codes: 0 done, 1 a bug or a failed run, 2 the user's input, 130 interrupted."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8
     try:
         sys.exit(app(sys.argv[1:]) or 0)
     except (SmixError, CycloptsError) as error:
         _say_error(_first_cause(error))
         sys.exit(1 if isinstance(error, FailedError) else 2)
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in ADVICE:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        _say_error(f"{where}expected room to write, got: {error.strerror}; free some and start the same command again")
+        _say_error(f"{where}{error.strerror}; {ADVICE[error.errno]}")
         sys.exit(2)
     except KeyboardInterrupt:
         if _speaks():
@@ -377,4 +390,4 @@ def _speaks() -> bool:
 
 
 def _say_error(message: object) -> None:
-    sys.stderr.write(f"smix: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"smix: {printable(' '.join(str(message).split()))}\n")

@@ -9,6 +9,7 @@ from cyclopts import Parameter
 from smix.config import EvaluateConfig, MachineOptions
 from smix.errors import OptionError
 from smix.report.terminal import show
+from smix.untrusted import printable
 
 
 def evaluate(
@@ -56,4 +57,4 @@ def evaluate(
     of_each = {} if reference is None else {run: mean_corruption_errors(one, reference) for run, one in found.items()}
     show(*of_all(found, of_each, name), f"Written: {path}/RUN/{file_of(Path(), next(iter(found.values())))}")
     for why in problems.values():
-        sys.stderr.write(f"smix: {why}\n")
+        sys.stderr.write(f"smix: {printable(why)}\n")

@@ -124,6 +124,6 @@ def export(
 
     masks = MaskStore(store)
     made_of = masks.manifest.data
-    images = load_data(data or made_of["name"], root, made_of["split"])
+    images = load_data(data or made_of.name, root, made_of.split)
     count = write(masks, images, out, format, quiet)
     show(f"{out}: {count:,} masks", f"Read them back: smix masks build --source masks:{out} ...")

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from filelock import lock_descriptor
 
 from smix.errors import RunError
+from smix.untrusted import UnreadableError, is_plain_name, is_text, open_file, open_to_append, printable, read_json
 
 
 @contextmanager
@@ -65,7 +66,8 @@ def _as_our_error(folder: Path) -> Iterator[None]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises RunError if a file cannot be written into this folder, or another process holds it. Makes nothing."""
+    """Raise RunError if a file cannot be written into this folder, or another process holds it. Makes nothing."""
+    check_name(folder)
     if folder.is_dir():
         with lock(folder):
             return
@@ -74,6 +76,12 @@ def check_writable(folder: Path) -> None:
         raise RunError(f"{there}: expected a folder to write, got a file; choose another")
     if not os.access(there, os.W_OK):
         raise RunError(f"{there}: expected a folder to write, got one that is not ours to write; choose another")
+
+
+def check_name(folder: Path) -> None:
+    """Raise RunError if the path of a folder holds control characters: a shell or a terminal would obey them."""
+    if not is_text(str(folder.absolute())):
+        raise RunError(f"{printable(str(folder))}: expected a path without control characters; choose another")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -98,7 +106,8 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
     temporaries = {name: f".{name}.next.tmp" for name in contents}
     try:
         for name, temporary in temporaries.items():
-            with (folder / temporary).open("wb") as file:
+            (folder / temporary).unlink(missing_ok=True)
+            with (folder / temporary).open("xb") as file:  # new: no link is followed
                 file.write(contents[name])
                 file.flush()
                 os.fsync(file.fileno())
@@ -111,10 +120,35 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
 
 
 def _finish(folder: Path) -> None:
-    for name, before in json.loads((folder / COMMIT).read_text()).items():
+    """Carry out what `write_together` began. The folder may come from others: no file outside it is touched."""
+    try:
+        moves = read_json(folder / COMMIT, links=False)
+        if not isinstance(moves, dict) or not all(
+            is_plain_name(name) and _is_inside(folder, before) for name, before in moves.items()
+        ):
+            raise UnreadableError("others")
+    except UnreadableError as error:
+        raise RunError(
+            f"{folder / COMMIT}: expected names of files in this folder, got {error}; remove it, and trust the folder only if you "
+            "know who made it"
+        ) from None
+    for name, before in moves.items():
         if (folder / before).is_file():
             (folder / before).replace(folder / name)
     (folder / COMMIT).unlink()
+
+
+def _is_inside(folder: Path, name: object) -> bool:
+    """Return whether a name is that of a file in a folder, or in a folder inside it, and no symbolic link."""
+    parts = name.split("/") if isinstance(name, str) else []
+    paths = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    return 1 <= len(parts) <= 2 and all(map(is_plain_name, parts)) and not any(path.is_symlink() for path in paths)
+
+
+def append_text(path: Path, content: str) -> None:
+    """Append to a file: see `open_to_append`. Raises RunError: It cannot be written."""
+    with _as_our_error(path.parent), open_to_append(path) as file:
+        file.write(content.encode())
 
 
 def write_text(path: Path, content: str) -> None:
@@ -125,8 +159,9 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
+def sha256(path: Path, links: bool = True) -> str:
+    """Return the sha256 of a regular file in hexadecimal digits. Raises UnreadableError: see `open_file`."""
+    with open_file(path, links=links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -165,6 +200,7 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
     Raises:
         RunError: another process holds the folder, or the folder cannot be written.
     """
+    check_name(folder)
     with _as_our_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
         file = _join(folder / name) if together else _take(folder / name, wait)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smix.errors import OptionError
+from smix.untrusted import open_to_append
 
 Engine = Literal["local", "slurm", "ray"]
 PARENT = "SMIX_PARENT"
@@ -214,7 +215,7 @@ def _be(task: Task) -> int:
 
     os.environ.pop(PARENT, None)  # a process of another machine
     sys.argv = ["smix", *task.words]
-    with task.log.open("ab") as log:
+    with open_to_append(task.log) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     with interruptible(), on_signals(TIME_LIMIT, warn):
@@ -324,8 +325,8 @@ def run_here(task: Task, folder: Path | None = None) -> int:
 
 
 def _append(log: Path, text: str) -> None:
-    with log.open("a") as file:
-        file.write(text)
+    with open_to_append(log) as file:
+        file.write(text.encode())
 
 
 @contextmanager
@@ -357,7 +358,7 @@ def orphaned() -> bool:
 
 def _start(task: Task) -> subprocess.Popen[bytes]:
     task.log.parent.mkdir(parents=True, exist_ok=True)
-    with task.log.open("ab") as log:
+    with open_to_append(task.log) as log:
         return subprocess.Popen(
             [sys.executable, "-m", "smix", *task.words],
             stdin=subprocess.DEVNULL,

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import sys
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
@@ -20,11 +21,19 @@ from smix import launch
 if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
     from smix.data.sets import ImageSet, Split
 
-with suppress(ImportError):  # the environment of a GPU may lack it
-    from hypothesis import settings
 
-    settings.register_profile("smix", database=None)  # examples of earlier runs would be kept next to the source
-    settings.load_profile("smix")
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep what Hypothesis writes out of the source tree, where it would put it next to pyproject.toml."""
+    with suppress(ImportError):  # the environment of a GPU may lack it
+        from hypothesis import settings
+        from hypothesis.configuration import set_hypothesis_home_dir
+
+        settings.register_profile("smix", database=None)
+        settings.load_profile("smix")
+        folder = tempfile.TemporaryDirectory(prefix="hypothesis-")
+        set_hypothesis_home_dir(folder.name)
+        config.add_cleanup(folder.cleanup)
+
 
 SHARED = Path(os.environ.get("SMIX_SHARED", Path(__file__).parents[2] / "shared"))
 

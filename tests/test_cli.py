@@ -206,7 +206,7 @@ def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, 
     (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
     assert code == 0
-    assert f"smix: {runs / 'smix+fmix-0'}: expected a run of this version of smix" in err
+    assert f"smix: {runs / 'smix+fmix-0'}: smix+fmix-0/result.json: expected a file of a run, as this version" in err
     assert str(tmp_path / "report" / "report.html") in out
     before = (tmp_path / "report" / "report.html").read_bytes()
     for name in ("vanilla-0", "vanilla-1", "smix+fmix-1"):
@@ -275,7 +275,7 @@ def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypat
     monkeypatch.setattr(files.os, "fsync", full)
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert code == 2
-    assert "free some and start the same command again" in err
+    assert "free some space and start the same command again" in err
     assert err.count("\n") == 1
 
 

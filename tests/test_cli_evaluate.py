@@ -20,6 +20,7 @@ from smix.report.evaluated import evaluated, of_all
 from smix.report.terminal import show
 from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
 from tests.lab.trained import SIZE, TEST, renamed, sets, write_sets
+from tests.sealed import reseal
 
 pytestmark = pytest.mark.usefixtures("read_here")
 QUIET = ["--quiet", "--device", "cpu", "--threads", "1"]
@@ -102,6 +103,7 @@ def test_a_folder_of_runs_is_evaluated_in_turn(smix, run, tmp_path):  # noqa: F8
     weights = safetensors.torch.load_file(other / "weights.safetensors")
     weights["classify.weight"] *= -1
     (other / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    reseal(other)
     code, out, err = smix("evaluate", tmp_path, "--masks", "carried", *QUIET)
     assert code == 0
     both = [read_evaluation(path / "evaluation" / "test.json") for path in (run, other)]
@@ -171,7 +173,7 @@ BAD = {
     "no number": (["evaluate", "{run}", "--mean", "nan", "--std", "1"], ["mean: expected finite numbers, got nan"]),
     "seed": (["evaluate", "{run}", "--seed", "-1"], ["seed", "0 or more"]),
     "no masks": (["evaluate", "{run}", "--masks", "{tmp}/none"], ["none", "smix masks build"]),
-    "no arrays": (["evaluate", "{run}", "--official", "{tmp}"], ["expected a file of CIFAR-10-C"]),
+    "no arrays": (["evaluate", "{run}", "--official", "{tmp}"], ["expected a .npy file of CIFAR-10-C"]),
     "no reference": (["evaluate", "{run}", "--reference", "{tmp}/none"], ["reference: expected a run or a file"]),
     "reference without corruptions": (
         ["evaluate", "{run}", "--reference", "{run}"],

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from smix.data.folders import folders_in, set_of_files
-from smix.data.imageset import ImageSet, Split, one_line
+from smix.data.imageset import ImageSet, Split
 from smix.data.pictures import list_images
 from smix.errors import DataError
+from smix.untrusted import one_line
 
 CALTECH101_URL = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
 TRAINING_IMAGES = 30

@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+import stat
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from smix.data.imageset import ImageSet, Split, one_line
+from smix.data.imageset import ImageSet, Split
 from smix.data.pictures import SUFFIXES, Pictures, common_size, list_images
 from smix.errors import DataError
+from smix.untrusted import UnreadableError, is_text, one_line, printable, read_text
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
@@ -38,8 +40,28 @@ def folder(name: str, place: str, split: Split) -> ImageSet:
 
 
 def folders_in(path: Path) -> list[str]:
-    """The names of the folders in a folder but hidden ones, sorted."""
-    return sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Return the names of the folders in a folder but hidden ones, sorted.
+
+    Raises:
+        DataError: The folder cannot be read, or a name in it is not UTF-8 or holds control characters.
+    """
+    try:
+        names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{path}: expected a folder of classes, got {error.strerror}; make it readable") from None
+    if (odd := next((name for name in names if not is_text(name)), None)) is not None:
+        raise DataError(
+            f"{path}: expected names of folders without control characters, got {printable(odd)}; rename it"
+        )
+    return names
+
+
+def read_listing(path: Path) -> str:
+    """Return the text of a file that a data set consists of. Raises UnreadableError, which names it."""
+    try:
+        return read_text(path)
+    except UnreadableError as error:
+        raise UnreadableError(f"{path.name}: {error}") from None
 
 
 def set_of_files(
@@ -51,8 +73,13 @@ def set_of_files(
     digest = hashlib.sha256(labels.tobytes())
     for file in names:
         # A Path for each of a million files takes longer.
-        size = os.stat(f"{home}/{file}").st_size  # noqa: PTH116
-        digest.update(f"{file}\0{size}\n".encode())
+        try:
+            status = os.stat(f"{home}/{file}")  # noqa: PTH116
+        except OSError as error:
+            raise DataError(f"{home}/{file}: expected an image, got {error.strerror}; remove or replace it") from None
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{home}/{file}: expected an image, got a folder, pipe or device; remove it")
+        digest.update(f"{file}\0{status.st_size}\n".encode())
     whole = np.arange(len(files))
     images = Pictures(home, names, common_size(home, names))
     return ImageSet(images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest())
@@ -70,10 +97,10 @@ def tiny_imagenet(name: str, root: Path, split: Split) -> ImageSet:
             f"{name}: expected {home}, got no such folder; download {TINY_IMAGENET_URL} and unpack it in {root}"
         )
     try:
-        ids = sorted((home / "wnids.txt").read_text().split())
-        words = dict(line.split("\t", 1) for line in (home / "words.txt").read_text().splitlines() if line.strip())
+        ids = sorted(read_listing(home / "wnids.txt").split())
+        words = dict(line.split("\t", 1) for line in read_listing(home / "words.txt").splitlines() if line.strip())
         rows = [
-            line.split("\t") for line in (home / "val/val_annotations.txt").read_text().splitlines() if line.strip()
+            line.split("\t") for line in read_listing(home / "val/val_annotations.txt").splitlines() if line.strip()
         ]
         labels = {wnid: label for label, wnid in enumerate(ids)}
         if split == "train":

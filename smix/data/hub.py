@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.data.imageset import ImageSet, Split, checked, one_line
+from smix.data.imageset import ImageSet, Split, checked
 from smix.data.pictures import SIZES_READ, Pictures, decode, size_of
 from smix.errors import DataError
+from smix.untrusted import one_line
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 """What a split may be called there; the first that is there is taken."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
 from smix.errors import DataError
+from smix.untrusted import is_text, printable
 
 Split = Literal["train", "test"]
 MOST_CHANNELS = 16
@@ -132,6 +133,10 @@ def checked(
             f"{where}: expected labels from 0 to {len(classes) - 1} for {len(classes)} classes, "
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
+    if (odd := next((name for name in classes if not is_text(name)), None)) is not None:
+        raise DataError(
+            f'{where}: expected class names without control characters, got "{printable(odd)}"; rename the class'
+        )
     if masks is not None:
         shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
         if masks.shape != shape or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
@@ -155,7 +160,3 @@ def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
     digest.update(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels).data)
     return digest.hexdigest()
-
-
-def one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,15 +1,17 @@
 """Data sets in one numpy file."""
 
-import zlib
+import os
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.data.imageset import MOST_CHANNELS, ImageSet, Split, checked, one_line
+from smix.arrays import open_npz
+from smix.data.imageset import MOST_CHANNELS, ImageSet, Split, checked
 from smix.errors import DataError
+from smix.untrusted import UnreadableError
 
 MOST_CLASSES = 100_000
 """A larger label in an npz file without class names is a mistake, such as -1 stored without a sign."""
@@ -32,8 +34,7 @@ def npz(name: str, place: str, split: Split) -> ImageSet:
             f"{name}: expected an npz file (a zip of arrays), got another or a cut one; copy or make it again"
         )
     try:
-        # Opened here: np.load leaves a file open that turns out to be broken.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with open_npz(path, _memory()) as file:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in file]:
                 raise DataError(
                     f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}"
@@ -47,10 +48,8 @@ def npz(name: str, place: str, split: Split) -> ImageSet:
             # Labels of both splits count the classes, so that a class without test images does not change the network.
             classes = [str(text) for text in file["classes"].reshape(-1)] if "classes" in file else None
             others = [file[key].reshape(-1) for key in ("y_train", "y_test") if key in file]
-    except (OSError, ValueError, EOFError, KeyError, RuntimeError, BadZipFile, zlib.error) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(f"{name}: expected a readable npz file, got {one_line(error)}; copy or make it again") from None
+    except UnreadableError as error:
+        raise DataError(f"{name}: expected a readable npz file, got {error}; copy or make it again") from None
     if images.ndim == 3 and images.shape[-1] > MOST_CHANNELS:
         images = images[..., None]
     if classes is None:
@@ -80,6 +79,13 @@ def _dtype(file: Any, key: str) -> np.dtype[Any]:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         return read(stream)[2]
+
+
+def _memory() -> int | None:
+    """Return the memory of this machine in bytes, None if it cannot be told: arrays that are larger are refused before they fill it."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
 
 
 def _range(name: str, train: NDArray[Any]) -> tuple[float, float]:

@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from smix.errors import DataError
+from smix.untrusted import is_text, one_line, open_file, printable
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
@@ -107,14 +109,29 @@ class Pictures:
 
 
 def list_images(folder: Path) -> list[str]:
-    """The images under a folder, as sorted paths from it, but hidden ones and masks that lie beside images."""
+    """Return the images under a folder as sorted paths from it, without hidden ones and masks that lie next to images.
+
+    Raises:
+        DataError: A folder cannot be read, or an image has a name that is not UTF-8 or holds control characters.
+    """
     found = []
-    for where, inner, files in os.walk(folder):  # several times as quick as pathlib, for a million files
+
+    def fail(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # a class may have no images in this split
+        raise DataError(f"{error.filename}: expected a folder of images, got {error.strerror}; make it readable")
+
+    for where, inner, files in os.walk(folder, onerror=fail):  # several times as quick as pathlib, for a million files
         inner[:] = [name for name in inner if not name.startswith(".")]
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
         start = Path(where).relative_to(folder).parts
         found += [(*start, file) for file in images - _masks(Path(where), images)]
-    return ["/".join(parts) for parts in sorted(found)]
+    names = ["/".join(parts) for parts in sorted(found)]
+    if (odd := next((name for name in names if not is_text(name)), None)) is not None:
+        raise DataError(
+            f"{folder}: expected file names in UTF-8 without control characters, got {printable(odd)}; rename it"
+        )
+    return names
 
 
 def _masks(folder: Path, files: set[str]) -> set[str]:
@@ -132,7 +149,7 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
 def _mode(path: Path) -> str:
     """Of a picture, by its header; empty if it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with open_file(path) as file, Image.open(file) as picture:
             return picture.mode
     except UNREADABLE:
         return ""
@@ -144,11 +161,14 @@ def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | Non
 
 
 def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
-    """The height and width that all of them share, by their headers."""
+    """Return the height and width that all of them share, by their headers."""
     sizes = set()
     for image in images:
         try:
-            with Image.open(image) as picture:
+            with (
+                nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
+                Image.open(file) as picture,
+            ):
                 sizes.add((picture.height, picture.width))
         except UNREADABLE:
             continue  # broken images are told where they are decoded
@@ -158,12 +178,14 @@ def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
 
 
 def decode(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
-    """An image as RGB, (H, W, 3): a file, or its content. Raises DataError if it cannot be read."""
+    """Return an image, a file or its content, as RGB (H, W, 3). Raises DataError if it cannot be read."""
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as picture:
+        with (
+            open_file(path) if content is None else nullcontext(io.BytesIO(content)) as file,
+            Image.open(file) as picture,
+        ):
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{picture.mode}, more than 8 bits a channel")
             return np.array(picture.convert("RGB"))  # torch wants arrays that can be written
     except UNREADABLE as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise DataError(f"{path}: expected a readable image, got {reason}; replace it") from None
+        raise DataError(f"{path}: expected a readable image, got {one_line(error)}; replace it") from None

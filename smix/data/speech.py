@@ -4,21 +4,21 @@ import hashlib
 import json
 import os
 import wave as wav
-import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 
 from smix import files, progress
-from smix.data.folders import folders_in
-from smix.data.imageset import ImageSet, Split, one_line
+from smix.arrays import open_npz
+from smix.data.folders import folders_in, read_listing
+from smix.data.imageset import ImageSet, Split
 from smix.data.mel import BANDS, FRAMES, PARAMETERS, RATE, spectrograms
 from smix.errors import DataError
+from smix.untrusted import UnreadableError, one_line
 
 SPEECH_COMMANDS_URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 KEPT = "smix-spectrograms.npz"
@@ -45,14 +45,14 @@ def speech_commands(name: str, root: Path, split: Split) -> ImageSet:
     try:
         words = [word for word in folders_in(home) if not word.startswith("_")]
         paths = [f"{word}/{file.name}" for word in words for file in sorted((home / word).glob("[!.]*.wav"))]
-        test = set((home / "testing_list.txt").read_text().split())
+        test = set(read_listing(home / "testing_list.txt").split())
         if lacking := sorted(test - set(paths)):
             raise FileNotFoundError(f"no {lacking[0]}, which testing_list.txt names")
         parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
         if not all(parts.values()):
             raise FileNotFoundError(f"{len(parts['train'])} recordings to train and {len(test)} to test")
         images = _kept(home, parts, split)
-    except OSError as error:
+    except (OSError, UnreadableError) as error:
         raise DataError(
             f"{name}: expected the whole of {SPEECH_COMMANDS_URL} in {home}, got {one_line(error)}; unpack it again"
         ) from None
@@ -65,10 +65,10 @@ def _kept(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDArra
     sizes = {part: [(path, os.stat(f"{home}/{path}").st_size) for path in parts[part]] for part in parts}  # noqa: PTH116
     key = hashlib.sha256(json.dumps([PARAMETERS, sizes], sort_keys=True).encode()).hexdigest()
     try:
-        with (home / KEPT).open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
+        with open_npz(home / KEPT) as kept:
             if str(kept["key"]) == key:
                 return kept[split]
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile, zlib.error):
+    except UnreadableError:
         pass  # there is none, or a broken one: it is made again
     everything = parts["train"] + parts["test"]
     images = np.empty((len(everything), BANDS, FRAMES), np.uint8)

@@ -13,8 +13,10 @@ from jaxtyping import Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smix.arrays import map_npy
 from smix.errors import DataError, OptionError, unknown
 from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES
+from smix.untrusted import UnreadableError, open_file
 
 LABEL = "official CIFAR-C"
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
@@ -55,15 +57,13 @@ def read_official(folder: Path | str, name: str, severity: int) -> tuple[UInt8[T
 
 
 def _array(path: Path) -> NDArray[np.generic]:
-    if not path.is_file():
-        raise DataError(f"{path}: expected a file of CIFAR-10-C or CIFAR-100-C, which is not there; extract it there")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: expected a whole .npy file, got {error}; extract the archive again") from None
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path}: expected a .npy file, got a zip archive of arrays; extract the archive again")
-    return array
+        with open_file(path) as file:
+            return map_npy(file)
+    except UnreadableError as error:
+        raise DataError(
+            f"{path}: expected a .npy file of CIFAR-10-C or CIFAR-100-C, got {error}; extract the archive there"
+        ) from None
 
 
 @dataclass(frozen=True)

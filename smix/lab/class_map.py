@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from smix.data.sets import ImageSet
 from smix.errors import DataError, OptionError
+from smix.untrusted import UnreadableError, one_line, read_json
 
 Named = Mapping[str, Sequence[str | int] | None]
 """Class of the data -> classes of the network, by name or number; None: leave its images out."""
@@ -114,19 +115,13 @@ def read_class_map(path: Path) -> Named:
     if not path.is_file():
         raise OptionError(f"class map: expected a JSON file {path}, got none; check the path")
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _ in pairs]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise ValueError(f'"{twice[0]}" twice')
-        return dict(pairs)
-
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=once)
+        content = read_json(path)
         if not isinstance(content, dict) or not content:
             raise ValueError(f"a {type(content).__name__}" if content else "nothing in it")
         return {name: _members(name, value) for name, value in content.items()}
-    except (OSError, ValueError, RecursionError) as error:  # broken JSON and broken text are ValueErrors
-        reason = " ".join(str(error).split())[:120]
+    except ValueError as error:
+        reason = str(error) if isinstance(error, UnreadableError) else one_line(error).removeprefix("ValueError: ")
         raise OptionError(
             f'{path}: expected JSON such as {{"cat": ["tabby", "tiger cat"], "dog": "beagle", "car": null}}, got {reason}'
         ) from None

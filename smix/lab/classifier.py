@@ -13,9 +13,9 @@ from smix.config import EvaluateConfig, MachineOptions
 from smix.data.batches import Normalisation
 from smix.data.sets import ImageSet, load_data
 from smix.data.streaming import LARGER, SIDE, fits, looked_at
-from smix.errors import OptionError, RunError
+from smix.errors import OptionError
 from smix.models import build_model, head_of
-from smix.training.records import Run
+from smix.training.records import Run, check_unchanged
 from smix.training.weights import put, read_weights
 
 
@@ -57,15 +57,11 @@ def of_run(run: Run) -> Classifier:
     Raises:
         RunError: its files are broken.
     """
-    try:
-        data = run.made["data"]
-        classes, size, whole = tuple(data["classes"]), tuple(data["size"]), data["read"] == "kept on the device"
-        normalise = Normalisation(*(tuple(run.made["normalisation"][name]) for name in ("mean", "std")))
-    except (KeyError, TypeError) as error:
-        raise RunError(
-            f"{run.path}: expected a run of this version of smix, got a config.json without {error}; train it again"
-        ) from None
+    data, normalise = run.made["data"], run.made["normalisation"]
+    classes, size, whole = tuple(data["classes"]), tuple(data["size"]), data["read"] == "kept on the device"
+    normalise = Normalisation(tuple(normalise["mean"]), tuple(normalise["std"]))
     file, name = run.path / "weights.safetensors", run.config.model
+    check_unchanged(run, file.name)
     model = _fresh(name, len(classes), len(normalise.mean), size)
     put(model, read_weights(file), str(file))
     return Classifier(run.path, name, model.eval(), files.sha256(file), classes, normalise, size, whole)

@@ -1,18 +1,24 @@
 """What `smix evaluate` leaves: a JSON file a data set, in the run's folder `evaluation`, which `smix report` reads."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
+from smix.untrusted import UnreadableError, convert, one_line, read_signed, signed
 
 FOLDER = "evaluation"
+FORMAT = 2
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -21,10 +27,10 @@ class Corrupted:
 
     suite: str
     """What the images are: the label of the own suite, or of the official arrays."""
-    images: int
-    clean: float
+    images: Count
+    clean: Share
     """Accuracy on the same images, severity 0."""
-    accuracy: Mapping[str, tuple[float, ...]]
+    accuracy: Annotated[Mapping[str, Annotated[tuple[Share, ...], Meta(min_length=1)]], Meta(min_length=1)]
     """Corruption -> accuracy at severities 1, 2, ..."""
 
     @property
@@ -44,10 +50,10 @@ class Attacked:
     """Largest change of a value, on the 0..1 scale."""
     step: float
     steps: int
-    images: int
-    clean: float
+    images: Count
+    clean: Share
     """Accuracy on the same images, unchanged."""
-    accuracy: float
+    accuracy: Share
 
 
 @dataclass(frozen=True)
@@ -56,14 +62,14 @@ class Objects:
 
     masks: str
     """Where the masks are from."""
-    images: int
-    left_out: int
+    images: Count
+    left_out: Count
     """Images without a mask that can be used."""
-    clean: float
-    swapped: float
+    clean: Share
+    swapped: Share
     """The object on the background of an image of another class."""
-    object_hidden: float
-    background_hidden: float
+    object_hidden: Share
+    background_hidden: Share
     fingerprint: str = ""
     """Of the masks and of which of them are used."""
 
@@ -75,7 +81,7 @@ class Evaluation:
     data: str
     fingerprint: str
     """Of the images and labels."""
-    images: int
+    images: Count
     weights: str
     """Sha256 of the file of weights."""
     numbers: Mapping[str, float]
@@ -87,60 +93,27 @@ class Evaluation:
     attacks: tuple[Attacked, ...] = ()
     objects: Objects | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    left_out: int = 0
+    left_out: Count = 0
     """Images whose class is none of the network's; they are not among `images`."""
     made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What else the numbers depend on: model, size, normalisation, class map, seed."""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
-    files.write_json(path, dataclasses.asdict(evaluation))
+    """Write a file of `smix evaluate`, with a sha256 of itself."""
+    files.write_bytes(path, signed({"format": FORMAT, **dataclasses.asdict(evaluation)}))
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """Raises RunError: missing or broken."""
+    """Return what `write_evaluation` wrote. Raises RunError: The file is missing, damaged or changed."""
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        evaluation = Evaluation(
-            **{
-                **values,
-                "corruptions": tuple(
-                    Corrupted(**{**one, "accuracy": {name: tuple(each) for name, each in one["accuracy"].items()}})
-                    for one in values["corruptions"]
-                ),
-                "attacks": tuple(Attacked(**one) for one in values["attacks"]),
-                "objects": None if values["objects"] is None else Objects(**values["objects"]),
-            }
-        )
-        _check_types(evaluation)
-        return evaluation
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        values = read_signed(path, FORMAT)
+        del values["format"]
+        return convert(values, Evaluation)
+    except (UnreadableError, KeyError) as error:
         raise RunError(
-            f"{path}: expected what smix evaluate wrote, got {type(error).__name__}; remove it and evaluate again"
+            f"{path}: expected what smix evaluate wrote, got {one_line(error)}; remove it and evaluate again"
         ) from None
-
-
-def _check_types(evaluation: Evaluation) -> None:
-    """Raises TypeError or ValueError where a text or a finite number is something else."""
-    texts: list[Any] = []
-    numbers: list[Any] = [*evaluation.numbers.values()]
-    records: list[Any] = [evaluation, *evaluation.corruptions, *evaluation.attacks, *filter(None, [evaluation.objects])]
-    for record in records:
-        for field in dataclasses.fields(record):
-            if field.type in (str, int, float):
-                (texts if field.type is str else numbers).append(getattr(record, field.name))
-    for corrupted in evaluation.corruptions:
-        if not corrupted.accuracy or not all(corrupted.accuracy.values()):
-            raise ValueError("a suite without accuracy")
-        numbers += [value for values in corrupted.accuracy.values() for value in values]
-    if not all(isinstance(text, str) for text in texts) or not all(map(_finite, numbers)):
-        raise TypeError("a text or a number is something else")
-    if not isinstance(evaluation.made, dict):
-        raise TypeError("no dictionary of what it is made of")
-
-
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str, float]:

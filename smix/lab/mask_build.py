@@ -14,6 +14,7 @@ from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
 from smix.masks.sources import Source
 from smix.masks.store import Flag
+from smix.untrusted import read_end
 
 
 def build_store(
@@ -71,7 +72,7 @@ def build_store(
         codes = launch.launch(tasks, engine, jobs, lambda: done(len(list(out.glob(f"{BUILDING}/[0-9]*.json")))))
     failed = [task for task, code in zip(tasks, codes, strict=True) if code]
     if failed:
-        lines = failed[0].log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        lines = read_end(failed[0].log).strip().splitlines() or ["it said nothing"]
         raise MaskError(
             f"{out}: expected all of {jobs} parts to be built, got {len(failed)} that failed: {lines[-1]} ({failed[0].log})"
         )

@@ -1,17 +1,15 @@
 """The parts of an evaluation: what was asked for and is not there yet, checked before any of it is computed."""
 
-import io
 import math
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from smix.arrays import read_npz
 from smix.config import EvaluateConfig
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet
@@ -37,6 +35,7 @@ from smix.lab.subject import Subject
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.masks.store import MaskStore
 from smix.training.material import versions
+from smix.training.records import check_unchanged
 
 CONDITIONS = len(suite.CORRUPTIONS) * len(suite.SEVERITIES)
 UNTOUCHED = "untouched images"
@@ -190,17 +189,11 @@ def _objects(subject: Subject, loader: Loader, where: str, seed: int) -> Part:
 def _validation(subject: Subject) -> tuple[Tensor, Tensor] | None:
     """Logits and labels of the run's validation images, with the outputs that the network has here."""
     file = None if subject.run is None else subject.run.path / "validation.npz"
-    if file is None or not file.is_file():
+    if subject.run is None or file is None or not file.exists():
         return None
-    try:
-        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
-            logits, labels = torch.from_numpy(arrays["logits"]), arrays["labels"]
-        if logits.ndim != 2 or not labels.size or labels.min() < 0 or labels.max() >= len(subject.classifier.classes):
-            raise ValueError("labels of other classes")
-    except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-        raise RunError(
-            f"{file}: expected logits and labels of validation images, got {type(error).__name__}; remove it to do without a temperature"
-        ) from None
+    check_unchanged(subject.run, file.name)
+    arrays = read_npz(file)
+    logits, labels = torch.from_numpy(arrays["logits"]), arrays["labels"]
     if subject.mapped is None:
         return logits, torch.from_numpy(labels)
     return grouped(logits, subject.mapped.outputs), torch.from_numpy(subject.mapped.labels(labels))

@@ -23,6 +23,7 @@ from smix.training.material import MOST_WORKERS, Material, made_of, prepare
 from smix.training.memory import OUT_OF_MEMORY
 from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
+from smix.untrusted import read_end
 
 IMPORT_SECONDS = time.process_time()
 """CPU seconds that this process spent on imports; each run needs about as many."""
@@ -100,8 +101,7 @@ def run_line(plan: Plan, number: int, out: Path, options: RunOptions) -> Result:
         except Exception as error:
             said = f"smix: {error}\n" if isinstance(error, SmixError) else traceback.format_exc()
             if folder.is_dir():
-                with (folder / "log.txt").open("a") as log:
-                    log.write(said)
+                files.append_text(folder / "log.txt", said)
             raise
 
 
@@ -266,7 +266,5 @@ def _is_crash(said: str) -> bool:
 
 def explained(log: Path, since: int = 0) -> str:
     """The last line that smix itself wrote into a log from byte `since` on; empty: it died without a word of its own."""
-    if not log.is_file():
-        return ""
-    lines = log.read_bytes()[since:].decode(errors="replace").splitlines()
+    lines = read_end(log, since).splitlines()
     return next((line for line in reversed(lines) if line.startswith("smix: ")), "")

@@ -59,6 +59,8 @@ def sbatch_script(sweep: Sweep, path: Path, out: Path, options: RunOptions, jobs
     """
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    for place in (out, path, Path.cwd()):  # a line break would end the comment that SLURM reads, and begin a command
+        files.check_name(place)
     plan = {out / name: one for name, one in sweep.items()}
     check_folders(plan)
     for _ in materials(plan, options):  # a mistake is one line here, and not one in each task's output

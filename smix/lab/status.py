@@ -10,6 +10,7 @@ from smix import files
 from smix.errors import RunError
 from smix.lab.run_all import Group, Plan, check_folders, group
 from smix.training.records import Run, read_run
+from smix.untrusted import printable, read_end
 
 State = Literal["done", "running", "cut", "failed", "waiting"]
 
@@ -52,11 +53,11 @@ def status(plan: Plan) -> dict[Path, Status]:
 
 def last_error(log: Path) -> str:
     """What a run said last before it stopped, without the prefix; empty if it said nothing, or was told to stop."""
-    lines = log.read_text(errors="replace").splitlines() if log.is_file() else []
+    lines = read_end(log).splitlines()
     # A warning of a library is no error: only what smix says of itself, or the end of a traceback.
     own = [line for line in lines if line.startswith("smix: ")]
     crash = [line for line in lines if line.strip()] if any(line.startswith("Traceback") for line in lines) else []
-    last = (own or crash or [""])[-1].removeprefix("smix: ")
+    last = printable((own or crash or [""])[-1].removeprefix("smix: "))
     return "" if last.startswith("interrupted") else last
 
 

@@ -14,7 +14,10 @@ from smix import files
 from smix.config import SharedConfig, TrainConfig
 from smix.errors import OptionError, unknown
 from smix.mixing import parse_method, split_methods
+from smix.untrusted import UnreadableError, parse_json, printable, read_text
 
+LONGEST_NAME = 200
+"""Characters of the name of a run: file systems allow 255 bytes."""
 Sweep = Mapping[str, TrainConfig]
 """The runs in their order. A name is the run's folder, below that of the sweep."""
 
@@ -118,10 +121,10 @@ def read_sweep(path: Path | str) -> Sweep:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except UnreadableError as error:
         raise OptionError(
-            f"{path}: expected the file of a sweep, got {type(error).__name__}; make one with smix sweep write {path}"
+            f"{path}: expected the file of a sweep, got {error}; make one with smix sweep write {path}"
         ) from None
     sweep: dict[str, TrainConfig] = {}
     for number, line in enumerate(lines, 1):
@@ -139,13 +142,19 @@ def read_sweep(path: Path | str) -> Sweep:
 
 def _read_line(line: str) -> tuple[str, TrainConfig]:
     try:
-        found = json.loads(line)
+        found = parse_json(line)
         name, values = found["name"], dict(found["config"])
     except (ValueError, TypeError, KeyError):
-        short = line if len(line) < 60 else f"{line[:57]}..."
+        short = printable(line if len(line) < 60 else f"{line[:57]}...")
         raise OptionError(f'expected {{"name": ..., "config": {{...}}}}, got {short or "an empty line"}') from None
-    if not isinstance(name, str) or not re.fullmatch(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*", name):
-        raise OptionError(f'name: expected a folder below that of the sweep, such as "smix-0", got {json.dumps(name)}')
+    if (
+        not isinstance(name, str)
+        or len(name) > LONGEST_NAME
+        or not re.fullmatch(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*", name)
+    ):
+        raise OptionError(
+            f'name: expected a folder below that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+        )
     for field, value in values.items():
         if field in KINDS and not _fits(value, KINDS[field]):
             raise OptionError(f"{field}: expected {_in_words(KINDS[field])}, got {json.dumps(value)}")

@@ -26,7 +26,7 @@ from smix import files, launch, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
-from smix.masks.manifest import Manifest
+from smix.masks.manifest import Manifest, SplitId
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
@@ -81,7 +81,7 @@ def build_masks(
     described = source.describe(data)  # first: some sources know their classes only when they have seen the data
     names: tuple[str, ...] | None = getattr(source, "classes", ()) if keep_classes else None
     manifest = Manifest(
-        data={"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "count": len(data)},
+        data=SplitId(data.name, data.split, data.fingerprint, len(data)),
         shape=size or data.size or SIZE_OF_FOLDERS,
         source=described,
         refine={"name": refine, **NUMBERS.get(refine, {})},
@@ -244,8 +244,7 @@ def _costed(out: Path, build: _Build) -> Iterator[None]:
     finally:
         if build.written:
             line = json.dumps({"masks": sum(build.written), "seconds": time.perf_counter() - start})
-            with (out / COST).open("a") as file:
-                file.write(f"{line}\n")
+            files.append_text(out / COST, f"{line}\n")
 
 
 def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:

@@ -66,7 +66,7 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
 def _of_files(store: MaskStore, index: NDArray[np.int64]) -> ObjectMasks:
     """Not read for their fingerprint: it is of the store's own checksums, and of which rows are used."""
     valid = store.valid[index]
-    digest = hashlib.sha256("".join(shard["sha256"] for shard in store.manifest.shards).encode())
+    digest = hashlib.sha256("".join(store.manifest.shards).encode())
     digest.update(np.ascontiguousarray(index).tobytes())
     digest.update(np.packbits(valid).tobytes())
     described = {

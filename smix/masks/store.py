@@ -4,15 +4,17 @@
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
     classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only if it was asked for
-    broken.json       why masks are flagged broken, by row; only if any is
+    broken.json       why masks are flagged broken, by row; only if any is broken
     cost.jsonl        a line a build: how many masks it made, in how many seconds; not part of the store's identity
 
 A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whatever part of it was built.
 """
 
-import json
+import hashlib
 import math
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smix import files
+from smix.arrays import map_npy
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.manifest import read_manifest
+from smix.masks.manifest import class_shard_name, read_manifest, shard_name
+from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
 """Row numbers, negative ones from the end, or a bool for each row."""
@@ -41,24 +44,33 @@ class Flag(IntFlag):
     NOT_BUILT = 4
 
 
-class MaskStore:
-    """The masks in a folder: `store[index]` are bool arrays (n, *S). A shard is checked against its sha256 when first read.
+@dataclass(frozen=True, eq=False)
+class _Mapped:
+    """A file of the store, mapped to memory."""
 
-    It can be pickled: what travels is the path, and all processes of a machine share the memory that the files are mapped to.
+    array: NDArray[Any]
+    state: tuple[int, ...]
+    """State of the file when its sha256 was compared; see `_state`."""
+
+
+class MaskStore:
+    """The masks in a folder: `store[index]` are bool arrays (n, *S).
+
+    A shard is compared with its sha256 when it is first read, and again when its file has changed since: masks of a store that is
+    overwritten while it is open are never returned.
+
+    A store can be pickled: only the path travels, and all processes of a machine share the memory that the files are mapped to.
 
     Raises:
-        MaskError: missing or broken; reading rows that were not built.
+        MaskError: The store is missing or damaged, or rows are read that were not built.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
-        self._shards: dict[str, NDArray[np.uint8]] = {}
-        self._verify("stats.npy", self.manifest.stats)
-        self.stats: NDArray[Any] = np.load(self.path / "stats.npy", mmap_mode="r", allow_pickle=False)
-        count = self.manifest.count
-        if self.stats.dtype != STATS or self.stats.shape != (count,):
-            raise self._broken(f"stats.npy of {count} rows", f"{self.stats.shape} of {self.stats.dtype}")
+        self._mapped: dict[str, _Mapped] = {}
+        # A copy: 9 bytes a row, of which no later change of the file is seen.
+        self.stats: NDArray[Any] = self._file("stats.npy", STATS, (self.manifest.count,)).copy()
 
     def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
         return MaskStore, (str(self.path.resolve()),)
@@ -95,9 +107,9 @@ class MaskStore:
     def seconds(self) -> float:
         """What it took to build the masks, summed over all builds and processes; NaN if that was not kept."""
         try:
-            lines = [json.loads(line) for line in (self.path / COST).read_text().splitlines()]
+            lines = [parse_json(line) for line in read_text(self.path / COST, links=False).splitlines()]
             return math.fsum(line["seconds"] for line in lines) if lines else math.nan
-        except (OSError, ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError):
             return math.nan
 
     @property
@@ -105,16 +117,21 @@ class MaskStore:
         """Why masks are broken, by row."""
         if not self.manifest.broken:
             return {}
-        self._verify("broken.json", self.manifest.broken)
-        return {int(row): why for row, why in json.loads((self.path / "broken.json").read_text()).items()}
+        try:
+            content = read_bytes(self.path / "broken.json", links=False)
+        except UnreadableError as error:
+            raise self._broken("broken.json", str(error)) from None
+        self._check_sha256("broken.json", hashlib.sha256(content).hexdigest())
+        return read_problems(content, self.manifest.count)
 
     def __getitem__(self, index: Rows) -> NDArray[np.bool_]:
         rows = self._rows(index)
         packed = np.empty((len(rows), packed_bytes(self.shape)), np.uint8)
         shards, places = np.divmod(rows, self.manifest.rows_per_shard)
         # Row by row: a random batch hits as many shards as it has rows.
+        mapped = {number: self._shard(number) for number in np.unique(shards).tolist()}
         for place, (number, row) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
-            packed[place] = self._shard(number)[row]
+            packed[place] = mapped[number][row]
         return unpack(packed, self.shape)
 
     def classes(self, index: Rows) -> NDArray[np.uint8]:
@@ -127,9 +144,10 @@ class MaskStore:
             raise MaskError(f"{self.path}: expected a store with class maps, got none; build one with --keep-classes")
         rows = self._rows(index)
         maps = np.empty((len(rows), *self.shape), np.uint8)
-        for place, row in enumerate(rows.tolist()):
-            number, within = divmod(row, self.manifest.rows_per_shard)
-            maps[place] = self._shard(number, "classes")[within]
+        shards, places = np.divmod(rows, self.manifest.rows_per_shard)
+        mapped = {number: self._class_shard(number) for number in np.unique(shards).tolist()}
+        for place, (number, row) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
+            maps[place] = mapped[number][row]
         return maps
 
     def _rows(self, index: Rows) -> NDArray[np.int64]:
@@ -152,13 +170,13 @@ class MaskStore:
         """Raises MaskError unless this store is of the split that `data` is, or is a part of."""
         mine = self.manifest.data
         for what, expected, got in (
-            ("split", data.split, mine["split"]),
-            ("data set", data.fingerprint, mine["fingerprint"]),
+            ("split", data.split, mine.split),
+            ("data set", data.fingerprint, mine.fingerprint),
         ):
             if expected != got:
                 raise MaskError(
                     f"{self.path}: expected masks of {data.name} {data.split}, got masks of another {what} "
-                    f"({mine['name']} {mine['split']}, {mine['fingerprint'][:8]} instead of {data.fingerprint[:8]}); "
+                    f"({mine.name} {mine.split}, {mine.fingerprint[:8]} instead of {data.fingerprint[:8]}); "
                     "build them for this one with smix masks build"
                 )
 
@@ -172,41 +190,80 @@ class MaskStore:
             )
 
     def damaged(self) -> list[str]:
-        """Names of the files that differ from their sha256: every file is read."""
-        manifest = self.manifest
-        listed = [(entry["file"], entry["sha256"]) for entry in manifest.shards]
-        listed += [
-            (entry["classes"]["file"], entry["classes"]["sha256"]) for entry in manifest.shards if "classes" in entry
-        ]
-        listed += [("stats.npy", manifest.stats), *([("broken.json", manifest.broken)] if manifest.broken else [])]
-        return [name for name, sha256 in listed if self._sha256(name) != sha256]
+        """Return the names of the files that differ from their sha256. Reads every file."""
+        return [name for name, expected in self.manifest.files.items() if self._sha256(name) != expected]
 
     def check_whole(self) -> None:
         """Read every file and compare it with its sha256. Raises MaskError, which names the damaged ones."""
         if damaged := self.damaged():
             raise self._broken("whole files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}")
+        for number in range(self.manifest.shard_count):
+            self._shard(number)
+            if self.manifest.classes is not None:
+                self._class_shard(number)
+        _ = self.problems
 
-    def _shard(self, number: int, kind: str = "masks") -> NDArray[np.uint8]:
-        entry = self.manifest.shards[number]
-        file = entry if kind == "masks" else entry["classes"]
-        if (found := self._shards.get(file["file"])) is not None:
-            return found
-        self._verify(file["file"], file["sha256"])
-        mapped = np.load(self.path / file["file"], mmap_mode="r", allow_pickle=False)
-        # A plain array over the same memory: rows of numpy's memmap cost several times as much.
-        self._shards[file["file"]] = np.asarray(mapped)
-        return self._shards[file["file"]]
+    def _shard(self, number: int) -> NDArray[np.uint8]:
+        rows = len(self.manifest.rows(number))
+        return self._file(shard_name(number), np.dtype(np.uint8), (rows, packed_bytes(self.shape)))
 
-    def _verify(self, name: str, expected: str) -> None:
-        if (got := self._sha256(name)) != expected:
-            raise self._broken(f"{name} with sha256 {expected[:8]}" if got else name, got[:8] or "no such file")
+    def _class_shard(self, number: int) -> NDArray[np.uint8]:
+        rows = len(self.manifest.rows(number))
+        return self._file(class_shard_name(number), np.dtype(np.uint8), (rows, *self.shape))
+
+    def _file(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return the array in a file of the store, compared with its sha256 unless it was and has not changed since."""
+        path = self.path / name
+        known = self._mapped.get(name)
+        try:
+            if known is not None and known.state == _state(os.stat(path)):  # noqa: PTH116 - twice as quick
+                return known.array
+            with open_file(path, links=False) as file:
+                state = _state(os.fstat(file.fileno()))
+                self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
+                array = map_npy(file)
+        except (OSError, UnreadableError) as error:
+            raise self._broken(name, getattr(error, "strerror", None) or one_line(error)) from None
+        if array.dtype != dtype or array.shape != shape:
+            raise self._broken(f"{name} of shape {shape} and {dtype}", f"{array.shape} of {array.dtype}")
+        self._mapped[name] = _Mapped(array, state)
+        return array
+
+    def _check_sha256(self, name: str, got: str) -> None:
+        expected = self.manifest.files[name]
+        if got != expected:
+            raise self._broken(f"{name} with sha256 {expected[:8]}", got[:8])
 
     def _sha256(self, name: str) -> str:
-        """Empty if there is no such file."""
-        return files.sha256(self.path / name) if (self.path / name).is_file() else ""
+        """Return the sha256 of a file, empty if it cannot be read."""
+        try:
+            with open_file(self.path / name, links=False) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except UnreadableError:
+            return ""
 
     def _broken(self, expected: str, got: str) -> MaskError:
         return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
+
+
+def read_problems(content: bytes, count: int) -> dict[int, str]:
+    """Return the content of broken.json: why masks are broken, by row below `count`.
+
+    Raises:
+        MaskError: It is none.
+    """
+    try:
+        problems = {int(row): why for row, why in parse_json(content).items()}
+    except (ValueError, AttributeError):
+        problems = {-1: ""}
+    if not all(0 <= row < count and isinstance(why, str) for row, why in problems.items()):
+        raise MaskError("broken.json: expected reasons by row, got others; build the masks again")
+    return problems
+
+
+def _state(status: os.stat_result) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written: its number, its size, and when it was last written."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:

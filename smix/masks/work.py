@@ -2,7 +2,10 @@
 
     building/manifest.json   what is being made, without shards
     building/00007.npy       the shard itself, building/00007-classes.npy its class maps
-    building/00007.json      its sha256, its rows of stats.npy, what is broken in it; written last
+    building/00007.json      its number, the identity of the manifest, its sha256, its rows of stats.npy, what is broken in it;
+                             written last
+
+A shard of other settings, of other data or of another number is discarded.
 
 Any number of processes can work on the shards of one store: each file is whole or absent, and equal whoever writes it.
 """
@@ -13,6 +16,7 @@ import hashlib
 import io
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +26,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smix import files
+from smix.arrays import map_npy
 from smix.errors import MaskError
-from smix.masks.manifest import BUILDING, Manifest, read_manifest, read_signed, signed
-from smix.masks.store import STATS, Flag, packed_bytes
+from smix.masks.manifest import (
+    BUILDING,
+    Manifest,
+    Sha256,
+    class_shard_name,
+    read_begun,
+    read_manifest,
+    shard_name,
+)
+from smix.masks.store import STATS, Flag, packed_bytes, read_problems
+from smix.untrusted import UnreadableError, convert, open_file, read_bytes, read_signed, signed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The content of building/00007.json: what is known of a finished shard."""
+
+    identity: str
+    """`Manifest.identity` of the build that it belongs to."""
+    number: int
+    sha256_masks: Sha256
+    sha256_classes: Sha256 | None
+    stats: str
+    """Its rows of stats.npy in base64."""
+    broken: dict[str, str]
+    """Why a mask is broken, by row of the whole store."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,31 +75,33 @@ class Shard:
 
 
 class Work:
-    """The folder of a store, which may be there, unfinished, or empty.
+    """The folder of a store, which may exist, be unfinished, or be empty.
 
     Raises:
-        MaskError: it holds masks made otherwise.
+        MaskError: It holds masks made otherwise.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
         self.path, self.building = path, path / BUILDING
+        if self.building.is_symlink():
+            raise MaskError(f"{self.building}: expected a folder, got a symbolic link; remove it")
         self.finished: Manifest | None = None
-        for folder in (path, self.building):
-            if (folder / "manifest.json").is_file():
-                old = read_manifest(folder)
-                _check_same(path, manifest.settings(), old.settings())
-                self.finished = self.finished or (old if folder == path else None)
-                manifest = dataclasses.replace(old, shards=(), stats="", broken="")
+        if (path / "manifest.json").is_file():
+            self.finished = read_manifest(path)
+            manifest = self._as_before(manifest, self.finished)
+        if (self.building / "manifest.json").is_file():
+            manifest = self._as_before(manifest, read_begun(path))
         self.manifest = manifest
-        self.numbers = range(-(-manifest.count // manifest.rows_per_shard))
+        self.numbers = range(manifest.shard_count)
         self._old_stats, self._old_broken = self._read_old()
+        self._check_parts()
 
     def load(self, number: int) -> Shard | None:
-        """The shard as far as it is built; None: it is not on the disk, or not whole."""
+        """Return the shard as far as it is built. None: it is not on the disk, or damaged."""
         return self._part(number) or self._old(number)
 
     def empty(self, number: int) -> Shard:
-        """The shard before anything of it is built."""
+        """Return the shard before anything of it is built."""
         count, shape = len(self.manifest.rows(number)), self.manifest.shape
         stats = np.zeros(count, STATS)
         stats["flags"] = Flag.NOT_BUILT
@@ -78,13 +109,13 @@ class Work:
         return Shard(np.zeros((count, packed_bytes(shape)), np.uint8), stats, classes)
 
     def wanted_of(self, number: int, wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which rows of the shard are wanted, counted from its first."""
+        """Return which rows of the shard are wanted, counted from its first."""
         rows = self.manifest.rows(number)
         first, last = np.searchsorted(wanted, (rows.start, rows.stop))
         return wanted[first:last] - rows.start
 
     def is_complete(self, wanted: NDArray[np.int64]) -> bool:
-        """Are all shards on the disk, with all that is wanted of them? Nothing is read but what was said of them."""
+        """Return whether all wanted rows of all shards are on the disk. Only the entries of the shards are read."""
         for number in self.numbers:
             stats = self._stats(number)
             if stats is None or (stats["flags"][self.wanted_of(number, wanted)] & Flag.NOT_BUILT).any():
@@ -92,64 +123,69 @@ class Work:
         return True
 
     def had(self) -> NDArray[np.int64]:
-        """The rows that the store had, as far as it can be told: a repair builds them again, whatever the limit."""
+        """Return the rows that the store had, as far as can be told: a repair builds them again, whatever the limit."""
         if self.finished is None:
             return np.zeros(0, np.int64)
-        if (stats := self._whole(self.path / "stats.npy", self.finished.stats)) is not None:
+        stats = self._whole(self.path / "stats.npy", self.finished.stats, STATS, (self.manifest.count,))
+        if stats is not None:
             return np.flatnonzero((stats["flags"] & Flag.NOT_BUILT) == 0)
         # Without stats.npy a mask that is not empty must have been built.
         rows = [np.zeros(0, np.int64)]
-        for number, entry in enumerate(self.finished.shards):
-            packed = self._whole(self.path / entry["file"], entry["sha256"])
+        for number in self.numbers:
+            packed = self._masks(self.path / shard_name(number), self.finished.shards[number], number)
             if packed is not None:
                 rows.append(self.manifest.rows(number).start + np.flatnonzero(packed.any(1)))
         return np.concatenate(rows)
 
     def write(self, number: int, shard: Shard) -> None:
-        """Put a shard on the disk, to wait for the others."""
+        """Write a shard to the disk, where it waits for the others."""
         self.building.mkdir(exist_ok=True)
         if not (self.building / "manifest.json").is_file():
             files.write_bytes(self.building / "manifest.json", self.manifest.to_bytes())
-        entry: dict[str, Any] = {
-            "stats": base64.b64encode(shard.stats.tobytes()).decode(),
-            "broken": shard.broken,
-        }
-        for name, array in self._arrays(number, shard).items():
-            content = npy(array)
-            entry[name] = hashlib.sha256(content).hexdigest()
-            files.write_bytes(self.building / name, content)
-        files.write_bytes(self.building / f"{number:05d}.json", signed(entry))
+        masks, classes = npy(shard.packed), None if shard.classes is None else npy(shard.classes)
+        files.write_bytes(self.building / f"{number:05d}.npy", masks)
+        if classes is not None:
+            files.write_bytes(self.building / f"{number:05d}-classes.npy", classes)
+        entry = Entry(
+            identity=self.manifest.identity,
+            number=number,
+            sha256_masks=hashlib.sha256(masks).hexdigest(),
+            sha256_classes=None if classes is None else hashlib.sha256(classes).hexdigest(),
+            stats=base64.b64encode(shard.stats.tobytes()).decode(),
+            broken={str(row): why for row, why in shard.broken.items()},
+        )
+        files.write_bytes(self.building / f"{number:05d}.json", signed(dataclasses.asdict(entry)))
 
     def finish(self) -> None:
         """Make the store of the shards: files get their names, nothing is copied. Without new ones there is nothing to do.
 
-        Whoever finishes last does it; of several at once, one.
+        The process that finishes last does it; of several at once, one.
         """
         with files.lock(self.path, ".finish.lock", wait=True):
             if not self.building.is_dir():
                 return
-            entries: list[dict[str, Any]] = []
+            shards: list[str] = []
+            class_shards: list[str] = []
             moves: dict[str, str] = {}
-            broken: dict[int | str, str] = {}
+            broken: dict[int, str] = {}
             stats = np.zeros(self.manifest.count, STATS)
             for number in self.numbers:
                 rows = self.manifest.rows(number)
-                part, known = self._entry(number), self._stats(number)
+                entry, known = self._entry(number), self._stats(number)
                 assert known is not None
                 stats[rows.start : rows.stop] = known
-                if part is None:
+                if entry is None:
                     assert self.finished is not None
-                    entries.append(self.finished.shards[number])
-                    broken.update({row: why for row, why in self._old_broken.items() if row in rows})
+                    shards.append(self.finished.shards[number])
+                    class_shards += self.finished.class_shards[number : number + 1]
+                    broken |= {row: why for row, why in self._old_broken.items() if row in rows}
                     continue
-                broken.update(part["broken"])
-                name, classes = f"shard-{number:05d}.npy", f"classes-{number:05d}.npy"
-                entry: dict[str, Any] = {"file": name, "sha256": part[f"{number:05d}.npy"]}
-                moves[name] = f"{BUILDING}/{number:05d}.npy"
-                if self.manifest.classes is not None:
-                    entry["classes"] = {"file": classes, "sha256": part[f"{number:05d}-classes.npy"]}
-                    moves[classes] = f"{BUILDING}/{number:05d}-classes.npy"
-                entries.append(entry)
+                broken |= {int(row): why for row, why in entry.broken.items()}
+                shards.append(entry.sha256_masks)
+                moves[shard_name(number)] = f"{BUILDING}/{number:05d}.npy"
+                if entry.sha256_classes is not None:
+                    class_shards.append(entry.sha256_classes)
+                    moves[class_shard_name(number)] = f"{BUILDING}/{number:05d}-classes.npy"
             if moves:
                 contents = {"stats.npy": npy(stats)}
                 if broken:
@@ -158,75 +194,107 @@ class Work:
                     ).encode()
                 made = dataclasses.replace(
                     self.manifest,
-                    shards=tuple(entries),
+                    shards=tuple(shards),
+                    class_shards=tuple(class_shards),
                     stats=hashlib.sha256(contents["stats.npy"]).hexdigest(),
                     broken=hashlib.sha256(contents["broken.json"]).hexdigest() if broken else "",
                 )
                 files.write_together(self.path, {**contents, "manifest.json": made.to_bytes()}, moves)
             shutil.rmtree(self.building)
 
-    def _arrays(self, number: int, shard: Shard) -> dict[str, NDArray[np.uint8]]:
-        arrays = {f"{number:05d}.npy": shard.packed}
-        return arrays if shard.classes is None else arrays | {f"{number:05d}-classes.npy": shard.classes}
+    def _as_before(self, manifest: Manifest, old: Manifest) -> Manifest:
+        """Return the manifest of the same masks as before, without shards. Raises MaskError: they are of other settings."""
+        _check_same(self.path, manifest.settings(), old.settings())
+        return dataclasses.replace(old, shards=(), class_shards=(), stats="", broken="")
 
-    def _entry(self, number: int) -> dict[str, Any] | None:
-        """What building says of a shard; None if it is not there, or not whole."""
+    def _check_parts(self) -> None:
+        """Say which finished shards do not belong to this build: they are discarded."""
+        for number in self.numbers:
+            file = self.building / f"{number:05d}.json"
+            if file.exists() and self._entry(number) is None:
+                file.unlink()
+                sys.stderr.write(f"{file}: of other settings, of other images or damaged; its masks are built again\n")
+
+    def _entry(self, number: int) -> Entry | None:
+        """Return what is known of a finished shard. None: there is none, or it is damaged or belongs to another build."""
         try:
-            return read_signed(self.building / f"{number:05d}.json")
-        except (OSError, MaskError):
+            entry = convert(read_signed(self.building / f"{number:05d}.json"), Entry)
+            stats, rows = base64.b64decode(entry.stats, validate=True), self.manifest.rows(number)
+            belongs = (entry.identity, entry.number) == (self.manifest.identity, number)
+            fits = len(stats) == len(rows) * STATS.itemsize and all(int(row) in rows for row in entry.broken)
+            with_classes = (entry.sha256_classes is None) == (self.manifest.classes is None)
+            return entry if belongs and fits and with_classes else None
+        except ValueError:
             return None
 
     def _stats(self, number: int) -> NDArray[Any] | None:
-        """The rows of stats.npy of a shard that is on the disk, without reading the shard."""
+        """Return the rows of stats.npy of a shard that is on the disk, without reading the shard."""
         if (entry := self._entry(number)) is not None:
-            return np.frombuffer(base64.b64decode(entry["stats"]), STATS)
+            return np.frombuffer(base64.b64decode(entry.stats), STATS)
         rows = self.manifest.rows(number)
         return None if self._old_stats is None else self._old_stats[rows.start : rows.stop]
 
     def _part(self, number: int) -> Shard | None:
         if (entry := self._entry(number)) is None:
             return None
-        packed = self._whole(self.building / f"{number:05d}.npy", entry[f"{number:05d}.npy"])
+        packed = self._masks(self.building / f"{number:05d}.npy", entry.sha256_masks, number)
         classes = None
-        if self.manifest.classes is not None:
-            name = f"{number:05d}-classes.npy"
-            classes = self._whole(self.building / name, entry[name])
+        if entry.sha256_classes is not None:
+            classes = self._classes(self.building / f"{number:05d}-classes.npy", entry.sha256_classes, number)
         if packed is None or (classes is None) != (self.manifest.classes is None):
             return None
-        stats = np.frombuffer(base64.b64decode(entry["stats"]), STATS).copy()
-        return Shard(packed, stats, classes, {int(row): why for row, why in entry["broken"].items()})
+        stats = np.frombuffer(base64.b64decode(entry.stats), STATS).copy()
+        return Shard(packed, stats, classes, {int(row): why for row, why in entry.broken.items()})
 
     def _old(self, number: int) -> Shard | None:
-        """From the store that is there already."""
+        """Return a shard of the finished store, None if it is damaged."""
         if self.finished is None or self._old_stats is None:
             return None
-        entry, rows = self.finished.shards[number], self.manifest.rows(number)
-        packed = self._whole(self.path / entry["file"], entry["sha256"])
+        rows = self.manifest.rows(number)
+        packed = self._masks(self.path / shard_name(number), self.finished.shards[number], number)
         classes = None
-        if "classes" in entry:
-            classes = self._whole(self.path / entry["classes"]["file"], entry["classes"]["sha256"])
+        if self.manifest.classes is not None:
+            file = self.path / class_shard_name(number)
+            classes = self._classes(file, self.finished.class_shards[number], number)
         if packed is None or (classes is None) != (self.manifest.classes is None):
             return None
         broken = {row: why for row, why in self._old_broken.items() if row in rows}
         return Shard(packed, self._old_stats[rows.start : rows.stop].copy(), classes, broken)
 
     def _read_old(self) -> tuple[NDArray[Any] | None, dict[int, str]]:
-        """stats.npy and broken.json of the store that is there; None if stats.npy is not whole."""
+        """Return stats.npy and broken.json of the finished store. None: stats.npy is damaged."""
         if self.finished is None:
             return None, {}
-        stats = self._whole(self.path / "stats.npy", self.finished.stats)
+        stats = self._whole(self.path / "stats.npy", self.finished.stats, STATS, (self.manifest.count,))
         if stats is None or not self.finished.broken:
             return stats, {}
         file = self.path / "broken.json"
-        if file.is_file() and files.sha256(file) == self.finished.broken:
-            return stats, {int(row): why for row, why in json.loads(file.read_text()).items()}
+        try:
+            content = read_bytes(file, links=False)
+            if hashlib.sha256(content).hexdigest() == self.finished.broken:
+                return stats, read_problems(content, self.manifest.count)
+        except (UnreadableError, MaskError):
+            pass
         stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # asked again, for the reason
         return stats, {}
 
-    def _whole(self, file: Path, sha256: str) -> NDArray[Any] | None:
-        if not file.is_file() or files.sha256(file) != sha256:
+    def _masks(self, file: Path, sha256: str, number: int) -> NDArray[Any] | None:
+        shape = (len(self.manifest.rows(number)), packed_bytes(self.manifest.shape))
+        return self._whole(file, sha256, np.dtype(np.uint8), shape)
+
+    def _classes(self, file: Path, sha256: str, number: int) -> NDArray[Any] | None:
+        return self._whole(file, sha256, np.dtype(np.uint8), (len(self.manifest.rows(number)), *self.manifest.shape))
+
+    def _whole(self, file: Path, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
+        """Return a copy of the array in a file; None if it is damaged."""
+        try:
+            with open_file(file, links=False) as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != sha256:
+                    return None
+                array = map_npy(opened)
+        except UnreadableError:
             return None
-        return np.load(file, allow_pickle=False)
+        return array.copy() if (array.dtype, array.shape) == (dtype, shape) else None
 
 
 def _check_same(path: Path, mine: dict[str, Any], theirs: dict[str, Any]) -> None:

@@ -138,7 +138,8 @@ class Method:
         if valid is not None:
             check_valid(valid, x)
         partner = torch.randperm(len(x), device=x.device, **drawn_from(generator))
-        return self.pair(Batch(x, masks, valid, partner, generator, len(x)))
+        batch = Batch(x, masks, valid, partner, generator, len(x))
+        return self.pair(batch) if len(x) else unmixed(batch)  # Fourier transforms refuse an empty batch
 
     def pair(self, batch: Batch) -> Plan:
         """The plan of this method for partners that are drawn already."""
@@ -184,6 +185,14 @@ class Method:
     def __repr__(self) -> str:
         ordered = sorted(fields(self), key=lambda field: bool(field.kw_only))
         return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in ordered)})"
+
+
+def unmixed(batch: Batch) -> Plan:
+    """Return the plan that leaves every image and label of a batch as it is."""
+    itself = torch.arange(len(batch.x), device=batch.x.device)
+    one = torch.ones(len(batch.x), device=batch.x.device)
+    no = torch.zeros_like(itself, dtype=torch.bool)
+    return Plan(itself, batch.per_draw(one), one, mixed=no, fell_back=no)
 
 
 def drawn_from(generator: torch.Generator | None) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from smix.mixing.share import MapLabels, check_rule
 class GridMix(Method):
     """Args:
     alpha: Both parameters of the Beta that the probability of an own cell is drawn from; above 0.
-    cells: g, how many cells an axis is cut into; 2 or more. Where g does not divide the axis, cells differ by a pixel.
+    cells: g, number of cells along each axis, 2 or more; one a pixel where an axis is shorter. Where g does not divide the axis,
+        cells differ by a pixel.
     labels: `area` (mean of the map) or `visible` (what is kept of each object; needs masks).
     """
 
@@ -36,10 +37,10 @@ class GridMix(Method):
             raise OptionError(f"gridmix: expected 2 cells or more, a whole number, got {self.cells}")
 
     def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
-        axes = len(batch.size)
         kept = batch.per_draw(batch.beta(self.alpha, self.alpha))
-        weight = (batch.uniform(1, *[self.cells] * axes) < kept).float()
+        cells = [min(self.cells, length) for length in batch.size]
+        weight = (batch.uniform(1, *cells) < kept).float()
         for axis, length in enumerate(batch.size):
-            cell = torch.arange(length, device=batch.x.device) * self.cells // length
+            cell = torch.arange(length, device=batch.x.device) * cells[axis] // length
             weight = weight.index_select(axis + 2, cell)
         return weight

@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
-from smix.mixing.core import Batch, Method
+from smix.mixing.core import Batch, Method, unmixed
 from smix.mixing.plan import Plan
 
 
@@ -13,7 +11,4 @@ class Vanilla(Method):
     """Leaves every image and label as it is, and draws nothing."""
 
     def draw(self, batch: Batch) -> Plan:
-        itself = torch.arange(len(batch.x), device=batch.x.device)
-        one = torch.ones(len(batch.x), device=batch.x.device)
-        no = torch.zeros_like(itself, dtype=torch.bool)
-        return Plan(itself, batch.per_draw(one), one, mixed=no, fell_back=no)
+        return unmixed(batch)

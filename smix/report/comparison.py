@@ -11,8 +11,9 @@ from smix.errors import RunError, SmixError
 from smix.evaluation.scores import Scores
 from smix.lab.evaluations import Evaluation
 from smix.lab.status import what_is_missing
+from smix.mixing import parse_method
 from smix.paths import same_value
-from smix.report.reading import Predicted, check_made, evaluations_in, predicted_by, samples_of, wrong_numbers
+from smix.report.reading import Predicted, contradiction, evaluations_in, predicted_by, samples_of
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by
 from smix.training.samples import Samples
@@ -134,6 +135,8 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     """The same of runs that are read already."""
     problems, asked = list(problems), len(runs) + len(problems)
     good = _one_a_seed(_alike(_checked(runs, problems), problems), problems)
+    predictions = _predictions([run for run in good if run.result is not None], problems)
+    good = [_believed(run, predictions, problems) for run in good]
     for run in good:
         if run.result is None and not any(one.path == run.path for one in problems):
             problems.append(_problem(run.path, what_is_missing(run)))
@@ -141,7 +144,8 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     if not finished:
         found = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
         raise RunError(f"{folder}: expected a finished run to report, got 0 of {asked}: {found}")
-    made, evaluations = _scores(finished, problems), _evaluations(finished, problems)
+    kept = {run.path: predictions[run.path] for run in finished if run.path in predictions}
+    made, evaluations = _scores(kept, problems), _evaluations(finished, problems)
     samples = _samples(good, problems)  # before the problems are sorted
     return Comparison(
         data_name(finished[0].config.data),
@@ -161,17 +165,14 @@ def data_name(data: str) -> str:
 
 
 def _checked(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
-    """Those that say what they are made of; without their result if it holds numbers that cannot be."""
+    """Return those whose method is one of this version."""
     kept = []
     for run in runs:
         try:
-            check_made(run)
+            parse_method(run.config.method)
         except SmixError as error:
             problems.append(_problem(run.path, str(error)))
             continue
-        if wrong := wrong_numbers(run):
-            problems.append(Problem(run.path, f"expected {wrong}; train it again in a new folder"))
-            run = replace(run, result=None, metrics=[])
         kept.append(run)
     return kept
 
@@ -218,14 +219,27 @@ def _one_a_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
     return sorted(kept.values(), key=lambda run: run.path.name)
 
 
-def _scores(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, Scores]:
-    """Of the runs whose predictions can be read, and are of the same images in the same order."""
+def _predictions(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, Predicted]:
+    """Return the predictions of the runs whose files can be read."""
     found: dict[Path, Predicted] = {}
     for run in runs:
         try:
             found[run.path] = predicted_by(run)
         except SmixError as error:
             problems.append(_problem(run.path, str(error)))
+    return found
+
+
+def _believed(run: Run, predictions: Mapping[Path, Predicted], problems: list[Problem]) -> Run:
+    """Return the run, without its result if its own predictions contradict it."""
+    if run.path in predictions and (why := contradiction(run, predictions[run.path])):
+        problems.append(Problem(run.path, why))
+        return replace(run, result=None, metrics=[])
+    return run
+
+
+def _scores(found: dict[Path, Predicted], problems: list[Problem]) -> dict[Path, Scores]:
+    """Return the scores of the predictions that are of the same images in the same order."""
     if not found:
         return {}
     usual = _usual({path: one.labels for path, one in found.items()})

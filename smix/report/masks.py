@@ -18,6 +18,7 @@ from smix.report.judge import CRITERIA, Checked, ClassShares, by_class, check, p
 from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
 from smix.report.render import save
 from smix.report.sheet import write_sheet
+from smix.untrusted import printable
 
 NAMED = 5
 """How many broken images are named on the terminal."""
@@ -90,14 +91,14 @@ def _images_of(stores: Sequence[MaskStore], data: str | None, root: Path) -> lis
 
 
 def _set_of(store: MaskStore, data: str | None) -> tuple[str, Split]:
-    return data or store.manifest.data["name"], store.manifest.data["split"]
+    return data or store.manifest.data.name, store.manifest.data.split
 
 
 def build_summary(store: MaskStore) -> list[str]:
     """What a build made, in a line; and which images are broken."""
     built, made_of = store.built, store.manifest.data
     lines = [
-        f"{store.path}: {built.sum():,} masks of {made_of['name']} {made_of['split']}, "
+        f"{store.path}: {built.sum():,} masks of {made_of.name} {made_of.split}, "
         f"{100 * store.valid[built].mean():.1f} % show an object, mean coverage {100 * store.coverage[built].mean():.1f} %"
     ]
     return lines + _broken(store)
@@ -162,15 +163,15 @@ def _table(title: str, first: str, *heads: str) -> Table:
 
 
 def _plain(text: str) -> Text:
-    """Names of classes and files are not ours: no markup, and nothing that a terminal obeys."""
-    return Text("".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text))
+    """Return a name that is not ours as text without markup, and without anything that a terminal obeys."""
+    return Text(printable(text))
 
 
 def short_name(store: MaskStore) -> str:
     """A store's data set, without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
-    kind, colon, place = store.manifest.data["name"].partition(":")
+    kind, colon, place = store.manifest.data.name.partition(":")
     name = Path(place).stem if colon else kind
-    return f"{name} {store.manifest.data['split']}"
+    return f"{name} {store.manifest.data.split}"
 
 
 def _number(value: float) -> str:

@@ -9,6 +9,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from smix.untrusted import printable
+
 if TYPE_CHECKING:
     from smix.lab.doctor import Finding
 
@@ -18,6 +20,7 @@ def show(*parts: RenderableType) -> None:
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, width=None if terminal else 200)
     for part in parts:
+        part = "\n".join(map(printable, part.split("\n"))) if isinstance(part, str) else part
         console.print(part, soft_wrap=isinstance(part, str) and not terminal, markup=False)
 
 
@@ -27,7 +30,7 @@ def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
     for head in heads:
         made.add_column(head, overflow="fold")  # addresses and paths are never cut
     for row in rows:
-        made.add_row(*map(Text, row))
+        made.add_row(*map(Text, map(printable, row)))
     return made
 
 

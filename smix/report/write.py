@@ -8,7 +8,6 @@
 All is drawn before the first file is replaced: a report that fails leaves the old one as it was.
 """
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +32,7 @@ from smix.report.table import Table, csv_text, in_markdown, latex, markdown
 from smix.report.topic import Beside, Drawn, Part, Topic
 from smix.report.topics import topics_of
 from smix.training.records import Run
+from smix.untrusted import read_json
 from smix.version import __version__
 
 Found = TypeVar("Found")
@@ -233,8 +233,8 @@ def _staged(out: Path) -> Iterator[Path]:
     """
     files.check_writable(out)
     for folder in FOLDERS:
-        if (out / folder).exists() and not (out / folder).is_dir():
-            raise RunError(f"{out / folder}: expected a folder to write, got a file; choose another --out")
+        if (out / folder).is_symlink() or ((out / folder).exists() and not (out / folder).is_dir()):
+            raise RunError(f"{out / folder}: expected a folder to write, got a file or a link; choose another --out")
         (out / folder).mkdir(parents=True, exist_ok=True)
     staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
     try:
@@ -257,9 +257,9 @@ def _staged(out: Path) -> Iterator[Path]:
 def _files_of(out: Path) -> list[str]:
     """What the report that is there has written, and nothing of anybody else."""
     try:
-        names = json.loads((out / FILES).read_text())
+        names = read_json(out / FILES, links=False)
         return [name for name in names if isinstance(name, str) and OURS.fullmatch(name)]
-    except (OSError, ValueError, TypeError):
+    except (ValueError, TypeError):
         return []
 
 

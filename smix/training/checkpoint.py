@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,41 +14,61 @@ from smix.config import TrainConfig
 from smix.errors import RunError
 from smix.paths import same_value
 from smix.training.learner import Learner
-from smix.training.loop import Progress
+from smix.training.loop import Epoch, Progress
+from smix.untrusted import UnreadableError, one_line, open_file
 
 
-def save_checkpoint(path: Path, learner: Learner, progress: Progress, config: TrainConfig) -> None:
-    content = {"config": config.to_json(), **learner.state(), "progress": dataclasses.asdict(progress)}
+def save_checkpoint(
+    path: Path, learner: Learner, progress: Progress, config: TrainConfig, metrics: Sequence[Epoch] = ()
+) -> None:
+    """Write all that resuming needs: the configuration, the learner, the progress, and the finished epochs."""
+    content = {
+        "config": config.to_json(),
+        **learner.state(),
+        "progress": dataclasses.asdict(progress),
+        "metrics": _digest_of(metrics),
+    }
     content["sha256"] = _digest(content)
     buffer = io.BytesIO()  # torch would hide a full disk in an error of its own
     torch.save(content, buffer)
     files.write_bytes(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, learner: Learner, config: TrainConfig) -> Progress:
-    """Put the file's state into the learner; returns how far the training was. Runs no code of the file.
+def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: Sequence[Epoch] = ()) -> Progress:
+    """Load the state of a file into the learner, and return the progress of the training. Runs no code of the file.
+
+    Args:
+        metrics: Epochs in metrics.jsonl: at least those that were finished when the checkpoint was written.
 
     Raises:
-        RunError: a broken file, or one of another configuration.
+        RunError: The file is damaged, or of another configuration or other epochs.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open_file(path, links=False) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
         if content.pop("sha256") != _digest(content):  # torch compares no checksums
-            raise ValueError("a wrong checksum")
+            raise UnreadableError("a wrong checksum")
         found, wanted = content["config"], config.to_json()
         others = [name for name in {**wanted, **found} if not same_value(name, found.get(name), wanted.get(name))]
         if not others:
+            progress = Progress(**content["progress"])
+            if content["metrics"] != _digest_of(metrics[: progress.epoch]):
+                raise UnreadableError(f"one of {progress.epoch} epochs that are not those in metrics.jsonl")
             learner.load(content)
-            return Progress(**content["progress"])
-    except Exception as error:  # a broken file fails in a dozen ways
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+            return progress
+    except Exception as error:  # a damaged file fails in a dozen ways
         raise RunError(
-            f"{path}: expected a whole checkpoint, got {reason}; delete it to train from the start"
+            f"{path}: expected a whole checkpoint, got {one_line(error)}; delete it to train from the start"
         ) from None
     name = others[0]
     raise RunError(
         f"{path}: expected a checkpoint with {name.replace('_', '-')} {wanted.get(name)}, got {found.get(name)}; choose another --out"
     )
+
+
+def _digest_of(metrics: Sequence[Epoch]) -> str:
+    """Return the sha256 of epochs without their seconds, in which two runs of the same configuration differ."""
+    return _digest([{**dataclasses.asdict(epoch), "seconds": None} for epoch in metrics])
 
 
 def _digest(content: Any) -> str:

@@ -4,9 +4,11 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from msgspec import Meta
 from torch import Tensor, nn
 
 from smix import rng
@@ -44,20 +46,20 @@ class Progress:
 class Epoch:
     """A line of metrics.jsonl."""
 
-    epoch: int
+    epoch: Annotated[int, Meta(ge=1)]
     """From 1."""
     lr: float
     """Of its first step."""
     train_loss: float
     """Mean loss of the mixed batches, in nats."""
-    train_accuracy: float
+    train_accuracy: Annotated[float, Meta(ge=0, le=1 + 1e-6)]
     """Weighted by the label shares: mean share of the mixed label that the predicted class has, in [0, 1]."""
-    fell_back: float
+    fell_back: Annotated[float, Meta(ge=0, le=1 + 1e-6)]
     """Share of the samples that `Fallback` gave to its second method."""
     val_loss: float
-    val_accuracy: float
+    val_accuracy: Annotated[float, Meta(ge=0, le=1)]
     """Of the validation images, untouched; where the whole split is trained on, of a fixed thousand of them."""
-    seconds: float
+    seconds: Annotated[float, Meta(ge=0)]
     """Of training and validation."""
 
 

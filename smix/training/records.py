@@ -1,33 +1,55 @@
-"""What a run folder says: its configuration, its epochs, its result."""
+"""The files of a run folder that say what it is: its configuration, its epochs, its result, each checked against the others."""
 
 import dataclasses
 import json
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta
 
 from smix import files
 from smix.config import TrainConfig
-from smix.errors import RunError, SmixError
+from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
 from smix.training.loop import Epoch
+from smix.untrusted import UnreadableError, convert, one_line, parse_json, read_signed, read_text, signed, typed
+
+FORMAT = 2
+"""Version of config.json and result.json."""
+VOUCHED = (
+    "config.json",
+    "metrics.jsonl",
+    "samples.npz",
+    "weights.safetensors",
+    "predictions.npz",
+    "validation.npz",
+)
+"""Files whose sha256 result.json holds."""
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
 @dataclass(frozen=True)
 class Result:
     """The content of result.json. The weights are those of the last epoch."""
 
-    test_accuracy: float
+    test_accuracy: Share
     """In [0, 1]."""
-    test_loss: float
+    test_loss: Annotated[float, Meta(ge=0)]
     """Cross-entropy, in nats."""
-    val_accuracy: float
-    epochs: int
-    images_seen: int
+    val_accuracy: Share
+    epochs: Annotated[int, Meta(ge=1)]
+    images_seen: Annotated[int, Meta(ge=1)]
     """Each cost one forward and one backward pass."""
-    seconds: float
+    seconds: Annotated[float, Meta(gt=0)]
     """Of training and validation, summed over the epochs."""
-    device: str
+    device: Name
 
 
 @dataclass(frozen=True)
@@ -41,36 +63,112 @@ class Run:
     metrics: list[Epoch]
     result: Result | None
     """None: not finished."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Sha256 of the files of a finished run, by name."""
+
+
+class Images(msgspec.Struct):
+    """Numbers of images."""
+
+    training: Count
+    validation: Count
+    test: Count
+
+
+class Data(msgspec.Struct):
+    """The part "data" of config.json."""
+
+    fingerprint_train: str
+    fingerprint_test: str
+    images: Images
+    size: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=3)]
+    classes: Annotated[list[Name], Meta(min_length=1)]
+    read: Literal["kept on the device", "read in each epoch"]
+    validated_on: Literal["validation images", "training images"]
+    init: str = ""
+
+
+class Named(msgspec.Struct):
+    """What has a name, and settings that depend on it."""
+
+    name: Name
+    input_size: str | list[int] = "own"
+
+
+class Masks(msgspec.Struct):
+    """The part "masks" of config.json."""
+
+    fingerprint: str
+    source: Named
+    refine: Named | None
+    empty: Share
+
+
+class Normalised(msgspec.Struct):
+    """The part "normalisation" of config.json: one number a channel."""
+
+    mean: Annotated[list[float], Meta(min_length=1)]
+    std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]
+
+
+class Made(msgspec.Struct):
+    """What config.json holds at least."""
+
+    config: dict[str, Any]
+    versions: dict[str, Name]
+    data: Data
+    masks: Masks | None
+    normalisation: Normalised
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    processes: Annotated[int, Meta(ge=1)] = 1
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Name = ""
 
 
 def read_result(path: Path) -> Result | None:
-    """None: the run is not finished.
+    """Return the result of a run, None if it is not finished.
 
     Raises:
-        RunError: a broken file.
+        DivergedError: The training ended without a result that is finite.
+        RunError: The file is damaged, or was changed since it was written.
     """
+    return _read_result(path)[0]
+
+
+def _read_result(path: Path) -> tuple[Result | None, dict[str, str]]:
     file = path / "result.json"
+    if not file.is_file() and not file.is_symlink():
+        return None, {}
     try:
-        return _numbers(Result(**json.loads(file.read_text()))) if file.is_file() else None
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise _broken(path, error) from None
+        values = read_signed(file, FORMAT)
+        if isinstance(values.get("diverged"), str):
+            raise DivergedError(f"{path}: {values['diverged']}")
+        sums: dict[str, str] = typed(values.pop("files", None), dict[str, str], "files")
+        values.pop("format", None)
+        return convert(values, Result), sums
+    except UnreadableError as error:
+        raise _broken(file, error) from None
 
 
-Record = TypeVar("Record", Result, Epoch)
+def write_result(path: Path, result: Result) -> None:
+    """Write result.json: the last file of a run, which holds the sha256 of the others."""
+    sums = {name: files.sha256(path / name, links=False) for name in VOUCHED if (path / name).is_file()}
+    values = {"format": FORMAT, **dataclasses.asdict(result), "files": sums}
+    files.write_bytes(path / "result.json", signed(values))
 
 
-def _numbers(record: Record) -> Record:
-    """The same. Raises TypeError where a field holds something else than it should."""
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        fits = isinstance(value, int | float) if field.type is float else isinstance(value, field.type)  # type: ignore[arg-type]
-        if isinstance(value, bool) or not fits:
-            raise TypeError(f"{field.name}: expected {field.type}, got {value!r}")
-    return record
+def write_diverged(path: Path, why: str) -> None:
+    """Write a result.json that says that the training has no result. Reading it raises DivergedError."""
+    files.write_bytes(path / "result.json", signed({"format": FORMAT, "diverged": why}))
+
+
+def write_made(path: Path, made: Mapping[str, Any]) -> None:
+    """Write config.json."""
+    files.write_bytes(path / "config.json", signed({"format": FORMAT, **made}))
 
 
 def _typed(config: TrainConfig) -> TrainConfig:
-    """The same. Raises TypeError where an option holds something else than it should."""
+    """Return the same. Raises TypeError if an option has a value of another type."""
     for name, kind in get_type_hints(TrainConfig).items():
         value = getattr(config, name)
         if get_origin(kind) is Literal:
@@ -88,29 +186,70 @@ def read_run(path: Path) -> Run:
     """Read a run folder, finished or not.
 
     Raises:
-        RunError: its files are broken.
+        DivergedError: The training ended without a result.
+        RunError: Its files are damaged, or contradict each other.
     """
+    file = path / "config.json"
     try:
-        made = json.loads((path / "config.json").read_text())
-        return Run(path, _typed(TrainConfig.from_json(made["config"])), made, read_metrics(path), read_result(path))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        if isinstance(error, SmixError):
-            raise
-        raise _broken(path, error) from None
+        made = read_signed(file, FORMAT)
+        checked: Made = typed(made, Made)
+        config = _typed(TrainConfig.from_json(checked.config))
+    except (UnreadableError, TypeError, OverflowError) as error:
+        raise _broken(file, error) from None
+    except SmixError as error:
+        raise RunError(f"{file}: {error}") from None
+    result, sums = _read_result(path)
+    run = Run(path, config, made, read_metrics(path), result, sums)
+    if wrong := _contradiction(run):
+        raise RunError(f"{path}: expected {wrong}; train it again in a new folder")
+    for name in ("config.json", "metrics.jsonl") if result is not None else ():
+        check_unchanged(run, name)
+    return run
+
+
+def check_unchanged(run: Run, name: str) -> None:
+    """Raise RunError unless a file of a finished run is as result.json says."""
+    try:
+        if (got := files.sha256(run.path / name, links=False)) == run.files.get(name):
+            return
+        reason = f"another ({got[:8]})"
+    except UnreadableError as error:
+        reason = str(error)
+    raise RunError(
+        f"{run.path / name}: expected the file that the run wrote ({run.files.get(name, 'none')[:8]}), got {reason}; copy the run again"
+    )
+
+
+def _contradiction(run: Run) -> str:
+    """Return what the epochs and the result were expected to be, empty if they fit each other."""
+    epochs, result = run.metrics, run.result
+    if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
+        return "the epochs 1, 2 and so on in metrics.jsonl, got others"
+    if result is None:
+        return ""
+    if not len(epochs) == result.epochs == run.config.epochs:
+        return f"{run.config.epochs} epochs, as config.json says, got {result.epochs} in result.json and {len(epochs)} in metrics.jsonl"
+    if result.val_accuracy != epochs[-1].val_accuracy:
+        return f"the validation accuracy of the last epoch in result.json, {epochs[-1].val_accuracy}, got {result.val_accuracy}"
+    seconds = math.fsum(epoch.seconds for epoch in epochs)
+    if not math.isclose(result.seconds, seconds, rel_tol=1e-6):
+        return f"the seconds of all epochs in result.json, {seconds:.1f}, got {result.seconds:.1f}"
+    return ""
 
 
 def read_metrics(path: Path) -> list[Epoch]:
-    """The finished epochs of a run.
+    """Return the finished epochs of a run.
 
     Raises:
-        RunError: a broken file.
+        RunError: The file is damaged.
     """
     file = path / "metrics.jsonl"
+    if not file.is_file() and not file.is_symlink():
+        return []
     try:
-        lines = file.read_text().splitlines() if file.is_file() else []
-        return [_numbers(Epoch(**json.loads(line))) for line in lines]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise _broken(path, error) from None
+        return [convert(parse_json(line), Epoch) for line in read_text(file, links=False).splitlines()]
+    except UnreadableError as error:
+        raise _broken(file, error) from None
 
 
 def write_metrics(path: Path, metrics: list[Epoch]) -> None:
@@ -157,19 +296,19 @@ def shared_by(run: Run) -> dict[str, Any]:
     return found
 
 
-def _broken(path: Path, error: Exception) -> RunError:
+def _broken(file: Path, error: Exception) -> RunError:
     return RunError(
-        f"{path}: expected a run of this version of smix, got {type(error).__name__} in its files; move the folder away"
+        f"{file}: expected a file of a run, as this version of smix writes it, got {one_line(error)}; move the folder away"
     )
 
 
 def check_same(out: Path, made: dict[str, Any]) -> None:
     """Raises RunError if `out` holds a run that was made of something else."""
     file = out / "config.json"
-    if not file.is_file():
+    if not file.is_file() and not file.is_symlink():
         return
     try:
-        old = json.loads(file.read_text())
+        old = read_signed(file, FORMAT)
         others = [
             (f"--{key}" if part == "config" else f"{part} {key}", old[part][key], value)
             for part in ("config", "data", "masks")
@@ -177,14 +316,9 @@ def check_same(out: Path, made: dict[str, Any]) -> None:
             for key, value in made[part].items()
             if not same_value(key if part == "config" else "", old[part][key], value)
         ]
-    except KeyError as error:
-        raise RunError(
-            f"{file}: expected a run of this version of smix, got one without {error}; choose another --out"
-        ) from None
-    except (ValueError, TypeError):
-        raise RunError(
-            f"{file}: expected the configuration of a run, got a broken file; choose another --out"
-        ) from None
+    except (UnreadableError, KeyError, TypeError) as error:
+        reason = f"one without {error}" if isinstance(error, KeyError) else one_line(error)
+        raise RunError(f"{file}: expected a run of this version of smix, got {reason}; choose another --out") from None
     for key, before, now in others:
         raise RunError(
             f"{out}: expected a new folder or the same run, got one made with {key.replace('_', '-')} {before} "

@@ -36,7 +36,17 @@ from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit
 from smix.training.material import Material, made_of, prepare
 from smix.training.memory import evaluating, in_memory
-from smix.training.records import Result, check_same, read_metrics, read_result, read_run, write_metrics
+from smix.training.records import (
+    Result,
+    check_same,
+    read_metrics,
+    read_result,
+    read_run,
+    write_diverged,
+    write_made,
+    write_metrics,
+    write_result,
+)
 from smix.training.tensorboard import board, check_installed
 
 CHECKPOINT_SECONDS = 600.0
@@ -110,7 +120,7 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
             "device": in_words(world.device, options.threads),
             "processes": world.size,
         }
-        files.write_json(out / "config.json", {**made, **how})
+        write_made(out, {**made, **how})
     if not (out / "samples.npz").is_file():
         _write_npz(out / "samples.npz", material.samples(config.seed).arrays())
     return material
@@ -123,13 +133,9 @@ def _train(
     batches = material.training_loader(config, device, options)
     validation = material.loader(material.validation, device, options)
     checkpoint = out / "checkpoint.pt"
-    at = load_checkpoint(checkpoint, learner, config) if checkpoint.is_file() else Progress()
-    metrics = read_metrics(out)[: at.epoch]  # a line may be there whose checkpoint was not written any more
-    if len(metrics) < at.epoch:
-        raise RunError(
-            f"{out}: expected {at.epoch} epochs in metrics.jsonl as in {checkpoint.name}, got {len(metrics)}; "
-            f"delete {checkpoint.name} to train from the start"
-        )
+    metrics = read_metrics(out)
+    at = load_checkpoint(checkpoint, learner, config, metrics) if checkpoint.is_file() else Progress()
+    del metrics[at.epoch :]  # a line may be there whose checkpoint was not written any more
     steps = batches.steps(config.batch_size)
     per_step = min(config.batch_size, len(batches))
     total = config.epochs * steps * per_step
@@ -145,7 +151,7 @@ def _train(
         nonlocal saved, good
         good = at.epoch * steps + at.step
         if world.first():
-            save_checkpoint(checkpoint, learner, at, config)
+            save_checkpoint(checkpoint, learner, at, config, metrics)
         saved = time.monotonic()
 
     with (
@@ -185,6 +191,15 @@ def _train(
 
     kept = predicted(validation) if config.val_fraction else None
     logits, labels = predicted(material.loader(material.test, device, options))
+    if not logits.isfinite().all() or not (kept is None or kept[0].isfinite().all()):
+        why = (
+            "expected finite predictions of the trained network, got NaN or infinity on test or validation images; "
+            f"train it again with a lower learning rate than {config.lr} in a new folder"
+        )
+        if world.first():
+            write_diverged(out, why)
+        world.wait()
+        raise DivergedError(f"{out}: {why}")
     result = Result(
         test_accuracy=accuracy(logits, labels),
         test_loss=cross_entropy(logits, labels),
@@ -208,7 +223,7 @@ def _write_end(
     for name, pair in predictions.items():
         if pair is not None:
             _write_npz(out / f"{name}.npz", {"logits": pair[0].numpy(), "labels": pair[1].numpy()})
-    files.write_json(out / "result.json", dataclasses.asdict(result))
+    write_result(out, result)
 
 
 def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from smix.errors import RunError
 from smix.models import head_of
+from smix.untrusted import check_file, one_line
 
 INSIDE = ("model", "state_dict", "model_state_dict", "net", "weights")
 """Where a training's checkpoint keeps the weights."""
@@ -53,6 +54,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         RunError: no such file, or a broken one.
     """
     try:
+        check_file(path)
         content: Any = (
             safetensors.torch.load_file(path)
             if path.suffix == ".safetensors"
@@ -68,9 +70,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if not content or not all(isinstance(value, Tensor) for value in content.values()):
             raise ValueError("no tensors by name")
     except Exception as error:  # a broken file fails in a dozen ways
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise RunError(
-            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {reason}"
+            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {one_line(error)}"
         ) from None
     # One wrapper may be inside another, in any order.
     while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in content)), ""):

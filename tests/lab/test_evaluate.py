@@ -21,6 +21,7 @@ from smix.lab.evaluations import evaluations_of, mean_corruption_errors, read_ev
 from smix.lab.robustness import ATTACKS
 from smix.lab.subject import subject_of
 from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST
+from tests.sealed import reseal
 from tests.training.small import arrays
 
 pytestmark = pytest.mark.usefixtures("read_here")
@@ -105,6 +106,7 @@ def test_other_weights_replace_what_was_there(run, capsys):
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     weights["classify.bias"] += torch.arange(float(CLASSES))
     (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    reseal(run)
     found = evaluate(run, EvaluateConfig(), QUIET)
     assert found.objects is None
     said = capsys.readouterr().err
@@ -142,6 +144,7 @@ def test_a_network_that_diverged_is_one_line(run, tmp_path):
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     weights["classify.weight"][0] = torch.nan
     (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
+    reseal(run)
     with pytest.raises(DataError, match=r"vanilla-0: logits: expected finite numbers, got nan in sample 0"):
         evaluate(run, ALL, QUIET)
     assert not (run / "evaluation" / "test.json").exists()
@@ -167,7 +170,7 @@ def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path,
     assert found[run] == evaluate(again, options=QUIET)
     assert problems.keys() == {broken, cut}
     assert "expected a finished run" in problems[cut]
-    assert "expected a file of weights" in problems[broken]
+    assert "weights.safetensors: expected the file that the run wrote" in problems[broken]
 
 
 def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):

@@ -1,6 +1,5 @@
 """The record of an evaluation: written and read back, and a broken file is one line."""
 
-import json
 from dataclasses import replace
 
 import pytest
@@ -18,6 +17,7 @@ from smix.lab.evaluations import (
     read_evaluation,
     write_evaluation,
 )
+from tests.sealed import edit
 
 FULL = Evaluation(
     data="npz:some folder/Zoë.npz",
@@ -57,13 +57,12 @@ def test_numbers_are_kept_to_the_last_bit(tmp_path_factory, rates, number):
     assert read_evaluation(path) == evaluation
 
 
-def test_what_older_files_lack_has_defaults(tmp_path):
+@pytest.mark.parametrize("name", ["left_out", "made", "versions", "own", "objects"])
+def test_nothing_may_be_missing(tmp_path, name):
     write_evaluation(tmp_path / "test.json", LEAST)
-    content = json.loads((tmp_path / "test.json").read_text())
-    for name in ("left_out", "made", "versions", "own"):
-        del content[name]
-    (tmp_path / "test.json").write_text(json.dumps(content))
-    assert read_evaluation(tmp_path / "test.json") == LEAST
+    edit(tmp_path / "test.json", **{name: ...})
+    with pytest.raises(RunError, match=rf"expected what smix evaluate wrote, got {name} otherwise than this version"):
+        read_evaluation(tmp_path / "test.json")
 
 
 def test_every_corruption_counts_alike():
@@ -122,7 +121,7 @@ def test_a_file_that_is_cut_anywhere_is_one_line(tmp_path):
 def test_a_file_of_something_else_is_one_line(tmp_path, change):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    edit(path, **change)
     with pytest.raises(RunError, match="expected what smix evaluate wrote"):
         read_evaluation(path)
 
@@ -136,5 +135,5 @@ def test_what_is_no_record_is_one_line(tmp_path, content):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(RunError, match=r"none.json: expected what smix evaluate wrote, got FileNotFoundError"):
+    with pytest.raises(RunError, match=r"none.json: expected what smix evaluate wrote, got No such file"):
         read_evaluation(tmp_path / "none.json")

@@ -21,6 +21,7 @@ from smix.lab.robustness import on_corrupted
 from smix.lab.subject import subject_of
 from tests.conftest import make_set
 from tests.lab.trained import CLASSES, QUIET, SIZE, renamed, sets, trained, write_sets
+from tests.sealed import edit
 from tests.training.small import arrays
 
 pytestmark = pytest.mark.usefixtures("read_here")
@@ -214,14 +215,14 @@ def test_small_images_cannot_be_corrupted(tmp_path):
 
 
 def test_other_images_under_the_name_of_its_own_are_refused(run, finished, shown, tmp_path):
-    moved = json.loads((run / "config.json").read_text())
-    moved["config"]["data"] = write_sets(tmp_path, *sets(test=30), "grown")
-    (run / "config.json").write_text(json.dumps(moved))
+    moved = json.loads((run / "config.json").read_text())["config"]
+    moved["data"] = write_sets(tmp_path, *sets(test=30), "grown")
+    edit(run / "config.json", config=moved)
     with pytest.raises(
         RunError, match=r"expected the images of .*grown.npz test that the run was tested on, got others"
     ):
         evaluate(run, options=QUIET)
-    assert not evaluate(run, EvaluateConfig(data=moved["config"]["data"]), QUIET).own
+    assert not evaluate(run, EvaluateConfig(data=moved["data"]), QUIET).own
 
 
 def test_an_unfinished_run_says_how_far_it_is(run):
@@ -259,10 +260,8 @@ def test_weights_that_do_not_fit(finished, shown, tmp_path):
 
 
 def test_a_config_of_another_version_is_one_line(run):
-    made = json.loads((run / "config.json").read_text())
-    del made["normalisation"]
-    (run / "config.json").write_text(json.dumps(made))
-    with pytest.raises(RunError, match=r"got a config.json without 'normalisation'; train it again"):
+    edit(run / "config.json", normalisation=...)
+    with pytest.raises(RunError, match=r"config\.json: expected a file of a run, .*, got no normalisation"):
         evaluate(run, options=QUIET)
 
 
@@ -270,7 +269,7 @@ def test_broken_predictions_of_validation_images(run):
     file = run / "validation.npz"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(
-        RunError, match=r"validation.npz: expected logits and labels of validation images, got BadZipFile"
+        RunError, match=r"validation.npz: expected the file that the run wrote \(\w{8}\), got another \(\w{8}\); copy"
     ):
         evaluate(run, options=QUIET)
     file.unlink()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pycocotools import mask as codes
 
 from smix import load_data
 from smix.data.sets import ImageSet
@@ -226,15 +225,15 @@ def test_of_overlapping_instances_the_chosen_ones_are_joined(folder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"images": [', "annotations.json: expected COCO annotations, got JSONDecodeError"),
+        ('{"images": [', "annotations.json: expected COCO annotations, got no JSON "),
         ("[]", "annotations.json: expected COCO annotations, got TypeError"),
         (
             '{"images": [], "annotations": []}',
-            "annotations.json: expected COCO annotations, got KeyError: 'categories'",
+            "annotations.json: expected COCO annotations, got no 'categories'",
         ),
         (
             '{"images": [{"id": 1, "file_name": "one.jpg", "height": 3}], "annotations": [], "categories": []}',
-            "expected COCO annotations, got ValueError: images without width; repair it",
+            "expected COCO annotations, got images\\[0\\]: no width; repair it",
         ),
         (
             json.dumps({"images": [], "annotations": [], "categories": [{"id": n, "name": "x"} for n in range(255)]}),
@@ -285,24 +284,6 @@ def test_an_annotation_that_cannot_be_read_is_the_problem_of_its_image(folder, t
     got = found(folder, tmp_path / "coco")
     assert got[0].startswith("annotation 1: expected a class and a mask of 10x14, got ")
     assert got[1:] == [[6, 7], "no mask"]
-
-
-def test_damaged_run_length_codes_never_stop_the_process(folder, tmp_path):
-    mask = np.random.default_rng(0).random(SIZE) < 0.5
-    code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    (tmp_path / "coco").mkdir()
-    rng = np.random.default_rng(1)
-    for _ in range(60):
-        place, letter = rng.integers(len(code)), chr(rng.integers(40, 120))
-        segmentation = {"size": list(SIZE), "counts": code[:place] + letter + code[place + 1 :]}
-        content = {
-            "images": [{"id": 4, "file_name": "a/one.jpg", "height": 10, "width": 14}],
-            "annotations": [{"id": 1, "image_id": 4, "category_id": 3, "segmentation": segmentation}],
-            "categories": [{"id": 3, "name": "cup"}],
-        }
-        (tmp_path / "coco/annotations.json").write_text(json.dumps(content))
-        answer = load_source(f"masks:{tmp_path / 'coco'}")(folder, np.arange(1))
-        assert answer.object.shape == (1, *SIZE)
 
 
 def test_unreadable_masks_are_told_and_do_not_stop_the_others(folder, tmp_path):

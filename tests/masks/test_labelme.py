@@ -117,7 +117,7 @@ def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
     assert store.valid.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
     assert store.problems[5] == "000005: cat: expected a polygon of at least 3 points, got 2"
-    assert store.problems[6].startswith("000006: 000006.json: expected a file of labelme's, got JSONDecodeError")
+    assert store.problems[6].startswith("000006: 000006.json: expected a file of labelme's, got no JSON")
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_other_weights_are_one_line(tmp_path):
         path.write_bytes(content)
         with pytest.raises(MaskError, match=r"weights: expected the weights of unet/resnet18 in .*, got "):
             load_source("smp:unet/resnet18", weights=path)
-    with pytest.raises(MaskError, match=r"weights: expected a file .*none\.pth, got none"):
+    with pytest.raises(MaskError, match=r"weights: expected a file .*none\.pth, got No such file"):
         load_source("smp:unet/resnet18", weights=tmp_path / "none.pth")
 
 

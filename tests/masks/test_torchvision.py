@@ -213,7 +213,9 @@ def test_cut_weights_are_refused(tmp_path, saved):
 
 
 def test_a_missing_file_of_weights_is_named(tmp_path):
-    with pytest.raises(MaskError, match=r"weights: expected a file .*none\.pth, got none; check the path"):
+    with pytest.raises(
+        MaskError, match=r"weights: expected a file .*none\.pth, got No such file or directory; check the path"
+    ):
         load_source(f"torchvision:{PUBLISHED}", weights=str(tmp_path / "none.pth"))
 
 

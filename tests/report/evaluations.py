@@ -29,7 +29,7 @@ def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,), weights: str = 
             Attacked("pgd", 2 / 255, 0.5 / 255, 10, 61, clean, clean / 4),
             Attacked("pgd", 8 / 255, 2 / 255, 10, 61, clean, clean / 8),
         ),
-        objects=Objects("carried", 50, 11, clean, clean - 0.2, clean - 0.3, clean - 0.1),
+        objects=Objects("carried", 50, 11, clean, 0.8 * clean, 0.7 * clean, 0.9 * clean),
     )
 
 

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smix import files
 from smix.config import TrainConfig
 from smix.lab.sweep import slug
 from smix.training.loop import Epoch
-from smix.training.records import Result, Run, write_metrics
+from smix.training.records import Result, Run, write_made, write_metrics, write_result
 
 
 def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("runs"), seconds: float = 61.0) -> Run:
@@ -51,7 +50,7 @@ def write_run(
 ) -> Path:
     """A run folder with everything but weights; strength None: not finished."""
     path = folder / f"{slug(method)}-{seed}"
-    run = made_run(method, seed, None, folder)
+    run = made_run(method, seed, None, folder, 61.0 + seed)
     config = dataclasses.replace(run.config, **changes)
     made = {
         "config": config.to_json(),
@@ -62,13 +61,15 @@ def write_run(
             "images": {"training": 90, "validation": KEPT, "test": TESTED},
             "size": [32, 40],
             "classes": list(CLASSES),
+            "read": "kept on the device",
+            "validated_on": "validation images",
         },
         "masks": {"fingerprint": "cc" * 32, "source": {"name": "carried"}, "refine": None, "empty": 0.25}
         if "smix" in method
         else None,
         "normalisation": {"mean": [0.5] * 3, "std": [0.25] * 3},
     }
-    files.write_json(path / "config.json", made)
+    write_made(path, made)
     write_metrics(path, run.metrics)
     if strength is not None:
         logits, labels = predictions(strength, 100 + seed)
@@ -77,8 +78,9 @@ def write_run(
             logits_kept, labels_kept = predictions(strength, 200 + seed, KEPT)
             np.savez(path / "validation.npz", logits=logits_kept, labels=labels_kept)
         correct = float((logits.argmax(1) == labels).mean())
-        result = Result(correct, 1.0, 0.6, 3, 300, 61.0 + seed, "CPU with 1 thread")
-        files.write_json(path / "result.json", dataclasses.asdict(result))
+        seconds = sum(epoch.seconds for epoch in run.metrics)
+        result = Result(correct, 1.0, run.metrics[-1].val_accuracy, 3, 300, seconds, "CPU with 1 thread")
+        write_result(path, result)
     return path
 
 

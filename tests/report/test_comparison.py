@@ -16,15 +16,13 @@ from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
 from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison
 from smix.report.how import how, versions
 from smix.training.records import Result, read_run
+from smix.untrusted import signed
 from tests.report.evaluations import evaluation
 from tests.report.runs import CLASSES, predictions, write_run, write_runs
+from tests.sealed import edit, reseal
 
 RESULT = Result(0.5, 1.0, 0.5, 3, 300, 60.0, "CPU with 1 thread")
 METHODS = {"vanilla": [1.0, 1.5, 0.5], "smix": [2.0, 2.5, 1.5]}
-
-
-def edit(path: Path, **changes) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
 def named(folder: Path) -> dict[str, str]:
@@ -89,25 +87,38 @@ def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path,
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"test_accuracy": float("nan")}, "finite numbers in result.json"),
-        ({"test_accuracy": 61.5}, "test accuracy from 0 to 1"),
-        ({"test_loss": float("inf")}, "finite numbers in result.json"),
-        ({"seconds": float("nan")}, "finite numbers in result.json"),
-        ({"seconds": 0.0}, "seconds above 0 in result.json, got 0.0"),
-        ({"seconds": -1.0}, "seconds above 0 in result.json, got -1.0"),
-        ({"seconds": 10**400}, "finite numbers in result.json"),
-        ({"images_seen": 0}, "images_seen above 0 in result.json, got 0"),
-        ({"val_accuracy": float("nan")}, "finite numbers in result.json"),
-        ({"val_accuracy": -0.1}, "a validation accuracy from 0 to 1"),
+        (
+            {"test_accuracy": 61.5},
+            "result.json: expected a file of a run, as this version of smix writes it, got test_accuracy: expected",
+        ),
+        ({"test_loss": None}, "got test_loss: expected float, got null"),
+        ({"seconds": 0.0}, "got seconds: expected float > 0.0"),
+        ({"seconds": -1.0}, "got seconds: expected float > 0.0"),
+        ({"seconds": 10**400}, "got seconds: Number out of range"),
+        ({"seconds": 1.0}, "expected the seconds of all epochs in result.json, 62.0, got 1.0"),
+        ({"images_seen": 0}, "got images_seen: expected int >= 1"),
+        ({"val_accuracy": 0.1}, "expected the validation accuracy of the last epoch in result.json, 0.6"),
+        ({"val_accuracy": -0.1}, "got val_accuracy: expected float >= 0.0"),
         ({"epochs": 2}, "3 epochs, as config.json says, got 2 in result.json and 3 in metrics.jsonl"),
     ],
 )
-def test_numbers_that_cannot_be_make_a_run_count_as_missing(tmp_path, change, said):
+def test_a_run_with_numbers_that_cannot_be_is_left_out(tmp_path, change, said):
     write_runs(tmp_path, METHODS)
     edit(tmp_path / "smix-1" / "result.json", **change)
     found = read_comparison(tmp_path)
     assert said in {one.path.name: one.why for one in found.problems}["smix-1"]
-    assert [run.result is None for run in found.runs if run.config.method == "smix"] == [False, True, False]
+    assert [run.config.seed for run in found.runs if run.config.method == "smix"] == [0, 2]
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_result_that_is_not_finite_is_left_out(tmp_path, number):
+    write_runs(tmp_path, METHODS)
+    path = tmp_path / "smix-1" / "result.json"
+    path.write_text(path.read_text().replace('"test_loss": 1.0', f'"test_loss": {number}'))
+    assert (
+        f"result.json: expected a file of a run, as this version of smix writes it, got the number {number}"
+        in named(tmp_path)["smix-1"]
+    )
 
 
 def test_nan_in_the_metrics_does_too(tmp_path):
@@ -115,7 +126,11 @@ def test_nan_in_the_metrics_does_too(tmp_path):
     path = tmp_path / "smix-0" / "metrics.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([lines[0].replace('"train_loss": 2.0', '"train_loss": NaN'), *lines[1:]]) + "\n")
-    assert "finite numbers in metrics.jsonl" in named(tmp_path)["smix-0"]
+    reseal(path.parent)
+    assert (
+        "metrics.jsonl: expected a file of a run, as this version of smix writes it, got the number NaN"
+        in named(tmp_path)["smix-0"]
+    )
 
 
 @pytest.mark.parametrize("name", ["predictions.npz", "validation.npz"])
@@ -125,6 +140,7 @@ def test_truncated_predictions_are_named_and_the_accuracy_stays(tmp_path, name, 
     path = tmp_path / "vanilla-2" / name
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
+    reseal(path.parent)
     found = read_comparison(tmp_path)
     assert list(found.scores_of("vanilla")) == [0, 1]
     assert all(run.result is not None for run in found.runs)
@@ -138,11 +154,15 @@ def test_predictions_that_are_not_of_the_result_or_not_finite_are_left_out(tmp_p
     np.savez(tmp_path / "smix-0" / "predictions.npz", logits=logits * np.float32(np.nan), labels=labels)
     np.savez(tmp_path / "smix-1" / "predictions.npz", logits=logits.astype(int), labels=labels)
     np.savez(tmp_path / "smix-2" / "predictions.npz", logits=np.array([{}], object), labels=labels)
+    np.savez(tmp_path / "vanilla-1" / "predictions.npz", logits=logits, labels=labels)
+    for name in ("vanilla-0", "smix-0", "smix-1", "smix-2"):
+        reseal(tmp_path / name)
     found = named(tmp_path)
     assert "expected predictions with the test accuracy of result.json" in found["vanilla-0"]
+    assert "predictions.npz: expected the file that the run wrote" in found["vanilla-1"]
     assert "expected finite numbers, got nan" in found["smix-0"]
     assert "expected logits as floats" in found["smix-1"]
-    assert "expected arrays in predictions.npz, got ValueError" in found["smix-2"]
+    assert "expected arrays in predictions.npz, got an array of object" in found["smix-2"]
 
 
 def test_runs_of_other_options_are_named_with_both_values_and_left_out(tmp_path):
@@ -185,7 +205,7 @@ def test_one_good_run_is_a_comparison_and_none_is_one_line(tmp_path):
 def test_only_broken_runs_are_one_line(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     (tmp_path / "vanilla-0" / "config.json").write_text("{")
-    with pytest.raises(RunError, match="got 0 of 1: vanilla-0: expected a run of this version"):
+    with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: vanilla-0/config\.json: expected a file of a run"):
         read_comparison(tmp_path)
 
 
@@ -232,29 +252,38 @@ def edit_made(path: Path, part: str, **changes) -> None:
 @pytest.mark.parametrize(
     ("name", "part", "changes", "said"),
     [
-        ("vanilla-1", "data", {"classes": "cats"}, "a list of names of classes"),
-        ("vanilla-1", "data", {"classes": [1, 2, 3, 4]}, "a list of names of classes"),
-        ("vanilla-1", "data", {"images": {"training": 5}}, "counts of images"),
-        ("vanilla-1", "data", {"images": {"training": 5, "validation": 1, "test": "61"}}, "counts of images"),
-        ("vanilla-1", "data", {"fingerprint_test": None}, "fingerprints of the data"),
-        ("vanilla-1", "data", {"init": 5}, "a sha256 of the initial weights"),
-        ("smix-1", "masks", {"source": None}, "what the masks are"),
-        ("smix-1", "masks", {"empty": float("nan")}, "what the masks are"),
+        ("vanilla-1", "data", {"classes": "cats"}, "data.classes: expected array, got str"),
+        ("vanilla-1", "data", {"classes": [1, 2, 3, 4]}, "data.classes[0]: expected str, got int"),
+        ("vanilla-1", "data", {"images": {"training": 5}}, "data.images: no validation"),
+        (
+            "vanilla-1",
+            "data",
+            {"images": {"training": 5, "validation": 1, "test": "61"}},
+            "data.images.test: expected int",
+        ),
+        ("vanilla-1", "data", {"fingerprint_test": None}, "data.fingerprint_test: expected str, got null"),
+        ("vanilla-1", "data", {"init": 5}, "data.init: expected str, got int"),
+        ("smix-1", "masks", {"source": None}, "masks.source: expected object, got null"),
+        ("smix-1", "masks", {"empty": 1.5}, "masks.empty: expected float <= 1.0"),
     ],
 )
 def test_a_configuration_that_does_not_say_what_it_is_made_of_is_named(tmp_path, name, part, changes, said):
     write_runs(tmp_path, METHODS)
     edit_made(tmp_path / name, part, **changes)
-    assert f"expected {said} in config.json, got none" in named(tmp_path)[name]
+    assert (
+        f"config.json: expected a file of a run, as this version of smix writes it, got {said}" in named(tmp_path)[name]
+    )
 
 
-@pytest.mark.parametrize(("lost", "said"), [("masks", "what the masks are"), ("versions", "versions")])
-def test_a_configuration_without_a_part_is_named(tmp_path, lost, said):
+@pytest.mark.parametrize("lost", ["masks", "versions", "data", "config", "normalisation"])
+def test_a_configuration_without_a_part_is_named(tmp_path, lost):
     write_runs(tmp_path, METHODS)
-    path = tmp_path / "vanilla-0" / "config.json"
-    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != lost}))
+    edit(tmp_path / "vanilla-0" / "config.json", **{lost: ...})
     assert list(named(tmp_path)) == ["vanilla-0"]
-    assert f"expected {said} in config.json" in named(tmp_path)["vanilla-0"]
+    assert (
+        f"config.json: expected a file of a run, as this version of smix writes it, got no {lost}"
+        in named(tmp_path)["vanilla-0"]
+    )
 
 
 ODD = (None, 0, -1, 1.5, 10**400, float("nan"), "", "text", True, [], [None], {}, {"a": [{}]})
@@ -284,20 +313,28 @@ def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
         file = draws.choice(list(whole))
         lines = whole[file].splitlines() if file == "metrics.jsonl" else [whole[file]]
         place = draws.randrange(len(lines))
-        lines[place] = json.dumps(mutated(json.loads(lines[place]), draws))
-        (tmp_path / "smix-0" / file).write_text("\n".join(lines))
+        value = mutated({key: one for key, one in json.loads(lines[place]).items() if key != "sha256"}, draws)
+        try:  # half of the changes come with a checksum that fits
+            lines[place] = (json.dumps(value) if file == "metrics.jsonl" else signed(value).decode()).strip()
+        except (ValueError, TypeError):
+            lines[place] = json.dumps(value)
+        (tmp_path / "smix-0" / file).write_text("\n".join(lines) + "\n")
+        if file != "result.json" and draws.random() < 0.5:
+            reseal(tmp_path / "smix-0")
         found = read_comparison(tmp_path)
         assert {run.config.seed for run in found.runs if run.result is not None} >= {1, 2}
         assert {one.path.name for one in found.problems} <= {"smix-0"}
         assert all("expected" in one.why for one in found.problems)
         assert how(found)
         assert versions(found)
-        (tmp_path / "smix-0" / file).write_text(whole[file])
+        for one, content in whole.items():
+            (tmp_path / "smix-0" / one).write_text(content)
     assert named(tmp_path) == {}
 
 
 def save_predictions(path: Path, logits, labels) -> None:
     np.savez(path / "predictions.npz", logits=logits, labels=labels)
+    reseal(path)
     edit(path / "result.json", test_accuracy=float((logits.argmax(1) == labels).mean()))
 
 
@@ -309,6 +346,8 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     save_predictions(tmp_path / "vanilla-2", logits[::-1], labels[::-1])
     np.savez(tmp_path / "smix-0" / "predictions.npz", logits=logits, labels=labels + 1)
     np.savez(tmp_path / "smix-1" / "validation.npz", logits=logits[:5] * np.float32(np.nan), labels=labels[:5])
+    for seed in (0, 1):
+        reseal(tmp_path / f"smix-{seed}")
     found = named(tmp_path)
     assert "expected logits of 61 images and 4 classes and their labels in predictions.npz, got" in found["vanilla-0"]
     assert "got shapes (50, 4) and (50,)" in found["vanilla-1"]

@@ -1,12 +1,11 @@
 """How a comparison was made."""
 
-import json
-
 import pytest
 
 from smix.report.comparison import read_comparison
 from smix.report.how import how, versions
 from tests.report.runs import write_run
+from tests.sealed import edit
 
 
 @pytest.mark.parametrize(
@@ -28,7 +27,7 @@ def test_names_of_data_lose_their_paths_and_nothing_else(tmp_path, data, said):
 def test_versions_that_differ_are_all_said(tmp_path):
     for seed, processes in ((0, 1), (1, 4)):
         path = write_run(tmp_path, "smix", seed) / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "processes": processes, "compile": True}))
+        edit(path, processes=processes, compile=True)
     found = dict(versions(read_comparison(tmp_path)))
     assert (found["processes"], found["compile"], found["torch"]) == ("1, 4", "True", "2.15.0")
     assert "threads" not in found

@@ -140,7 +140,7 @@ def test_names_are_neither_markup_nor_orders_to_the_terminal():
     hostile = ClassShares("[red]a[/blue]\x1b[2J\n", 1, 0.0, dict.fromkeys(GOOD, 0.0))
     text = said(report.class_table("[/b]", [hostile]), width=120)
     assert "[/b]" in text
-    assert "[red]a[/blue]\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}" in text
+    assert r"[red]a[/blue]\x1b[2J" in text
 
 
 def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
@@ -246,7 +246,7 @@ def test_names_without_the_path(store):
 
 
 def test_a_broken_store_is_found(store):
-    shard = store.path / store.manifest.shards[0]["file"]
+    shard = store.path / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
     with pytest.raises(MaskError, match="damaged: shard-00000"):
         check(store, "made")

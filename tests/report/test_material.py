@@ -18,6 +18,7 @@ from smix.report.style import styles
 from smix.report.topic import Beside
 from smix.training.material import split
 from tests.report.runs import CLASSES, TESTED, write_run
+from tests.sealed import edit
 
 
 def written(folder: Path, shape: tuple[int, ...], flipped: bool = False) -> str:
@@ -40,7 +41,7 @@ def compared(folder: Path, data: str, where: str = "carried", loaded: bool = Fal
     whole = sets["train"].loaded() if loaded else sets["train"]
     made["masks"] = masks_of(split(whole.take(90), 0.1)[0], where).described
     made["data"] |= {f"fingerprint_{part}": one.fingerprint for part, one in sets.items()}
-    (path / "config.json").write_text(json.dumps(made))
+    edit(path / "config.json", **{part: made[part] for part in ("masks", "data")})
     return read_comparison(folder / "runs")
 
 

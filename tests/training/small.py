@@ -82,8 +82,9 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 
 def result(folder: Path) -> dict[str, Any]:
+    """All that result.json says but the seconds, and what depends on them."""
     content = json.loads((folder / "result.json").read_text())
-    del content["seconds"]
+    del content["seconds"], content["sha256"], content["files"]["metrics.jsonl"]
     return content
 
 

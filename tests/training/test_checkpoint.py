@@ -79,7 +79,7 @@ def test_what_is_saved_comes_back(good):
 
 def test_a_checkpoint_loads_with_weights_only(good):
     content = torch.load(good, weights_only=True)
-    assert list(content) == ["config", "model", "optimizer", "average", "progress", "sha256"]
+    assert list(content) == ["config", "model", "optimizer", "average", "progress", "metrics", "sha256"]
 
 
 def test_equal_states_make_equal_files(good, tmp_path):

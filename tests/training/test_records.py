@@ -1,7 +1,6 @@
 """Reading run folders."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,11 @@ from smix.training.records import (
     read_result,
     read_run,
     runs_in,
+    write_made,
     write_metrics,
+    write_result,
 )
+from tests.sealed import edit
 
 CONFIG = TrainConfig(epochs=2, milestones=(1,))
 EPOCHS = [
@@ -39,7 +41,7 @@ EPOCHS = [
         fell_back=0.0,
         val_loss=1 / 3,
         val_accuracy=0.75,
-        seconds=1e9,
+        seconds=1e-9,
     ),
 ]
 RESULT = Result(
@@ -48,18 +50,33 @@ RESULT = Result(
     val_accuracy=0.75,
     epochs=2,
     images_seen=64,
-    seconds=3.5,
+    seconds=2.0 + 1e-9,
     device="CPU with 1 thread",
 )
 
 
+MADE = {
+    "versions": {"smix": "0.1.0"},
+    "data": {
+        "fingerprint_train": "aa",
+        "fingerprint_test": "cc",
+        "images": {"training": 60, "validation": 4, "test": 9},
+        "size": [32, 32],
+        "classes": ["cat", "dog"],
+        "read": "kept on the device",
+        "validated_on": "validation images",
+    },
+    "masks": {"fingerprint": "dd", "source": {"name": "carried"}, "refine": None, "empty": 0.5},
+    "normalisation": {"mean": [0.5], "std": [0.25]},
+}
+
+
 def write_run(folder: Path, config: TrainConfig = CONFIG, result: Result | None = RESULT) -> Path:
     folder.mkdir(parents=True)
-    made = {"config": config.to_json(), "data": {"fingerprint_train": "aa"}, "masks": {"source": {"name": "carried"}}}
-    (folder / "config.json").write_text(json.dumps(made))
+    write_made(folder, {"config": config.to_json(), **MADE})
     write_metrics(folder, EPOCHS)
     if result is not None:
-        (folder / "result.json").write_text(json.dumps(asdict(result)))
+        write_result(folder, result)
     return folder
 
 
@@ -73,7 +90,7 @@ def test_metrics_come_back_to_the_last_bit(tmp_path):
 def test_a_finished_run_is_read(tmp_path):
     run = read_run(write_run(tmp_path / "run"))
     assert (run.path, run.config, run.metrics, run.result) == (tmp_path / "run", CONFIG, EPOCHS, RESULT)
-    assert run.made["data"] == {"fingerprint_train": "aa"}
+    assert run.made["data"] == MADE["data"]
 
 
 def test_a_run_without_a_result_is_unfinished(tmp_path):
@@ -119,15 +136,15 @@ def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content
     (run / name).write_bytes(content)
     with pytest.raises(RunError) as info:
         read_run(run)
-    assert str(info.value).startswith(f"{run}: expected a run of this version of smix, got ")
+    assert str(info.value).startswith(
+        f"{run / name}: expected a file of a run, as this version of smix writes it, got "
+    )
     assert "\n" not in str(info.value)
 
 
 def test_a_run_of_a_newer_version_says_which_options_are_unknown(tmp_path):
     run = write_run(tmp_path / "run")
-    made = json.loads((run / "config.json").read_text())
-    made["config"]["rise"] = 5
-    (run / "config.json").write_text(json.dumps(made))
+    edit(run / "config.json", config={**CONFIG.to_json(), "rise": 5})
     with pytest.raises(ValueError, match="rise; update smix"):
         read_run(run)
 

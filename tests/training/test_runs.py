@@ -99,8 +99,8 @@ def test_config_json_holds_all_that_made_the_run(finished):
     whole, test = load_data(config.data, split="train"), load_data(config.data, split="test")
     pixels = whole.images.reshape(-1, 3) / 255
     assert list(made) == [
-        *("config", "versions", "data", "masks", "normalisation"),
-        *("threads", "precision", "memory_format", "compile", "device", "processes"),
+        *("format", "config", "versions", "data", "masks", "normalisation"),
+        *("threads", "precision", "memory_format", "compile", "device", "processes", "sha256"),
     ]
     assert TrainConfig.from_json(made["config"]) == config
     assert set(made["config"]) == {field.name for field in fields(TrainConfig)}
@@ -153,7 +153,12 @@ def test_the_result_is_read_off_the_predictions_and_the_last_line(finished):
     assert told.images_seen == EPOCHS * STEPS * config.batch_size
     assert told.seconds > 0
     assert told.device.startswith("CPU with ")
-    assert result(out) == {name: value for name, value in vars(told).items() if name != "seconds"}
+    said = result(out)
+    assert said.pop("format") == 2
+    sums = said.pop("files")
+    assert {name: files.sha256(out / name) for name in sums} == sums
+    assert sums.keys() == FILES - {"checkpoint.pt", "result.json", "metrics.jsonl"}
+    assert said == {name: value for name, value in vars(told).items() if name != "seconds"}
 
 
 def test_images_that_are_trained_on_leave_no_predictions_to_fit_a_temperature_on(data, tmp_path):

@@ -135,7 +135,7 @@ def test_a_file_without_weights_is_one_line(tmp_path, content):
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    assert "FileNotFoundError" in refused(network(), tmp_path / "none.pt")
+    assert "No such file" in refused(network(), tmp_path / "none.pt")
     assert "none.safetensors" in refused(network(), tmp_path / "none.safetensors")
 
 

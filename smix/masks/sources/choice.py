@@ -1,6 +1,5 @@
 """Which classes of a source are objects, in which image: by `--classes` and `--class-map`."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
+from smix.untrusted import UnreadableError, read_json
 
 ClassMap = dict[str, list[str] | None]
 """For each label of a data set the classes that are objects in its images; None: all that are objects."""
@@ -73,9 +73,9 @@ def read_class_map(path: Path) -> ClassMap:
         MaskError: no such file, or something else in it.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MaskError(f"class-map: expected a JSON file {path}, got {type(error).__name__}; write it") from None
+        values = read_json(path)
+    except UnreadableError as error:
+        raise MaskError(f"class-map: expected a JSON file {path}, got {error}; write it") from None
     entries = values.values() if isinstance(values, dict) else [0]
     if not all(
         one is None or (isinstance(one, list) and all(isinstance(name, str) for name in one)) for one in entries

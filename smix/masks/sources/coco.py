@@ -1,77 +1,135 @@
 """COCO's annotations: instances as run-length codes and polygons, and the segments of its panoptic pictures."""
 
-import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from smix.errors import MaskError
+from smix.masks.sources.run_lengths import MOST_PIXELS, decoded, inside
+from smix.untrusted import UnreadableError, one_line, read_bytes, read_json, typed
 
 MOST = 254
 """More classes do not fit into a class map."""
+LARGEST = 1 << 31
+"""Largest file of annotations, in bytes: four times that of COCO's training images."""
 PARTS = ("images", "annotations", "categories")
+
+Side = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
+Id = int | str
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An entry of "images". Keys that are not listed are ignored, here and below."""
+
+    id: Id
+    file_name: str
+    height: Side
+    width: Side
+
+
+class Code(msgspec.Struct, frozen=True):
+    """A run-length code."""
+
+    size: tuple[int, int]
+    counts: str | list[int]
+
+
+class Instance(msgspec.Struct, frozen=True):
+    """An entry of "annotations" of instances. Crowds count as any other."""
+
+    image_id: Id
+    category_id: Id
+    segmentation: Code | list[list[float]]
+    id: Id | None = None
+
+
+class Segment(msgspec.Struct, frozen=True):
+    """A segment of a panoptic picture: its pixels have the colour id = R + 256 G + 65536 B."""
+
+    id: Annotated[int, Meta(ge=0, lt=1 << 24)]
+    category_id: Id
+
+
+class Panoptic(msgspec.Struct, frozen=True):
+    """An entry of "annotations" of panoptic pictures."""
+
+    file_name: str
+    segments_info: list[Segment]
+
+
+class Category(msgspec.Struct, frozen=True):
+    """An entry of "categories"."""
+
+    id: Id
+    name: str
+    isthing: int | bool = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """The content of a JSON file of COCO's. Crowds count as any other instance or segment."""
+    """The content of a JSON file of COCO's."""
 
     file: Path
     style: Literal["coco", "panoptic"]
-    images: list[dict[str, Any]]
-    annotations: list[dict[str, Any]]
-    categories: list[dict[str, Any]]
+    images: Sequence[Image]
+    categories: Sequence[Category]
+    annotations: Sequence[dict[str, object]] = ()
+    """Of instances, each read when its image is: one damaged annotation is the problem of one image."""
+    pictures: Sequence[Panoptic] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the classes, from 1."""
-        return tuple(str(one["name"]) for one in self.categories)
+        """Names of the classes, from 1."""
+        return tuple(one.name for one in self.categories)
 
     @property
     def things(self) -> tuple[bool, ...]:
-        """Which classes are things and no stuff."""
-        return tuple(bool(one.get("isthing", 1)) for one in self.categories)
+        """Which classes are things, not stuff."""
+        return tuple(bool(one.isthing) for one in self.categories)
 
     @property
     def sizes(self) -> set[tuple[int, ...]]:
-        """Of the images, where they are listed."""
-        return {(int(one["height"]), int(one["width"])) for one in self.images}
+        """Heights and widths of the listed images."""
+        return {(one.height, one.width) for one in self.images}
 
     def has(self, names: Iterable[str]) -> bool:
-        """Is there an image of one of these names, without suffix?"""
+        """Return whether there is an image of one of these names, without suffix."""
         return any(name in self._by_name for name in names)
 
     def instances(self, names: Iterable[str], kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The class of each pixel of the first image of these names; of two instances on a pixel, the later one's.
+        """Return the class of each pixel of the first image of these names; of two instances on a pixel, the later one's.
 
         Args:
             kept: (256,) the number by which a class appears, 0 if it is no object.
 
         Raises:
-            MaskError: no such image, or its annotations cannot be read.
+            MaskError: There is no such image, or its annotations cannot be read.
         """
         image = next((self._by_name[name] for name in names if name in self._by_name), None)
         if image is None:
             raise MaskError("no mask")
-        numbers = np.zeros((int(image["height"]), int(image["width"])), np.uint8)
-        for one in self._by_image.get(image["id"], ()):
+        size = (image.height, image.width)
+        numbers = np.zeros(size, np.uint8)
+        for values in self._by_image.get(image.id, ()):
             try:
-                if number := kept[self._numbers[one["category_id"]]]:
-                    numbers[_inside(one["segmentation"], numbers.shape)] = number
-            except (TypeError, ValueError, LookupError, AttributeError) as error:
-                height, width = numbers.shape
+                one: Instance = typed(values, Instance)
+                if number := kept[self._numbers[one.category_id]]:
+                    numbers[_inside(one.segmentation, size)] = number
+            except (ValueError, LookupError, MemoryError) as error:
                 raise MaskError(
-                    f"annotation {one.get('id')}: expected a class and a mask of {height}x{width}, got {type(error).__name__}: {error}"
+                    f"annotation {values.get('id')}: expected a class and a mask of {size[0]}x{size[1]}, got {one_line(error)}"
                 ) from None
         return numbers
 
     def panoptic(self, path: Path, pixels: NDArray[np.uint8], kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The class of each pixel of a panoptic picture, whose colours are the numbers of segments; `kept` as above."""
+        """Return the class of each pixel of a panoptic picture, whose colours are the numbers of segments; `kept` as above."""
         if pixels.ndim != 3:
             raise MaskError(f"{path.name}: expected a panoptic picture in colours, got one channel")
         segments = pixels.astype(np.int32) @ np.array([1, 256, 256**2], np.int32)
@@ -80,52 +138,38 @@ class Annotations:
         listed = next((self._by_picture[name] for name in names if name in self._by_picture), None)
         if listed is None:
             raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
-        try:
-            for one in listed["segments_info"]:
-                numbers[segments == one["id"]] = kept[self._numbers[one["category_id"]]]
-        except (TypeError, LookupError) as error:
-            raise MaskError(
-                f"{path.name}: expected segments with id and category_id in {self.file.name}, got {type(error).__name__}: {error}"
-            ) from None
+        for one in listed.segments_info:
+            if one.category_id not in self._numbers:
+                raise MaskError(f"{path.name}: expected a known category of segment {one.id}, got {one.category_id}")
+            numbers[segments == one.id] = kept[self._numbers[one.category_id]]
         return numbers
 
     @cached_property
-    def _numbers(self) -> dict[Any, int]:
-        return {one["id"]: number for number, one in enumerate(self.categories, 1)}
+    def _numbers(self) -> dict[Id, int]:
+        return {one.id: number for number, one in enumerate(self.categories, 1)}
 
     @cached_property
-    def _by_name(self) -> dict[str, dict[str, Any]]:
-        return {str(one["file_name"]).rpartition(".")[0]: one for one in self.images}
+    def _by_name(self) -> dict[str, Image]:
+        return {one.file_name.rpartition(".")[0]: one for one in self.images}
 
     @cached_property
-    def _by_picture(self) -> dict[str, dict[str, Any]]:
-        return {str(one["file_name"]): one for one in self.annotations}
+    def _by_picture(self) -> dict[str, Panoptic]:
+        return {one.file_name: one for one in self.pictures}
 
     @cached_property
-    def _by_image(self) -> dict[Any, list[dict[str, Any]]]:
-        found: dict[Any, list[dict[str, Any]]] = {}
+    def _by_image(self) -> dict[object, list[dict[str, object]]]:
+        found: dict[object, list[dict[str, object]]] = {}
         for one in self.annotations:
             found.setdefault(one["image_id"], []).append(one)
         return found
 
 
-def _inside(code: Any, size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The pixels of a segmentation: polygons, or a run-length code, compressed or not."""
-    from pycocotools import mask as codes
-
-    if isinstance(code, list):
-        # Of fewer numbers pycocotools makes an empty mask, or errors of all kinds.
-        if any(len(points) < 6 or len(points) % 2 for points in code):
-            raise ValueError("a polygon of less than 3 points")
-        code = codes.merge(codes.frPyObjects(code, *size))
-    else:
-        if tuple(code["size"]) != size:
-            raise ValueError(f"size {code['size']}")
-        if isinstance(code["counts"], list):
-            if min(code["counts"], default=0) < 0 or sum(code["counts"]) != size[0] * size[1]:
-                raise ValueError(f"counts of {sum(code['counts'])} pixels")
-            code = codes.frPyObjects(code, *size)
-    return np.asarray(codes.decode(code)).astype(bool)
+def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+    if isinstance(segmentation, list):
+        return inside(segmentation, size)
+    if segmentation.size != size:
+        raise ValueError(f"size {list(segmentation.size)}")
+    return decoded(segmentation.counts, size)
 
 
 def find_annotations(folder: Path) -> Annotations | None:
@@ -152,34 +196,45 @@ def find_annotations(folder: Path) -> Annotations | None:
 
 
 def _looks_like_coco(file: Path) -> bool:
-    content = file.read_bytes()
+    try:
+        content = read_bytes(file, LARGEST)
+    except UnreadableError:
+        return False
     return all(f'"{part}"'.encode() in content for part in PARTS)
 
 
 def _read(file: Path) -> Annotations:
     try:
-        values = json.loads(file.read_bytes())
-        annotations = values["annotations"]
+        values = read_json(file, LARGEST)
+        images: list[Image] = typed(values["images"], list[Image], "images")
+        categories: list[Category] = typed(values["categories"], list[Category], "categories")
+        annotations: list[dict[str, object]] = typed(values["annotations"], list[dict[str, object]], "annotations")
         panoptic = bool(annotations) and "segments_info" in annotations[0]
-        for part, keys in (
-            ("images", ("id", "file_name", "height", "width")),
-            (
-                "annotations",
-                ("file_name", "segments_info") if panoptic else ("image_id", "category_id", "segmentation"),
-            ),
-            ("categories", ("id", "name")),
-        ):
-            for one in values[part]:
-                if missing := [key for key in keys if key not in one]:
-                    raise ValueError(f"{part} without {missing[0]}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        pictures: list[Panoptic] = typed(annotations, list[Panoptic], "annotations") if panoptic else []
+        named: dict[str, list[Id]] = {
+            "image ids": [one.id for one in images],
+            # Two images that differ by the suffix alone would have one name.
+            "images called": [one.file_name.rpartition(".")[0] for one in images],
+            "category ids": [one.id for one in categories],
+            "pictures": [one.file_name for one in pictures],
+        }
+        for what, keys in named.items():
+            if len(set(keys)) < len(keys):
+                raise UnreadableError(f"two {what} {next(key for key in keys if keys.count(key) > 1)}")
+        if any(one.height * one.width > MOST_PIXELS for one in images):
+            raise UnreadableError(f"an image of more than {MOST_PIXELS:,} pixels")
+        for one in () if panoptic else annotations:
+            if not isinstance(one.get("image_id"), int | str):
+                raise UnreadableError("annotations without image_id")
+    except (UnreadableError, KeyError, TypeError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise MaskError(f"{file}: expected COCO annotations, got {reason}; repair it") from None
-    if len(values["categories"]) > MOST:
-        raise MaskError(f"{file}: expected at most {MOST} categories, got {len(values['categories'])}; drop some")
-    if not panoptic:
-        try:
-            import pycocotools  # noqa: F401
-        except ImportError:
-            raise MaskError("masks: expected the package pycocotools, got none; install smix[coco]") from None
-    return Annotations(file, "panoptic" if panoptic else "coco", *(values[part] for part in PARTS))
+    if len(categories) > MOST:
+        raise MaskError(f"{file}: expected at most {MOST} categories, got {len(categories)}; drop some")
+    if panoptic:
+        return Annotations(file, "panoptic", images, categories, pictures=pictures)
+    try:
+        import pycocotools  # noqa: F401
+    except ImportError:
+        raise MaskError("masks: expected the package pycocotools, got none; install smix[coco]") from None
+    return Annotations(file, "coco", images, categories, annotations)

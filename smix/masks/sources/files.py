@@ -31,6 +31,7 @@ from smix.masks.sources.styles import (
     size_of,
     style_of,
 )
+from smix.untrusted import UnreadableError, read_bytes
 
 __all__ = ["FilesSource", "Style", "files_source"]
 
@@ -95,11 +96,11 @@ class FilesSource:
         self.reading = reading = self._read(data)
         digest = hashlib.sha256("\n".join(reading.names).encode())
         if reading.annotations is not None:
-            digest.update(reading.annotations.file.read_bytes())
+            digest.update(read_bytes(reading.annotations.file))
         if reading.style != "coco":
             for place in range(len(data)):
                 if (path := reading.picture(data, place)) is not None:
-                    digest.update(f"{data.stem(place)}\n".encode() + path.read_bytes())
+                    digest.update(f"{data.stem(place)}\n".encode() + _content(path))
         return {
             "name": f"masks:{self.folder.name}",
             "style": reading.style,
@@ -188,6 +189,14 @@ def _picture(places: Places, data: ImageSet, place: int) -> Path | None:
             if path.is_file():
                 return path
     return None
+
+
+def _content(path: Path) -> bytes:
+    """Return what a sha256 is taken of: why a file cannot be read is told when its turn comes."""
+    try:
+        return read_bytes(path)
+    except UnreadableError as error:
+        return str(error).encode()
 
 
 def _classes(

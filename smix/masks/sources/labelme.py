@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import io
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,15 @@ from smix.errors import MaskError
 from smix.masks.sources.choice import ClassMap, entry, number_of
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
 from smix.masks.sources.reading import Segmentation
+from smix.masks.sources.run_lengths import MOST_PIXELS
+from smix.untrusted import UnreadableError, one_line, parse_json, read_bytes
 
 AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 """Kinds of shapes that have an area, and how many points each needs; lines and points are left out."""
+LARGEST = 1 << 28
+"""Largest file, in bytes: labelme may keep the image in it."""
+FAR = 1 << 14
+"""From here on Pillow's coordinates overflow, in pixels."""
 NO_SHAPES = (*UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError, RecursionError)
 
 
@@ -56,7 +61,7 @@ class LabelmeSource:
         digest, count, labels = hashlib.sha256(), 0, set()
         for place in range(len(data)):
             if (path := _file(places, data, place)) is not None:
-                content = path.read_bytes()
+                content = _content(path)
                 digest.update(f"{data.stem(place)}\n".encode() + content)
                 count += 1
                 labels |= _labels(content) if chosen else set()
@@ -99,26 +104,33 @@ class LabelmeSource:
 
 
 def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
-    """The union of the shapes of these labels (None: all) in a file of labelme's, (imageHeight, imageWidth).
+    """Return the union of the shapes of these labels (None: all) in a file of labelme's, (imageHeight, imageWidth).
 
     Raises:
-        MaskError: the file cannot be read, or a shape in it has too few points.
+        MaskError: The file cannot be read, or a shape in it has too few points.
     """
     try:
-        values = json.loads(path.read_bytes())
-        height, width = int(values["imageHeight"]), int(values["imageWidth"])
-        if min(height, width) < 1:
-            raise ValueError(f"size {height}x{width}")
+        values = parse_json(_content(path))
+        height, width = values["imageHeight"], values["imageWidth"]
+        if not all(isinstance(side, int) and side >= 1 for side in (height, width)) or height * width > MOST_PIXELS:
+            raise ValueError(f"size {height!r:.20}x{width!r:.20}")
         mask = np.zeros((height, width), bool)
         for shape in values["shapes"]:
             if wanted is None or shape["label"] in wanted:
-                mask |= _filled(shape, mask.shape)
+                mask |= _filled(shape, (height, width))
     except NO_SHAPES as error:
         if isinstance(error, MaskError):
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MaskError(f"{path.name}: expected a file of labelme's, got {reason}") from None
+        raise MaskError(f"{path.name}: expected a file of labelme's, got {one_line(error)}") from None
     return mask
+
+
+def _content(path: Path) -> bytes:
+    """Raises MaskError: The file cannot be read."""
+    try:
+        return read_bytes(path, LARGEST)
+    except UnreadableError as error:
+        raise MaskError(f"{path.name}: expected a file of labelme's, got {error}") from None
 
 
 def _file(places: Places, data: ImageSet, place: int) -> Path | None:
@@ -129,13 +141,13 @@ def _file(places: Places, data: ImageSet, place: int) -> Path | None:
 def _labels(content: bytes) -> set[str]:
     """Of the shapes in a file; none if it is broken, which is told when its turn comes."""
     try:
-        return {str(shape["label"]) for shape in json.loads(content)["shapes"]}
+        return {str(shape["label"]) for shape in parse_json(content)["shapes"]}
     except NO_SHAPES:
         return set()
 
 
-def _filled(shape: dict[str, Any], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """As labelme.utils.shape_to_mask fills it: outline and interior."""
+def _filled(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Fill a shape as labelme.utils.shape_to_mask does: outline and interior."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if kind not in AREAS:
         return np.zeros(size, bool)
@@ -143,19 +155,33 @@ def _filled(shape: dict[str, Any], size: tuple[int, ...]) -> NDArray[np.bool_]:
         raise ValueError(f"points {points}")
     if len(points) < AREAS[kind]:
         raise MaskError(f"{shape['label']}: expected a {kind} of at least {AREAS[kind]} points, got {len(points)}")
+    if kind == "circle":
+        return _circle(points[0], math.dist(*points[:2]), size)
     picture = Image.new("L", (size[1], size[0]))
     draw = ImageDraw.Draw(picture)
-    if kind == "polygon":
+    (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
+    if kind == "rectangle":
+        # What lies outside of the image is not drawn anyway, and far outside Pillow draws nothing.
+        left, right = np.clip((left, right), -1, size[1])
+        top, bottom = np.clip((top, bottom), -1, size[0])
+        draw.rectangle([left, top, right, bottom], fill=1, outline=1)
+    elif max(-left, -top, right, bottom) > FAR + max(size):
+        raise ValueError(f"a {kind} that is far outside of the image")
+    elif kind == "polygon":
         draw.polygon(points, fill=1, outline=1)
-    elif kind == "circle":
-        (x, y), rim = points[:2]
-        radius = math.dist((x, y), rim)
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
     else:
-        (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
-        if kind == "rectangle":
-            draw.rectangle([left, top, right, bottom], fill=1, outline=1)
-        else:
-            with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as part:
-                picture.paste(Image.fromarray((np.asarray(part) != 0).astype(np.uint8)), (int(left), int(top)))
+        with Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True))) as part:
+            if part.width * part.height > MOST_PIXELS:
+                raise ValueError(f"a mask of {part.width}x{part.height}")
+            picture.paste(Image.fromarray((np.asarray(part) != 0).astype(np.uint8)), (int(left), int(top)))
+    return np.array(picture) != 0
+
+
+def _circle(centre: tuple[float, float], radius: float, size: tuple[int, int]) -> NDArray[np.bool_]:
+    x, y = centre
+    if max(abs(x), abs(y)) + radius > FAR:
+        rows, columns = np.ogrid[: size[0], : size[1]]
+        return np.hypot(columns - x, rows - y) <= radius
+    picture = Image.new("L", (size[1], size[0]))
+    ImageDraw.Draw(picture).ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
     return np.array(picture) != 0

@@ -10,7 +10,6 @@
 }
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch import Tensor
 from smix.errors import MaskError
 from smix.files import sha256
 from smix.masks.sources.network import Network
+from smix.untrusted import one_line, read_json
 
 
 def onnx_network(path: Path, device: torch.device) -> Network:
@@ -38,7 +38,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
         if not file.is_file():
             raise MaskError(f"onnx: expected a network {path} and how to feed it in {beside.name}, got no {file}")
     try:
-        facts = json.loads(beside.read_text())
+        facts = read_json(beside)
         own = (int(facts["input_size"][0]), int(facts["input_size"][1]))
         mean, std = (tuple(float(number) for number in facts[key]) for key in ("mean", "std"))
         output, background = facts["output"], int(facts.get("background", 0))
@@ -47,10 +47,8 @@ def onnx_network(path: Path, device: torch.device) -> Network:
             raise ValueError("a size, std or background that is out of range")
         if facts.get("channels", "RGB") != "RGB":
             raise ValueError(f"channels {facts['channels']} instead of RGB")
-    except (ValueError, KeyError, IndexError, TypeError) as error:
-        raise MaskError(
-            f"{beside}: expected input_size, mean, std and output as JSON, got {type(error).__name__}: {error}"
-        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise MaskError(f"{beside}: expected input_size, mean, std and output as JSON, got {one_line(error)}") from None
     if output not in ("class_scores", "object_logit") or len(mean) != 3 or len(std) != 3:
         raise MaskError(
             f'{beside}: expected output "class_scores" or "object_logit" and 3 numbers as mean and std, got "{output}", {mean}, {std}'

@@ -1,6 +1,5 @@
 """Where the files lie that other programs wrote for an image, and at which size the masks in them come."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from smix.data.pictures import MASK_ENDINGS, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
+from smix.untrusted import read_json
 
 EXPORTED = "exported.json"
 """What `smix masks export` writes beside masks: of which images they are."""
@@ -69,7 +69,7 @@ def check_exported(folder: Path, data: ImageSet) -> None:
     if not (folder / EXPORTED).is_file():
         return
     try:
-        made_of = json.loads((folder / EXPORTED).read_text())
+        made_of = read_json(folder / EXPORTED)
         theirs = str(made_of["fingerprint"])
         whose = f"{made_of['name']} {made_of['split']}"
     except (ValueError, KeyError, TypeError):

@@ -4,7 +4,6 @@ FILE.json beside the weights may say {"mean": [...], "std": [...], "input_size":
 std on the 0..255 scale. Without it, images are normalised as the encoder's ImageNet weights want them.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from smix.errors import MaskError, OptionError, unknown
 from smix.files import sha256
 from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, Output, chosen_precision, placed
 from smix.masks.sources.weights import expecting, load_weights
+from smix.untrusted import one_line, read_json
 
 INPUT_SIZE = (256, 256)
 """Unless the JSON says otherwise: a multiple of every encoder's stride."""
@@ -115,7 +115,7 @@ def _facts(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        facts = json.loads(path.read_text())
+        facts = read_json(path)
         for key, count in (("mean", 3), ("std", 3), ("input_size", 2)):
             if key in facts:
                 kind = int if key == "input_size" else float
@@ -123,8 +123,6 @@ def _facts(path: Path) -> dict[str, Any]:
                 if len(facts[key]) != count or (key != "mean" and min(facts[key]) <= 0):
                     raise ValueError(f"{key} {facts[key]}")
         facts["classes"] = [str(name) for name in facts.get("classes", ())]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise MaskError(
-            f"{path}: expected mean, std, input_size or classes as JSON, got {type(error).__name__}: {error}"
-        ) from None
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise MaskError(f"{path}: expected mean, std, input_size or classes as JSON, got {one_line(error)}") from None
     return dict(facts)

@@ -9,6 +9,7 @@ from PIL import Image
 
 from smix.data.pictures import UNREADABLE
 from smix.errors import MaskError
+from smix.untrusted import UnreadableError, one_line, open_file, read_text
 
 Style = Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"]
 UNKNOWN = 255
@@ -39,7 +40,7 @@ class Picture(NamedTuple):
 def read_picture(path: Path) -> Picture:
     """Raises MaskError if it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with open_file(path) as opened, Image.open(opened) as picture:
             if picture.mode in ("RGBA", "LA"):  # as editors write them
                 return Picture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
             values = np.asarray(picture)
@@ -53,8 +54,7 @@ def read_picture(path: Path) -> Picture:
                 palette = np.array(colours + [0] * (768 - len(colours)), np.uint8).reshape(256, 3)
             return Picture(values.astype(np.uint8), palette)  # also 16 bits, of small numbers
     except UNREADABLE as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise MaskError(f"{path.name}: expected a readable picture, got {reason}") from None
+        raise MaskError(f"{path.name}: expected a readable picture, got {one_line(error)}") from None
 
 
 def numbers_in(path: Path, style: Style, count: int) -> NDArray[np.uint8]:
@@ -108,7 +108,10 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
     """Of pictures of classes, from 0: those of classes.txt, or VOC's for VOC's palette and numbers, or the numbers."""
     if (file := folder / CLASSES).is_file():
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+        try:
+            names = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
+        except UnreadableError as error:
+            raise MaskError(f"{file}: expected names of classes, one a line, got {error}; correct it") from None
         if not 2 <= len(names) <= UNKNOWN:
             raise MaskError(
                 f"{file}: expected 2 to {UNKNOWN} names, one a line, the background's first, got {len(names)}; correct it"
@@ -124,7 +127,7 @@ def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
 def size_of(path: Path) -> tuple[int, ...] | None:
     """Height and width by the header; None: it cannot be read."""
     try:
-        with Image.open(path) as picture:
+        with open_file(path) as opened, Image.open(opened) as picture:
             return picture.height, picture.width
     except UNREADABLE:
         return None

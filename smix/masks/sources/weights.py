@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from smix.errors import MaskError
+from smix.untrusted import UnreadableError, check_file, one_line
 
 NO_WEIGHTS = (
     RuntimeError,
@@ -32,8 +33,7 @@ def expecting(name: str, path: Path, advice: str) -> Iterator[None]:
     except MaskError:
         raise
     except NO_WEIGHTS as error:
-        first = " ".join(str(error).split())[:120]
-        raise MaskError(f"weights: expected the weights of {name} in {path}, got {first}; {advice}") from None
+        raise MaskError(f"weights: expected the weights of {name} in {path}, got {one_line(error)}; {advice}") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
@@ -43,8 +43,10 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         MaskError: no such file.
         Exception: one of `NO_WEIGHTS`: something else is in it.
     """
-    if not path.is_file():
-        raise MaskError(f"weights: expected a file {path}, got none; check the path")
+    try:
+        check_file(path)
+    except UnreadableError as error:
+        raise MaskError(f"weights: expected a file {path}, got {error}; check the path") from None
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file

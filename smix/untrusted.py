@@ -1,0 +1,259 @@
+"""Read files that other people may have made, altered or damaged.
+
+Each function returns what was written or raises `UnreadableError`. None of them waits for a named pipe, and none returns text or numbers
+that JSON does not have. Arrays: smix/arrays.py. What is trusted and what is not: docs/security.md.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar, cast
+
+import msgspec
+
+from smix.errors import SmixError
+
+JSON_BYTES = 1 << 26
+"""Largest JSON file of our own that is read, in bytes."""
+
+Record = TypeVar("Record")
+
+
+class UnreadableError(SmixError):
+    """A file cannot be read, or is not what was written. The message completes "got ..." in that of the caller."""
+
+
+class OtherVersionError(UnreadableError):
+    """A file was written by another version of smix."""
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """Return the message of an error in one line of printable characters, with the type of the error unless it is ours."""
+    text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
+    text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the file object, which differs each time
+    text = printable(" ".join(text.split()))
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which control characters and other characters that a terminal would obey are escaped.
+
+    >>> printable("cat\x1b[2J")
+    'cat\\x1b[2J'
+    """
+    return "".join(
+        one if one.isprintable() or one in "\u200c\u200d" else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in text
+    )
+
+
+def is_text(text: str) -> bool:
+    """Return whether a text can name something: Unicode without control characters."""
+    return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
+
+
+def is_plain_name(name: object) -> bool:
+    """Return whether a text names a file directly inside a folder, on every system: no folder, drive, or control character."""
+    return (
+        isinstance(name, str)
+        and name not in ("", ".", "..")
+        and len(name) <= 255
+        and name.isprintable()
+        and not re.search(r'[/\\:<>"|?*]', name)
+    )
+
+
+@contextmanager
+def open_file(path: Path, limit: int | None = None, links: bool = True) -> Iterator[io.BufferedReader]:
+    """Open a regular file to read it in the block.
+
+    Args:
+        limit: Largest size in bytes. Default: any size.
+        links: Follow a symbolic link. Files of a run or a mask store are read without.
+
+    Raises:
+        UnreadableError: The file is missing, not ours to read, larger than `limit`, or no regular file.
+    """
+    # Without O_NONBLOCK opening a named pipe waits until somebody writes to it.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        if not links and path.is_symlink():
+            raise UnreadableError("a symbolic link")
+        descriptor = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
+    except OSError as error:
+        raise UnreadableError(error.strerror or type(error).__name__) from None
+    except ValueError as error:  # a NUL in the name, or a name that is not UTF-8
+        if isinstance(error, UnreadableError):
+            raise
+        raise UnreadableError(f"a file name that cannot be used ({one_line(error)})") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device")
+        if limit is not None and status.st_size > limit:
+            raise UnreadableError(f"{status.st_size:,} bytes, more than {limit:,}")
+        yield file
+
+
+def check_file(path: Path) -> None:
+    """Raise UnreadableError unless `path` is a regular file that can be opened: before a library opens it."""
+    with open_file(path):
+        pass
+
+
+def read_bytes(path: Path, limit: int | None = None, links: bool = True) -> bytes:
+    """Return the content of a regular file. See `open_file`."""
+    with open_file(path, limit, links) as file:
+        try:
+            return file.read()
+        except (OSError, MemoryError) as error:
+            raise UnreadableError(one_line(error)) from None
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to append to it, a new one where there is none. A symbolic link is not followed: what it points to is not ours.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | extra, 0o644))
+
+
+def read_end(path: Path, start: int = 0, limit: int = 1 << 20) -> str:
+    """Return the end of a log: at most its last `limit` bytes, from byte `start` on. Empty if there is none."""
+    try:
+        with open_file(path, links=False) as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(start, size - limit))
+            return file.read(limit).decode(errors="replace")
+    except UnreadableError:
+        return ""
+
+
+def read_text(path: Path, limit: int | None = JSON_BYTES, links: bool = True) -> str:
+    """Return the content of a regular file of text in UTF-8. See `open_file`."""
+    try:
+        return read_bytes(path, limit, links).decode()
+    except UnicodeDecodeError:
+        raise UnreadableError("a file that is not text in UTF-8") from None
+
+
+def read_json(path: Path, limit: int | None = JSON_BYTES, links: bool = True) -> Any:
+    """Return the content of a JSON file. See `open_file` and `parse_json`."""
+    return parse_json(read_bytes(path, limit, links))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        UnreadableError: The text is not JSON in UTF-8, names a key twice, holds a number that is not finite or a text that is not
+            Unicode, or is nested deeper than Python reads.
+    """
+    try:
+        text = content.decode() if isinstance(content, bytes) else content
+        values = json.loads(text, object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    except RecursionError:
+        raise UnreadableError("JSON that is nested too deeply") from None
+    except UnicodeError:
+        raise UnreadableError("a file that is not text in UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise UnreadableError(f"no JSON ({one_line(error).partition(': ')[2]})") from None
+    except (ValueError, MemoryError) as error:
+        raise UnreadableError(one_line(error)) from None
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise UnreadableError(f'the key "{next(name for name in names if names.count(name) > 1)}" twice')
+    return values
+
+
+def _not_finite(text: str) -> float:
+    raise UnreadableError(f"the number {text}")
+
+
+def _finite(text: str) -> float:
+    return value if math.isfinite(value := float(text)) else _not_finite(text)
+
+
+def convert(values: Any, kind: type[Record]) -> Record:
+    """Return JSON values of our own as a dataclass: every field of the declared type, none missing and none unknown.
+
+    Raises:
+        UnreadableError: A field has another type or value, with its name.
+    """
+    record: Record = typed(values, kind)
+    written = json.loads(json.dumps(dataclasses.asdict(cast(Any, record))))
+    if written != values:
+        names = [name for name in (*written, *values) if name not in values or values[name] != written.get(name, ...)]
+        raise UnreadableError(f"{names[0]} otherwise than this version of smix writes it")
+    return record
+
+
+def typed(values: Any, kind: Any, name: str = "") -> Any:
+    """Return JSON values as `kind`, a type that msgspec knows. Keys that it does not name are ignored.
+
+    Args:
+        name: Name of the values in messages.
+
+    Raises:
+        UnreadableError: A key is missing, or has a value of another type.
+
+    >>> typed([{"width": 3}], list[dict[str, str]], "images")
+    Traceback (most recent call last):
+    smix.untrusted.UnreadableError: images[0][...]: expected str, got int
+    """
+    try:
+        return msgspec.convert(values, kind)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        # msgspec wraps an error of __post_init__, and appends the place: "Expected `str`, got `int` - at `$[0].width`".
+        text, _, place = str(error.__cause__ or error).partition(" - at `$")
+        text = text.replace("Object missing required field", "no").replace("`", "").replace("Expected", "expected", 1)
+        where = f"{name}{place.strip('`')}".strip(".")
+        raise UnreadableError(printable(f"{where}: {text}" if where else text)) from None
+
+
+def signed(values: Mapping[str, Any]) -> bytes:
+    """Return a JSON object that holds a sha256 of itself, as the content of a file."""
+    values = json.loads(json.dumps(values, allow_nan=False))  # as it will be read: with texts as keys
+    return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()
+
+
+def read_signed(path: Path, format: int | None = None) -> dict[str, Any]:
+    """Return the object that `signed` wrote into a file, without its sha256.
+
+    Args:
+        format: Expected value of "format". Default: any.
+
+    Raises:
+        OtherVersionError: The file has another format, whatever its sha256 is.
+        UnreadableError: The file is missing, is a symbolic link, or was changed since it was written.
+    """
+    values = read_json(path, links=False)
+    if not isinstance(values, dict):
+        raise UnreadableError("no JSON object")
+    if format is not None and values.get("format", format) != format:
+        got = json.dumps(values["format"])
+        raise OtherVersionError(f"format {got:.20} instead of {format}, of another version of smix")
+    if values.pop("sha256", None) != _checksum(values):
+        raise UnreadableError("a file that was changed since it was written")
+    return values
+
+
+def _checksum(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

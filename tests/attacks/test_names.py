@@ -1,0 +1,124 @@
+"""Names that a shell, a terminal or a spreadsheet would obey."""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from smix import EvaluateConfig
+from smix.config import RunOptions, SharedConfig
+from smix.data import load_data
+from smix.errors import DataError, OptionError, RunError
+from smix.lab.sbatch import sbatch_script
+from smix.lab.sweep import cross, read_sweep, write_sweep
+from smix.report.terminal import show
+from smix.untrusted import is_plain_name, is_text, printable
+from tests.conftest import make_set, write_npz
+
+HOSTILE = ["x\ntouch PWN\n#", "x\rtouch PWN", "x\x00y", "x\x1b[2J", "x\x9b2J"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_folder_with_control_characters_reaches_a_script(tmp_path, npz, name):
+    sweep = write_sweep(tmp_path / "s.jsonl", cross(SharedConfig(data=npz, epochs=1), ["vanilla"], [0]))
+    with pytest.raises((RunError, ValueError), match=r"control characters|null"):
+        sbatch_script(sweep, tmp_path / "s.jsonl", tmp_path / name, RunOptions(device="cpu"))
+
+
+def test_no_working_folder_with_control_characters_reaches_a_script(tmp_path, npz, monkeypatch):
+    sweep = write_sweep(tmp_path / "s.jsonl", cross(SharedConfig(data=npz, epochs=1), ["vanilla"], [0]))
+    (tmp_path / "x\ntouch PWN\n#").mkdir()
+    monkeypatch.chdir(tmp_path / "x\ntouch PWN\n#")
+    with pytest.raises(RunError, match="control characters"):
+        sbatch_script(sweep, tmp_path / "s.jsonl", tmp_path / "out", RunOptions(device="cpu"))
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a'b", 'a"b', "a$(touch PWN)b", "a;touch PWN;b", "a`touch PWN`b", "a%b", "a#b", "-x", "*"]
+)
+def test_every_other_folder_is_one_word_of_the_script(tmp_path, npz, name):
+    sweep = write_sweep(tmp_path / "s.jsonl", cross(SharedConfig(data=npz, epochs=1), ["vanilla"], [0]))
+    script = sbatch_script(sweep, tmp_path / "s.jsonl", tmp_path / name, RunOptions(device="cpu"))
+    command = next(line for line in script.splitlines() if "sweep run" in line).removesuffix("&")
+    ran = subprocess.run(
+        ["sh", "-c", f'set -- {command}; for word; do printf "%s\\n" "$word"; done'],
+        cwd=tmp_path,
+        env={"SLURM_ARRAY_TASK_ID": "0", "PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert str(tmp_path / name) in ran.stdout.splitlines()
+    assert not (tmp_path / "PWN").exists()
+    directives = [line for line in script.splitlines() if line.startswith("#SBATCH")]
+    assert len(directives) == 7
+
+
+@pytest.mark.parametrize(
+    "name", [*HOSTILE, "a/../../b", "/a", "..", "a//b", "a/", "", "x" * 201, "a b", "a;b", ".a", 5, None]
+)
+def test_a_sweep_names_folders_below_its_own_alone(tmp_path, name):
+    import json
+
+    (tmp_path / "s.jsonl").write_text(json.dumps({"name": name, "config": {}}) + "\n")
+    with pytest.raises(OptionError, match=r"s\.jsonl, line 1: ") as caught:
+        read_sweep(tmp_path / "s.jsonl")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_class_cannot_have_a_name_that_a_terminal_obeys(tmp_path, name):
+    train, test = make_set(), make_set(split="test")
+    arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
+    np.savez(tmp_path / "set.npz", classes=np.array(["a", name, "c", "d"]), **arrays)
+    with pytest.raises(DataError, match="expected class names without control characters") as caught:
+        load_data(f"npz:{tmp_path / 'set.npz'}")
+    assert str(caught.value).isprintable()
+
+
+def test_nothing_reaches_the_terminal_that_it_would_obey(capsys):
+    show("a\x1b[2Jb\x07c\x9b2J")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\x07c\\x9b2J\n"
+
+
+def test_an_error_message_is_printable(smix, tmp_path):
+    write_npz(tmp_path / "made.npz", make_set(), make_set(split="test"))
+    code, _, err = smix(
+        "masks", "build", "--data", f"npz:{tmp_path}/\x1b[2J.npz", "--source", "carried", "--out", tmp_path / "m"
+    )
+    assert code == 2
+    assert err.strip().isprintable()
+    assert EvaluateConfig(data="npz:\x1b").data == "npz:\x1b"  # what is refused is refused where it is used
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[0m", r"a\x1b[0m"),
+        ("a\ud800", r"a\ud800"),
+        ("\u202eabc", r"\u202eabc"),
+        ("Größe 猫 a\u200db", "Größe 猫 a\u200db"),
+        ("a\nb", r"a\nb"),
+    ],
+)
+def test_printable(text, shown):
+    assert printable(text) == shown
+
+
+@pytest.mark.parametrize("name", ["a", "shard-00000.npy", ".x.tmp", "a b", "ü", "x" * 255])
+def test_plain_names(name):
+    assert is_plain_name(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\nb", "a\x00b", "x" * 256, "a*", 5, None, ["a"], "a|b", "\ud800"],
+)
+def test_what_is_no_plain_name(name):
+    assert not is_plain_name(name)
+
+
+def test_texts():
+    assert is_text("Größe 猫\u200d")
+    assert not any(map(is_text, ["a\n", "\t", "\x7f", "\x85", "\ud800"]))
