@@ -20,7 +20,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from smix.errors import SmixError
-from smix.untrusted import UnreadableError, one_line, open_file, printable
+from smix.untrusted import UnreadableError, one_line, open_file
 
 ARRAY_BYTES = 1 << 31
 """Largest sum of the arrays of an .npz file of our own, in bytes."""
@@ -86,7 +86,7 @@ def _check_members(archive: zipfile.ZipFile, limit: int | None) -> None:
     names, total = set(), 0
     for member in archive.infolist():
         if not member.filename.endswith(".npy") or member.filename in names:
-            raise UnreadableError(f'"{printable(member.filename)}" in the archive, or a name twice')
+            raise UnreadableError(f'"{member.filename}" in the archive, or a name twice')
         names.add(member.filename)
         with archive.open(member) as stream:
             content = io.BytesIO(stream.read(_HEADER_BYTES))

@@ -18,7 +18,6 @@ from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import FailedError, RunError, SmixError
 from smix.report.terminal import findings, show, table
-from smix.untrusted import printable
 from smix.version import __version__
 
 if TYPE_CHECKING:
@@ -390,4 +389,4 @@ def _speaks() -> bool:
 
 
 def _say_error(message: object) -> None:
-    sys.stderr.write(f"smix: {printable(' '.join(str(message).split()))}\n")
+    sys.stderr.write(f"smix: {' '.join(str(message).split())}\n")

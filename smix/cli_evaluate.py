@@ -7,9 +7,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from smix.config import EvaluateConfig, MachineOptions
-from smix.errors import OptionError
+from smix.errors import OptionError, printable
 from smix.report.terminal import show
-from smix.untrusted import printable
 
 
 def evaluate(

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 
 
 class SmixError(ValueError):
-    """What the user gave cannot be used."""
+    """What the user gave cannot be used. The message is one line that a terminal can show, whatever names are in it."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class OptionError(SmixError):
@@ -41,3 +44,15 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
     nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f'did you mean "{nearest[0]}"?' if nearest else f"choose one of: {', '.join(choices)}"
     return OptionError(f'{kind}: expected a known name, got "{name}"; {hint}')
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which control characters and other characters that a terminal would obey are escaped.
+
+    >>> printable("cat\x1b[2J")
+    'cat\\x1b[2J'
+    """
+    return "".join(
+        one if one.isprintable() or one in "\u200c\u200d" else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in text
+    )

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import time
 import uuid
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 from filelock import lock_descriptor
 
 from smix.errors import RunError
-from smix.untrusted import UnreadableError, is_plain_name, is_text, open_file, open_to_append, printable, read_json
+from smix.untrusted import UnreadableError, is_plain_name, is_text, open_file, open_to_append, read_json
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def check_writable(folder: Path) -> None:
 def check_name(folder: Path) -> None:
     """Raise RunError if the path of a folder holds control characters: a shell or a terminal would obey them."""
     if not is_text(str(folder.absolute())):
-        raise RunError(f"{printable(str(folder))}: expected a path without control characters; choose another")
+        raise RunError(f"{folder}: expected a path without control characters; choose another")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -215,7 +216,10 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
                 _finish(folder)
             if name == ".lock":
                 for leftover in folder.glob(".*.tmp"):
-                    leftover.unlink()
+                    if leftover.is_dir() and not leftover.is_symlink():
+                        shutil.rmtree(leftover)
+                    else:
+                        leftover.unlink()
         yield
     finally:
         _held.remove(file)

@@ -36,23 +36,11 @@ class OtherVersionError(UnreadableError):
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the message of an error in one line of printable characters, with the type of the error unless it is ours."""
+    """Return the message of an error in one line, with the type of the error unless it is ours."""
     text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
     text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the file object, which differs each time
-    text = printable(" ".join(text.split()))
+    text = " ".join(text.split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
-
-
-def printable(text: str) -> str:
-    r"""Return a text in which control characters and other characters that a terminal would obey are escaped.
-
-    >>> printable("cat\x1b[2J")
-    'cat\\x1b[2J'
-    """
-    return "".join(
-        one if one.isprintable() or one in "\u200c\u200d" else one.encode("unicode_escape", "surrogatepass").decode()
-        for one in text
-    )
 
 
 def is_text(text: str) -> bool:
@@ -225,7 +213,7 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
         text, _, place = str(error.__cause__ or error).partition(" - at `$")
         text = text.replace("Object missing required field", "no").replace("`", "").replace("Expected", "expected", 1)
         where = f"{name}{place.strip('`')}".strip(".")
-        raise UnreadableError(printable(f"{where}: {text}" if where else text)) from None
+        raise UnreadableError(f"{where}: {text}" if where else text) from None
 
 
 def signed(values: Mapping[str, Any]) -> bytes:

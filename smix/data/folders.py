@@ -12,7 +12,7 @@ import numpy as np
 from smix.data.imageset import ImageSet, Split
 from smix.data.pictures import SUFFIXES, Pictures, common_size, list_images
 from smix.errors import DataError
-from smix.untrusted import UnreadableError, is_text, one_line, printable, read_text
+from smix.untrusted import UnreadableError, is_text, one_line, read_text
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
@@ -50,9 +50,7 @@ def folders_in(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: expected a folder of classes, got {error.strerror}; make it readable") from None
     if (odd := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(
-            f"{path}: expected names of folders without control characters, got {printable(odd)}; rename it"
-        )
+        raise DataError(f"{path}: expected names of folders without control characters, got {odd}; rename it")
     return names
 
 

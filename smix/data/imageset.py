@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
 from smix.errors import DataError
-from smix.untrusted import is_text, printable
+from smix.untrusted import is_text
 
 Split = Literal["train", "test"]
 MOST_CHANNELS = 16
@@ -134,9 +134,7 @@ def checked(
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
     if (odd := next((name for name in classes if not is_text(name)), None)) is not None:
-        raise DataError(
-            f'{where}: expected class names without control characters, got "{printable(odd)}"; rename the class'
-        )
+        raise DataError(f'{where}: expected class names without control characters, got "{odd}"; rename the class')
     if masks is not None:
         shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
         if masks.shape != shape or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from smix.arrays import open_npz
 from smix.data.imageset import MOST_CHANNELS, ImageSet, Split, checked
 from smix.errors import DataError
-from smix.untrusted import UnreadableError
+from smix.untrusted import UnreadableError, check_file
 
 MOST_CLASSES = 100_000
 """A larger label in an npz file without class names is a mistake, such as -1 stored without a sign."""
@@ -29,6 +29,10 @@ def npz(name: str, place: str, split: Split) -> ImageSet:
     path = Path(place)
     if not path.is_file():
         raise DataError(f"{name}: expected a file {path}, got none; check the path")
+    try:
+        check_file(path)
+    except UnreadableError as error:
+        raise DataError(f"{name}: expected a file {path}, got {error}; make it readable") from None
     if not is_zipfile(path):
         raise DataError(
             f"{name}: expected an npz file (a zip of arrays), got another or a cut one; copy or make it again"

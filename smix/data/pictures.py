@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from smix.errors import DataError
-from smix.untrusted import is_text, one_line, open_file, printable
+from smix.untrusted import is_text, one_line, open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
@@ -128,9 +128,7 @@ def list_images(folder: Path) -> list[str]:
         found += [(*start, file) for file in images - _masks(Path(where), images)]
     names = ["/".join(parts) for parts in sorted(found)]
     if (odd := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(
-            f"{folder}: expected file names in UTF-8 without control characters, got {printable(odd)}; rename it"
-        )
+        raise DataError(f"{folder}: expected file names in UTF-8 without control characters, got {odd}; rename it")
     return names
 
 

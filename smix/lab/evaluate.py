@@ -24,6 +24,7 @@ from smix.lab.parts import CORRUPTIONS, UNTOUCHED, Part, parts_of
 from smix.lab.subject import Subject, subject_of
 from smix.lab.sweep import slug
 from smix.paths import same_value
+from smix.training.records import subfolders_of_runs
 
 LONG = 120.0
 """What takes more seconds is said beforehand."""
@@ -63,7 +64,7 @@ def evaluate_all(
         SmixError: there is no run, or none could be evaluated: for the reason of the first.
     """
     folder, config, options = Path(folder), config or EvaluateConfig(), options or MachineOptions()
-    paths = sorted(file.parent for file in folder.glob("*/config.json"))
+    paths = subfolders_of_runs(folder)
     if not paths:
         raise RunError(
             f"{folder}: expected a run, a folder of runs or a file of weights, got none; train with smix compare --out {folder}"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from smix import files
-from smix.errors import RunError
+from smix.errors import RunError, printable
 from smix.lab.run_all import Group, Plan, check_folders, group
 from smix.training.records import Run, read_run
-from smix.untrusted import printable, read_end
+from smix.untrusted import read_end
 
 State = Literal["done", "running", "cut", "failed", "waiting"]
 

@@ -14,7 +14,7 @@ from smix import files
 from smix.config import SharedConfig, TrainConfig
 from smix.errors import OptionError, unknown
 from smix.mixing import parse_method, split_methods
-from smix.untrusted import UnreadableError, parse_json, printable, read_text
+from smix.untrusted import UnreadableError, parse_json, read_text
 
 LONGEST_NAME = 200
 """Characters of the name of a run: file systems allow 255 bytes."""
@@ -145,7 +145,7 @@ def _read_line(line: str) -> tuple[str, TrainConfig]:
         found = parse_json(line)
         name, values = found["name"], dict(found["config"])
     except (ValueError, TypeError, KeyError):
-        short = printable(line if len(line) < 60 else f"{line[:57]}...")
+        short = line if len(line) < 60 else f"{line[:57]}..."
         raise OptionError(f'expected {{"name": ..., "config": {{...}}}}, got {short or "an empty line"}') from None
     if (
         not isinstance(name, str)

@@ -15,7 +15,7 @@ from smix.mixing import parse_method
 from smix.paths import same_value
 from smix.report.reading import Predicted, contradiction, evaluations_in, predicted_by, samples_of
 from smix.report.tables import by_method
-from smix.training.records import Run, folders_in, read_run, shared_by
+from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
 from smix.training.samples import Samples
 
 SHOWN = 60
@@ -127,7 +127,7 @@ def _spread(folder: Path) -> list[Path]:
         raise RunError(f"{folder}: expected a folder of runs, got one run; did you mean {folder.resolve().parent}?")
     below = sorted({path.parent.parent for path in folder.glob("*/*/config.json")})
     below = [path for path in below if not (path / "config.json").is_file()]
-    own = [folder] if any(folder.glob("*/config.json")) or not below else []
+    own = [folder] if subfolders_of_runs(folder) or not below else []
     return own + below
 
 

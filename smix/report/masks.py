@@ -12,13 +12,12 @@ from rich.text import Text
 
 from smix import files
 from smix.data.sets import ImageSet, Split, load_data
-from smix.errors import MaskError
+from smix.errors import MaskError, printable
 from smix.masks.store import MaskStore
 from smix.report.judge import CRITERIA, Checked, ClassShares, by_class, check, percent
 from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
 from smix.report.render import save
 from smix.report.sheet import write_sheet
-from smix.untrusted import printable
 
 NAMED = 5
 """How many broken images are named on the terminal."""

@@ -9,7 +9,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from smix.untrusted import printable
+from smix.errors import printable
 
 if TYPE_CHECKING:
     from smix.lab.doctor import Finding

@@ -236,22 +236,23 @@ def _staged(out: Path) -> Iterator[Path]:
         if (out / folder).is_symlink() or ((out / folder).exists() and not (out / folder).is_dir()):
             raise RunError(f"{out / folder}: expected a folder to write, got a file or a link; choose another --out")
         (out / folder).mkdir(parents=True, exist_ok=True)
-    staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
-    try:
-        yield staged
-        new = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
-        before = _files_of(out)
-        files.write_json(
-            out / FILES, sorted({*before, *new})
-        )  # whatever happens now, the next report knows what is ours
-        for name in sorted(new, key=lambda name: name in LAST):
-            (staged / name).replace(out / name)
-        for name in before:
-            if name not in new:
-                (out / name).unlink(missing_ok=True)
-        files.write_json(out / FILES, new)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
+    with files.lock(out):  # and remove what a report that was killed has left
+        staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
+        try:
+            yield staged
+            new = sorted(path.relative_to(staged).as_posix() for path in staged.rglob("*") if path.is_file())
+            before = _files_of(out)
+            files.write_json(
+                out / FILES, sorted({*before, *new})
+            )  # whatever happens now, the next report knows what is ours
+            for name in sorted(new, key=lambda name: name in LAST):
+                (staged / name).replace(out / name)
+            for name in before:
+                if name not in new:
+                    (out / name).unlink(missing_ok=True)
+            files.write_json(out / FILES, new)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _files_of(out: Path) -> list[str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,18 +258,34 @@ def write_metrics(path: Path, metrics: list[Epoch]) -> None:
 
 
 def folders_in(folder: Path | str) -> list[Path]:
-    """The folders of all runs of a comparison, or the one run that `folder` is, sorted by name.
+    """Return the folders of all runs of a comparison, or the one run that `folder` is, sorted by name.
 
     Raises:
-        RunError: there is none.
+        RunError: There is none, or one cannot be read.
     """
     folder = Path(folder)
-    found = [path.parent for path in (folder / "config.json", *sorted(folder.glob("*/config.json"))) if path.is_file()]
-    if not found:
+    if (folder / "config.json").is_file():
+        return [folder]
+    if found := subfolders_of_runs(folder):
+        return found
+    raise RunError(f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}")
+
+
+def subfolders_of_runs(folder: Path) -> list[Path]:
+    """Return the folders of runs directly inside a folder, sorted by name.
+
+    Raises:
+        RunError: A folder is another user's, who keeps it closed: it could hold a run that would be missed.
+    """
+    try:
+        inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    except OSError as error:
+        raise RunError(f"{folder}: expected a folder of runs, got {error.strerror}; make it readable") from None
+    if closed := [path for path in inner if not os.access(path, os.R_OK | os.X_OK)]:
         raise RunError(
-            f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}"
+            f"{closed[0]}: expected a folder that can be read, got Permission denied; make it readable, or move it away"
         )
-    return found
+    return [path for path in inner if (path / "config.json").is_file()]
 
 
 def runs_in(folder: Path | str) -> list[Run]:

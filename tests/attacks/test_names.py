@@ -9,11 +9,11 @@ import pytest
 from smix import EvaluateConfig
 from smix.config import RunOptions, SharedConfig
 from smix.data import load_data
-from smix.errors import DataError, OptionError, RunError
+from smix.errors import DataError, OptionError, RunError, printable
 from smix.lab.sbatch import sbatch_script
 from smix.lab.sweep import cross, read_sweep, write_sweep
 from smix.report.terminal import show
-from smix.untrusted import is_plain_name, is_text, printable
+from smix.untrusted import is_plain_name, is_text
 from tests.conftest import make_set, write_npz
 
 HOSTILE = ["x\ntouch PWN\n#", "x\rtouch PWN", "x\x00y", "x\x1b[2J", "x\x9b2J"]

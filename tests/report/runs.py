@@ -90,3 +90,13 @@ def write_runs(folder: Path, strengths: dict[str, list[float | None]], **changes
         for seed, strength in enumerate(all_of):
             write_run(folder, method, seed, strength, **changes)
     return folder
+
+
+def made_samples(seed: int = 0, channels: int = 3, count: int = 3) -> dict[str, np.ndarray]:
+    """Return the arrays of samples.npz: images that are mixed with themselves."""
+    images = np.random.default_rng(seed).integers(0, 255, (count, 5, 7, channels)).astype(np.uint8)
+    weight, share = np.ones((count, 5, 7), np.float32), np.ones(count, np.float32)
+    rows = np.arange(count)
+    return {"images": images, "mixed": images, "labels": rows, "partner": rows, "weight": weight, "share": share} | {
+        "fell_back": rows > 5
+    }

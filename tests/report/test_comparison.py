@@ -18,7 +18,7 @@ from smix.report.how import how, versions
 from smix.training.records import Result, read_run
 from smix.untrusted import signed
 from tests.report.evaluations import evaluation
-from tests.report.runs import CLASSES, predictions, write_run, write_runs
+from tests.report.runs import CLASSES, made_samples, predictions, write_run, write_runs
 from tests.sealed import edit, reseal
 
 RESULT = Result(0.5, 1.0, 0.5, 3, 300, 60.0, "CPU with 1 thread")
@@ -355,15 +355,6 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     assert "expected labels from 0 to 3 in predictions.npz, got 1 to 4" in found["smix-0"]
     assert "expected finite" in found["smix-1"]
     assert list(read_comparison(tmp_path).scores) == [tmp_path / "smix-2"]
-
-
-def made_samples(seed: int = 0, channels: int = 3, count: int = 3) -> dict[str, np.ndarray]:
-    images = np.random.default_rng(seed).integers(0, 255, (count, 5, 7, channels)).astype(np.uint8)
-    weight, share = np.ones((count, 5, 7), np.float32), np.ones(count, np.float32)
-    rows = np.arange(count)
-    return {"images": images, "mixed": images, "labels": rows, "partner": rows, "weight": weight, "share": share} | {
-        "fell_back": rows > 5
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Attack smix for half an hour: `make attack`.
+
+Damaged and hostile files of every format that smix reads, and every command that writes killed at random moments. Prints a table of the
+formats and their outcomes; exits with 1 if a file gave other data, a traceback, more than one line, or took too long or too much memory.
+The tests in tests/attacks do the same for seconds.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts import kills
+from tests.attacks.formats import FORMATS
+from tests.attacks.fuzz import OTHER, REFUSED, RIGHT, Outcomes, attack
+
+
+def attacked(place: int, trials: int, seed: int) -> Outcomes:
+    with tempfile.TemporaryDirectory(prefix="smix-attack-") as folder:
+        return attack(FORMATS[place], Path(folder), trials, seed)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=4000, help="damaged files of each format")
+    parser.add_argument("--kills", type=int, default=10, help="kills of each command")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="another seed damages otherwise")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    print(f"{len(FORMATS)} formats, {arguments.trials} trials each, seed {arguments.seed}", flush=True)
+    table = Table("Format", RIGHT, REFUSED, OTHER, "bad", "slowest (s)")
+    bad: list[str] = []
+    with ProcessPoolExecutor(arguments.processes, max_tasks_per_child=1) as pool:  # memory is counted from new for each
+        futures = [pool.submit(attacked, place, arguments.trials, arguments.seed) for place in range(len(FORMATS))]
+        for one, future in zip(FORMATS, futures, strict=True):
+            found = future.result()
+            counts = [found.counts[name] for name in (RIGHT, REFUSED, OTHER)]
+            table.add_row(one.name, *map(str, counts), str(len(found.bad)), f"{found.slowest:.2f}")
+            bad += found.bad
+            print(f"{one.name}: {dict(found.counts)}", flush=True)
+    Console(width=120).print(table)
+    for each in bad[:50]:
+        print(each)
+    unequal = sum(kills.kill(kind, arguments.kills, arguments.seed) for kind in kills.KINDS) if arguments.kills else 0
+    print(f"{len(bad)} bad outcomes of files, {unequal} of kills")
+    return 1 if bad or unequal else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""A full disk, a file system that cannot be written, and files of another user: one clear line, and nothing is lost."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from smix import files
+from tests.attacks.formats import digest
+from tests.conftest import make_set, write_npz
+from tests.masks.stores import content
+from tests.report.runs import write_runs
+from tests.training.small import assert_equal_runs, write_data
+
+NOBODY = 65534
+TRAINING = [
+    "--model",
+    "resnet8",
+    "--method",
+    "smix+fmix",
+    "--epochs",
+    "2",
+    "--batch-size",
+    "16",
+    "--device",
+    "cpu",
+    "--quiet",
+]
+
+
+@pytest.fixture
+def disk(tmp_path) -> Iterator[Callable[..., Path]]:
+    """Mount a file system of its own, in memory, and change its size or its mode; skipped where that is not allowed."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mounted(*options: str) -> Path:
+        how = ["-o", ",".join((*(["remount"] if place.is_mount() else []), *options))]
+        command = ["mount", "-t", "tmpfs", *how, "tmpfs", str(place)]
+        try:
+            subprocess.run(command, check=True, capture_output=True, env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("no file system can be mounted here")
+        return place
+
+    yield mounted
+    while (
+        place.is_mount()
+        and not subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True).returncode
+    ):
+        pass
+
+
+def one_line(said: tuple[int, str, str], code: int = 2) -> str:
+    """Return the message of a command that failed as it should."""
+    assert said[0] == code, said
+    lines = [line for line in said[2].splitlines() if line.startswith("smix: ")]
+    assert len(lines) == 1, said[2]
+    assert "Traceback" not in said[2]
+    return lines[0]
+
+
+@pytest.mark.slow
+def test_a_build_that_fills_the_disk_goes_on_when_there_is_room(smix, tmp_path, disk):
+    data = f"npz:{write_npz(tmp_path / 'made.npz', make_set(2000, (64, 64)), make_set(8, (64, 64), split='test'))}"
+    words = ["masks", "build", "--data", data, "--source", "carried", "--keep-classes", "--quiet"]
+    assert smix(*words, "--out", tmp_path / "whole")[0] == 0
+    out = disk("size=5m") / "store"
+    assert "no space left on the disk; free some and start the same command again" in one_line(
+        smix(*words, "--out", out)
+    )
+    disk("size=60m")
+    assert smix(*words, "--out", out)[0] == 0
+    assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_training_that_fills_the_disk_goes_on_when_there_is_room(smix, tmp_path, disk):
+    data = write_data(tmp_path)
+    words = ["train", "--data", data, *TRAINING]
+    assert smix(*words, "--out", tmp_path / "whole")[0] == 0
+    out = disk("size=700k") / "run"
+    assert "No space left on device; free some space and start the same command again" in one_line(
+        smix(*words, "--out", out)
+    )
+    disk("size=20m")
+    assert smix(*words, "--out", out)[0] == 0
+    assert_equal_runs(out, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_figures")
+def test_a_report_that_fills_the_disk_leaves_the_one_before(smix, tmp_path, disk):
+    runs = write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.1], "smix": [1.2, 1.3]})
+    out = disk("size=20m") / "report"
+    assert smix("report", runs, "--out", out, "--quiet")[0] == 0
+    before = content(out)
+    used = sum(map(len, before.values()))
+    state = os.statvfs(out)
+    (out.parent / "other").write_bytes(bytes(state.f_bavail * state.f_frsize - used // 3))
+    assert "No space left" in one_line(smix("report", runs, "--out", out, "--quiet"))
+    assert content(out) == before
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("blank_figures")
+@pytest.mark.parametrize("command", ["train", "build", "report", "evaluate", "export", "sweep write", "compare"])
+def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, command):
+    data = write_data(tmp_path)
+    place = disk("size=20m")
+    runs = write_runs(place / "runs", {"vanilla": [1.0]})
+    assert smix("masks", "build", "--data", data, "--source", "carried", "--out", place / "store", "--quiet")[0] == 0
+    before = digest(sorted(content(place).items()))
+    disk("ro")
+    words = {
+        "train": ["train", "--data", data, *TRAINING, "--out", place / "run"],
+        "compare": [
+            "compare",
+            "--data",
+            data,
+            *[one for one in TRAINING if one not in ("--method", "smix+fmix")],
+            "--out",
+            place / "all",
+        ],
+        "build": [
+            "masks",
+            "build",
+            "--data",
+            data,
+            "--source",
+            "carried",
+            "--out",
+            place / "store",
+            "--limit",
+            "5",
+            "--quiet",
+        ],
+        "report": ["report", runs, "--quiet"],
+        "evaluate": ["evaluate", runs / "vanilla-0"],
+        "export": ["masks", "export", place / "store", "--out", place / "masks"],
+        "sweep write": ["sweep", "write", place / "s.jsonl", "--data", data],
+    }
+    one_line(smix(*words[command]))
+    assert digest(sorted(content(place).items())) == before
+
+
+# Another user's files
+
+
+@contextmanager
+def somebody() -> Iterator[None]:
+    """Be an ordinary user inside the block: root may read and write everything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.setegid(NOBODY)
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+@pytest.fixture
+def place(tmp_path) -> Path:
+    """A folder that an ordinary user can reach, with a run, a store and data that are not hers."""
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        if folder.owner() == Path("/tmp").owner() and folder != Path("/tmp"):
+            folder.chmod(0o755)
+    write_data(tmp_path)
+    write_runs(tmp_path / "runs", {"vanilla": [1.0]})
+    return tmp_path
+
+
+def denied(path: Path) -> None:
+    path.chmod(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users of this kind")
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("made.npz", ["data", "npz:{place}/made.npz"]),
+        ("runs/vanilla-0/config.json", ["report", "{place}/runs", "--out", "{place}/mine"]),
+        ("runs/vanilla-0", ["report", "{place}/runs", "--out", "{place}/mine"]),
+        ("runs", ["report", "{place}/runs", "--out", "{place}/mine"]),
+        ("runs/vanilla-0/result.json", ["evaluate", "{place}/runs/vanilla-0"]),
+        ("runs/vanilla-0", ["evaluate", "{place}/runs/vanilla-0"]),
+        ("runs", ["evaluate", "{place}/runs"]),
+        ("s.jsonl", ["sweep", "status", "{place}/s.jsonl", "--out", "{place}/runs"]),
+        ("store", ["masks", "check", "{place}/store"]),
+        ("store/manifest.json", ["masks", "check", "{place}/store"]),
+        ("store/stats.npy", ["masks", "check", "{place}/store"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value[0],
+)
+def test_what_another_user_keeps_to_herself_is_one_line(smix, place, what, words):
+    assert (
+        smix(
+            "masks",
+            "build",
+            "--data",
+            f"npz:{place / 'made.npz'}",
+            "--source",
+            "carried",
+            "--out",
+            place / "store",
+            "--quiet",
+        )[0]
+        == 0
+    )
+    (place / "s.jsonl").write_text('{"name": "a", "config": {}}\n')
+    (place / "mine").mkdir(mode=0o777)
+    (place / "mine").chmod(0o777)
+    command = [word.format(place=place) for word in words]
+    smix(*command)  # with everything imported: an ordinary user may not be able to read the packages of root
+    shutil.rmtree(place / "mine")
+    (place / "mine").mkdir()
+    (place / "mine").chmod(0o777)
+    denied(place / what)
+    try:
+        with somebody():
+            said = smix(*command)
+    finally:
+        (place / what).chmod(0o755)
+    assert "ermission" in one_line(said) or "another user" in said[2]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users of this kind")
+def test_a_folder_of_another_user_is_not_written_and_the_message_says_so(place):
+    for path in (place / "runs", *(place / "runs").rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = content(place / "runs")
+    try:
+        with (
+            somebody(),
+            pytest.raises(files.RunError, match="expected a folder to write"),
+            files.lock(place / "runs" / "vanilla-0"),
+        ):
+            pass
+    finally:
+        for path in (place / "runs", *(place / "runs").rglob("*")):
+            path.chmod(0o755)
+    assert content(place / "runs") == before
