@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TEST := $(BIN)/python -m pytest -q -n auto --maxprocesses 4
 
-.PHONY: demo test quick test-all test-oldest test-newest test-hermetic gpu check lock format clean
+.PHONY: demo test quick attack test-all test-oldest test-newest test-hermetic gpu check lock format clean
 
 demo: $(VENV)/installed
 	$(BIN)/smix demo
@@ -22,6 +22,9 @@ quick: $(VENV)/installed-dev
 
 test-all: $(VENV)/installed-dev
 	$(TEST) --dist loadfile -m 'not cluster' $(ARGS)
+
+attack: $(VENV)/installed-dev
+	$(BIN)/python -m scripts.attack $(ARGS)
 
 # Lowest versions that pyproject.toml allows. Old releases emit deprecation warnings about each other, so warnings are no errors here.
 test-oldest:

@@ -6,10 +6,12 @@ The tests in tests/attacks do the same for seconds.
 """
 
 import argparse
+import io
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +23,8 @@ from tests.attacks.fuzz import OTHER, REFUSED, RIGHT, Outcomes, attack
 
 
 def attacked(place: int, trials: int, seed: int) -> Outcomes:
-    with tempfile.TemporaryDirectory(prefix="smix-attack-") as folder:
+    """Attack a format, without what smix says about the files that it repairs."""
+    with tempfile.TemporaryDirectory(prefix="smix-attack-") as folder, redirect_stderr(io.StringIO()):
         return attack(FORMATS[place], Path(folder), trials, seed)
 
 

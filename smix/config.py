@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from smix.errors import OptionError
 from smix.paths import PATH_OPTIONS, shortest
+from smix.untrusted import typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +153,18 @@ class TrainConfig(SharedConfig):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Return the configuration of JSON values; what they leave out has its default.
+
+        Raises:
+            SmixError: An option is unknown, of another type, or out of its range.
+        """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise OptionError(
                 f"config: expected the options of this version, got also {', '.join(unknown)}; update smix"
             )
-        return cls(**{**values, "milestones": tuple(values.get("milestones", ()))})
+        config: TrainConfig = typed(values, cls)
+        return config
 
     def fingerprint(self) -> str:
         """Sha256 of the fields as JSON, its first 16 digits."""

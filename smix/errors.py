@@ -6,12 +6,16 @@ The command line prints such an error as one line and exits with 2; anything els
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 2000
+"""Characters of a message: it may quote a file of others."""
+
 
 class SmixError(ValueError):
     """What the user gave cannot be used. The message is one line that a terminal can show, whatever names are in it."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        text = printable(super().__str__())
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 
 
 class OptionError(SmixError):

@@ -82,12 +82,16 @@ def open_file(path: Path, limit: int | None = None, links: bool = True) -> Itera
         if isinstance(error, UnreadableError):
             raise
         raise UnreadableError(f"a file name that cannot be used ({one_line(error)})") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device")
         if limit is not None and status.st_size > limit:
             raise UnreadableError(f"{status.st_size:,} bytes, more than {limit:,}")
+    except UnreadableError:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         yield file
 
 

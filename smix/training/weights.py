@@ -71,7 +71,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise ValueError("no tensors by name")
     except Exception as error:  # a broken file fails in a dozen ways
         raise RunError(
-            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {one_line(error)}"
+            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {one_line(error, 120)}"
         ) from None
     # One wrapper may be inside another, in any order.
     while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in content)), ""):

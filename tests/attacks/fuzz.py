@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smix.errors import SmixError
+from smix.errors import LONGEST, SmixError
 from tests.attacks.formats import Format
 from tests.attacks.mutations import damaged
 
@@ -76,7 +76,8 @@ def _outcome(one: Format, file: Path, expected: object, may_differ: bool) -> str
             value = one.read(file)
     except SmixError as error:
         message = str(error)
-        return REFUSED if message.isprintable() and len(message) < 2000 else f"a message of several lines: {message!r}"
+        good = message.isprintable() and len(message) <= LONGEST
+        return REFUSED if good else f"a message that is no line\n{message!r}"
     except SlowError:
         return f"more than {SECONDS} s"
     except Exception as error:

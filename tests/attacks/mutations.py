@@ -4,6 +4,7 @@ import io
 import json
 import random
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -138,9 +139,10 @@ def hostile_npz(content: bytes, draws: random.Random) -> bytes:
         )
         array.reshape(-1)[draws.randrange(max(1, array.size)) : array.size] = draws.choice(limits)
     elif kind == "type":
-        arrays[name] = array.astype(
-            draws.choice(("f2", "f8", "i1", "u8", "U5", "c16", "?", "S3", "M8[s]")), casting="unsafe"
-        )
+        with suppress(ValueError, TypeError):  # a text is no time
+            arrays[name] = array.astype(
+                draws.choice(("f2", "f8", "i1", "u8", "U5", "c16", "?", "S3", "M8[s]")), casting="unsafe"
+            )
     elif kind == "shorten":
         arrays[name] = array[: len(array) // 2] if array.ndim else array
     elif kind == "add":

@@ -66,9 +66,9 @@ BAD_LINES = {
     "hidden": ('{"name": "a/.b", "config": {}}', 'got "a/.b"'),
     "no folder": ('{"name": "a//b", "config": {}}', 'got "a//b"'),
     "unknown option": ('{"name": "a", "config": {"lrr": 1}}', "got also lrr"),
-    "text for a number": ('{"name": "a", "config": {"lr": "big"}}', 'lr: expected float, got "big"'),
-    "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got 1.5"),
-    "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got true"),
+    "text for a number": ('{"name": "a", "config": {"lr": "big"}}', "lr: expected float, got str"),
+    "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got float"),
+    "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got bool"),
     "out of range": ('{"name": "a", "config": {"epochs": 0}}', "epochs: expected 1 or more, got 0"),
     "twice": ('{"name": "first", "config": {}}', "expected another name, got first once more"),
 }
