@@ -32,6 +32,7 @@ Rows = NDArray[Any] | Sequence[int] | slice | int
 """Row numbers, negative ones from the end, or a bool for each row."""
 STATS = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
 
+BYTES = np.dtype(np.uint8)
 COST = "cost.jsonl"
 
 
@@ -49,6 +50,7 @@ class _Mapped:
     """A file of the store, mapped to memory."""
 
     array: NDArray[Any]
+    path: str
     state: tuple[int, ...]
     """State of the file when its sha256 was compared; see `_state`."""
 
@@ -70,7 +72,7 @@ class MaskStore:
         self.manifest = read_manifest(self.path)
         self._mapped: dict[str, _Mapped] = {}
         # A copy: 9 bytes a row, of which no later change of the file is seen.
-        self.stats: NDArray[Any] = self._file("stats.npy", STATS, (self.manifest.count,)).copy()
+        self.stats: NDArray[Any] = self._file("stats.npy", STATS, self.manifest.count).copy()
 
     def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
         return MaskStore, (str(self.path.resolve()),)
@@ -204,20 +206,18 @@ class MaskStore:
         _ = self.problems
 
     def _shard(self, number: int) -> NDArray[np.uint8]:
-        rows = len(self.manifest.rows(number))
-        return self._file(shard_name(number), np.dtype(np.uint8), (rows, packed_bytes(self.shape)))
+        return self._file(shard_name(number), BYTES, len(self.manifest.rows(number)), packed_bytes(self.shape))
 
     def _class_shard(self, number: int) -> NDArray[np.uint8]:
-        rows = len(self.manifest.rows(number))
-        return self._file(class_shard_name(number), np.dtype(np.uint8), (rows, *self.shape))
+        return self._file(class_shard_name(number), BYTES, len(self.manifest.rows(number)), *self.shape)
 
-    def _file(self, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    def _file(self, name: str, dtype: np.dtype[Any], *shape: int) -> NDArray[Any]:
         """Return the array in a file of the store, compared with its sha256 unless it was and has not changed since."""
-        path = self.path / name
         known = self._mapped.get(name)
         try:
-            if known is not None and known.state == _state(os.stat(path)):  # noqa: PTH116 - twice as quick
+            if known is not None and known.state == _state(os.stat(known.path)):  # noqa: PTH116 - for each shard of a batch
                 return known.array
+            path = self.path / name
             with open_file(path, links=False) as file:
                 state = _state(os.fstat(file.fileno()))
                 self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
@@ -226,7 +226,7 @@ class MaskStore:
             raise self._broken(name, getattr(error, "strerror", None) or one_line(error)) from None
         if array.dtype != dtype or array.shape != shape:
             raise self._broken(f"{name} of shape {shape} and {dtype}", f"{array.shape} of {array.dtype}")
-        self._mapped[name] = _Mapped(array, state)
+        self._mapped[name] = _Mapped(array, str(path), state)
         return array
 
     def _check_sha256(self, name: str, got: str) -> None:
