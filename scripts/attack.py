@@ -1,8 +1,7 @@
-"""Attack smix for half an hour: `make attack`.
+"""Fuzz every file format that smix reads, and kill every command that writes files at random moments: `make attack`, half an hour.
 
-Damaged and hostile files of every format that smix reads, and every command that writes killed at random moments. Prints a table of the
-formats and their outcomes; exits with 1 if a file gave other data, a traceback, more than one line, or took too long or too much memory.
-The tests in tests/attacks do the same for seconds.
+Prints a table of outcomes by format. Exits with 1 if a damaged file gave other data, a traceback or more than one line, or took too long or
+too much memory, or if a killed command did not finish with the same result. The tests in tests/attacks do the same on a small scale.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from tests.attacks.fuzz import OTHER, REFUSED, RIGHT, Outcomes, attack
 
 
 def attacked(place: int, trials: int, seed: int) -> Outcomes:
-    """Attack a format, without what smix says about the files that it repairs."""
+    """Fuzz one format. Standard error is discarded, where smix reports files that it repairs."""
     with tempfile.TemporaryDirectory(prefix="smix-attack-") as folder, redirect_stderr(io.StringIO()):
         return attack(FORMATS[place], Path(folder), trials, seed)
 
@@ -32,13 +31,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=4000, help="damaged files of each format")
     parser.add_argument("--kills", type=int, default=10, help="kills of each command")
-    parser.add_argument("--seed", type=int, default=int(time.time()), help="another seed damages otherwise")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="random seed (default: the current time)")
     parser.add_argument("--processes", type=int, default=2)
     arguments = parser.parse_args()
     print(f"{len(FORMATS)} formats, {arguments.trials} trials each, seed {arguments.seed}", flush=True)
     table = Table("Format", RIGHT, REFUSED, OTHER, "bad", "slowest (s)")
     bad: list[str] = []
-    with ProcessPoolExecutor(arguments.processes, max_tasks_per_child=1) as pool:  # memory is counted from new for each
+    with ProcessPoolExecutor(
+        arguments.processes, max_tasks_per_child=1
+    ) as pool:  # a new process per format, as peak memory is per process
         futures = [pool.submit(attacked, place, arguments.trials, arguments.seed) for place in range(len(FORMATS))]
         for one, future in zip(FORMATS, futures, strict=True):
             found = future.result()
@@ -50,7 +51,7 @@ def main() -> int:
     for each in bad[:50]:
         print(each)
     unequal = sum(kills.kill(kind, arguments.kills, arguments.seed) for kind in kills.KINDS) if arguments.kills else 0
-    print(f"{len(bad)} bad outcomes of files, {unequal} of kills")
+    print(f"{len(bad)} bad outcomes for damaged files, {unequal} for killed commands")
     return 1 if bad or unequal else 0
 
 

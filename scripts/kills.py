@@ -1,6 +1,6 @@
-"""Kill commands at random moments, start them again, and compare the result with one that nothing disturbed.
+"""Kill commands at random moments, run them again, and compare the result with that of an uninterrupted run.
 
-python -m scripts.kills KIND [TIMES] [SEED]     KIND is build, train, compare, evaluate, report or all; ten kills of all: ten minutes
+python -m scripts.kills [KIND] [TIMES] [SEED]     KIND is build, train, compare, evaluate, report or all; ten kills of each take ten minutes
 """
 
 import json
@@ -57,7 +57,7 @@ class Kind:
     words: Callable[[Path], list[str]]
     """Its command line, to write into a folder."""
     prepare: Callable[[Path], None] = lambda folder: None
-    """Make what the commands need, once, in the folder above."""
+    """Create the inputs of the command once, in the parent of its output folder."""
 
 
 def discs(folder: Path) -> None:
@@ -133,7 +133,7 @@ def start(words: list[str]) -> subprocess.Popen[bytes]:
 
 
 def finish(words: list[str]) -> int:
-    """Run a command; again where runs of the one that was killed are still ending, as it says. Return its exit code."""
+    """Run a command and return its exit code. Retries while processes of the killed command still hold the folder."""
     for _ in range(10):
         process = start(words)
         said = process.communicate()[1].decode()
@@ -169,7 +169,7 @@ def told(path: Path) -> object:
 
 
 def kill(name: str, times: int, seed: int = 0) -> int:
-    """Kill a command so many times, each time in a new folder; return how many ended otherwise than undisturbed."""
+    """Kill and rerun a command `times` times, each in a new folder. Return how many results differ from an uninterrupted run."""
     kind, moments = KINDS[name], random.Random(seed)
     killed = unequal = halves = 0
     with tempfile.TemporaryDirectory(prefix="smix-kills-") as made:
@@ -180,7 +180,7 @@ def kill(name: str, times: int, seed: int = 0) -> int:
             raise SystemExit(f"{name}: the command fails without being killed")
         seconds = time.monotonic() - began
         whole = content(folder / "whole")
-        # The same path, which reports and logs may name.
+        # Reuse the same path, because reports and logs may contain it.
         (folder / "whole").rename(folder / "kept")
         for trial in range(times):
             out = folder / "whole"
@@ -203,7 +203,7 @@ def kill(name: str, times: int, seed: int = 0) -> int:
                 )
             shutil.rmtree(out)
     print(
-        f"{name}: {killed} of {times} killed, {halves} while a file was written; {times - unequal} ended as one that nothing disturbed",
+        f"{name}: {killed} of {times} killed, {halves} while writing a file; {times - unequal} gave the result of an uninterrupted run",
         flush=True,
     )
     return unequal

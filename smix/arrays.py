@@ -1,7 +1,7 @@
-"""Read .npy and .npz files that other people may have made, altered or damaged.
+"""Read untrusted .npy and .npz files: files that other people may have made, modified or damaged.
 
-Each function returns what was written or raises `UnreadableError`: no pickle is run, and no memory is allocated for data that a file only
-claims to hold.
+Each function returns what was written or raises `UnreadableError`. No pickle is run, and headers are compared with the sizes of the
+files before memory is allocated.
 """
 
 import io
@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,20 +20,17 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from smix.errors import SmixError
 from smix.untrusted import UnreadableError, one_line, open_file
 
-ARRAY_BYTES = 1 << 31
-"""Largest sum of the arrays of an .npz file of our own, in bytes."""
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, SyntaxError, LookupError, OverflowError),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
 """Errors of numpy and zipfile: which one depends on the place of the damage."""
 
 
 def map_npy(file: io.BufferedReader) -> NDArray[Any]:
-    """Return the array of an .npy file that `open_file` has opened, as read-only memory of the file.
+    """Memory-map the array of an .npy file that `open_file` has opened, read-only.
 
     Raises:
         UnreadableError: The file is no .npy file, holds Python objects, or is shorter or longer than its header says.
@@ -42,7 +40,7 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
         shape, in_fortran_order, dtype = _npy_header(file)
         start, size = file.tell(), os.fstat(file.fileno()).st_size
         if start + _size(shape, dtype) != size:
-            raise UnreadableError(f"a header for {_size(shape, dtype):,} bytes and {size - start:,} bytes of them")
+            raise UnreadableError(f"{size - start:,} bytes of data instead of {_size(shape, dtype):,}")
         order: Literal["F", "C"] = "F" if in_fortran_order else "C"
         if size == start:
             return np.empty(shape, dtype, order)
@@ -51,65 +49,109 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
         raise UnreadableError(one_line(error)) from None
 
 
-def read_npz(path: Path, limit: int | None = ARRAY_BYTES, links: bool = False) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, limit: int | None = None, links: bool = False) -> dict[str, NDArray[Any]]:
     """Return all arrays of an .npz file by name. See `open_npz`."""
     with open_npz(path, limit, links) as arrays:
-        return {name: arrays[name] for name in arrays}
+        return dict(arrays)
 
 
 @contextmanager
-def open_npz(path: Path, limit: int | None = None, links: bool = True) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """Open an .npz file: each array is read when it is asked for in the block, and errors of reading it are turned, too.
+def open_npz(path: Path, limit: int | None = None, links: bool = True) -> Iterator["Arrays"]:
+    """Open an .npz file. Each array is read when it is accessed in the block.
 
     Args:
-        limit: Largest sum of the sizes of all arrays, in bytes.
+        limit: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
         links: Follow a symbolic link.
 
     Raises:
-        UnreadableError: The file is no zip archive of .npy files of the sizes that their headers say, is damaged, or larger than
-            `limit`.
+        UnreadableError: The file is damaged, is not a zip archive of .npy files whose sizes match their headers, or its arrays are
+            larger than `limit`.
     """
     with open_file(path, links=links) as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                _check_members(archive, limit)
-                file.seek(0)
-                with np.load(file, allow_pickle=False) as arrays:
-                    yield arrays
-        except SmixError:
-            raise  # of the block, though a ValueError
+            archive = zipfile.ZipFile(file)
+            names = _check_members(archive, limit or _memory())
+        except _UNREADABLE as error:
+            raise UnreadableError(one_line(error)) from None
+        with archive:
+            yield Arrays(archive, names)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an open .npz file by name. Raises UnreadableError where one is damaged."""
+
+    archive: zipfile.ZipFile
+    names: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self.names:
+            raise KeyError(name)
+        try:
+            with self.archive.open(f"{name}.npy") as stream:
+                array = npy_format.read_array(stream, allow_pickle=False)
+                if stream.read(1):  # to its end, where the checksum is compared
+                    raise UnreadableError(f'more than an array in "{name}"')
+                return np.asarray(array)
+        except _UNREADABLE as error:
+            raise UnreadableError(one_line(error)) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        """Return the type of an array by its header alone."""
+        try:
+            with self.archive.open(f"{name}.npy") as stream:
+                return _npy_header(io.BytesIO(stream.read(_HEADER_BYTES)))[2]
         except _UNREADABLE as error:
             raise UnreadableError(one_line(error)) from None
 
 
-def _check_members(archive: zipfile.ZipFile, limit: int | None) -> None:
-    names, total = set(), 0
+def _memory() -> int | None:
+    """Return the memory of this machine in bytes, None if it cannot be told."""
+    if not hasattr(os, "sysconf"):
+        return None
+    return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
+
+
+def _check_members(archive: zipfile.ZipFile, limit: int | None) -> tuple[str, ...]:
+    """Return the names of the arrays, without the suffix. The sizes in the directory of the archive bound what is read."""
+    names: list[str] = []
+    total = 0
     for member in archive.infolist():
         if not member.filename.endswith(".npy") or member.filename in names:
-            raise UnreadableError(f'"{member.filename}" in the archive, or a name twice')
-        names.add(member.filename)
+            raise UnreadableError(f'an unexpected or duplicate archive member "{member.filename}"')
+        names.append(member.filename)
         with archive.open(member) as stream:
             content = io.BytesIO(stream.read(_HEADER_BYTES))
         shape, _, dtype = _npy_header(content)
         size = _size(shape, dtype)
         if content.tell() + size != member.file_size:
-            raise UnreadableError(f'a header for {size:,} bytes of "{member.filename}" and {member.file_size:,} bytes')
+            found = member.file_size - content.tell()
+            raise UnreadableError(f'{found:,} bytes of data instead of {size:,} in "{member.filename}"')
         total += size
     if limit is not None and total > limit:
         raise UnreadableError(f"arrays of {total:,} bytes, more than {limit:,}")
+    return tuple(name.removesuffix(".npy") for name in names)
 
 
 _HEADER_BYTES = 1 << 14
-"""More than numpy reads of a header, 10,000 bytes."""
+"""Bytes to read for a header; numpy refuses headers of more than 10,000."""
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Read the header of an .npy file: shape, whether in Fortran order, and type of the array."""
     version = npy_format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
+        raise UnreadableError(f"version {version[0]}.{version[1]} of the .npy format")
     read = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, in_fortran_order, dtype = read(file)
     if dtype.hasobject or any(length < 0 for length in shape):
-        raise UnreadableError(f"an array of {dtype} and shape {shape}")
+        raise UnreadableError(f"an array of type {dtype} and shape {shape}")
     return shape, in_fortran_order, dtype
 
 

@@ -29,11 +29,10 @@ if TYPE_CHECKING:
     from smix.training.records import Run
 
 FULL = "free some space and start the same command again"
-OTHER = "choose another path, or correct it"
 ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FULL),
-    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or choose another path"),
-    **dict.fromkeys((errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG), OTHER),
+    **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
+    **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }

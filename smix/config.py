@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from smix.errors import OptionError
 from smix.paths import PATH_OPTIONS, shortest
-from smix.untrusted import typed
+from smix.untrusted import UnreadableError, is_text, typed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,14 +156,17 @@ class TrainConfig(SharedConfig):
         """Return the configuration of JSON values; what they leave out has its default.
 
         Raises:
-            SmixError: An option is unknown, of another type, or out of its range.
+            OptionError: An option is unknown, of another type, or out of its range.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
             raise OptionError(
                 f"config: expected the options of this version, got also {', '.join(unknown)}; update smix"
             )
-        config: TrainConfig = typed(values, cls)
+        try:
+            config: TrainConfig = typed(values, cls)
+        except UnreadableError as error:
+            raise OptionError(str(error)) from None
         return config
 
     def fingerprint(self) -> str:
@@ -305,6 +308,8 @@ class EvaluateConfig:
 def _normalise_paths(config: "SharedConfig | EvaluateConfig") -> None:
     for name in PATH_OPTIONS:
         if (text := getattr(config, name, None)) is not None:
+            if not is_text(text):
+                raise OptionError(f"{name}: expected a path in UTF-8 without control characters, got {text}; rename it")
             object.__setattr__(config, name, shortest(name, text))
 
 

@@ -4,14 +4,19 @@ The command line prints such an error as one line and exits with 2; anything els
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 
+OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of Unicode of which a terminal could obey a character, or show none."""
+JOINERS = "\u200c\u200d"
+"""Format characters that words and emoji are written with."""
 LONGEST = 2000
-"""Characters of a message: it may quote a file of others."""
+"""Maximum length of a message in characters; messages may quote untrusted files."""
 
 
 class SmixError(ValueError):
-    """What the user gave cannot be used. The message is one line that a terminal can show, whatever names are in it."""
+    """User input cannot be used. The message is one printable line, whatever names it quotes."""
 
     def __str__(self) -> str:
         text = printable(super().__str__())
@@ -51,12 +56,14 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
 
 
 def printable(text: str) -> str:
-    r"""Return a text in which control characters and other characters that a terminal would obey are escaped.
+    r"""Escape control characters and other characters that a terminal would interpret.
 
     >>> printable("cat\x1b[2J")
     'cat\\x1b[2J'
     """
     return "".join(
-        one if one.isprintable() or one in "\u200c\u200d" else one.encode("unicode_escape", "surrogatepass").decode()
+        one.encode("unicode_escape", "surrogatepass").decode()
+        if unicodedata.category(one) in OBEYED and one not in JOINERS
+        else one
         for one in text
     )

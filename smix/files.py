@@ -4,7 +4,7 @@ import errno
 import hashlib
 import json
 import os
-import shutil
+import stat
 import tempfile
 import time
 import uuid
@@ -80,7 +80,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_name(folder: Path) -> None:
-    """Raise RunError if the path of a folder holds control characters: a shell or a terminal would obey them."""
+    """Raise RunError if the path of a folder contains control characters, which a shell or a terminal would interpret."""
     if not is_text(str(folder.absolute())):
         raise RunError(f"{folder}: expected a path without control characters; choose another")
 
@@ -107,7 +107,8 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
     temporaries = {name: f".{name}.next.tmp" for name in contents}
     try:
         for name, temporary in temporaries.items():
-            (folder / temporary).unlink(missing_ok=True)
+            with _as_our_error(folder):
+                (folder / temporary).unlink(missing_ok=True)
             with (folder / temporary).open("xb") as file:  # new: no link is followed
                 file.write(contents[name])
                 file.flush()
@@ -115,23 +116,24 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
         write_json(folder / COMMIT, {**(moves or {}), **temporaries})
     except BaseException:
         for temporary in temporaries.values():
-            (folder / temporary).unlink(missing_ok=True)
+            with suppress(OSError):
+                (folder / temporary).unlink()
         raise
     _finish(folder)
 
 
 def _finish(folder: Path) -> None:
-    """Carry out what `write_together` began. The folder may come from others: no file outside it is touched."""
+    """Complete an interrupted `write_together`. The folder is untrusted, so no file outside it is touched."""
     try:
         moves = read_json(folder / COMMIT, links=False)
         if not isinstance(moves, dict) or not all(
             is_plain_name(name) and _is_inside(folder, before) for name, before in moves.items()
         ):
-            raise UnreadableError("others")
+            raise UnreadableError("an invalid name or a path outside the folder")
     except UnreadableError as error:
         raise RunError(
-            f"{folder / COMMIT}: expected names of files in this folder, got {error}; remove it, and trust the folder only if you "
-            "know who made it"
+            f"{folder / COMMIT}: expected names of files in this folder, got {error}; remove {COMMIT}, and use the folder only if "
+            "you trust its author"
         ) from None
     for name, before in moves.items():
         if (folder / before).is_file():
@@ -140,14 +142,14 @@ def _finish(folder: Path) -> None:
 
 
 def _is_inside(folder: Path, name: object) -> bool:
-    """Return whether a name is that of a file in a folder, or in a folder inside it, and no symbolic link."""
+    """Return whether a name is a path at most one level below a folder, without symbolic links."""
     parts = name.split("/") if isinstance(name, str) else []
     paths = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
     return 1 <= len(parts) <= 2 and all(map(is_plain_name, parts)) and not any(path.is_symlink() for path in paths)
 
 
 def append_text(path: Path, content: str) -> None:
-    """Append to a file: see `open_to_append`. Raises RunError: It cannot be written."""
+    """Append text to a file (see `open_to_append`). Raises RunError if it cannot be written."""
     with _as_our_error(path.parent), open_to_append(path) as file:
         file.write(content.encode())
 
@@ -216,9 +218,7 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
                 _finish(folder)
             if name == ".lock":
                 for leftover in folder.glob(".*.tmp"):
-                    if leftover.is_dir() and not leftover.is_symlink():
-                        shutil.rmtree(leftover)
-                    else:
+                    if leftover.is_symlink() or leftover.is_file():
                         leftover.unlink()
         yield
     finally:
@@ -231,12 +231,13 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
 def in_use(folder: Path) -> bool:
     """Return whether a process holds this folder alone, on this or, where the file system shares locks, another machine."""
     file = folder / ".lock"
+    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no pipe that waits
     try:
-        descriptor = os.open(file, os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY)
+        descriptor = os.open(file, (os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY) | extra)
     except OSError:
         return False
     try:
-        return not _lock_within(descriptor, PATIENCE)
+        return stat.S_ISREG(os.fstat(descriptor).st_mode) and not _lock_within(descriptor, PATIENCE)
     except OSError:
         return False
     finally:

@@ -1,7 +1,7 @@
-"""Read files that other people may have made, altered or damaged.
+"""Read untrusted files: files that other people may have made, modified or damaged.
 
-Each function returns what was written or raises `UnreadableError`. None of them waits for a named pipe, and none returns text or numbers
-that JSON does not have. Arrays: smix/arrays.py. What is trusted and what is not: docs/security.md.
+Each function returns the content that was written or raises `UnreadableError`. None blocks on a named pipe, and none returns NaN,
+infinity or text that is not valid Unicode. See smix/arrays.py for arrays and docs/security.md for what is trusted.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
@@ -22,13 +22,14 @@ import msgspec
 from smix.errors import SmixError
 
 JSON_BYTES = 1 << 26
-"""Largest JSON file of our own that is read, in bytes."""
+"""Maximum size of a JSON file written by smix, in bytes."""
 
 Record = TypeVar("Record")
+Name = TypeVar("Name", bound=Hashable)
 
 
 class UnreadableError(SmixError):
-    """A file cannot be read, or is not what was written. The message completes "got ..." in that of the caller."""
+    """A file cannot be read or was modified. Its message is meant to follow "got" in the caller's message."""
 
 
 class OtherVersionError(UnreadableError):
@@ -36,7 +37,7 @@ class OtherVersionError(UnreadableError):
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the message of an error in one line, with the type of the error unless it is ours."""
+    """Return the message of an error on one line, preceded by its type unless it is a `SmixError`."""
     text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
     text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the file object, which differs each time
     text = " ".join(text.split())
@@ -44,19 +45,30 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text can name something: Unicode without control characters."""
+    """Return whether a text is valid Unicode without control characters, so that it can be used as a name."""
     return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
 def is_plain_name(name: object) -> bool:
-    """Return whether a text names a file directly inside a folder, on every system: no folder, drive, or control character."""
+    """Return whether a value can name a file directly inside a folder: no folder, drive, pattern or control character."""
     return (
         isinstance(name, str)
         and name not in ("", ".", "..")
-        and len(name) <= 255
         and name.isprintable()
+        and len(name.encode()) <= 255
         and not re.search(r'[/\\:<>"|?*]', name)
     )
+
+
+def first_twice(names: Iterable[Name]) -> Name | None:
+    """Return the first name that was there before, None if all differ."""
+    seen: set[Name] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file, or a link to one; False also in a folder that is not ours to read."""
+    return os.path.isfile(path)  # noqa: PTH113 - of pathlib, whether an error is raised depends on the version of Python
 
 
 @contextmanager
@@ -65,25 +77,24 @@ def open_file(path: Path, limit: int | None = None, links: bool = True) -> Itera
 
     Args:
         limit: Largest size in bytes. Default: any size.
-        links: Follow a symbolic link. Files of a run or a mask store are read without.
+        links: Follow symbolic links. Pass False for files of a run or a mask store.
 
     Raises:
-        UnreadableError: The file is missing, not ours to read, larger than `limit`, or no regular file.
+        UnreadableError: The file is missing, not readable, larger than `limit`, or not a regular file.
     """
     # Without O_NONBLOCK opening a named pipe waits until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        if not links and path.is_symlink():
-            raise UnreadableError("a symbolic link")
         descriptor = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
     except OSError as error:
-        raise UnreadableError(error.strerror or type(error).__name__) from None
+        is_link = not links and path.is_symlink()
+        raise UnreadableError("a symbolic link" if is_link else error.strerror or type(error).__name__) from None
     except ValueError as error:  # a NUL in the name, or a name that is not UTF-8
-        if isinstance(error, UnreadableError):
-            raise
         raise UnreadableError(f"a file name that cannot be used ({one_line(error)})") from None
     try:
         status = os.fstat(descriptor)
+        if not links and not hasattr(os, "O_NOFOLLOW") and path.is_symlink():
+            raise UnreadableError("a symbolic link")
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device")
         if limit is not None and status.st_size > limit:
@@ -96,7 +107,7 @@ def open_file(path: Path, limit: int | None = None, links: bool = True) -> Itera
 
 
 def check_file(path: Path) -> None:
-    """Raise UnreadableError unless `path` is a regular file that can be opened: before a library opens it."""
+    """Raise UnreadableError unless `path` is a regular file that can be opened. Call it before a library opens the file."""
     with open_file(path):
         pass
 
@@ -111,13 +122,13 @@ def read_bytes(path: Path, limit: int | None = None, links: bool = True) -> byte
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a file to append to it, a new one where there is none. A symbolic link is not followed: what it points to is not ours.
+    """Open a file for appending, and create it if it does not exist. A symbolic link is refused: its target may be outside the folder.
 
     Raises:
         OSError: The file cannot be written.
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | extra, 0o644))
+    return open(path, "ab", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
 
 
 def read_end(path: Path, start: int = 0, limit: int = 1 << 20) -> str:
@@ -148,8 +159,8 @@ def parse_json(content: bytes | str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        UnreadableError: The text is not JSON in UTF-8, names a key twice, holds a number that is not finite or a text that is not
-            Unicode, or is nested deeper than Python reads.
+        UnreadableError: The text is not JSON in UTF-8, has a duplicate key, a number that is not finite or a string that is not
+            valid Unicode, or is nested too deeply for Python.
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
@@ -161,7 +172,7 @@ def parse_json(content: bytes | str) -> Any:
     except UnicodeError:
         raise UnreadableError("a file that is not text in UTF-8") from None
     except json.JSONDecodeError as error:
-        raise UnreadableError(f"no JSON ({one_line(error).partition(': ')[2]})") from None
+        raise UnreadableError(f"invalid JSON ({one_line(error).partition(': ')[2]})") from None
     except (ValueError, MemoryError) as error:
         raise UnreadableError(one_line(error)) from None
     return values
@@ -170,8 +181,7 @@ def parse_json(content: bytes | str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise UnreadableError(f'the key "{next(name for name in names if names.count(name) > 1)}" twice')
+        raise UnreadableError(f'a duplicate key "{first_twice(name for name, _ in pairs)}"')
     return values
 
 
@@ -184,21 +194,21 @@ def _finite(text: str) -> float:
 
 
 def convert(values: Any, kind: type[Record]) -> Record:
-    """Return JSON values of our own as a dataclass: every field of the declared type, none missing and none unknown.
+    """Convert JSON values written by smix to a dataclass, and refuse missing fields, unknown fields and other types.
 
     Raises:
-        UnreadableError: A field has another type or value, with its name.
+        UnreadableError: A field does not match the dataclass; the message names it.
     """
     record: Record = typed(values, kind)
     written = json.loads(json.dumps(dataclasses.asdict(cast(Any, record))))
     if written != values:
         names = [name for name in (*written, *values) if name not in values or values[name] != written.get(name, ...)]
-        raise UnreadableError(f"{names[0]} otherwise than this version of smix writes it")
+        raise UnreadableError(f'an unknown, missing or altered field "{names[0]}"')
     return record
 
 
 def typed(values: Any, kind: Any, name: str = "") -> Any:
-    """Return JSON values as `kind`, a type that msgspec knows. Keys that it does not name are ignored.
+    """Convert JSON values to `kind`, a type that msgspec supports. Unknown keys are ignored.
 
     Args:
         name: Name of the values in messages.
@@ -221,13 +231,17 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
 
 
 def signed(values: Mapping[str, Any]) -> bytes:
-    """Return a JSON object that holds a sha256 of itself, as the content of a file."""
-    values = json.loads(json.dumps(values, allow_nan=False))  # as it will be read: with texts as keys
+    """Return a JSON object that holds a sha256 of itself, as the content of a file.
+
+    Raises:
+        UnreadableError: A text in it is not Unicode, such as a file name that is not UTF-8: nobody could read the file.
+    """
+    values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: with texts as keys
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()
 
 
 def read_signed(path: Path, format: int | None = None) -> dict[str, Any]:
-    """Return the object that `signed` wrote into a file, without its sha256.
+    """Return the object in a file written by `signed`, without its sha256.
 
     Args:
         format: Expected value of "format". Default: any.
@@ -238,10 +252,10 @@ def read_signed(path: Path, format: int | None = None) -> dict[str, Any]:
     """
     values = read_json(path, links=False)
     if not isinstance(values, dict):
-        raise UnreadableError("no JSON object")
+        raise UnreadableError("JSON that is not an object")
     if format is not None and values.get("format", format) != format:
         got = json.dumps(values["format"])
-        raise OtherVersionError(f"format {got:.20} instead of {format}, of another version of smix")
+        raise OtherVersionError(f"format {got:.20} instead of {format}")
     if values.pop("sha256", None) != _checksum(values):
         raise UnreadableError("a file that was changed since it was written")
     return values

@@ -206,7 +206,7 @@ def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, 
     (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
     assert code == 0
-    assert f"smix: {runs / 'smix+fmix-0'}: smix+fmix-0/result.json: expected a file of a run, as this version" in err
+    assert f"smix: {runs / 'smix+fmix-0'}: smix+fmix-0/result.json: expected a run file written by this version" in err
     assert str(tmp_path / "report" / "report.html") in out
     before = (tmp_path / "report" / "report.html").read_bytes()
     for name in ("vanilla-0", "vanilla-1", "smix+fmix-1"):

@@ -1,6 +1,5 @@
 """Data sets in one numpy file."""
 
-import os
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -8,7 +7,7 @@ from zipfile import is_zipfile
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.arrays import open_npz
+from smix.arrays import Arrays, open_npz
 from smix.data.imageset import MOST_CHANNELS, ImageSet, Split, checked
 from smix.errors import DataError
 from smix.untrusted import UnreadableError, check_file
@@ -38,7 +37,7 @@ def npz(name: str, place: str, split: Split) -> ImageSet:
             f"{name}: expected an npz file (a zip of arrays), got another or a cut one; copy or make it again"
         )
     try:
-        with open_npz(path, _memory()) as file:
+        with open_npz(path) as file:
             if missing := [key for key in (f"x_{split}", f"y_{split}") if key not in file]:
                 raise DataError(
                     f"{name}: expected the arrays x_{split} and y_{split}, got no {' and no '.join(missing)}"
@@ -65,31 +64,16 @@ def npz(name: str, place: str, split: Split) -> ImageSet:
     return ImageSet(images, labels, tuple(classes), masks, name=name, split=split, value_range=value_range)
 
 
-def _check_types(name: str, file: Any, images: NDArray[Any]) -> None:
+def _check_types(name: str, file: Arrays, images: NDArray[Any]) -> None:
     """One split scaled and the other not would be two data sets."""
     if images.dtype.kind not in "buif":
         raise DataError(f"{name}: expected images of numbers, got {images.dtype}; convert them")
-    found = {key: _dtype(file, key) for key in ("x_train", "x_test") if key in file}
+    found = {key: file.dtype(key) for key in ("x_train", "x_test") if key in file}
     if len(set(found.values())) > 1:
         types = " and ".join(f"{key} of {dtype}" for key, dtype in found.items())
         raise DataError(f"{name}: expected images of one type, such as uint8, got {types}; convert one")
     if images.dtype != np.uint8 and "x_train" not in found:
         raise DataError(f"{name}: expected x_train, whose range {images.dtype} images are scaled by, got none; add it")
-
-
-def _dtype(file: Any, key: str) -> np.dtype[Any]:
-    """Of an array of the file, by its header alone."""
-    with file.zip.open(f"{key}.npy") as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return read(stream)[2]
-
-
-def _memory() -> int | None:
-    """Return the memory of this machine in bytes, None if it cannot be told: arrays that are larger are refused before they fill it."""
-    if not hasattr(os, "sysconf"):
-        return None
-    return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
 
 
 def _range(name: str, train: NDArray[Any]) -> tuple[float, float]:

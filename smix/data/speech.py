@@ -104,7 +104,7 @@ def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
                 raise ValueError(
                     f"{kind[0]} Hz, {kind[1]} bits, {kind[2]} channels, {len(content)} of {expected} bytes"
                 )
-        except (wav.Error, EOFError, ValueError) as error:
+        except (wav.Error, EOFError, ValueError, RuntimeError) as error:  # wave raises all of them
             raise DataError(
                 f"{home / path}: expected a wav file of 16 kHz, 16 bits and one channel, got {one_line(error)}; unpack it again"
             ) from None

@@ -25,6 +25,7 @@ from smix.lab.subject import Subject, subject_of
 from smix.lab.sweep import slug
 from smix.paths import same_value
 from smix.training.records import subfolders_of_runs
+from smix.untrusted import is_file
 
 LONG = 120.0
 """What takes more seconds is said beforehand."""
@@ -71,7 +72,7 @@ def evaluate_all(
         )
     found: dict[Path, Evaluation] = {}
     problems: dict[Path, SmixError] = {}
-    left = [path for path in paths if (path / "result.json").is_file()]
+    left = [path for path in paths if is_file(path / "result.json")]
     said = False
     for number, path in enumerate(paths, 1):
         try:

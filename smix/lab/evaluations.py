@@ -112,7 +112,7 @@ def read_evaluation(path: Path) -> Evaluation:
         return convert(values, Evaluation)
     except (UnreadableError, KeyError) as error:
         raise RunError(
-            f"{path}: expected what smix evaluate wrote, got {one_line(error)}; remove it and evaluate again"
+            f"{path}: expected an evaluation written by this version of smix, got {one_line(error)}; remove it and evaluate again"
         ) from None
 
 

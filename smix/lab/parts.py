@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smix.arrays import read_npz
 from smix.config import EvaluateConfig
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet
@@ -35,7 +34,7 @@ from smix.lab.subject import Subject
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.masks.store import MaskStore
 from smix.training.material import versions
-from smix.training.records import check_unchanged
+from smix.training.predictions import read_predictions
 
 CONDITIONS = len(suite.CORRUPTIONS) * len(suite.SEVERITIES)
 UNTOUCHED = "untouched images"
@@ -188,12 +187,9 @@ def _objects(subject: Subject, loader: Loader, where: str, seed: int) -> Part:
 
 def _validation(subject: Subject) -> tuple[Tensor, Tensor] | None:
     """Logits and labels of the run's validation images, with the outputs that the network has here."""
-    file = None if subject.run is None else subject.run.path / "validation.npz"
-    if subject.run is None or file is None or not file.exists():
+    if subject.run is None or "validation.npz" not in subject.run.files:
         return None
-    check_unchanged(subject.run, file.name)
-    arrays = read_npz(file)
-    logits, labels = torch.from_numpy(arrays["logits"]), arrays["labels"]
+    logits, labels = read_predictions(subject.run, "validation.npz")
     if subject.mapped is None:
-        return logits, torch.from_numpy(labels)
-    return grouped(logits, subject.mapped.outputs), torch.from_numpy(subject.mapped.labels(labels))
+        return logits, labels
+    return grouped(logits, subject.mapped.outputs), torch.from_numpy(subject.mapped.labels(labels.numpy()))

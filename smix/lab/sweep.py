@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from smix import files
 from smix.config import SharedConfig, TrainConfig
-from smix.errors import OptionError, SmixError, unknown
+from smix.errors import OptionError, unknown
 from smix.mixing import parse_method, split_methods
 from smix.untrusted import UnreadableError, parse_json, read_text
 
@@ -130,7 +130,7 @@ def read_sweep(path: Path | str) -> Sweep:
     for number, line in enumerate(lines, 1):
         try:
             name, config = _read_line(line)
-        except SmixError as error:
+        except OptionError as error:
             raise OptionError(f"{path}, line {number}: {error}") from None
         if name in sweep:
             raise OptionError(f"{path}, line {number}: expected another name, got {name} once more; name it otherwise")

@@ -7,6 +7,7 @@ has the machine to itself. Finished shards wait on the disk (work.py) until all 
 import errno
 import json
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,8 +26,8 @@ from torch import Tensor
 from smix import files, launch, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError, OptionError
-from smix.masks.manifest import Manifest, SplitId
+from smix.errors import MaskError, OptionError, RunError
+from smix.masks.manifest import Manifest, SplitId, check_manifest
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
@@ -88,6 +89,7 @@ def build_masks(
         rows_per_shard=rows_per_shard(len(data)),
         classes=names,
     )
+    check_manifest(manifest)
     wanted = np.sort(data.take(limit).index)
     alone = part[1] == 1
     try:
@@ -244,7 +246,10 @@ def _costed(out: Path, build: _Build) -> Iterator[None]:
     finally:
         if build.written:
             line = json.dumps({"masks": sum(build.written), "seconds": time.perf_counter() - start})
-            files.append_text(out / COST, f"{line}\n")
+            try:
+                files.append_text(out / COST, f"{line}\n")
+            except RunError as error:  # the masks are worth more than the time that they took
+                sys.stderr.write(f"{error}\n")
 
 
 def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""manifest.json of a mask store: which images the masks are of, how they were made, and the sha256 of every file."""
+"""Read and write manifest.json of a mask store: the data set, the settings of the build, and the sha256 of every file."""
 
 import hashlib
 import json
@@ -71,7 +71,7 @@ class Manifest:
 
     @property
     def files(self) -> dict[str, str]:
-        """Sha256 of each file of the store but manifest.json itself, by name. No name comes from the manifest."""
+        """Sha256 of each file of the store except manifest.json, by file name. File names are never read from the manifest."""
         found = {shard_name(number): sha256 for number, sha256 in enumerate(self.shards)}
         found |= {class_shard_name(number): sha256 for number, sha256 in enumerate(self.class_shards)}
         return found | {
@@ -84,20 +84,30 @@ class Manifest:
         return range(start, min(start + self.rows_per_shard, self.count))
 
     def settings(self) -> dict[str, Any]:
-        """Return what determines the masks: builds with equal settings can share a folder, whatever the data set was called."""
+        """Return the settings that determine the masks. Builds that agree in them can share a folder, whatever the data set is called."""
         values = json.loads(json.dumps(asdict(self)))
         del values["data"]["name"]
         return {name: values[name] for name in ("data", "shape", "source", "refine", "classes")}
 
     @property
     def identity(self) -> str:
-        """Sha256 of the settings and the number of rows in a shard: finished shards name the build that they belong to."""
+        """Sha256 of the settings and the rows per shard. A finished shard records it to name its build."""
         settings = {**self.settings(), "rows_per_shard": self.rows_per_shard}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
         """Return the content of manifest.json, with a sha256 of itself."""
         return signed(asdict(self))
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Raise MaskError unless `read_manifest` will accept the manifest: before the masks of hours are built for it."""
+    try:
+        _checked(json.loads(manifest.to_bytes()))
+    except UnreadableError as error:
+        raise MaskError(
+            f"masks: expected names and sizes that a mask store can hold, got {error}; rename or resize them"
+        ) from None
 
 
 def shard_name(number: int) -> str:
@@ -112,7 +122,7 @@ def read_manifest(path: Path) -> Manifest:
     """Return the manifest of the finished store in a folder.
 
     Raises:
-        MaskError: There is none, or it is damaged.
+        MaskError: The manifest is missing or damaged.
     """
     file = path / "manifest.json"
     if not file.is_file() and not file.is_symlink():
@@ -128,7 +138,11 @@ def read_manifest(path: Path) -> Manifest:
         0 if manifest.classes is None else count,
         True,
     ):
-        raise _damaged(file, f"{len(manifest.shards)} shards instead of {count}")
+        raise _damaged(
+            file,
+            f"{len(manifest.shards)} shards instead of {count}, {len(manifest.class_shards)} shards of class maps, "
+            f"and {'a' if manifest.stats else 'no'} sha256 of stats.npy",
+        )
     return manifest
 
 
@@ -139,21 +153,27 @@ def read_begun(path: Path) -> Manifest:
 
 def _read(file: Path) -> Manifest:
     try:
-        manifest = convert(read_signed(file, FORMAT), Manifest)
-        if math.prod(manifest.shape) > MOST_PIXELS:
-            raise UnreadableError(f"a shape of more than {MOST_PIXELS:,} pixels")
-        for part, values in (("source", manifest.source), ("refine", manifest.refine)):
-            typed(values.get("name"), Name, f"{part}.name")
+        return _checked(read_signed(file, FORMAT))
     except OtherVersionError as error:
         raise MaskError(
-            f"{file.parent}: expected masks of this version, got {error}; build them in a new folder"
+            f"{file.parent}: expected a mask store written by this version of smix, got {error}; build it again in a new folder"
         ) from None
     except UnreadableError as error:
         raise _damaged(file, str(error)) from None
+
+
+def _checked(values: dict[str, Any]) -> Manifest:
+    """Return the manifest of JSON values. Raises UnreadableError: They are none."""
+    values.pop("sha256", None)
+    manifest = convert(values, Manifest)
+    if math.prod(manifest.shape) > MOST_PIXELS:
+        raise UnreadableError(f"a shape of more than {MOST_PIXELS:,} pixels")
+    for part, described in (("source", manifest.source), ("refine", manifest.refine)):
+        typed(described.get("name"), Name, f"{part}.name")
     return manifest
 
 
 def _damaged(file: Path, reason: str) -> MaskError:
     return MaskError(
-        f"{file.parent}: expected a whole {file.name}, got {reason}; remove {file.name} and build again with the same command"
+        f"{file.parent}: expected an intact {file.name}, got {reason}; remove {file.name} and run the same smix masks build again"
     )

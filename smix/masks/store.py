@@ -51,15 +51,24 @@ class _Mapped:
 
     array: NDArray[Any]
     path: str
-    state: tuple[int, ...]
-    """State of the file when its sha256 was compared; see `_state`."""
+    status: os.stat_result
+    """Status of the file when its sha256 was compared."""
+
+    def changed(self) -> bool:
+        """Return whether the file was written since. Where another took its name, the memory is still that of the first."""
+        try:
+            now = os.stat(self.path)  # noqa: PTH116 - for each shard of a batch: pathlib takes four times as long
+        except FileNotFoundError:
+            return False
+        same_file = (now.st_dev, now.st_ino) == (self.status.st_dev, self.status.st_ino)
+        return same_file and (now.st_size, now.st_mtime_ns) != (self.status.st_size, self.status.st_mtime_ns)
 
 
 class MaskStore:
     """The masks in a folder: `store[index]` are bool arrays (n, *S).
 
-    A shard is compared with its sha256 when it is first read, and again when its file has changed since: masks of a store that is
-    overwritten while it is open are never returned.
+    A shard is compared with its sha256 when it is first read, and again when the size or the time of its file has changed since. A store
+    may grow while it is open.
 
     A store can be pickled: only the path travels, and all processes of a machine share the memory that the files are mapped to.
 
@@ -71,7 +80,7 @@ class MaskStore:
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
         self._mapped: dict[str, _Mapped] = {}
-        # A copy: 9 bytes a row, of which no later change of the file is seen.
+        # A copy (9 bytes per row), so that later changes of the file are not seen.
         self.stats: NDArray[Any] = self._file("stats.npy", STATS, self.manifest.count).copy()
 
     def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
@@ -212,27 +221,31 @@ class MaskStore:
         return self._file(class_shard_name(number), BYTES, len(self.manifest.rows(number)), *self.shape)
 
     def _file(self, name: str, dtype: np.dtype[Any], *shape: int) -> NDArray[Any]:
-        """Return the array in a file of the store, compared with its sha256 unless it was and has not changed since."""
+        """Return the array in a file of the store. Checks its sha256 on first use and after the file has changed."""
         known = self._mapped.get(name)
         try:
-            if known is not None and known.state == _state(os.stat(known.path)):  # noqa: PTH116 - for each shard of a batch
+            if known is not None and not known.changed():
                 return known.array
             path = self.path / name
             with open_file(path, links=False) as file:
-                state = _state(os.fstat(file.fileno()))
+                status = os.fstat(file.fileno())
                 self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
                 array = map_npy(file)
         except (OSError, UnreadableError) as error:
             raise self._broken(name, getattr(error, "strerror", None) or one_line(error)) from None
         if array.dtype != dtype or array.shape != shape:
             raise self._broken(f"{name} of shape {shape} and {dtype}", f"{array.shape} of {array.dtype}")
-        self._mapped[name] = _Mapped(array, str(path), state)
+        self._mapped[name] = _Mapped(array, str(path), status)
         return array
 
     def _check_sha256(self, name: str, got: str) -> None:
-        expected = self.manifest.files[name]
-        if got != expected:
-            raise self._broken(f"{name} with sha256 {expected[:8]}", got[:8])
+        if got == self.manifest.files[name]:
+            return
+        grown = read_manifest(self.path)  # by a build that went on since the store was opened
+        if grown.identity == self.manifest.identity and got == grown.files.get(name):
+            self.manifest = grown
+            return
+        raise self._broken(f"{name} with sha256 {self.manifest.files[name][:8]}", got[:8])
 
     def _sha256(self, name: str) -> str:
         """Return the sha256 of a file, empty if it cannot be read."""
@@ -250,20 +263,15 @@ def read_problems(content: bytes, count: int) -> dict[int, str]:
     """Return the content of broken.json: why masks are broken, by row below `count`.
 
     Raises:
-        MaskError: It is none.
+        MaskError: `content` is not a valid broken.json.
     """
     try:
         problems = {int(row): why for row, why in parse_json(content).items()}
     except (ValueError, AttributeError):
         problems = {-1: ""}
     if not all(0 <= row < count and isinstance(why, str) for row, why in problems.items()):
-        raise MaskError("broken.json: expected reasons by row, got others; build the masks again")
+        raise MaskError("broken.json: expected a reason for each broken row, got other content; build the masks again")
     return problems
-
-
-def _state(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes when a file is replaced or written: its number, its size, and when it was last written."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:

@@ -5,7 +5,7 @@
     building/00007.json      its number, the identity of the manifest, its sha256, its rows of stats.npy, what is broken in it;
                              written last
 
-A shard of other settings, of other data or of another number is discarded.
+A finished shard with other settings, other data or another shard number is discarded.
 
 Any number of processes can work on the shards of one store: each file is whole or absent, and equal whoever writes it.
 """
@@ -75,10 +75,10 @@ class Shard:
 
 
 class Work:
-    """The folder of a store, which may exist, be unfinished, or be empty.
+    """The folder of a mask store that is being built; the store may be finished, unfinished or not begun.
 
     Raises:
-        MaskError: It holds masks made otherwise.
+        MaskError: The folder holds masks of other settings.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -123,7 +123,7 @@ class Work:
         return True
 
     def had(self) -> NDArray[np.int64]:
-        """Return the rows that the store had, as far as can be told: a repair builds them again, whatever the limit."""
+        """Return the rows that the finished store contained, as far as known. A repair rebuilds them regardless of the limit."""
         if self.finished is None:
             return np.zeros(0, np.int64)
         stats = self._whole(self.path / "stats.npy", self.finished.stats, STATS, (self.manifest.count,))
@@ -203,20 +203,22 @@ class Work:
             shutil.rmtree(self.building)
 
     def _as_before(self, manifest: Manifest, old: Manifest) -> Manifest:
-        """Return the manifest of the same masks as before, without shards. Raises MaskError: they are of other settings."""
+        """Return the earlier manifest without its shards. Raises MaskError if its settings differ."""
         _check_same(self.path, manifest.settings(), old.settings())
         return dataclasses.replace(old, shards=(), class_shards=(), stats="", broken="")
 
     def _check_parts(self) -> None:
-        """Say which finished shards do not belong to this build: they are discarded."""
+        """Say which finished shards do not belong to this build. They are left where they are until others take their names."""
         for number in self.numbers:
             file = self.building / f"{number:05d}.json"
             if file.exists() and self._entry(number) is None:
-                file.unlink()
-                sys.stderr.write(f"{file}: of other settings, of other images or damaged; its masks are built again\n")
+                sys.stderr.write(
+                    f"{file}: expected a finished shard of this build, got one of other settings or images, or a damaged one; "
+                    "its masks are built again\n"
+                )
 
     def _entry(self, number: int) -> Entry | None:
-        """Return what is known of a finished shard. None: there is none, or it is damaged or belongs to another build."""
+        """Return the entry of a finished shard, or None if it is missing, damaged or of another build."""
         try:
             entry = convert(read_signed(self.building / f"{number:05d}.json"), Entry)
             stats, rows = base64.b64decode(entry.stats, validate=True), self.manifest.rows(number)

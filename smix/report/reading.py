@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from smix import files
 from smix.arrays import read_npz
@@ -17,6 +15,7 @@ from smix.errors import RunError, SmixError
 from smix.evaluation.scores import Scores, scores
 from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation
 from smix.report.thumbnails import is_picture
+from smix.training.predictions import read_predictions
 from smix.training.records import Run, check_unchanged
 from smix.training.samples import Samples
 from smix.untrusted import UnreadableError
@@ -35,50 +34,23 @@ class Predicted:
 
 def predicted_by(run: Run) -> Predicted:
     """Return the predictions of a finished run. Raises RunError or DataError: They are missing, damaged, or of other images."""
-    data = run.made["data"]
-    if (run.path / "predictions.npz").exists():
-        check_unchanged(run, "predictions.npz")
-    logits, labels = _predictions(run.path / "predictions.npz", len(data["classes"]), data["images"]["test"])
-    kept = None
-    if (run.path / "validation.npz").exists():
-        check_unchanged(run, "validation.npz")
-        kept = _predictions(run.path / "validation.npz", len(data["classes"]), None)
+    try:
+        logits, labels = read_predictions(run, "predictions.npz", run.made["data"]["images"]["test"])
+        kept = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
+    except RunError as error:
+        raise RunError(f"{error}; {LEFT_OUT}") from None
     return Predicted(scores(logits, labels, kept), tuple(labels.tolist()))
 
 
 def contradiction(run: Run, predicted: Predicted) -> str:
-    """Return why the result of a run cannot be believed, empty if its predictions have the accuracy that it says."""
+    """Return an error message if the predictions of a run contradict its test accuracy, else an empty string."""
     found = predicted.scores.calibration.accuracy
     if run.result is None or math.isclose(found, run.result.test_accuracy, abs_tol=1e-9):
         return ""
     return (
-        f"expected predictions with the test accuracy of result.json, {run.result.test_accuracy:.4f}, got {found:.4f} in "
-        "predictions.npz; the run is left out: train it again in a new folder"
+        f"expected predictions.npz to have the test accuracy of result.json, {run.result.test_accuracy:.4f}, got {found:.4f}; "
+        "the run is left out of the report; train it again in a new folder"
     )
-
-
-def _predictions(path: Path, classes: int, rows: int | None) -> tuple[Tensor, Tensor]:
-    """Logits and labels of so many images; None: of any number."""
-    arrays = _arrays(path, LEFT_OUT)
-    if not {"logits", "labels"} <= arrays.keys():
-        raise RunError(f"expected logits and labels in {path.name}, got {', '.join(arrays) or 'nothing'}; {LEFT_OUT}")
-    logits, labels = arrays["logits"], arrays["labels"]
-    if logits.dtype.kind != "f" or labels.dtype.kind not in "iu":
-        raise RunError(
-            f"expected logits as floats and labels as whole numbers in {path.name}, got {logits.dtype} and {labels.dtype}; {LEFT_OUT}"
-        )
-    count = len(labels) if rows is None and labels.ndim else rows
-    if logits.shape != (count, classes) or labels.shape != (count,) or not count:
-        raise RunError(
-            f"expected logits of {count} images and {classes} classes and their labels in {path.name}, got shapes {logits.shape} and "
-            f"{labels.shape}; {LEFT_OUT}"
-        )
-    if labels.min() < 0 or labels.max() >= classes:
-        raise RunError(
-            f"expected labels from 0 to {classes - 1} in {path.name}, got {labels.min()} to {labels.max()}; {LEFT_OUT}"
-        )
-    exact = np.float32 if logits.dtype.itemsize <= 4 else np.float64
-    return torch.from_numpy(logits.astype(exact)), torch.from_numpy(labels.astype(np.int64))
 
 
 def evaluations_in(run: Path) -> tuple[list[Evaluation], list[str]]:

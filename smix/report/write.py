@@ -236,7 +236,10 @@ def _staged(out: Path) -> Iterator[Path]:
         if (out / folder).is_symlink() or ((out / folder).exists() and not (out / folder).is_dir()):
             raise RunError(f"{out / folder}: expected a folder to write, got a file or a link; choose another --out")
         (out / folder).mkdir(parents=True, exist_ok=True)
-    with files.lock(out):  # and remove what a report that was killed has left
+    with files.lock(out):
+        for leftover in out.glob(".report.*.tmp"):  # of a report that was killed
+            if not leftover.is_symlink():
+                shutil.rmtree(leftover, ignore_errors=True)
         staged = Path(mkdtemp(dir=out, prefix=".report.", suffix=".tmp"))
         try:
             yield staged

@@ -21,7 +21,7 @@ from smix.untrusted import UnreadableError, one_line, open_file
 def save_checkpoint(
     path: Path, learner: Learner, progress: Progress, config: TrainConfig, metrics: Sequence[Epoch] = ()
 ) -> None:
-    """Write all that resuming needs: the configuration, the learner, the progress, and the finished epochs."""
+    """Save what resuming needs: the configuration, the state of the learner, the progress, and a digest of the finished epochs."""
     content = {
         "config": config.to_json(),
         **learner.state(),
@@ -41,7 +41,7 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
         metrics: Epochs in metrics.jsonl: at least those that were finished when the checkpoint was written.
 
     Raises:
-        RunError: The file is damaged, or of another configuration or other epochs.
+        RunError: The file is damaged, or belongs to another configuration or other epochs.
     """
     try:
         with open_file(path, links=False) as file:
@@ -53,12 +53,12 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
         if not others:
             progress = Progress(**content["progress"])
             if content["metrics"] != _digest_of(metrics[: progress.epoch]):
-                raise UnreadableError(f"one of {progress.epoch} epochs that are not those in metrics.jsonl")
+                raise UnreadableError(f"a checkpoint after epoch {progress.epoch} that does not match metrics.jsonl")
             learner.load(content)
             return progress
     except Exception as error:  # a damaged file fails in a dozen ways
         raise RunError(
-            f"{path}: expected a whole checkpoint, got {one_line(error)}; delete it to train from the start"
+            f"{path}: expected an intact checkpoint, got {one_line(error)}; delete it to train from scratch"
         ) from None
     name = others[0]
     raise RunError(
@@ -67,7 +67,7 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
 
 
 def _digest_of(metrics: Sequence[Epoch]) -> str:
-    """Return the sha256 of epochs without their seconds, in which two runs of the same configuration differ."""
+    """Return the sha256 of epochs without their seconds, which differ between runs of the same configuration."""
     return _digest([{**dataclasses.asdict(epoch), "seconds": None} for epoch in metrics])
 
 

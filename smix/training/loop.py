@@ -52,9 +52,9 @@ class Epoch:
     """Of its first step."""
     train_loss: float
     """Mean loss of the mixed batches, in nats."""
-    train_accuracy: Annotated[float, Meta(ge=0, le=1 + 1e-6)]
+    train_accuracy: Annotated[float, Meta(ge=0, le=1)]
     """Weighted by the label shares: mean share of the mixed label that the predicted class has, in [0, 1]."""
-    fell_back: Annotated[float, Meta(ge=0, le=1 + 1e-6)]
+    fell_back: Annotated[float, Meta(ge=0, le=1)]
     """Share of the samples that `Fallback` gave to its second method."""
     val_loss: float
     val_accuracy: Annotated[float, Meta(ge=0, le=1)]
@@ -124,8 +124,8 @@ def fit(
             epoch=progress.epoch + 1,
             lr=learning_rate(config, progress.epoch * steps, steps),
             train_loss=progress.loss / steps,
-            train_accuracy=progress.accuracy / steps,
-            fell_back=progress.fell_back / steps,
+            train_accuracy=min(1.0, progress.accuracy / steps),  # sums of float32 may exceed 1
+            fell_back=min(1.0, progress.fell_back / steps),
             val_loss=cross_entropy(logits, labels),
             val_accuracy=accuracy(logits, labels),
             seconds=time.monotonic() - started,

@@ -1,15 +1,14 @@
-"""The files of a run folder that say what it is: its configuration, its epochs, its result, each checked against the others."""
+"""Read and write the records of a run (configuration, epochs, result), and check them against each other."""
 
 import dataclasses
 import json
 import math
-import os
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta
 
 from smix import files
@@ -17,7 +16,18 @@ from smix.config import TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
 from smix.training.loop import Epoch
-from smix.untrusted import UnreadableError, convert, one_line, parse_json, read_signed, read_text, signed, typed
+from smix.training.made import Made, Name, Share
+from smix.untrusted import (
+    UnreadableError,
+    convert,
+    is_file,
+    one_line,
+    parse_json,
+    read_signed,
+    read_text,
+    signed,
+    typed,
+)
 
 FORMAT = 2
 """Version of config.json and result.json."""
@@ -30,10 +40,6 @@ VOUCHED = (
     "validation.npz",
 )
 """Files whose sha256 result.json holds."""
-
-Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
 @dataclass(frozen=True)
@@ -68,69 +74,11 @@ class Run:
     """Sha256 of the files of a finished run, by name."""
 
 
-class Images(msgspec.Struct):
-    """Numbers of images."""
-
-    training: Count
-    validation: Count
-    test: Count
-
-
-class Data(msgspec.Struct):
-    """The part "data" of config.json."""
-
-    fingerprint_train: str
-    fingerprint_test: str
-    images: Images
-    size: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=3)]
-    classes: Annotated[list[Name], Meta(min_length=1)]
-    read: Literal["kept on the device", "read in each epoch"]
-    validated_on: Literal["validation images", "training images"]
-    init: str = ""
-
-
-class Named(msgspec.Struct):
-    """What has a name, and settings that depend on it."""
-
-    name: Name
-    input_size: str | list[int] = "own"
-
-
-class Masks(msgspec.Struct):
-    """The part "masks" of config.json."""
-
-    fingerprint: str
-    source: Named
-    refine: Named | None
-    empty: Share
-
-
-class Normalised(msgspec.Struct):
-    """The part "normalisation" of config.json: one number a channel."""
-
-    mean: Annotated[list[float], Meta(min_length=1)]
-    std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]
-
-
-class Made(msgspec.Struct):
-    """What config.json holds at least."""
-
-    config: dict[str, Any]
-    versions: dict[str, Name]
-    data: Data
-    masks: Masks | None
-    normalisation: Normalised
-    threads: Annotated[int, Meta(ge=1)] | None = None
-    processes: Annotated[int, Meta(ge=1)] = 1
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
-    device: Name = ""
-
-
 def read_result(path: Path) -> Result | None:
     """Return the result of a run, None if it is not finished.
 
     Raises:
-        DivergedError: The training ended without a result that is finite.
+        DivergedError: Training diverged, so there is no result.
         RunError: The file is damaged, or was changed since it was written.
     """
     return _read_result(path)[0]
@@ -159,13 +107,20 @@ def write_result(path: Path, result: Result) -> None:
 
 
 def write_diverged(path: Path, why: str) -> None:
-    """Write a result.json that says that the training has no result. Reading it raises DivergedError."""
+    """Write a result.json that records that training diverged. Reading it raises DivergedError."""
     files.write_bytes(path / "result.json", signed({"format": FORMAT, "diverged": why}))
 
 
 def write_made(path: Path, made: Mapping[str, Any]) -> None:
-    """Write config.json."""
-    files.write_bytes(path / "config.json", signed({"format": FORMAT, **made}))
+    """Write config.json. Raises RunError: It holds a name or a value that nobody could read again."""
+    try:
+        content = signed({"format": FORMAT, **made})
+        typed(parse_json(content), Made)
+    except UnreadableError as error:
+        raise RunError(
+            f"{path}: expected names and values that config.json can hold, got {error}; rename or correct them"
+        ) from None
+    files.write_bytes(path / "config.json", content)
 
 
 def read_run(path: Path) -> Run:
@@ -198,28 +153,31 @@ def check_unchanged(run: Run, name: str) -> None:
     try:
         if (got := files.sha256(run.path / name, links=False)) == run.files.get(name):
             return
-        reason = f"another ({got[:8]})"
+        reason = f"sha256 {got[:8]}"
     except UnreadableError as error:
         reason = str(error)
     raise RunError(
-        f"{run.path / name}: expected the file that the run wrote ({run.files.get(name, 'none')[:8]}), got {reason}; copy the run again"
+        f"{run.path / name}: expected the file listed in result.json (sha256 {run.files.get(name, 'none')[:8]}), got {reason}; "
+        "restore the original file or train again"
     )
 
 
 def _contradiction(run: Run) -> str:
-    """Return what the epochs and the result were expected to be, empty if they fit each other."""
+    """Return "X, got Y" for the first contradiction between the epochs and the result, else an empty string."""
     epochs, result = run.metrics, run.result
     if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
-        return "the epochs 1, 2 and so on in metrics.jsonl, got others"
+        return "epochs numbered 1, 2, 3, ... in metrics.jsonl, got other numbers"
     if result is None:
         return ""
     if not len(epochs) == result.epochs == run.config.epochs:
         return f"{run.config.epochs} epochs, as config.json says, got {result.epochs} in result.json and {len(epochs)} in metrics.jsonl"
     if result.val_accuracy != epochs[-1].val_accuracy:
-        return f"the validation accuracy of the last epoch in result.json, {epochs[-1].val_accuracy}, got {result.val_accuracy}"
+        return f"val_accuracy {epochs[-1].val_accuracy} in result.json, as in the last epoch of metrics.jsonl, got {result.val_accuracy}"
     seconds = math.fsum(epoch.seconds for epoch in epochs)
     if not math.isclose(result.seconds, seconds, rel_tol=1e-6):
-        return f"the seconds of all epochs in result.json, {seconds:.1f}, got {result.seconds:.1f}"
+        return (
+            f"{seconds:.1f} seconds in result.json, the sum over all epochs of metrics.jsonl, got {result.seconds:.1f}"
+        )
     return ""
 
 
@@ -249,7 +207,7 @@ def folders_in(folder: Path | str) -> list[Path]:
         RunError: There is none, or one cannot be read.
     """
     folder = Path(folder)
-    if (folder / "config.json").is_file():
+    if is_file(folder / "config.json"):
         return [folder]
     if found := subfolders_of_runs(folder):
         return found
@@ -259,18 +217,23 @@ def folders_in(folder: Path | str) -> list[Path]:
 def subfolders_of_runs(folder: Path) -> list[Path]:
     """Return the folders of runs directly inside a folder, sorted by name.
 
+    A folder that cannot be read is among them: it could hold a run, and reading it says what is wrong.
+
     Raises:
-        RunError: A folder is another user's, who keeps it closed: it could hold a run that would be missed.
+        RunError: The folder itself cannot be read.
     """
     try:
-        inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+        inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
     except OSError as error:
         raise RunError(f"{folder}: expected a folder of runs, got {error.strerror}; make it readable") from None
-    if closed := [path for path in inner if not os.access(path, os.R_OK | os.X_OK)]:
-        raise RunError(
-            f"{closed[0]}: expected a folder that can be read, got Permission denied; make it readable, or move it away"
-        )
-    return [path for path in inner if (path / "config.json").is_file()]
+    return [path for path in inner if _may_be_run(path)]
+
+
+def _may_be_run(folder: Path) -> bool:
+    try:
+        return stat.S_ISREG((folder / "config.json").stat().st_mode)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def runs_in(folder: Path | str) -> list[Run]:
@@ -300,7 +263,7 @@ def shared_by(run: Run) -> dict[str, Any]:
 
 def _broken(file: Path, error: Exception) -> RunError:
     return RunError(
-        f"{file}: expected a file of a run, as this version of smix writes it, got {one_line(error)}; move the folder away"
+        f"{file}: expected a run file written by this version of smix, got {one_line(error)}; move the run folder away or train again"
     )
 
 

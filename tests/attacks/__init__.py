@@ -1,1 +1,1 @@
-"""Files, folders and names that somebody made to deceive, to stop or to take over: docs/security.md says what must hold."""
+"""Tests of the guarantees in docs/security.md against malicious files, folders and names."""

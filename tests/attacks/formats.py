@@ -1,4 +1,4 @@
-"""Every kind of file that smix reads, whole, with the way in which it is read: what the fuzzers damage."""
+"""Define the file formats that smix reads, with functions to write and read a valid file, for the fuzzers."""
 
 import base64
 import hashlib
@@ -59,11 +59,11 @@ class Format:
     read: Callable[[Path], object]
     """Read it as smix does; equal contents give equal values."""
     forge: Mutate | None = None
-    """Change it so that whatever checksum is in it fits: then other data cannot be told from the right ones."""
+    """Modify the content and update its own checksum, so that only a checksum in another file can reveal the change."""
     checked: bool = True
-    """Whether a checksum covers it, so that every other content must be refused."""
+    """True if a checksum covers the file, so that any change must be refused."""
     forged_checked: bool = False
-    """Whether a checksum in another file covers it, too, so that a forged one must be refused."""
+    """True if a checksum in another file covers it, so that even a forged file must be refused."""
 
 
 def digest(*values: object) -> str:
@@ -300,7 +300,7 @@ def read_whole_run(file: Path) -> object:
 
 
 def read_forged_run(file: Path) -> object:
-    """With a result.json that vouches for the file as it is."""
+    """Update the checksums in result.json to match the modified file, then read the run."""
     try:
         reseal(file.parent)
         return read_whole_run(file)
@@ -390,6 +390,7 @@ FORMATS = (
     Format("run: predictions", run("predictions.npz"), read_whole_run, hostile_npz, forged_checked=True),
     Format("run: predictions, forged", run("predictions.npz"), read_forged_run, hostile_npz, checked=False),
     Format("run: validation", run("validation.npz"), read_whole_run, hostile_npz, forged_checked=True),
+    Format("run: validation, forged", run("validation.npz"), read_forged_run, hostile_npz, checked=False),
     Format("run: samples", run("samples.npz"), read_whole_run, hostile_npz, forged_checked=True),
     Format("run: samples, forged", run("samples.npz"), read_forged_run, hostile_npz, checked=False),
     Format("run: weights", run("weights.safetensors"), read_whole_run),

@@ -1,8 +1,9 @@
-"""Damage a file again and again, read it, and judge what came out: the right data or one clear line, within seconds and bounded memory."""
+"""Fuzz a file format: damaged files must give the original data or a one-line error, within bounded time and memory."""
 
 import random
 import resource
 import signal
+import sys
 import time
 import traceback
 import warnings
@@ -38,11 +39,11 @@ class Outcomes:
     slowest: float = 0.0
     """Seconds of the slowest trial."""
     changed: int = 0
-    """Trials in which the content was another."""
+    """Number of trials that changed the content."""
 
 
 def attack(one: Format, folder: Path, trials: int, seed: int = 0) -> Outcomes:
-    """Damage the file of a format so many times, each time from its whole content."""
+    """Read `trials` damaged copies of a file of this format and classify the outcomes."""
     found = Outcomes()
     file = one.make(folder)
     whole, expected = file.read_bytes(), one.read(file)
@@ -102,5 +103,5 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def _peak() -> int:
-    """Largest memory of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Return the largest memory of this process so far, in bytes: where it was larger before, only a new process can tell more."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

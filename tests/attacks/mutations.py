@@ -1,4 +1,4 @@
-"""Changes to the content of files: damage, as disks and networks make it, and values that somebody chose."""
+"""Mutate file contents: random damage, as from disks and networks, and hostile values."""
 
 import io
 import json
@@ -87,7 +87,7 @@ def replaced(value: Any, draws: random.Random) -> Any:
 
 
 def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal: bool = False) -> bytes:
-    """Replace a value of a JSON file, or of a line of it, by one that somebody chose.
+    """Replace a value in a JSON file, or in one line of a JSON Lines file, by a hostile one.
 
     Args:
         seal: Give the object a sha256 that fits again.

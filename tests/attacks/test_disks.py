@@ -1,4 +1,4 @@
-"""A full disk, a file system that cannot be written, and files of another user: one clear line, and nothing is lost."""
+"""Test that a full disk, a read-only file system and files of another user give a one-line error and lose no data."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ TRAINING = [
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Callable[..., Path]]:
-    """Mount a file system of its own, in memory, and change its size or its mode; skipped where that is not allowed."""
+    """Return a function that mounts an in-memory file system or changes its options. Skips the test where mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -56,7 +56,7 @@ def disk(tmp_path) -> Iterator[Callable[..., Path]]:
 
 
 def one_line(said: tuple[int, str, str], code: int = 2) -> str:
-    """Return the message of a command that failed as it should."""
+    """Check that a command failed with one error line, and return that line."""
     assert said[0] == code, said
     lines = [line for line in said[2].splitlines() if line.startswith("smix: ")]
     assert len(lines) == 1, said[2]
@@ -153,7 +153,7 @@ def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, 
 
 @contextmanager
 def somebody() -> Iterator[None]:
-    """Be an ordinary user inside the block: root may read and write everything."""
+    """Drop root privileges inside the block, since root may read and write everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -168,7 +168,7 @@ def somebody() -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """A folder that an ordinary user can reach, with a run, a store and data that are not hers."""
+    """A folder that an ordinary user can enter, with a run, a store and data owned by root."""
     for folder in (tmp_path, *tmp_path.parents[:3]):
         if folder.owner() == Path("/tmp").owner() and folder != Path("/tmp"):
             folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Runs whose files were exchanged, altered, or contradict each other: no number of theirs is believed, no weights are taken for theirs."""
+"""Test that runs with swapped, modified or contradictory files are refused: neither their numbers nor their weights are used."""
 
 import io
 import json
@@ -51,7 +51,7 @@ def test_no_altered_weights_are_evaluated(run):
         altered = bytearray(whole)
         altered[rng.integers(len(whole))] ^= 1 << rng.integers(8)
         file.write_bytes(altered)
-        with pytest.raises(RunError, match=r"weights\.safetensors: expected the file that the run wrote"):
+        with pytest.raises(RunError, match=r"weights\.safetensors: expected the file listed in result.json"):
             evaluate(run, EvaluateConfig(), QUIET)
     assert not (run / "evaluation" / "test.json").exists()
     file.write_bytes(whole)
@@ -61,7 +61,7 @@ def test_no_altered_weights_are_evaluated(run):
 def test_weights_of_another_run_are_not_evaluated_as_those_of_this_one(run):
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     safetensors.torch.save_file({name: tensor * 2 for name, tensor in weights.items()}, run / "weights.safetensors")
-    with pytest.raises(RunError, match="expected the file that the run wrote"):
+    with pytest.raises(RunError, match=r"expected the file listed in result\.json"):
         evaluate(run, EvaluateConfig(), QUIET)
 
 
@@ -79,14 +79,14 @@ def test_an_accuracy_that_the_predictions_contradict_is_in_no_mean(tmp_path):
     found = read_comparison(tmp_path)
     assert [run.config.seed for run in found.runs if run.config.method == "smix" and run.result is not None] == [0, 2]
     why = {one.path.name: one.why for one in found.problems}["smix-1"]
-    assert "expected predictions with the test accuracy of result.json, 1.0000, got" in why
-    assert "the run is left out" in why
+    assert "expected predictions.npz to have the test accuracy of result.json, 1.0000, got" in why
+    assert "the run is left out of the report" in why
 
 
 def test_if_all_results_are_contradicted_there_is_no_report(tmp_path):
     write_run(tmp_path, "vanilla", 0)
     edit(tmp_path / "vanilla-0" / "result.json", test_accuracy=1.0)
-    with pytest.raises(RunError, match="got 0 of 1: vanilla-0: expected predictions with the test accuracy"):
+    with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: expected predictions\.npz to have the test accuracy"):
         read_comparison(tmp_path)
 
 
@@ -99,7 +99,7 @@ def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
     file = tmp_path / "run" / "metrics.jsonl"
     epoch = json.loads(file.read_text())
     file.write_text(json.dumps({**epoch, "val_accuracy": 1.0}) + "\n")
-    with pytest.raises(RunError, match=r"got one of 1 epochs that are not those in metrics\.jsonl; delete it"):
+    with pytest.raises(RunError, match=r"got a checkpoint after epoch 1 that does not match metrics\.jsonl; delete it"):
         train(small(data), tmp_path / "run", OPTIONS)
 
 
@@ -108,7 +108,7 @@ def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
 
 @pytest.fixture
 def diverged(tmp_path, monkeypatch) -> Path:
-    """A run whose network is finite on validation images, and infinite on the others when it is asked last."""
+    """A run whose model is finite during validation but returns infinity in the final evaluation."""
     asked = []
     whole = Learner.best.fget
 
@@ -246,7 +246,7 @@ def test_an_archive_that_says_two_things_or_others_is_refused(tmp_path):
         archive.writestr("x.npy", array.getvalue())
         with pytest.warns(UserWarning, match="Duplicate"):
             archive.writestr("x.npy", array.getvalue())
-    with pytest.raises(UnreadableError, match="or a name twice"):
+    with pytest.raises(UnreadableError, match="an unexpected or duplicate archive member"):
         read_npz(tmp_path / "a.npz")
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as archive:
         archive.writestr("x.exe", b"MZ")

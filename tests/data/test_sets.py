@@ -261,7 +261,7 @@ REFUSED = {
     "masks with NaN": ({"mask_train": np.full((12, 5, 7), np.nan)}, "expected masks of 0 and 1"),
     "no images of the split": ({"x_train": None}, "expected the arrays x_train and y_train, got no x_train"),
     "nothing of the split": ({"x_train": None, "y_train": None}, "got no x_train and no y_train"),
-    "objects": ({"x_train": np.array([1, None], object)}, "expected a readable npz file, got an array of object"),
+    "objects": ({"x_train": np.array([1, None], object)}, "expected a readable npz file, got an array of type object"),
 }
 
 

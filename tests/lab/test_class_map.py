@@ -130,7 +130,7 @@ def test_a_file_may_have_names_numbers_lists_and_null(tmp_path):
         (b'{"cat": 1.5}', '1.5 for "cat"'),
         (b'{"cat": true}', 'true for "cat"'),
         (b'{"cat": [["a"]]}', '[["a"]] for "cat"'),
-        (b'{"cat": "a", "cat": "b"}', '"cat" twice'),
+        (b'{"cat": "a", "cat": "b"}', 'a duplicate key "cat"'),
         (b'{"cat": "\xff"}', "not text in UTF-8"),
     ],
 )

@@ -431,7 +431,7 @@ def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_p
     compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
     (tmp_path / "vanilla-0" / "result.json").write_text("{")
     launched.jobs.clear()
-    with pytest.raises(RunError, match=r"vanilla-0/result\.json: expected a file of a run, as this version"):
+    with pytest.raises(RunError, match=r"vanilla-0/result\.json: expected a run file written by this version"):
         compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
     assert launched.jobs == []
     with pytest.raises(RunError):

@@ -135,7 +135,8 @@ def test_a_broken_file_is_no_evaluation(run):
     file = run / "evaluation" / "test.json"
     file.write_text(file.read_text()[:50])
     with pytest.raises(
-        RunError, match=r"test.json: expected what smix evaluate wrote, .* remove it and evaluate again"
+        RunError,
+        match=r"test.json: expected an evaluation written by this version of smix, .* remove it and evaluate again",
     ):
         evaluate(run, options=QUIET)
 
@@ -170,7 +171,7 @@ def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path,
     assert found[run] == evaluate(again, options=QUIET)
     assert problems.keys() == {broken, cut}
     assert "expected a finished run" in problems[cut]
-    assert "weights.safetensors: expected the file that the run wrote" in problems[broken]
+    assert "weights.safetensors: expected the file listed in result.json" in problems[broken]
 
 
 def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):

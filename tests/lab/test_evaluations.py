@@ -61,7 +61,7 @@ def test_numbers_are_kept_to_the_last_bit(tmp_path_factory, rates, number):
 def test_nothing_may_be_missing(tmp_path, name):
     write_evaluation(tmp_path / "test.json", LEAST)
     edit(tmp_path / "test.json", **{name: ...})
-    with pytest.raises(RunError, match=rf"expected what smix evaluate wrote, got {name} otherwise than this version"):
+    with pytest.raises(RunError, match=f'got an unknown, missing or altered field "{name}"; remove it'):
         read_evaluation(tmp_path / "test.json")
 
 
@@ -85,7 +85,7 @@ def test_a_file_that_is_cut_anywhere_is_one_line(tmp_path):
     for length in range(0, len(content.rstrip()), 7):
         path.write_bytes(content[:length])
         with pytest.raises(
-            RunError, match=r"test.json: expected what smix evaluate wrote, got .*; remove it and"
+            RunError, match=r"test.json: expected an evaluation written by this version of smix, got .*; remove it and"
         ) as caught:
             read_evaluation(path)
         assert "\n" not in str(caught.value)
@@ -122,7 +122,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path, change):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
     edit(path, **change)
-    with pytest.raises(RunError, match="expected what smix evaluate wrote"):
+    with pytest.raises(RunError, match="expected an evaluation written by this version of smix"):
         read_evaluation(path)
 
 
@@ -130,10 +130,12 @@ def test_a_file_of_something_else_is_one_line(tmp_path, change):
 def test_what_is_no_record_is_one_line(tmp_path, content):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test.json").write_bytes(content)
-    with pytest.raises(RunError, match="expected what smix evaluate wrote"):
+    with pytest.raises(RunError, match="expected an evaluation written by this version of smix"):
         evaluations_of(tmp_path)
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(RunError, match=r"none.json: expected what smix evaluate wrote, got No such file"):
+    with pytest.raises(
+        RunError, match=r"none.json: expected an evaluation written by this version of smix, got No such file"
+    ):
         read_evaluation(tmp_path / "none.json")

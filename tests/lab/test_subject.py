@@ -261,7 +261,9 @@ def test_weights_that_do_not_fit(finished, shown, tmp_path):
 
 def test_a_config_of_another_version_is_one_line(run):
     edit(run / "config.json", normalisation=...)
-    with pytest.raises(RunError, match=r"config\.json: expected a file of a run, .*, got no normalisation"):
+    with pytest.raises(
+        RunError, match=r"config\.json: expected a run file written by this version of smix, got no normalisation"
+    ):
         evaluate(run, options=QUIET)
 
 
@@ -269,8 +271,10 @@ def test_broken_predictions_of_validation_images(run):
     file = run / "validation.npz"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(
-        RunError, match=r"validation.npz: expected the file that the run wrote \(\w{8}\), got another \(\w{8}\); copy"
+        RunError,
+        match=r"validation.npz: expected the file listed in result.json \(sha256 \w{8}\), got sha256 \w{8}; restore",
     ):
         evaluate(run, options=QUIET)
     file.unlink()
-    assert "temperature" not in evaluate(run, options=QUIET).numbers
+    with pytest.raises(RunError, match=r"validation.npz: expected the file listed in result.json .* got No such file"):
+        evaluate(run, options=QUIET)

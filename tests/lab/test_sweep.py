@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +23,9 @@ from smix.lab.run_all import Crew, run_all, run_line
 from smix.lab.sbatch import sbatch_script
 from smix.lab.status import Status, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
-from smix.training.records import write_made
 from smix.training.runs import train
 from tests.lab.test_compare import Launched, cut_it, train_it
+from tests.sealed import edit
 from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -352,14 +353,15 @@ def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
     (cut / "log.txt").write_text("smix: interrupted; start the same command again to go on\n")
     (failed / "log.txt").write_text("Traceback\nValueError: no\n\n")
     broken.mkdir()
-    write_made(broken, {"config": plan[broken].to_json()})
+    shutil.copy(failed / "config.json", broken)
+    edit(broken / "config.json", config=plan[broken].to_json())
     (broken / "result.json").write_text("{")
     with files.lock(running):
         found = status(plan)
     assert [one.state for one in found.values()] == ["done", "cut", "failed", "running", "waiting", "failed"]
     assert [one.epochs for one in found.values()] == [1, 1, 1, 1, 0, 0]
     assert found[failed].why == "ValueError: no"
-    assert "expected a file of a run, as this version of smix writes it" in found[broken].why
+    assert "expected a run file written by this version of smix" in found[broken].why
     assert found[done].seconds == 0
     assert found[done].accuracy is not None
     assert isinstance(found[waiting], Status)

@@ -200,7 +200,7 @@ def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path
     out = tmp_path / "whole"
     cut(out / "manifest.json")
     before = content(out)
-    with pytest.raises(MaskError, match=r"remove manifest\.json and build again"):
+    with pytest.raises(MaskError, match=r"remove manifest\.json and run the same"):
         build_masks(data, Drawn(), out)
     assert content(out) == before
     (out / "manifest.json").unlink()

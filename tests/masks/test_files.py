@@ -225,7 +225,7 @@ def test_of_overlapping_instances_the_chosen_ones_are_joined(folder, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"images": [', "annotations.json: expected COCO annotations, got no JSON "),
+        ('{"images": [', "annotations.json: expected COCO annotations, got invalid JSON "),
         ("[]", "annotations.json: expected COCO annotations, got TypeError"),
         (
             '{"images": [], "annotations": []}',

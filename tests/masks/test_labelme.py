@@ -117,7 +117,7 @@ def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
     assert store.valid.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
     assert store.problems[5] == "000005: cat: expected a polygon of at least 3 points, got 2"
-    assert store.problems[6].startswith("000006: 000006.json: expected a file of labelme's, got no JSON")
+    assert store.problems[6].startswith("000006: 000006.json: expected a labelme file, got invalid JSON")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
     ],
 )
 def test_a_file_that_is_none_is_told_in_one_line(tmp_path, changes):
-    with pytest.raises(MaskError, match=r"^a\.json: expected a file of labelme's, got ") as caught:
+    with pytest.raises(MaskError, match=r"^a\.json: expected a labelme file, got ") as caught:
         read_shapes(write(tmp_path / "a.json", shape("rectangle", [[4, 3], [10, 8]]), **changes), None)
     assert "\n" not in str(caught.value)
 

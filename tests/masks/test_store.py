@@ -226,7 +226,7 @@ def change_manifest(folder: Path, **changes) -> None:
 def test_a_manifest_changed_by_hand_is_refused(store, changes):
     change_manifest(store.path, **changes)
     with pytest.raises(
-        MaskError, match=r"expected a whole manifest\.json, got .*; remove manifest\.json and build again"
+        MaskError, match=r"expected an intact manifest\.json, got .*; remove manifest\.json and run the same"
     ):
         MaskStore(store.path)
 
@@ -234,7 +234,7 @@ def test_a_manifest_changed_by_hand_is_refused(store, changes):
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '"format"', '{"format": 2}', "\xff\xfe"])
 def test_a_manifest_that_is_none_is_refused(store, text):
     (store.path / "manifest.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(MaskError, match=r"expected a whole manifest\.json"):
+    with pytest.raises(MaskError, match=r"expected an intact manifest\.json"):
         MaskStore(store.path)
 
 
@@ -243,7 +243,7 @@ def test_a_store_of_another_format_says_which_is_expected(store, version):
     change_manifest(store.path, format=version)
     with pytest.raises(
         MaskError,
-        match=rf"expected masks of this version, got format {json.dumps(version)} instead of 2, of another version of smix; build",
+        match=rf"expected a mask store written by this version of smix, got format {json.dumps(version)} instead of 2; build",
     ):
         MaskStore(store.path)
 

@@ -89,15 +89,15 @@ def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path,
     [
         (
             {"test_accuracy": 61.5},
-            "result.json: expected a file of a run, as this version of smix writes it, got test_accuracy: expected",
+            "result.json: expected a run file written by this version of smix, got test_accuracy: expected",
         ),
         ({"test_loss": None}, "got test_loss: expected float, got null"),
         ({"seconds": 0.0}, "got seconds: expected float > 0.0"),
         ({"seconds": -1.0}, "got seconds: expected float > 0.0"),
         ({"seconds": 10**400}, "got seconds: Number out of range"),
-        ({"seconds": 1.0}, "expected the seconds of all epochs in result.json, 62.0, got 1.0"),
+        ({"seconds": 1.0}, "expected 62.0 seconds in result.json, the sum over all epochs of metrics.jsonl, got 1.0"),
         ({"images_seen": 0}, "got images_seen: expected int >= 1"),
-        ({"val_accuracy": 0.1}, "expected the validation accuracy of the last epoch in result.json, 0.6"),
+        ({"val_accuracy": 0.1}, "expected val_accuracy 0.61"),
         ({"val_accuracy": -0.1}, "got val_accuracy: expected float >= 0.0"),
         ({"epochs": 2}, "3 epochs, as config.json says, got 2 in result.json and 3 in metrics.jsonl"),
     ],
@@ -116,7 +116,7 @@ def test_a_result_that_is_not_finite_is_left_out(tmp_path, number):
     path = tmp_path / "smix-1" / "result.json"
     path.write_text(path.read_text().replace('"test_loss": 1.0', f'"test_loss": {number}'))
     assert (
-        f"result.json: expected a file of a run, as this version of smix writes it, got the number {number}"
+        f"result.json: expected a run file written by this version of smix, got the number {number}"
         in named(tmp_path)["smix-1"]
     )
 
@@ -128,7 +128,7 @@ def test_nan_in_the_metrics_does_too(tmp_path):
     path.write_text("\n".join([lines[0].replace('"train_loss": 2.0', '"train_loss": NaN'), *lines[1:]]) + "\n")
     reseal(path.parent)
     assert (
-        "metrics.jsonl: expected a file of a run, as this version of smix writes it, got the number NaN"
+        "metrics.jsonl: expected a run file written by this version of smix, got the number NaN"
         in named(tmp_path)["smix-0"]
     )
 
@@ -144,7 +144,7 @@ def test_truncated_predictions_are_named_and_the_accuracy_stays(tmp_path, name, 
     found = read_comparison(tmp_path)
     assert list(found.scores_of("vanilla")) == [0, 1]
     assert all(run.result is not None for run in found.runs)
-    assert f"expected arrays in {name}" in {one.path.name: one.why for one in found.problems}["vanilla-2"]
+    assert f"{name}: expected arrays, got" in {one.path.name: one.why for one in found.problems}["vanilla-2"]
 
 
 def test_predictions_that_are_not_of_the_result_or_not_finite_are_left_out(tmp_path):
@@ -158,11 +158,11 @@ def test_predictions_that_are_not_of_the_result_or_not_finite_are_left_out(tmp_p
     for name in ("vanilla-0", "smix-0", "smix-1", "smix-2"):
         reseal(tmp_path / name)
     found = named(tmp_path)
-    assert "expected predictions with the test accuracy of result.json" in found["vanilla-0"]
-    assert "predictions.npz: expected the file that the run wrote" in found["vanilla-1"]
+    assert "expected predictions.npz to have the test accuracy of result.json" in found["vanilla-0"]
+    assert "predictions.npz: expected the file listed in result.json" in found["vanilla-1"]
     assert "expected finite numbers, got nan" in found["smix-0"]
     assert "expected logits as floats" in found["smix-1"]
-    assert "expected arrays in predictions.npz, got an array of object" in found["smix-2"]
+    assert "predictions.npz: expected arrays, got an array of type object" in found["smix-2"]
 
 
 def test_runs_of_other_options_are_named_with_both_values_and_left_out(tmp_path):
@@ -205,7 +205,7 @@ def test_one_good_run_is_a_comparison_and_none_is_one_line(tmp_path):
 def test_only_broken_runs_are_one_line(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     (tmp_path / "vanilla-0" / "config.json").write_text("{")
-    with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: vanilla-0/config\.json: expected a file of a run"):
+    with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: vanilla-0/config\.json: expected a run file"):
         read_comparison(tmp_path)
 
 
@@ -234,7 +234,7 @@ def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
     found = read_comparison(tmp_path)
     assert found.evaluations_on("smix", "other") == {1: one}
     assert found.evaluations_on("smix") == {}
-    assert "expected what smix evaluate wrote" in named(tmp_path)["smix-2"]
+    assert "expected an evaluation written by this version of smix" in named(tmp_path)["smix-2"]
 
 
 @pytest.mark.parametrize(
@@ -270,9 +270,7 @@ def edit_made(path: Path, part: str, **changes) -> None:
 def test_a_configuration_that_does_not_say_what_it_is_made_of_is_named(tmp_path, name, part, changes, said):
     write_runs(tmp_path, METHODS)
     edit_made(tmp_path / name, part, **changes)
-    assert (
-        f"config.json: expected a file of a run, as this version of smix writes it, got {said}" in named(tmp_path)[name]
-    )
+    assert f"config.json: expected a run file written by this version of smix, got {said}" in named(tmp_path)[name]
 
 
 @pytest.mark.parametrize("lost", ["masks", "versions", "data", "config", "normalisation"])
@@ -281,7 +279,7 @@ def test_a_configuration_without_a_part_is_named(tmp_path, lost):
     edit(tmp_path / "vanilla-0" / "config.json", **{lost: ...})
     assert list(named(tmp_path)) == ["vanilla-0"]
     assert (
-        f"config.json: expected a file of a run, as this version of smix writes it, got no {lost}"
+        f"config.json: expected a run file written by this version of smix, got no {lost}"
         in named(tmp_path)["vanilla-0"]
     )
 
@@ -349,10 +347,10 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     for seed in (0, 1):
         reseal(tmp_path / f"smix-{seed}")
     found = named(tmp_path)
-    assert "expected logits of 61 images and 4 classes and their labels in predictions.npz, got" in found["vanilla-0"]
+    assert "expected logits of 61 images and 4 classes and their labels, got shapes" in found["vanilla-0"]
     assert "got shapes (50, 4) and (50,)" in found["vanilla-1"]
     assert "expected predictions of the same test images as the other runs, got other labels" in found["vanilla-2"]
-    assert "expected labels from 0 to 3 in predictions.npz, got 1 to 4" in found["smix-0"]
+    assert "predictions.npz: expected labels from 0 to 3, got 1 to 4" in found["smix-0"]
     assert "expected finite" in found["smix-1"]
     assert list(read_comparison(tmp_path).scores) == [tmp_path / "smix-2"]
 

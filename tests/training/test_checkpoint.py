@@ -107,8 +107,8 @@ def refused(path: Path) -> bool:
         assert progress == PROGRESS
         assert state.numbers() == State(filled=True).numbers()
         return False
-    assert message.startswith(f"{path}: expected a whole checkpoint, got ")
-    assert message.endswith("; delete it to train from the start")
+    assert message.startswith(f"{path}: expected an intact checkpoint, got ")
+    assert message.endswith("; delete it to train from scratch")
     assert "\n" not in message
     return True
 

@@ -136,9 +136,7 @@ def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content
     (run / name).write_bytes(content)
     with pytest.raises(RunError) as info:
         read_run(run)
-    assert str(info.value).startswith(
-        f"{run / name}: expected a file of a run, as this version of smix writes it, got "
-    )
+    assert str(info.value).startswith(f"{run / name}: expected a run file written by this version of smix, got ")
     assert "\n" not in str(info.value)
 
 

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from smix.errors import MaskError
 from smix.masks.sources.run_lengths import MOST_PIXELS, decoded, inside
-from smix.untrusted import UnreadableError, one_line, read_bytes, read_json, typed
+from smix.untrusted import UnreadableError, first_twice, one_line, read_bytes, read_json, typed
 
 MOST = 254
 """More classes do not fit into a class map."""
 LARGEST = 1 << 31
-"""Largest file of annotations, in bytes: four times that of COCO's training images."""
+"""Maximum size of an annotation file in bytes: four times that of the COCO training set."""
 PARTS = ("images", "annotations", "categories")
 
 Side = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
@@ -42,7 +42,7 @@ class Code(msgspec.Struct, frozen=True):
 
 
 class Instance(msgspec.Struct, frozen=True):
-    """An entry of "annotations" of instances. Crowds count as any other."""
+    """An entry of "annotations" in an instance file. Crowds are treated like any other instance."""
 
     image_id: Id
     category_id: Id
@@ -58,7 +58,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Panoptic(msgspec.Struct, frozen=True):
-    """An entry of "annotations" of panoptic pictures."""
+    """An entry of "annotations" in a panoptic file."""
 
     file_name: str
     segments_info: list[Segment]
@@ -81,7 +81,7 @@ class Annotations:
     images: Sequence[Image]
     categories: Sequence[Category]
     annotations: Sequence[dict[str, object]] = ()
-    """Of instances, each read when its image is: one damaged annotation is the problem of one image."""
+    """Instances, each parsed when its image is read, so that a damaged annotation affects only one image."""
     pictures: Sequence[Panoptic] = ()
 
     @property
@@ -120,6 +120,8 @@ class Annotations:
         for values in self._by_image.get(image.id, ()):
             try:
                 one: Instance = typed(values, Instance)
+                if one.category_id not in self._numbers:
+                    raise UnreadableError(f"an unknown category_id, {one.category_id}")
                 if number := kept[self._numbers[one.category_id]]:
                     numbers[_inside(one.segmentation, size)] = number
             except (ValueError, LookupError, MemoryError) as error:
@@ -140,7 +142,9 @@ class Annotations:
             raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
         for one in listed.segments_info:
             if one.category_id not in self._numbers:
-                raise MaskError(f"{path.name}: expected a known category of segment {one.id}, got {one.category_id}")
+                raise MaskError(
+                    f"{path.name}: expected segment {one.id} to have a listed category, got category_id {one.category_id}"
+                )
             numbers[segments == one.id] = kept[self._numbers[one.category_id]]
         return numbers
 
@@ -150,7 +154,7 @@ class Annotations:
 
     @cached_property
     def _by_name(self) -> dict[str, Image]:
-        return {one.file_name.rpartition(".")[0]: one for one in self.images}
+        return {_stem(one.file_name): one for one in self.images}
 
     @cached_property
     def _by_picture(self) -> dict[str, Panoptic]:
@@ -164,11 +168,17 @@ class Annotations:
         return found
 
 
+def _stem(name: str) -> str:
+    """Return a file name without its suffix, with its folders."""
+    folder, slash, last = name.rpartition("/")
+    return f"{folder}{slash}{last.rpartition('.')[0] or last}"
+
+
 def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
     if isinstance(segmentation, list):
         return inside(segmentation, size)
     if segmentation.size != size:
-        raise ValueError(f"size {list(segmentation.size)}")
+        raise UnreadableError(f"a mask of {segmentation.size[0]}x{segmentation.size[1]}")
     return decoded(segmentation.counts, size)
 
 
@@ -212,15 +222,15 @@ def _read(file: Path) -> Annotations:
         panoptic = bool(annotations) and "segments_info" in annotations[0]
         pictures: list[Panoptic] = typed(annotations, list[Panoptic], "annotations") if panoptic else []
         named: dict[str, list[Id]] = {
-            "image ids": [one.id for one in images],
-            # Two images that differ by the suffix alone would have one name.
-            "images called": [one.file_name.rpartition(".")[0] for one in images],
-            "category ids": [one.id for one in categories],
-            "pictures": [one.file_name for one in pictures],
+            "image id": [one.id for one in images],
+            # Masks are looked up by name without suffix, so cat.jpg and cat.png would be the same image.
+            "image name": [_stem(one.file_name) for one in images],
+            "category id": [one.id for one in categories],
+            "panoptic file name": [one.file_name for one in pictures],
         }
         for what, keys in named.items():
-            if len(set(keys)) < len(keys):
-                raise UnreadableError(f"two {what} {next(key for key in keys if keys.count(key) > 1)}")
+            if (twice := first_twice(keys)) is not None:
+                raise UnreadableError(f"the duplicate {what} {twice}")
         if any(one.height * one.width > MOST_PIXELS for one in images):
             raise UnreadableError(f"an image of more than {MOST_PIXELS:,} pixels")
         for one in () if panoptic else annotations:

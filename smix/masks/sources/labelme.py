@@ -113,7 +113,7 @@ def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
         values = parse_json(_content(path))
         height, width = values["imageHeight"], values["imageWidth"]
         if not all(isinstance(side, int) and side >= 1 for side in (height, width)) or height * width > MOST_PIXELS:
-            raise ValueError(f"size {height!r:.20}x{width!r:.20}")
+            raise UnreadableError(f"an image of size {height!r:.20}x{width!r:.20}")
         mask = np.zeros((height, width), bool)
         for shape in values["shapes"]:
             if wanted is None or shape["label"] in wanted:
@@ -121,7 +121,8 @@ def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
     except NO_SHAPES as error:
         if isinstance(error, MaskError):
             raise
-        raise MaskError(f"{path.name}: expected a file of labelme's, got {one_line(error)}") from None
+        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise MaskError(f"{path.name}: expected a labelme file, got {reason}; repair it") from None
     return mask
 
 
@@ -130,7 +131,7 @@ def _content(path: Path) -> bytes:
     try:
         return read_bytes(path, LARGEST)
     except UnreadableError as error:
-        raise MaskError(f"{path.name}: expected a file of labelme's, got {error}") from None
+        raise MaskError(f"{path.name}: expected a labelme file, got {error}; repair it") from None
 
 
 def _file(places: Places, data: ImageSet, place: int) -> Path | None:
@@ -166,13 +167,13 @@ def _filled(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
         top, bottom = np.clip((top, bottom), -1, size[0])
         draw.rectangle([left, top, right, bottom], fill=1, outline=1)
     elif max(-left, -top, right, bottom) > FAR + max(size):
-        raise ValueError(f"a {kind} that is far outside of the image")
+        raise UnreadableError(f"a {kind} far outside the image")
     elif kind == "polygon":
         draw.polygon(points, fill=1, outline=1)
     else:
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"], validate=True))) as part:
+        with Image.open(io.BytesIO(base64.b64decode("".join(shape["mask"].split()), validate=True))) as part:
             if part.width * part.height > MOST_PIXELS:
-                raise ValueError(f"a mask of {part.width}x{part.height}")
+                raise UnreadableError(f"a mask of {part.width}x{part.height}")
             picture.paste(Image.fromarray((np.asarray(part) != 0).astype(np.uint8)), (int(left), int(top)))
     return np.array(picture) != 0
 

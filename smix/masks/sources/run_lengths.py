@@ -1,4 +1,4 @@
-"""Masks as run-length codes and polygons, in COCO's form. Codes are decoded here: pycocotools does not check them.
+"""Decode COCO masks: run-length encodings (RLE) and polygons. pycocotools does not validate RLE, so it is decoded here.
 
 Source of the format: pycocotools, common/maskApi.c (rleFrString, rleFrPoly). Runs alternate between 0 and 1, begin with 0 and go down the
 columns.
@@ -10,37 +10,39 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from smix.untrusted import UnreadableError
+
 MOST_PIXELS = 1 << 28
-"""Largest image that is read, in pixels: a billion would be a mistake, and half the memory of a laptop."""
+"""Maximum number of pixels of an image: a billion would be a mistake, and take a gigabyte per mask."""
 MOST_STEPS = 1 << 24
 """Longest outline of a polygon, in pixels: pycocotools allocates five times as many points, unchecked."""
 
 
 def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask (H, W) of a run-length code.
+    """Return the mask (H, W) of a run-length encoding.
 
     Args:
         counts: Lengths of the runs, or their compressed form.
         size: Height and width.
 
     Raises:
-        ValueError: The code is cut or altered: it does not hold exactly the pixels of the size.
+        UnreadableError: The encoding is invalid or does not have `size[0] * size[1]` pixels.
     """
     runs = _uncompressed(counts) if isinstance(counts, str) else list(counts)
     if any(run < 0 for run in runs) or sum(runs) != size[0] * size[1]:
-        raise ValueError(f"a run-length code of {sum(runs):,} pixels instead of {size[0] * size[1]:,}")
+        raise UnreadableError(f"a run-length encoding of {sum(runs):,} pixels instead of {size[0] * size[1]:,}")
     values = np.arange(len(runs)) % 2 == 1
     return np.repeat(values, np.array(runs, np.int64)).reshape(size[1], size[0]).T
 
 
 def _uncompressed(code: str) -> list[int]:
-    """Return the runs of a compressed code: groups of 5 bits, lowest first; from the fourth run on, differences to the last but one."""
+    """Return the runs of compressed RLE: groups of 5 bits, lowest first; from the fourth run on, differences to the run two before."""
     runs: list[int] = []
     value = shift = 0
     for character in code:
         bits = ord(character) - 48
         if not 0 <= bits < 64 or shift > 35:
-            raise ValueError(f"a run-length code with {character!r}")
+            raise UnreadableError(f"a run-length encoding that is invalid at {character!r}")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:
@@ -50,30 +52,30 @@ def _uncompressed(code: str) -> list[int]:
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
         value = shift = 0
     if shift:
-        raise ValueError("a run-length code that is cut")
+        raise UnreadableError("a truncated run-length encoding")
     return runs
 
 
 def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels inside any of some polygons, (H, W), as pycocotools fills them.
+    """Return a mask (H, W) of the pixels inside any of the polygons, as pycocotools fills them.
 
     Args:
         polygons: x, y, x, y, ... of the corners of each, in pixels.
         size: Height and width.
 
     Raises:
-        ValueError: A polygon has less than 3 corners, or corners that are far outside of the image.
+        UnreadableError: A polygon has fewer than 3 corners, or corners far outside the image.
     """
     from pycocotools import mask
 
     for corners in polygons:
         # Of fewer numbers pycocotools makes an empty mask, or errors of all kinds.
         if len(corners) < 6 or len(corners) % 2:
-            raise ValueError(f"a polygon of {len(corners) / 2:g} corners instead of 3 or more")
+            raise UnreadableError(f"a polygon of {len(corners)} coordinates instead of an even number, 6 or more")
         points = np.array(corners, np.float64).reshape(-1, 2)
         steps = np.abs(points - np.roll(points, 1, 0)).max(1)
         if not np.abs(points).max() < MOST_STEPS or not math.fsum(steps) < MOST_STEPS:
-            raise ValueError("a polygon that is far outside of the image")
+            raise UnreadableError("a polygon with coordinates that are not finite or far outside the image")
     if not polygons:
         return np.zeros(size, bool)
     return np.asarray(mask.decode(mask.merge(mask.frPyObjects([list(one) for one in polygons], *size)))).astype(bool)

@@ -1,0 +1,70 @@
+"""The content of config.json, checked: what a run is made of."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+"""A fraction in [0, 1]."""
+Count = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+"""A text without control characters."""
+
+
+class Images(msgspec.Struct):
+    """Numbers of images."""
+
+    training: Count
+    validation: Count
+    test: Count
+
+
+class Data(msgspec.Struct):
+    """The part "data" of config.json."""
+
+    fingerprint_train: str
+    fingerprint_test: str
+    images: Images
+    size: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=3)]
+    classes: Annotated[list[Name], Meta(min_length=1)]
+    read: Literal["kept on the device", "read in each epoch"]
+    validated_on: Literal["validation images", "training images"]
+    init: str = ""
+
+
+class Named(msgspec.Struct):
+    """A mask source or refinement: its name and settings."""
+
+    name: Name
+    input_size: str | list[int] = "own"
+
+
+class Masks(msgspec.Struct):
+    """The part "masks" of config.json."""
+
+    fingerprint: str
+    source: Named
+    refine: Named | None
+    empty: Share
+
+
+class Normalised(msgspec.Struct):
+    """The part "normalisation" of config.json: one number a channel."""
+
+    mean: Annotated[list[float], Meta(min_length=1)]
+    std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]
+
+
+class Made(msgspec.Struct):
+    """The required content of config.json."""
+
+    config: dict[str, Any]
+    versions: dict[str, Name]
+    data: Data
+    masks: Masks | None
+    normalisation: Normalised
+    threads: Annotated[int, Meta(ge=1)] | None = None
+    processes: Annotated[int, Meta(ge=1)] = 1
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: Name = ""
