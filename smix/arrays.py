@@ -29,6 +29,19 @@ _UNREADABLE = (
 """Errors of numpy and zipfile: which one depends on the place of the damage."""
 
 
+def check_stored(file: io.BufferedReader) -> None:
+    """Raise UnreadableError if a file of PyTorch is compressed, which PyTorch's never are: it could fill the memory."""
+    if zipfile.is_zipfile(file):
+        try:
+            with zipfile.ZipFile(file) as archive:
+                compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+        except _UNREADABLE as error:
+            raise UnreadableError(one_line(error)) from None
+        if compressed:
+            raise UnreadableError("a compressed archive")
+    file.seek(0)
+
+
 def map_npy(file: io.BufferedReader) -> NDArray[Any]:
     """Memory-map the array of an .npy file that `open_file` has opened, read-only.
 

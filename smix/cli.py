@@ -16,7 +16,7 @@ from smix.cli_evaluate import evaluate
 from smix.cli_masks import masks_app
 from smix.cli_sweep import sweep_app
 from smix.config import RunOptions, SharedConfig, TrainConfig
-from smix.errors import FailedError, RunError, SmixError
+from smix.errors import FailedError, RunError, SmixError, printable
 from smix.report.terminal import findings, show, table
 from smix.version import __version__
 
@@ -33,6 +33,7 @@ ADVICE = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FULL),
     **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
+    **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
@@ -388,4 +389,4 @@ def _speaks() -> bool:
 
 
 def _say_error(message: object) -> None:
-    sys.stderr.write(f"smix: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"smix: {printable(' '.join(str(message).split()))}\n")

@@ -21,7 +21,7 @@ from smix.untrusted import UnreadableError, is_plain_name, is_text, open_file, o
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[BinaryIO]:
+def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; when the block ends well, sync it and rename it to `path`.
 
     Whatever goes wrong, an existing `path` is untouched and the temporary file is removed.
@@ -37,7 +37,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         with os.fdopen(handle, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         temporary.chmod(0o644)
         with _as_our_error(path.parent):
             temporary.replace(path)
@@ -83,6 +84,17 @@ def check_name(folder: Path) -> None:
     """Raise RunError if the path of a folder contains control characters, which a shell or a terminal would interpret."""
     if not is_text(str(folder.absolute())):
         raise RunError(f"{folder}: expected a path without control characters; choose another")
+
+
+def check_no_link(base: Path, folder: Path) -> None:
+    """Raise RunError if a folder that smix itself names below `base`, a folder that the user named, is or lies behind a link."""
+    for path in (folder, *folder.parents):
+        if path == base:
+            return
+        if path.is_symlink():
+            raise RunError(
+                f"{path}: expected a folder, got a symbolic link; remove it, or name its target in the command"
+            )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -162,9 +174,9 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def sha256(path: Path, links: bool = True) -> str:
+def sha256(path: Path, links: bool = True, limit: int | None = None) -> str:
     """Return the sha256 of a regular file in hexadecimal digits. Raises UnreadableError: see `open_file`."""
-    with open_file(path, links=links) as file:
+    with open_file(path, limit, links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

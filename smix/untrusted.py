@@ -21,9 +21,11 @@ import msgspec
 
 from smix.errors import SmixError
 
-JSON_BYTES = 1 << 26
+JSON_BYTES = 1 << 24
 """Maximum size of a JSON file written by smix, in bytes."""
 
+LONGEST_NAME = 200
+"""Maximum length of the name of a class, in characters: figures draw them."""
 Record = TypeVar("Record")
 Name = TypeVar("Name", bound=Hashable)
 
@@ -142,7 +144,7 @@ def read_end(path: Path, start: int = 0, limit: int = 1 << 20) -> str:
         return ""
 
 
-def read_text(path: Path, limit: int | None = JSON_BYTES, links: bool = True) -> str:
+def read_text(path: Path, limit: int | None = 1 << 26, links: bool = True) -> str:
     """Return the content of a regular file of text in UTF-8. See `open_file`."""
     try:
         return read_bytes(path, limit, links).decode()
@@ -200,7 +202,10 @@ def convert(values: Any, kind: type[Record]) -> Record:
         UnreadableError: A field does not match the dataclass; the message names it.
     """
     record: Record = typed(values, kind)
-    written = json.loads(json.dumps(dataclasses.asdict(cast(Any, record))))
+    try:
+        written = json.loads(json.dumps(dataclasses.asdict(cast(Any, record))))
+    except RecursionError:
+        raise UnreadableError("JSON that is nested too deeply") from None
     if written != values:
         names = [name for name in (*written, *values) if name not in values or values[name] != written.get(name, ...)]
         raise UnreadableError(f'an unknown, missing or altered field "{names[0]}"')

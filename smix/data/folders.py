@@ -12,7 +12,7 @@ import numpy as np
 from smix.data.imageset import ImageSet, Split
 from smix.data.pictures import SUFFIXES, Pictures, common_size, list_images
 from smix.errors import DataError
-from smix.untrusted import UnreadableError, is_text, one_line, read_text
+from smix.untrusted import UnreadableError, is_plain_name, is_text, one_line, read_text
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
@@ -108,14 +108,14 @@ def tiny_imagenet(name: str, root: Path, split: Split) -> ImageSet:
                 for file in list_images(home / "train" / wnid)
             ]
         else:
+            if odd := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
+                raise UnreadableError(f"{odd} in val_annotations.txt, which is no file name")
             files = sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
         classes = _first_synonyms(ids, words)
         if missing := sorted(set(labels.values()) - {label for _, label in files}):
             raise FileNotFoundError(f"no {split} images of {', '.join(ids[label] for label in missing[:5])}")
         return set_of_files(name, split, home / ("train" if split == "train" else "val"), files, classes)
     except (OSError, LookupError, ValueError) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(
             f"{name}: expected the whole of {TINY_IMAGENET_URL} in {home}, got {one_line(error)}; unpack it again"
         ) from None

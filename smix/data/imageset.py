@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
 from smix.errors import DataError
-from smix.untrusted import is_text
+from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "test"]
 MOST_CHANNELS = 16
@@ -133,11 +133,18 @@ def checked(
             f"{where}: expected labels from 0 to {len(classes) - 1} for {len(classes)} classes, "
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
-    if (odd := next((name for name in classes if not is_text(name)), None)) is not None:
-        raise DataError(f'{where}: expected class names without control characters, got "{odd}"; rename the class')
+    if (odd := next((name for name in classes if not is_text(name) or len(name) > LONGEST_NAME), None)) is not None:
+        raise DataError(
+            f"{where}: expected class names of at most {LONGEST_NAME} characters without control characters, "
+            f'got "{odd}"; rename the class'
+        )
     if masks is not None:
         shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
-        if masks.shape != shape or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
+        if (
+            masks.shape != shape
+            or masks.dtype.kind not in "buif"
+            or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size)
+        ):
             raise DataError(f"{where}: expected masks of 0 and 1, shape {shape}, got {masks.shape}; make them so")
         masks = masks.astype(bool)
     return labels, masks

@@ -1,5 +1,6 @@
 """Data sets in one numpy file."""
 
+import math
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
@@ -87,7 +88,11 @@ def _range(name: str, train: NDArray[Any]) -> tuple[float, float]:
 def _to_uint8(where: str, images: NDArray[Any], least: float, greatest: float) -> NDArray[np.uint8]:
     if not np.isfinite(images).all():
         raise DataError(f"{where}: expected finite images, got {images.dtype} with NaN or infinity; repair them")
-    scale = 255 / (greatest - least) if greatest > least else 0
+    scale = 255 / (greatest - least) if greatest > least else 0.0
+    if not 0 <= scale < math.inf or (greatest > least and scale == 0):
+        raise DataError(
+            f"{where}: expected a range of values that floats can divide, got {least} to {greatest}; rescale them"
+        )
     found = np.empty(images.shape, np.uint8)
     # Image by image: a float64 copy of the whole would be eight times as large as what is made.
     for place in np.ndindex(images.shape[:1]):

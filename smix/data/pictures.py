@@ -3,13 +3,14 @@
 import io
 import os
 import struct
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import IO, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,10 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
 """001_mask.png beside an image 001, and 001.png beside 001.jpg, is a mask and no image, if it has one channel or a palette."""
 MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
+"""Formats that Pillow may open: for some of the others it starts programs, Ghostscript for example."""
+MOST_PIXELS = 1 << 27
+"""Largest picture that is read, in pixels: 134 million take 1.5 GB while they are decoded."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
@@ -108,6 +113,23 @@ class Pictures:
         return images
 
 
+@contextmanager
+def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
+    """Open a picture, not yet decoded.
+
+    Raises:
+        ValueError: The picture is larger than `MOST_PIXELS`.
+        Exception: One of `UNREADABLE`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half as many pixels
+        opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
+    with opened as picture:
+        if picture.width * picture.height > MOST_PIXELS:
+            raise ValueError(f"{picture.width}x{picture.height}, more than {MOST_PIXELS:,} pixels")
+        yield picture
+
+
 def list_images(folder: Path) -> list[str]:
     """Return the images under a folder as sorted paths from it, without hidden ones and masks that lie next to images.
 
@@ -147,7 +169,7 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
 def _mode(path: Path) -> str:
     """Of a picture, by its header; empty if it cannot be read."""
     try:
-        with open_file(path) as file, Image.open(file) as picture:
+        with open_file(path) as file, open_picture(file) as picture:
             return picture.mode
     except UNREADABLE:
         return ""
@@ -165,7 +187,7 @@ def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
         try:
             with (
                 nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
-                Image.open(file) as picture,
+                open_picture(file) as picture,
             ):
                 sizes.add((picture.height, picture.width))
         except UNREADABLE:
@@ -180,7 +202,7 @@ def decode(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
     try:
         with (
             open_file(path) if content is None else nullcontext(io.BytesIO(content)) as file,
-            Image.open(file) as picture,
+            open_picture(file) as picture,
         ):
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"{picture.mode}, more than 8 bits a channel")

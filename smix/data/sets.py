@@ -57,6 +57,14 @@ def is_here(name: str, root: Path) -> bool:
     return (root / SETS[name].place).exists() or not SETS[name].place
 
 
+def is_local(name: str, root: Path) -> bool:
+    """Return whether a data set can be loaded without a connection."""
+    kind, colon, place = name.partition(":")
+    if not colon:
+        return name in SETS and is_here(name, root)
+    return kind in ("npz", "folder") or Path(place).is_dir()
+
+
 def _digits(name: str, root: Path, split: Split) -> ImageSet:
     images, labels, masks = (biased_digits if name == "biased-digits" else digits_on_photos)(split)
     return ImageSet(images, labels, tuple("0123456789"), masks, name=name, split=split)

@@ -18,7 +18,7 @@ from smix.data.folders import folders_in, read_listing
 from smix.data.imageset import ImageSet, Split
 from smix.data.mel import BANDS, FRAMES, PARAMETERS, RATE, spectrograms
 from smix.errors import DataError
-from smix.untrusted import UnreadableError, one_line
+from smix.untrusted import UnreadableError, one_line, open_file
 
 SPEECH_COMMANDS_URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
 KEPT = "smix-spectrograms.npz"
@@ -96,7 +96,7 @@ def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):
         try:
-            with wav.open(str(home / path)) as file:
+            with open_file(home / path) as stream, wav.open(stream) as file:
                 kind = (file.getframerate(), 8 * file.getsampwidth(), file.getnchannels())
                 content = file.readframes(file.getnframes())
                 expected = file.getnframes() * file.getsampwidth() * file.getnchannels()

@@ -113,6 +113,8 @@ def _evaluate(
     loader = subject.loader()
     parts = parts_of(subject, loader, config)
     evaluation = _nothing_yet(subject, config)
+    if out is None and path.is_dir():
+        files.check_no_link(path, path / FOLDER)
     file = file_of(path, evaluation, out)
     files.check_writable(file.parent)
     with files.lock(file.parent), threads(options.threads):

@@ -78,7 +78,7 @@ class Objects:
 class Evaluation:
     """One network on one data set. None or empty: not asked for."""
 
-    data: str
+    data: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
     fingerprint: str
     """Of the images and labels."""
     images: Count

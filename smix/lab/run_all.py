@@ -70,6 +70,8 @@ def run_all(
     """
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    for folder in plan:
+        files.check_no_link(out, folder)
     check_folders(plan)
     if _missing(plan):
         crew = _crew(plan, options, engine, jobs)
@@ -94,6 +96,7 @@ def run_line(plan: Plan, number: int, out: Path, options: RunOptions) -> Result:
     if not 0 <= number < len(plan):
         raise OptionError(f"line: expected 0 to {len(plan) - 1}, got {number}")
     folder, one = list(plan.items())[number]
+    files.check_no_link(out, folder)
     check_folders({folder: one})
     with files.lock(out, together=True), launch.interruptible():
         try:

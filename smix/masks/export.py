@@ -12,9 +12,10 @@ from PIL import Image
 from smix import files, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
-from smix.errors import MaskError, RunError
+from smix.errors import MaskError
 from smix.masks.sources.places import EXPORTED, check_exported
 from smix.masks.store import MaskStore
+from smix.untrusted import first_twice
 
 Format = Literal["png", "coco"]
 BATCH = 256
@@ -53,20 +54,17 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
             _write_coco(out / ANNOTATIONS, data, store.shape, rows, _masks(store, rows, done))
         else:
             for row, mask in _masks(store, rows, done):
-                _write_png(out / f"{data.stem(row)}.png", mask)
+                _write_png(out, data.stem(row), mask)
     files.write_json(out / EXPORTED, made_of)
     return len(rows)
 
 
-def _write_png(path: Path, mask: NDArray[np.bool_]) -> None:
-    """Whole or absent; not synced, which takes most of the time and saves nothing that cannot be written again."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(mask.astype(np.uint8) * 255).save(temporary, "png")
-        temporary.replace(path)
-    except OSError as error:
-        raise RunError(f"{path.parent}: expected a folder to write, got {error.strerror}; choose another") from None
+def _write_png(out: Path, stem: str, mask: NDArray[np.bool_]) -> None:
+    """Write a mask: whole or not at all. It is not synced, which would take most of the time and save nothing that is lost."""
+    path = out / f"{stem}.png"
+    files.check_no_link(out, path.parent)
+    with files.atomic(path, sync=False) as file:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
 
 
 def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
@@ -85,12 +83,12 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
 
 
 def _check_names(data: ImageSet, rows: NDArray[np.int64]) -> None:
-    """Two images can differ by the suffix alone."""
-    seen: set[str] = set()
-    for stem in map(data.stem, rows.tolist()):
-        if stem in seen:
-            raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
-        seen.add(stem)
+    """Raise MaskError where two images differ by the suffix alone, or a name leads out of the folder."""
+    stems = list(map(data.stem, rows.tolist()))
+    if (stem := first_twice(stems)) is not None:
+        raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
+    if odd := next((stem for stem in stems if ".." in stem.split("/") or stem.startswith("/")), ""):
+        raise MaskError(f"{data.name}: expected images inside their folder, got {odd}; move it")
 
 
 def _masks(store: MaskStore, rows: NDArray[np.int64], done: Any) -> Iterator[tuple[int, NDArray[np.bool_]]]:

@@ -18,9 +18,9 @@ BUILDING = "building"
 
 MOST_PIXELS = 1 << 31
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Sha256OrEmpty = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
+Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Sha256OrEmpty = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 
 
 @dataclass(frozen=True)

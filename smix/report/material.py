@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from smix.data.pictures import Pictures
-from smix.data.sets import ImageSet, Split, load_data
+from smix.data.sets import ImageSet, Split, is_local, load_data
 from smix.data.streaming import fits
 from smix.errors import DataError, MaskError
 from smix.masks import MaskStore, build_masks, load_source
@@ -86,6 +86,10 @@ def _check_used(run: Run, data: ImageSet) -> None:
 
 def _as_then(comparison: Comparison, root: Path, part: Split) -> ImageSet:
     run = comparison.begun[0]
+    if not is_local(run.config.data, root):  # a report of others' runs asks nobody
+        raise DataError(
+            f"{comparison.name}: expected the images on this machine, got none; say where they are with --root"
+        )
     data, wanted = load_data(run.config.data, root, part), run.made["data"][f"fingerprint_{part}"]
     if data.fingerprint != wanted:
         raise DataError(

@@ -105,7 +105,8 @@ def latex(table: Table) -> str:
 def csv_text(table: Table) -> str:
     """Numbers with full precision, and nothing where nothing is known; a column more where cells have a deviation."""
     spread = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
-    lines: list[list[object]] = [_with_spread(table.head, [f"{head}, std" for head in table.head], spread)]
+    heads = list(map(_no_formula, table.head))
+    lines: list[list[object]] = [_with_spread(heads, [f"{head}, std" for head in heads], spread)]
     for row in table.rows:
         values = [_in_csv(cell) for cell in row]
         lines.append(_with_spread(values, ["" if cell.deviation is None else cell.deviation for cell in row], spread))
@@ -122,8 +123,12 @@ def _with_spread(cells: Sequence[object], deviations: Sequence[object], spread: 
 def _in_csv(cell: Cell) -> object:
     if cell.value is not None:
         return cell.value
-    # A spreadsheet takes what begins so for a formula.
-    return "" if cell.text in (UNKNOWN, NOT_ENOUGH) else f"'{cell.text}" if cell.text[:1] in "=+-@\t" else cell.text
+    return "" if cell.text in (UNKNOWN, NOT_ENOUGH) else _no_formula(cell.text)
+
+
+def _no_formula(text: str) -> str:
+    """Return a text that a spreadsheet does not take for a formula."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
 def _printable(text: str) -> str:
@@ -144,6 +149,7 @@ LATEX = {
     ">": r"\textgreater{}",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    **{sign: f"{{{sign}}}" for sign in "[]*"},  # else arguments of the command before
 }
 
 

@@ -75,6 +75,8 @@ def write_report(
         RunError: no run there has finished and can be read.
     """
     comparisons, problems, beside = _read(runs)
+    if out is None:
+        files.check_no_link(beside, beside / "report")
     out = Path(out) if out is not None else beside / "report"
     names, look = _names(comparisons), styles([method for one in comparisons for method in one.methods])
     with ExitStack() as held, _staged(out) as staged:

@@ -10,12 +10,16 @@ from typing import Any
 import torch
 
 from smix import files
+from smix.arrays import check_stored
 from smix.config import TrainConfig
 from smix.errors import RunError
 from smix.paths import same_value
 from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress
 from smix.untrusted import UnreadableError, one_line, open_file
+
+MOST_VALUES = 1_000_000
+"""Tensors, numbers and texts of a checkpoint: one that refers to itself again and again would never end."""
 
 
 def save_checkpoint(
@@ -45,6 +49,7 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
     """
     try:
         with open_file(path, links=False) as file:
+            check_stored(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content.pop("sha256") != _digest(content):  # torch compares no checksums
             raise UnreadableError("a wrong checksum")
@@ -73,9 +78,13 @@ def _digest_of(metrics: Sequence[Epoch]) -> str:
 
 def _digest(content: Any) -> str:
     """Sha256 of everything in nested dictionaries and lists of tensors and numbers."""
-    digest = hashlib.sha256()
+    digest, left = hashlib.sha256(), MOST_VALUES
 
     def add(value: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise UnreadableError(f"more than {MOST_VALUES:,} values")
         if isinstance(value, dict):
             for key, inner in value.items():
                 digest.update(f"{key!r}:".encode())
@@ -84,6 +93,8 @@ def _digest(content: Any) -> str:
             for inner in value:
                 add(inner)
         elif isinstance(value, torch.Tensor):
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise UnreadableError("a tensor that is larger than its memory")
             digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:

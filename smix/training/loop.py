@@ -59,7 +59,7 @@ class Epoch:
     val_loss: float
     val_accuracy: Annotated[float, Meta(ge=0, le=1)]
     """Of the validation images, untouched; where the whole split is trained on, of a fixed thousand of them."""
-    seconds: Annotated[float, Meta(ge=0)]
+    seconds: Annotated[float, Meta(ge=0, le=1e12)]
     """Of training and validation."""
 
 

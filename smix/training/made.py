@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from smix.untrusted import LONGEST_NAME
+
 Share = Annotated[float, Meta(ge=0, le=1)]
 """A fraction in [0, 1]."""
-Count = Annotated[int, Meta(ge=0)]
-Name = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
+Count = Annotated[int, Meta(ge=0, le=1 << 60)]
+Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z", max_length=LONGEST_NAME)]
 """A text without control characters."""
 
 
@@ -26,8 +28,8 @@ class Data(msgspec.Struct):
     fingerprint_train: str
     fingerprint_test: str
     images: Images
-    size: Annotated[list[Annotated[int, Meta(ge=1)]], Meta(min_length=1, max_length=3)]
-    classes: Annotated[list[Name], Meta(min_length=1)]
+    size: Annotated[list[Annotated[int, Meta(ge=1, le=1 << 13)]], Meta(min_length=1, max_length=3)]
+    classes: Annotated[list[Name], Meta(min_length=1, max_length=25_000)]
     read: Literal["kept on the device", "read in each epoch"]
     validated_on: Literal["validation images", "training images"]
     init: str = ""
@@ -64,7 +66,7 @@ class Made(msgspec.Struct):
     data: Data
     masks: Masks | None
     normalisation: Normalised
-    threads: Annotated[int, Meta(ge=1)] | None = None
+    threads: Annotated[int, Meta(ge=1, le=1 << 12)] | None = None
     processes: Annotated[int, Meta(ge=1)] = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Name = ""

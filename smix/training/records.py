@@ -31,6 +31,8 @@ from smix.untrusted import (
 
 FORMAT = 2
 """Version of config.json and result.json."""
+LARGEST = 1 << 33
+"""Maximum size of a file of a run, in bytes."""
 VOUCHED = (
     "config.json",
     "metrics.jsonl",
@@ -51,10 +53,10 @@ class Result:
     test_loss: Annotated[float, Meta(ge=0)]
     """Cross-entropy, in nats."""
     val_accuracy: Share
-    epochs: Annotated[int, Meta(ge=1)]
-    images_seen: Annotated[int, Meta(ge=1)]
+    epochs: Annotated[int, Meta(ge=1, le=1 << 40)]
+    images_seen: Annotated[int, Meta(ge=1, le=1 << 60)]
     """Each cost one forward and one backward pass."""
-    seconds: Annotated[float, Meta(gt=0)]
+    seconds: Annotated[float, Meta(gt=0, le=1e12)]
     """Of training and validation, summed over the epochs."""
     device: Name
 
@@ -151,7 +153,7 @@ def read_run(path: Path) -> Run:
 def check_unchanged(run: Run, name: str) -> None:
     """Raise RunError unless a file of a finished run is as result.json says."""
     try:
-        if (got := files.sha256(run.path / name, links=False)) == run.files.get(name):
+        if (got := files.sha256(run.path / name, False, LARGEST)) == run.files.get(name):
             return
         reason = f"sha256 {got[:8]}"
     except UnreadableError as error:
@@ -167,6 +169,9 @@ def _contradiction(run: Run) -> str:
     epochs, result = run.metrics, run.result
     if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
         return "epochs numbered 1, 2, 3, ... in metrics.jsonl, got other numbers"
+    channels = [len(run.made["normalisation"][name]) for name in ("mean", "std")]
+    if channels[0] != channels[1]:
+        return f"one mean and one standard deviation a channel in config.json, got {channels[0]} and {channels[1]}"
     if result is None:
         return ""
     if not len(epochs) == result.epochs == run.config.epochs:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from smix import files
 from smix.errors import OptionError
 from smix.training.loop import Epoch
 from smix.training.samples import Samples
@@ -40,6 +41,7 @@ def board(out: Path, wanted: bool, epochs_done: int) -> Iterator["Board | None"]
         return
     from torch.utils.tensorboard import SummaryWriter
 
+    files.check_no_link(out, out / FOLDER)
     with SummaryWriter(str(out / FOLDER), purge_step=epochs_done + 1) as writer:
         yield Board(writer)
 

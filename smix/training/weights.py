@@ -7,9 +7,10 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from smix.arrays import check_stored
 from smix.errors import RunError
 from smix.models import head_of
-from smix.untrusted import check_file, one_line
+from smix.untrusted import one_line, open_file
 
 INSIDE = ("model", "state_dict", "model_state_dict", "net", "weights")
 """Where a training's checkpoint keeps the weights."""
@@ -54,7 +55,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         RunError: no such file, or a broken one.
     """
     try:
-        check_file(path)
+        with open_file(path) as file:
+            check_stored(file)
         content: Any = (
             safetensors.torch.load_file(path)
             if path.suffix == ".safetensors"

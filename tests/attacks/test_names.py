@@ -72,7 +72,9 @@ def test_a_class_cannot_have_a_name_that_a_terminal_obeys(tmp_path, name):
     train, test = make_set(), make_set(split="test")
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     np.savez(tmp_path / "set.npz", classes=np.array(["a", name, "c", "d"]), **arrays)
-    with pytest.raises(DataError, match="expected class names without control characters") as caught:
+    with pytest.raises(
+        DataError, match="expected class names of at most 200 characters without control characters"
+    ) as caught:
         load_data(f"npz:{tmp_path / 'set.npz'}")
     assert str(caught.value).isprintable()
 

@@ -22,7 +22,8 @@ LARGEST = 1 << 31
 PARTS = ("images", "annotations", "categories")
 
 Side = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
-Id = int | str
+Id = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | str
+"""Larger numbers could be chosen so that a dictionary takes for ever."""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -234,8 +235,7 @@ def _read(file: Path) -> Annotations:
         if any(one.height * one.width > MOST_PIXELS for one in images):
             raise UnreadableError(f"an image of more than {MOST_PIXELS:,} pixels")
         for one in () if panoptic else annotations:
-            if not isinstance(one.get("image_id"), int | str):
-                raise UnreadableError("annotations without image_id")
+            typed(one.get("image_id"), Id, "annotations[...].image_id")
     except (UnreadableError, KeyError, TypeError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise MaskError(f"{file}: expected COCO annotations, got {reason}; repair it") from None

@@ -5,6 +5,7 @@ Cityscapes' x_leftImg8bit.png is x_gtFine_labelIds.png.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -80,6 +81,11 @@ class FilesSource:
     reading: Reading | None = None
     """Found out from the whole split by `describe`."""
     needs_images = False
+
+    @property
+    def batch_size(self) -> int:
+        """Number of masks that are read at once: fewer where they are large."""
+        return max(1, min(16, (1 << 26) // math.prod(self.reading.size))) if self.reading else 16
 
     @property
     def classes(self) -> tuple[str, ...]:

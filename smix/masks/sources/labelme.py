@@ -114,16 +114,16 @@ def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
         height, width = values["imageHeight"], values["imageWidth"]
         if not all(isinstance(side, int) and side >= 1 for side in (height, width)) or height * width > MOST_PIXELS:
             raise UnreadableError(f"an image of size {height!r:.20}x{width!r:.20}")
-        mask = np.zeros((height, width), bool)
+        picture = Image.new("L", (width, height))
         for shape in values["shapes"]:
             if wanted is None or shape["label"] in wanted:
-                mask |= _filled(shape, (height, width))
+                _fill(picture, shape)
     except NO_SHAPES as error:
         if isinstance(error, MaskError):
             raise
         reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
         raise MaskError(f"{path.name}: expected a labelme file, got {reason}; repair it") from None
-    return mask
+    return np.array(picture) != 0
 
 
 def _content(path: Path) -> bytes:
@@ -147,42 +147,46 @@ def _labels(content: bytes) -> set[str]:
         return set()
 
 
-def _filled(shape: dict[str, Any], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Fill a shape as labelme.utils.shape_to_mask does: outline and interior."""
+def _fill(picture: Image.Image, shape: dict[str, Any]) -> None:
+    """Draw a shape as labelme.utils.shape_to_mask does: outline and interior."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if kind not in AREAS:
-        return np.zeros(size, bool)
+        return
     if not np.isfinite(points).all():
         raise ValueError(f"points {points}")
     if len(points) < AREAS[kind]:
         raise MaskError(f"{shape['label']}: expected a {kind} of at least {AREAS[kind]} points, got {len(points)}")
-    if kind == "circle":
-        return _circle(points[0], math.dist(*points[:2]), size)
-    picture = Image.new("L", (size[1], size[0]))
     draw = ImageDraw.Draw(picture)
+    if kind == "circle":
+        _draw_circle(draw, points[0], math.dist(*points[:2]), picture.size)
+        return
     (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
     if kind == "rectangle":
         # What lies outside of the image is not drawn anyway, and far outside Pillow draws nothing.
-        left, right = np.clip((left, right), -1, size[1])
-        top, bottom = np.clip((top, bottom), -1, size[0])
+        left, right = np.clip((left, right), -1, picture.width)
+        top, bottom = np.clip((top, bottom), -1, picture.height)
         draw.rectangle([left, top, right, bottom], fill=1, outline=1)
-    elif max(-left, -top, right, bottom) > FAR + max(size):
+    elif max(-left, -top, right, bottom) > FAR + max(picture.size):
         raise UnreadableError(f"a {kind} far outside the image")
     elif kind == "polygon":
         draw.polygon(points, fill=1, outline=1)
     else:
-        with Image.open(io.BytesIO(base64.b64decode("".join(shape["mask"].split()), validate=True))) as part:
+        content = base64.b64decode("".join(shape["mask"].split()), validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as part:
             if part.width * part.height > MOST_PIXELS:
                 raise UnreadableError(f"a mask of {part.width}x{part.height}")
-            picture.paste(Image.fromarray((np.asarray(part) != 0).astype(np.uint8)), (int(left), int(top)))
-    return np.array(picture) != 0
+            inside = Image.fromarray((np.asarray(part) != 0).astype(np.uint8))
+        picture.paste(1, (int(left), int(top)), inside.point([0] + [255] * 255))
 
 
-def _circle(centre: tuple[float, float], radius: float, size: tuple[int, int]) -> NDArray[np.bool_]:
+def _draw_circle(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, size: tuple[int, int]) -> None:
     x, y = centre
-    if max(abs(x), abs(y)) + radius > FAR:
-        rows, columns = np.ogrid[: size[0], : size[1]]
-        return np.hypot(columns - x, rows - y) <= radius
-    picture = Image.new("L", (size[1], size[0]))
-    ImageDraw.Draw(picture).ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
-    return np.array(picture) != 0
+    if max(abs(x), abs(y)) + radius <= FAR:
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
+        return
+    for row in range(size[1]):  # Pillow's coordinates would overflow
+        if (distance := abs(row - y)) <= radius:
+            half = math.sqrt((radius - distance) * (radius + distance))
+            first, last = math.ceil(max(0.0, x - half)), math.floor(min(size[0] - 1.0, x + half))
+            if first <= last:
+                draw.line([first, row, last, row], fill=1)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from smix.untrusted import UnreadableError
 
-MOST_PIXELS = 1 << 28
+MOST_PIXELS = 1 << 26
 """Maximum number of pixels of an image: a billion would be a mistake, and take a gigabyte per mask."""
 MOST_STEPS = 1 << 24
-"""Longest outline of a polygon, in pixels: pycocotools allocates five times as many points, unchecked."""
+"""Longest outline of the polygons of an object, in pixels: pycocotools allocates five times as many points, unchecked."""
 
 
 def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -68,13 +68,15 @@ def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArra
     """
     from pycocotools import mask
 
+    left = float(MOST_STEPS)
     for corners in polygons:
         # Of fewer numbers pycocotools makes an empty mask, or errors of all kinds.
         if len(corners) < 6 or len(corners) % 2:
             raise UnreadableError(f"a polygon of {len(corners)} coordinates instead of an even number, 6 or more")
         points = np.array(corners, np.float64).reshape(-1, 2)
         steps = np.abs(points - np.roll(points, 1, 0)).max(1)
-        if not np.abs(points).max() < MOST_STEPS or not math.fsum(steps) < MOST_STEPS:
+        left -= math.fsum(steps)
+        if not np.abs(points).max() < MOST_STEPS or not left > 0:
             raise UnreadableError("a polygon with coordinates that are not finite or far outside the image")
     if not polygons:
         return np.zeros(size, bool)

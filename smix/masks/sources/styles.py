@@ -5,9 +5,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from smix.data.pictures import UNREADABLE
+from smix.data.pictures import UNREADABLE, open_picture
 from smix.errors import MaskError
 from smix.untrusted import UnreadableError, one_line, open_file, read_text
 
@@ -40,7 +39,7 @@ class Picture(NamedTuple):
 def read_picture(path: Path) -> Picture:
     """Raises MaskError if it cannot be read."""
     try:
-        with open_file(path) as opened, Image.open(opened) as picture:
+        with open_file(path) as opened, open_picture(opened) as picture:
             if picture.mode in ("RGBA", "LA"):  # as editors write them
                 return Picture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
             values = np.asarray(picture)
@@ -127,7 +126,7 @@ def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
 def size_of(path: Path) -> tuple[int, ...] | None:
     """Height and width by the header; None: it cannot be read."""
     try:
-        with open_file(path) as opened, Image.open(opened) as picture:
+        with open_file(path) as opened, open_picture(opened) as picture:
             return picture.height, picture.width
     except UNREADABLE:
         return None

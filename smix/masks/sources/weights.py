@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from smix.arrays import check_stored
 from smix.errors import MaskError
-from smix.untrusted import UnreadableError, check_file, one_line
+from smix.untrusted import UnreadableError, one_line, open_file
 
 NO_WEIGHTS = (
     RuntimeError,
@@ -44,7 +45,8 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         Exception: one of `NO_WEIGHTS`: something else is in it.
     """
     try:
-        check_file(path)
+        with open_file(path) as file:
+            check_stored(file)
     except UnreadableError as error:
         raise MaskError(f"weights: expected a file {path}, got {error}; check the path") from None
     if path.suffix == ".safetensors":
