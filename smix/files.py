@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import random
 import stat
 import tempfile
 import time
@@ -185,7 +186,8 @@ PATIENCE = 0.5
 PATIENCE_TO_JOIN = 10.0
 """The same for `lock(together=True)`: hundreds of tasks of a cluster may join at once."""
 POLL = 0.05
-"""Seconds between two attempts."""
+"""Mean seconds between two attempts, drawn at random: processes that wait together must not try together."""
+_waits = random.Random()
 
 _held: set[FileIO] = set()
 
@@ -308,7 +310,7 @@ def _lock_within(descriptor: int, patience: float | None) -> bool:
     while not lock_descriptor(descriptor, blocking=patience is None):
         if time.monotonic() >= end:
             return False
-        time.sleep(POLL)
+        time.sleep(_waits.uniform(0, 2 * POLL))
     return True
 
 
