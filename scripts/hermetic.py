@@ -8,7 +8,7 @@ In a copy of the source tree whose path has a space, without HOME, and with a PA
 
 A run fails where a test fails or leaves a file in the temporary folder; at the end the source tree must hold no new file.
 
-The logs are in the folder `hermetic`. Takes 35 minutes or more on two cores.
+The logs are in the folder `hermetic`. Takes half an hour on two cores.
 """
 
 import argparse
