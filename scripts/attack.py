@@ -1,4 +1,4 @@
-"""Fuzz every file format that smix reads, and kill every command that writes files at random moments: `make attack`, half an hour.
+"""Fuzz every file format that smix reads, and kill every command that writes files at random moments: `make attack`, 20 minutes.
 
 Prints a table of outcomes by format. Exits with 1 if a damaged file gave other data, a traceback or more than one line, or took too long or
 too much memory, or if a killed command did not finish with the same result. The tests in tests/attacks do the same on a small scale.
