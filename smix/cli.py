@@ -41,7 +41,7 @@ ADVICE = {
 
 
 def _convert(kind: Any, tokens: "Sequence[Token]") -> Any:
-    """As cyclopts does, but a decimal is no whole number, and an empty text (an unset variable) no value."""
+    """Convert as cyclopts does, but refuse decimals for integers and empty texts (of unset variables)."""
     for token in tokens:
         if not token.value.strip():
             raise ValueError("expected a value, got an empty text")

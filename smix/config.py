@@ -19,7 +19,7 @@ from smix.untrusted import UnreadableError, is_text, typed
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
-    """What all runs of a comparison have in common. Recipes (smix/training/recipes.py) are values of it."""
+    """Options that all runs of a comparison have in common. Recipes (smix/training/recipes.py) are values of it."""
 
     data: str = "digits-on-photos"
     """Data set: a name, npz:FILE, folder:DIR or hf:NAME ("smix data" lists them)."""
@@ -50,7 +50,7 @@ class SharedConfig:
     lr: float = 0.1
     """Highest learning rate."""
     schedule: Literal["steps", "cosine", "onecycle"] = "steps"
-    """How the learning rate falls: to a tenth at each milestone; along half a cosine to 0; or one cycle, up and down."""
+    """Learning rate schedule: divided by 10 at each milestone; along half a cosine to 0; or one cycle, up and down."""
     warmup: float = 0.0
     """Epochs in which the learning rate rises from 0 before."""
     milestones: tuple[int, ...] = ()
@@ -135,7 +135,7 @@ _SHARED = dataclasses.fields(SharedConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(SharedConfig):
-    """What is trained: another value is another run."""
+    """Options that define a run: another value is another run."""
 
     method: str = "smix"
     """Mixing method: vanilla, mixup, stochasticmixup, cutout, cutmix, resizemix, hmix, gmix, gridmix, saliencymix, fmix, smix or
@@ -176,12 +176,12 @@ class TrainConfig(SharedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
-    """How any work is done: free to change when it is continued."""
+    """Options of the machine, which may change when work is resumed."""
 
     root: Path = Path("data")
     """Folder of the data sets that are downloaded or looked for by name."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to compute; auto: CUDA, else MPS, else the CPU."""
+    """Device to compute on; auto: CUDA, else MPS, else the CPU."""
     threads: int | None = None
     """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
     rounds differently, and a training can end some points apart."""
@@ -194,7 +194,7 @@ class MachineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """How a network is trained: free to change when a run or a comparison is continued."""
+    """Options of how a network is trained, which may change when a run or a comparison is resumed."""
 
     workers: int | None = None
     """Processes that read and crop images which do not fit in the memory; none given: one a core, at most 8."""
@@ -210,7 +210,7 @@ class RunOptions(MachineOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class MaskConfig:
-    """Which masks are made, and how."""
+    """Options of a mask build."""
 
     data: str
     """Data set: a name, npz:FILE or folder:DIR."""
@@ -237,7 +237,7 @@ class MaskConfig:
     least_score: float = 0.5
     """Networks that find instances: leave out those of less confidence."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
-    """How to read the pictures of masks:DIR; none given: found out."""
+    """Style of the pictures of masks:DIR; none given: found out."""
     refine: Literal["none", "published", "default"] | None = None
     """none; published: the report's four steps; default: see docs/masks.md. None given: default for what a network finds, none
     for masks that exist already."""
@@ -260,7 +260,7 @@ class MaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """What a trained network is asked."""
+    """Options of an evaluation."""
 
     data: str | None = None
     """Data set whose test split is shown: a name, npz:FILE or folder:DIR; none given: the run's own."""
@@ -270,23 +270,23 @@ class EvaluateConfig:
     limit: int | None = None
     """Use this many test images, class-balanced; none given: all."""
     corruptions: bool = False
-    """Also 15 corruptions at 5 severities."""
+    """Evaluate 15 corruptions, too, at 5 severities."""
     official: Path | None = None
-    """Also the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
+    """Evaluate the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
     batch_size: int | None = None
     """Images per evaluation batch; smaller batches need less memory. Default: 500, or 250 for images read from files."""
     attacks: bool = False
-    """Also FGSM and ten steps of PGD, by 1/255 and 8/255 at most."""
+    """Evaluate FGSM, too, and ten steps of PGD, by 1/255 and 8/255 at most."""
     masks: str | None = None
-    """Also objects on other backgrounds, and hidden parts: a mask store of the test split, or "carried"."""
+    """Evaluate objects on other backgrounds and hidden parts, too: a mask store of the test split, or "carried"."""
     model: str | None = None
-    """For a file of weights: its network, such as resnet18 or timm:NAME."""
+    """Network of a file of weights, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
-    """For a file of weights: what is subtracted of each channel, on the 0..1 scale; none given: as the training images of the data say."""
+    """Mean of each channel on the 0..1 scale, for a file of weights; none given: as the training images of the data say."""
     std: tuple[float, ...] = ()
-    """For a file of weights: what each channel is then divided by."""
+    """Standard deviation of each channel on the 0..1 scale, for a file of weights."""
     seed: int = 0
-    """Another seed draws other corruptions, starts of attacks and backgrounds."""
+    """Seed of corruptions, starts of attacks and backgrounds."""
 
     def __post_init__(self) -> None:
         _normalise_paths(self)

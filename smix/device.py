@@ -1,4 +1,4 @@
-"""Where to compute."""
+"""Choose and describe the device to compute on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.d
 
 
 def in_words(device: torch.device, threads: int | None = None) -> str:
-    """For people, such as "CPU with 2 threads". threads: None, those of this process."""
+    """Describe a device in words, such as "CPU with 2 threads". threads: None, those of this process."""
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}"
     if device.type == "mps":

@@ -44,15 +44,15 @@ INTERRUPTED = 130
 POLL_SECONDS = 0.25
 CLUSTER_POLL_SECONDS = 1.0
 QUEUE_SECONDS = 10.0
-"""How often SLURM is asked for its queue: it serves others, too."""
+"""Seconds between two queries of SLURM's queue, which serves others, too."""
 MISSED = 6
-"""So many times out of the queue, and still no result: a result takes a while to be seen through a network file system."""
+"""Number of queries without the job and without a result after which it is lost: a network file system shows a result late."""
 GRACE_SECONDS = 120.0
-"""For tasks of a cluster to write their checkpoints once they are told to stop."""
+"""Seconds for tasks of a cluster to write checkpoints once they are told to stop."""
 WARNING_SECONDS = 120
-"""So long before its time limit SLURM warns a job."""
+"""Seconds before its time limit at which SLURM warns a job."""
 RETRIES = 20
-"""How often a task goes on after its time limit, or after its node died. What SLURM requeues by itself is not counted."""
+"""Number of times that a task resumes after its time limit or a lost node. Automatic requeues of SLURM do not count."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def _queue() -> set[str] | None:
 
 
 def _cancel(ids: Sequence[str]) -> None:
-    """Those that run get SIGTERM, and SIGKILL only if they are still there after `GRACE_SECONDS`."""
+    """Cancel jobs: running ones get SIGTERM, and SIGKILL only if they still exist after `GRACE_SECONDS`."""
 
     def scancel(*options: str) -> None:
         subprocess.run(["scancel", *options, *ids], capture_output=True, check=False)  # what is over is an error to it
@@ -351,7 +351,7 @@ def interruptible() -> Iterator[None]:
 
 
 def orphaned() -> bool:
-    """Was this process started by `run_tasks`, and is the process that did it gone?"""
+    """Return whether this process was started by `run_tasks` in a process that is gone."""
     # On Windows the python.exe of a virtual environment starts another one, whose parent is never the one that is named.
     return os.name != "nt" and PARENT in os.environ and int(os.environ[PARENT]) != os.getppid()
 

@@ -13,9 +13,9 @@ from smix.untrusted import one_line
 
 CALTECH101_URL = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"
 TRAINING_IMAGES = 30
-"""Of each class of Caltech 101."""
+"""Number of training images of each class of Caltech 101."""
 BROKEN = (OSError, RuntimeError, ValueError, AssertionError, LookupError, EOFError)
-"""What torchvision raises of files that are missing, cut or of another kind."""
+"""Errors that torchvision raises for files that are missing, cut or of another kind."""
 
 
 def cifar(name: str, root: Path, split: Split) -> ImageSet:

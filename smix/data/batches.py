@@ -25,7 +25,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, data: ImageSet) -> "Normalisation":
-        """Of all pixels of a split. A constant channel gets the standard deviation 1."""
+        """Return mean and standard deviation over all pixels of a split. A constant channel gets the standard deviation 1."""
         lines = data.array.reshape(len(data), -1)
         sums = np.zeros((2, lines.shape[1]), np.int64)
         # Whole numbers are exact, and need no float copy of the data set: so many images that uint32 holds the sums of squares.
@@ -53,14 +53,14 @@ class Normalisation:
 
 
 class Batch(NamedTuple):
-    """What a step of training starts from."""
+    """Input of a training step."""
 
     images: Float[Tensor, "B C *S"]
     """Normalised."""
     labels: Int[Tensor, "B"]
     masks: Bool[Tensor, "B *S"] | None
     valid: Bool[Tensor, "B"] | None
-    """Which masks the store calls valid."""
+    """True for masks that the store calls valid."""
 
 
 class Pixels(NamedTuple):

@@ -40,7 +40,7 @@ def digits_on_photos(
 
 
 def digits_of(split: Literal["train", "test"], seed: int, count: int) -> NDArray[np.int64]:
-    """Which of `count` digits belong to a split, in a random order; train and test share none."""
+    """Return which of `count` digits belong to a split, in a random order; train and test share none."""
     order = np.random.default_rng((seed, 0)).permutation(count)
     return order[:TEST_DIGITS] if split == "test" else order[TEST_DIGITS:]
 

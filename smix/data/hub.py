@@ -16,7 +16,7 @@ from smix.errors import DataError
 from smix.untrusted import one_line
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
-"""What a split may be called there; the first that is there is taken."""
+"""Names of a split on the hub; the first existing one is used."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -76,7 +76,7 @@ class ImageSet:
         return replace(self, images=images)
 
     def stem(self, place: int) -> str:
-        """What the image at this place is called in other folders: its path without the suffix, or its row, "000017"."""
+        """Return the name of an image in other folders: its path without the suffix, or its row, "000017"."""
         if isinstance(self.images, Pictures):
             path = str(self.images.names[place])
             return path.rpartition(".")[0] or path

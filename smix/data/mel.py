@@ -23,16 +23,16 @@ HOP = 160
 TRANSFORM = 512
 """A window is filled up with zeros to this length."""
 BANDS = 64
-"""From 0 to 8,000 Hz."""
+"""Number of mel bands from 0 to 8,000 Hz."""
 FLOOR = -80.0
-"""In dB, where 0 is the greatest power that a sine of full scale has at one frequency: what becomes 0; 0 dB becomes 255."""
+"""Level that becomes 0, in dB; 0 dB, the greatest power that a sine of full scale has at one frequency, becomes 255."""
 FRAMES = 1 + (RATE - WINDOW) // HOP
 """98 whole windows lie in a second."""
 PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}
 
 
 def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
-    """Of waves in -1..1: axis 1 is the frequency, the lowest first; axis 2 is the time."""
+    """Return log-mel spectrograms of waves in -1..1: axis 1 is the frequency, the lowest first; axis 2 is the time."""
     # Periodic, as is usual for spectra; its sum scales a sine of full scale to the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
     frames = sliding_window_view(waves.astype(np.float32), WINDOW, -1)[:, ::HOP] * window

@@ -31,11 +31,11 @@ UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""What Pillow raises depends on the format and on the place of the damage."""
+"""Errors of Pillow: which one depends on the format and on the place of the damage."""
 TOGETHER = 16
 """Images that a thread decodes before it takes others."""
 SIZES_READ = 1000
-"""Whether images share one size is asked of this many of them: a million headers would take minutes to read."""
+"""Number of images whose headers are read to find a common size: a million headers would take minutes to read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ def list_images(folder: Path) -> list[str]:
 
 
 def _masks(folder: Path, files: set[str]) -> set[str]:
-    """Those of the files in a folder that are masks of others of them."""
+    """Return the files in a folder that are masks of other files in it."""
     stems = {file.rpartition(".")[0] for file in files}
     others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
 
@@ -167,7 +167,7 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
 
 
 def _mode(path: Path) -> str:
-    """Of a picture, by its header; empty if it cannot be read."""
+    """Return the mode of a picture by its header; empty if it cannot be read."""
     try:
         with open_file(path) as file, open_picture(file) as picture:
             return picture.mode

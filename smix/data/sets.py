@@ -47,13 +47,13 @@ class Named:
 
     load: Callable[[str, Path, Split], ImageSet]
     place: str = ""
-    """What is looked for below the root; none: the set is built in."""
+    """File or folder below the root that the set consists of; none: the set is built in."""
     get: str = "downloaded on first use; or say where it is with --root"
-    """What to do where it is not there."""
+    """Advice where it is missing."""
 
 
 def is_here(name: str, root: Path) -> bool:
-    """Is this data set ready without a download?"""
+    """Return whether a data set is ready without a download."""
     return (root / SETS[name].place).exists() or not SETS[name].place
 
 

@@ -28,7 +28,7 @@ RESIDENT_BYTES = 2**31
 """Images of one size with at most so many bytes are kept on the device. A constant: the same set is read in the same way on
 every machine."""
 SIDE = 224
-"""Of images that have different sizes, unless told otherwise."""
+"""Default side of images that have different sizes, in pixels."""
 LARGER = 256 / 224
 """Evaluation enlarges the shorter side to this times the size, and cuts out the centre (He et al., CVPR 2016)."""
 STATISTICS = 2000
@@ -48,7 +48,7 @@ class Masks(Protocol):
 
 
 def fits(data: ImageSet, image_size: int | None) -> bool:
-    """Are these images to be kept on the device? If they have one size, no other is wanted, and they are few."""
+    """Return whether images are kept on the device: if they have one size, no other is wanted, and they are few."""
     if data.size is None or (image_size is not None and data.size != (image_size,) * len(data.size)):
         return False
     return len(data) * int(np.prod(data.size)) * data.channels <= RESIDENT_BYTES

@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """How each image of a batch is cropped and flipped. `crops[slice]` is how a part of them is."""
+    """Crops and flips of a batch of images. `crops[slice]` are those of a part."""
 
     offsets: Int[Tensor, "B d"]
-    """Of each spatial axis, in the padded image: from 0 to 2 `padding`."""
+    """Offset along each spatial axis in the padded image: from 0 to 2 `padding`."""
     mirrored: Bool[Tensor, "B"]
     """Along the last axis."""
     padding: int

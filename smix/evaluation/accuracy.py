@@ -67,7 +67,7 @@ class Confused:
     predicted: str
     count: int
     share: float
-    """Of the samples of the class `label`, in (0, 1]."""
+    """Fraction of the samples of the class `label`, in (0, 1]."""
 
 
 def most_confused(confusion: Int[Tensor, "K K"], classes: Sequence[str], count: int = 10) -> list[Confused]:

@@ -1,4 +1,4 @@
-"""How much would the difference of two trained networks change on other test images?"""
+"""Estimate how much the difference of two trained networks would change on other test images."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class OverImages:
     """A paired bootstrap over test images alone."""
 
     mean: float
-    """Of first - second, over the images."""
+    """Mean of first - second over the images."""
     low: float
     high: float
     """Percentile interval; NaN for fewer than two images."""

@@ -1,4 +1,4 @@
-"""Is a network as often right as it says? Figures of its confidence, after Guo et al., "On calibration of modern neural
+"""Calibration: compare confidence with accuracy, after Guo et al., "On calibration of modern neural
 networks" (ICML 2017), section 2.
 
 **Bins.** Bin m of M holds the confidences in ((m - 1) / M, m / M], as in Guo et al. and in `sklearn.calibration`; exactly 0
@@ -25,7 +25,7 @@ from smix.errors import OptionError
 from smix.evaluation.softmax import check, check_confidence, chunks
 
 BINS = 15
-"""As in Guo et al."""
+"""Number of bins in Guo et al."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Calibration:
     nll: float
     """Mean of -log of the label's probability, in nats."""
     curve: Curve
-    """Of equal width."""
+    """Reliability curve with bins of equal width."""
     curve_mass: Curve
-    """Of equal mass."""
+    """Reliability curve with bins of equal mass."""
 
     @property
     def overconfidence(self) -> float:

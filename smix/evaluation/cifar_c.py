@@ -68,11 +68,11 @@ def _array(path: Path) -> NDArray[np.generic]:
 
 @dataclass(frozen=True)
 class CorruptionErrors:
-    """How often one model is wrong on corrupted images."""
+    """Error rates of a model on corrupted images."""
 
     model: str
     suite: str
-    """What the images are: `LABEL` of this module, or of the own suite."""
+    """Label of the images: `LABEL` of this module or of smix's suite."""
     rates: Mapping[str, tuple[float, ...]]
     """Corruption -> share of wrong predictions at each severity, in [0, 1]."""
 

@@ -1,4 +1,4 @@
-"""Which mistakes does a network make, and how sure of them is it? All functions take the confidence of each sample and
+"""Errors of a network by their confidence. All functions take the confidence of each sample and
 whether its prediction is right: `smix.evaluation.softmax.top` gives both.
 """
 
@@ -30,9 +30,9 @@ class Level:
     count: int
     wrong: int
     samples: int
-    """Of all levels together."""
+    """Number of samples of all levels together."""
     errors: int
-    """Of all samples together."""
+    """Number of errors of all samples together."""
 
     @property
     def error_rate(self) -> float:

@@ -1,4 +1,4 @@
-"""Does a network look at the object? Images whose background is another image's, or of which a part is hidden, by masks.
+"""Swap backgrounds and hide parts of images by masks, to find out whether a network looks at the object.
 
 After Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition", ICLR 2021 (there, Mixed-Rand). Images
 without a valid mask, or whose mask is empty or everything, are left out, and counted.
@@ -21,9 +21,9 @@ class Changed:
 
     images: UInt8[Tensor, "n *S C"]
     rows: Int[Tensor, "n"]
-    """Of each in what was given, ascending."""
+    """Row of each image among those given, ascending."""
     left_out: int
-    """How many images have no mask that can be used."""
+    """Number of images without a usable mask."""
 
 
 def swap_backgrounds(
@@ -65,7 +65,7 @@ def on_background(
 
 
 def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
-    """For each place another one, of another class, each alike likely: the u-th of those that are not of its class.
+    """Return for each place another one of another class, each alike likely: the u-th of those that are not of its class.
 
     Args:
         classes: Of images with usable masks.

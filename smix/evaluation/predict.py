@@ -1,4 +1,4 @@
-"""What a network says about images."""
+"""Predict logits."""
 
 from collections.abc import Iterable
 

@@ -14,7 +14,7 @@ from smix.evaluation.softmax import top
 from smix.evaluation.temperature import TemperatureScaling, temperature_scaling
 
 MISTAKES = 24
-"""How many of the most confident mistakes are kept."""
+"""Number of the most confident errors that are kept."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Mistake:
     """A wrong prediction."""
 
     row: int
-    """Of the image in its split."""
+    """Row of the image in its split."""
     label: int
     predicted: int
     confidence: float
@@ -34,16 +34,16 @@ class Scores:
     """One network on one split."""
 
     correct: Bool[Tensor, "N"]
-    """Which predictions are right."""
+    """True for correct predictions."""
     top5: float
-    """In [0, 1]; 1 with five classes or fewer."""
+    """Top-5 accuracy in [0, 1]; 1 with five classes or fewer."""
     confusion: Int[Tensor, "K K"]
     """Samples of class `row` that were taken for class `column`."""
     calibration: Calibration
     levels: tuple[Level, ...]
     """Wrong predictions by confidence."""
     sure: tuple[Level, ...]
-    """Those above each of `SURE`."""
+    """Errors above each confidence of `SURE`."""
     risk: RiskCoverage
     temperature: TemperatureScaling | None
     """None: there are no predictions of validation images to fit it on."""
@@ -52,7 +52,7 @@ class Scores:
 
     @property
     def class_accuracy(self) -> Float[Tensor, "K"]:
-        """In [0, 1]; NaN for a class without samples."""
+        """Recall of each class in [0, 1]; NaN for a class without samples."""
         return class_accuracy(self.confusion)
 
     def numbers(self) -> dict[str, float]:

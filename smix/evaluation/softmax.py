@@ -1,4 +1,4 @@
-"""From logits to probabilities, in float64 on the CPU and a chunk at a time, so that a million samples need no second copy.
+"""Convert logits to probabilities in float64 on the CPU and a chunk at a time, so that a million samples need no second copy.
 
 A figure thus depends neither on the device nor on the precision of the logits beyond their own rounding, and a softmax that
 is saturated in float32 (confidence exactly 1) is not so here before logits differ by 37.
@@ -35,7 +35,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Top:
-    """What the network predicts for each of N samples, and how sure it is."""
+    """Predicted class and confidence of each of N samples."""
 
     predicted: Int[Tensor, "N"]
     confidence: Float[Tensor, "N"]

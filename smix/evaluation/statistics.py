@@ -1,4 +1,4 @@
-"""Is one method better than another, or is it noise? Summaries over seeds and paired tests, corrected for their number."""
+"""Compare methods: summaries over seeds and paired tests, corrected for their number."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 """A difference is called statistically significant if its corrected p is below this."""
 
 POWER = 0.8
-"""How often a difference that a comparison "could have shown" is found."""
+"""Power: probability of finding a difference that a comparison "could have shown"."""
 
 NOT_ENOUGH: Final = "not enough runs"
 """Said of what needs two runs or more and has fewer."""
@@ -28,14 +28,14 @@ class Summary:
 
     mean: float
     std: float
-    """With n - 1; NaN for a single value."""
+    """Sample standard deviation (n - 1); NaN for a single value."""
     count: int
     least: float
     most: float
 
 
 def summary(values: Sequence[float]) -> Summary:
-    """Of one or more values."""
+    """Return the summary of one or more values."""
     std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
     return Summary(float(np.mean(values)), std, len(values), min(values), max(values))
 
@@ -62,7 +62,7 @@ class Difference:
     first: str
     second: str
     mean: float
-    """Of first - second, seed by seed; NaN without a common seed."""
+    """Mean of first - second, seed by seed; NaN without a common seed."""
     low: float
     high: float
     """95 % confidence interval of the mean, not corrected for the number of pairs; NaN below two seeds."""
@@ -71,7 +71,7 @@ class Difference:
     p: float
     """Two-sided; NaN below two common seeds: not enough to tell."""
     p_corrected: float
-    """By Holm's method over all pairs."""
+    """p-value corrected by Holm's method over all pairs."""
     detectable: float = math.nan
     """The smallest true difference that so many seeds could have shown: see `detectable_difference`, at the level of Holm's
     first step, `SIGNIFICANT` / number of tested pairs. NaN below two common seeds, or if all differences are equal."""
@@ -129,7 +129,7 @@ def _paired(a: Mapping[int, float], b: Mapping[int, float]) -> Float[np.ndarray,
 
 
 def _std(scores: Mapping[str, Mapping[int, float]], pair: Difference) -> float:
-    """Of the differences, with n - 1; NaN below two, or if they are equal but for rounding."""
+    """Return the sample standard deviation (n - 1) of differences; NaN below two, or if they are equal but for rounding."""
     differences = _paired(scores[pair.first], scores[pair.second])
     return float(differences.std(ddof=1)) if pair.count > 1 and np.ptp(differences) > 1e-12 else math.nan
 
@@ -138,7 +138,7 @@ Verdict = Literal["better", "worse", "not distinguishable", "not enough runs"]
 
 
 def verdict(pair: Difference, more_is_better: bool = True) -> Verdict:
-    """What the first method is beside the second. Not distinguishable does not mean equal: see `Difference.detectable`."""
+    """Return what the first method is compared with the second. Not distinguishable does not mean equal: see `Difference.detectable`."""
     if math.isnan(pair.p_corrected):
         return NOT_ENOUGH
     if not pair.significant:
@@ -225,7 +225,7 @@ def paired_p(differences: np.ndarray) -> float:
 
 
 def confidence_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Of the mean, by Student's t; NaN for fewer than two differences."""
+    """Return the interval of the mean by Student's t; NaN for fewer than two differences."""
     return interval(summary(differences.tolist()), level) if len(differences) else (math.nan, math.nan)
 
 

@@ -1,4 +1,4 @@
-"""Which classes of a network mean which classes of another data set.
+"""Map the classes of a network to those of another data set.
 
 Classes of the network that count as one are one output, whose logit is the log of the sum of the exponentials of theirs: its
 probability is then the sum of their probabilities. Classes of the network that nothing is mapped to stay outputs: an image that
@@ -32,11 +32,11 @@ class ClassMap:
     """Outputs of a network, made of its classes, and which of them each class of a data set is."""
 
     outputs: tuple[tuple[int, ...], ...]
-    """Of each output the classes of the network that it is made of. Every class is in one output."""
+    """Classes of the network that each output is made of. Every class is in one output."""
     names: tuple[str, ...]
-    """Of the outputs."""
+    """Names of the outputs."""
     label: tuple[int, ...]
-    """For each class of the data its output; -1: its images are left out."""
+    """Output of each class of the data; -1: its images are left out."""
     said: dict[str, list[str] | None]
     """Class of the data -> classes of the network, as JSON has it."""
 

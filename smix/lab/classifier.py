@@ -21,32 +21,32 @@ from smix.training.weights import put, read_weights
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """With its weights, on the CPU."""
+    """A trained network with its weights, on the CPU."""
 
     path: Path
-    """Of the run, or of the file of weights."""
+    """Path of the run or of the file of weights."""
     architecture: str
     """A name that `build_model` knows."""
     model: nn.Module
-    """In evaluation mode, in float32."""
+    """Network in evaluation mode and float32."""
     weights: str
     """Sha256 of their file."""
     classes: tuple[str, ...]
-    """Those of a file of weights, which names none, are called 0, 1, 2, ..."""
+    """Names of the classes; 0, 1, 2, ... for a file of weights, which names none."""
     normalise: Normalisation
     size: tuple[int, ...]
-    """Of the images that it sees."""
+    """Spatial size of the input images."""
     resident: bool
     """It was trained on images that are kept on the device as a whole; others are enlarged, and their centre is cut out."""
 
     @property
     def larger(self) -> float:
-        """How many times the size images of another size cover before the centre is cut out: as in its training, or nearly so."""
+        """Factor by which images of another size exceed the input before the centre is cut out: about as in its training."""
         return 1.0 if self.resident else LARGER
 
     @property
     def made(self) -> dict[str, Any]:
-        """What the numbers depend on beside the weights and the images, as JSON has it."""
+        """Settings that the numbers depend on, apart from weights and images, as JSON values."""
         normalise = {name: list(each) for name, each in dataclasses.asdict(self.normalise).items()}
         return {"model": self.architecture, "size": list(self.size), "larger": self.larger, "normalisation": normalise}
 

@@ -1,4 +1,4 @@
-"""What runs will cost, from a timed step: seconds, and memory of the GPU that they share."""
+"""Estimate the cost of runs from a timed step: seconds, and memory of the GPU that they share."""
 
 import copy
 import heapq
@@ -25,7 +25,7 @@ CUDA_CONTEXT = 600 * 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a run that is alone on its machine, or with the threads that it will have."""
+    """Cost of a run that is alone on its machine, or has the threads that it will have."""
 
     epoch: float
     """Seconds of an epoch, validation included."""
@@ -52,7 +52,7 @@ def cost_of(config: TrainConfig, material: Material, device: torch.device, optio
 
 
 def seconds_per_image(config: TrainConfig, material: Material, device: torch.device, options: RunOptions) -> float:
-    """Of training, reading and mixing included: the median of a second of steps, after one to warm up.
+    """Return the seconds of training per image, reading and mixing included: the median of a second of steps, after one to warm up.
 
     That runs side by side slow each other down is not foreseen.
     """
@@ -79,7 +79,7 @@ def seconds_per_image(config: TrainConfig, material: Material, device: torch.dev
 
 
 def jobs_that_fit(jobs: int, each: int, free: int) -> int:
-    """How many of `jobs` runs, `each` bytes of GPU memory, fit into `free` bytes; one is always tried."""
+    """Return how many of `jobs` runs, `each` bytes of GPU memory, fit into `free` bytes; one is always tried."""
     return max(1, min(jobs, free // each)) if each else jobs
 
 

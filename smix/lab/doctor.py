@@ -1,4 +1,4 @@
-"""What this machine and its data sets are ready for, and what to do about what is missing."""
+"""Check what this machine and its data sets are ready for, with advice about what is missing."""
 
 import importlib.util
 import platform
@@ -29,7 +29,7 @@ class Finding:
     ready: bool
     found: str
     todo: str = ""
-    """What to do about it, where it is not ready."""
+    """Advice where it is not ready."""
 
 
 def look_at_machine() -> list[Finding]:
@@ -70,7 +70,7 @@ def look_at_data(root: Path) -> list[Finding]:
 
 
 def scaling(data: ImageSet) -> str:
-    """What became of values that were not 0..255; empty where they were."""
+    """Describe how values other than 0..255 were scaled; empty if there were none."""
     if data.value_range is None:
         return ""
     least, greatest = data.value_range
@@ -82,4 +82,4 @@ OWN_DATA = {
     "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), of any size",
     "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
 }
-"""How to name a data set of one's own, and what it must hold."""
+"""Names and contents of data sets of one's own."""

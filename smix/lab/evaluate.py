@@ -28,7 +28,7 @@ from smix.training.records import subfolders_of_runs
 from smix.untrusted import is_file
 
 LONG = 120.0
-"""What takes more seconds is said beforehand."""
+"""Seconds from which on the expected time is announced."""
 TIMED = 100
 """Images that are timed for that."""
 
@@ -88,7 +88,7 @@ def evaluate_all(
 
 
 def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path:
-    """Where the evaluation of the network at `path` is written: test.json for a run's own test images, else after the data."""
+    """Return the file of the evaluation of the network at `path`: test.json for a run's own test images, else after the data."""
     folder = out or (Path(f"{path}.{FOLDER}") if path.is_file() else path / FOLDER)
     if evaluation.own:
         return folder / "test.json"
@@ -108,7 +108,12 @@ def _evaluate(
     runs: int = 1,
     which: str = "",
 ) -> tuple[Evaluation, bool]:
-    """And whether anything was computed. runs: so many will take as long; 0: that was said before. which: of them, for the bar."""
+    """Return the evaluation, and whether anything was computed.
+
+    Args:
+        runs: Number of runs that will take as long; 0 if that was announced before.
+        which: Place of this run among them, for the bar.
+    """
     subject = subject_of(path, config, options)
     loader = subject.loader()
     parts = parts_of(subject, loader, config)
@@ -149,7 +154,7 @@ def _evaluate(
 
 
 def _nothing_yet(subject: Subject, config: EvaluateConfig) -> Evaluation:
-    """What the numbers are of, without any."""
+    """Return an evaluation without numbers."""
     return Evaluation(
         data=subject.named,
         fingerprint=subject.data.fingerprint,
@@ -168,7 +173,7 @@ def _nothing_yet(subject: Subject, config: EvaluateConfig) -> Evaluation:
 
 
 def _there(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
-    """What the file holds, if it is of the same; and else what is other.
+    """Return the evaluation in a file if it is of the same, else what differs.
 
     Raises:
         RunError: the file is broken.
@@ -235,7 +240,7 @@ def _in_memory(device: torch.device, at_once: int) -> Iterator[None]:
 
 
 def _rounded(seconds: float) -> float:
-    """To whole minutes below an hour, to ten minutes above."""
+    """Round up to minutes below an hour, to ten minutes above."""
     step = 60 if seconds < 3600 else 600
     return step * math.ceil(seconds / step)
 

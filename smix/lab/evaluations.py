@@ -1,4 +1,4 @@
-"""What `smix evaluate` leaves: a JSON file a data set, in the run's folder `evaluation`, which `smix report` reads."""
+"""Read and write the results of `smix evaluate`: one JSON file per data set in the folder `evaluation` of a run."""
 
 import dataclasses
 import math
@@ -26,7 +26,7 @@ class Corrupted:
     """Accuracy on corrupted images. Shares are in [0, 1]."""
 
     suite: str
-    """What the images are: the label of the own suite, or of the official arrays."""
+    """Label of the images: of smix's suite or of the official arrays."""
     images: Count
     clean: Share
     """Accuracy on the same images, severity 0."""
@@ -61,7 +61,7 @@ class Objects:
     """Accuracy on images whose object or background was changed, by masks. All on the same rows."""
 
     masks: str
-    """Where the masks are from."""
+    """Source of the masks."""
     images: Count
     left_out: Count
     """Images without a mask that can be used."""
@@ -71,7 +71,7 @@ class Objects:
     object_hidden: Share
     background_hidden: Share
     fingerprint: str = ""
-    """Of the masks and of which of them are used."""
+    """Sha256 of the masks and of which of them are used."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,14 @@ class Evaluation:
 
     data: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
     fingerprint: str
-    """Of the images and labels."""
+    """Sha256 of the images and labels."""
     images: Count
     weights: str
     """Sha256 of the file of weights."""
     numbers: Mapping[str, float]
-    """As `smix.evaluation.scores.Scores.numbers`."""
+    """Metrics by name, as in `smix.evaluation.scores.Scores.numbers`."""
     own: bool = True
-    """Is it the test split of the data that the network was trained on?"""
+    """True for the test split of the data that the network was trained on."""
     corruptions: tuple[Corrupted, ...] = ()
     """At most one a suite."""
     attacks: tuple[Attacked, ...] = ()
@@ -96,7 +96,7 @@ class Evaluation:
     left_out: Count = 0
     """Images whose class is none of the network's; they are not among `images`."""
     made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What else the numbers depend on: model, size, normalisation, class map, seed."""
+    """Further settings that the numbers depend on: model, size, normalisation, class map, seed."""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
@@ -147,11 +147,11 @@ def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str,
 
 
 def errors_of(corrupted: Corrupted, model: str) -> CorruptionErrors:
-    """How often the network that is called `model` is wrong."""
+    """Return the error rates of the network called `model`."""
     rates = {name: tuple(1 - value for value in values) for name, values in corrupted.accuracy.items()}
     return CorruptionErrors(model, corrupted.suite, rates)
 
 
 def evaluations_of(run: Path) -> list[Evaluation]:
-    """Those in the folder of a run, by file name. Raises RunError: one is broken."""
+    """Return the evaluations in the folder of a run, by file name. Raises RunError: One is damaged."""
     return [read_evaluation(path) for path in sorted((run / FOLDER).glob("*.json"))]

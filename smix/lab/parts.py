@@ -43,20 +43,20 @@ CORRUPTIONS = f"{len(suite.CORRUPTIONS)} corruptions x {len(suite.SEVERITIES)} s
 
 @dataclass(frozen=True)
 class Part:
-    """What can be computed, and put into an evaluation."""
+    """A part of an evaluation that can be computed."""
 
     what: str
     passes: int
     """Images that the network is shown, each as often as it is."""
     is_in: Callable[[Evaluation], bool]
-    """Has an evaluation of the same network, images and options this part?"""
+    """Return whether an evaluation of the same network, images and options has this part."""
     add: Callable[[Evaluation, Done], Evaluation]
     at_once: int
     """Images that the network is shown at once."""
 
 
 def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[Part]:
-    """What `config` asks for, in order.
+    """Return the parts that `config` asks for, in order.
 
     Args:
         loader: Of the subject's images.
@@ -146,7 +146,7 @@ def _attacked(subject: Subject, loader: Loader, seed: int) -> Part:
 
 
 def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
-    """Those of the images that have a mask which the store does not call invalid, and the masks."""
+    """Return the images whose masks the store does not call invalid, and the masks."""
     if where != "carried":
         store = MaskStore(where)
         store.check_made_of(data)

@@ -51,7 +51,7 @@ ATTACKS = (
 """8/255 is usual, but only networks that are trained against attacks have anything left then. Others differ at 1/255, the least
 that a stored image can be changed by. A step is 2.5 eps / steps, so that an attack can cross its range."""
 VALUES = 2**22
-"""So many values of images are attacked at once: gradients take several times the memory of a forward pass."""
+"""Number of values of images that are attacked at once: gradients take several times the memory of a forward pass."""
 
 
 def on_corrupted(
@@ -210,7 +210,7 @@ def _numbered(loader: Loader, index: NDArray[np.int64]) -> Iterator[tuple[Tensor
 
 @torch.inference_mode()
 def _hits(model: nn.Module, images: Float[Tensor, "B C *S"], labels: Int[Tensor, "B"]) -> int:
-    """How many are taken for what they are."""
+    """Return the number of correct predictions."""
     logits = model(images).float().cpu()
     if not logits.isfinite().all():
         raise DataError("logits: expected finite numbers, got NaN or infinity; did the training diverge?")

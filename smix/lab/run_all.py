@@ -35,7 +35,7 @@ NO_MATTER = (
     *("method", "masks", "seed", "epochs", "plain_epochs", "lr", "schedule", "warmup", "milestones"),
     *("momentum", "nesterov", "weight_decay", "decay_all", "label_smoothing"),
 )
-"""What may differ between runs of a group. Masks are checked one by one."""
+"""Options that may differ between runs of a group. Masks are checked one by one."""
 EXPECTED = (0, 2, launch.INTERRUPTED, *(-number for number in launch.STOP))
 """Exit codes after which nothing is tried again: done, the user's mistake, told to stop."""
 
@@ -150,13 +150,13 @@ def _crew(plan: Plan, options: RunOptions, engine: launch.Engine, jobs: int | No
 
 
 def _threads_of(plan: Plan) -> int | None:
-    """How many threads the runs that are there were begun with; None: there are none."""
+    """Return the threads that existing runs were begun with, None if there are none."""
     begun = [folder for folder in plan if (folder / "config.json").is_file()]
     return read_run(begun[0]).made.get("threads") if begun else None
 
 
 def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group, Cost], float]:
-    """What the runs need, checked before any begins: one line for the user instead of a failed run each.
+    """Check what the runs need before any begins: one line for the user instead of a failed run each.
 
     Returns what those cost that are missing, by group, and the seconds a run takes to start; nothing if nobody asks.
     """
@@ -173,7 +173,7 @@ def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group,
 
 
 def materials(plan: Plan, options: RunOptions) -> Iterator[tuple[TrainConfig, Material]]:
-    """What the missing runs are made of, checked and one after the other: a run of each kind with its material.
+    """Yield the checked inputs of the missing runs, one after the other: a run of each kind with its material.
 
     Raises:
         SmixError: it cannot be used; or finished runs were made of something else.
@@ -194,7 +194,7 @@ def materials(plan: Plan, options: RunOptions) -> Iterator[tuple[TrainConfig, Ma
 
 
 def _that_fits(crew: Crew, costs: Mapping[Group, Cost], options: RunOptions) -> Crew:
-    """With fewer jobs if the memory of the GPU is too small for all of them."""
+    """Return the same, with fewer jobs if the memory of the GPU is too small for all of them."""
     if crew.engine != "local" or crew.device is None or crew.device.type != "cuda":
         return crew
     each, free = max((cost.memory for cost in costs.values()), default=0), torch.cuda.mem_get_info(crew.device)[0]

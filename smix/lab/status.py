@@ -1,4 +1,4 @@
-"""How far the runs of a sweep are: read from their folders alone, on any machine that sees them."""
+"""Report the progress of the runs of a sweep, read from their folders alone, on any machine that sees them."""
 
 import statistics
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ State = Literal["done", "running", "cut", "failed", "waiting"]
 
 @dataclass(frozen=True)
 class Status:
-    """Of one run."""
+    """Status of one run."""
 
     state: State
     """running: a process holds its folder. cut: it was stopped or killed, and goes on when started again. failed: its log ends
@@ -26,7 +26,7 @@ class Status:
     """Finished ones."""
     of: int
     seconds: float | None
-    """Of training that are left, if an epoch takes as long as those that it has had, or its likes; None: nobody knows."""
+    """Expected seconds of training left, by its finished epochs or those of similar runs; None: unknown."""
     accuracy: float | None
     """On the validation images, in [0, 1]: what choices are made by; None: not done."""
     why: str
@@ -52,7 +52,7 @@ def status(plan: Plan) -> dict[Path, Status]:
 
 
 def last_error(log: Path) -> str:
-    """What a run said last before it stopped, without the prefix; empty if it said nothing, or was told to stop."""
+    """Return the last message of a run, without the prefix; empty if there is none or it was told to stop."""
     lines = read_end(log).splitlines()
     # A warning of a library is no error: only what smix says of itself, or the end of a traceback.
     own = [line for line in lines if line.startswith("smix: ")]

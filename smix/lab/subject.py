@@ -1,4 +1,4 @@
-"""What is evaluated: a trained network and the images that it is asked about, loaded and checked against each other."""
+"""Load the target of an evaluation, a trained network and images, and check them against each other."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,11 +47,11 @@ class Subject:
 
     @property
     def resized(self) -> bool:
-        """Do the images have another size than those that the network sees?"""
+        """True if the images have another size than the input of the network."""
         return self.data.size != self.classifier.size
 
     def loader(self, data: ImageSet | None = None, masks: Masks | None = None) -> Loader:
-        """To read the images, or others of the split."""
+        """Return a loader of the images, or of others of the split."""
         loader = self._loader(self.data if data is None else data, masks)
         return loader if self.batch_size is None else replace(loader, at_once=self.batch_size)
 

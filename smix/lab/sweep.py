@@ -172,7 +172,7 @@ def _value(field: str, text: str) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Is this value, read from JSON or from a text, one of a field of this kind?"""
+    """Return whether a value that was read from a text fits a field of this type."""
     if get_origin(kind) is types.UnionType:
         return any(_fits(value, one) for one in get_args(kind))
     if get_origin(kind) is Literal:

@@ -39,7 +39,7 @@ MOST_SHARDS = 256
 """... unless the data set is so large that it would be more files than a process may keep open."""
 BATCH = 16
 SIZE_OF_FOLDERS = (224, 224)
-"""Of the masks, where images have different sizes."""
+"""Size of the masks where images have different sizes."""
 
 
 def build_masks(
@@ -125,7 +125,7 @@ def rows_per_shard(count: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """What was found in a batch, at the size of the masks."""
+    """Masks of a batch, at the size of the store."""
 
     rows: NDArray[np.int64]
     masks: NDArray[np.bool_]
@@ -145,7 +145,7 @@ class _Build:
     strict: bool
     quiet: bool
     written: list[int] = field(default_factory=list)
-    """How many masks each finished shard got."""
+    """Number of masks that each finished shard got."""
 
     def run(self, part: tuple[int, int]) -> None:
         """Build what is missing of the shards of this part."""
@@ -178,7 +178,7 @@ class _Build:
         return int(getattr(self.source, "batch_size", BATCH))
 
     def _found(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[_Found]:
-        """What is in these rows, in order: a few batches are read ahead, and refined behind."""
+        """Yield the masks of rows, in order: a few batches are read ahead, and refined behind."""
         threads = min(8, (os.cpu_count() or 1) + 1)
         reading: deque[Future[tuple[ImageSet, dict[int, str]]]] = deque()
         refining: deque[Future[_Found]] = deque()
@@ -257,7 +257,7 @@ def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
 
 
 def shrink(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
-    """To the masks' size, by area: a pixel is object if at least half of it is."""
+    """Shrink masks to a size by area: a pixel is object if at least half of it is."""
     if tuple(masks.shape[1:]) == tuple(size):
         return masks
     return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5

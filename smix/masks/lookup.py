@@ -39,7 +39,7 @@ class ObjectMasks:
     valid: NDArray[np.bool_] | None
     """(N,): the store's verdict; None: all may be used."""
     described: dict[str, Any]
-    """What a run keeps of where they came from."""
+    """Description of their origin that a run keeps."""
 
 
 def masks_of(data: ImageSet, where: str) -> ObjectMasks:
@@ -64,7 +64,7 @@ def masks_of(data: ImageSet, where: str) -> ObjectMasks:
 
 
 def _of_files(store: MaskStore, index: NDArray[np.int64]) -> ObjectMasks:
-    """Not read for their fingerprint: it is of the store's own checksums, and of which rows are used."""
+    """Return masks of files. Their fingerprint is that of the store's checksums and of the rows in use, so that no mask is read."""
     valid = store.valid[index]
     digest = hashlib.sha256("".join(store.manifest.shards).encode())
     digest.update(np.ascontiguousarray(index).tobytes())
@@ -79,7 +79,7 @@ def _of_files(store: MaskStore, index: NDArray[np.int64]) -> ObjectMasks:
 
 
 def stretched(masks: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
-    """To the images' size: a mask covers the whole image, whatever its own size."""
+    """Resize masks to the size of the images: a mask covers the whole image, whatever its own size."""
     if masks.shape[1:] == size:
         return masks
     return shrink(torch.from_numpy(masks), size).numpy()

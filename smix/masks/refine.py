@@ -24,7 +24,7 @@ NUMBERS: dict[Refinement, dict[str, float]] = {
     "published": {"sigma": 1, "neighbourhood": NEIGHBOURHOOD, "margin": MARGIN, "opening": len(CROSS)},
     "default": {"least_piece": LEAST_PIECE, "least_hole": LEAST_HOLE},
 }
-"""What a manifest keeps of each."""
+"""Numbers of each refinement that a manifest keeps."""
 
 
 def refine(masks: NDArray[np.bool_], how: Refinement) -> NDArray[np.bool_]:
@@ -120,7 +120,7 @@ def _label(masks: NDArray[np.bool_], connectivity: int) -> NDArray[np.int32]:
 
 
 def _outside(gaps: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Where gaps (B, *S) reach the image's border: those are no holes. Between two parts of a signal there is a gap, no hole."""
+    """Return where gaps (B, *S) reach the border of the image: those are no holes. A gap between two parts of a signal is none either."""
     if gaps.ndim == 2:
         return gaps > 0
     reach = np.zeros(gaps.max(initial=0) + 1, bool)
@@ -131,7 +131,7 @@ def _outside(gaps: NDArray[np.int32]) -> NDArray[np.bool_]:
 
 
 def sizes(labels: NDArray[np.int32]) -> NDArray[np.int32]:
-    """How many pixels have the label of each pixel; 0 where that is 0."""
+    """Return how many pixels have the label of each pixel; 0 where that is 0."""
     counts = np.bincount(labels.ravel(), minlength=1).astype(np.int32)
     counts[0] = 0
     return counts[labels]

@@ -116,7 +116,7 @@ class MaskStore:
 
     @property
     def seconds(self) -> float:
-        """What it took to build the masks, summed over all builds and processes; NaN if that was not kept."""
+        """Seconds that the masks took to build, summed over all builds and processes; NaN if that was not kept."""
         try:
             lines = [parse_json(line) for line in read_text(self.path / COST, links=False).splitlines()]
             return math.fsum(line["seconds"] for line in lines) if lines else math.nan

@@ -1,4 +1,4 @@
-"""When is the mask in a store good enough? What a batch can say (mixing/validity.py), and what takes longer."""
+"""Decide which masks of a store are good enough, by the rules of mixing/validity.py and slower ones."""
 
 from dataclasses import dataclass, field
 
@@ -33,13 +33,13 @@ class StoreValidity:
             )
 
     def __call__(self, masks: NDArray[np.bool_], score: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which of these masks (n, *S), with scores (n,), are valid: (n,)."""
+        """Return which of these masks (n, *S), with scores (n,), are valid: (n,)."""
         valid = self.shape(torch.from_numpy(masks)[:, None].float()).numpy() & (score >= self.min_score)
         return valid & (pieces(masks) <= self.max_pieces) if self.max_pieces > 0 else valid
 
 
 def pieces(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many pieces each of these masks (n, *S) has: (n,). Pieces that touch at a corner are one."""
+    """Return the number of pieces of each of these masks (n, *S), (n,). Pieces that touch at a corner are one."""
     labels = label_pieces(masks)
     owner = np.zeros(labels.max(initial=0) + 1, np.int64)
     owner[labels] = np.arange(len(masks)).reshape(-1, *(1,) * (masks.ndim - 1))

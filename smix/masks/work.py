@@ -309,7 +309,7 @@ def _check_same(path: Path, mine: dict[str, Any], theirs: dict[str, Any]) -> Non
 
 
 def _differences(part: str, mine: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
-    """What differs, by name, with both values; long checksums shortened."""
+    """Yield the differences by name, with both values; long checksums shortened."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for key in [*mine, *(key for key in theirs if key not in mine)]:
             yield from _differences(f"{part} {key.replace('_', ' ')}", mine.get(key), theirs.get(key))
@@ -319,7 +319,7 @@ def _differences(part: str, mine: Any, theirs: Any) -> Iterator[tuple[str, Any, 
 
 
 def npy(array: NDArray[np.generic]) -> bytes:
-    """As a file of numpy's."""
+    """Return an array as the content of an .npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""What is refused at the door, in one sentence each: what was expected, what came, what to do.
+"""Check the arguments of mixing methods, with messages that say what was expected, what came and what to do.
 
 Shapes, types and devices are looked at always. Values only on the CPU and outside of torch.compile: on a GPU that would wait
 for the device, and a compiled graph would break.
@@ -107,7 +107,7 @@ def check_valid(valid: Tensor, x: Tensor) -> None:
 
 
 def checked_masks(masks: Tensor, x: Tensor) -> Tensor:
-    """As float32 (B, 1, *S)."""
+    """Return masks as float32 (B, 1, *S)."""
     _check_tensor("masks", masks)
     batch, size = x.shape[:1], x.shape[2:]
     if masks.shape not in ((*batch, 1, *size), (*batch, *size)):

@@ -24,7 +24,7 @@ Masks = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """What a method may look at while it draws: the images, their object masks, who is paired with whom, and the
+    """Input of a method while it draws: the images, their object masks, who is paired with whom, and the
     generator. `draws` is the number of independent draws: B, or 1 for one draw a batch."""
 
     x: Float[Tensor, "B C *S"]
@@ -88,7 +88,7 @@ class Method:
 
     @property
     def needs_masks(self) -> bool:
-        """Whether `masks=` must be given."""
+        """True if `masks=` must be given."""
         return getattr(self, "labels", "area") == "visible"
 
     def __call__(

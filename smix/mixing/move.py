@@ -15,7 +15,7 @@ from smix.mixing.tensors import Tensors, parts, per_sample
 
 @dataclass(frozen=True, eq=False)
 class Move(Tensors):
-    """Where images go, axis by axis: the place u of an image comes to `scale` u + `offset`, in pixels; 0 is the outer edge of
+    """A scaling and shift of images, axis by axis: the place u of an image comes to `scale` u + `offset`, in pixels; 0 is the outer edge of
     the first pixel. A negative scale mirrors. Beyond the image there is nothing: 0."""
 
     scale: Float[Tensor, "B D"]
@@ -61,7 +61,7 @@ def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
 
 
 def _matrix(length: int, scale: Float[Tensor, "B"], offset: Float[Tensor, "B"]) -> Float[Tensor, "B out in"]:
-    """What each pixel of an axis takes from each pixel of the image; rows sum to 1, or are 0 outside of the image."""
+    """Return the weight that each pixel of an axis takes from each pixel of the image; rows sum to 1, or are 0 outside of the image."""
     centre = torch.arange(length, device=scale.device) + 0.5
     place = (centre - offset[:, None]) / scale[:, None]
     reach = (1 / scale.abs()).clamp(min=1)

@@ -125,7 +125,7 @@ def pasted(
 
 
 def overlaps(objects_pasted: Float[Tensor, "B 1 *S"], objects: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B *S"]:
-    """How many pixels of `objects` are hidden if those that are pasted, now in the corner, are moved by each offset: a
+    """Return how many pixels of `objects` are hidden if those that are pasted, now in the corner, are moved by each offset: a
     correlation. Right for offsets that keep them inside the frame; others go round the edge."""
     axes, size = tuple(range(1, objects.ndim - 1)), objects.shape[2:]
     one, other = (torch.fft.rfftn(maps[:, 0], dim=axes) for maps in (objects_pasted, objects))

@@ -107,20 +107,20 @@ class Target(Tensors):
 
 @dataclass(frozen=True, eq=False)
 class Plan(Tensors):
-    """How each sample of a batch is mixed. An unmixed sample has itself as partner, weight 1 and share 1."""
+    """The mix of each sample of a batch. An unmixed sample has itself as partner, weight 1 and share 1."""
 
     partner: Int[Tensor, "B"]
     weight: Float[Tensor, "B 1 *S"]
-    """In [0, 1]; every spatial axis may be 1: one weight for the whole axis."""
+    """Weight map of the own image in [0, 1]; every spatial axis may be 1: one weight for the whole axis."""
     share: Float[Tensor, "B"]
     mixed: Bool[Tensor, "B"]
     """The gate was open and the partner is another sample (or nothing, where `fill` is)."""
     fell_back: Bool[Tensor, "B"]
     """`Fallback` used its second method."""
     own_move: Move | None = None
-    """How the own image is moved before it is mixed; None: not at all."""
+    """Move of the own image before it is mixed; None: none."""
     partner_move: Move | None = None
-    """How the partner's image is moved before it is mixed."""
+    """Move of the partner's image before it is mixed."""
     fill: Bool[Tensor, "B"] | None = None
     """Zeros, the mean of normalised images, in place of a partner."""
 

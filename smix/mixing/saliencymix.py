@@ -23,7 +23,7 @@ from smix.mixing.tensors import parts
 LONGEST = 64
 """Saliency is looked for in images of at most this side, the size of its paper."""
 SIGMA = 2.5
-"""Of the Gaussian that smooths the saliency map, in pixels of that size; the paper's code."""
+"""Standard deviation of the Gaussian that smooths the saliency map, in pixels of that size; the paper's code."""
 
 
 @dataclass(frozen=True, repr=False)

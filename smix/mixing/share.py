@@ -48,7 +48,7 @@ def label_share(
 
 
 def _kept(weight: Float[Tensor, "B 1 *T"], objects: Float[Tensor, "B 1 *S"], move: Move | None) -> Float[Tensor, "B"]:
-    """How much of each object, where it is now, the map shows: in [0, 1]."""
+    """Return the fraction of each object, where it is now, that the map shows, in [0, 1]."""
     if move is not None:
         objects = moved(objects, move)
     shown, whole = ((map_ * objects).flatten(1).sum(1) for map_ in (weight, 1.0))

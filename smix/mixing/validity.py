@@ -1,4 +1,4 @@
-"""When is an object mask good enough to mix along? What a batch of masks can say by itself.
+"""Decide which object masks of a batch are good enough to mix along.
 
 The report's listing 1 calls a mask invalid if its mean is below 0.01 or the binary entropy of its mean is below 0.5 nats
 (which is a coverage outside 20 to 80 %: it contradicts small objects); its figure 14 counts by the mean alone. The default
@@ -60,11 +60,11 @@ class Validity:
 
     @classmethod
     def figure14(cls) -> "Validity":
-        """How the report's figure 14 counts: by the mean alone."""
+        """Return the rule of the report's figure 14: the mean alone."""
         return cls(0.01, 1.0, max_roughness=0.0, min_free_border=0.0)
 
     def __call__(self, masks: Float[Tensor, "B 1 *S"]) -> Bool[Tensor, "B"]:
-        """Which of these masks, with values in [0, 1], are valid."""
+        """Return which of these masks, with values in [0, 1], are valid."""
         coverage = masks.flatten(1).mean(1)
         valid = (coverage >= self.min_coverage) & (coverage <= self.max_coverage)
         if self.min_entropy > 0:

@@ -1,4 +1,4 @@
-"""Which networks there are, and how each name is made into one: the table, the families, and `build_model`."""
+"""Build networks by name: the table, the families, and `build_model`."""
 
 import re
 from collections.abc import Callable

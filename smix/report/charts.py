@@ -51,7 +51,7 @@ class Names:
 
     @property
     def height(self) -> float:
-        """Of all of them."""
+        """Height of all of them."""
         return sum(map(self.height_of, self.lines))
 
 

@@ -1,4 +1,4 @@
-"""Does a method that mixes along objects help the classes whose objects are found? A picture, and a rank correlation."""
+"""Show whether a method that mixes along objects helps the classes whose objects are found: a figure and a rank correlation."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ NEAR = 0.07
 
 @looks
 def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapping[str, float]) -> Figure | None:
-    """What each class gains over vanilla against the share of its masks that are valid, for each method that uses masks.
+    """Draw the gain of each class over vanilla against the share of its masks that are valid, for each method that uses masks.
 
     The gain is that of the class's accuracy, in points, mean over the seeds that both methods have. Names that would meet others
     are left out.
@@ -111,5 +111,5 @@ def _name(axes: Axes, x: Float[NDArray, "n"], y: Float[NDArray, "n"], names: Seq
 
 
 def _meet(one: Float[NDArray, "2 2"], other: Float[NDArray, "2 2"]) -> bool:
-    """Do two boxes, each its lower left and upper right corner, have a point in common?"""
+    """Return whether two boxes, each its lower left and upper right corner, have a point in common."""
     return bool((one[0] < other[1]).all() and (other[0] < one[1]).all())

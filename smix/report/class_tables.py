@@ -80,7 +80,7 @@ def class_table(comparison: Comparison, shares: Mapping[str, float] | None) -> T
 
 
 def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | None:
-    """Does a method gain more in classes whose masks are more often valid? Methods without masks stand beside as controls.
+    """Show whether a method gains more in classes whose masks are more often valid. Methods without masks stand beside as controls.
 
     None: nothing to compare, or fewer than four classes.
     """

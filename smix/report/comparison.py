@@ -36,15 +36,15 @@ class Comparison:
     """Runs that differ in method and seed alone."""
 
     name: str
-    """Of the data set, without the path of its file."""
+    """Name of the data set, without the path of its file."""
     folder: Path
     runs: Sequence[Run]
     """Finished or not: those without a result count as missing."""
     problems: Sequence[Problem]
     scores: Mapping[Path, Scores]
-    """Of the finished runs whose predictions could be read, by folder."""
+    """Scores of the finished runs whose predictions could be read, by folder."""
     evaluations: Mapping[Path, Sequence[Evaluation]]
-    """By folder; empty where smix evaluate was not run."""
+    """Evaluations by folder; empty where smix evaluate was not run."""
     samples: Mapping[str, Samples]
     """The mixes of the first seed of each method, where images have two spatial dimensions."""
 
@@ -66,13 +66,13 @@ class Comparison:
         return list(self.begun[0].made["data"]["classes"])
 
     def scores_of(self, method: str) -> dict[int, Scores]:
-        """By seed."""
+        """Return the scores of a method by seed."""
         return {
             run.config.seed: self.scores[run.path] for run in by_method(self.runs)[method] if run.path in self.scores
         }
 
     def evaluations_on(self, method: str, data: str | None = None) -> dict[int, Evaluation]:
-        """By seed, those on the own test split, or on another data set."""
+        """Return the evaluations of a method by seed: those on the own test split, or on another data set."""
         return {
             run.config.seed: one
             for run in by_method(self.runs)[method]
@@ -178,7 +178,7 @@ def _checked(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
 
 
 def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
-    """Those that differ in method and seed alone: of each option, those that have what most have, or else what the first has."""
+    """Return the runs that differ in method and seed alone: of each option, those that have what most have, or else what the first has."""
     shared = {run.path: shared_by(run) for run in runs}
     alike = list(runs)
     for name in dict.fromkeys(name for one in shared.values() for name in one):
@@ -254,7 +254,7 @@ def _scores(found: dict[Path, Predicted], problems: list[Problem]) -> dict[Path,
 
 
 def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, list[Evaluation]]:
-    """Those of the runs' own weights; of each data set those that were asked the same way as most."""
+    """Return the evaluations of the runs' own weights; of each data set those that were asked the same way as most."""
     found: dict[Path, list[Evaluation]] = {}
     names: list[str] = []
     for run in runs:
@@ -294,7 +294,7 @@ def _first_name(data: str, names: list[str]) -> str:
 
 
 def _asked(one: Evaluation) -> dict[str, Any]:
-    """What two evaluations of a data set must share to be compared."""
+    """Return what two evaluations of a data set must share to be compared."""
     made = {name.replace("_", "-"): one.made.get(name) for name in ("seed", "class_map", "resized")}
     return {"fingerprint": one.fingerprint, "images": one.images, "left-out": one.left_out, **made}
 
@@ -322,7 +322,7 @@ def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]
 
 
 def _digest(samples: Samples) -> str:
-    """Of the images that are mixed."""
+    """Return a sha256 of the images that are mixed."""
     shape = str(samples.images.shape).encode()
     return hashlib.sha256(shape + samples.images.tobytes() + samples.labels.tobytes()).hexdigest()
 

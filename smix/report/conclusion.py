@@ -20,7 +20,7 @@ def conclusion(runs: Sequence[Run]) -> str:
 
 
 def evidence(runs: Sequence[Run]) -> str:
-    """What `headline` rests on: the conclusion without its beginning."""
+    """Return the evidence for `headline`: the conclusion without its beginning."""
     rest = _parts(runs)[1]
     return rest[:1].upper() + rest[1:]
 
@@ -101,7 +101,7 @@ def sentences(pairs: Sequence[Difference]) -> list[str]:
 
 
 def _blind(noise: Sequence[Difference], seeds: str) -> str:
-    """How large a difference so many seeds would have found, of the pairs that were not told apart."""
+    """Return the differences that this number of seeds would have found, for the pairs that were not told apart."""
     could = [pair.detectable for pair in noise if math.isfinite(pair.detectable)]
     if not could:
         return ""

@@ -1,4 +1,4 @@
-"""Is a network as often right as it says, and how sure is it of its mistakes? All of it as pictures."""
+"""Draw calibration, and the confidence of errors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -180,7 +180,7 @@ def pooled(curves: Sequence[Sequence[Bin]]) -> tuple[NDArray[np.float64], NDArra
 
 
 def _scores(comparison: Comparison) -> dict[str, dict[int, Scores]]:
-    """By seed, of each method that has any."""
+    """Return the scores of each method that has any, by seed."""
     found = {method: comparison.scores_of(method) for method in comparison.methods}
     return {method: mine for method, mine in found.items() if mine}
 
@@ -197,7 +197,7 @@ def _levels(seeds: Sequence[Sequence[Level]]) -> tuple[NDArray[np.int64], NDArra
 
 
 def _last(places: NDArray[np.int64], line: NDArray[np.float64]) -> tuple[float, float]:
-    """Where a line ends that may have no value at some places."""
+    """Return where a line ends that may have no value at some places."""
     known = np.flatnonzero(~np.isnan(line))
     return (float(places[known[-1]]), float(line[known[-1]])) if len(known) else (math.nan, math.nan)
 

@@ -1,4 +1,4 @@
-"""Which classes are taken for which: confusion matrices, and how they differ from vanilla's."""
+"""Draw confusion matrices, and how they differ from vanilla's."""
 
 from collections.abc import Mapping, Sequence
 
@@ -17,9 +17,9 @@ from smix.report.style import FEWER, MORE, SMALL, TEXT, Style, looks
 from smix.report.tables import PLAIN
 
 NAMED = 16
-"""With more classes their names do not fit beside a matrix."""
+"""Maximum number of classes whose names fit next to a matrix."""
 NUMBERED = 10
-"""With more classes numbers do not fit into its cells."""
+"""Maximum number of classes for which numbers fit into the cells."""
 NAME = 0.85
 """Widest name of a class."""
 FULL = "#00509e"
@@ -57,7 +57,7 @@ def confusion(comparison: Comparison, styles: Mapping[str, Style]) -> Figure | N
 
 @looks
 def confusion_change(comparison: Comparison, styles: Mapping[str, Style]) -> Figure | None:
-    """What is different from vanilla's matrix, in points, on one scale for all methods. None: no predictions of vanilla or others."""
+    """Draw the differences from vanilla's matrix, in points, on one scale for all methods. None: no predictions of vanilla or others."""
     rates = _rates(comparison)
     if PLAIN not in rates or len(rates) < 2:
         return None
@@ -143,7 +143,7 @@ def _as(classes: Sequence[str], row: int, column: int) -> str:
 
 
 def _largest_beside(matrix: NDArray[np.float64]) -> tuple[int, int] | None:
-    """Where the value beside the diagonal is that is farthest from 0; None: all are 0."""
+    """Return the place off the diagonal whose value is farthest from 0; None: all are 0."""
     beside = np.where(np.eye(len(matrix), dtype=bool), 0.0, np.abs(np.nan_to_num(matrix)))
     row, column = divmod(int(beside.argmax()), len(matrix))
     return (row, column) if beside[row, column] else None
@@ -175,7 +175,7 @@ def _blocks(matrix: Float[NDArray, "k k"], ratio: int) -> Float[NDArray, "m m"]:
 
 
 def _numbers(axes: Axes, values: NDArray[np.float64], light: NDArray[np.bool_] | None = None) -> None:
-    """In each cell that does not round to 0, if it fits. With a hyphen: a minus is as wide as a digit and a half."""
+    """Write the number in each cell that does not round to 0, if it fits, with a hyphen: a minus is as wide as a digit and a half."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
     cell = axes.get_position().width * figure.get_figwidth() / len(values)

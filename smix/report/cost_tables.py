@@ -1,4 +1,4 @@
-"""What a method costs, with the masks it needs, and what the same seconds would have brought."""
+"""Tables of the cost of methods and masks, and of what the same seconds would have brought."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -97,7 +97,7 @@ def accuracy_after(run: Run, seconds: float) -> float:
 
 
 def _seconds(runs: Sequence[Run]) -> dict[int, float]:
-    """By seed, of the finished runs."""
+    """Return the seconds of the finished runs by seed."""
     return {run.config.seed: run.result.seconds for run in runs if run.result is not None}
 
 
@@ -110,7 +110,7 @@ def _over(own: Mapping[int, float], plain: Mapping[int, float], masks: float = 0
 
 
 def _span(seconds: Mapping[int, float]) -> str:
-    """From least to most."""
+    """Describe values from the least to the greatest."""
     if not seconds:
         return UNKNOWN
     least, most = duration(min(seconds.values())), duration(max(seconds.values()))

@@ -1,4 +1,4 @@
-"""What `smix evaluate` shows on the terminal."""
+"""Tables that `smix evaluate` shows on the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

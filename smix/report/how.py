@@ -1,4 +1,4 @@
-"""How a comparison was made: what all of its runs share."""
+"""Describe how a comparison was made: the options that all of its runs share."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from smix.report.tables import by_method
 
 NOT_SHARED = ("method", "seed", "masks")
 NOT_GIVEN = {"train_limit": "all", "test_limit": "all", "image_size": "their own", "init": "random weights"}
-"""What an option without a value means."""
+"""Meaning of options without a value."""
 
 
 def how(comparison: Comparison) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def how(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def versions(comparison: Comparison) -> list[tuple[str, str]]:
-    """Of the packages and the devices; several where the runs differ."""
+    """Return the versions of packages and devices; several where the runs differ."""
     found: dict[str, dict[str, None]] = {}
     for run in comparison.begun:
         for name, version in run.made["versions"].items():
@@ -52,7 +52,7 @@ def versions(comparison: Comparison) -> list[tuple[str, str]]:
 
 
 def _without_path(data: str) -> str:
-    """Of npz:FILE and folder:DIR the last part: where a file lay is nobody's business. hf:OWNER/NAME is no path."""
+    """Return the last part of npz:FILE and folder:DIR: where a file lay is nobody's business. hf:OWNER/NAME is no path."""
     kind, colon, place = data.partition(":")
     is_path = kind != "hf" or place.startswith(("/", ".", "~"))
     return f"{kind}:{Path(place).name if is_path else place}" if colon else kind

@@ -10,7 +10,7 @@ from smix.report.layout import axes_at
 from smix.report.style import SOFT
 
 PIXELS = 150
-"""Of an inch: a larger image is made smaller."""
+"""Pixels per inch: a larger image is made smaller."""
 PINK = np.array([255, 20, 147])
 
 

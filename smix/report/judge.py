@@ -19,7 +19,7 @@ CRITERIA = {
 }
 """The three ways to call a mask valid that `smix masks check` shows side by side."""
 PIXELS = 1 << 21
-"""Of masks that are judged at once: memory does not grow with the store, nor with the size of the masks."""
+"""Number of pixels of masks that are judged at once: memory does not grow with the store, nor with the size of the masks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +31,7 @@ class Checked:
     rows: NDArray[np.int64]
     """(n,) built rows of the store, rising."""
     valid: dict[str, NDArray[np.bool_]]
-    """For each of `CRITERIA`, whether each of `rows` is valid."""
+    """Validity of each of `rows` by each of `CRITERIA`."""
 
     @property
     def coverage(self) -> NDArray[np.float32]:
@@ -45,13 +45,13 @@ class Checked:
 
 @dataclass(frozen=True)
 class ClassShares:
-    """What is in a store of one class. Shares are in percent."""
+    """Masks of one class in a store. Shares are in percent."""
 
     name: str
     masks: int
     coverage: float
     valid: dict[str, float]
-    """For each of `CRITERIA`."""
+    """Share of valid masks by each of `CRITERIA`."""
 
 
 def check(store: MaskStore, name: str, quiet: bool = True) -> Checked:

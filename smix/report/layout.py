@@ -1,4 +1,4 @@
-"""Where things stand in a figure: everything in inches from its top left corner, so that no text can meet another."""
+"""Layout of figures: everything in inches from its top left corner, so that no text can meet another."""
 
 import re
 import warnings
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, TEXT, Style
 
 WIDTH = 6.4
-"""Of every figure: a phone shows it at two thirds of its size or so, where text of 9 points can still be read."""
+"""Width of every figure in inches: a phone shows it at two thirds of its size or so, where text of 9 points can still be read."""
 EDGE = 0.08
 """Free on every side."""
 
@@ -29,7 +29,7 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=8192)
 def width_of(text: str, size: float = SIZE, bold: bool = False) -> float:
-    """Of one line. DejaVu Sans is wider than what browsers have for sans-serif, so that their text has room."""
+    """Return the width of a line. DejaVu Sans is wider than what browsers have for sans-serif, so that their text has room."""
     font = FontProperties(family=FONT, size=size, weight="bold" if bold else "normal")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
@@ -72,7 +72,7 @@ def shortened(text: str, width: float, size: float = SMALL) -> str:
 
 
 def signed(value: float, decimals: int = 0) -> str:
-    """With the minus that ticks have, and no sign at what rounds to 0."""
+    """Format a number with the minus that ticks have, and no sign at what rounds to 0."""
     text = f"{value:+.{decimals}f}"
     return text.replace("-", "\N{MINUS SIGN}") if float(text) else text[1:]
 
@@ -113,7 +113,7 @@ def mark(figure: Figure, x: float, y: float, style: Style, size: float = 5.5) ->
 
 @dataclass(frozen=True)
 class Heading:
-    """What stands above a figure: what it shows, and how to read it."""
+    """Heading of a figure: what it shows, and how to read it."""
 
     title: str
     note: str = ""

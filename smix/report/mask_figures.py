@@ -50,7 +50,7 @@ def valid_chart(checked: Sequence[Checked], criterion: str = "figure14") -> Figu
 
 @looks
 def coverage_chart(checked: Sequence[Checked]) -> Figure:
-    """How much of the image the masks cover, one chart a store; the bounds of the default rule are marked."""
+    """Draw how much of the image the masks cover, one chart per store; the bounds of the default rule are marked."""
     default = CRITERIA["default"].shape
     heading = Heading(
         "How much of the image the masks cover",

@@ -1,4 +1,4 @@
-"""What `smix masks build` and `smix masks check` say of stores: tables for the terminal, and pictures and pages in a folder."""
+"""Describe mask stores for `smix masks build` and `smix masks check`: tables for the terminal, and pictures and pages in a folder."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from smix.report.render import save
 from smix.report.sheet import write_sheet
 
 NAMED = 5
-"""How many broken images are named on the terminal."""
+"""Maximum number of broken images that are named on the terminal."""
 CLASSES = 20
 """More classes are left to classes.csv, but for those with the lowest and the highest valid share."""
 VALID = tuple(f"Valid, {key}" for key in CRITERIA)
@@ -94,7 +94,7 @@ def _set_of(store: MaskStore, data: str | None) -> tuple[str, Split]:
 
 
 def build_summary(store: MaskStore) -> list[str]:
-    """What a build made, in a line; and which images are broken."""
+    """Describe what a build made in a line, and which images are broken."""
     built, made_of = store.built, store.manifest.data
     lines = [
         f"{store.path}: {built.sum():,} masks of {made_of.name} {made_of.split}, "

@@ -1,4 +1,4 @@
-"""What a report shows beside the runs' own files: the test images, and the masks that the methods used. They may be gone."""
+"""Load what a report shows besides the files of the runs: the test images, and the masks that the methods used. They may be gone."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from smix.training.material import split
 from smix.training.records import Run
 
 CARRIED = 2000
-"""So many masks that a data set carries are judged, at most."""
+"""Maximum number of carried masks that are judged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +32,11 @@ class Masks:
     data: ImageSet
     """The whole split that they are of."""
     seconds: float
-    """What it took to build them: 0 if they came with the data, NaN if that is not known."""
+    """Seconds that they took to build: 0 if they came with the data, NaN if that is not known."""
 
     @property
     def shares(self) -> dict[str, float]:
-        """Of each class, the share of its masks that are valid by default, in percent."""
+        """Return the share of valid masks of each class by default, in percent."""
         return {one.name: one.valid["default"] for one in by_class(self.checked, self.data)}
 
 

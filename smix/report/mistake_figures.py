@@ -13,7 +13,7 @@ from smix.report.layout import EDGE, WIDTH, Heading, line_height, mark, sheet, s
 from smix.report.style import SIZE, SMALL, SOFT, Style, looks
 
 SHOWN = 5
-"""In a row: under more of them the names of classes could not be read."""
+"""Number of images in a row: under more of them the names of classes could not be read."""
 GAP = 0.1
 
 

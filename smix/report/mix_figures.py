@@ -1,4 +1,4 @@
-"""What methods make of images: the same ones under every method, with weight maps and label shares."""
+"""Draw the mixes of methods: the same ones under every method, with weight maps and label shares."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -157,7 +157,7 @@ def _maps(samples: Samples) -> UInt8[NDArray, "n H W 1"]:
 
 
 def _state(samples: Samples, n: int) -> str:
-    """What is to be said of a mix beside its shares."""
+    """Describe a mix next to its shares."""
     if samples.partner[n] == n:
         return "unmixed" if (samples.weight[n] == 1).all() else "blanked"
     if samples.fell_back[n]:

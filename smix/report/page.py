@@ -36,10 +36,10 @@ class Picture:
     """A picture and what is said of it; either an SVG or a PNG."""
 
     name: str
-    """Of its place on the page, such as "reliability"."""
+    """Name of its place on the page, such as "reliability"."""
     title: str
     alt: str
-    """What a reader hears who does not see it: what it shows, in a sentence."""
+    """Alternative text: what it shows, in a sentence."""
     svg: str | None = None
     """The text of a file. Colours written as `var(--text, #1b1b1b)` or `var(--soft, #5c5c5c)` follow the page into the dark."""
     png: bytes | None = None
@@ -77,10 +77,10 @@ class Section:
     """One question, and what answers it."""
 
     name: str
-    """Of its anchor; a name that is taken gets a number."""
+    """Name of its anchor; a name that is taken gets a number."""
     title: str
     lead: str
-    """What the section shows, in a sentence or two."""
+    """One or two sentences on what the section shows."""
     parts: Sequence[Part] = ()
     folded: bool = False
     """Closed until somebody opens it: long tables, the config. Open on paper."""
@@ -104,7 +104,7 @@ class Chapter:
     answer: str
     """One sentence, shown large: who wins, by how much, how sure."""
     evidence: str = ""
-    """What the answer rests on, in the size of the text."""
+    """Evidence for the answer, in the size of the text."""
     highlights: Sequence[Highlight] = ()
     sections: Sequence[Section] = ()
 
@@ -117,9 +117,9 @@ class Page:
     chapters: Sequence[Chapter]
     """One or more."""
     answer: str = ""
-    """Of several chapters together, shown large."""
+    """Answer of several chapters together, shown large."""
     overview: Table | Linked | None = None
-    """Of several chapters: methods down, data sets across."""
+    """Overview of several chapters: methods down, data sets across."""
     problems: Sequence[Problem] = ()
     """Runs that are left out: named beside the answer."""
     foot: str = ""
@@ -195,7 +195,7 @@ def _name(part: Linked | Picture | Facts | str) -> str:
 
 
 def _anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """For each name an anchor of a to z, 0 to 9 and "-"; no two are the same, nor any that is taken."""
+    """Return for each name an anchor of a to z, 0 to 9 and "-"; no two are the same, nor any that is taken."""
     used, found = set(taken), []
     for name in names:
         plain = anchor = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
@@ -217,7 +217,7 @@ def _by_reason(problems: Sequence[Problem]) -> list[tuple[list[str], str]]:
 
 
 def _alignments(table: Table) -> list[str]:
-    """Of each column: "name" (the first), "number" if all that is known in it begins as one, else "text" or, if long, "prose"."""
+    """Return the kind of each column: "name" (the first), "number" if all known values begin as one, else "text" or, if long, "prose"."""
     columns = [[row[n].text for row in table.rows] for n in range(len(table.head))]
     return ["name", *map(_alignment, columns[1:])]
 
@@ -261,7 +261,7 @@ def _suffix(name: str) -> str:
 
 
 def _finalized(value: object) -> object:
-    """What a template is about to write. Markup is our own."""
+    """Return the text that a template writes. Markup is our own."""
     return _printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

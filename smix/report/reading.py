@@ -25,7 +25,7 @@ LEFT_OUT = "its calibration and confusion are left out"
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """What a run made of the test images."""
+    """Predictions of a run for the test images."""
 
     scores: Scores
     labels: tuple[int, ...]
@@ -54,7 +54,7 @@ def contradiction(run: Run, predicted: Predicted) -> str:
 
 
 def evaluations_in(run: Path) -> tuple[list[Evaluation], list[str]]:
-    """Those of the run's own weights, by file name; and what is wrong with the others."""
+    """Return the evaluations of the run's own weights by file name, and what is wrong with the others."""
     found, wrong = [], []
     paths, weights = sorted((run / FOLDER).glob("*.json")), run / "weights.safetensors"
     try:
@@ -92,7 +92,7 @@ def samples_of(run: Run) -> Samples | None:
 
 
 def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
-    """Are these the arrays of `Samples`?"""
+    """Return whether these are the arrays of `Samples`."""
     if "images" not in arrays or not arrays["images"].size or arrays["images"].ndim < 3:
         return False
     shape = arrays["images"].shape

@@ -17,13 +17,13 @@ from smix.report.style import SOFT, TEXT, looks
 
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 LINK = re.compile(r"(?:^|url\()#([^)\s]+)")
-"""From one element of an SVG to another."""
+"""Reference from one element of an SVG to another."""
 COLOURS = {TEXT: f"var(--text, {TEXT})", SOFT: f"var(--soft, {SOFT})"}
-"""What a page replaces, so that a figure is seen in the dark as well."""
+"""Colours that a page replaces, so that figures work in dark mode."""
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """As a PNG or an SVG, on white; text in an SVG is drawn, so that it looks the same everywhere.
+    """Save a figure as a PNG or an SVG, on white; text in an SVG is drawn, so that it looks the same everywhere.
 
     Raises:
         OptionError: the path has another suffix.

@@ -25,10 +25,10 @@ from smix.report.layout import (
 from smix.report.style import SMALL, SOFT, Style, looks
 
 GROUPS = {kind.capitalize(): (*names, extra) for (kind, names), extra in zip(OWN.items(), cifar_c.EXTRA, strict=True)}
-"""Of corruptions, with those that the official archives have beside the 15; any others follow."""
+"""Groups of corruptions, with those that the official archives have beside the 15; any others follow."""
 
 SPAN = 5.0
-"""Of an axis, at least, in points: what differs less is not to look as if it did."""
+"""Minimum span of an axis in points: what differs less is not to look as if it did."""
 CONDITIONS = {
     "clean": "Unchanged",
     "swapped": "On another background",
@@ -172,7 +172,7 @@ def objects(comparison: Comparison, styles: Mapping[str, Style], data: str | Non
 
 
 def _evaluations(comparison: Comparison, data: str | None) -> dict[str, list[Evaluation]]:
-    """Of each method, by seed."""
+    """Return the evaluations of each method by seed."""
     return {method: [*comparison.evaluations_on(method, data).values()] for method in comparison.methods}
 
 

@@ -75,7 +75,7 @@ def _mean_of(found: Iterable[Corrupted], name: str) -> float:
 
 
 def _corrupted(comparison: Comparison, method: str, suite: str) -> dict[int, Corrupted]:
-    """By seed, on the own test split."""
+    """Return results by seed on the own test split."""
     if method not in comparison.methods:
         return {}
     return {
@@ -99,7 +99,7 @@ def _relative(one: Corrupted, plain: Corrupted) -> float:
 
 
 def suites(comparison: Comparison) -> list[str]:
-    """Of corrupted images that any run was evaluated on."""
+    """Return the suites of corrupted images that any run was evaluated on."""
     found = (one.suite for each in comparison.evaluations.values() for e in each if e.own for one in e.corruptions)
     return sorted(set(found), key=lambda suite: (not suite.startswith("own"), suite))
 

@@ -49,7 +49,7 @@ def calibration_table(comparison: Comparison) -> Table | None:
 
 
 def confidence_table(comparison: Comparison) -> Table | None:
-    """Which errors are made, and how sure of them the network is. None: no predictions."""
+    """Return a table of errors by confidence. None: no predictions."""
     columns: dict[str, tuple[Figure, float, int]] = {"Wrong (%)": (lambda s: 1 - s.calibration.accuracy, 100, 2)}
     if len(comparison.classes) > 5:
         columns["Not among the five likeliest (%)"] = (lambda s: 1 - s.top5, 100, 2)
@@ -83,7 +83,7 @@ def levels_table(comparison: Comparison) -> Table | None:
 
 
 def images_table(comparison: Comparison) -> Table | None:
-    """How far the test images alone fix the lead over vanilla of two networks as they are. None: no pair of them."""
+    """Return a table of how far the test images alone determine the lead over vanilla. None: no pair of them."""
     plain = comparison.scores_of(PLAIN) if PLAIN in comparison.methods else {}
     rows = []
     for method in comparison.methods:

@@ -45,7 +45,7 @@ def calibration(comparison: Comparison, beside: Beside, styles: Styles) -> Topic
 
 
 def _overconfidence(comparison: Comparison) -> str:
-    """Whether, and by how much, mixing reduces overconfidence."""
+    """Describe whether, and by how much, mixing reduces overconfidence."""
     means = {
         method: 100 * fmean(one.calibration.overconfidence for one in scores.values())
         for method in comparison.methods

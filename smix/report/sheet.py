@@ -35,7 +35,7 @@ SIDE, FINE_SIDE = 64, 128
 FINE = 10_000
 """... so many masks."""
 QUALITY = 70
-"""Of the WebP, in 0 to 100."""
+"""Quality of the WebP images, 0 to 100."""
 BATCH = 128
 VALID, BROKEN = 1, 2
 
@@ -62,7 +62,7 @@ def write_sheet(path: Path, checked: Checked, data: ImageSet, quiet: bool = True
 
 
 def _head(checked: Checked, data: ImageSet, shown: int) -> dict[str, Any]:
-    """What the page says in words and figures."""
+    """Return the words and figures at the top of the page."""
     source, refine = checked.store.manifest.source, checked.store.manifest.refine
     size = source.get("input_size", "own")
     coverage = checked.coverage
@@ -119,7 +119,7 @@ class _Tiles:
         return texts
 
     def facts(self) -> dict[str, Any]:
-        """What the page knows of each tile, in their order; numbers as the bytes of little-endian arrays."""
+        """Return the data of each tile, in order; numbers as the bytes of little-endian arrays."""
         checked, rows, store = self.checked, self.rows, self.checked.store
         listed = set(rows.tolist())
         problems = {row: why for row, why in store.problems.items() if row in listed}

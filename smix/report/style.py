@@ -1,4 +1,4 @@
-"""How every figure looks: a colour and a marker for each method, fonts, sizes, grid.
+"""Style of all figures: a colour and a marker for each method, fonts, sizes, grid.
 
 Colours are told apart by people without red or green receptors, and seen on a white page and on a dark one (a contrast of 3 or
 more with #ffffff and with #161616). Text has the two colours `TEXT` and `SOFT`, which a page replaces by its own.
@@ -13,14 +13,14 @@ from smix.report.tables import PLAIN
 
 TEXT, SOFT = "#1b1b1b", "#5c5c5c"
 COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")
-"""In the order blue, orange, green, pink, as Okabe and Ito's, whose yellow and sky blue are lost on white and whose black on dark."""
+"""Colours of methods after Okabe and Ito: blue, orange, green, pink, without those that are lost on white or on dark."""
 MARKERS = "sD^vPX*<>hp"
 """Eleven, so that with nine colours the pairs repeat after 99 methods."""
 MORE, FEWER = COLOURS[0], COLOURS[1]
-"""Of two opposites: valid and invalid, more than vanilla and fewer."""
+"""Colours of two opposites: valid and invalid, more than vanilla and fewer."""
 
 SIZE, SMALL, LARGE = 10.0, 9.0, 11.5
-"""Of text, in points: body and names, captions and ticks, headings."""
+"""Font sizes in points: body and names, captions and ticks, headings."""
 
 FONT = "DejaVu Sans"
 """Comes with matplotlib: the same everywhere."""
@@ -62,7 +62,7 @@ looks = matplotlib.style.context(["default", LOOK])
 
 @dataclass(frozen=True)
 class Style:
-    """Of a method, in every figure."""
+    """Style of a method in every figure."""
 
     colour: str
     marker: str

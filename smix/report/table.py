@@ -18,11 +18,11 @@ UNKNOWN = "-"
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in a table, and what it is sorted by."""
+    """A cell of a table: its text, and what it is sorted by."""
 
     text: str
     value: float | None = None
-    """Of a number, with full precision, in the unit of the column; None: it is text, or not known."""
+    """Number with full precision, in the unit of the column; None: it is text, or not known."""
     deviation: float | None = None
     """Standard deviation over seeds, where the text has one."""
     best: bool = False
@@ -34,12 +34,12 @@ class Table:
     """A head, and rows of as many cells; the first column names the row."""
 
     name: str
-    """Of its files."""
+    """Name of its files."""
     title: str
     head: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
-    """What the numbers are, in a sentence or two."""
+    """One or two sentences on what the numbers are."""
 
 
 def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = False, best: bool = False) -> Cell:
@@ -136,7 +136,7 @@ def _printable(text: str) -> str:
 
 
 def in_markdown(text: str) -> str:
-    """As text: no HTML, no end of a cell, no emphasis."""
+    """Escape a text: no HTML, no end of a cell, no emphasis."""
     text = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 

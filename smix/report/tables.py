@@ -29,7 +29,7 @@ class Row:
 
     @property
     def whole(self) -> bool:
-        """Are all planned runs finished? Else those that are missing may be the bad ones: the mean is shown, and compared with none."""
+        """True if all planned runs are finished. Else the missing ones may be the bad ones: the mean is shown, not compared."""
         return self.finished == self.planned
 
     @property
@@ -123,7 +123,7 @@ def accuracy_table(runs: Sequence[Run], intervals: bool = True) -> Table:
 
 
 def spread(counts: Iterable[int]) -> str:
-    """What a cell with a mean shows beside it, if the cells are of so many runs each."""
+    """Return what a cell with a mean shows beside it, if the cells are of so many runs each."""
     counts = set(counts)
     if max(counts, default=0) < 2:
         return f"One run of each method: {NOT_ENOUGH} for a deviation."

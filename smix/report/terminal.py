@@ -1,4 +1,4 @@
-"""What the command line shows on standard output: lines and tables. Imports nothing heavy."""
+"""Show lines and tables on standard output. Imports nothing heavy."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
 
 
 def findings(title: str, found: "Sequence[Finding]") -> Table:
-    """What is ready, and what to do about what is not."""
+    """Return a table of what is ready, with advice about what is not."""
     rows = [
         ("✓" if one.ready else "✗", one.what, one.found if one.ready else f"{one.found}: {one.todo}") for one in found
     ]

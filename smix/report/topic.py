@@ -19,10 +19,10 @@ class Drawn:
     """A figure, and what is said of it."""
 
     name: str
-    """Of its files."""
+    """Name of its files."""
     title: str
     alt: str
-    """What it shows, for those who do not see it."""
+    """Alternative text: what it shows."""
     figure: Figure
     caption: str = ""
     photographs: bool = False
@@ -46,7 +46,7 @@ class Topic:
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """What a report shows that the runs' folders do not hold. None: it is not here."""
+    """Assets of a report that the folders of runs do not hold. None: not available."""
 
     images: ImageSet | None
     """The test split."""
@@ -54,7 +54,7 @@ class Beside:
 
 
 def topic(name: str, title: str, lead: str, *parts: Part | None, folded: bool = False) -> Topic:
-    """Of the parts that there are."""
+    """Return a topic of the existing parts."""
     return Topic(name, title, lead, tuple(part for part in parts if part is not None), folded)
 
 

@@ -1,4 +1,4 @@
-"""What a report tells of a comparison, in order; those of its runs are here, those of predictions in score_topics.py."""
+"""Topics of a report, in order; those of its runs are here, those of predictions in score_topics.py."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -11,7 +11,7 @@ SVG, XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 LEFT_OUT = {"metadata", "script", "foreignObject"}
 FETCHES = re.compile(r"url\((?!\s*[\"']?#)")
 PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "in": 96.0, "cm": 96 / 2.54, "mm": 96 / 25.4}
-"""Of CSS, in a unit of length."""
+"""CSS pixels in a unit of length."""
 
 
 @dataclass(frozen=True)

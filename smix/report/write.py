@@ -47,7 +47,7 @@ OURS = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|m
 
 @dataclass(frozen=True)
 class Report:
-    """Where a report is, and what it is of."""
+    """A written report: its place and its content."""
 
     page: Path
     """report.html"""
@@ -120,7 +120,7 @@ def _read(runs: Path | str | Sequence[Path] | Sequence[Run]) -> tuple[list[Compa
 
 
 def _names(comparisons: Sequence[Comparison]) -> list[str]:
-    """Of the data sets, if they tell them apart; else with their folders."""
+    """Return the names of the data sets if they differ, else with their folders."""
     names = [one.name for one in comparisons]
     if len(set(names)) < len(names):
         names = [f"{one.name}, {one.folder.resolve().name}" for one in comparisons]
@@ -261,7 +261,7 @@ def _staged(out: Path) -> Iterator[Path]:
 
 
 def _files_of(out: Path) -> list[str]:
-    """What the report that is there has written, and nothing of anybody else."""
+    """Return the files that the existing report has written, and none of anybody else."""
     try:
         names = read_json(out / FILES, links=False)
         return [name for name in names if isinstance(name, str) and OURS.fullmatch(name)]

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from smix.errors import FailedError, OptionError
 
 PATIENCE = timedelta(minutes=30)
-"""How long a process waits for the others: the first one may be writing a checkpoint, or reading a large data set."""
+"""Longest time that a process waits for the others: the first one may be writing a checkpoint, or reading a large data set."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class World:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def any(self, flag: bool) -> bool:
-        """Does any process say so?"""
+        """Return whether any process says so."""
         if self.size == 1:
             return flag
         told = torch.tensor([float(flag)], device=self.device)
@@ -39,7 +39,7 @@ class World:
         return bool(told.item())
 
     def mean(self, values: Tensor) -> list[float]:
-        """Of each of the values over the processes; waits for the device."""
+        """Return the mean of each value over the processes; waits for the device."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values, dist.ReduceOp.SUM)
@@ -71,7 +71,7 @@ class World:
                 dist.broadcast(buffer, 0)
 
     def first(self) -> bool:
-        """Is this the process that writes?"""
+        """Return whether this is the process that writes."""
         return self.rank == 0
 
     def wait(self) -> None:

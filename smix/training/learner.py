@@ -21,7 +21,7 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """What a training changes, and how it computes."""
+    """State that training changes, and the way in which it computes."""
 
     model: nn.Module
     """Whose weights are stored."""
@@ -83,7 +83,7 @@ class Learner:
 
 
 def sgd(model: nn.Module, config: SharedConfig) -> SGD:
-    """With momentum. Unless `decay_all`, vectors (biases, and the weights of normalisation) are not decayed."""
+    """Return SGD with momentum. Unless `decay_all`, vectors (biases, and the weights of normalisation) are not decayed."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if not config.decay_all:
@@ -97,7 +97,7 @@ def sgd(model: nn.Module, config: SharedConfig) -> SGD:
 
 
 def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> float:
-    """Of a step, counted from 0 over the whole training.
+    """Return the learning rate of a step, counted from 0 over the whole training.
 
     steps: to a tenth after each of `config.drops`. cosine: half a cosine to 0 (Loshchilov and Hutter, ICLR 2017, eq. 5,
     without restarts, at each step). onecycle: up along half a cosine from lr / 25 over 30 % of the steps, and down to

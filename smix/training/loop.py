@@ -25,7 +25,7 @@ from smix.training.memory import evaluating
 
 @dataclass
 class Progress:
-    """How far a training is, and what its current epoch has summed up; with the weights it is all that resuming needs."""
+    """Progress of a training, and the sums of its current epoch; with the weights it is all that resuming needs."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -47,9 +47,9 @@ class Epoch:
     """A line of metrics.jsonl."""
 
     epoch: Annotated[int, Meta(ge=1)]
-    """From 1."""
+    """Number of the epoch, from 1."""
     lr: float
-    """Of its first step."""
+    """Learning rate of its first step."""
     train_loss: float
     """Mean loss of the mixed batches, in nats."""
     train_accuracy: Annotated[float, Meta(ge=0, le=1)]
@@ -58,9 +58,9 @@ class Epoch:
     """Share of the samples that `Fallback` gave to its second method."""
     val_loss: float
     val_accuracy: Annotated[float, Meta(ge=0, le=1)]
-    """Of the validation images, untouched; where the whole split is trained on, of a fixed thousand of them."""
+    """Accuracy on the validation images, unmixed, in [0, 1]; where the whole split is trained on, of a fixed thousand of them."""
     seconds: Annotated[float, Meta(ge=0, le=1e12)]
-    """Of training and validation."""
+    """Seconds of training and validation."""
 
 
 def fit(

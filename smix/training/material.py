@@ -1,4 +1,4 @@
-"""What a configuration trains, and on what: loaded and checked before anything is written."""
+"""Load the inputs of a run, and check them before anything is written."""
 
 import dataclasses
 import os
@@ -36,33 +36,33 @@ class Material:
 
     method: Method
     model: nn.Module
-    """With its initial weights, on the CPU."""
+    """Network with its initial weights, on the CPU."""
     training: ImageSet
     validation: ImageSet
     """Kept from the training images; with val_fraction 0, a part of them that is trained on as well."""
     test: ImageSet
     normalise: Normalisation
     masks: ObjectMasks | None
-    """Of the training images; None: the method uses none."""
+    """Masks of the training images; None: the method uses none."""
     size: tuple[int, ...]
-    """Of the images that the network sees."""
+    """Spatial size of the input images."""
     resident: bool
     """The images are kept on the device; else they are read anew in each epoch."""
 
     def said(self) -> str:
-        """How the images are read, in words."""
+        """Describe how the images are read."""
         shown = " x ".join(map(str, self.size))
         how = "kept on the device" if self.resident else "read anew in each epoch"
         return f"{len(self.training):,} training images of {shown}, {how}"
 
     def loader(self, data: ImageSet, device: torch.device, options: RunOptions) -> Loader:
-        """To read a split of it as evaluation does."""
+        """Return a loader that reads a split as evaluation does."""
         if self.resident:
             return Batches.of(data, self.normalise, device)
         return Streamed(Reader(data, _plane(self.size)), self.normalise, device, _workers(options))
 
     def training_loader(self, config: TrainConfig, device: torch.device, options: RunOptions) -> Loader:
-        """To read the training images, with crops, flips and masks."""
+        """Return a loader of the training images, with crops, flips and masks."""
         masks = None if self.masks is None else self.masks.masks
         valid = None if self.masks is None else self.masks.valid
         if self.resident:
@@ -162,7 +162,7 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Of what computes."""
+    """Return the versions of Python and of the packages that compute."""
     return {
         "smix": __version__,
         "python": platform.python_version(),

@@ -70,7 +70,7 @@ def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
 
 
 def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """What serves well today, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
+    """Return a modern recipe, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
     decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup=0`, `ema=0.999`,
     `plain_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
     epochs = epochs or 200

@@ -49,7 +49,7 @@ class Result:
     """The content of result.json. The weights are those of the last epoch."""
 
     test_accuracy: Share
-    """In [0, 1]."""
+    """Accuracy on the test images in [0, 1]."""
     test_loss: Annotated[float, Meta(ge=0)]
     """Cross-entropy, in nats."""
     val_accuracy: Share
@@ -57,7 +57,7 @@ class Result:
     images_seen: Annotated[int, Meta(ge=1, le=1 << 60)]
     """Each cost one forward and one backward pass."""
     seconds: Annotated[float, Meta(gt=0, le=1e12)]
-    """Of training and validation, summed over the epochs."""
+    """Seconds of training and validation, summed over the epochs."""
     device: Name
 
 
@@ -247,7 +247,7 @@ def runs_in(folder: Path | str) -> list[Run]:
 
 
 def shared_by(run: Run) -> dict[str, Any]:
-    """What all runs of a comparison have in common, as far as it is known of this one; masks only of those that use them.
+    """Return what all runs of a comparison have in common, as far as it is known of this one; masks only of those that use them.
 
     Data and weights are what they hold, not where they lie: they are known of runs that have begun.
     """

@@ -227,7 +227,7 @@ def _write_end(
 
 
 def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
-    """For the progress bar: of the current epoch, and what the last one came to."""
+    """Describe the current epoch and the result of the last one, for the progress bar."""
     parts = []
     if at.step:
         parts.append(f"loss {at.loss / at.step:.3f}, weighted accuracy {100 * at.accuracy / at.step:.1f} %")

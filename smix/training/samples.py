@@ -24,15 +24,15 @@ class Samples:
     partner: Int[NDArray, "n"]
     """Place of the partner among these images."""
     weight: Float[NDArray, "n *S"]
-    """Of the own image."""
+    """Weight map of the own image."""
     share: Float[NDArray, "n"]
-    """Of the own label."""
+    """Weight (lambda) of the own label."""
     fell_back: Bool[NDArray, "n"]
     masks: Bool[NDArray, "n *S"] | None = None
-    """Of the images; None: the method uses none."""
+    """Masks of the images; None: the method uses none."""
 
     def arrays(self) -> dict[str, NDArray]:
-        """By name, those that are there: what samples.npz holds."""
+        """Return the existing arrays by name: what samples.npz holds."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 

@@ -13,9 +13,9 @@ from smix.models import head_of
 from smix.untrusted import one_line, open_file
 
 INSIDE = ("model", "state_dict", "model_state_dict", "net", "weights")
-"""Where a training's checkpoint keeps the weights."""
+"""Keys under which a training checkpoint keeps the weights."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""What DistributedDataParallel, torch.compile and Lightning put before the names."""
+"""Prefixes that DistributedDataParallel, torch.compile and Lightning put before the names."""
 
 
 def load_init(model: nn.Module, file: str) -> None:

@@ -64,32 +64,39 @@ def one_line(said: tuple[int, str, str], code: int = 2) -> str:
     return lines[0]
 
 
-@pytest.mark.slow
-def test_a_build_that_fills_the_disk_goes_on_when_there_is_room(smix, tmp_path, disk):
-    data = f"npz:{write_npz(tmp_path / 'made.npz', make_set(2000, (64, 64)), make_set(8, (64, 64), split='test'))}"
-    words = ["masks", "build", "--data", data, "--source", "carried", "--keep-classes", "--quiet"]
-    assert smix(*words, "--out", tmp_path / "whole")[0] == 0
-    out = disk("size=5m") / "store"
-    assert "no space left on the disk; free some and start the same command again" in one_line(
-        smix(*words, "--out", out)
-    )
-    disk("size=60m")
-    assert smix(*words, "--out", out)[0] == 0
-    assert content(out) == content(tmp_path / "whole")
+BUILD = ["masks", "build", "--source", "carried", "--keep-classes", "--quiet"]
 
 
 @pytest.mark.slow
-def test_a_training_that_fills_the_disk_goes_on_when_there_is_room(smix, tmp_path, disk):
-    data = write_data(tmp_path)
-    words = ["train", "--data", data, *TRAINING]
-    assert smix(*words, "--out", tmp_path / "whole")[0] == 0
-    out = disk("size=700k") / "run"
-    assert "No space left on device; free some space and start the same command again" in one_line(
-        smix(*words, "--out", out)
-    )
-    disk("size=20m")
-    assert smix(*words, "--out", out)[0] == 0
-    assert_equal_runs(out, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("words", "images", "least", "enough", "message"),
+    [
+        (BUILD, 2000, "5m", "60m", "no space left on the disk; free some and start the same command again"),
+        (
+            ["train", *TRAINING],
+            80,
+            "700k",
+            "20m",
+            "No space left on device; free some space and start the same command again",
+        ),
+    ],
+    ids=["build", "train"],
+)
+def test_a_command_that_fills_the_disk_resumes_when_there_is_room(
+    smix, tmp_path, disk, words, images, least, enough, message
+):
+    size = (64, 64) if words is BUILD else (10, 14)
+    sets = make_set(images, size), make_set(24, size, seed=1, split="test")
+    command = [*words, "--data", f"npz:{write_npz(tmp_path / 'made.npz', *sets)}"]
+    assert smix(*command, "--out", tmp_path / "whole")[0] == 0
+    out = disk(f"size={least}") / "out"
+    assert message in one_line(smix(*command, "--out", out))
+    disk(f"size={enough}")
+    assert smix(*command, "--out", out)[0] == 0
+    if words is BUILD:
+        assert content(out) == content(tmp_path / "whole")
+    else:
+        assert_equal_runs(out, tmp_path / "whole")
 
 
 @pytest.mark.slow

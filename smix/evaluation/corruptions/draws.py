@@ -12,21 +12,21 @@ from smix import rng
 
 @dataclass(frozen=True)
 class Draws:
-    """What is drawn for images. Two draws of one image need different values of `what`."""
+    """Random numbers for images. Two draws of one image need different values of `what`."""
 
     seed: int
     purpose: str
     index: tuple[int, ...]
-    """Of each image of the batch in its data set."""
+    """Row of each image of the batch in its data set."""
     device: torch.device
-    """Of the results; numbers are drawn on the CPU, so that they are the same everywhere."""
+    """Device of the results; numbers are drawn on the CPU, so that they are the same everywhere."""
 
     def normal(self, what: str, *shape: int) -> Float[Tensor, "B *shape"]:
-        """Of mean 0 and standard deviation 1."""
+        """Return normal draws of mean 0 and standard deviation 1."""
         return self._fill(what, shape, lambda row, generator: row.normal_(generator=generator))
 
     def uniform(self, what: str, *shape: int) -> Float[Tensor, "B *shape"]:
-        """In [0, 1)."""
+        """Return uniform draws in [0, 1)."""
         return self._fill(what, shape, lambda row, generator: row.uniform_(generator=generator))
 
     def poisson(self, what: str, rates: Float[Tensor, "B *shape"]) -> Float[Tensor, "B *shape"]:

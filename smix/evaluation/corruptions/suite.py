@@ -71,7 +71,7 @@ GROUPS = {
     "weather": ("snow", "frost", "fog", "brightness"),
     "digital": ("contrast", "elastic_transform", "pixelate", "jpeg_compression"),
 }
-"""As in table 1 of the paper."""
+"""Groups of corruptions, as in table 1 of the paper."""
 
 
 def corrupt(

@@ -1,4 +1,4 @@
-"""Which classes of a source are objects, in which image: by `--classes` and `--class-map`."""
+"""Choose which classes of a source are objects in which image, by `--classes` and `--class-map`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from smix.errors import MaskError, unknown
 from smix.untrusted import UnreadableError, read_json
 
 ClassMap = dict[str, list[str] | None]
-"""For each label of a data set the classes that are objects in its images; None: all that are objects."""
+"""Classes that are objects, for each label of a data set; None: all that are objects."""
 
 
 def number_of(name: str, names: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def kept(
     data: ImageSet,
     labels: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """Which of K classes are objects in the images of these labels, (B, K).
+    """Return which of K classes are objects in the images of these labels, (B, K).
 
     Args:
         names: Of the K classes.
@@ -56,7 +56,7 @@ def kept(
 
 
 def entry(class_map: ClassMap, data: ImageSet, label: int) -> list[str] | None:
-    """What a class map says of a label. Raises MaskError if it says nothing."""
+    """Return the entry of a label in a class map. Raises MaskError if there is none."""
     name = data.classes[label]
     if name not in class_map:
         raise MaskError(
@@ -67,7 +67,7 @@ def entry(class_map: ClassMap, data: ImageSet, label: int) -> list[str] | None:
 
 
 def read_class_map(path: Path) -> ClassMap:
-    """From a JSON file such as {"cat": ["cat"], "deer": null}.
+    """Read a class map from a JSON file such as {"cat": ["cat"], "deer": null}.
 
     Raises:
         MaskError: no such file, or something else in it.

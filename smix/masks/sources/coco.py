@@ -92,7 +92,7 @@ class Annotations:
 
     @property
     def things(self) -> tuple[bool, ...]:
-        """Which classes are things, not stuff."""
+        """True for classes that are things, False for stuff."""
         return tuple(bool(one.isthing) for one in self.categories)
 
     @property

@@ -43,16 +43,16 @@ LOOKED_AT = 20
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """How the masks of a split are found and read."""
+    """Layout and style of the mask files of a split."""
 
     places: Places
     style: Style
     names: tuple[str, ...]
-    """Of the class numbers, from 0."""
+    """Names of the class numbers, from 0."""
     objects: NDArray[np.bool_]
-    """Which of them are objects by themselves."""
+    """True for classes that are objects by default."""
     size: tuple[int, ...]
-    """What masks are brought to."""
+    """Size that masks are resized to."""
     annotations: Annotations | None
 
     def picture(self, data: ImageSet, place: int) -> Path | None:

@@ -27,7 +27,7 @@ AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
 LARGEST = 1 << 28
 """Largest file, in bytes: labelme may keep the image in it."""
 FAR = 1 << 14
-"""From here on Pillow's coordinates overflow, in pixels."""
+"""Distance from which on Pillow's coordinates overflow, in pixels."""
 NO_SHAPES = (*UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError, RecursionError)
 
 
@@ -41,7 +41,7 @@ class LabelmeSource:
     class_map: ClassMap | None = None
     """The labels of shapes that are objects in the images of each label of the data set."""
     places: Places | None = None
-    """How files are called; found out from the whole split by `describe`."""
+    """Names of the files; found out from the whole split by `describe`."""
     classes = ()
     needs_images = False
 
@@ -140,7 +140,7 @@ def _file(places: Places, data: ImageSet, place: int) -> Path | None:
 
 
 def _labels(content: bytes) -> set[str]:
-    """Of the shapes in a file; none if it is broken, which is told when its turn comes."""
+    """Return the labels of the shapes in a file; none if it is damaged, which is reported when it is read."""
     try:
         return {str(shape["label"]) for shape in parse_json(content)["shapes"]}
     except NO_SHAPES:

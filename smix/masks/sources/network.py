@@ -41,7 +41,7 @@ class Network:
 
     name: str
     sha256: str
-    """Of its weights."""
+    """Sha256 of its weights."""
     forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor | list[Instances]]
     """Gives (B, K, h, w), or the instances in each image, if it is what its description says."""
     native_size: tuple[int, int]
@@ -71,7 +71,7 @@ class NetworkSource:
     input_size: str = "auto"
     """Pixels of the square that images are resized to; "own": they stay as they are; "auto": see `auto_size`."""
     flip: bool = False
-    """Is the mean taken over each image and its mirror image?"""
+    """Take the mean over each image and its mirror image."""
     upscale: Upscaler | None = None
     """Enlarges images before they are resized."""
     keep: tuple[str, ...] = ()
@@ -215,7 +215,7 @@ class NetworkSource:
         return read_scores(scores[0], keep, network.background, size)
 
     def _kept(self, data: ImageSet, labels: NDArray[np.int64], count: int) -> Bool[Tensor, "B K"]:
-        """Which classes are objects in which image. A network that names no classes has numbers instead."""
+        """Return which classes are objects in which image. A network that names no classes has numbers instead."""
         objects = np.arange(count) != self.network.background
         names = self.network.classes or tuple(map(str, range(count)))
         return torch.from_numpy(kept(names, objects, self.keep, self.class_map, data, labels))
@@ -229,7 +229,7 @@ def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int
 
 
 def chosen_precision(device: torch.device) -> str:
-    """What torch's networks compute in: 16 bits where the hardware has them (docs/decisions.md), never by timing."""
+    """Return the precision of torch's networks: 16 bits where the hardware has them (docs/decisions.md), never by timing."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if device.type == "cpu":

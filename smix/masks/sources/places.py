@@ -1,4 +1,4 @@
-"""Where the files lie that other programs wrote for an image, and at which size the masks in them come."""
+"""Find the files that other programs wrote for an image, and resize the masks in them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from smix.errors import MaskError
 from smix.untrusted import first_twice, read_json
 
 EXPORTED = "exported.json"
-"""What `smix masks export` writes beside masks: of which images they are."""
+"""File that `smix masks export` writes next to masks: it names their images."""
 SIZE_OF_FOLDERS = (512, 512)
-"""What masks are brought to where neither they nor the images share a size."""
+"""Size of masks where neither they nor the images share a size."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """What the file of an image may be called in a folder, without its suffix."""
+    """Possible names of the file of an image in a folder, without suffix."""
 
     folder: Path
     splits: tuple[str, ...]
@@ -33,7 +33,7 @@ class Places:
     """Images that are called as the mask of another would be: 001_mask."""
 
     def names(self, stem: str) -> Iterator[str]:
-        """Of cat/001: cat/001, train/cat/001, and if it is the only 001, 001 and train/001."""
+        """Yield the names for cat/001: cat/001, train/cat/001, and if it is the only 001, 001 and train/001."""
         for name in (stem, stem.rpartition("/")[2]) if self.flat else (stem,):
             yield name
             for split in self.splits:
@@ -41,7 +41,7 @@ class Places:
 
 
 def places_of(folder: Path, data: ImageSet) -> Places:
-    """Of the files in `folder` that belong to the images of `data`, a whole split.
+    """Return the names of files in `folder` that belong to the images of `data`, a whole split.
 
     Raises:
         MaskError: images have other than 2 spatial dimensions, or two have one name; the masks were exported for other images.

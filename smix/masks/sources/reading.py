@@ -1,4 +1,4 @@
-"""What a segmentation network says, read as objects. `keep` (B, K) says which classes are objects in which image."""
+"""Convert the output of segmentation networks to objects. `keep` (B, K) says which classes are objects in which image."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,12 @@ from torch import Tensor
 from smix.errors import MaskError
 
 AT_ONCE = 2**27
-"""So many scores are read at once on a GPU, in some copies of half a gigabyte."""
+"""Number of scores that are converted at once on a GPU, in some copies of half a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """What a source found in a batch, at the source's own resolution s (h, w; or other dimensions)."""
+    """Objects that a source found in a batch, at the source's own resolution s (h, w; or other dimensions)."""
 
     object: Float[Tensor, "B *s"]
     """Probability that a pixel belongs to an object, in [0, 1]."""
@@ -26,7 +26,7 @@ class Segmentation:
     """Why there is no answer for an image, by its place in the batch; its `object` is NaN."""
 
     def mask(self) -> Bool[Tensor, "B *s"]:
-        """Where the object is: every class that counts as one, or a probability above one half."""
+        """Return where the object is: every class that counts as one, or a probability above one half."""
         return self.object > 0.5 if self.classes is None else self.classes != 0
 
 
@@ -48,7 +48,7 @@ def read_scores(
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """Of class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely.
+    """Convert class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely.
 
     `size` is that of the images: scores that are coarser are enlarged before anything is decided.
     """

@@ -24,7 +24,7 @@ WITH_GREY = ("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientn
 """Encoders whose ImageNet weights want values from -1 to 1."""
 Three = tuple[float, float, float]
 DPN_MEAN, DPN_STD = (124.0, 117.0, 104.0), (1 / 0.0167,) * 3
-"""Of the dual path networks' weights: their authors subtract the mean and multiply by 0.0167."""
+"""Normalisation of the dual path networks' weights: their authors subtract the mean and multiply by 0.0167."""
 
 
 def smp_network(place: str, weights: Path | None, device: torch.device) -> Network:

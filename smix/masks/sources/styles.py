@@ -1,4 +1,4 @@
-"""How the pictures of segmentations are read: which number means what, and how that is found out."""
+"""Read the pictures of segmentations, and find out which number means what."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,7 +28,7 @@ CLASSES = "classes.txt"
 
 
 class Picture(NamedTuple):
-    """What a picture holds: of one with a palette the numbers, not the colours."""
+    """Content of a picture: numbers, not colours, where it has a palette."""
 
     numbers: NDArray[np.uint8]
     """(H, W) or (H, W, 3)."""
@@ -105,7 +105,7 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
 
 
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
-    """Of pictures of classes, from 0: those of classes.txt, or VOC's for VOC's palette and numbers, or the numbers."""
+    """Return the names of the classes in pictures, from 0: those of classes.txt, or VOC's for VOC's palette and numbers, or the numbers."""
     if (file := folder / CLASSES).is_file():
         try:
             names = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
@@ -133,7 +133,7 @@ def size_of(path: Path) -> tuple[int, ...] | None:
 
 
 def _readable(paths: list[Path]) -> list[Picture]:
-    """Those that can be read. Raises MaskError if there is none."""
+    """Return the pictures that can be read. Raises MaskError if there is none."""
     pictures = []
     for path in paths:
         try:

@@ -88,7 +88,7 @@ def _loaded(model: str, path: Path, url: str) -> nn.Module:
 
 
 def weights_file(url: str) -> Path:
-    """Where torch keeps its download of `url`."""
+    """Return where torch keeps its download of `url`."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 

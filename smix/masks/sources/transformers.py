@@ -13,7 +13,7 @@ from smix.masks.sources.network import Network, chosen_precision, placed
 from smix.masks.sources.reading import Instances
 
 NO_MODEL = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError)
-"""What transformers raises for a name or a folder that holds no model."""
+"""Errors that transformers raises for a name or a folder that holds no model."""
 OTHERS = ("oneformer", "videomt")
 """They find instances, too, but want to be told a task, or take films."""
 ONE_SIZE = ("data2vec-vision", "eomt", "eomt_dinov3")
@@ -130,7 +130,7 @@ def _native_size(processor: Any) -> tuple[int, int]:
 
 
 def _sha256(model: nn.Module) -> str:
-    """Of all weights, whatever files they came in."""
+    """Return the sha256 of all weights, whatever files they came in."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -21,10 +21,10 @@ class Upscaler:
     sha256: str
     scale: int
     forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
-    """From and to the 0..1 scale."""
+    """Network on the 0..1 scale."""
 
     def describe(self) -> dict[str, Any]:
-        """For the manifest of a store."""
+        """Return the description for the manifest of a store."""
         return {"name": self.name, "sha256": self.sha256, "scale": self.scale}
 
     def __call__(self, images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 3 H W"]:

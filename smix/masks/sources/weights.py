@@ -23,7 +23,7 @@ NO_WEIGHTS = (
     ValueError,
     OSError,
 )
-"""What comes out of a file that holds no weights, or others; see Python's documentation of pickle."""
+"""Errors of a file that holds no weights or others; see Python's documentation of pickle."""
 
 
 @contextmanager
