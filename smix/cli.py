@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from smix.report.write import Report
     from smix.training.records import Run
 
-FULL = "free some space and start the same command again"
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), FULL),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and start the same command again"),
     **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
