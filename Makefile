@@ -40,7 +40,7 @@ test-hermetic: $(VENV)/installed-dev
 
 # On a machine with a GPU, in an environment that has torch with CUDA: installs nothing (benchmarks/README.md).
 gpu:
-	$(PYTHON) -m scripts.gpu $(ARGS)
+	"$(PYTHON)" -m scripts.gpu $(ARGS)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -59,8 +59,8 @@ clean:
 	rm -rf .venv .venv-oldest .venv-newest build dist
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smix: expected Python 3.11 or newer as $(PYTHON), got %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
+	"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "smix: expected Python 3.11 or newer as $(PYTHON), got %d.%d; try make PYTHON=python3.12" % sys.version_info[:2])'
+	"$(PYTHON)" -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "Installing smix and PyTorch into $(VENV): several GB, a few minutes"
