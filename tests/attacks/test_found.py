@@ -30,6 +30,7 @@ from smix.lab.sweep import cross
 from smix.masks import build_masks, load_source
 from smix.masks.export import export
 from smix.masks.sources.labelme import read_shapes
+from smix.mixing import parse_method
 from smix.report.table import Cell, Table, csv_text, latex
 from smix.training.checkpoint import load_checkpoint
 from smix.training.records import read_run
@@ -293,3 +294,53 @@ def test_a_link_above_the_folder_that_the_user_named_is_hers(tmp_path):
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "mine").symlink_to(tmp_path / "real")
     files.check_no_link(tmp_path / "mine", tmp_path / "mine" / "inner")
+
+
+# Batches
+
+
+@pytest.mark.parametrize("size", [(8,), (8, 8), (4, 5, 6)], ids=str)
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "vanilla",
+            "mixup",
+            "stochasticmixup",
+            "cutout",
+            "cutmix",
+            "resizemix",
+            "hmix",
+            "gmix",
+            "gridmix",
+            "saliencymix",
+            "fmix",
+        ),
+        *(
+            "smix",
+            "smix(labels=visible)",
+            "smix(feather=1.5)",
+            "objectpaste",
+            "objectpaste(overlap=avoid)",
+            "smix+fmix",
+            "mixup|cutmix",
+        ),
+    ],
+)
+def test_empty_batches_pass(text, size):
+    method = parse_method(text)
+    masks = torch.zeros(0, *size, dtype=torch.bool) if method.needs_masks else None
+    for labels in (torch.zeros(0, dtype=torch.long), torch.zeros(0, 5)):
+        mixed, target = method(torch.zeros(0, 3, *size), labels, masks=masks)
+        assert mixed.shape == (0, 3, *size)
+        assert len(target.share) == 0
+
+
+def test_a_grid_of_more_cells_than_pixels_has_one_a_pixel():
+    x = torch.stack((torch.zeros(3, 6, 5), torch.ones(3, 6, 5)))
+    mixed, target = parse_method("gridmix(cells=1000000000)")(
+        x, torch.arange(2), generator=torch.Generator().manual_seed(0)
+    )
+    assert mixed.shape == x.shape
+    assert set(mixed.unique().tolist()) <= {0.0, 1.0}
+    assert ((target.share >= 0) & (target.share <= 1)).all()
