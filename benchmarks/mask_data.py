@@ -73,9 +73,9 @@ class Photographs:
         return object_ >= 0.5 * np.maximum(known, 1e-6), known >= 0.5
 
 
-def photographs(name: str, root: Path, seed: int = 0) -> Photographs:
+def photographs(name: str, data_root: Path, seed: int = 0) -> Photographs:
     """All photographs of a set in a random order. Images with the same true mask are in the same half."""
-    folder = root / name
+    folder = data_root / name
     with (folder / "images.tsv").open() as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     rng = np.random.default_rng(seed)

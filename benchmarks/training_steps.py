@@ -18,7 +18,7 @@ from smix.mixing import Method, Target, parse_method
 from smix.models import build_model
 from smix.training.distributed import World
 from smix.training.learner import Learner
-from smix.training.loop import descend
+from smix.training.loop import forward_backward
 
 PARTS = ("data", "mixing", "forward and backward", "update")
 FORWARD = {
@@ -69,7 +69,7 @@ class Stepper:
         with within("mixing"):
             mixed, target = self._mixed(batch)
         at.append(self._now())
-        loss, *_ = descend(self.learner, mixed, target, self.config).tolist()
+        loss, *_ = forward_backward(self.learner, mixed, target, self.config).tolist()
         assert math.isfinite(loss)
         at.append(self._now())
         with within("update"):

@@ -4,7 +4,7 @@ In a copy of the source tree whose path has a space, without HOME, and with a PA
 
 - three runs with the tests shuffled and spread over the processes at random,
 - each test file alone,
-- started by root: the first run as root, all others as the user `nobody`.
+- started by data_root: the first run as root, all others as the user `nobody`.
 
 A run fails where a test fails or leaves a file in the temporary folder; at the end the source tree must hold no new file.
 

@@ -34,9 +34,9 @@ TRAINING = [
     "32",
 ]
 TRAINING += [
-    "--ema",
+    "--ema-decay",
     "0.9",
-    "--accumulate",
+    "--grad-accum-steps",
     "2",
     "--schedule",
     "cosine",

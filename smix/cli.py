@@ -60,7 +60,7 @@ def _from_recipe(app: App, commands: "tuple[str, ...]", arguments: "ArgumentColl
     whole = int(epochs) if re.fullmatch(r"\+?[0-9]+", epochs) else None  # else it is refused where it is read
     values = recipe(given["--recipe"], given.get("--data", SharedConfig.data), whole)
     if "--schedule" in given:  # of another schedule
-        values = dataclasses.replace(values, milestones=(), warmup=0.0)
+        values = dataclasses.replace(values, milestones=(), warmup_epochs=0.0)
     changed = {
         field.name: getattr(values, field.name)
         for field in dataclasses.fields(SharedConfig)
@@ -113,7 +113,7 @@ def main() -> None:
 
 
 @app.command
-def doctor(*, root: Path = RunOptions.root) -> None:
+def doctor(*, data_root: Path = RunOptions.data_root) -> None:
     """Say what this machine is ready for, and what to do about what is missing.
 
     Parameters
@@ -123,11 +123,11 @@ def doctor(*, root: Path = RunOptions.root) -> None:
     """
     from smix.lab.doctor import look_at_data, look_at_machine
 
-    show(findings("This machine", look_at_machine()), findings("Data sets", look_at_data(root)))
+    show(findings("This machine", look_at_machine()), findings("Data sets", look_at_data(data_root)))
 
 
 @app.command
-def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
+def data(name: str | None = None, /, *, data_root: Path = RunOptions.data_root) -> None:
     """List the data sets and whether they are here; or load one and say what is in it.
 
     Parameters
@@ -140,11 +140,11 @@ def data(name: str | None = None, /, *, root: Path = RunOptions.root) -> None:
     from smix.lab.doctor import OWN_DATA, look_at_data, scaling
 
     if name is None:
-        show(findings("Data sets", look_at_data(root)), table(["Your own", "What it must hold"], OWN_DATA.items()))
+        show(findings("Data sets", look_at_data(data_root)), table(["Your own", "What it must hold"], OWN_DATA.items()))
         return
     from smix.data import load_data
 
-    parts = [load_data(name, root, split) for split in ("train", "test")]
+    parts = [load_data(name, data_root, split) for split in ("train", "test")]
     rows = [
         (
             part.split,
@@ -171,7 +171,7 @@ def mix(
     methods: str = ALL_METHODS,
     count: int = 8,
     seed: int = 0,
-    root: Path = RunOptions.root,
+    data_root: Path = RunOptions.data_root,
     out: Path = Path("mix.png"),
 ) -> None:
     """Draw one picture: the same images under every method, with labels and weight maps.
@@ -196,7 +196,7 @@ def mix(
     from smix.mixing import split_methods
     from smix.report.mixes import write_mixes
 
-    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, root)}")
+    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")
 
 
 @app.command
@@ -275,7 +275,7 @@ def compare(
 
 
 @app.command
-def report(*runs: Path, out: Path | None = None, root: Path = RunOptions.root, quiet: bool = False) -> None:
+def report(*runs: Path, out: Path | None = None, data_root: Path = RunOptions.data_root, quiet: bool = False) -> None:
     """Write the report of a comparison: one page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG.
 
     Runs that failed or have other options are named and left out; the others are reported.
@@ -295,7 +295,7 @@ def report(*runs: Path, out: Path | None = None, root: Path = RunOptions.root, q
 
     if not runs:
         raise RunError("runs: expected a folder of runs, got none; such as smix report runs/cifar10")
-    _show_report(write_report(runs, out, root, quiet))
+    _show_report(write_report(runs, out, data_root, quiet))
 
 
 @app.command
@@ -326,7 +326,13 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     )  # before the first file is written
     data, masks = settings.CONFIG.data, settings.CONFIG.masks
     picture = write_mixes(
-        out / "mixes.png", settings.METHODS, data, masks, settings.PICTURE_COUNT, settings.PICTURE_SEED, options.root
+        out / "mixes.png",
+        settings.METHODS,
+        data,
+        masks,
+        settings.PICTURE_COUNT,
+        settings.PICTURE_SEED,
+        options.data_root,
     )
     show(f"The same images mixed by each method:   {picture}")
     compared = compare_all(settings.CONFIG, settings.METHODS, settings.SEEDS, out, options)
@@ -351,7 +357,7 @@ def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
 
     unfinished = [run for run in runs if run.result is None]
     if len(unfinished) < len(runs):
-        _show_report(write_report(runs, out, options.root, options.quiet), unfinished)
+        _show_report(write_report(runs, out, options.data_root, options.quiet), unfinished)
     else:
         show(conclusion(runs))
     for run in unfinished:

@@ -59,7 +59,7 @@ def check(
     verify: bool = False,
     data: str | None = None,
     out: Path | None = None,
-    root: Path = MachineOptions.root,
+    data_root: Path = MachineOptions.data_root,
 ) -> None:
     """Say how many masks are valid; draw them as charts and as contact sheets of images with the mask in pink.
 
@@ -86,7 +86,7 @@ def check(
         return
     from smix.report.masks import write_check
 
-    said, written = write_check(store, data, out, root, quiet=False)
+    said, written = write_check(store, data, out, data_root, quiet=False)
     show(*said, "Written:", *(f"  {file}" for file in written))
 
 
@@ -98,7 +98,7 @@ def export(
     out: Path,
     format: Literal["png", "coco"] = "png",
     data: str | None = None,
-    root: Path = MachineOptions.root,
+    data_root: Path = MachineOptions.data_root,
     quiet: bool = False,
 ) -> None:
     """Write the masks of a store as pictures or as COCO annotations, to be corrected by hand and read by masks:DIR.
@@ -123,7 +123,7 @@ def export(
     from smix.masks.export import export as write
 
     masks = MaskStore(store)
-    made_of = masks.manifest.data
-    images = load_data(data or made_of.name, root, made_of.split)
+    provenance_of = masks.manifest.data
+    images = load_data(data or provenance_of.name, data_root, provenance_of.split)
     count = write(masks, images, out, format, quiet)
     show(f"{out}: {count:,} masks", f"Read them back: smix masks build --source masks:{out} ...")

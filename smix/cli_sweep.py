@@ -70,7 +70,7 @@ def run(
     options: Options = RunOptions(),  # noqa: B008
     engine: Literal["local", "slurm", "ray"] = "local",
     jobs: int | None = None,
-    line: int | None = None,
+    index: int | None = None,
     out: Path,
 ) -> int:
     """Train what is missing of a sweep. Started again, it goes on; a run that crashes is tried once more.
@@ -83,21 +83,21 @@ def run(
         Where the runs run: as processes here, on SLURM, or on Ray; see docs/cluster.md.
     jobs
         Runs side by side; none given: one a core on the CPU, one on a GPU, all that SLURM lets.
-    line
-        Only the run of this line, from 0, here: for the array jobs of any scheduler.
+    index
+        Only the run of this index, from 0, here: for the array jobs of any scheduler.
     out
         Folder of the sweep.
     """
-    from smix.lab.run_all import run_all, run_line
+    from smix.lab.run_all import run_all, run_one
     from smix.lab.status import what_is_missing
     from smix.lab.sweep import read_sweep
 
     plan = {out / name: one for name, one in read_sweep(file).items()}
-    if line is not None:
+    if index is not None:
         if jobs is not None or engine != "local":
-            raise OptionError(f"line: expected no --jobs and no --engine with --line {line}, which is one run, here")
-        result = run_line(plan, line, out, options)
-        show(f"{list(plan)[line]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
+            raise OptionError(f"index: expected no --jobs and no --engine with --index {index}, which is one run, here")
+        result = run_one(plan, index, out, options)
+        show(f"{list(plan)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
         return 0
     runs = run_all(plan, out, options, engine, jobs)
     missing = [run for run in runs if run.result is None]

@@ -1,6 +1,7 @@
-"""Every option, as frozen dataclasses: what is trained (fingerprinted) and how (free to change). No torch here.
+"""Define every option as a field of a frozen dataclass, without importing torch.
 
-Help texts, JSON files and command lines are all made from these fields.
+Options that determine the result are part of the fingerprint of a run; options of the machine may change when it resumes. Help
+texts, JSON files and command lines are generated from these fields.
 """
 
 import dataclasses
@@ -19,84 +20,86 @@ from smix.untrusted import UnreadableError, is_text, typed
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
-    """Options that all runs of a comparison have in common. Recipes (smix/training/recipes.py) are values of it."""
+    """Options that all runs of a comparison share. A recipe (smix/training/recipes.py) is one value of this class."""
 
     data: str = "digits-on-photos"
     """Data set: a name, npz:FILE, folder:DIR or hf:NAME ("smix data" lists them)."""
     train_limit: int | None = None
-    """Use this many training images, class-balanced, those for validation among them; none given: all."""
+    """Number of training images, class-balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
-    """Use this many test images, class-balanced; none given: all."""
+    """Number of test images, class-balanced. Default: all."""
     val_fraction: float = 0.1
-    """Part of the training images kept for validation, the same for all seeds and methods; 0: train on all of them, and show
-    the accuracy on a thousand of them instead."""
+    """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0 all images are
+    trained on, and the accuracy on 1,000 of them is shown instead."""
     image_size: int | None = None
-    """Height and width to which images are cropped and resized; none given: their own, or 224 if they differ."""
+    """Height and width in pixels to which images are cropped and resized. Default: their own size, or 224 if sizes differ."""
     masks: str = "carried"
-    """Object masks, for the methods that use them: the folder of a mask store, or "carried": the data set's own."""
+    """Object masks for the methods that use them: the folder of a mask store, or "carried" for masks that the data set includes."""
     model: str = "resnet18"
-    """Network, such as resnet18, resnet8, wrn-28-10, vit-tiny or timm:NAME (docs/models.md lists them)."""
-    init: str | None = None
-    """Start from these weights: a file (safetensors, or a torch checkpoint), or "pretrained" for timm:NAME; a last layer for
-    other classes is left out. None given: random ones."""
+    """Model, such as resnet18, resnet8, wrn-28-10, vit-tiny or timm:NAME (listed in docs/models.md)."""
+    init_weights: str | None = None
+    """Initial weights: a file (safetensors or a torch checkpoint), or "pretrained" for timm:NAME. A last layer for other classes
+    is not loaded. Default: random."""
     epochs: int = 150
-    """Passes over the training images."""
-    plain_epochs: int = 0
-    """The last so many epochs mix nothing."""
+    """Number of epochs."""
+    mix_off_epochs: int = 0
+    """Train the last N epochs without mixing."""
     batch_size: int = 128
-    """Images a step, over all processes together."""
-    accumulate: int = 1
-    """Add up the gradients of so many parts of a batch, one after the other, to save memory; it is mixed as a whole."""
+    """Images per optimizer step, over all processes."""
+    grad_accum_steps: int = 1
+    """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
     lr: float = 0.1
-    """Highest learning rate."""
-    schedule: Literal["steps", "cosine", "onecycle"] = "steps"
-    """Learning rate schedule: divided by 10 at each milestone; along half a cosine to 0; or one cycle, up and down."""
-    warmup: float = 0.0
-    """Epochs in which the learning rate rises from 0 before."""
+    """Maximum learning rate."""
+    schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"
+    """Learning rate schedule: divide by 10 at each milestone, anneal to 0 along half a cosine, or one cycle."""
+    warmup_epochs: float = 0.0
+    """Number of epochs of linear warm-up before the schedule."""
     milestones: tuple[int, ...] = ()
-    """Epochs after which the learning rate is divided by 10; none given: after 1/3 and 2/3 of the training."""
+    """Epochs after which --schedule multistep divides the learning rate by 10. Default: 1/3 and 2/3 of all epochs."""
     momentum: float = 0.9
     """Momentum of SGD."""
     nesterov: bool = False
-    """Nesterov's momentum."""
+    """Use Nesterov momentum."""
     weight_decay: float = 5e-4
-    """L2 penalty of SGD."""
-    decay_all: bool = True
-    """The penalty is on biases and on the weights of normalisation, too."""
+    """Weight decay (L2 penalty) of SGD."""
+    decay_norm_and_bias: bool = True
+    """Apply weight decay to biases and normalisation layers, too."""
     label_smoothing: float = 0.0
-    """Share of each label that is spread over all classes."""
-    ema: float = 0.0
-    """Evaluate an exponential moving average of the weights, which keeps this part of itself at each step; 0: none."""
-    flip: bool = True
-    """Flip half of the training images left to right."""
-    crop: int = 4
-    """Pad training images by this many black pixels and crop at random; 0: no crops. Images of another size than --image-size
-    are cut out at random, 8 to 100 % of them, instead."""
+    """Label smoothing, in [0, 1)."""
+    ema_decay: float = 0.0
+    """Decay of the exponential moving average of the weights, which is then evaluated and saved; 0: no average."""
+    hflip: bool = True
+    """Flip training images horizontally with probability 0.5."""
+    crop_padding: int = 4
+    """Pixels of zero padding before a random crop; 0: no crops. Images of another size than --image-size get a random resized
+    crop of 8 to 100 % of their area instead."""
 
     def __post_init__(self) -> None:
-        # 1 and 1.0, a list and a tuple, made.npz and ./made.npz, are one configuration and have one fingerprint.
+        # 1 and 1.0, a list and a tuple, file.npz and ./file.npz are one configuration and have one fingerprint.
         _normalise_paths(self)
-        for name in ("val_fraction", "lr", "warmup", "momentum", "weight_decay", "label_smoothing", "ema"):
+        for name in ("val_fraction", "lr", "warmup_epochs", "momentum", "weight_decay", "label_smoothing", "ema_decay"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for name, least in _LEAST.items():
             _at_least(name, getattr(self, name), least)
         if not 0 < self.lr < math.inf:
             raise OptionError(f"lr: expected a finite learning rate above 0, got {self.lr}")
-        for name in ("val_fraction", "label_smoothing", "ema"):
+        for name in ("val_fraction", "label_smoothing", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(f"{name}: expected a part from 0 to below 1, got {getattr(self, name)}")
-        for name in ("plain_epochs", "warmup"):
+        for name in ("mix_off_epochs", "warmup_epochs"):
             if getattr(self, name) > self.epochs:
                 raise OptionError(f"{name}: expected at most all {self.epochs} epochs, got {getattr(self, name)}")
-        if self.accumulate > self.batch_size:
-            raise OptionError(f"accumulate: expected at most {self.batch_size}, the batch size, got {self.accumulate}")
+        if self.grad_accum_steps > self.batch_size:
+            raise OptionError(
+                f"grad_accum_steps: expected at most {self.batch_size}, the batch size, got {self.grad_accum_steps}"
+            )
         if self.nesterov and not self.momentum:
             raise OptionError("nesterov: expected a momentum above 0, got 0")
-        if self.milestones and self.schedule != "steps":
+        if self.milestones and self.schedule != "multistep":
             raise OptionError(f"milestones: expected none with --schedule {self.schedule}, got {self.milestones}")
-        if self.warmup and self.schedule == "onecycle":
-            raise OptionError("warmup: expected none with --schedule onecycle, which rises by itself")
+        if self.warmup_epochs and self.schedule == "onecycle":
+            raise OptionError("warmup_epochs: --schedule onecycle has its own warm-up; omit --warmup-epochs")
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < self.epochs for m in self.milestones
         ):
@@ -106,14 +109,14 @@ class SharedConfig:
 
     @property
     def drops(self) -> tuple[int, ...]:
-        """The epochs after which the learning rate is divided by 10."""
-        if self.schedule != "steps":
+        """Epochs after which the learning rate is divided by 10."""
+        if self.schedule != "multistep":
             return ()
         thirds = {round(self.epochs * part / 3) for part in (1, 2)} - {0, self.epochs}
         return self.milestones or tuple(sorted(thirds))
 
     def run(self, method: str, seed: int) -> "TrainConfig":
-        """The configuration of one run of the comparison."""
+        """Return the configuration of one run of the comparison."""
         return TrainConfig(**{field.name: getattr(self, field.name) for field in _SHARED}, method=method, seed=seed)
 
 
@@ -122,27 +125,27 @@ _LEAST = {
     "test_limit": 1,
     "image_size": 1,
     "epochs": 1,
-    "plain_epochs": 0,
+    "mix_off_epochs": 0,
     "batch_size": 2,
-    "accumulate": 1,
-    "warmup": 0,
+    "grad_accum_steps": 1,
+    "warmup_epochs": 0,
     "momentum": 0,
     "weight_decay": 0,
-    "crop": 0,
+    "crop_padding": 0,
 }
 _SHARED = dataclasses.fields(SharedConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(SharedConfig):
-    """Options that define a run: another value is another run."""
+    """Options that define a run: a run with another value is another run."""
 
     method: str = "smix"
     """Mixing method: vanilla, mixup, stochasticmixup, cutout, cutmix, resizemix, hmix, gmix, gridmix, saliencymix, fmix, smix or
-    objectpaste; with options: "smix(alpha=0.7,labels=area)"; "smix+fmix" falls back where no mask is valid, "mixup|cutmix"
-    takes either by chance."""
+    objectpaste; with options: "smix(alpha=0.7,labels=area)"; "smix+fmix" uses FMix for images without a valid mask,
+    "mixup|cutmix" chooses one of them at random for each batch."""
     seed: int = 0
-    """Seed of initial weights, order, crops and mixing."""
+    """Seed of the initial weights, the order of the images, augmentation and mixing."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -170,23 +173,23 @@ class TrainConfig(SharedConfig):
         return config
 
     def fingerprint(self) -> str:
-        """Sha256 of the fields as JSON, its first 16 digits."""
+        """Return the first 16 digits of the sha256 of the options as JSON."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
-    """Options of the machine, which may change when work is resumed."""
+    """Options of the machine, which may change when an interrupted command resumes."""
 
-    root: Path = Path("data")
-    """Folder of the data sets that are downloaded or looked for by name."""
+    data_root: Path = Path("data")
+    """Folder in which data sets are found by name, and to which they are downloaded."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Device to compute on; auto: CUDA, else MPS, else the CPU."""
+    """Device; auto: CUDA if available, else MPS, else CPU."""
     threads: int | None = None
-    """CPU threads of one run; none given: as it began, at first the cores divided by the runs side by side. Another count
-    rounds differently, and a training can end some points apart."""
+    """CPU threads per run. Default: as when the run was started; for a new run, the cores divided by the number of concurrent runs.
+    Other counts round differently, and accuracies may then differ by some points."""
     quiet: bool = False
-    """No progress on the terminal."""
+    """Show no progress."""
 
     def __post_init__(self) -> None:
         _at_least("threads", self.threads, 1)
@@ -194,12 +197,12 @@ class MachineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """Options of how a network is trained, which may change when a run or a comparison is resumed."""
+    """Options of how a network is trained, which may change when a run or a comparison resumes."""
 
     workers: int | None = None
-    """Processes that read and crop images which do not fit in the memory; none given: one a core, at most 8."""
+    """Worker processes that read images which do not fit in memory. Default: one per core, at most 8."""
     compile: bool = False
-    """torch.compile the network: a minute or more at the start, faster steps on a GPU."""
+    """Use torch.compile: takes a minute or more at the start, makes steps on a GPU faster."""
     tensorboard: bool = False
     """Write curves, mixed images and masks for TensorBoard into the run folder."""
 
@@ -215,47 +218,47 @@ class MaskConfig:
     data: str
     """Data set: a name, npz:FILE or folder:DIR."""
     source: str
-    """torchvision:deeplabv3_mobilenet_v3_large (or another), onnx:FILE (FILE.json beside it says how to feed it),
+    """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
     transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried."""
     split: Literal["train", "test"] = "train"
-    """Whose masks; training uses those of train."""
+    """Split of the data set. Training uses masks of train."""
     limit: int | None = None
-    """Only this many images, class-balanced; a larger limit later adds to the same store."""
+    """Number of images, class-balanced; a larger limit later adds to the same store. Default: all."""
     weights: Path | None = None
-    """File of weights, for torchvision: (none given: downloaded) and smp:."""
+    """File of weights for torchvision: (default: downloaded) and smp:."""
     input_size: str | None = None
-    """Pixels that images are resized to before segmenting, "own": not resized, or "auto" (as if none is given): what served
-    images of their size best."""
-    flip: bool = False
-    """Take the mean over each image and its mirror image; twice the work."""
+    """Size in pixels to which images are resized for the network, "own" for no resizing, or "auto" (default) for the best measured
+    size for images of this size."""
+    hflip_tta: bool = False
+    """Average the predictions for each image and its mirror image (test-time augmentation); takes twice as long."""
     upscale: str | None = None
-    """esrgan:FILE, a super-resolution network that enlarges images first."""
+    """esrgan:FILE, a super-resolution network that enlarges the images first."""
     classes: tuple[str, ...] = ()
-    """The classes that are objects, by the source's names, such as --classes cat dog; none given: all but background."""
-    class_map: Path | None = None
-    """JSON file that names, for each label of the data set, the classes that are objects in its images."""
-    least_score: float = 0.5
-    """Networks that find instances: leave out those of less confidence."""
+    """Classes that count as objects, by the names of the source, such as --classes cat dog. Default: all but background."""
+    object_classes: Path | None = None
+    """JSON file that lists, for each label of the data set, the classes of the source that count as objects in its images."""
+    score_threshold: float = 0.5
+    """Minimum score of an instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
-    """Style of the pictures of masks:DIR; none given: found out."""
+    """Encoding of the pictures of masks:DIR. Default: detected."""
     refine: Literal["none", "published", "default"] | None = None
-    """none; published: the report's four steps; default: see docs/masks.md. None given: default for what a network finds, none
-    for masks that exist already."""
+    """Refinement of the masks: none; published, the four steps of the SMix report; default (docs/masks.md). Default: default for
+    masks from networks, none for existing masks."""
     size: int | None = None
-    """Height and width of the masks; none given: the images' own, or 224 if they have different sizes."""
-    keep_classes: bool = False
-    """Store the class of each pixel, too: 8 bits instead of 1."""
+    """Height and width of the masks in pixels. Default: those of the images, or 224 if sizes differ."""
+    save_classes: bool = False
+    """Save the class of each pixel, too, in 8 bits instead of 1."""
 
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
-        """The refinement, if need be by what kind of source it is."""
+        """Refinement that is used: `refine`, or the default for the kind of source."""
         drawn = self.source.partition(":")[0] in ("carried", "masks", "labelme")
         return self.refine or ("none" if drawn else "default")
 
     def __post_init__(self) -> None:
         _at_least("size", self.size, 1)
-        if not 0 <= self.least_score <= 1:
-            raise OptionError(f"least_score: expected 0 to 1, got {self.least_score}")
+        if not 0 <= self.score_threshold <= 1:
+            raise OptionError(f"score_threshold: expected 0 to 1, got {self.score_threshold}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,28 +266,28 @@ class EvaluateConfig:
     """Options of an evaluation."""
 
     data: str | None = None
-    """Data set whose test split is shown: a name, npz:FILE or folder:DIR; none given: the run's own."""
-    class_map: Path | None = None
-    """JSON file that gives each class of --data its class of the network, a list of them that count as one, or null to leave its
-    images out; none given: classes of the same names."""
+    """Data set whose test split is evaluated: a name, npz:FILE or folder:DIR. Default: that of the run."""
+    label_map: Path | None = None
+    """JSON file that maps each class of --data to a class of the model, a list of classes, or null to exclude its images. Default:
+    classes with the same names."""
     limit: int | None = None
-    """Use this many test images, class-balanced; none given: all."""
+    """Number of test images, class-balanced. Default: all."""
     corruptions: bool = False
-    """Evaluate 15 corruptions, too, at 5 severities."""
+    """Also evaluate 15 corruptions at 5 severities."""
     official: Path | None = None
-    """Evaluate the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
+    """Folder with the arrays of CIFAR-10-C or CIFAR-100-C, which are evaluated, too."""
     batch_size: int | None = None
     """Images per evaluation batch; smaller batches need less memory. Default: 500, or 250 for images read from files."""
     attacks: bool = False
-    """Evaluate FGSM, too, and ten steps of PGD, by 1/255 and 8/255 at most."""
+    """Also evaluate FGSM and PGD-10 within 1/255 and 8/255 (L-infinity)."""
     masks: str | None = None
-    """Evaluate objects on other backgrounds and hidden parts, too: a mask store of the test split, or "carried"."""
+    """Also evaluate swapped backgrounds and occlusion, with these masks: a mask store of the test split, or "carried"."""
     model: str | None = None
-    """Network of a file of weights, such as resnet18 or timm:NAME."""
+    """Model of a file of weights, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
-    """Mean of each channel on the 0..1 scale, for a file of weights; none given: as the training images of the data say."""
+    """Mean per channel on the 0..1 scale, for a file of weights. Default: that of the training images."""
     std: tuple[float, ...] = ()
-    """Standard deviation of each channel on the 0..1 scale, for a file of weights."""
+    """Standard deviation per channel on the 0..1 scale, for a file of weights."""
     seed: int = 0
     """Seed of corruptions, starts of attacks and backgrounds."""
 

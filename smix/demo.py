@@ -21,8 +21,8 @@ CONFIG = SharedConfig(
     batch_size=32,
     lr=0.1,
     schedule="onecycle",
-    flip=False,
-    crop=0,
+    hflip=False,
+    crop_padding=0,
 )
 """A small network and few images, so that 15 runs take a minute or two; no flips and no crops, so that mixing is the only
 augmentation. docs/results.md says how these values were chosen, and with which others they were compared."""

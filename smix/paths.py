@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-PATH_OPTIONS = {"data": None, "masks": "carried", "init": "pretrained"}
+PATH_OPTIONS = {"data": None, "masks": "carried", "init_weights": "pretrained"}
 """The names of these options, and the value of each that is no path."""
 
 

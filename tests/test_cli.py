@@ -76,10 +76,10 @@ def test_every_command_is_listed_and_described(smix):
 
 
 def test_doctor_says_what_is_here_and_what_to_do(smix, tmp_path):
-    code, out, _ = smix("doctor", "--root", tmp_path)
+    code, out, _ = smix("doctor", "--data-root", tmp_path)
     assert code == 0
     assert "digits-on-photos" in out
-    assert "--root" in out  # what to do about cifar10, which is not there
+    assert "--data-root" in out  # what to do about cifar10, which is not there
     assert "device" in out
 
 

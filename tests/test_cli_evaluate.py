@@ -70,7 +70,7 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
 
 
 def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F811
-    found = replace(whole[1], left_out=12_345, made={**whole[1].made, "resized": True})
+    found = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
     out = shown_at_80(monkeypatch, capsys, evaluated(found, {found.corruptions[0].suite: 0.876}, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
     assert "12,345 more images are of classes that the network has not, and left out." in out
@@ -134,15 +134,15 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     classes = ["dim", "bright"]
     name = write_sets(tmp_path, *(renamed(data, classes, [0, 0, 0, 1, 1, 1]) for data in sets()), "two")
     (tmp_path / "map.json").write_text(json.dumps({"dim": [0, 1, 2], "bright": [3, 4, 5]}))
-    words = ["--model", "resnet8", "--data", name, "--class-map", tmp_path / "map.json", "--limit", "10"]
+    words = ["--model", "resnet8", "--data", name, "--label-map", tmp_path / "map.json", "--limit", "10"]
     code, out, _ = smix("evaluate", file, *words, "--mean", "0.4", "0.4", "0.4", "--std", "0.2", "0.2", "0.2", *QUIET)
     assert code == 0
     (written,) = tmp_path.glob("model.pth.evaluation/*.json")
     assert f"Written: {written}" in out
     found = read_evaluation(written)
     assert found.images == 10
-    assert found.made["normalisation"]["mean"] == [0.4] * 3
-    assert found.made["class_map"]["bright"] == ["3", "4", "5"]
+    assert found.provenance["normalisation"]["mean"] == [0.4] * 3
+    assert found.provenance["label_map"]["bright"] == ["3", "4", "5"]
 
 
 def test_out_of_ones_own(smix, run, tmp_path):  # noqa: F811
@@ -155,14 +155,14 @@ BAD = {
     "no path": (["evaluate"], ["PATH"]),
     "nothing there": (["evaluate", "{tmp}/none"], ["expected a run, a folder of runs or a file of weights, got none"]),
     "unknown data": (["evaluate", "{run}", "--data", "cifar11"], ["cifar11", 'did you mean "cifar']),
-    "classes of other names": (["evaluate", "{run}", "--data", "digits-on-photos"], ["10 that are not", "--class-map"]),
-    "no class map": (["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/n.json"], ["n.json"]),
-    "broken class map": (
-        ["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/broken.json"],
+    "classes of other names": (["evaluate", "{run}", "--data", "digits-on-photos"], ["10 that are not", "--label-map"]),
+    "no label map": (["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/n.json"], ["n.json"]),
+    "broken label map": (
+        ["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/broken.json"],
         ["broken.json", "expected JSON such as"],
     ),
     "unknown class": (
-        ["evaluate", "{run}", "--data", "digits-on-photos", "--class-map", "{tmp}/unknown.json"],
+        ["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/unknown.json"],
         ["unknown.json", 'got "class 66"', 'did you mean "class'],
     ),
     "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),

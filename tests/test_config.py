@@ -25,31 +25,31 @@ CHANGED = {
     "image_size": 48,
     "masks": "masks/cifar 10",
     "model": "resnet8",
-    "init": "some folder/weights.safetensors",
+    "init_weights": "some folder/weights.safetensors",
     "epochs": 9,
-    "plain_epochs": 2,
+    "mix_off_epochs": 2,
     "batch_size": 32,
-    "accumulate": 4,
+    "grad_accum_steps": 4,
     "lr": 0.05,
     "schedule": "cosine",
-    "warmup": 1.5,
+    "warmup_epochs": 1.5,
     "milestones": (3, 6),
     "momentum": 0.8,
     "nesterov": True,
     "weight_decay": 1e-5,
-    "decay_all": False,
+    "decay_norm_and_bias": False,
     "label_smoothing": 0.1,
-    "ema": 0.99,
-    "flip": False,
-    "crop": 2,
+    "ema_decay": 0.99,
+    "hflip": False,
+    "crop_padding": 2,
     "method": "smix(alpha=0.7,labels=area)+fmix",
     "seed": 3,
 }
 """Another value of every option: whoever adds an option adds it here, and so to the tests."""
-TOGETHER = {**CHANGED, "schedule": "steps"}
+TOGETHER = {**CHANGED, "schedule": "multistep"}
 """Milestones go with no other schedule."""
 CHANGED_OPTIONS = {
-    "root": Path("some folder"),
+    "data_root": Path("some folder"),
     "device": "cpu",
     "threads": 2,
     "workers": 3,
@@ -65,7 +65,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
     epochs = draw(st.integers(1, 500))
     positive = st.floats(0, 1e6, exclude_min=True)
     part = st.floats(0, 1, exclude_max=True)
-    schedule = draw(st.sampled_from(["steps", "cosine", "onecycle"]))
+    schedule = draw(st.sampled_from(["multistep", "cosine", "onecycle"]))
     limit = st.none() | st.integers(1, 10**6)
     text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1)
     return {
@@ -76,25 +76,25 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         "image_size": draw(limit),
         "masks": draw(text),
         "model": draw(text),
-        "init": draw(st.none() | text),
+        "init_weights": draw(st.none() | text),
         "epochs": epochs,
-        "plain_epochs": draw(st.integers(0, epochs)),
+        "mix_off_epochs": draw(st.integers(0, epochs)),
         "batch_size": draw(st.integers(100, 10**5)),
-        "accumulate": draw(st.integers(1, 100)),
+        "grad_accum_steps": draw(st.integers(1, 100)),
         "lr": draw(positive),
         "schedule": schedule,
-        "warmup": 0.0 if schedule == "onecycle" else draw(st.floats(0, epochs)),
+        "warmup_epochs": 0.0 if schedule == "onecycle" else draw(st.floats(0, epochs)),
         "milestones": tuple(sorted(draw(st.sets(st.integers(1, epochs - 1), max_size=4))))
-        if epochs > 1 and schedule == "steps"
+        if epochs > 1 and schedule == "multistep"
         else (),
         "momentum": draw(positive),
         "nesterov": draw(st.booleans()),
         "weight_decay": draw(positive),
-        "decay_all": draw(st.booleans()),
+        "decay_norm_and_bias": draw(st.booleans()),
         "label_smoothing": draw(part),
-        "ema": draw(part),
-        "flip": draw(st.booleans()),
-        "crop": draw(st.integers(0, 100)),
+        "ema_decay": draw(part),
+        "hflip": draw(st.booleans()),
+        "crop_padding": draw(st.integers(0, 100)),
         "method": draw(text),
         "seed": draw(st.integers(0, 2**63)),
     }
@@ -156,15 +156,15 @@ def test_options_cannot_be_changed_in_place(kind):
         ("val_fraction", 1.0, "a part from 0 to below 1"),
         ("val_fraction", math.nan, "a part from 0 to below 1"),
         ("label_smoothing", 1.0, "a part from 0 to below 1"),
-        ("ema", math.nan, "a part from 0 to below 1"),
+        ("ema_decay", math.nan, "a part from 0 to below 1"),
         ("image_size", 0, "1 or more"),
-        ("plain_epochs", -1, "0 or more"),
-        ("plain_epochs", 11, "at most all 10 epochs"),
-        ("accumulate", 0, "1 or more"),
-        ("accumulate", 129, "at most 128, the batch size"),
-        ("warmup", -1.0, "0 or more"),
-        ("warmup", math.nan, "0 or more"),
-        ("warmup", 10.5, "at most all 10 epochs"),
+        ("mix_off_epochs", -1, "0 or more"),
+        ("mix_off_epochs", 11, "at most all 10 epochs"),
+        ("grad_accum_steps", 0, "1 or more"),
+        ("grad_accum_steps", 129, "at most 128, the batch size"),
+        ("warmup_epochs", -1.0, "0 or more"),
+        ("warmup_epochs", math.nan, "0 or more"),
+        ("warmup_epochs", 10.5, "at most all 10 epochs"),
         ("epochs", 0, "1 or more"),
         ("batch_size", 1, "2 or more"),
         ("lr", 0.0, "a finite learning rate above 0"),
@@ -180,7 +180,7 @@ def test_options_cannot_be_changed_in_place(kind):
         ("milestones", (10,), "rising epochs between 0 and 10"),
         ("milestones", (3, 3), "rising epochs between 0 and 10"),
         ("milestones", (6, 3), "rising epochs between 0 and 10"),
-        ("crop", -1, "0 or more"),
+        ("crop_padding", -1, "0 or more"),
         ("seed", -1, "0 or more"),
     ],
 )
@@ -195,7 +195,7 @@ def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what
     ("values", "said"),
     [
         ({"schedule": "cosine", "milestones": (3,)}, "milestones: expected none with --schedule cosine"),
-        ({"schedule": "onecycle", "warmup": 1}, "warmup: expected none with --schedule onecycle"),
+        ({"schedule": "onecycle", "warmup_epochs": 1}, "warmup_epochs: --schedule onecycle has its own warm-up"),
         ({"nesterov": True, "momentum": 0}, "nesterov: expected a momentum above 0, got 0"),
     ],
 )
@@ -213,8 +213,8 @@ def test_threads_out_of_range_are_refused(threads):
 @pytest.mark.parametrize(
     "values",
     [
-        {"train_limit": 1, "test_limit": 1, "epochs": 1, "batch_size": 2, "seed": 0, "crop": 0},
-        {"momentum": 0.0, "weight_decay": 0.0, "lr": 1e-12, "val_fraction": 0.0, "ema": 0.0},
+        {"train_limit": 1, "test_limit": 1, "epochs": 1, "batch_size": 2, "seed": 0, "crop_padding": 0},
+        {"momentum": 0.0, "weight_decay": 0.0, "lr": 1e-12, "val_fraction": 0.0, "ema_decay": 0.0},
         {"epochs": 3, "milestones": (1, 2)},
     ],
 )
@@ -261,7 +261,7 @@ def test_all_single_changes_have_different_fingerprints():
 
 def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
     """It decides whether a checkpoint may be resumed. A new option changes it, and this line with it."""
-    assert TrainConfig().fingerprint() == "7221b9200461c662"
+    assert TrainConfig().fingerprint() == "7f6bace36cb3483e"
 
 
 def test_options_of_another_version_are_refused_by_name():
@@ -292,28 +292,28 @@ def test_a_command_line_names_every_option():
         *("--image-size", "48"),
         *("--masks", "masks/cifar 10"),
         *("--model", "resnet8"),
-        *("--init", "some folder/weights.safetensors"),
+        *("--init-weights", "some folder/weights.safetensors"),
         *("--epochs", "9"),
-        *("--plain-epochs", "2"),
+        *("--mix-off-epochs", "2"),
         *("--batch-size", "32"),
-        *("--accumulate", "4"),
+        *("--grad-accum-steps", "4"),
         *("--lr", "0.05"),
-        *("--warmup", "1.5"),
+        *("--warmup-epochs", "1.5"),
         *("--milestones", "3"),
         *("--milestones", "6"),
         *("--momentum", "0.8"),
         "--nesterov",
         *("--weight-decay", "1e-05"),
-        "--no-decay-all",
+        "--no-decay-norm-and-bias",
         *("--label-smoothing", "0.1"),
-        *("--ema", "0.99"),
-        "--no-flip",
-        *("--crop", "2"),
+        *("--ema-decay", "0.99"),
+        "--no-hflip",
+        *("--crop-padding", "2"),
         *("--method", "smix(alpha=0.7,labels=area)+fmix"),
         *("--seed", "3"),
     ]
     assert arguments(RunOptions(**CHANGED_OPTIONS)) == [
-        *("--root", "some folder"),
+        *("--data-root", "some folder"),
         *("--device", "cpu"),
         *("--threads", "2"),
         "--quiet",
@@ -376,10 +376,10 @@ def test_equal_values_are_one_configuration_however_they_are_written():
         ("masks", "./masks/", "masks"),
         ("masks", "carried", "carried"),
         ("masks", "./carried", "./carried"),
-        ("init", "./weights.pt", "weights.pt"),
-        ("init", "pretrained", "pretrained"),
-        ("init", "./pretrained", "./pretrained"),
-        ("init", None, None),
+        ("init_weights", "./weights.pt", "weights.pt"),
+        ("init_weights", "pretrained", "pretrained"),
+        ("init_weights", "./pretrained", "./pretrained"),
+        ("init_weights", None, None),
     ],
 )
 def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
@@ -387,7 +387,7 @@ def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
     assert getattr(config, name) == kept
     assert config == TrainConfig(**{name: kept})
     assert config.fingerprint() == TrainConfig(**{name: kept}).fingerprint()
-    if name != "init":
+    if name != "init_weights":
         assert getattr(EvaluateConfig(**{name: text}), name) == kept
 
 
@@ -407,9 +407,9 @@ def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
         ("masks", "masks", "{here}/masks", True),
         ("masks", "carried", "{here}/carried", False),
         ("masks", "carried", "./carried", False),
-        ("init", "weights.pt", "{here}/weights.pt", True),
-        ("init", None, "weights.pt", False),
-        ("init", None, None, True),
+        ("init_weights", "weights.pt", "{here}/weights.pt", True),
+        ("init_weights", None, "weights.pt", False),
+        ("init_weights", None, None, True),
         ("method", "a/../b", "b", False),
         ("milestones", [1, 2], (1, 2), True),
         ("lr", 0.1, 0.2, False),

@@ -19,7 +19,7 @@ def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
     for method, values in accuracies.items():
         for seed, value in enumerate(values):
             result = None if value is None else Result(value / 100, 1.0, value / 100, 1, 1, 1.0, "CPU")
-            runs.append(Run(RunOptions.root / f"{method}-{seed}", demo.CONFIG.run(method, seed), {}, [], result))
+            runs.append(Run(RunOptions.data_root / f"{method}-{seed}", demo.CONFIG.run(method, seed), {}, [], result))
     return runs
 
 

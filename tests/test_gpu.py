@@ -26,7 +26,7 @@ def data(tmp_path) -> str:
 
 def test_images_that_are_read_in_each_epoch_arrive_as_on_the_cpu(gpu):
     images = make_set(40, (20, 24))
-    reader = Reader(images, (16, 16), crop=4, flip=True, masks=images.masks)
+    reader = Reader(images, (16, 16), crop_padding=4, hflip=True, masks=images.masks)
     here, there = (
         Streamed(reader, Normalisation((0.5,) * 3, (0.25,) * 3), torch.device(device), 2, torch.ones(40).bool())
         for device in ("cpu", gpu)
@@ -44,7 +44,9 @@ def test_images_that_are_read_in_each_epoch_arrive_as_on_the_cpu(gpu):
 def test_a_training_that_is_interrupted_resumes_and_its_run_is_evaluated_as_on_the_cpu(
     gpu, data, tmp_path, monkeypatch
 ):
-    config = small(data, method="smix(feather=1)+fmix", epochs=3, lr=0.05, ema=0.9, accumulate=2, crop=2)
+    config = small(
+        data, method="smix(feather=1)+fmix", epochs=3, lr=0.05, ema_decay=0.9, grad_accum_steps=2, crop_padding=2
+    )
     options = RunOptions(device=gpu, threads=1, quiet=True)
     with monkeypatch.context() as patch:
         stop_after(6, patch)
@@ -77,7 +79,7 @@ def test_a_network_finds_the_masks_that_it_finds_on_the_cpu(gpu, tmp_path):
             layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 1))
         forward, mean, std = placed(layers, torch.device(device)), (127.5,) * 3, (64.0,) * 3
         network = Network("small", "0" * 64, forward, (32, 32), mean, std, "class_scores", device=torch.device(device))
-        stores[device] = build_masks(images, NetworkSource(network, flip=True), tmp_path / device, refine="none")[:]
+        stores[device] = build_masks(images, NetworkSource(network, hflip=True), tmp_path / device, refine="none")[:]
     assert stores["cpu"].any()
     assert (stores[gpu] == stores["cpu"]).mean() > 0.99
 

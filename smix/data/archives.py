@@ -18,36 +18,36 @@ BROKEN = (OSError, RuntimeError, ValueError, AssertionError, LookupError, EOFErr
 """Errors that torchvision raises for files that are missing, cut or of another kind."""
 
 
-def cifar(name: str, root: Path, split: Split) -> ImageSet:
+def cifar(name: str, data_root: Path, split: Split) -> ImageSet:
     """CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) with the fine labels: 50,000 and 10,000 images of 32 x 32 x 3."""
     from torchvision import datasets
 
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-    here = (root / kind.base_folder).is_dir()
+    here = (data_root / kind.base_folder).is_dir()
     try:
-        data = kind(root, train=split == "train", download=not here)
+        data = kind(data_root, train=split == "train", download=not here)
     except (OSError, RuntimeError) as error:
-        todo = f"download that file, unpack it in {root}, or use npz:FILE"
-        raise _not_there(name, kind.base_folder, root, kind.url, error, todo) from None
+        todo = f"download that file, unpack it in {data_root}, or use npz:FILE"
+        raise _not_there(name, kind.base_folder, data_root, kind.url, error, todo) from None
     return ImageSet(data.data, np.array(data.targets, np.int64), tuple(data.classes), name=name, split=split)
 
 
-def fashion_mnist(name: str, root: Path, split: Split) -> ImageSet:
+def fashion_mnist(name: str, data_root: Path, split: Split) -> ImageSet:
     """Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747): 60,000 and 10,000 images of 28 x 28 x 1."""
     from torchvision import datasets
 
     kind = datasets.FashionMNIST
     files = [file.removesuffix(".gz") for file, _ in kind.resources]
-    here = all((root / "FashionMNIST/raw" / file).is_file() for file in files)
+    here = all((data_root / "FashionMNIST/raw" / file).is_file() for file in files)
     try:
-        data = kind(root, train=split == "train", download=not here)
+        data = kind(data_root, train=split == "train", download=not here)
     except BROKEN as error:
-        todo = f"download its four files and unpack them in {root}/FashionMNIST/raw"
-        raise _not_there(name, "FashionMNIST/raw", root, kind.mirrors[0], error, todo) from None
+        todo = f"download its four files and unpack them in {data_root}/FashionMNIST/raw"
+        raise _not_there(name, "FashionMNIST/raw", data_root, kind.mirrors[0], error, todo) from None
     return ImageSet(data.data.numpy()[..., None], data.targets.numpy(), tuple(kind.classes), name=name, split=split)
 
 
-def caltech101(name: str, root: Path, split: Split) -> ImageSet:
+def caltech101(name: str, data_root: Path, split: Split) -> ImageSet:
     """Caltech 101 (Fei-Fei, Fergus and Perona, 2004): 9,144 photographs less those of BACKGROUND_Google, in 101 classes.
 
     It has no split of its own. As is usual since Fei-Fei et al., 30 images of each class are to train; all others are to
@@ -56,9 +56,9 @@ def caltech101(name: str, root: Path, split: Split) -> ImageSet:
     """
     from torchvision import datasets
 
-    home = root / "caltech101/101_ObjectCategories"
+    home = data_root / "caltech101/101_ObjectCategories"
     try:
-        datasets.Caltech101(root, download=not home.is_dir())
+        datasets.Caltech101(data_root, download=not home.is_dir())
         classes = [inner for inner in folders_in(home) if inner != "BACKGROUND_Google"]
         files = []
         for label, inner in enumerate(classes):
@@ -70,8 +70,8 @@ def caltech101(name: str, root: Path, split: Split) -> ImageSet:
         if not files:
             raise FileNotFoundError("no folders of classes")
     except BROKEN as error:
-        todo = f"download that file, unpack it, and the archive of the images in it in {root}/caltech101"
-        raise _not_there(name, "caltech101/101_ObjectCategories", root, CALTECH101_URL, error, todo) from None
+        todo = f"download that file, unpack it, and the archive of the images in it in {data_root}/caltech101"
+        raise _not_there(name, "caltech101/101_ObjectCategories", data_root, CALTECH101_URL, error, todo) from None
     return set_of_files(name, split, home, sorted(files), classes)
 
 
@@ -79,5 +79,5 @@ def _lot(path: str) -> str:
     return hashlib.sha256(path.encode()).hexdigest()
 
 
-def _not_there(name: str, place: str, root: Path, url: str, error: Exception, todo: str) -> DataError:
-    return DataError(f"{name}: expected {place} in {root} or a connection to {url}, got {one_line(error)}; {todo}")
+def _not_there(name: str, place: str, data_root: Path, url: str, error: Exception, todo: str) -> DataError:
+    return DataError(f"{name}: expected {place} in {data_root} or a connection to {url}, got {one_line(error)}; {todo}")

@@ -122,9 +122,9 @@ class Batches:
     normalise: Normalisation
     masks: Bool[Tensor, "N *S"] | None = None
     valid: Bool[Tensor, "N"] | None = None
-    crop: int = 0
+    crop_padding: int = 0
     """Pixels of padding before a random crop; 0: no crops."""
-    flip: bool = False
+    hflip: bool = False
     at_once: int = 500
     """Images in a batch of `in_order`."""
 
@@ -136,8 +136,8 @@ class Batches:
         device: torch.device,
         masks: NDArray[np.bool_] | None = None,
         valid: NDArray[np.bool_] | None = None,
-        crop: int = 0,
-        flip: bool = False,
+        crop_padding: int = 0,
+        hflip: bool = False,
     ) -> "Batches":
         def there(array: NDArray[np.generic] | None) -> Tensor | None:
             return None if array is None else torch.from_numpy(np.array(array)).to(device)
@@ -145,7 +145,7 @@ class Batches:
         images, labels = there(data.array), there(data.labels)
         assert images is not None
         assert labels is not None
-        return cls(images, labels, normalise, there(masks), there(valid), crop, flip)
+        return cls(images, labels, normalise, there(masks), there(valid), crop_padding, hflip)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -165,10 +165,10 @@ class Batches:
             # Copies whole images: eight times faster than self.images[rows], which copies numbers.
             images = self.images.index_select(0, rows)
             masks = None if self.masks is None else self.masks.index_select(0, rows)
-            if self.crop or self.flip:
+            if self.crop_padding or self.hflip:
                 # Drawn for the whole batch: its crops do not depend on how many processes share it.
                 draws = rng.generator(seed, "crop", epoch * self.steps(batch_size) + step, device=device)
-                crops = draw_crops(len(batch), images.ndim - 2, self.crop, self.flip, draws)[mine]
+                crops = draw_crops(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[mine]
                 images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]
             yield Batch(self.normalise(images), self.labels[rows], masks, valid)

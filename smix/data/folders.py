@@ -83,16 +83,16 @@ def set_of_files(
     return ImageSet(images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest())
 
 
-def tiny_imagenet(name: str, root: Path, split: Split) -> ImageSet:
+def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
     """Tiny ImageNet (Le and Yang, Stanford CS231n, 2015): 200 classes, 64 x 64 pixels, as its archive unpacks.
 
     The classes are in the order of their sorted WordNet ids. The test split is "val", whose labels are published; those of
     the archive's own "test" are not.
     """
-    home = root / "tiny-imagenet-200"
+    home = data_root / "tiny-imagenet-200"
     if not home.is_dir():
         raise DataError(
-            f"{name}: expected {home}, got no such folder; download {TINY_IMAGENET_URL} and unpack it in {root}"
+            f"{name}: expected {home}, got no such folder; download {TINY_IMAGENET_URL} and unpack it in {data_root}"
         )
     try:
         ids = sorted(read_listing(home / "wnids.txt").split())

@@ -17,7 +17,7 @@ from smix.data.speech import SPEECH_COMMANDS_URL, speech_commands
 from smix.errors import unknown
 
 
-def load_data(name: str, root: Path | str = "data", split: Split = "train") -> ImageSet:
+def load_data(name: str, data_root: Path | str = "data", split: Split = "train") -> ImageSet:
     """Load a split of a named data set; docs/data.md describes them all.
 
     Args:
@@ -26,7 +26,7 @@ def load_data(name: str, root: Path | str = "data", split: Split = "train") -> I
             (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
             asked for; `loaded()` reads them into memory, which asks for one size. Masks beside images of a folder (001.png
             with one channel or a palette beside 001.jpg, 001_mask.png beside 001) are no images.
-        root: Where the sets of `SETS` are found, or downloaded to.
+        data_root: Where the sets of `SETS` are found, or downloaded to.
 
     Raises:
         OptionError: no such name.
@@ -38,7 +38,7 @@ def load_data(name: str, root: Path | str = "data", split: Split = "train") -> I
         return OWN[kind](name, place, split)
     if colon or name not in SETS:
         raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "hf:NAME_OR_DIR"])
-    return SETS[name].load(name, Path(root), split)
+    return SETS[name].load(name, Path(data_root), split)
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,24 @@ class Named:
     load: Callable[[str, Path, Split], ImageSet]
     place: str = ""
     """File or folder below the root that the set consists of; none: the set is built in."""
-    get: str = "downloaded on first use; or say where it is with --root"
+    get: str = "downloaded on first use; or say where it is with --data-root"
     """Advice where it is missing."""
 
 
-def is_here(name: str, root: Path) -> bool:
+def is_here(name: str, data_root: Path) -> bool:
     """Return whether a data set is ready without a download."""
-    return (root / SETS[name].place).exists() or not SETS[name].place
+    return (data_root / SETS[name].place).exists() or not SETS[name].place
 
 
-def is_local(name: str, root: Path) -> bool:
+def is_local(name: str, data_root: Path) -> bool:
     """Return whether a data set can be loaded without a connection."""
     kind, colon, place = name.partition(":")
     if not colon:
-        return name in SETS and is_here(name, root)
+        return name in SETS and is_here(name, data_root)
     return kind in ("npz", "folder") or Path(place).is_dir()
 
 
-def _digits(name: str, root: Path, split: Split) -> ImageSet:
+def _digits(name: str, data_root: Path, split: Split) -> ImageSet:
     images, labels, masks = (biased_digits if name == "biased-digits" else digits_on_photos)(split)
     return ImageSet(images, labels, tuple("0123456789"), masks, name=name, split=split)
 

@@ -28,7 +28,7 @@ TOGETHER = 64
 """Waves that a thread turns into spectrograms at once."""
 
 
-def speech_commands(name: str, root: Path, split: Split) -> ImageSet:
+def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
     """Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of 64 x 98 x 1.
 
     The test split is testing_list.txt (11,005 recordings); all others are to train, those of validation_list.txt, too:
@@ -37,7 +37,7 @@ def speech_commands(name: str, root: Path, split: Split) -> ImageSet:
 
     A flip along the last axis, the time, plays a word backwards: it is no augmentation of sound.
     """
-    home = root / "speech_commands_v0.02"
+    home = data_root / "speech_commands_v0.02"
     if not home.is_dir():
         raise DataError(
             f"{name}: expected {home}, got no such folder; download {SPEECH_COMMANDS_URL} and unpack it in {home}"

@@ -60,9 +60,9 @@ class Reader(Dataset):
 
     data: ImageSet
     size: tuple[int, int]
-    crop: int = 0
+    crop_padding: int = 0
     """Above 0: random crops; of images of just `size`, after padding by so many pixels, else of 8 to 100 % of the image."""
-    flip: bool = False
+    hflip: bool = False
     masks: Masks | None = None
     """Object masks, of any size: each covers its whole image."""
     key: tuple[int, int] | None = None
@@ -95,13 +95,13 @@ class Reader(Dataset):
         if self.key is None:
             return pictures if same else _several(self._centre(pictures[0]), pictures)
         steps: list[v2.Transform] = []
-        if same and self.crop:
-            steps = [v2.RandomCrop(self.size, padding=self.crop)]
-        elif self.crop:
+        if same and self.crop_padding:
+            steps = [v2.RandomCrop(self.size, padding=self.crop_padding)]
+        elif self.crop_padding:
             steps = [v2.RandomResizedCrop(self.size, antialias=True)]
         elif not same:
             steps = [self._centre(pictures[0])]
-        if self.flip:
+        if self.hflip:
             steps.append(v2.RandomHorizontalFlip())
         if not steps:
             return pictures

@@ -45,9 +45,9 @@ class Crops:
         return torch.cat((cut, cut.flip(-2))).index_select(0, rows)
 
 
-def draw_crops(count: int, axes: int, padding: int, flip: bool, generator: torch.Generator) -> Crops:
+def draw_crops(count: int, axes: int, padding: int, hflip: bool, generator: torch.Generator) -> Crops:
     """Every one of the (2 `padding` + 1)^`axes` offsets is equally likely; half of the images are mirrored if `flip`."""
     device = generator.device
     offsets = torch.randint(2 * padding + 1, (count, axes), device=device, generator=generator)
-    mirrored = torch.rand(count, device=device, generator=generator) < (0.5 if flip else 0)
+    mirrored = torch.rand(count, device=device, generator=generator) < (0.5 if hflip else 0)
     return Crops(offsets, mirrored, padding)

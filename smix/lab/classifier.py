@@ -45,7 +45,7 @@ class Classifier:
         return 1.0 if self.resident else LARGER
 
     @property
-    def made(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Settings that the numbers depend on, apart from weights and images, as JSON values."""
         normalise = {name: list(each) for name, each in dataclasses.asdict(self.normalise).items()}
         return {"model": self.architecture, "size": list(self.size), "larger": self.larger, "normalisation": normalise}
@@ -57,7 +57,7 @@ def of_run(run: Run) -> Classifier:
     Raises:
         RunError: its files are broken.
     """
-    data, normalise = run.made["data"], run.made["normalisation"]
+    data, normalise = run.provenance["data"], run.provenance["normalisation"]
     classes, size, whole = tuple(data["classes"]), tuple(data["size"]), data["read"] == "kept on the device"
     normalise = Normalisation(tuple(normalise["mean"]), tuple(normalise["std"]))
     file, name = run.path / "weights.safetensors", run.config.model
@@ -90,7 +90,7 @@ def of_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Machine
     if config.mean:
         normalise = Normalisation(config.mean, config.std)
     else:
-        train = load_data(config.data, options.root, "train")
+        train = load_data(config.data, options.data_root, "train")
         normalise = Normalisation.of(train.loaded() if resident else looked_at(train, (SIDE, SIDE))[0])
     classes = tuple(map(str, range(len(model.state_dict()[last]))))
     return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident)

@@ -14,8 +14,8 @@ from smix.config import RunOptions, TrainConfig
 from smix.device import threads
 from smix.training.distributed import World
 from smix.training.learner import Learner
-from smix.training.loop import descend
-from smix.training.material import Material
+from smix.training.loop import forward_backward
+from smix.training.material import RunInputs
 from smix.training.memory import in_memory
 
 TIMED_SECONDS = 1.0
@@ -33,7 +33,7 @@ class Cost:
     """Bytes of GPU memory; 0 on the CPU."""
 
 
-def cost_of(config: TrainConfig, material: Material, device: torch.device, options: RunOptions, count: int) -> Cost:
+def cost_of(config: TrainConfig, material: RunInputs, device: torch.device, options: RunOptions, count: int) -> Cost:
     """Measured on this device, by training for about a second with `count` CPU threads."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -51,7 +51,7 @@ def cost_of(config: TrainConfig, material: Material, device: torch.device, optio
     return Cost(seconds * (len(material.training) + len(material.validation) / 3), memory)
 
 
-def seconds_per_image(config: TrainConfig, material: Material, device: torch.device, options: RunOptions) -> float:
+def seconds_per_image(config: TrainConfig, material: RunInputs, device: torch.device, options: RunOptions) -> float:
     """Return the seconds of training per image, reading and mixing included: the median of a second of steps, after one to warm up.
 
     That runs side by side slow each other down is not foreseen.
@@ -68,7 +68,7 @@ def seconds_per_image(config: TrainConfig, material: Material, device: torch.dev
             mixed, target = material.method(
                 batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws
             )
-            descend(learner, mixed, target, config).tolist()
+            forward_backward(learner, mixed, target, config).tolist()
             learner.update(1e-6)
             times.append(time.perf_counter() - started)
             seen = len(mixed)

@@ -59,12 +59,12 @@ def look_at_machine() -> list[Finding]:
     ]
 
 
-def look_at_data(root: Path) -> list[Finding]:
+def look_at_data(data_root: Path) -> list[Finding]:
     """Every named data set, and how to name one's own."""
     findings = []
     for name, named in SETS.items():
-        ready = is_here(name, root)
-        found = "built in" if not named.place else f"in {root}" if ready else f"not in {root}"
+        ready = is_here(name, data_root)
+        found = "built in" if not named.place else f"in {data_root}" if ready else f"not in {data_root}"
         findings.append(Finding(name, ready, found, named.get))
     return findings
 

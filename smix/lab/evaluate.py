@@ -21,7 +21,7 @@ from smix.errors import DataError, FailedError, OptionError, RunError, SmixError
 from smix.evaluation.corruptions import suite
 from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation, write_evaluation
 from smix.lab.parts import CORRUPTIONS, UNTOUCHED, Part, parts_of
-from smix.lab.subject import Subject, subject_of
+from smix.lab.subject import EvalTarget, subject_of
 from smix.lab.sweep import slug
 from smix.paths import same_value
 from smix.training.records import subfolders_of_runs
@@ -153,7 +153,7 @@ def _evaluate(
         return evaluation, True
 
 
-def _nothing_yet(subject: Subject, config: EvaluateConfig) -> Evaluation:
+def _nothing_yet(subject: EvalTarget, config: EvaluateConfig) -> Evaluation:
     """Return an evaluation without numbers."""
     return Evaluation(
         data=subject.named,
@@ -163,10 +163,10 @@ def _nothing_yet(subject: Subject, config: EvaluateConfig) -> Evaluation:
         numbers={},
         own=subject.own,
         left_out=subject.left_out,
-        made={
-            **subject.classifier.made,
+        provenance={
+            **subject.classifier.provenance,
             "resized": subject.resized,
-            "class_map": None if subject.mapped is None else subject.mapped.said,
+            "label_map": None if subject.mapped is None else subject.mapped.said,
             "seed": config.seed,
         },
     )
@@ -185,7 +185,7 @@ def _there(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
     pairs = {
         "weights": (old.weights, new.weights),
         "images": (old.fingerprint, new.fingerprint),
-        **{name.replace("_", " "): (old.made.get(name), value) for name, value in new.made.items()},
+        **{name.replace("_", " "): (old.provenance.get(name), value) for name, value in new.provenance.items()},
     }
     for name, (before, now) in pairs.items():
         if before != json.loads(json.dumps(now)):
@@ -197,7 +197,7 @@ def _there(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
     return (old, "") if old.images == new.images else (None, f"{old.images:,} images")
 
 
-def _say_cost(subject: Subject, loader: Loader, todo: Sequence[Part], runs: int) -> None:
+def _say_cost(subject: EvalTarget, loader: Loader, todo: Sequence[Part], runs: int) -> None:
     """One line, if it is more than a few minutes by a batch that is timed."""
     if all(part.what == UNTOUCHED for part in todo):
         return
@@ -208,7 +208,7 @@ def _say_cost(subject: Subject, loader: Loader, todo: Sequence[Part], runs: int)
         sys.stderr.write(f"{of}, {len(loader):,} images: about {progress.duration(_rounded(seconds))}\n")
 
 
-def _seconds(subject: Subject, loader: Loader, todo: Sequence[Part]) -> float:
+def _seconds(subject: EvalTarget, loader: Loader, todo: Sequence[Part]) -> float:
     images, _, _ = next(iter(loader.pixels(torch.arange(min(TIMED, len(loader))))))
     with torch.inference_mode(), _in_memory(subject.device, len(images)):
         subject.model(loader.normalise(images)).cpu()
@@ -245,14 +245,14 @@ def _rounded(seconds: float) -> float:
     return step * math.ceil(seconds / step)
 
 
-def _compare_with_result(subject: Subject, evaluation: Evaluation) -> None:
+def _compare_with_result(subject: EvalTarget, evaluation: Evaluation) -> None:
     """Say it if a run's own test images are judged otherwise than at the end of its training."""
     if subject.run is None or subject.run.result is None or not evaluation.own:
         return
     before, now = subject.run.result.test_accuracy, evaluation.numbers["accuracy"]
-    whole = evaluation.images == subject.run.made["data"].get("images", {}).get("test")
+    whole = evaluation.images == subject.run.provenance["data"].get("images", {}).get("test")
     if whole and not math.isclose(before, now, abs_tol=1e-9):
-        where = f"{subject.run.made.get('precision', 'another precision')} on {subject.run.result.device}"
+        where = f"{subject.run.provenance.get('precision', 'another precision')} on {subject.run.result.device}"
         sys.stderr.write(
             f"{subject.run.path}: test accuracy {100 * now:.2f} %, in result.json {100 * before:.2f} %, computed in {where}: "
             "other machines and precisions round otherwise\n"

@@ -95,8 +95,8 @@ class Evaluation:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     left_out: Count = 0
     """Images whose class is none of the network's; they are not among `images`."""
-    made: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Further settings that the numbers depend on: model, size, normalisation, class map, seed."""
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Further settings that the numbers depend on: model, size, normalisation, label map, seed."""
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -51,7 +51,7 @@ def build_store(
     if engine == "local" and jobs == 1:
         return _with_masks(_build(config, out, options, strict, part))
     # Asked here, once, so that a mistake is one line and not one in each job's log.
-    data = load_data(config.data, options.root, config.split)
+    data = load_data(config.data, options.data_root, config.split)
     _source(config, options).describe(data)
     count = -(-len(data) // rows_per_shard(len(data)))
     each = dataclasses.replace(options, quiet=True, threads=options.threads or max(1, cores() // jobs))
@@ -91,7 +91,7 @@ def _with_masks(store: MaskStore | None) -> MaskStore | None:
 def _build(
     config: MaskConfig, out: Path, options: MachineOptions, strict: bool, part: tuple[int, int]
 ) -> MaskStore | None:
-    data = load_data(config.data, options.root, config.split)
+    data = load_data(config.data, options.data_root, config.split)
     size = None if config.size is None else (config.size,) * len(data.size or (0, 0))
     with threads(options.threads):
         return build_masks(
@@ -102,7 +102,7 @@ def _build(
             config.limit,
             options.quiet,
             size=size,
-            keep_classes=config.keep_classes,
+            save_classes=config.save_classes,
             strict=strict,
             part=part,
         )
@@ -113,11 +113,11 @@ def _source(config: MaskConfig, options: MachineOptions) -> Source:
         config.source,
         config.weights,
         config.input_size,
-        flip=config.flip,
+        hflip_tta=config.hflip_tta,
         upscale=config.upscale,
         classes=config.classes,
-        class_map=config.class_map,
-        least_score=config.least_score,
+        object_classes=config.object_classes,
+        score_threshold=config.score_threshold,
         style=config.style,
         device=options.device,
     )

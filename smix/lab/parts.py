@@ -17,8 +17,8 @@ from smix.evaluation import cifar_c
 from smix.evaluation.corruptions import suite
 from smix.evaluation.predict import predict
 from smix.evaluation.scores import scores
-from smix.lab.class_map import grouped
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
+from smix.lab.label_map import grouped
 from smix.lab.robustness import (
     ATTACKS,
     Done,
@@ -30,7 +30,7 @@ from smix.lab.robustness import (
     on_objects,
     on_official,
 )
-from smix.lab.subject import Subject
+from smix.lab.subject import EvalTarget
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.masks.store import MaskStore
 from smix.training.material import versions
@@ -55,7 +55,7 @@ class Part:
     """Images that the network is shown at once."""
 
 
-def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[Part]:
+def parts_of(subject: EvalTarget, loader: Loader, config: EvaluateConfig) -> list[Part]:
     """Return the parts that `config` asks for, in order.
 
     Args:
@@ -76,7 +76,7 @@ def parts_of(subject: Subject, loader: Loader, config: EvaluateConfig) -> list[P
     return parts
 
 
-def _untouched(subject: Subject, loader: Loader) -> Part:
+def _untouched(subject: EvalTarget, loader: Loader) -> Part:
     def batches(done: Done) -> Iterator[tuple[Tensor, Tensor]]:
         for images, labels in loader.in_order():
             yield images, labels
@@ -89,7 +89,7 @@ def _untouched(subject: Subject, loader: Loader) -> Part:
     return Part(UNTOUCHED, len(loader), lambda evaluation: bool(evaluation.numbers), add, loader.at_once)
 
 
-def _corrupted(subject: Subject, loader: Loader, seed: int) -> Part:
+def _corrupted(subject: EvalTarget, loader: Loader, seed: int) -> Part:
     nothing = torch.empty(0, *subject.classifier.size, subject.data.channels, dtype=torch.uint8)
     suite.corrupt(nothing, next(iter(suite.CORRUPTIONS)), 0, ())  # says now what is wrong with such images
 
@@ -102,7 +102,7 @@ def _corrupted(subject: Subject, loader: Loader, seed: int) -> Part:
     )
 
 
-def _official(subject: Subject, loader: Loader, folder: Path) -> Part:
+def _official(subject: EvalTarget, loader: Loader, folder: Path) -> Part:
     if not isinstance(loader, Batches):
         raise RunError(
             f"{subject.classifier.path}: expected a network of images of 32 x 32 for the arrays in {folder}, got one of "
@@ -127,7 +127,7 @@ def _with_suite(evaluation: Evaluation, label: str, rates: Rates) -> Evaluation:
     return replace(evaluation, corruptions=(*evaluation.corruptions, corrupted))
 
 
-def _attacked(subject: Subject, loader: Loader, seed: int) -> Part:
+def _attacked(subject: EvalTarget, loader: Loader, seed: int) -> Part:
     def add(evaluation: Evaluation, done: Done) -> Evaluation:
         found = on_attacked(subject.model, loader, subject.data.index, seed, done)
         clean = evaluation.numbers["accuracy"]
@@ -159,7 +159,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
     return data, masks_of(data, where)
 
 
-def _objects(subject: Subject, loader: Loader, where: str, seed: int) -> Part:
+def _objects(subject: EvalTarget, loader: Loader, where: str, seed: int) -> Part:
     data, masks = _with_masks(subject.data, where)
     source, fingerprint = masks.described["source"]["name"], masks.described["fingerprint"]
 
@@ -185,7 +185,7 @@ def _objects(subject: Subject, loader: Loader, where: str, seed: int) -> Part:
     return Part("objects and backgrounds", 4 * len(data), is_in, add, loader.at_once)
 
 
-def _validation(subject: Subject) -> tuple[Tensor, Tensor] | None:
+def _validation(subject: EvalTarget) -> tuple[Tensor, Tensor] | None:
     """Logits and labels of the run's validation images, with the outputs that the network has here."""
     if subject.run is None or "validation.npz" not in subject.run.files:
         return None

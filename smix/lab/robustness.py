@@ -21,7 +21,7 @@ from smix.evaluation.attacks import Normalised, pgd
 from smix.evaluation.cifar_c import read_official
 from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES, corrupt
 from smix.evaluation.occlusion import occlude, on_background, partners, usable
-from smix.lab.class_map import ClassMap
+from smix.lab.label_map import LabelMap
 
 Rates = dict[str, tuple[float, ...]]
 """Corruption -> accuracy at each severity."""
@@ -80,7 +80,7 @@ def on_corrupted(
     return {name: tuple(count / len(loader) for count in hits) for name, hits in right.items()}
 
 
-def check_official(folder: Path, data: ImageSet, mapped: ClassMap | None) -> None:
+def check_official(folder: Path, data: ImageSet, mapped: LabelMap | None) -> None:
     """Raises DataError unless the folder has corrupted versions of these images, by their labels."""
     theirs = read_official(folder, next(iter(CORRUPTIONS)), SEVERITIES[0])[1].numpy()
     same = len(theirs) > data.index.max() and data.size == (32, 32)

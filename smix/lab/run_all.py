@@ -19,7 +19,7 @@ from smix.device import find_device, in_words
 from smix.errors import OptionError, SmixError
 from smix.lab.cost import Cost, cost_of, jobs_that_fit, makespan
 from smix.mixing import parse_method
-from smix.training.material import MOST_WORKERS, Material, made_of, prepare
+from smix.training.material import MOST_WORKERS, RunInputs, prepare, provenance_of
 from smix.training.memory import OUT_OF_MEMORY
 from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
@@ -27,13 +27,13 @@ from smix.untrusted import read_end
 
 IMPORT_SECONDS = time.process_time()
 """CPU seconds that this process spent on imports; each run needs about as many."""
-Plan = Mapping[Path, TrainConfig]
+RunSpecs = Mapping[Path, TrainConfig]
 """The configuration of each folder."""
 Group = tuple[tuple[str, str], ...]
 
 NO_MATTER = (
-    *("method", "masks", "seed", "epochs", "plain_epochs", "lr", "schedule", "warmup", "milestones"),
-    *("momentum", "nesterov", "weight_decay", "decay_all", "label_smoothing"),
+    *("method", "masks", "seed", "epochs", "mix_off_epochs", "lr", "schedule", "warmup_epochs", "milestones"),
+    *("momentum", "nesterov", "weight_decay", "decay_norm_and_bias", "label_smoothing"),
 )
 """Options that may differ between runs of a group. Masks are checked one by one."""
 EXPECTED = (0, 2, launch.INTERRUPTED, *(-number for number in launch.STOP))
@@ -41,7 +41,7 @@ EXPECTED = (0, 2, launch.INTERRUPTED, *(-number for number in launch.STOP))
 
 
 @dataclass(frozen=True)
-class Crew:
+class Resources:
     """Who does the work."""
 
     engine: launch.Engine
@@ -54,7 +54,7 @@ class Crew:
 
 
 def run_all(
-    plan: Plan, out: Path, options: RunOptions, engine: launch.Engine = "local", jobs: int | None = None
+    plan: RunSpecs, out: Path, options: RunOptions, engine: launch.Engine = "local", jobs: int | None = None
 ) -> list[Run]:
     """Train what is missing of these runs. One that crashes is tried once more, and does not stop the others.
 
@@ -85,17 +85,17 @@ def run_all(
     ]
 
 
-def run_line(plan: Plan, number: int, out: Path, options: RunOptions) -> Result:
-    """Train the run of this number, from 0, in this process: its signals are those of whoever scheduled it.
+def run_one(specs: RunSpecs, index: int, out: Path, options: RunOptions) -> Result:
+    """Train the run with this index, from 0, in this process: its signals are those of whoever scheduled it.
 
-    Others may train other lines meanwhile. An error is also written to log.txt in the run's folder.
+    Other processes may train other runs meanwhile. An error is also written to log.txt in the run's folder.
 
     Raises:
         SmixError: there is no such run, or whatever `train` raises.
     """
-    if not 0 <= number < len(plan):
-        raise OptionError(f"line: expected 0 to {len(plan) - 1}, got {number}")
-    folder, one = list(plan.items())[number]
+    if not 0 <= index < len(specs):
+        raise OptionError(f"index: expected 0 to {len(specs) - 1}, got {index}")
+    folder, one = list(specs.items())[index]
     files.check_no_link(out, folder)
     check_folders({folder: one})
     with files.lock(out, together=True), launch.interruptible():
@@ -108,7 +108,7 @@ def run_line(plan: Plan, number: int, out: Path, options: RunOptions) -> Result:
             raise
 
 
-def check_folders(plan: Plan) -> None:
+def check_folders(plan: RunSpecs) -> None:
     """Raises RunError if a folder holds a run of another configuration."""
     for folder, one in plan.items():
         check_same(folder, {"config": one.to_json()})
@@ -125,7 +125,7 @@ def epochs_done(folder: Path) -> int:
     return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
-def _missing(plan: Plan) -> dict[Path, TrainConfig]:
+def _missing(plan: RunSpecs) -> dict[Path, TrainConfig]:
     return {folder: one for folder, one in plan.items() if read_result(folder) is None}
 
 
@@ -133,7 +133,7 @@ def _needs_masks(config: TrainConfig) -> bool:
     return parse_method(config.method).needs_masks
 
 
-def _crew(plan: Plan, options: RunOptions, engine: launch.Engine, jobs: int | None) -> Crew:
+def _crew(plan: RunSpecs, options: RunOptions, engine: launch.Engine, jobs: int | None) -> Resources:
     try:
         device = find_device(options.device)
     except OptionError:
@@ -146,16 +146,16 @@ def _crew(plan: Plan, options: RunOptions, engine: launch.Engine, jobs: int | No
     # Not by what is missing: runs that were cut go on with as many threads, and to the same bits.
     # The first run fixed it for the folder: other counts give other numbers, and --jobs or more seeds would change it.
     threads = options.threads or _threads_of(plan)
-    return Crew(engine, jobs, device, threads or (max(1, cores() // jobs) if engine == "local" else None))
+    return Resources(engine, jobs, device, threads or (max(1, cores() // jobs) if engine == "local" else None))
 
 
-def _threads_of(plan: Plan) -> int | None:
+def _threads_of(plan: RunSpecs) -> int | None:
     """Return the threads that existing runs were begun with, None if there are none."""
     begun = [folder for folder in plan if (folder / "config.json").is_file()]
-    return read_run(begun[0]).made.get("threads") if begun else None
+    return read_run(begun[0]).provenance.get("threads") if begun else None
 
 
-def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group, Cost], float]:
+def _check_all(plan: RunSpecs, options: RunOptions, crew: Resources) -> tuple[dict[Group, Cost], float]:
     """Check what the runs need before any begins: one line for the user instead of a failed run each.
 
     Returns what those cost that are missing, by group, and the seconds a run takes to start; nothing if nobody asks.
@@ -172,7 +172,7 @@ def _check_all(plan: Plan, options: RunOptions, crew: Crew) -> tuple[dict[Group,
     return costs, start
 
 
-def materials(plan: Plan, options: RunOptions) -> Iterator[tuple[TrainConfig, Material]]:
+def materials(plan: RunSpecs, options: RunOptions) -> Iterator[tuple[TrainConfig, RunInputs]]:
     """Yield the checked inputs of the missing runs, one after the other: a run of each kind with its material.
 
     Raises:
@@ -187,13 +187,13 @@ def materials(plan: Plan, options: RunOptions) -> Iterator[tuple[TrainConfig, Ma
         for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
             material = prepare(chosen, options)
             for folder, one in members.items():
-                made = made_of(one, material)
+                provenance = provenance_of(one, material)
                 same_masks = _needs_masks(one) and one.masks == chosen.masks
-                check_same(folder, made if same_masks else {**made, "masks": None})
+                check_same(folder, provenance if same_masks else {**provenance, "masks": None})
             yield chosen, material
 
 
-def _that_fits(crew: Crew, costs: Mapping[Group, Cost], options: RunOptions) -> Crew:
+def _that_fits(crew: Resources, costs: Mapping[Group, Cost], options: RunOptions) -> Resources:
     """Return the same, with fewer jobs if the memory of the GPU is too small for all of them."""
     if crew.engine != "local" or crew.device is None or crew.device.type != "cuda":
         return crew
@@ -207,7 +207,7 @@ def _that_fits(crew: Crew, costs: Mapping[Group, Cost], options: RunOptions) -> 
 
 
 def _train(
-    missing: Plan, finished: int, crew: Crew, costs: Mapping[Group, Cost], start: float, options: RunOptions
+    missing: RunSpecs, finished: int, crew: Resources, costs: Mapping[Group, Cost], start: float, options: RunOptions
 ) -> None:
     crew = dataclasses.replace(crew, jobs=min(crew.jobs, len(missing)))
     each = [] if crew.device is None or options.quiet else seconds_of_each(missing, costs, start)
@@ -243,12 +243,12 @@ def _train(
             launch.launch([tasks[folder] for folder in crashed], crew.engine, crew.jobs, poll)
 
 
-def seconds_of_each(missing: Plan, costs: Mapping[Group, Cost], start: float) -> list[float]:
+def seconds_of_each(missing: RunSpecs, costs: Mapping[Group, Cost], start: float) -> list[float]:
     """Seconds that each run will take: its start, and the epochs that are left."""
     return [start + (one.epochs - epochs_done(folder)) * costs[group(one)].epoch for folder, one in missing.items()]
 
 
-def _in_words(crew: Crew, seconds: Sequence[float]) -> str:
+def _in_words(crew: Resources, seconds: Sequence[float]) -> str:
     """Such as: 2 side by side on CPU with 1 thread: about 3 h."""
     here = "" if crew.device is None else in_words(crew.device, crew.threads)
     said = f"{crew.jobs} side by side on {here if crew.engine == 'local' else crew.engine}"

@@ -77,7 +77,7 @@ def sbatch_script(sweep: Sweep, path: Path, out: Path, options: RunOptions, jobs
         folder=shlex.quote(str(Path.cwd())),
         log=shlex.quote(str(out).replace("%", "%%") + "/slurm-%a.txt"),
         warning=WARNING_SECONDS,
-        command=f'{shlex.join(words)} --line "$SLURM_ARRAY_TASK_ID"',
+        command=f'{shlex.join(words)} --index "$SLURM_ARRAY_TASK_ID"',
         retries=RETRIES,
     )
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from smix import files
 from smix.errors import RunError, printable
-from smix.lab.run_all import Group, Plan, check_folders, group
+from smix.lab.run_all import Group, RunSpecs, check_folders, group
 from smix.training.records import Run, read_run
 from smix.untrusted import read_end
 
@@ -33,7 +33,7 @@ class Status:
     """The error."""
 
 
-def status(plan: Plan) -> dict[Path, Status]:
+def status(plan: RunSpecs) -> dict[Path, Status]:
     """The status of each run.
 
     Raises:
@@ -78,7 +78,7 @@ def _of(run: Run, pace: Mapping[Group, float], broken: str) -> Status:
         state, why = "running", ""
     else:
         why = last_error(run.path / "log.txt")
-        state = "failed" if why else "cut" if run.made or run.metrics else "waiting"
+        state = "failed" if why else "cut" if run.provenance or run.metrics else "waiting"
     left = run.config.epochs - len(run.metrics)
     own = _mean_seconds(run) or pace.get(group(run.config))
     return Status(

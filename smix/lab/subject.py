@@ -13,15 +13,15 @@ from smix.data.sets import ImageSet, load_data
 from smix.data.streaming import Masks, Reader, Streamed, fits
 from smix.device import find_device
 from smix.errors import DataError, OptionError, RunError
-from smix.lab.class_map import ClassMap, by_name, made, read_class_map
 from smix.lab.classifier import Classifier, of_file, of_run
+from smix.lab.label_map import LabelMap, by_name, made, read_label_map
 from smix.lab.status import what_is_missing
 from smix.training.material import MOST_WORKERS
 from smix.training.records import Run, read_run
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class EvalTarget:
     """A network and images for it."""
 
     run: Run | None
@@ -40,7 +40,7 @@ class Subject:
     """They are of the test split that the network was tested on when it was trained, with its own classes."""
     left_out: int
     """Images whose class is none of the network's."""
-    mapped: ClassMap | None
+    mapped: LabelMap | None
     """None: the classes are the network's."""
     batch_size: int | None = None
     """Images that the network is shown at once; None: as many as a loader takes."""
@@ -65,7 +65,7 @@ class Subject:
         return Streamed(reader, normalise, self.device, min(cores(), MOST_WORKERS))
 
 
-def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> Subject:
+def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> EvalTarget:
     """The network at `path`, a run or a file of weights, and the images that `config` asks for.
 
     Raises:
@@ -78,19 +78,19 @@ def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> S
             raise OptionError(
                 f"{path}: expected {missing} beside a file of weights, got none; say what it is and what to show"
             )
-        whole = load_data(config.data, options.root, "test")
+        whole = load_data(config.data, options.data_root, "test")
         classifier = of_file(path, whole, config, options)
     else:
         run = _finished(path, config)
         classifier = of_run(run)
-        whole = load_data(config.data or run.config.data, options.root, "test")
-    own = run is not None and whole.fingerprint == run.made["data"].get("fingerprint_test")
+        whole = load_data(config.data or run.config.data, options.data_root, "test")
+    own = run is not None and whole.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
         raise RunError(
             f"{path}: expected the images of {whole.name} test that the run was tested on, got others under this name; "
             "say with --data which to take"
         )
-    own = own and config.class_map is None
+    own = own and config.label_map is None
     mapped = None if own else _mapped(run, classifier, whole, config)
     data = whole if mapped is None else mapped.data(whole)
     left_out = len(whole) - len(data)
@@ -105,7 +105,7 @@ def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> S
     model = classifier.model.to(device)
     if mapped is not None:
         model = mapped.model(model)
-    return Subject(
+    return EvalTarget(
         run,
         classifier,
         model,
@@ -132,15 +132,15 @@ def _finished(path: Path, config: EvaluateConfig) -> Run:
     return run
 
 
-def _mapped(run: Run | None, classifier: Classifier, whole: ImageSet, config: EvaluateConfig) -> ClassMap | None:
-    if config.class_map is not None:
-        return made(read_class_map(config.class_map), whole.classes, classifier.classes, str(config.class_map))
+def _mapped(run: Run | None, classifier: Classifier, whole: ImageSet, config: EvaluateConfig) -> LabelMap | None:
+    if config.label_map is not None:
+        return made(read_label_map(config.label_map), whole.classes, classifier.classes, str(config.label_map))
     if run is not None:
         return by_name(whole.classes, classifier.classes, whole.name)
     if len(whole.classes) != len(classifier.classes):
         raise OptionError(
             f"{classifier.path}: expected weights of {len(whole.classes)} classes, as {whole.name} has, got "
-            f"{len(classifier.classes)}; choose the --data that they are of, or say with --class-map which class is which"
+            f"{len(classifier.classes)}; choose the --data that they are of, or say with --label-map which class is which"
         )
     return None
 

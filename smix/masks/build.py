@@ -31,7 +31,7 @@ from smix.masks.manifest import Manifest, SplitId, check_manifest
 from smix.masks.refine import NUMBERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
-from smix.masks.work import Shard, Work
+from smix.masks.work import Shard, StagedStore
 
 ROWS_PER_SHARD = 1024
 """A build that is killed loses at most this much work ..."""
@@ -51,7 +51,7 @@ def build_masks(
     quiet: bool = True,
     *,
     size: tuple[int, ...] | None = None,
-    keep_classes: bool = False,
+    save_classes: bool = False,
     strict: bool = False,
     part: tuple[int, int] = (1, 1),
 ) -> MaskStore | None:
@@ -64,7 +64,7 @@ def build_masks(
         data: A whole split.
         limit: Only the masks of `data.take(limit)`: class-balanced, and part of every larger limit.
         size: Of the masks; None: the images' own, or 224 x 224 for files of different sizes.
-        keep_classes: Store the class of each pixel, too, 8 bits.
+        save_classes: Store the class of each pixel, too, 8 bits.
         strict: Stop at the first image that cannot be read, or has no mask; otherwise its mask is empty and flagged.
         part: (i, n): only the i-th of n parts, from 1; any number of processes can build parts of one store at once.
 
@@ -80,7 +80,7 @@ def build_masks(
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
     described = source.describe(data)  # first: some sources know their classes only when they have seen the data
-    names: tuple[str, ...] | None = getattr(source, "classes", ()) if keep_classes else None
+    names: tuple[str, ...] | None = getattr(source, "classes", ()) if save_classes else None
     manifest = Manifest(
         data=SplitId(data.name, data.split, data.fingerprint, len(data)),
         shape=size or data.size or SIZE_OF_FOLDERS,
@@ -99,8 +99,8 @@ def build_masks(
             launch.interruptible(),
         ):
             with files.lock(out, ".finish.lock", wait=True):
-                work = Work(out, manifest)
-            wanted = np.union1d(wanted, work.had())
+                work = StagedStore(out, manifest)
+            wanted = np.union1d(wanted, work.built_rows())
             build = _Build(work, data, source, refine, wanted, strict, quiet)
             with _costed(out, build):
                 build.run(part)
@@ -137,7 +137,7 @@ class _Found:
 
 @dataclass(frozen=True, eq=False)
 class _Build:
-    work: Work
+    work: StagedStore
     data: ImageSet
     source: Source
     refine: Refinement

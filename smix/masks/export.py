@@ -46,7 +46,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to export, got size {store.shape}")
     _check_folder(out, data, format)
-    made_of = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint}
+    provenance_of = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint}
     rows = np.flatnonzero(store.built & ~np.isin(np.arange(len(store)), list(store.problems)))
     with progress.bar("masks", len(rows), "masks", quiet) as done:
         _check_names(data, rows)
@@ -55,7 +55,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         else:
             for row, mask in _masks(store, rows, done):
                 _write_png(out, data.stem(row), mask)
-    files.write_json(out / EXPORTED, made_of)
+    files.write_json(out / EXPORTED, provenance_of)
     return len(rows)
 
 

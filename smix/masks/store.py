@@ -152,7 +152,7 @@ class MaskStore:
             MaskError: the store was built without.
         """
         if self.manifest.classes is None:
-            raise MaskError(f"{self.path}: expected a store with class maps, got none; build one with --keep-classes")
+            raise MaskError(f"{self.path}: expected a store with class maps, got none; build one with --save-classes")
         rows = self._rows(index)
         maps = np.empty((len(rows), *self.shape), np.uint8)
         shards, places = np.divmod(rows, self.manifest.rows_per_shard)

@@ -74,7 +74,7 @@ class Shard:
         return (self.stats["flags"] & Flag.NOT_BUILT) == 0
 
 
-class Work:
+class StagedStore:
     """The folder of a mask store that is being built; the store may be finished, unfinished or not begun.
 
     Raises:
@@ -98,7 +98,7 @@ class Work:
 
     def load(self, number: int) -> Shard | None:
         """Return the shard as far as it is built. None: it is not on the disk, or damaged."""
-        return self._part(number) or self._old(number)
+        return self._part(number) or self._previous(number)
 
     def empty(self, number: int) -> Shard:
         """Return the shard before anything of it is built."""
@@ -122,7 +122,7 @@ class Work:
                 return False
         return True
 
-    def had(self) -> NDArray[np.int64]:
+    def built_rows(self) -> NDArray[np.int64]:
         """Return the rows that the finished store contained, as far as known. A repair rebuilds them regardless of the limit."""
         if self.finished is None:
             return np.zeros(0, np.int64)
@@ -248,7 +248,7 @@ class Work:
         stats = np.frombuffer(base64.b64decode(entry.stats), STATS).copy()
         return Shard(packed, stats, classes, {int(row): why for row, why in entry.broken.items()})
 
-    def _old(self, number: int) -> Shard | None:
+    def _previous(self, number: int) -> Shard | None:
         """Return a shard of the finished store, None if it is damaged."""
         if self.finished is None or self._old_stats is None:
             return None

@@ -120,7 +120,9 @@ def build_model(
         )
     if pretrained:
         if not name.startswith("timm:"):
-            raise OptionError(f"init: expected a file of weights for {name}, got pretrained, which only timm:NAME has")
+            raise OptionError(
+                f"init_weights: expected a file of weights for {name}, got pretrained, which only timm:NAME has"
+            )
         model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
     else:
         model = build(num_classes, channels, size)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from smix.errors import OptionError
+from smix.untrusted import one_line
 
 
 def timm_model(
@@ -41,8 +42,8 @@ def timm_model(
             model.eval()(torch.zeros(1, channels, *size))
     except OSError as error:  # of the connection
         raise OptionError(
-            f"init: expected the pretrained weights of timm:{name}, got {' '.join(str(error).split())[:120]}; check the connection, or "
-            "give a file with --init"
+            f"init_weights: cannot load the pretrained weights of timm:{name} ({one_line(error, 120)}); check the connection, or "
+            "give a file with --init-weights"
         ) from None
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         raise OptionError(

@@ -129,7 +129,9 @@ def accuracy_over_time(comparison: Comparison, styles: Mapping[str, Style], mask
     if not curves:
         return None
     masked = {
-        method for method, mine in by_method(comparison.runs).items() if any(r.made and r.made["masks"] for r in mine)
+        method
+        for method, mine in by_method(comparison.runs).items()
+        if any(r.provenance and r.provenance["masks"] for r in mine)
     }
     starts = {method: mask_seconds if method in masked else 0.0 for method in comparison.methods}
     spent = {method: np.cumsum(_mean(_grid(comparison, method, "seconds"))) + starts[method] for method in curves}

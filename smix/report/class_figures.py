@@ -35,7 +35,7 @@ def class_gain(comparison: Comparison, styles: Mapping[str, Style], shares: Mapp
     Returns:
         None: no method with masks, no vanilla, no predictions, or fewer than two classes.
     """
-    masked = {run.config.method for run in comparison.begun if run.made["masks"]}
+    masked = {run.config.method for run in comparison.begun if run.provenance["masks"]}
     gained = {method: gain for method, gain in gains(comparison).items() if method in masked}
     classes = comparison.classes
     share = np.array([shares.get(name, math.nan) for name in classes], float)

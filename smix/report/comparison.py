@@ -59,11 +59,11 @@ class Comparison:
 
     @property
     def begun(self) -> list[Run]:
-        return [run for run in self.runs if run.made]
+        return [run for run in self.runs if run.provenance]
 
     @property
     def classes(self) -> list[str]:
-        return list(self.begun[0].made["data"]["classes"])
+        return list(self.begun[0].provenance["data"]["classes"])
 
     def scores_of(self, method: str) -> dict[int, Scores]:
         """Return the scores of a method by seed."""
@@ -295,7 +295,7 @@ def _first_name(data: str, names: list[str]) -> str:
 
 def _asked(one: Evaluation) -> dict[str, Any]:
     """Return what two evaluations of a data set must share to be compared."""
-    made = {name.replace("_", "-"): one.made.get(name) for name in ("seed", "class_map", "resized")}
+    made = {name.replace("_", "-"): one.provenance.get(name) for name in ("seed", "label_map", "resized")}
     return {"fingerprint": one.fingerprint, "images": one.images, "left-out": one.left_out, **made}
 
 

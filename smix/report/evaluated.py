@@ -38,8 +38,8 @@ def evaluated(
     parts: list[RenderableType] = [_numbers(evaluation)]
     if evaluation.left_out:
         parts.append(f"{evaluation.left_out:,} more images are of classes that the network has not, and left out.\n")
-    if evaluation.made.get("resized"):
-        size = " x ".join(map(str, evaluation.made["size"]))
+    if evaluation.provenance.get("resized"):
+        size = " x ".join(map(str, evaluation.provenance["size"]))
         parts.append(f"Images are resized to {size}, which the network was trained on.\n")
     for one in evaluation.corruptions:
         parts += [f"Corrupted images: {one.suite}", _corruptions(one)]

@@ -6,7 +6,7 @@ from smix.report.comparison import Comparison
 from smix.report.tables import by_method
 
 NOT_SHARED = ("method", "seed", "masks")
-NOT_GIVEN = {"train_limit": "all", "test_limit": "all", "image_size": "their own", "init": "random weights"}
+NOT_GIVEN = {"train_limit": "all", "test_limit": "all", "image_size": "their own", "init_weights": "random weights"}
 """Meaning of options without a value."""
 
 
@@ -16,12 +16,12 @@ def how(comparison: Comparison) -> list[tuple[str, str]]:
     config = {name: value for name, value in first.config.to_json().items() if name not in NOT_SHARED}
     config["milestones"] = list(first.config.drops)
     config["data"] = _without_path(first.config.data)
-    if first.config.init is not None:
-        config["init"] = Path(first.config.init).name
+    if first.config.init_weights is not None:
+        config["init_weights"] = Path(first.config.init_weights).name
     facts = [(name.replace("_", "-"), _text(name, value)) for name, value in config.items()]
-    counts = first.made["data"]["images"]
+    counts = first.provenance["data"]["images"]
     facts.append(("images", ", ".join(f"{count:,} {part}" for part, count in counts.items())))
-    if masks := next((run.made["masks"] for run in comparison.begun if run.made["masks"]), None):
+    if masks := next((run.provenance["masks"] for run in comparison.begun if run.provenance["masks"]), None):
         source, refine = masks["source"], masks["refine"]
         side = source.get("input_size", "own")
         size = "" if side == "own" else f", input size {' x '.join(map(str, side))}"
@@ -40,11 +40,11 @@ def versions(comparison: Comparison) -> list[tuple[str, str]]:
     """Return the versions of packages and devices; several where the runs differ."""
     found: dict[str, dict[str, None]] = {}
     for run in comparison.begun:
-        for name, version in run.made["versions"].items():
+        for name, version in run.provenance["versions"].items():
             found.setdefault(name, {})[str(version)] = None
         for name in ("threads", "processes", "precision", "compile"):
-            if name in run.made:
-                found.setdefault(name, {})[str(run.made[name])] = None
+            if name in run.provenance:
+                found.setdefault(name, {})[str(run.provenance[name])] = None
     for run in comparison.runs:
         if run.result is not None:
             found.setdefault("device", {})[run.result.device] = None

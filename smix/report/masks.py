@@ -27,7 +27,7 @@ VALID = tuple(f"Valid, {key}" for key in CRITERIA)
 
 
 def write_check(
-    paths: Sequence[Path], data: str | None, out: Path | None, root: Path, quiet: bool = True
+    paths: Sequence[Path], data: str | None, out: Path | None, data_root: Path, quiet: bool = True
 ) -> tuple[list[Table | str], list[Path]]:
     """Judge stores, and write their charts, their contact sheets, and the shares of each class.
 
@@ -46,7 +46,7 @@ def write_check(
     if data is not None and len(paths) > 1:
         raise MaskError(f"data: expected one store with --data, got {len(paths)}; leave --data out or check one by one")
     stores = [MaskStore(path) for path in paths]
-    sets = _images_of(stores, data, root)
+    sets = _images_of(stores, data, data_root)
     checked = [check(store, name, quiet) for store, name in zip(stores, _names(paths, stores), strict=True)]
     first = paths[0] if paths[0].name else paths[0].resolve()
     folder = out or first.with_name(f"{first.name}-check")
@@ -77,14 +77,14 @@ def _file_names(checked: Sequence[Checked]) -> list[str]:
     return names if len(set(names)) == len(names) else [f"{name}-{place}" for place, name in enumerate(names, 1)]
 
 
-def _images_of(stores: Sequence[MaskStore], data: str | None, root: Path) -> list[ImageSet]:
+def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -> list[ImageSet]:
     """The images that each store has masks of, to be drawn; those of several stores are loaded once."""
     loaded: dict[tuple[str, Split], ImageSet] = {}
     for store in stores:
         if len(store.shape) != 2:
             raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
         if (key := _set_of(store, data)) not in loaded:
-            loaded[key] = load_data(key[0], root, key[1])
+            loaded[key] = load_data(key[0], data_root, key[1])
         store.check_made_of(loaded[key])
     return [loaded[_set_of(store, data)] for store in stores]
 
@@ -95,9 +95,9 @@ def _set_of(store: MaskStore, data: str | None) -> tuple[str, Split]:
 
 def build_summary(store: MaskStore) -> list[str]:
     """Describe what a build made in a line, and which images are broken."""
-    built, made_of = store.built, store.manifest.data
+    built, provenance_of = store.built, store.manifest.data
     lines = [
-        f"{store.path}: {built.sum():,} masks of {made_of.name} {made_of.split}, "
+        f"{store.path}: {built.sum():,} masks of {provenance_of.name} {provenance_of.split}, "
         f"{100 * store.valid[built].mean():.1f} % show an object, mean coverage {100 * store.coverage[built].mean():.1f} %"
     ]
     return lines + _broken(store)

@@ -40,23 +40,23 @@ class Masks:
         return {one.name: one.valid["default"] for one in by_class(self.checked, self.data)}
 
 
-def test_images(comparison: Comparison, root: Path) -> ImageSet:
+def test_images(comparison: Comparison, data_root: Path) -> ImageSet:
     """The test split as it was predicted. Raises DataError: it is not here, or another."""
-    return _as_then(comparison, root, "test").take(comparison.begun[0].config.test_limit)
+    return _as_then(comparison, data_root, "test").take(comparison.begun[0].config.test_limit)
 
 
 @contextmanager
-def judged_masks(comparison: Comparison, root: Path) -> Iterator[Masks | None]:
+def judged_masks(comparison: Comparison, data_root: Path) -> Iterator[Masks | None]:
     """The masks that the runs used, while the block lasts; None: they used none.
 
     Raises:
         SmixError: they are not where they were, broken, or others meanwhile, or the images are not here.
     """
-    used = [run for run in comparison.begun if run.made["masks"]]
+    used = [run for run in comparison.begun if run.provenance["masks"]]
     if not used:
         yield None
         return
-    where, data = used[0].config.masks, _as_then(comparison, root, "train")
+    where, data = used[0].config.masks, _as_then(comparison, data_root, "train")
     store = None if where == "carried" else MaskStore(where)
     if store is not None:
         store.check_made_of(data)
@@ -77,23 +77,23 @@ def _check_used(run: Run, data: ImageSet) -> None:
     if isinstance(training.images, Pictures) and training.size is not None and fits(data, config.image_size):
         # The run had the images in memory: its masks were brought to their size. The images themselves do not matter here.
         training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))
-    got, wanted = masks_of(training, config.masks).described["fingerprint"], run.made["masks"]["fingerprint"]
+    got, wanted = masks_of(training, config.masks).described["fingerprint"], run.provenance["masks"]["fingerprint"]
     if got != wanted:
         raise MaskError(
             f"masks: expected the masks that the runs used, got others ({got[:8]} instead of {wanted[:8]}); put back what lay there"
         )
 
 
-def _as_then(comparison: Comparison, root: Path, part: Split) -> ImageSet:
+def _as_then(comparison: Comparison, data_root: Path, part: Split) -> ImageSet:
     run = comparison.begun[0]
-    if not is_local(run.config.data, root):  # a report of others' runs asks nobody
+    if not is_local(run.config.data, data_root):  # a report of others' runs asks nobody
         raise DataError(
-            f"{comparison.name}: expected the images on this machine, got none; say where they are with --root"
+            f"{comparison.name}: expected the images on this machine, got none; say where they are with --data-root"
         )
-    data, wanted = load_data(run.config.data, root, part), run.made["data"][f"fingerprint_{part}"]
+    data, wanted = load_data(run.config.data, data_root, part), run.provenance["data"][f"fingerprint_{part}"]
     if data.fingerprint != wanted:
         raise DataError(
             f"{comparison.name}: expected the images that the runs were made of, got others ({data.fingerprint[:8]} instead "
-            f"of {wanted[:8]}); say where they are with --root"
+            f"of {wanted[:8]}); say where they are with --data-root"
         )
     return data

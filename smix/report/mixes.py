@@ -15,7 +15,9 @@ MOST = 16
 """More images cannot be read in one picture."""
 
 
-def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count: int, seed: int, root: Path) -> Path:
+def write_mixes(
+    out: Path, methods: Sequence[str], data: str, masks: str, count: int, seed: int, data_root: Path
+) -> Path:
     """Draw `count` images of the training split of `data` under each method, and write the picture, a PNG or an SVG.
 
     Raises:
@@ -27,7 +29,7 @@ def write_mixes(out: Path, methods: Sequence[str], data: str, masks: str, count:
         raise DataError(f"count: expected 2 to {MOST} images (more cannot be read in one picture), got {count}")
     check_picture(out)
     chosen = {text: parse_method(text) for text in methods}
-    images = load_data(data, root, "train")
+    images = load_data(data, data_root, "train")
     shown = images.take(min(count, len(images))).loaded()
     if shown.array.ndim != 4:
         raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {shown.size}")

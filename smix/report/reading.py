@@ -35,7 +35,7 @@ class Predicted:
 def predicted_by(run: Run) -> Predicted:
     """Return the predictions of a finished run. Raises RunError or DataError: They are missing, damaged, or of other images."""
     try:
-        logits, labels = read_predictions(run, "predictions.npz", run.made["data"]["images"]["test"])
+        logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
         kept = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
     except RunError as error:
         raise RunError(f"{error}; {LEFT_OUT}") from None
@@ -86,7 +86,7 @@ def samples_of(run: Run) -> Samples | None:
     if path.name in run.files:
         check_unchanged(run, path.name)
     arrays = _arrays(path, so)
-    if not _fit_together(arrays, len(run.made["data"]["classes"])):
+    if not _fit_together(arrays, len(run.provenance["data"]["classes"])):
         raise RunError(f"expected images, mixes and plans that fit each other in {path.name}, got others; {so}")
     return Samples(**arrays) if is_picture(arrays["images"].shape[1:]) else None
 

@@ -61,7 +61,7 @@ class Report:
 def write_report(
     runs: Path | str | Sequence[Path] | Sequence[Run],
     out: Path | str | None = None,
-    root: Path | str = "data",
+    data_root: Path | str = "data",
     quiet: bool = True,
 ) -> Report:
     """Write the report of a comparison, or of several: of other data sets, or of the cells of a sweep.
@@ -78,6 +78,7 @@ def write_report(
     if out is None:
         files.check_no_link(beside, beside / "report")
     out = Path(out) if out is not None else beside / "report"
+    data_root = Path(data_root)
     names, look = _names(comparisons), styles([method for one in comparisons for method in one.methods])
     with ExitStack() as held, _staged(out) as staged:
         chapters = []
@@ -86,8 +87,8 @@ def write_report(
             done(0)
             for comparison, name in zip(comparisons, names, strict=True):
                 there = Beside(
-                    _if_there(lambda: test_images(comparison, Path(root)), comparison, problems),  # noqa: B023
-                    _if_there(lambda: held.enter_context(judged_masks(comparison, Path(root))), comparison, problems),  # noqa: B023
+                    _if_there(lambda: test_images(comparison, data_root), comparison, problems),  # noqa: B023
+                    _if_there(lambda: held.enter_context(judged_masks(comparison, data_root)), comparison, problems),  # noqa: B023
                 )
                 own = ("", "") if len(comparisons) == 1 else (f"{slug(name)}-", name)
                 sections = [_section(topic, staged, *own) for topic in topics_of(comparison, there, look)]

@@ -57,20 +57,20 @@ class World:
         dist.all_gather(parts, mine)
         return torch.stack(parts, 1).flatten(0, 1)[:count].cpu()
 
-    def spread(self, model: nn.Module) -> nn.Module:
+    def wrap_ddp(self, model: nn.Module) -> nn.Module:
         """The model, with gradients that are averaged over the processes in each backward pass."""
         if self.size == 1:
             return model
         where = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=where, gradient_as_bucket_view=True)
 
-    def same_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Give all processes the first one's statistics of batch normalisation."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Return whether this is the process that writes."""
         return self.rank == 0
 
@@ -84,7 +84,7 @@ class World:
             raise SystemExit(2)
 
     @contextmanager
-    def telling(self) -> Iterator[None]:
+    def main_first(self) -> Iterator[None]:
         """The first process does inside the block what the others `wait` for."""
         try:
             yield

@@ -35,13 +35,13 @@ class Learner:
     def of(cls, model: nn.Module, config: SharedConfig, world: World, compiled: bool = False) -> "Learner":
         model = model.to(world.device)
         average = None
-        if config.ema:
-            average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema), use_buffers=True)
-        forward = world.spread(torch.compile(model) if compiled else model)  # type: ignore[arg-type]
+        if config.ema_decay:
+            average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
+        forward = world.wrap_ddp(torch.compile(model) if compiled else model)  # type: ignore[arg-type]
         return cls(model, forward, sgd(model, config), average, precision(world.device))
 
     @property
-    def best(self) -> nn.Module:
+    def eval_model(self) -> nn.Module:
         """The network to evaluate and to keep: the average, if there is one."""
         return self.model if self.average is None else self.average.module
 
@@ -83,10 +83,10 @@ class Learner:
 
 
 def sgd(model: nn.Module, config: SharedConfig) -> SGD:
-    """Return SGD with momentum. Unless `decay_all`, vectors (biases, and the weights of normalisation) are not decayed."""
+    """Return SGD with momentum. Unless `decay_norm_and_bias`, vectors (biases, and the weights of normalisation) are not decayed."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
-    if not config.decay_all:
+    if not config.decay_norm_and_bias:
         groups = [
             {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
             {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
@@ -102,9 +102,9 @@ def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> floa
     steps: to a tenth after each of `config.drops`. cosine: half a cosine to 0 (Loshchilov and Hutter, ICLR 2017, eq. 5,
     without restarts, at each step). onecycle: up along half a cosine from lr / 25 over 30 % of the steps, and down to
     lr / 250,000 (Smith and Topin, 2019; as torch's OneCycleLR, with a constant momentum). Before steps and cosine come
-    `config.warmup` epochs that rise linearly.
+    `config.warmup_epochs` epochs that rise linearly.
     """
-    total, rise = config.epochs * steps_per_epoch, round(config.warmup * steps_per_epoch)
+    total, rise = config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch)
     if config.schedule == "onecycle":
         top = ONE_CYCLE_RISE * total - 1
         if step <= top:

@@ -31,15 +31,17 @@ class Progress:
     """Finished epochs."""
     step: int = 0
     """Finished steps of the current epoch."""
-    loss: float = 0.0
-    accuracy: float = 0.0
-    fell_back: float = 0.0
+    loss_sum: float = 0.0
+    """Sum of the losses of these steps, in nats; the next two likewise."""
+    accuracy_sum: float = 0.0
+    fell_back_sum: float = 0.0
     seconds: float = 0.0
+    """Seconds spent on the current epoch."""
 
     def begin(self, epoch: int) -> None:
-        """Nothing is summed up yet of the epoch after `epoch` finished ones."""
+        """Reset all sums: `epoch` epochs are finished."""
         self.epoch, self.step, self.seconds = epoch, 0, 0.0
-        self.loss, self.accuracy, self.fell_back = 0.0, 0.0, 0.0
+        self.loss_sum, self.accuracy_sum, self.fell_back_sum = 0.0, 0.0, 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def fit(
     while progress.epoch < config.epochs:
         started = time.monotonic() - progress.seconds
         learner.model.train()
-        mixing = method if progress.epoch < config.epochs - config.plain_epochs else Vanilla()
+        mixing = method if progress.epoch < config.epochs - config.mix_off_epochs else Vanilla()
         for batch in train.shuffled(
             config.seed, progress.epoch, config.batch_size, progress.step, world.rank, world.size
         ):
@@ -99,7 +101,7 @@ def fit(
             draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
             mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
             # Waits for the device, once a step: the price of never training on from a broken loss.
-            loss, right, fell_back, norm = world.mean(descend(learner, mixed, target, config))
+            loss, right, fell_back, norm = world.mean(forward_backward(learner, mixed, target, config))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 what, got = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
                 raise DivergedError(
@@ -108,12 +110,12 @@ def fit(
                 )
             learner.update(learning_rate(config, step, steps))
             progress.step += 1
-            progress.loss += loss
-            progress.accuracy += right
-            progress.fell_back += fell_back
-        world.same_buffers(learner.best)
+            progress.loss_sum += loss
+            progress.accuracy_sum += right
+            progress.fell_back_sum += fell_back
+        world.broadcast_buffers(learner.eval_model)
         with learner.autocast(), evaluating(validation, world.device):
-            logits, labels = predict(learner.best, validation.in_order(world.rank, world.size))
+            logits, labels = predict(learner.eval_model, validation.in_order(world.rank, world.size))
         logits, labels = (world.gather(rows, len(validation)) for rows in (logits, labels))
         if not logits.isfinite().all():
             raise DivergedError(
@@ -123,9 +125,9 @@ def fit(
         record = Epoch(
             epoch=progress.epoch + 1,
             lr=learning_rate(config, progress.epoch * steps, steps),
-            train_loss=progress.loss / steps,
-            train_accuracy=min(1.0, progress.accuracy / steps),  # sums of float32 may exceed 1
-            fell_back=min(1.0, progress.fell_back / steps),
+            train_loss=progress.loss_sum / steps,
+            train_accuracy=min(1.0, progress.accuracy_sum / steps),  # sums of float32 may exceed 1
+            fell_back=min(1.0, progress.fell_back_sum / steps),
             val_loss=cross_entropy(logits, labels),
             val_accuracy=accuracy(logits, labels),
             seconds=time.monotonic() - started,
@@ -134,15 +136,15 @@ def fit(
         yield record
 
 
-def descend(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:
-    """Add the gradients of a mixed batch, in `config.accumulate` parts; nothing is updated.
+def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:
+    """Add the gradients of a mixed batch, in `config.grad_accum_steps` parts; nothing is updated.
 
     Returns:
         Loss in nats, accuracy weighted by the label shares, and share of samples that fell back: means over the batch. And
         the norm of the gradients.
     """
     count = len(mixed)
-    size = -(-count // config.accumulate)
+    size = -(-count // config.grad_accum_steps)
     sums = torch.zeros(2, device=mixed.device)
     for start in range(0, count, size):
         part = slice(start, start + size)

@@ -31,7 +31,7 @@ MOST_WORKERS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
+class RunInputs:
     """A method, a network, and the images of each split."""
 
     method: Method
@@ -67,8 +67,8 @@ class Material:
         valid = None if self.masks is None else self.masks.valid
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
-            return Batches.of(self.training, self.normalise, device, masks, valid, config.crop, config.flip)
-        reader = Reader(self.training, _plane(self.size), config.crop, config.flip, masks)
+            return Batches.of(self.training, self.normalise, device, masks, valid, config.crop_padding, config.hflip)
+        reader = Reader(self.training, _plane(self.size), config.crop_padding, config.hflip, masks)
         kept = None if valid is None else torch.from_numpy(valid)
         return Streamed(reader, self.normalise, device, _workers(options), kept)
 
@@ -86,17 +86,17 @@ class Material:
         return draw_samples(self.method, shown, seed, masks, valid)
 
 
-def prepare(config: TrainConfig, options: RunOptions) -> Material:
+def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     """Load and check everything that a run needs, before anything is written.
 
     Raises:
         SmixError: the data, the masks, the network or an option cannot be used.
     """
     method = parse_method(config.method)
-    if config.data == "speech-commands" and config.flip:
-        raise OptionError("flip: expected none of spectrograms, which it plays backwards, got --flip; add --no-flip")
-    whole = load_data(config.data, options.root, "train")
-    test = load_data(config.data, options.root, "test").take(config.test_limit)
+    if config.data == "speech-commands" and config.hflip:
+        raise OptionError("hflip: expected none of spectrograms, which it plays backwards, got --hflip; add --no-hflip")
+    whole = load_data(config.data, options.data_root, "train")
+    test = load_data(config.data, options.data_root, "test").take(config.test_limit)
     resident = fits(whole, config.image_size)
     if resident:
         whole, test = whole.loaded(), test.loaded()
@@ -115,12 +115,12 @@ def prepare(config: TrainConfig, options: RunOptions) -> Material:
     masks = masks_of(training, config.masks) if method.needs_masks else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(config.seed, "init"))
-        pretrained = config.init == "pretrained"
+        pretrained = config.init_weights == "pretrained"
         model = build_model(config.model, len(whole.classes), whole.channels, size, pretrained)
-    if config.init is not None and not pretrained:
-        load_init(model, config.init)
+    if config.init_weights is not None and not pretrained:
+        load_init(model, config.init_weights)
     normalise = Normalisation.of(whole if resident else looked_at(whole, _plane(size))[0])
-    return Material(method, model, training, validation, test, normalise, masks, size, resident)
+    return RunInputs(method, model, training, validation, test, normalise, masks, size, resident)
 
 
 def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
@@ -138,10 +138,10 @@ def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
     return data.rows(np.sort(order[count:])), data.rows(np.sort(order[:count]))
 
 
-def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
+def provenance_of(config: TrainConfig, material: RunInputs) -> dict[str, Any]:
     """The content of config.json: all that makes a run."""
     sets = (material.training, material.validation, material.test)
-    made: dict[str, Any] = {
+    provenance: dict[str, Any] = {
         "config": config.to_json(),
         "versions": versions(),
         "data": {
@@ -156,9 +156,9 @@ def made_of(config: TrainConfig, material: Material) -> dict[str, Any]:
         "masks": None if material.masks is None else material.masks.described,
         "normalisation": dataclasses.asdict(material.normalise),
     }
-    if config.init is not None and Path(config.init).is_file():
-        made["data"]["init"] = files.sha256(Path(config.init))
-    return made
+    if config.init_weights is not None and Path(config.init_weights).is_file():
+        provenance["data"]["init_weights"] = files.sha256(Path(config.init_weights))
+    return provenance
 
 
 def versions() -> dict[str, str]:

@@ -19,8 +19,8 @@ def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) ->
     if not is_out_of_memory(error):
         return error
     return FailedError(
-        f"{OUT_OF_MEMORY}: out of memory on {in_words(device)} with {-(-config.batch_size // config.accumulate)} images at once "
-        f"(batch size {config.batch_size}); use --accumulate {2 * config.accumulate} to halve that, or a smaller --batch-size, "
+        f"{OUT_OF_MEMORY}: out of memory on {in_words(device)} with {-(-config.batch_size // config.grad_accum_steps)} images at once "
+        f"(batch size {config.batch_size}); use --grad-accum-steps {2 * config.grad_accum_steps} to halve that, or a smaller --batch-size, "
         "with another --out"
     )
 

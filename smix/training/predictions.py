@@ -23,7 +23,7 @@ def read_predictions(run: Run, name: str, rows: int | None = None) -> tuple[Tens
         RunError: The file is missing or damaged, was changed, or is of other images or classes.
     """
     check_unchanged(run, name)
-    path, classes = run.path / name, len(run.made["data"]["classes"])
+    path, classes = run.path / name, len(run.provenance["data"]["classes"])
     try:
         arrays = read_npz(path)
     except UnreadableError as error:

@@ -35,15 +35,15 @@ def report(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
         momentum=0.9,
         weight_decay=0,
         milestones=tuple(milestones),
-        flip=False,
-        crop=0,
+        hflip=False,
+        crop_padding=0,
     )
 
 
 def report_augmented(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """`report` with crops (4 pixels of padding), flips, and the weight decay of 5e-4 that goes with them (its smix and fmix
     results are as high as this gives)."""
-    return dataclasses.replace(report(data, epochs), weight_decay=5e-4, flip=True, crop=4)
+    return dataclasses.replace(report(data, epochs), weight_decay=5e-4, hflip=True, crop_padding=4)
 
 
 def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
@@ -64,15 +64,15 @@ def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
         schedule="cosine",
         momentum=0.9,
         weight_decay=1e-4,
-        flip=True,
-        crop=4,
+        hflip=True,
+        crop_padding=4,
     )
 
 
 def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     """Return a modern recipe, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
-    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup=0`, `ema=0.999`,
-    `plain_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
+    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup_epochs=0`, `ema_decay=0.999`,
+    `mix_off_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
     epochs = epochs or 200
     return SharedConfig(
         data=data,
@@ -81,13 +81,13 @@ def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
         batch_size=128,
         lr=0.1,
         schedule="cosine",
-        warmup=epochs / 40,
+        warmup_epochs=epochs / 40,
         momentum=0.9,
         nesterov=True,
         weight_decay=5e-4,
-        decay_all=False,
-        flip=True,
-        crop=4,
+        decay_norm_and_bias=False,
+        hflip=True,
+        crop_padding=4,
     )
 
 

@@ -16,7 +16,7 @@ from smix.config import TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
 from smix.training.loop import Epoch
-from smix.training.made import Made, Name, Share
+from smix.training.provenance import Name, Provenance, Share
 from smix.untrusted import (
     UnreadableError,
     convert,
@@ -67,7 +67,7 @@ class Run:
 
     path: Path
     config: TrainConfig
-    made: dict[str, Any]
+    provenance: dict[str, Any]
     """The whole config.json."""
     metrics: list[Epoch]
     result: Result | None
@@ -113,11 +113,11 @@ def write_diverged(path: Path, why: str) -> None:
     files.write_bytes(path / "result.json", signed({"format": FORMAT, "diverged": why}))
 
 
-def write_made(path: Path, made: Mapping[str, Any]) -> None:
+def write_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
     """Write config.json. Raises RunError: It holds a name or a value that nobody could read again."""
     try:
-        content = signed({"format": FORMAT, **made})
-        typed(parse_json(content), Made)
+        content = signed({"format": FORMAT, **provenance})
+        typed(parse_json(content), Provenance)
     except UnreadableError as error:
         raise RunError(
             f"{path}: expected names and values that config.json can hold, got {error}; rename or correct them"
@@ -134,15 +134,15 @@ def read_run(path: Path) -> Run:
     """
     file = path / "config.json"
     try:
-        made = read_signed(file, FORMAT)
-        checked: Made = typed(made, Made)
+        provenance = read_signed(file, FORMAT)
+        checked: Provenance = typed(provenance, Provenance)
         config = TrainConfig.from_json(checked.config)
     except UnreadableError as error:
         raise _broken(file, error) from None
     except SmixError as error:
         raise RunError(f"{file}: {error}") from None
     result, sums = _read_result(path)
-    run = Run(path, config, made, read_metrics(path), result, sums)
+    run = Run(path, config, provenance, read_metrics(path), result, sums)
     if wrong := _contradiction(run):
         raise RunError(f"{path}: expected {wrong}; train it again in a new folder")
     for name in ("config.json", "metrics.jsonl") if result is not None else ():
@@ -169,7 +169,7 @@ def _contradiction(run: Run) -> str:
     epochs, result = run.metrics, run.result
     if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
         return "epochs numbered 1, 2, 3, ... in metrics.jsonl, got other numbers"
-    channels = [len(run.made["normalisation"][name]) for name in ("mean", "std")]
+    channels = [len(run.provenance["normalisation"][name]) for name in ("mean", "std")]
     if channels[0] != channels[1]:
         return f"one mean and one standard deviation a channel in config.json, got {channels[0]} and {channels[1]}"
     if result is None:
@@ -252,17 +252,19 @@ def shared_by(run: Run) -> dict[str, Any]:
     Data and weights are what they hold, not where they lie: they are known of runs that have begun.
     """
     config = run.config.to_json()
-    found = {name: value for name, value in config.items() if name not in ("method", "seed", "masks", "data", "init")}
-    data = run.made.get("data", {})
+    found = {
+        name: value for name, value in config.items() if name not in ("method", "seed", "masks", "data", "init_weights")
+    }
+    data = run.provenance.get("data", {})
     found |= {
         name: data[name] for name in ("fingerprint_train", "fingerprint_test", "images", "classes") if name in data
     }
-    if "init" in data:
-        found["init"] = data["init"]
-    elif run.config.init in (None, "pretrained"):
-        found["init"] = run.config.init
-    if run.made.get("masks"):
-        found["masks"] = run.made["masks"]["fingerprint"]
+    if "init_weights" in data:
+        found["init_weights"] = data["init_weights"]
+    elif run.config.init_weights in (None, "pretrained"):
+        found["init_weights"] = run.config.init_weights
+    if run.provenance.get("masks"):
+        found["masks"] = run.provenance["masks"]["fingerprint"]
     return found
 
 
@@ -272,7 +274,7 @@ def _broken(file: Path, error: Exception) -> RunError:
     )
 
 
-def check_same(out: Path, made: dict[str, Any]) -> None:
+def check_same(out: Path, provenance: dict[str, Any]) -> None:
     """Raises RunError if `out` holds a run that was made of something else."""
     file = out / "config.json"
     if not file.is_file() and not file.is_symlink():
@@ -282,8 +284,8 @@ def check_same(out: Path, made: dict[str, Any]) -> None:
         others = [
             (f"--{key}" if part == "config" else f"{part} {key}", old[part][key], value)
             for part in ("config", "data", "masks")
-            if made.get(part)
-            for key, value in made[part].items()
+            if provenance.get(part)
+            for key, value in provenance[part].items()
             if not same_value(key if part == "config" else "", old[part][key], value)
         ]
     except (UnreadableError, KeyError, TypeError) as error:

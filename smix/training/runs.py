@@ -34,7 +34,7 @@ from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.distributed import World, joined
 from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit
-from smix.training.material import Material, made_of, prepare
+from smix.training.material import RunInputs, prepare, provenance_of
 from smix.training.memory import evaluating, in_memory
 from smix.training.records import (
     Result,
@@ -43,8 +43,8 @@ from smix.training.records import (
     read_result,
     read_run,
     write_diverged,
-    write_made,
     write_metrics,
+    write_provenance,
     write_result,
 )
 from smix.training.tensorboard import board, check_installed
@@ -68,34 +68,36 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
     device = find_device(options.device)
     with joined(device) as world, ExitStack() as held:
         material = None
-        if world.first():  # by itself: it downloads what is missing, and what is wrong is said once
-            with world.telling():
+        if world.is_main():  # by itself: it downloads what is missing, and what is wrong is said once
+            with world.main_first():
                 material = _begin(config, out, options, world, held)
         else:
             world.wait()
         if (finished := read_result(out)) is not None:
             return finished
         material = material or prepare(config, options)
-        made = read_run(out).made  # a run that goes on computes as it began
-        count = options.threads or made.get("threads")
+        provenance = read_run(out).provenance  # a run that goes on computes as it began
+        count = options.threads or provenance.get("threads")
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
         with threads(count), seeded:
             try:
                 learner = Learner.of(material.model, config, world, options.compile)
-                if "precision" in made:
-                    learner = dataclasses.replace(learner, precision=getattr(torch, made["precision"]))
+                if "precision" in provenance:
+                    learner = dataclasses.replace(learner, precision=getattr(torch, provenance["precision"]))
                 return _train(config, out, options, material, learner, world)
             except RuntimeError as error:
                 raise in_memory(error, config, world.device) from None
 
 
-def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> Material | None:
+def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> RunInputs | None:
     """Check everything, hold the folder, and write what the run is made of; None if the run is finished."""
     check_same(out, {"config": config.to_json()})
     if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved away since
         return None
     files.check_writable(out)
-    if (out / "config.json").is_file() and (begun := read_run(out).made.get("processes", world.size)) != world.size:
+    if (out / "config.json").is_file() and (
+        begun := read_run(out).provenance.get("processes", world.size)
+    ) != world.size:
         raise RunError(
             f"{out}: expected {begun} processes, as it began with, got {world.size}: each mixes by draws of its own; choose another --out"
         )
@@ -108,9 +110,9 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
         raise OptionError(
             f"batch_size: expected at most the {len(material.training)} training images with several processes, got {config.batch_size}"
         )
-    made = made_of(config, material)
+    provenance = provenance_of(config, material)
     held.enter_context(files.lock(out))
-    check_same(out, made)
+    check_same(out, provenance)
     if not (out / "config.json").is_file():
         how = {
             "threads": options.threads or torch.get_num_threads(),
@@ -120,14 +122,14 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
             "device": in_words(world.device, options.threads),
             "processes": world.size,
         }
-        write_made(out, {**made, **how})
+        write_provenance(out, {**provenance, **how})
     if not (out / "samples.npz").is_file():
         _write_npz(out / "samples.npz", material.samples(config.seed).arrays())
     return material
 
 
 def _train(
-    config: TrainConfig, out: Path, options: RunOptions, material: Material, learner: Learner, world: World
+    config: TrainConfig, out: Path, options: RunOptions, material: RunInputs, learner: Learner, world: World
 ) -> Result:
     device = world.device
     batches = material.training_loader(config, device, options)
@@ -140,7 +142,7 @@ def _train(
     per_step = min(config.batch_size, len(batches))
     total = config.epochs * steps * per_step
     title = f"{config.method}, seed {config.seed}"
-    if not options.quiet and world.first():
+    if not options.quiet and world.is_main():
         each = f"{world.size} x " if world.size > 1 else ""
         exactly = str(learner.precision).removeprefix("torch.")
         sys.stderr.write(f"{config.data}: {material.said()}; {each}{in_words(device)}, {exactly}\n")
@@ -150,14 +152,14 @@ def _train(
     def save() -> None:
         nonlocal saved, good
         good = at.epoch * steps + at.step
-        if world.first():
+        if world.is_main():
             save_checkpoint(checkpoint, learner, at, config, metrics)
         saved = time.monotonic()
 
     with (
         _stop_asked(twice=world.size == 1) as stop,
-        progress.bar(title, total, quiet=options.quiet or not world.first()) as done,
-        board(out, options.tensorboard and world.first(), at.epoch) as shown,
+        progress.bar(title, total, quiet=options.quiet or not world.is_main()) as done,
+        board(out, options.tensorboard and world.is_main(), at.epoch) as shown,
     ):
 
         def before_a_step() -> bool:
@@ -169,13 +171,13 @@ def _train(
         try:
             for epoch in fit(learner, material.method, batches, validation, config, at, before_a_step, world):
                 metrics.append(epoch)
-                if world.first():
+                if world.is_main():
                     write_metrics(out, metrics)
                 save()
                 if shown is not None:
                     shown.show(epoch, material.samples(config.seed + epoch.epoch))
         except DivergedError as error:
-            if not world.first():  # all processes find it at once
+            if not world.is_main():  # all processes find it at once
                 raise SystemExit(1) from None
             raise DivergedError(f"{error}{_last_good(checkpoint, good)}") from None
         if at.epoch < config.epochs:
@@ -186,7 +188,7 @@ def _train(
 
     def predicted(loader: Loader) -> tuple[Tensor, Tensor]:
         with learner.autocast(), evaluating(loader, device):
-            logits, labels = predict(learner.best, loader.in_order(world.rank, world.size))
+            logits, labels = predict(learner.eval_model, loader.in_order(world.rank, world.size))
         return world.gather(logits, len(loader)), world.gather(labels, len(loader))
 
     kept = predicted(validation) if config.val_fraction else None
@@ -196,7 +198,7 @@ def _train(
             "expected finite predictions of the trained network, got NaN or infinity on test or validation images; "
             f"train it again with a lower learning rate than {config.lr} in a new folder"
         )
-        if world.first():
+        if world.is_main():
             write_diverged(out, why)
         world.wait()
         raise DivergedError(f"{out}: {why}")
@@ -209,7 +211,7 @@ def _train(
         seconds=sum(epoch.seconds for epoch in metrics),
         device=in_words(device),
     )
-    if world.first():
+    if world.is_main():
         _write_end(out, learner, {"predictions": (logits, labels), "validation": kept}, result)
     world.wait()
     return result
@@ -218,7 +220,7 @@ def _train(
 def _write_end(
     out: Path, learner: Learner, predictions: dict[str, tuple[Tensor, Tensor] | None], result: Result
 ) -> None:
-    weights = {name: tensor.cpu().contiguous() for name, tensor in learner.best.state_dict().items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in learner.eval_model.state_dict().items()}
     files.write_bytes(out / "weights.safetensors", safetensors.torch.save(weights))
     for name, pair in predictions.items():
         if pair is not None:
@@ -230,7 +232,7 @@ def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
     """Describe the current epoch and the result of the last one, for the progress bar."""
     parts = []
     if at.step:
-        parts.append(f"loss {at.loss / at.step:.3f}, weighted accuracy {100 * at.accuracy / at.step:.1f} %")
+        parts.append(f"loss {at.loss_sum / at.step:.3f}, weighted accuracy {100 * at.accuracy_sum / at.step:.1f} %")
     if metrics:
         parts.append(f"{validated} {100 * metrics[-1].val_accuracy:.1f} %")
     return ", ".join(parts)

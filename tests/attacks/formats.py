@@ -24,14 +24,14 @@ from smix.data import load_data
 from smix.data.pictures import decode
 from smix.data.speech import _waves
 from smix.evaluation.cifar_c import read_official
-from smix.lab.class_map import read_class_map
 from smix.lab.evaluations import read_evaluation, write_evaluation
+from smix.lab.label_map import read_label_map
 from smix.lab.sweep import cross, read_sweep, write_sweep
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.sources.choice import read_class_map as read_object_classes
+from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.labelme import read_shapes
 from smix.masks.sources.places import EXPORTED, check_exported
-from smix.masks.work import Shard, Work
+from smix.masks.work import Shard, StagedStore
 from smix.report.reading import predicted_by, samples_of
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.distributed import ALONE
@@ -95,9 +95,9 @@ def json_lines(content: bytes, draws: Any) -> bytes:
 # Stores
 
 
-def store(name: str, keep_classes: bool = False) -> Callable[[Path], Path]:
+def store(name: str, save_classes: bool = False) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        build_masks(make_set(24), Missing(3, 17), folder / "store", keep_classes=keep_classes)
+        build_masks(make_set(24), Missing(3, 17), folder / "store", save_classes=save_classes)
         return folder / "store" / name
 
     return make
@@ -115,7 +115,7 @@ def part(suffix: str) -> Callable[[Path], Path]:
         finished, building = MaskStore(folder / "store"), folder / "begun" / "building"
         building.mkdir(parents=True)
         manifest = replace(finished.manifest, shards=(), stats="", broken="")
-        work = Work(folder / "begun", manifest)
+        work = StagedStore(folder / "begun", manifest)
         packed = np.packbits(finished[:].reshape(24, -1), axis=1)
         work.write(0, Shard(packed, finished.stats, None, finished.problems))
         shutil.copytree(folder / "begun", folder / "kept")
@@ -380,7 +380,7 @@ FORMATS = (
     Format("labelme", labelme, lambda file: digest(read_shapes(file, None)), plain_json, checked=False),
     Format("exported.json", exported, lambda file: check_exported(file.parent, make_set(4)), plain_json, checked=False),
     Format("object classes", class_map, lambda file: read_object_classes(file), plain_json, checked=False),
-    Format("class map", class_map, lambda file: read_class_map(file), plain_json, checked=False),
+    Format("label map", class_map, lambda file: read_label_map(file), plain_json, checked=False),
     Format("sweep", sweep, lambda file: repr(read_sweep(file)), json_lines, checked=False),
     Format("run: config", run("config.json"), read_whole_run, sealed_json, forged_checked=True),
     Format("run: config, forged", run("config.json"), read_forged_run, sealed_json, checked=False),

@@ -64,7 +64,7 @@ def one_line(said: tuple[int, str, str], code: int = 2) -> str:
     return lines[0]
 
 
-BUILD = ["masks", "build", "--source", "carried", "--keep-classes", "--quiet"]
+BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
 
 
 @pytest.mark.slow

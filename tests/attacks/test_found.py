@@ -155,7 +155,7 @@ def test_nobody_waits_for_a_recording_that_is_a_pipe(tmp_path):
 def test_a_report_asks_nobody_for_the_data_of_a_run(smix, tmp_path, monkeypatch, data):
     write_runs(tmp_path / "runs", {"smix": [1.0, 1.2]}, data=data)
     monkeypatch.setattr("socket.socket.connect", lambda *a: pytest.fail("a connection"))
-    assert smix("report", tmp_path / "runs", "--root", tmp_path / "data", "--quiet")[0] == 0
+    assert smix("report", tmp_path / "runs", "--data-root", tmp_path / "data", "--quiet")[0] == 0
     assert not (tmp_path / "data").exists()
 
 
@@ -206,7 +206,7 @@ def test_deeply_nested_values_are_read_or_refused_in_one_line(tmp_path):
         deep = {"a": deep}
     evaluation = Evaluation("a", "b", 1, "c", {"accuracy": 0.5})
     write_evaluation(tmp_path / "test.json", evaluation)
-    edit(tmp_path / "test.json", made=deep)
+    edit(tmp_path / "test.json", provenance=deep)
     # How deep Python reads depends on its version.
     with suppress(RunError):
         assert read_evaluation(tmp_path / "test.json").data == "a"

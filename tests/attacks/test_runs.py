@@ -110,7 +110,7 @@ def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
 def diverged(tmp_path, monkeypatch) -> Path:
     """A run whose model is finite during validation but returns infinity in the final evaluation."""
     asked = []
-    whole = Learner.best.fget
+    whole = Learner.eval_model.fget
 
     class Infinite(torch.nn.Module):
         def __init__(self, model: torch.nn.Module) -> None:
@@ -126,7 +126,7 @@ def diverged(tmp_path, monkeypatch) -> Path:
 
     data = write_data(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "best", property(best))
+        patch.setattr(Learner, "eval_model", property(best))
         with pytest.raises(
             DivergedError, match="expected finite predictions of the trained network, got NaN or infinity"
         ):

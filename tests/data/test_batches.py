@@ -105,27 +105,27 @@ def test_the_order_does_not_depend_on_crops_flips_or_masks():
     """Methods and recipes are compared on the same batches."""
     batches = traced(80)
     bare = replace(batches, masks=None, valid=None)
-    assert labels_of(batches) == labels_of(replace(batches, crop=1, flip=True)) == labels_of(bare)
+    assert labels_of(batches) == labels_of(replace(batches, crop_padding=1, hflip=True)) == labels_of(bare)
 
 
 # What a batch holds
 
 
-@pytest.mark.parametrize(("crop", "flip"), [(0, False), (0, True)])
-def test_masks_labels_and_validity_stay_beside_their_images(crop, flip):
-    for images, labels, masks, valid in replace(traced(80), crop=crop, flip=flip).shuffled(0, 0, 8):
+@pytest.mark.parametrize(("crop_padding", "hflip"), [(0, False), (0, True)])
+def test_masks_labels_and_validity_stay_beside_their_images(crop_padding, hflip):
+    for images, labels, masks, valid in replace(traced(80), crop_padding=crop_padding, hflip=hflip).shuffled(0, 0, 8):
         assert images.shape == (8, 1, 3, 5)
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
         assert torch.equal(valid, labels % 3 == 0)
         upright = (masks.flatten(1) * 2 ** torch.arange(15)).sum(1)
         mirrored = (masks.flip(-1).flatten(1) * 2 ** torch.arange(15)).sum(1)
-        assert ((upright == labels) | (flip & (mirrored == labels))).all()
+        assert ((upright == labels) | (hflip & (mirrored == labels))).all()
 
 
 def test_crops_and_flips_carry_the_masks_along(data):
     """The image is its mask, so it must stay so; and some must have moved."""
     masked = replace(data, images=data.masks[..., None].repeat(3, -1).astype(np.uint8) * 255, fingerprint="")
-    batches = Batches.of(masked, PLAIN, CPU, masked.masks, crop=2, flip=True)
+    batches = Batches.of(masked, PLAIN, CPU, masked.masks, crop_padding=2, hflip=True)
     moved = 0
     for epoch in range(5):
         for images, _, masks, valid in batches.shuffled(0, epoch, 8):
@@ -136,7 +136,9 @@ def test_crops_and_flips_carry_the_masks_along(data):
 
 
 def test_without_masks_a_batch_has_none(data):
-    for _, _, masks, valid in Batches.of(data, Normalisation.of(data), CPU, crop=1, flip=True).shuffled(0, 0, 8):
+    for _, _, masks, valid in Batches.of(data, Normalisation.of(data), CPU, crop_padding=1, hflip=True).shuffled(
+        0, 0, 8
+    ):
         assert masks is None
         assert valid is None
 
@@ -147,8 +149,8 @@ def test_crops_differ_between_steps_epochs_and_seeds():
         batches,
         images=torch.arange(1, 16, dtype=torch.uint8).view(1, 5, 3, 1).expand(16, 5, 3, 1).clone(),
         masks=None,
-        crop=2,
-        flip=True,
+        crop_padding=2,
+        hflip=True,
     )
     seen = [
         images.numpy().tobytes()
@@ -162,7 +164,13 @@ def test_crops_differ_between_steps_epochs_and_seeds():
 @pytest.mark.parametrize("first_step", [0, 1, 6, 9, 10])
 def test_an_epoch_that_goes_on_from_a_step_gives_the_identical_batches(data, first_step):
     batches = Batches.of(
-        make_set(83), Normalisation.of(data), CPU, make_set(83).masks, np.arange(83) % 2 == 0, crop=2, flip=True
+        make_set(83),
+        Normalisation.of(data),
+        CPU,
+        make_set(83).masks,
+        np.arange(83) % 2 == 0,
+        crop_padding=2,
+        hflip=True,
     )
     whole = list(batches.shuffled(3, 2, 8))
     rest = list(batches.shuffled(3, 2, 8, first_step=first_step))

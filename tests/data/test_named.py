@@ -27,11 +27,11 @@ def picture(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> NDArray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def one_line(name: str, root: Path, *parts: str, split: str = "train") -> None:
+def one_line(name: str, data_root: Path, *parts: str, split: str = "train") -> None:
     with pytest.raises(DataError) as caught:
-        load_data(name, root, split).loaded()
+        load_data(name, data_root, split).loaded()
     assert "\n" not in str(caught.value)
-    assert str(caught.value).startswith((name, str(root)))
+    assert str(caught.value).startswith((name, str(data_root)))
     for part in parts:
         assert part in str(caught.value)
 

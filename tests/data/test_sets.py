@@ -512,7 +512,7 @@ def write_cifar(tmp_path, monkeypatch):
 @cifars
 def test_cifar_is_read_where_torchvision_unpacked_it(write_cifar, tmp_path, name):
     for split, (images, labels) in write_cifar(name).items():
-        data = load_data(name, root=tmp_path, split=split)
+        data = load_data(name, data_root=tmp_path, split=split)
         assert np.array_equal(data.images, images)
         assert np.array_equal(data.labels, labels)
         assert (data.classes, data.name, data.split) == (("frog", "ship"), name, split)
@@ -526,7 +526,7 @@ def test_the_page_on_repeating_makes_a_file_of_the_same_images(write_cifar, tmp_
     exec(re.findall(r"^```python\n(.*?)^```$", page, flags=re.DOTALL | re.MULTILINE)[0], {})
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
     for split in ("train", "test"):
-        archive, made = (load_data(name, root=tmp_path, split=split) for name in ("cifar10", "npz:cifar10.npz"))
+        archive, made = (load_data(name, data_root=tmp_path, split=split) for name in ("cifar10", "npz:cifar10.npz"))
         assert printed[split] == archive.fingerprint == made.fingerprint
         assert made.classes == archive.classes
         for name in ("digits-on-photos", "biased-digits"):
@@ -543,7 +543,7 @@ def test_a_damaged_cifar_is_one_line(write_cifar, tmp_path, name):
         rf"{name}: expected {folder} in .* or a connection to https://.*, got .*; download that file, unpack it in"
     )
     with pytest.raises(DataError, match=message) as caught:
-        load_data(name, root=tmp_path)
+        load_data(name, data_root=tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -551,14 +551,14 @@ def test_a_damaged_cifar_is_one_line(write_cifar, tmp_path, name):
 def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_place(tmp_path, monkeypatch, name):
     asked = []
 
-    def download(url: str, root, **options) -> None:
+    def download(url: str, data_root, **options) -> None:
         asked.append(url)
         raise URLError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets.cifar, "download_and_extract_archive", download)
     kind, folder, *_ = CIFAR[name]
     with pytest.raises(DataError) as caught:
-        load_data(name, root=tmp_path)
+        load_data(name, data_root=tmp_path)
     assert asked == [kind.url]
     assert str(caught.value) == (
         f"{name}: expected {folder} in {tmp_path} or a connection to {kind.url}, "

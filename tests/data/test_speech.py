@@ -212,13 +212,13 @@ def test_a_folder_that_cannot_be_written_is_one_line(home, tmp_path):
         load_data("speech-commands", tmp_path)
 
 
-def one_line(root: Path, *parts: str) -> None:
+def one_line(data_root: Path, *parts: str) -> None:
     with pytest.raises(DataError) as caught:
-        load_data("speech-commands", root)
+        load_data("speech-commands", data_root)
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
-    assert not list(root.glob(f"*/{KEPT}"))
+    assert not list(data_root.glob(f"*/{KEPT}"))
 
 
 def test_without_speech_commands_its_address_is_told(tmp_path):

@@ -45,7 +45,7 @@ TRANSFORMS = {
     "random resized crop of a small image": ((9, 7), (13, 13), 4, True),
     "padded crop and flip": ((15, 21), (15, 21), 3, True),
     "padded crop": ((15, 21), (15, 21), 2, False),
-    "flip": ((15, 21), (15, 21), 0, True),
+    "hflip": ((15, 21), (15, 21), 0, True),
     "resize, centre crop and flip": ((23, 31), (16, 16), 0, True),
     "resize and centre crop": ((31, 20), (11, 11), 0, False),
     "nothing": ((15, 21), (15, 21), 0, False),
@@ -55,9 +55,9 @@ TRANSFORMS = {
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_an_image_whose_channels_are_its_mask_still_equals_it_after_200_draws(name):
-    before, after, crop, flip = TRANSFORMS[name]
+    before, after, crop_padding, hflip = TRANSFORMS[name]
     masks = discs(4, before)
-    reader = Reader(white_objects(masks), after, crop, flip, masks)
+    reader = Reader(white_objects(masks), after, crop_padding, hflip, masks)
     seen = set()
     for epoch in range(50):
         images, found = dataclasses.replace(reader, key=(0, epoch)).__getitems__([0, 1, 2, 3])
@@ -65,20 +65,20 @@ def test_an_image_whose_channels_are_its_mask_still_equals_it_after_200_draws(na
         assert (images.dtype, found.dtype, found.shape) == (torch.uint8, torch.bool, (4, *after))
         assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
         seen |= {mask.numpy().tobytes() for mask in found}
-    assert len(seen) > 60 if crop else len(seen) == (8 if flip else 4)
+    assert len(seen) > 60 if crop_padding else len(seen) == (8 if hflip else 4)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
 def test_evaluation_keeps_image_and_mask_together_too(name):
-    before, after, crop, flip = TRANSFORMS[name]
+    before, after, crop_padding, hflip = TRANSFORMS[name]
     masks = discs(4, before)
-    images, found = Reader(white_objects(masks), after, crop, flip, masks).__getitems__([0, 1, 2, 3])
+    images, found = Reader(white_objects(masks), after, crop_padding, hflip, masks).__getitems__([0, 1, 2, 3])
     assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
 
 
 @pytest.mark.parametrize("stored", [(8, 8), (64, 48), (23, 17)])
-@pytest.mark.parametrize("crop", [0, 4])
-def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop):
+@pytest.mark.parametrize("crop_padding", [0, 4])
+def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop_padding):
     """The image is white where the mask, stretched over it, is object."""
     masks = discs(4, stored)
     stretched = [
@@ -88,7 +88,7 @@ def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop)
     images = np.stack(stretched)[..., None].repeat(3, -1)
     data = ImageSet(images, np.arange(4) % 2, ("a", "b"), name="made", split="train")
     for epoch in range(50):
-        reader = Reader(data, (16, 16), crop, True, masks, (0, epoch))
+        reader = Reader(data, (16, 16), crop_padding, True, masks, (0, epoch))
         seen, found = reader.__getitems__([0, 1, 2, 3])
         differ = (seen[..., 0] > CUTOUT) != found
         # Pillow and torch round a grey level each in its own way: only pixels at the threshold may differ.
@@ -129,10 +129,10 @@ def data(tmp_path_factory) -> ImageSet:
     return load_data(write_folder(tmp_path_factory.mktemp("folder")))
 
 
-def streamed(data: ImageSet, workers: int = 0, masks: bool = True, crop: int = 4) -> Streamed:
+def streamed(data: ImageSet, workers: int = 0, masks: bool = True, crop_padding: int = 4) -> Streamed:
     stored = discs(len(data), (10, 14)) if masks else None
     valid = torch.arange(len(data)) % 3 > 0 if masks else None
-    reader = Reader(data, (16, 16), crop, True, stored)
+    reader = Reader(data, (16, 16), crop_padding, True, stored)
     return Streamed(reader, PLAIN, CPU, workers, valid)
 
 

@@ -13,8 +13,8 @@ from smix.data.transforms import draw_crops
 SIZES = [(7,), (5, 9), (3, 4, 5)]
 
 
-def crop_and_flip(images, masks, crop, flip, draws):
-    return draw_crops(len(images), images.ndim - 2, crop, flip, draws).apply(images, masks)
+def crop_and_flip(images, masks, crop_padding, hflip, draws):
+    return draw_crops(len(images), images.ndim - 2, crop_padding, hflip, draws).apply(images, masks)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -27,21 +27,21 @@ def numbered(size: tuple[int, ...], count: int) -> torch.Tensor:
     return one[..., None].expand(count, *size, 1).clone()
 
 
-def moved(image: NDArray, crop: int, offsets: tuple[int, ...], flip: bool) -> NDArray:
+def moved(image: NDArray, crop_padding: int, offsets: tuple[int, ...], hflip: bool) -> NDArray:
     """What the docstring says, by numpy's own pad and slices: padded, cut out at `offsets`, mirrored."""
-    padded = np.pad(image, [*[(crop, crop)] * (image.ndim - 1), (0, 0)])
+    padded = np.pad(image, [*[(crop_padding, crop_padding)] * (image.ndim - 1), (0, 0)])
     cut = padded[tuple(slice(start, start + length) for start, length in zip(offsets, image.shape, strict=False))]
-    return cut if not flip else np.flip(cut, -2)
+    return cut if not hflip else np.flip(cut, -2)
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("crop", "flip"), [(2, True), (0, True), (1, False)])
-def test_an_image_whose_channels_are_its_mask_still_is_after_200_draws(size, crop, flip):
+@pytest.mark.parametrize(("crop_padding", "hflip"), [(2, True), (0, True), (1, False)])
+def test_an_image_whose_channels_are_its_mask_still_is_after_200_draws(size, crop_padding, hflip):
     masks = torch.rand(8, *size, generator=generator()) < 0.5
     images = masks[..., None].expand(*masks.shape, 3).to(torch.uint8) * 255
     draws, different = generator(1), 0
     for _ in range(200):
-        images_out, masks_out = crop_and_flip(images, masks, crop, flip, draws)
+        images_out, masks_out = crop_and_flip(images, masks, crop_padding, hflip, draws)
         assert (images_out.dtype, masks_out.dtype) == (torch.uint8, torch.bool)
         assert images_out.shape == images.shape
         assert torch.equal(images_out, masks_out[..., None].expand_as(images_out).to(torch.uint8) * 255)
@@ -50,15 +50,19 @@ def test_an_image_whose_channels_are_its_mask_still_is_after_200_draws(size, cro
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("crop", "flip"), [(0, True), (1, False), (1, True), (2, True)])
-def test_every_offset_and_mirror_image_is_reached_equally_often_and_nothing_else(size, crop, flip):
-    variants = list(product(product(range(2 * crop + 1), repeat=len(size)), (False, True) if flip else (False,)))
+@pytest.mark.parametrize(("crop_padding", "hflip"), [(0, True), (1, False), (1, True), (2, True)])
+def test_every_offset_and_mirror_image_is_reached_equally_often_and_nothing_else(size, crop_padding, hflip):
+    variants = list(
+        product(product(range(2 * crop_padding + 1), repeat=len(size)), (False, True) if hflip else (False,))
+    )
     count = 100 * len(variants)
     images = numbered(size, count)
     image = images[0].numpy()
-    known = {moved(image, crop, offsets, mirrored).tobytes(): (offsets, mirrored) for offsets, mirrored in variants}
+    known = {
+        moved(image, crop_padding, offsets, mirrored).tobytes(): (offsets, mirrored) for offsets, mirrored in variants
+    }
     assert len(known) == len(variants)
-    found, _ = crop_and_flip(images, None, crop, flip, generator())
+    found, _ = crop_and_flip(images, None, crop_padding, hflip, generator())
     seen = Counter(known[one.tobytes()] for one in found.numpy())
     assert set(seen) == set(variants)
     # Chi-square with as many degrees of freedom: mean k, standard deviation sqrt(2 k).

@@ -12,7 +12,7 @@
 ##SBATCH --gpus=1
 ##SBATCH --cpus-per-task=8
 
-PYTHON -m smix sweep run 'FOLDER/my sweep.jsonl' --out 'FOLDER/100 % mine' --root 'data sets' --device cpu --quiet --line "$SLURM_ARRAY_TASK_ID" &
+PYTHON -m smix sweep run 'FOLDER/my sweep.jsonl' --out 'FOLDER/100 % mine' --data-root 'data sets' --device cpu --quiet --index "$SLURM_ARRAY_TASK_ID" &
 run=$! warned=
 # The time limit is near: smix is told, and writes its checkpoint. SIGTERM goes to every process of a job, so to smix, too.
 trap 'warned=1; kill -USR1 "$run"' USR1

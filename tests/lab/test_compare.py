@@ -163,11 +163,11 @@ def test_a_comparison_of_nothing_is_refused(tmp_path, launched, methods, seeds):
 
 
 def test_every_run_is_a_command_line_that_says_all_of_it(data, tmp_path, launched):
-    shared = SharedConfig(data=data, model="resnet8", epochs=4, milestones=(1, 3), lr=1e-5, flip=False, crop=0)
-    compare(shared, METHODS, [0, 3], tmp_path, replace(OPTIONS, root=tmp_path / "my data"))
+    shared = SharedConfig(data=data, model="resnet8", epochs=4, milestones=(1, 3), lr=1e-5, hflip=False, crop_padding=0)
+    compare(shared, METHODS, [0, 3], tmp_path, replace(OPTIONS, data_root=tmp_path / "my data"))
     assert launched.configs == list(planned(shared, METHODS, [0, 3], tmp_path).values())
     assert launched.folders == ["vanilla-0", "smix+fmix-0", "vanilla-3", "smix+fmix-3"]
-    assert all(one.root == tmp_path / "my data" for one in launched.options)
+    assert all(one.data_root == tmp_path / "my data" for one in launched.options)
     assert all(one.device == "cpu" and one.quiet for one in launched.options)
 
 

@@ -51,11 +51,11 @@ def test_what_is_written_is_what_is_returned_and_says_of_what_it_is(whole, shown
     assert file_of(run, found) == run / "evaluation" / "test.json"
     assert (found.data, found.images, found.own, found.left_out) == (shown, TEST, True, 0)
     assert found.fingerprint == load_data(shown, split="test").fingerprint
-    assert found.made["model"] == "resnet8"
-    assert found.made["size"] == list(SIZE)
-    assert found.made["seed"] == 0
-    assert found.made["class_map"] is None
-    assert not found.made["resized"]
+    assert found.provenance["model"] == "resnet8"
+    assert found.provenance["size"] == list(SIZE)
+    assert found.provenance["seed"] == 0
+    assert found.provenance["label_map"] is None
+    assert not found.provenance["resized"]
     assert found.versions["torch"] == torch.__version__
 
 

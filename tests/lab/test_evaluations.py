@@ -34,15 +34,15 @@ FULL = Evaluation(
     objects=Objects("carried", 90, 10, 0.5, 0.4, 0.3, 0.2, "1" * 64),
     versions={"torch": "2.0"},
     left_out=7,
-    made={"model": "resnet8", "size": [28, 36], "class_map": {"cat": ["a", "b"], "sea": None}, "seed": 3},
+    provenance={"model": "resnet8", "size": [28, 36], "label_map": {"cat": ["a", "b"], "sea": None}, "seed": 3},
 )
 LEAST = Evaluation("cifar10", "f", 1, "0", {"accuracy": 0.0})
 
 
 @pytest.mark.parametrize("evaluation", [FULL, LEAST, replace(FULL, objects=None), replace(FULL, numbers={})])
 def test_what_is_written_is_read_back(tmp_path, evaluation):
-    write_evaluation(tmp_path / "made" / "test.json", evaluation)
-    found = read_evaluation(tmp_path / "made" / "test.json")
+    write_evaluation(tmp_path / "provenance" / "test.json", evaluation)
+    found = read_evaluation(tmp_path / "provenance" / "test.json")
     assert found == evaluation
     assert isinstance(found.corruptions, tuple)
     assert all(isinstance(each, tuple) for one in found.corruptions for each in one.accuracy.values())
@@ -51,13 +51,13 @@ def test_what_is_written_is_read_back(tmp_path, evaluation):
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(allow_nan=False, allow_infinity=False))
 @settings(max_examples=40, deadline=None)
 def test_numbers_are_kept_to_the_last_bit(tmp_path_factory, rates, number):
-    path = tmp_path_factory.mktemp("made") / "test.json"
+    path = tmp_path_factory.mktemp("provenance") / "test.json"
     evaluation = replace(LEAST, numbers={"nll": number}, corruptions=(Corrupted("own", 1, 0.5, {"fog": tuple(rates)}),))
     write_evaluation(path, evaluation)
     assert read_evaluation(path) == evaluation
 
 
-@pytest.mark.parametrize("name", ["left_out", "made", "versions", "own", "objects"])
+@pytest.mark.parametrize("name", ["left_out", "provenance", "versions", "own", "objects"])
 def test_nothing_may_be_missing(tmp_path, name):
     write_evaluation(tmp_path / "test.json", LEAST)
     edit(tmp_path / "test.json", **{name: ...})
@@ -107,7 +107,7 @@ def test_a_file_that_is_cut_anywhere_is_one_line(tmp_path):
         {"numbers": {"accuracy": "high"}},
         {"numbers": [1]},
         {"images": "many"},
-        {"made": 1},
+        {"provenance": 1},
         {"numbers": {"accuracy": None}},
         {"numbers": {"accuracy": True}},
         {"corruptions": [{"suite": "own", "images": 1, "clean": 1.0, "accuracy": {"fog": ["high"]}}]},

@@ -117,11 +117,11 @@ def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path)
         (["--shard", "3/2"], "shard: expected I/N with 1 <= I <= N, got 3/2"),
         (["--shard", "1/2", "--jobs", "2"], "expected no --jobs and no --engine with --shard"),
         (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
-        (["--flip"], "flip: expected another source with --flip, got carried"),
+        (["--hflip-tta"], "hflip-tta: expected another source with --hflip-tta, got carried"),
         (["--classes", "cat"], "classes: expected another source with --classes, got carried"),
         (["--upscale", "esrgan:x"], "upscale: expected another source"),
         (["--size", "0"], "size: expected 1 or more"),
-        (["--least-score", "2"], "least_score: expected 0 to 1, got 2"),
+        (["--score-threshold", "2"], "score_threshold: expected 0 to 1, got 2"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(build, tmp_path, words, said):
@@ -146,8 +146,17 @@ def test_a_class_map_from_the_command_line(smix, npz, tmp_path):
         Image.fromarray(np.full(data.size, 1 + row % 2, np.uint8)).save(tmp_path / f"{row:06d}.png")
     (tmp_path / "classes.txt").write_text("nothing\nodd\neven\n")
     (tmp_path / "map.txt").write_text(json.dumps({name: ["odd"] for name in data.classes}))
-    words = ["--data", npz, "--source", f"masks:{tmp_path}", "--style", "classes", "--class-map", tmp_path / "map.txt"]
-    assert smix("masks", "build", *words, "--keep-classes", "--out", tmp_path / "store", "--quiet")[0] == 0
+    words = [
+        "--data",
+        npz,
+        "--source",
+        f"masks:{tmp_path}",
+        "--style",
+        "classes",
+        "--object-classes",
+        tmp_path / "map.txt",
+    ]
+    assert smix("masks", "build", *words, "--save-classes", "--out", tmp_path / "store", "--quiet")[0] == 0
     store = MaskStore(tmp_path / "store")
     assert store.coverage.tolist() == [float(row % 2 == 0) for row in range(80)]
     assert store.manifest.classes == ("odd", "even")

@@ -22,9 +22,9 @@ from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, co
 from smix.evaluation.occlusion import occlude, partners, swap_backgrounds
 from smix.evaluation.predict import predict
 from smix.lab import parts, robustness
-from smix.lab.class_map import Grouped
+from smix.lab.label_map import Grouped
 from smix.lab.robustness import ATTACKS, on_corrupted
-from smix.lab.subject import Subject, subject_of
+from smix.lab.subject import EvalTarget, subject_of
 from smix.masks import load_source
 from tests.conftest import make_set
 from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST, sets, trained, write_sets
@@ -33,7 +33,7 @@ from tests.training.small import arrays
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[Subject, Batches]:
+def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batches]:
     subject = subject_of(run, config, QUIET)
     loader = subject.loader()
     assert isinstance(loader, Batches)
@@ -309,7 +309,7 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     changed = Batches.of(replace(subject.data, images=brighter), subject.classifier.normalise, torch.device("cpu"))
     assert suite.accuracy["jpeg_compression"][3] == accuracy(*predict(subject.model, changed.in_order()))
     (tmp_path / "map.json").write_text(json.dumps({"class 5": [0, 5], "class 2": 2, "class 3": 3}))
-    mapped = evaluate(run, EvaluateConfig(official=folder, class_map=tmp_path / "map.json"), QUIET)
+    mapped = evaluate(run, EvaluateConfig(official=folder, label_map=tmp_path / "map.json"), QUIET)
     assert mapped.images == 5
     assert mapped.corruptions[0].accuracy["gaussian_noise"] == (mapped.numbers["accuracy"],) * 5
     both = evaluate(run, EvaluateConfig(official=folder, corruptions=True, limit=7), QUIET)

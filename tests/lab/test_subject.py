@@ -15,8 +15,8 @@ from smix.errors import DataError, OptionError, RunError, SmixError
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.predict import predict
 from smix.evaluation.scores import scores
-from smix.lab.class_map import made
 from smix.lab.evaluate import file_of
+from smix.lab.label_map import made
 from smix.lab.robustness import on_corrupted
 from smix.lab.subject import subject_of
 from tests.conftest import make_set
@@ -57,16 +57,16 @@ def test_mean_and_deviation_may_be_given(finished, whole, shown, tmp_path):
     assert evaluate(file, config, QUIET).numbers["nll"] == whole[1].numbers["nll"]
     other = evaluate(file, replace(config, mean=(0.5,) * 3, std=(0.1,) * 3), QUIET)
     assert other.numbers["nll"] != whole[1].numbers["nll"]
-    assert other.made["normalisation"] == {"mean": [0.5] * 3, "std": [0.1] * 3}
+    assert other.provenance["normalisation"] == {"mean": [0.5] * 3, "std": [0.1] * 3}
 
 
 def test_classes_of_a_file_of_weights_are_numbers(finished, whole, shown, tmp_path):
     file = shutil.copy(finished / "weights.safetensors", tmp_path)
     (tmp_path / "map.json").write_text(json.dumps({f"class {i}": i for i in range(CLASSES)}))
-    config = EvaluateConfig(model="resnet8", data=shown, class_map=tmp_path / "map.json")
+    config = EvaluateConfig(model="resnet8", data=shown, label_map=tmp_path / "map.json")
     found = evaluate(file, config, QUIET)
     assert found.numbers["accuracy"] == whole[1].numbers["accuracy"]
-    assert found.made["class_map"]["class 3"] == ["3"]
+    assert found.provenance["label_map"]["class 3"] == ["3"]
 
 
 # Other data
@@ -89,16 +89,16 @@ def test_classes_in_another_order_are_found_by_name(run, whole, tmp_path):
     assert not found.own
     assert found.numbers == whole[1].numbers
     assert file_of(run, found).name.endswith("turned.npz.json")
-    assert found.made["class_map"]["class 3"] == ["class 3"]
+    assert found.provenance["label_map"]["class 3"] == ["class 3"]
 
 
 @pytest.mark.slow
-def test_a_class_map_groups_leaves_out_and_counts(run, finished, tmp_path):
+def test_a_label_map_groups_leaves_out_and_counts(run, finished, tmp_path):
     data = renamed(sets()[1], ["dim", "middle", "bright", "none"], [0, 0, 1, 3, 2, 2])
     name = write_sets(tmp_path, renamed(sets()[0], data.classes, [0, 0, 1, 3, 2, 2]), data, "grouped")
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"dim": ["class 0", "class 1"], "middle": "class 2", "bright": [4, 5]}))
-    config = EvaluateConfig(data=name, class_map=path, masks="carried")
+    config = EvaluateConfig(data=name, label_map=path, masks="carried")
     found = evaluate(run, config, QUIET)
     assert (found.images, found.left_out) == (20, 4)
     logits = torch.from_numpy(arrays(finished / "predictions.npz")["logits"]).double()
@@ -110,7 +110,7 @@ def test_a_class_map_groups_leaves_out_and_counts(run, finished, tmp_path):
     assert found.numbers["confidence"] == pytest.approx(groups.amax(1)[kept].mean().item(), abs=1e-6)
     assert found.objects is not None
     assert found.objects.clean == right
-    assert found.made["class_map"] == {
+    assert found.provenance["label_map"] == {
         "dim": ["class 0", "class 1"],
         "middle": ["class 2"],
         "bright": ["class 4", "class 5"],
@@ -130,7 +130,7 @@ def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run,
     name = write_sets(tmp_path, *(renamed(each, ["a", "b"], [0, 0, 0, 1, 1, 1]) for each in sets()), "two")
     named = {"a": ["class 0", "class 1", "class 2"], "b": ["class 3", "class 4", "class 5"]}
     (tmp_path / "map.json").write_text(json.dumps(named))
-    config = EvaluateConfig(data=name, class_map=tmp_path / "map.json")
+    config = EvaluateConfig(data=name, label_map=tmp_path / "map.json")
     found = evaluate(run, config, QUIET)
     mapped = made(named, ("a", "b"), [f"class {i}" for i in range(CLASSES)], "")
     groups = []
@@ -157,7 +157,7 @@ def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
     train, test = sets((50, 40), 8)
     name = write_sets(tmp_path, train, test, "large")
     found = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
-    assert found.made["resized"]
+    assert found.provenance["resized"]
     subject = subject_of(run, EvaluateConfig(data=name), QUIET)
     loader = subject.loader()
     assert isinstance(loader, Streamed)
@@ -185,7 +185,7 @@ def bad(message: str, **changes: object):
         bad("model: expected no --model with a run", model="resnet8"),
         bad("mean: expected no --mean with a run", mean=(0.5,) * 3, std=(0.2,) * 3),
         bad("expected a limit of 1 to 24 images, got 25", limit=25),
-        bad("class map: expected a JSON file", class_map=Path("none.json")),
+        bad("label map: expected a JSON file", label_map=Path("none.json")),
         bad("smix masks build", masks="nowhere"),
     ],
 )

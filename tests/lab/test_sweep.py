@@ -19,7 +19,7 @@ from smix.config import RunOptions, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
 from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
-from smix.lab.run_all import Crew, run_all, run_line
+from smix.lab.run_all import Resources, run_all, run_one
 from smix.lab.sbatch import sbatch_script
 from smix.lab.status import Status, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
@@ -125,12 +125,12 @@ def test_a_grid_is_all_combinations_each_cell_a_folder_that_can_be_reported():
 
 
 def test_values_are_read_by_the_kind_of_their_field():
-    texts = ["lr=0.1,1e-3,1", "batch-size=16", "train_limit=none,100", "flip=true,False", "milestones=(1,2),(3,)"]
+    texts = ["lr=0.1,1e-3,1", "batch-size=16", "train_limit=none,100", "hflip=true,False", "milestones=(1,2),(3,)"]
     assert parse_grid([*texts, "model=resnet8"]) == {
         "lr": [0.1, 1e-3, 1],
         "batch_size": [16],
         "train_limit": [None, 100],
-        "flip": [True, False],
+        "hflip": [True, False],
         "milestones": [(1, 2), (3,)],
         "model": ["resnet8"],
     }
@@ -146,7 +146,7 @@ def test_values_are_read_by_the_kind_of_their_field():
         ("epochs=true", 'expected int for epochs, got "true"'),
         ("model=", 'expected str for model, got ""'),
         ("milestones=3", "for milestones"),
-        ("flip=maybe", 'expected bool for flip, got "maybe"'),
+        ("hflip=maybe", 'expected bool for hflip, got "maybe"'),
         ("seed=1,2", "expected another field than seed; give --seeds"),
         ("method=smix", "expected another field than method; give --methods"),
         ("lr=0.1,0.1", "expected different methods and seeds"),
@@ -270,22 +270,22 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
     with files.lock(out, together=True):
-        code, said, _ = smix(*words, "--line", "1")
+        code, said, _ = smix(*words, "--index", "1")
     assert (code, said.startswith(f"{out}/vanilla-1: test accuracy ")) == (0, True)
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["vanilla-1"]
-    assert smix(*words, "--line", "1")[0] == 0
-    for line, others, text in [
-        ("2", [], "line: expected 0 to 1, got 2"),
-        ("-1", [], "line: expected 0 to 1, got -1"),
-        ("0", ["--jobs", "2"], "expected no --jobs and no --engine with --line 0"),
-        ("0", ["--engine", "ray"], "expected no --jobs and no --engine with --line 0"),
+    assert smix(*words, "--index", "1")[0] == 0
+    for index, others, text in [
+        ("2", [], "index: expected 0 to 1, got 2"),
+        ("-1", [], "index: expected 0 to 1, got -1"),
+        ("0", ["--jobs", "2"], "expected no --jobs and no --engine with --index 0"),
+        ("0", ["--engine", "ray"], "expected no --jobs and no --engine with --index 0"),
     ]:
-        code, _, err = smix(*words, f"--line={line}", *others)
+        code, _, err = smix(*words, f"--index={index}", *others)
         assert (code, err.count("\n"), text in err) == (2, 1, True)
     with monkeypatch.context() as patch:
         patch.setattr("smix.training.runs.fit", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run_line({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
+            run_one({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
     assert (out / "vanilla-0" / "log.txt").read_text().endswith("ZeroDivisionError: division by zero\n")
     assert launched.folders == []
     [_, one] = read_sweep(file).values()
@@ -303,7 +303,7 @@ def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, m
             code, _, err = smix(*words)
         assert (code, "got one in use; wait for the other command" in err) == (2, True)
     with files.lock(out):
-        assert smix(*words, "--line", "0")[0] == 2
+        assert smix(*words, "--index", "0")[0] == 2
     assert launched.folders == []
 
 
@@ -392,7 +392,7 @@ def test_as_many_runs_share_a_gpu_as_its_memory_has_room_for(jobs, each, free, e
 
 def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
-    crew = Crew("local", 8, torch.device("cuda"), None)
+    crew = Resources("local", 8, torch.device("cuda"), None)
     costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
     assert module._that_fits(crew, costs, RunOptions()).jobs == 3
     assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
@@ -428,7 +428,7 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
 def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
     sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"
-    script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, root=Path("data sets")), 2)
+    script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, data_root=Path("data sets")), 2)
     shown = script.replace(str(tmp_path), "FOLDER").replace(shlex.quote(sys.executable), "PYTHON")
     shown = shown.replace(shlex.quote(str(Path.cwd())), "HERE")
     assert shown == (GOLDEN / "sweep.sh").read_text()

@@ -123,7 +123,7 @@ def other_size(data: ImageSet) -> ImageSet:
         (lambda data: replace(data, split="test"), {}, "data"),
         (other_size, {}, "shape"),
         (lambda data: data, {"size": (5, 7)}, "shape"),
-        (lambda data: data, {"keep_classes": True}, "classes"),
+        (lambda data: data, {"save_classes": True}, "classes"),
         (lambda data: data, {"source": Drawn("other")}, "source"),
         (lambda data: data, {"refine": "published"}, "refine"),
     ],

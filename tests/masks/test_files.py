@@ -130,14 +130,16 @@ def test_a_class_map_restricts_each_image_to_its_label(folder, tmp_path):
         ({"a": ["cat", "person"], "b": ["dog"]}, [[0, 2], [0, 2], []]),
     ):
         file.write_text(json.dumps(given))
-        assert found(folder, tmp_path / "masks", class_map=file) == expected
+        assert found(folder, tmp_path / "masks", object_classes=file) == expected
     file.write_text('{"a": ["cat"]}')
-    with pytest.raises(MaskError, match=r"class-map: expected an entry for each class .* got none for b; write \[\]"):
-        found(folder, tmp_path / "masks", class_map=file)
+    with pytest.raises(
+        MaskError, match=r"object-classes: expected an entry for each class .* got none for b; write \[\]"
+    ):
+        found(folder, tmp_path / "masks", object_classes=file)
     for text in ("{", "[]", '{"a": "cat"}', '{"a": [1]}'):
         file.write_text(text)
-        with pytest.raises(MaskError, match="class-map: expected "):
-            found(folder, tmp_path / "masks", class_map=file)
+        with pytest.raises(MaskError, match="object-classes: expected "):
+            found(folder, tmp_path / "masks", object_classes=file)
 
 
 def test_cityscapes_label_ids_are_found_by_their_names_and_what_has_instances_is_object(tmp_path):

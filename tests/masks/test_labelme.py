@@ -153,7 +153,7 @@ def test_a_label_that_no_shape_has_is_refused(tmp_path):
         load_source(f"labelme:{tmp_path}", classes=["catt"]).describe(data)
     (tmp_path / "map.txt").write_text('{"class 0": ["dog"]}')
     with pytest.raises(OptionError, match='got "dog"; choose one of: cat'):
-        load_source(f"labelme:{tmp_path}", class_map=tmp_path / "map.txt").describe(data)
+        load_source(f"labelme:{tmp_path}", object_classes=tmp_path / "map.txt").describe(data)
 
 
 def test_files_beside_images_of_different_sizes_are_read_whatever_shares_a_batch(tmp_path):
@@ -181,18 +181,18 @@ def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
         write(tmp_path / f"{row:06d}.json", *both)
     file = tmp_path / "map.txt"
     file.write_text(json.dumps({"class 0": ["cat"], "class 1": ["dog"], "class 2": None, "class 3": []}))
-    masks = load_source(f"labelme:{tmp_path}", class_map=file)(data, np.arange(4)).mask().numpy()
+    masks = load_source(f"labelme:{tmp_path}", object_classes=file)(data, np.arange(4)).mask().numpy()
     cat, dog = box(0, 0, 2, 2), box(10, 20, 12, 22)
     for mask, expected in zip(masks, (cat, dog, cat | dog, cat & dog), strict=True):
         assert np.array_equal(mask, expected)
-    masks = load_source(f"labelme:{tmp_path}", class_map=file, classes=["dog"])(data, np.arange(4)).mask().numpy()
+    masks = load_source(f"labelme:{tmp_path}", object_classes=file, classes=["dog"])(data, np.arange(4)).mask().numpy()
     for mask, expected in zip(masks, (cat & dog, dog, dog, cat & dog), strict=True):
         assert np.array_equal(mask, expected)
     file.write_text('{"class 0": ["cat"]}')
     with pytest.raises(
-        MaskError, match=r"class-map: expected an entry for each class .* got none for class 1; write \[\]"
+        MaskError, match=r"object-classes: expected an entry for each class .* got none for class 1; write \[\]"
     ):
-        load_source(f"labelme:{tmp_path}", class_map=file)(data, np.arange(4))
+        load_source(f"labelme:{tmp_path}", object_classes=file)(data, np.arange(4))
 
 
 def test_a_folder_that_is_none_or_has_no_file_is_refused(tmp_path):

@@ -42,8 +42,8 @@ def test_chosen_classes_are_objects_and_a_class_map_chooses_for_each_label():
     assert columns(NetworkSource(colours(), "own"), data) == [every] * 4
     assert columns(NetworkSource(colours(), "own", keep=("green",)), data) == [green] * 4
     choice = {"class 0": ["red"], "class 1": ["green", "blue"], "class 2": None, "class 3": []}
-    assert columns(NetworkSource(colours(), "own", class_map=choice), data) == [red, green, every, none]
-    assert columns(NetworkSource(colours(), "own", keep=("green",), class_map=choice), data) == [
+    assert columns(NetworkSource(colours(), "own", object_classes=choice), data) == [red, green, every, none]
+    assert columns(NetworkSource(colours(), "own", keep=("green",), object_classes=choice), data) == [
         none,
         green,
         green,
@@ -65,7 +65,7 @@ def test_a_network_that_names_no_classes_has_numbers():
     ("network", "options", "message"),
     [
         (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
-        (colours(), {"class_map": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
+        (colours(), {"object_classes": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
         (colours("object_logit"), {"keep": ("red",)}, "expected a network that knows classes, got classes red"),
         (
             colours(background=None),
@@ -80,8 +80,10 @@ def test_classes_that_a_network_does_not_have_are_refused_at_once(network, optio
 
 
 def test_a_class_map_without_a_label_is_refused():
-    with pytest.raises(MaskError, match=r"class-map: expected an entry for each class of made, got none for class 1"):
-        NetworkSource(colours(), "own", class_map={"class 0": None})(make_set(8), np.arange(4))
+    with pytest.raises(
+        MaskError, match=r"object-classes: expected an entry for each class of made, got none for class 1"
+    ):
+        NetworkSource(colours(), "own", object_classes={"class 0": None})(make_set(8), np.arange(4))
 
 
 @pytest.mark.parametrize("output", ["class_scores", "object_logit"])
@@ -98,9 +100,9 @@ def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
     data = make_set(8)
     data.images[:] = (115, 0, 0)
     one = NetworkSource(half, "own")(data, np.arange(2))
-    both = NetworkSource(half, "own", flip=True)(data, np.arange(2))
+    both = NetworkSource(half, "own", hflip_tta=True)(data, np.arange(2))
     assert torch.allclose(both.object, (one.object + one.object.flip(-1)) / 2, atol=1e-6)
-    assert NetworkSource(half, "own", flip=True).describe(data)["flip"] is True
+    assert NetworkSource(half, "own", hflip_tta=True).describe(data)["hflip_tta"] is True
 
 
 @pytest.mark.parametrize(
@@ -161,10 +163,10 @@ def test_flipping_takes_the_mean_of_instances():
     data.images[:, :, 2:12, 0] = 200
     data.images[1, :, 7:, 0] = 0
     half = torch.tensor(1.0).sigmoid().item() / 2
-    found = NetworkSource(network, "own", flip=True)(data, np.arange(2))
+    found = NetworkSource(network, "own", hflip_tta=True)(data, np.arange(2))
     assert found.object[0, 0].tolist() == pytest.approx([0] * 2 + [half] * 10 + [0] * 2)
     assert found.object[1, 0].tolist() == pytest.approx([0] * 2 + [half] * 5 + [0] * 7)
-    assert not NetworkSource(network, "own", flip=True, least_score=0.8)(data, np.arange(2)).object.any()
+    assert not NetworkSource(network, "own", hflip_tta=True, score_threshold=0.8)(data, np.arange(2)).object.any()
 
 
 def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(tmp_path):
@@ -188,16 +190,16 @@ def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(t
         NetworkSource(colours(), "own")(data, np.arange(1))
 
 
-@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("hflip_tta", [False, True])
 @pytest.mark.parametrize("output", ["class_scores", "object_logit"])
-def test_a_network_that_answers_at_half_its_input_is_read_at_its_input(output, flip):
+def test_a_network_that_answers_at_half_its_input_is_read_at_its_input(output, hflip_tta):
     def forward(images: torch.Tensor) -> torch.Tensor:
         half = torch.nn.functional.avg_pool2d(images[:, :1], 2) / 50
         return half if output == "object_logit" else torch.cat([torch.zeros_like(half), half], 1)
 
     network = Network("half", "0", forward, (24, 24), (100.0,) * 3, (1.0,) * 3, output)
     data = make_set(8)
-    found = NetworkSource(network, "own", flip)(data, np.arange(3))
+    found = NetworkSource(network, "own", hflip_tta)(data, np.arange(3))
     halves = torch.from_numpy(data.array[:3, ..., 0]).float().unflatten(1, (5, 2)).unflatten(3, (7, 2)).mean((2, 4))
     expected = torch.nn.functional.interpolate((halves[:, None] - 100) / 50, (10, 14), mode="bilinear")[:, 0].sigmoid()
     assert torch.allclose(found.object, expected, atol=1e-5)

@@ -147,7 +147,7 @@ class Classes:
 
 
 def test_class_maps_are_stored_beside_the_masks_at_their_size(data, tmp_path):
-    store = build_masks(data, Classes(), tmp_path, keep_classes=True)
+    store = build_masks(data, Classes(), tmp_path, save_classes=True)
     assert store.manifest.classes == ("left", "right")
     maps = store.classes(np.array([3, 39, -1]))
     assert maps.shape == (3, 10, 14)
@@ -158,11 +158,11 @@ def test_class_maps_are_stored_beside_the_masks_at_their_size(data, tmp_path):
     store.check_whole()
     (tmp_path / "classes-00002.npy").write_bytes(b"")
     assert MaskStore(tmp_path).damaged() == ["classes-00002.npy"]
-    assert build_masks(data, Classes(), tmp_path, keep_classes=True).damaged() == []
+    assert build_masks(data, Classes(), tmp_path, save_classes=True).damaged() == []
 
 
 def test_a_store_without_class_maps_says_how_to_get_them(data, tmp_path):
-    with pytest.raises(MaskError, match="expected a store with class maps, got none; build one with --keep-classes"):
+    with pytest.raises(MaskError, match="expected a store with class maps, got none; build one with --save-classes"):
         build_masks(data, Classes(), tmp_path).classes(0)
 
 

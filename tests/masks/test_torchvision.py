@@ -98,10 +98,10 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
         "output": "class_scores",
         "background": 0,
         "precision": "float32",
-        "flip": False,
+        "hflip_tta": False,
         "upscale": None,
         "objects": "all",
-        "class_map": None,
+        "object_classes": None,
     }
 
 
@@ -301,7 +301,7 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
         sizes = {"min_size": 32, "max_size": 40}
         model = torchvision.models.get_model(name, weights=None, weights_backbone=None, **sizes).eval()
     torch.save(model.state_dict(), tmp_path / "weights.pth")
-    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", least_score=0.0)
+    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", score_threshold=0.0)
     data = make_set(8, size=(32, 40))
     with torch.inference_mode():
         expected = model(list(torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255))
@@ -312,7 +312,7 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
     assert source.describe(data)["output"] == "instances"
     scores = torch.cat([one["scores"] for one in expected])
     least = in_a_gap(scores)
-    some = dataclasses.replace(source, least_score=least)(data, np.arange(2))
+    some = dataclasses.replace(source, score_threshold=least)(data, np.arange(2))
     for image, one in enumerate(expected):
         assert torch.allclose(found.object[image], one["masks"][:, 0].amax(0), atol=1e-3)
         sure = one["masks"][one["scores"] >= least, 0]
@@ -346,7 +346,7 @@ def test_mask_rcnn_is_fed_pixels_between_0_and_1_at_the_size_that_was_asked_for(
     torch.save({}, tmp_path / "weights.pth")
     data = make_set(8, size=(30, 50))
     data.images[0], data.images[1] = 153, 51
-    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", least_score=0.5)
+    source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="own", score_threshold=0.5)
     found = source(data, np.arange(2))
     assert sizes == [[(30, 50)] * 2]
     assert source.classes[16] == "cat"

@@ -97,7 +97,7 @@ def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp
     only = load_source(f"transformers:{folder}", input_size="own", classes=["cat"])(data, np.arange(3))
     assert torch.equal(only.mask(), scores.argmax(1) == 2)
     assert load_source(f"transformers:{folder}").describe(data)["input_size"] == [32, 32]
-    store = build_masks(data, source, tmp_path / "store", refine="none", keep_classes=True)
+    store = build_masks(data, source, tmp_path / "store", refine="none", save_classes=True)
     assert store.manifest.classes == ("wall", "cat", "dog")
 
 
@@ -213,8 +213,8 @@ def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
     assert masks.shape[2] < 64
     least = in_a_gap(sure[:3])
     masks = enlarged(masks, (64, 64)).sigmoid()
-    source = load_source(f"transformers:{folder}", input_size=None if build is eomt else "own", least_score=least)
-    assert source.describe(data)["least_score"] == least
+    source = load_source(f"transformers:{folder}", input_size=None if build is eomt else "own", score_threshold=least)
+    assert source.describe(data)["score_threshold"] == least
     for keep, label in (((), None), (("dog",), 1)):
         found = dataclasses.replace(source, keep=keep)(data, np.arange(3))
         for image in range(3):

@@ -58,7 +58,9 @@ def compared(
 
 def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:
     masks = {"fingerprint": "0"} if run.config.method in masked else None
-    return replace(run, made={**run.made, "data": {**run.made["data"], "classes": list(classes)}, "masks": masks})
+    return replace(
+        run, provenance={**run.provenance, "data": {**run.provenance["data"], "classes": list(classes)}, "masks": masks}
+    )
 
 
 def place(method: str, seed: int) -> Path:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from smix.config import TrainConfig
 from smix.lab.sweep import slug
 from smix.training.loop import Epoch
-from smix.training.records import Result, Run, write_made, write_metrics, write_result
+from smix.training.records import Result, Run, write_metrics, write_provenance, write_result
 
 
 def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("runs"), seconds: float = 61.0) -> Run:
@@ -69,7 +69,7 @@ def write_run(
         else None,
         "normalisation": {"mean": [0.5] * 3, "std": [0.25] * 3},
     }
-    write_made(path, made)
+    write_provenance(path, made)
     write_metrics(path, run.metrics)
     if strength is not None:
         logits, labels = predictions(strength, 100 + seed)

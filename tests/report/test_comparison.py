@@ -244,7 +244,7 @@ def test_names_of_data_have_no_paths(data, name):
     assert data_name(data) == name
 
 
-def edit_made(path: Path, part: str, **changes) -> None:
+def edit_config(path: Path, part: str, **changes) -> None:
     made = json.loads((path / "config.json").read_text())
     edit(path / "config.json", **{part: {**made[part], **changes}})
 
@@ -262,14 +262,14 @@ def edit_made(path: Path, part: str, **changes) -> None:
             "data.images.test: expected int",
         ),
         ("vanilla-1", "data", {"fingerprint_test": None}, "data.fingerprint_test: expected str, got null"),
-        ("vanilla-1", "data", {"init": 5}, "data.init: expected str, got int"),
+        ("vanilla-1", "data", {"init_weights": 5}, "data.init_weights: expected str, got int"),
         ("smix-1", "masks", {"source": None}, "masks.source: expected object, got null"),
         ("smix-1", "masks", {"empty": 1.5}, "masks.empty: expected float <= 1.0"),
     ],
 )
 def test_a_configuration_that_does_not_say_what_it_is_made_of_is_named(tmp_path, name, part, changes, said):
     write_runs(tmp_path, METHODS)
-    edit_made(tmp_path / name, part, **changes)
+    edit_config(tmp_path / name, part, **changes)
     assert f"config.json: expected a run file written by this version of smix, got {said}" in named(tmp_path)[name]
 
 
@@ -404,7 +404,7 @@ def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
     changes = {
         "smix-0": {"images": 50, "left_out": 11},
         "smix-1": {"fingerprint": "dd" * 32},
-        "vanilla-0": {"made": {"seed": 5}},
+        "vanilla-0": {"provenance": {"seed": 5}},
     }
     for path in tmp_path.iterdir():
         write_evaluation(path / FOLDER / "test.json", replace(evaluation(0.5), **changes.get(path.name, {})))
@@ -433,21 +433,21 @@ def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
 
 @pytest.mark.slow
 def test_the_same_data_and_weights_elsewhere_are_no_other_option(tmp_path):
-    write_runs(tmp_path, METHODS, data="npz:/here/a.npz", init="/here/w.pt")
+    write_runs(tmp_path, METHODS, data="npz:/here/a.npz", init_weights="/here/w.pt")
     for path in tmp_path.iterdir():
-        edit_made(path, "data", init="ab" * 32)
-    edit_made(tmp_path / "smix-1", "config", data="npz:/there/b.npz", init="/there/v.pt")
+        edit_config(path, "data", init_weights="ab" * 32)
+    edit_config(tmp_path / "smix-1", "config", data="npz:/there/b.npz", init_weights="/there/v.pt")
     assert named(tmp_path) == {}
-    edit_made(tmp_path / "smix-1", "data", init="cd" * 32)
-    edit_made(tmp_path / "smix-2", "data", classes=["a", "b", "c", "d"])
-    assert "got one with init cdcd" in named(tmp_path)["smix-1"]
+    edit_config(tmp_path / "smix-1", "data", init_weights="cd" * 32)
+    edit_config(tmp_path / "smix-2", "data", classes=["a", "b", "c", "d"])
+    assert "got one with init-weights cdcd" in named(tmp_path)["smix-1"]
     assert "got one with classes ['a', 'b', 'c', 'd']" in named(tmp_path)["smix-2"]
 
 
 def test_pretrained_is_another_option_than_random_weights(tmp_path):
     write_runs(tmp_path, METHODS)
-    edit_made(tmp_path / "smix-1", "config", init="pretrained")
-    assert "got one with init pretrained where most have None" in named(tmp_path)["smix-1"]
+    edit_config(tmp_path / "smix-1", "config", init_weights="pretrained")
+    assert "got one with init-weights pretrained where most have None" in named(tmp_path)["smix-1"]
 
 
 def test_folders_of_runs_beside_runs_are_reported_too(tmp_path):

@@ -48,12 +48,12 @@ def test_a_figure_is_a_png_or_an_svg_on_white(tmp_path):
         assert png.size == tuple(int(150 * side) for side in figure.get_size_inches())
         assert png.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
         assert not png.info.keys() & {"Software", "Creation Time"}
-    root = ElementTree.parse(save(figure, tmp_path / "one.SVG")).getroot()
-    assert root.tag == f"{SVG}svg"
-    first = root.find(f".//{SVG}path")
+    data_root = ElementTree.parse(save(figure, tmp_path / "one.SVG")).getroot()
+    assert data_root.tag == f"{SVG}svg"
+    first = data_root.find(f".//{SVG}path")
     assert first is not None
     assert "fill: #ffffff" in first.attrib["style"]
-    assert not root.findall(f".//{SVG}text"), "letters of a font that the reader may lack"
+    assert not data_root.findall(f".//{SVG}text"), "letters of a font that the reader may lack"
     assert "var(" not in (tmp_path / "one.SVG").read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.SVG", "one.png"]
 
@@ -97,47 +97,49 @@ def test_the_settings_of_the_user_do_not_matter(tmp_path):
     assert plain == mine
 
 
-def styles_in(root: ElementTree.Element) -> list[str]:
-    return [element.attrib["style"] for element in root.iter() if "style" in element.attrib]
+def styles_in(data_root: ElementTree.Element) -> list[str]:
+    return [element.attrib["style"] for element in data_root.iter() if "style" in element.attrib]
 
 
 def test_text_for_a_page_is_text_in_the_colours_of_the_page():
-    root = ElementTree.fromstring(svg_text(drawn()))
-    texts = {"".join(text.itertext()): text.attrib["style"] for text in root.iter(f"{SVG}text")}
+    data_root = ElementTree.fromstring(svg_text(drawn()))
+    texts = {"".join(text.itertext()): text.attrib["style"] for text in data_root.iter(f"{SVG}text")}
     assert "fill: var(--text, #1b1b1b)" in texts[HOSTILE]  # a title, whole: with its dollars, brackets and colours
     assert "fill: var(--soft, #5c5c5c)" in texts["soft"]
-    styles = styles_in(root)
+    styles = styles_in(data_root)
     assert not [style for style in styles if TEXT in style.replace(f"var(--text, {TEXT})", "")]
     assert not [style for style in styles if SOFT in style.replace(f"var(--soft, {SOFT})", "")]
-    assert "font-family: system-ui, sans-serif" in root.attrib["style"]
+    assert "font-family: system-ui, sans-serif" in data_root.attrib["style"]
     assert sum("font-family" in style for style in styles) == 1
     assert sum("#308fff" in style for style in styles) >= 1
 
 
 def test_every_text_says_how_it_stands_to_its_place():
     """Else it would be where it belongs in one font alone."""
-    root = ElementTree.fromstring(svg_text(drawn()))
-    assert all("text-anchor: " in text.attrib["style"] for text in root.iter(f"{SVG}text"))
+    data_root = ElementTree.fromstring(svg_text(drawn()))
+    assert all("text-anchor: " in text.attrib["style"] for text in data_root.iter(f"{SVG}text"))
 
 
 def test_what_is_for_a_page_has_no_ground_no_style_sheet_no_metadata_and_only_ids_that_are_used():
     text = svg_text(drawn())
-    root = ElementTree.fromstring(text)
-    first = root.find(f".//{SVG}path")
+    data_root = ElementTree.fromstring(text)
+    first = data_root.find(f".//{SVG}path")
     assert first is not None
     assert first.attrib["style"] == "fill: none"
-    assert {element.tag.removeprefix(SVG) for element in root.iter()} <= {
+    assert {element.tag.removeprefix(SVG) for element in data_root.iter()} <= {
         *("svg", "g", "defs", "path", "use", "text", "image", "clipPath", "rect"),
     }
-    ids = [element.attrib["id"] for element in root.iter() if "id" in element.attrib]
+    ids = [element.attrib["id"] for element in data_root.iter() if "id" in element.attrib]
     links = set(re.findall(r'(?:href="|url\()#([\w-]+)', text))
     assert len(ids) == len(set(ids)), "the two images are the same"
     assert set(ids) == links
     assert len(ids) >= 3
-    assert len(list(root.iter(f"{SVG}image"))) == 2
-    assert all(re.fullmatch(r"data:image/png;base64,[\w+/=]+", one.attrib["href"]) for one in root.iter(f"{SVG}image"))
-    assert root.attrib["viewBox"] == f"0 0 460.8 {drawn().get_figheight() * 72:.6f}".rstrip("0")
-    assert root.attrib["width"] == "460.8pt"
+    assert len(list(data_root.iter(f"{SVG}image"))) == 2
+    assert all(
+        re.fullmatch(r"data:image/png;base64,[\w+/=]+", one.attrib["href"]) for one in data_root.iter(f"{SVG}image")
+    )
+    assert data_root.attrib["viewBox"] == f"0 0 460.8 {drawn().get_figheight() * 72:.6f}".rstrip("0")
+    assert data_root.attrib["width"] == "460.8pt"
 
 
 def test_names_in_letters_that_the_font_lacks_are_drawn_without_a_word(tmp_path):

@@ -10,12 +10,12 @@ from tests.report.pages import svg
 
 def test_what_is_referred_to_is_renamed_and_other_names_go():
     text = drawing(svg(), "Lines", "one_").element
-    root = ElementTree.fromstring(text)
-    assert sorted(one.get("id") for one in root.iter() if one.get("id")) == ["one_clip", "one_marker", "one_svg"]
-    assert root.find(".//use").get("href") == "#one_marker"  # type: ignore[union-attr]
+    data_root = ElementTree.fromstring(text)
+    assert sorted(one.get("id") for one in data_root.iter() if one.get("id")) == ["one_clip", "one_marker", "one_svg"]
+    assert data_root.find(".//use").get("href") == "#one_marker"  # type: ignore[union-attr]
     assert 'clip-path="url(#one_clip)"' in text
-    assert root.attrib == {"viewBox": "0 0 612 345.6", "role": "img", "aria-label": "Lines", "id": "one_svg"}
-    assert root.tag == "svg"
+    assert data_root.attrib == {"viewBox": "0 0 612 345.6", "role": "img", "aria-label": "Lines", "id": "one_svg"}
+    assert data_root.tag == "svg"
 
 
 def test_the_drawing_itself_stays():

@@ -19,8 +19,8 @@ from smix.training.distributed import ALONE
 from smix.training.learner import Learner
 from smix.training.loop import Progress
 
-CONFIG = TrainConfig(epochs=3, milestones=(1,), lr=0.5, ema=0.5)
-PROGRESS = Progress(epoch=1, step=3, loss=2.5, accuracy=0.75, fell_back=0.5, seconds=1.25)
+CONFIG = TrainConfig(epochs=3, milestones=(1,), lr=0.5, ema_decay=0.5)
+PROGRESS = Progress(epoch=1, step=3, loss_sum=2.5, accuracy_sum=0.75, fell_back_sum=0.5, seconds=1.25)
 
 
 @dataclass

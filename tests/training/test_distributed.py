@@ -27,7 +27,7 @@ from smix.training import loop, runs
 from smix.training.checkpoint import save_checkpoint
 from smix.training.distributed import ALONE, World, joined
 from smix.training.learner import Learner
-from smix.training.loop import descend
+from smix.training.loop import forward_backward
 from smix.training.runs import train
 from tests.conftest import make_set
 from tests.training import processes
@@ -82,11 +82,13 @@ def command(*words: str | Path) -> Callable[[int], None]:
 # One training
 
 
-@pytest.mark.parametrize("changes", [{}, {"accumulate": 2, "ema": 0.8, "schedule": "cosine", "warmup": 1}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"grad_accum_steps": 2, "ema_decay": 0.8, "schedule": "cosine", "warmup_epochs": 1}]
+)
 def test_vanilla_without_batch_norm_has_the_loss_curve_of_one_process(data, tmp_path, changes):
     config = small(data, model="plain", method="vanilla", **changes)
-    assert config.flip
-    assert config.crop
+    assert config.hflip
+    assert config.crop_padding
     alone = train(config, tmp_path / "one", OPTIONS)
     results = ok(together(config, tmp_path / "two", tmp_path / "logs"))
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
@@ -105,13 +107,15 @@ def gradients(model: nn.Module) -> list[Tensor]:
     return [parameter.grad.clone() for parameter in model.parameters()]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2, 3])
+@pytest.mark.parametrize("grad_accum_steps", [1, 2, 3])
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
-def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_itself(tmp_path, method, accumulate):
+def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_itself(
+    tmp_path, method, grad_accum_steps
+):
     data = make_set(24)
     masks = np.array(data.masks)
-    batches = Batches.of(data, Normalisation.of(data), CPU, masks, crop=2, flip=True)
-    config = small("unused", model="plain", method=method, accumulate=accumulate, batch_size=12)
+    batches = Batches.of(data, Normalisation.of(data), CPU, masks, crop_padding=2, hflip=True)
+    config = small("unused", model="plain", method=method, grad_accum_steps=grad_accum_steps, batch_size=12)
 
     def network() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -126,7 +130,7 @@ def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_it
             mixed, target = parse_method(method)(
                 batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws
             )
-            said = world.mean(descend(learner, mixed, target, config))
+            said = world.mean(forward_backward(learner, mixed, target, config))
             return [said, *(gradient.flatten().tolist() for gradient in gradients(learner.model))]
 
     first, second = ok(in_processes(2, tmp_path, learn))
@@ -401,11 +405,11 @@ def end_group(process: subprocess.Popen[str]) -> None:
 
 
 def test_alone_there_is_nobody_to_wait_for():
-    assert (ALONE.any(True), ALONE.any(False), ALONE.first()) == (True, False, True)
+    assert (ALONE.any(True), ALONE.any(False), ALONE.is_main()) == (True, False, True)
     assert ALONE.mean(torch.tensor([1.0, 2.0])) == [1, 2]
     rows = torch.arange(3)
     assert ALONE.gather(rows, 3) is rows
     ALONE.wait()
     model = nn.ReLU()
-    assert ALONE.spread(model) is model
-    assert replace(ALONE, rank=1).first() is False
+    assert ALONE.wrap_ddp(model) is model
+    assert replace(ALONE, rank=1).is_main() is False

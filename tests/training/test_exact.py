@@ -42,11 +42,17 @@ CASES = {
     "masks": {"method": "smix(alpha=(1.0,1.0))+fmix"},
     "dropout": {"method": "mixup(prob=0.5)", "model": "wrn-10-1-drop0.3"},
     "average, accumulation, smoothing, cosine, warm-up, plain epochs": {
-        **{"method": "cutmix", "ema": 0.9, "accumulate": 3, "label_smoothing": 0.1, "schedule": "cosine"},
-        **{"warmup": 1.5, "plain_epochs": 3, "nesterov": True, "decay_all": False},
+        **{"method": "cutmix", "ema_decay": 0.9, "grad_accum_steps": 3, "label_smoothing": 0.1, "schedule": "cosine"},
+        **{"warmup_epochs": 1.5, "mix_off_epochs": 3, "nesterov": True, "decay_norm_and_bias": False},
     },
     "dropout in parts, one cycle, killed among the plain epochs": {
-        **{"method": "mixup", "model": "wrn-10-1-drop0.3", "accumulate": 2, "schedule": "onecycle", "plain_epochs": 7},
+        **{
+            "method": "mixup",
+            "model": "wrn-10-1-drop0.3",
+            "grad_accum_steps": 2,
+            "schedule": "onecycle",
+            "mix_off_epochs": 7,
+        },
     },
 }
 

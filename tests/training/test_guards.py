@@ -31,14 +31,14 @@ def run(smix, data, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_names_step_learning_rate_and_the_last_good_checkpoint(run, tmp_path, monkeypatch):
-    real = loop.descend
+    real = loop.forward_backward
     calls = []
 
     def breaks(*args: Any) -> torch.Tensor:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) > STEPS + 2 else 1)
 
-    monkeypatch.setattr(loop, "descend", breaks)
+    monkeypatch.setattr(loop, "forward_backward", breaks)
     code, said = run()
     assert code == 1
     checkpoint = tmp_path / "run" / "checkpoint.pt"
@@ -60,18 +60,18 @@ OUT_OF_MEMORY = {
 
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
-@pytest.mark.parametrize(("accumulate", "at_once", "advised"), [(1, 16, 2), (3, 6, 6)])
+@pytest.mark.parametrize(("grad_accum_steps", "at_once", "advised"), [(1, 16, 2), (3, 6, 6)])
 def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
-    run, tmp_path, monkeypatch, kind, accumulate, at_once, advised
+    run, tmp_path, monkeypatch, kind, grad_accum_steps, at_once, advised
 ):
     def full(*args: object) -> None:
         raise OUT_OF_MEMORY[kind]
 
-    monkeypatch.setattr(loop, "descend", full)
-    code, said = run("--accumulate", str(accumulate))
+    monkeypatch.setattr(loop, "forward_backward", full)
+    code, said = run("--grad-accum-steps", str(grad_accum_steps))
     assert code == 1
     assert "batch_size: out of memory on CPU" in said
-    assert f"with {at_once} images at once (batch size 16); use --accumulate {advised} to halve that" in said
+    assert f"with {at_once} images at once (batch size 16); use --grad-accum-steps {advised} to halve that" in said
     assert "result.json" not in contents(tmp_path / "run")
 
 
@@ -90,7 +90,7 @@ def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_ba
     assert "batch_size: out of memory on CPU" in said
     assert f"while evaluating {count} images at once" in said
     assert "choose another --device, then run the same command again" in said
-    assert "--accumulate" not in said
+    assert "--grad-accum-steps" not in said
     assert "--batch-size" not in said
     assert "result.json" not in contents(tmp_path / "run")
 
@@ -99,7 +99,7 @@ def test_another_runtime_error_is_a_bug_and_not_hidden(run, monkeypatch):
     def broken(*args: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(loop, "descend", broken)
+    monkeypatch.setattr(loop, "forward_backward", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         run()
 
@@ -168,7 +168,7 @@ def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_pat
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(data, tmp_path, monkeypatch):
     """A finite loss can have one; its update would make the next checkpoint useless."""
-    real, calls = loop.descend, []
+    real, calls = loop.forward_backward, []
 
     def breaks(learner, *others):
         found = real(learner, *others)
@@ -179,7 +179,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
             found[3] = torch.nn.utils.get_total_norm([parameter.grad])
         return found
 
-    monkeypatch.setattr(loop, "descend", breaks)
+    monkeypatch.setattr(loop, "forward_backward", breaks)
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(
         RunError, match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr; .*of step"
@@ -191,7 +191,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
 
 
 def test_sounds_are_not_played_backwards(tmp_path):
-    with pytest.raises(OptionError, match=r"^flip: expected none of spectrograms"):
+    with pytest.raises(OptionError, match=r"^hflip: expected none of spectrograms"):
         train(small("speech-commands"), tmp_path / "run", OPTIONS)
 
 

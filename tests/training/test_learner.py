@@ -40,7 +40,7 @@ def test_sgd_is_the_literal_update(nesterov):
 
 def test_vectors_are_not_decayed_unless_all_is():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
-    optimizer = sgd(model, SharedConfig(decay_all=False, weight_decay=0.25))
+    optimizer = sgd(model, SharedConfig(decay_norm_and_bias=False, weight_decay=0.25))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.25,
@@ -94,9 +94,9 @@ def test_one_cycle_is_torchs_with_a_constant_momentum():
     assert rates(config) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("schedule", ["steps", "cosine"])
+@pytest.mark.parametrize("schedule", ["multistep", "cosine"])
 def test_warm_up_rises_linearly_to_the_rate_and_the_rest_follows(schedule):
-    config = SharedConfig(epochs=4, lr=0.4, schedule=schedule, warmup=2)
+    config = SharedConfig(epochs=4, lr=0.4, schedule=schedule, warmup_epochs=2)
     found = rates(config)
     assert found[: 2 * STEPS] == pytest.approx([0.4 * (step + 1) / (2 * STEPS) for step in range(2 * STEPS)])
     if schedule == "cosine":
@@ -107,7 +107,7 @@ def test_warm_up_rises_linearly_to_the_rate_and_the_rest_follows(schedule):
         assert found[2 * STEPS :] == pytest.approx([0.04] * STEPS + [0.004] * STEPS)
 
 
-@pytest.mark.parametrize("schedule", ["steps", "cosine", "onecycle"])
+@pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
 def test_one_epoch_of_one_step_has_a_rate(schedule):
     config = SharedConfig(epochs=1, lr=0.4, schedule=schedule)
     assert 0 < learning_rate(config, 0, 1) <= 0.4
@@ -116,17 +116,17 @@ def test_one_epoch_of_one_step_has_a_rate(schedule):
 def test_the_average_is_the_literal_one_and_is_what_is_evaluated():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
-    one = Learner.of(model, SharedConfig(ema=0.75, lr=0.1), ALONE)
+    one = Learner.of(model, SharedConfig(ema_decay=0.75, lr=0.1), ALONE)
     expected = None
     for _ in range(4):
         model(torch.randn(5, 2)).square().sum().backward()
         one.update(0.1)
         now = [*model[0].weight.detach().flatten().tolist(), *model[1].running_mean.tolist()]
         expected = now if expected is None else [0.75 * a + 0.25 * b for a, b in zip(expected, now, strict=True)]
-    assert one.best is not model
-    found = [*one.best[0].weight.detach().flatten().tolist(), *one.best[1].running_mean.tolist()]
+    assert one.eval_model is not model
+    found = [*one.eval_model[0].weight.detach().flatten().tolist(), *one.eval_model[1].running_mean.tolist()]
     assert found == pytest.approx(expected, rel=1e-5)
-    assert Learner.of(model, SharedConfig(), ALONE).best is model
+    assert Learner.of(model, SharedConfig(), ALONE).eval_model is model
 
 
 def test_precision_is_a_rule_of_the_hardware(monkeypatch):

@@ -60,7 +60,9 @@ def batches(count: int = COUNT, seed: int = 0) -> Batches:
     masks = torch.zeros(count, 5, 7, dtype=torch.bool)
     masks[:, 1:4, 2:6] = True
     valid = torch.arange(count) % 3 > 0
-    return Batches(images, torch.arange(count), Normalisation((0.5,) * 3, (0.25,) * 3), masks, valid, crop=1, flip=True)
+    return Batches(
+        images, torch.arange(count), Normalisation((0.5,) * 3, (0.25,) * 3), masks, valid, crop_padding=1, hflip=True
+    )
 
 
 TRAIN, VALIDATION = batches(), batches(6, seed=1)
@@ -241,8 +243,8 @@ def test_a_cut_epoch_keeps_its_sums_and_yields_no_record():
     training = Training(method=parse_method("smix+fmix"))
     assert len(training.go(after(STEPS + 3))) == 1
     assert (training.progress.epoch, training.progress.step) == (1, 3)
-    assert training.progress.loss > 0
-    assert training.progress.fell_back > 0
+    assert training.progress.loss_sum > 0
+    assert training.progress.fell_back_sum > 0
 
 
 def test_the_seconds_of_an_epoch_leave_out_the_pause_in_which_it_was_cut(monkeypatch):
@@ -419,7 +421,7 @@ def test_masks_reach_the_method_with_the_images_they_belong_to():
             return super().__call__(x, y, masks=masks, valid=valid, generator=generator)
 
     own = torch.arange(COUNT).view(-1, 1, 1) > torch.arange(35).view(1, 5, 7) % COUNT  # another mask for each image
-    Training(method=Noted(), train=replace(TRAIN, masks=own, crop=0, flip=False)).go()
+    Training(method=Noted(), train=replace(TRAIN, masks=own, crop_padding=0, hflip=False)).go()
     for labels, masks, valid in seen:
         assert torch.equal(masks, own[labels])
         assert torch.equal(valid, TRAIN.valid[labels])

@@ -15,7 +15,7 @@ from smix.mixing import Mixup, Target, parse_method
 from smix.training import loop
 from smix.training.distributed import ALONE
 from smix.training.learner import Learner
-from smix.training.loop import descend
+from smix.training.loop import forward_backward
 from smix.training.material import PROBE, prepare
 from smix.training.runs import train
 from tests.training.small import EPOCHS, OPTIONS, STEPS, metrics, small
@@ -41,15 +41,17 @@ def mixed_batch(method: str = "mixup") -> tuple[Tensor, Target]:
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
-@pytest.mark.parametrize(("accumulate", "sizes"), [(2, [6, 5]), (3, [4, 4, 3]), (4, [3, 3, 3, 2]), (11, [1] * 11)])
-def test_gradients_loss_and_accuracy_of_parts_are_those_of_the_whole_batch(accumulate, sizes, method, smoothing):
+@pytest.mark.parametrize(
+    ("grad_accum_steps", "sizes"), [(2, [6, 5]), (3, [4, 4, 3]), (4, [3, 3, 3, 2]), (11, [1] * 11)]
+)
+def test_gradients_loss_and_accuracy_of_parts_are_those_of_the_whole_batch(grad_accum_steps, sizes, method, smoothing):
     mixed, target = mixed_batch(method)
     config = small("unused", label_smoothing=smoothing)
     whole, parts = (Learner.of(network(), config, ALONE) for _ in range(2))
-    expected = descend(whole, mixed, target, config)
+    expected = forward_backward(whole, mixed, target, config)
     seen = []
     parts.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    found = descend(parts, mixed, target, replace(config, accumulate=accumulate))
+    found = forward_backward(parts, mixed, target, replace(config, grad_accum_steps=grad_accum_steps))
     assert [len(part) for part in seen] == sizes
     assert torch.equal(torch.cat(seen), mixed)
     torch.testing.assert_close(found, expected)
@@ -68,8 +70,8 @@ def test_descend_says_the_literal_means_over_the_batch():
     loss = -(target.share * logs[rows, target.y] + (1 - target.share) * logs[rows, target.y_partner]).mean()
     best = logits.argmax(1)
     right = (target.share * (best == target.y) + (1 - target.share) * (best == target.y_partner)).mean()
-    config = small("unused", accumulate=4)
-    found = descend(Learner.of(model, config, ALONE), mixed, target, config)
+    config = small("unused", grad_accum_steps=4)
+    found = forward_backward(Learner.of(model, config, ALONE), mixed, target, config)
     norm = torch.stack([parameter.grad.double().square().sum() for parameter in model.parameters()]).sum().sqrt()
     expected = [loss.item(), right.item(), target.fell_back.float().mean().item(), norm.item()]
     assert found.tolist() == pytest.approx(expected, rel=1e-5)
@@ -102,20 +104,20 @@ def batches_seen(data: str, **changes: Any) -> list[Tensor]:
 
 @pytest.mark.slow
 def test_the_whole_batch_is_mixed_and_then_sliced(data):
-    whole, parts = (batches_seen(data, accumulate=accumulate) for accumulate in (1, 3))
+    whole, parts = (batches_seen(data, grad_accum_steps=grad_accum_steps) for grad_accum_steps in (1, 3))
     assert len(whole) == len(parts) == EPOCHS * STEPS
     assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
 
 
 @pytest.mark.parametrize("plain", [0, 1, 3])
 def test_the_last_epochs_mix_nothing(data, plain):
-    assert len(batches_seen(data, plain_epochs=plain)) == (EPOCHS - plain) * STEPS
+    assert len(batches_seen(data, mix_off_epochs=plain)) == (EPOCHS - plain) * STEPS
 
 
 @pytest.mark.slow
 def test_plain_epochs_are_those_of_vanilla(data, tmp_path):
     """From the same weights: all epochs plain is vanilla."""
-    train(small(data, method="mixup", plain_epochs=EPOCHS), tmp_path / "mixup", OPTIONS)
+    train(small(data, method="mixup", mix_off_epochs=EPOCHS), tmp_path / "mixup", OPTIONS)
     train(small(data, method="vanilla"), tmp_path / "vanilla", OPTIONS)
     assert metrics(tmp_path / "mixup") == metrics(tmp_path / "vanilla")
 
@@ -130,7 +132,7 @@ def test_without_a_validation_split_all_images_are_trained_on_and_the_folder_say
             yield batch
 
     monkeypatch.setattr(Batches, "shuffled", noted)
-    train(small(data, method="vanilla", val_fraction=0, epochs=1, crop=0), tmp_path, OPTIONS)
+    train(small(data, method="vanilla", val_fraction=0, epochs=1, crop_padding=0), tmp_path, OPTIONS)
     made = json.loads((tmp_path / "config.json").read_text())["data"]
     assert made["images"] == {"training": 80, "validation": 80, "test": 24}
     assert made["validated_on"] == "training images"

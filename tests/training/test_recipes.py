@@ -27,21 +27,27 @@ def test_the_report_trains_as_section_3_of_the_method_says(data):
     tiny = data == "tiny-imagenet"
     assert (found.model, found.schedule, found.lr, found.momentum, found.batch_size) == (
         "resnet18",
-        "steps",
+        "multistep",
         0.1,
         0.9,
         128,
     )
     assert (found.epochs, found.drops) == ((200, (100, 150)) if tiny else (150, (50, 100)))
-    assert (found.weight_decay, found.flip, found.crop) == (0, False, 0)
-    assert (found.nesterov, found.warmup, found.label_smoothing, found.ema, found.plain_epochs) == (False, 0, 0, 0, 0)
+    assert (found.weight_decay, found.hflip, found.crop_padding) == (0, False, 0)
+    assert (found.nesterov, found.warmup_epochs, found.label_smoothing, found.ema_decay, found.mix_off_epochs) == (
+        False,
+        0,
+        0,
+        0,
+        0,
+    )
     assert (found.val_fraction, found.train_limit, found.data) == (0, None, data)
 
 
 @pytest.mark.parametrize("data", SETS)
 def test_the_augmented_report_differs_in_crops_flips_and_weight_decay_alone(data):
     plain, augmented = recipe("report", data), recipe("report-augmented", data)
-    assert augmented == dataclasses.replace(plain, crop=4, flip=True, weight_decay=5e-4)
+    assert augmented == dataclasses.replace(plain, crop_padding=4, hflip=True, weight_decay=5e-4)
 
 
 @pytest.mark.parametrize("data", SETS)
@@ -50,21 +56,26 @@ def test_openmixup_trains_as_its_tables_say(data):
     tiny = data == "tiny-imagenet"
     assert (found.model, found.schedule, found.momentum, found.batch_size) == ("resnet18", "cosine", 0.9, 100)
     assert (found.epochs, found.lr) == ((400, 0.2) if tiny else (200, 0.1))
-    assert (found.weight_decay, found.decay_all, found.nesterov, found.warmup) == (1e-4, True, False, 0)
-    assert (found.flip, found.crop, found.val_fraction) == (True, 4, 0)
+    assert (found.weight_decay, found.decay_norm_and_bias, found.nesterov, found.warmup_epochs) == (
+        1e-4,
+        True,
+        False,
+        0,
+    )
+    assert (found.hflip, found.crop_padding, found.val_fraction) == (True, 4, 0)
 
 
 @pytest.mark.parametrize("data", SETS)
 def test_the_modern_recipe_is_what_the_issue_asks_for_and_leaves_the_options_off(data):
     found = recipe("modern", data)
-    assert (found.schedule, found.warmup > 0, found.flip, found.crop) == ("cosine", True, True, 4)
-    assert (found.weight_decay, found.decay_all) == (5e-4, False)
-    assert (found.label_smoothing, found.ema, found.plain_epochs) == (0, 0, 0)
+    assert (found.schedule, found.warmup_epochs > 0, found.hflip, found.crop_padding) == ("cosine", True, True, 4)
+    assert (found.weight_decay, found.decay_norm_and_bias) == (5e-4, False)
+    assert (found.label_smoothing, found.ema_decay, found.mix_off_epochs) == (0, 0, 0)
     assert found.val_fraction > 0
     for changes in (
-        {"schedule": "onecycle", "warmup": 0},
-        {"ema": 0.999},
-        {"plain_epochs": 10},
+        {"schedule": "onecycle", "warmup_epochs": 0},
+        {"ema_decay": 0.999},
+        {"mix_off_epochs": 10},
         {"label_smoothing": 0.1},
     ):
         assert dataclasses.replace(found, **changes) != found
@@ -144,8 +155,8 @@ def test_a_recipe_before_or_after_the_data_is_the_same(smix, trained, tmp_path):
 GIVEN = {
     "--lr 0.03": {"lr": 0.03},
     "--epochs 12 --milestones 4 --milestones 8": {"epochs": 12, "milestones": (4, 8)},
-    "--flip": {"flip": True},
-    "--crop 4": {"crop": 4},
+    "--hflip": {"hflip": True},
+    "--crop-padding 4": {"crop_padding": 4},
     "--val-fraction 0.1": {"val_fraction": 0.1},
     "--weight-decay 0.0005": {"weight_decay": 5e-4},
     "--model resnet8 --seed 3": {"model": "resnet8", "seed": 3},
@@ -160,8 +171,8 @@ def test_what_is_given_wins_over_the_recipe_even_where_it_is_the_default(smix, t
 
 
 def test_what_is_switched_off_stays_off_under_a_recipe_that_switches_it_on(smix, trained, tmp_path):
-    smix("train", "--recipe", "modern", "--no-nesterov", "--decay-all", "--no-flip", "--out", tmp_path)
-    assert (trained[0].nesterov, trained[0].decay_all, trained[0].flip) == (False, True, False)
+    smix("train", "--recipe", "modern", "--no-nesterov", "--decay-norm-and-bias", "--no-hflip", "--out", tmp_path)
+    assert (trained[0].nesterov, trained[0].decay_norm_and_bias, trained[0].hflip) == (False, True, False)
     assert trained[0].schedule == "cosine"
 
 
@@ -218,17 +229,19 @@ def test_the_default_methods_of_the_command_line_are_those_of_the_modern_recipe(
     assert cli.ALL_METHODS.split(",") == list(methods_of("modern", "cifar10"))
 
 
-@pytest.mark.parametrize(("written", "warmup"), [("+40", 1.0), ("40", 1.0), ("040", 1.0)])
-def test_epochs_are_read_for_the_recipe_as_they_are_read_everywhere(written, warmup):
+@pytest.mark.parametrize(("written", "warmup_epochs"), [("+40", 1.0), ("40", 1.0), ("040", 1.0)])
+def test_epochs_are_read_for_the_recipe_as_they_are_read_everywhere(written, warmup_epochs):
     bound = cli.app.parse_args(["train", "--recipe", "modern", "--epochs", written, "--out", "run"])[1]
-    assert (bound.arguments["config"].epochs, bound.arguments["config"].warmup) == (40, warmup)
+    assert (bound.arguments["config"].epochs, bound.arguments["config"].warmup_epochs) == (40, warmup_epochs)
 
 
-@pytest.mark.parametrize(("recipe", "schedule"), [("report", "cosine"), ("modern", "onecycle"), ("modern", "steps")])
+@pytest.mark.parametrize(
+    ("recipe", "schedule"), [("report", "cosine"), ("modern", "onecycle"), ("modern", "multistep")]
+)
 def test_another_schedule_than_the_recipes_leaves_its_milestones_and_warm_up_out(recipe, schedule):
     bound = cli.app.parse_args(["train", "--recipe", recipe, "--schedule", schedule, "--out", "run"])[1]
     config = bound.arguments["config"]
-    assert (config.schedule, config.milestones, config.warmup) == (schedule, (), 0.0)
+    assert (config.schedule, config.milestones, config.warmup_epochs) == (schedule, (), 0.0)
 
 
 def test_a_grid_of_what_a_recipe_depends_on_is_refused(smix, tmp_path):

@@ -15,8 +15,8 @@ from smix.training.records import (
     read_result,
     read_run,
     runs_in,
-    write_made,
     write_metrics,
+    write_provenance,
     write_result,
 )
 from tests.sealed import edit
@@ -73,7 +73,7 @@ MADE = {
 
 def write_run(folder: Path, config: TrainConfig = CONFIG, result: Result | None = RESULT) -> Path:
     folder.mkdir(parents=True)
-    write_made(folder, {"config": config.to_json(), **MADE})
+    write_provenance(folder, {"config": config.to_json(), **MADE})
     write_metrics(folder, EPOCHS)
     if result is not None:
         write_result(folder, result)
@@ -90,7 +90,7 @@ def test_metrics_come_back_to_the_last_bit(tmp_path):
 def test_a_finished_run_is_read(tmp_path):
     run = read_run(write_run(tmp_path / "run"))
     assert (run.path, run.config, run.metrics, run.result) == (tmp_path / "run", CONFIG, EPOCHS, RESULT)
-    assert run.made["data"] == MADE["data"]
+    assert run.provenance["data"] == MADE["data"]
 
 
 def test_a_run_without_a_result_is_unfinished(tmp_path):

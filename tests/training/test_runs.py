@@ -52,15 +52,15 @@ OTHER = {
     "test_limit": 20,
     "val_fraction": 0.2,
     "image_size": 32,
-    "init": "other.pt",
-    "plain_epochs": 1,
-    "accumulate": 2,
+    "init_weights": "other.pt",
+    "mix_off_epochs": 1,
+    "grad_accum_steps": 2,
     "schedule": "cosine",
-    "warmup": 1.0,
+    "warmup_epochs": 1.0,
     "nesterov": True,
-    "decay_all": False,
+    "decay_norm_and_bias": False,
     "label_smoothing": 0.1,
-    "ema": 0.9,
+    "ema_decay": 0.9,
     "masks": "masks/other",
     "method": "vanilla",
     "seed": 1,
@@ -71,8 +71,8 @@ OTHER = {
     "momentum": 0.5,
     "weight_decay": 0.0,
     "milestones": (1,),
-    "flip": False,
-    "crop": 0,
+    "hflip": False,
+    "crop_padding": 0,
 }
 """Another value of every option."""
 
@@ -609,6 +609,6 @@ def test_options_of_how_a_run_is_done_do_not_change_what_it_is(finished, tmp_pat
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS, patch)
         with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path, RunOptions(device="cpu", root=tmp_path / "elsewhere"))
+            train(config, tmp_path, RunOptions(device="cpu", data_root=tmp_path / "elsewhere"))
     train(config, tmp_path, OPTIONS)
     assert_equal_runs(tmp_path, whole)

@@ -1,4 +1,4 @@
-"""`--init`: weights of runs and of others' checkpoints, with another last layer; nothing else, and no code of a file."""
+"""`--init-weights`: weights of runs and of others' checkpoints, with another last layer; nothing else, and no code of a file."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def run(data, tmp_path_factory) -> Path:
     """The folder of a run of one epoch that no test changes."""
     out = tmp_path_factory.mktemp("run") / "run"
-    train(small(data, epochs=1, ema=0.5), out, OPTIONS)
+    train(small(data, epochs=1, ema_decay=0.5), out, OPTIONS)
     return out
 
 
@@ -163,11 +163,11 @@ def test_a_file_cannot_run_code(tmp_path):
 
 def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_path):
     file = run / "weights.safetensors"
-    config = small(data, epochs=1, init=str(file), lr=1e-12, weight_decay=0.0)
+    config = small(data, epochs=1, init_weights=str(file), lr=1e-12, weight_decay=0.0)
     train(config, tmp_path, OPTIONS)
     made = json.loads((tmp_path / "config.json").read_text())
-    assert made["config"]["init"] == str(file)
-    assert made["data"]["init"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert made["config"]["init_weights"] == str(file)
+    assert made["data"]["init_weights"] == hashlib.sha256(file.read_bytes()).hexdigest()
     weights, trained = (safetensors.torch.load_file(path) for path in (file, tmp_path / "weights.safetensors"))
     for name in weights:
         if "running" not in name and "num_batches" not in name:
@@ -178,14 +178,16 @@ def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_p
 def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path):
     file = tmp_path / "w.pt"
     torch.save(network(seed=1).state_dict(), file)
-    config = small(data, init=str(file))
+    config = small(data, init_weights=str(file))
     with pytest.MonkeyPatch.context() as patch:
         stop_after(5, patch)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "run", OPTIONS)
     before, content = metrics(tmp_path / "run"), file.read_bytes()
     torch.save(network(seed=2).state_dict(), file)
-    with pytest.raises(RunError, match=r"got one made with data init [0-9a-f]{64} instead of [0-9a-f]{64}; ") as info:
+    with pytest.raises(
+        RunError, match=r"got one made with data init-weights [0-9a-f]{64} instead of [0-9a-f]{64}; "
+    ) as info:
         train(config, tmp_path / "run", OPTIONS)
     assert "\n" not in str(info.value)
     assert metrics(tmp_path / "run") == before
@@ -197,7 +199,7 @@ def test_weights_that_cannot_be_used_are_told_before_a_folder_is_made(smix, data
     words = ["train", "--data", data, "--model", "resnet8", "--method", "vanilla", "--quiet", "--out", tmp_path / "run"]
     (tmp_path / "w.pt").write_bytes(b"none")
     for file in ("w.pt", "none.pt"):
-        code, out, err = smix(*words, "--init", tmp_path / file)
+        code, out, err = smix(*words, "--init-weights", tmp_path / file)
         assert (code, out) == (2, "")
         assert err.startswith(f"smix: {tmp_path / file}: expected a file of weights")
         assert err.count("\n") == 1

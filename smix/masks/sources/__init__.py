@@ -11,7 +11,7 @@ from smix.data.sets import ImageSet
 from smix.device import find_device
 from smix.errors import OptionError, unknown
 from smix.masks.sources.carried import CarriedSource
-from smix.masks.sources.choice import read_class_map
+from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
 from smix.masks.sources.labelme import LabelmeSource
 from smix.masks.sources.network import Network, NetworkSource
@@ -58,11 +58,11 @@ def load_source(
     weights: Path | str | None = None,
     input_size: str | None = None,
     *,
-    flip: bool = False,
+    hflip_tta: bool = False,
     upscale: str | None = None,
     classes: Sequence[str] = (),
-    class_map: Path | str | None = None,
-    least_score: float = 0.5,
+    object_classes: Path | str | None = None,
+    score_threshold: float = 0.5,
     style: Style | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> Source:
@@ -74,11 +74,11 @@ def load_source(
         weights: A file of weights for torchvision's networks (None: downloaded) and for those of segmentation_models_pytorch.
         input_size: Pixels that images are resized to before segmenting; "own": not resized; None or "auto": what served images
             of their size best.
-        flip: Take the mean over each image and its mirror image.
+        hflip_tta: Take the mean over each image and its mirror image.
         upscale: `esrgan:FILE`, a super-resolution network that enlarges images before they are resized.
         classes: The classes that are objects, by the source's names; empty: all but the background.
-        class_map: A JSON file that names, for each label of the data set, the classes that are objects in its images.
-        least_score: Networks that find instances: those of less confidence are left out, in [0, 1].
+        object_classes: A JSON file that names, for each label of the data set, the classes that are objects in its images.
+        score_threshold: Networks that find instances: those of less confidence are left out, in [0, 1].
         style: How the pictures of `masks:DIR` are to be read; None: found out.
         device: Where networks compute; auto: on a GPU if there is one.
 
@@ -93,17 +93,17 @@ def load_source(
     for option, given, fits in (
         ("weights", weights is not None, kind in ("torchvision", "smp")),
         ("input-size", input_size is not None, networks),
-        ("flip", flip, networks),
+        ("hflip-tta", hflip_tta, networks),
         ("upscale", upscale is not None, networks),
         ("classes", bool(classes), kind != "carried"),
-        ("class-map", class_map is not None, kind != "carried"),
+        ("object-classes", object_classes is not None, kind != "carried"),
         ("style", style is not None, kind == "masks"),
     ):
         if given and not fits:
             raise OptionError(f"{option}: expected another source with --{option}, got {name}; leave --{option} out")
-    if not 0 <= least_score <= 1:
-        raise OptionError(f"least-score: expected 0 to 1, got {least_score}")
-    labels = None if class_map is None else read_class_map(Path(class_map))
+    if not 0 <= score_threshold <= 1:
+        raise OptionError(f"score-threshold: expected 0 to 1, got {score_threshold}")
+    labels = None if object_classes is None else read_object_classes(Path(object_classes))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":
@@ -121,4 +121,4 @@ def load_source(
     else:
         network = transformers_network(place, where)
     larger = None if upscale is None else load_upscaler(upscale, network.device)
-    return NetworkSource(network, input_size or "auto", flip, larger, tuple(classes), labels, least_score)
+    return NetworkSource(network, input_size or "auto", hflip_tta, larger, tuple(classes), labels, score_threshold)

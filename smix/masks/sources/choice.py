@@ -1,4 +1,4 @@
-"""Choose which classes of a source are objects in which image, by `--classes` and `--class-map`."""
+"""Choose which classes of a source are objects in which image, by `--classes` and `--object-classes`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
 from smix.untrusted import UnreadableError, read_json
 
-ClassMap = dict[str, list[str] | None]
+ObjectClasses = dict[str, list[str] | None]
 """Classes that are objects, for each label of a data set; None: all that are objects."""
 
 
@@ -25,7 +25,7 @@ def kept(
     names: Sequence[str],
     objects: NDArray[np.bool_],
     keep: Sequence[str],
-    class_map: ClassMap | None,
+    object_classes: ObjectClasses | None,
     data: ImageSet,
     labels: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
@@ -43,11 +43,11 @@ def kept(
     if keep:
         objects = np.zeros(len(names), bool)
         objects[[number_of(name, names) for name in keep]] = True
-    if class_map is None:
+    if object_classes is None:
         return np.tile(objects, (len(labels), 1))
     rows = np.zeros((len(labels), len(names)), bool)
     for row, label in zip(rows, labels.tolist(), strict=True):
-        if (chosen := entry(class_map, data, label)) is None:
+        if (chosen := entry(object_classes, data, label)) is None:
             row[:] = objects
         else:
             row[[number_of(one, names) for one in chosen]] = True
@@ -55,18 +55,18 @@ def kept(
     return rows
 
 
-def entry(class_map: ClassMap, data: ImageSet, label: int) -> list[str] | None:
+def entry(object_classes: ObjectClasses, data: ImageSet, label: int) -> list[str] | None:
     """Return the entry of a label in a class map. Raises MaskError if there is none."""
     name = data.classes[label]
-    if name not in class_map:
+    if name not in object_classes:
         raise MaskError(
-            f"class-map: expected an entry for each class of {data.name}, got none for {name}; "
+            f"object-classes: expected an entry for each class of {data.name}, got none for {name}; "
             "write [] for no object, null for any"
         )
-    return class_map[name]
+    return object_classes[name]
 
 
-def read_class_map(path: Path) -> ClassMap:
+def read_object_classes(path: Path) -> ObjectClasses:
     """Read a class map from a JSON file such as {"cat": ["cat"], "deer": null}.
 
     Raises:
@@ -75,12 +75,12 @@ def read_class_map(path: Path) -> ClassMap:
     try:
         values = read_json(path)
     except UnreadableError as error:
-        raise MaskError(f"class-map: expected a JSON file {path}, got {error}; write it") from None
+        raise MaskError(f"object-classes: expected a JSON file {path}, got {error}; write it") from None
     entries = values.values() if isinstance(values, dict) else [0]
     if not all(
         one is None or (isinstance(one, list) and all(isinstance(name, str) for name in one)) for one in entries
     ):
         raise MaskError(
-            f'class-map: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
+            f'object-classes: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
         )
     return dict(values)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
-from smix.masks.sources.choice import ClassMap, kept, number_of
+from smix.masks.sources.choice import ObjectClasses, kept, number_of
 from smix.masks.sources.coco import Annotations, find_annotations
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
 from smix.masks.sources.reading import Segmentation
@@ -77,7 +77,7 @@ class FilesSource:
     style: Style | None
     """None: found out."""
     keep: tuple[str, ...] = ()
-    class_map: ClassMap | None = None
+    object_classes: ObjectClasses | None = None
     reading: Reading | None = None
     """Found out from the whole split by `describe`."""
     needs_images = False
@@ -113,7 +113,7 @@ class FilesSource:
             "sha256": digest.hexdigest(),
             "size": list(reading.size),
             "objects": list(self.keep) or "all",
-            "class_map": self.class_map,
+            "object_classes": self.object_classes,
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -121,7 +121,7 @@ class FilesSource:
         if self.reading is None:
             self.reading = self._read(data)
         reading = self.reading
-        chosen = kept(reading.names, reading.objects, self.keep, self.class_map, data, data.labels[index])
+        chosen = kept(reading.names, reading.objects, self.keep, self.object_classes, data, data.labels[index])
         objects = torch.full((len(index), *reading.size), torch.nan)
         classes = torch.zeros((len(index), *reading.size), dtype=torch.uint8)
         problems = {}
@@ -158,13 +158,15 @@ class FilesSource:
             )
         style = style or style_of(self.folder, paths)
         names, objects = _classes(self.folder, style, paths, annotations)
-        for name in (*self.keep, *(name for chosen in (self.class_map or {}).values() for name in chosen or ())):
+        for name in (*self.keep, *(name for chosen in (self.object_classes or {}).values() for name in chosen or ())):
             number_of(name, names)
         size = (sizes.pop() if len(sizes) == 1 else data.size) or SIZE_OF_FOLDERS
         return Reading(places, style, names, objects, size, annotations)
 
 
-def files_source(folder: Path, style: Style | None, keep: tuple[str, ...], class_map: ClassMap | None) -> FilesSource:
+def files_source(
+    folder: Path, style: Style | None, keep: tuple[str, ...], object_classes: ObjectClasses | None
+) -> FilesSource:
     """The masks in a folder.
 
     Raises:
@@ -175,7 +177,7 @@ def files_source(folder: Path, style: Style | None, keep: tuple[str, ...], class
         raise MaskError(f"masks: expected a folder {folder}, got none; check the path")
     if style is not None and style not in get_args(Style):
         raise unknown("style", style, get_args(Style))
-    return FilesSource(folder, style, keep, class_map)
+    return FilesSource(folder, style, keep, object_classes)
 
 
 def _picture(places: Places, data: ImageSet, place: int) -> Path | None:

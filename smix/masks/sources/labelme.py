@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from smix.data.pictures import UNREADABLE
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.choice import ClassMap, entry, number_of
+from smix.masks.sources.choice import ObjectClasses, entry, number_of
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.run_lengths import MOST_PIXELS
@@ -38,7 +38,7 @@ class LabelmeSource:
     folder: Path
     keep: tuple[str, ...] = ()
     """Labels of shapes that are objects; empty: all."""
-    class_map: ClassMap | None = None
+    object_classes: ObjectClasses | None = None
     """The labels of shapes that are objects in the images of each label of the data set."""
     places: Places | None = None
     """Names of the files; found out from the whole split by `describe`."""
@@ -57,7 +57,7 @@ class LabelmeSource:
             OptionError: a label that no shape in them has.
         """
         self.places = places = places_of(self.folder, data)
-        chosen = {*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ())}
+        chosen = {*self.keep, *(name for names in (self.object_classes or {}).values() for name in names or ())}
         digest, count, labels = hashlib.sha256(), 0, set()
         for place in range(len(data)):
             if (path := _file(places, data, place)) is not None:
@@ -75,7 +75,7 @@ class LabelmeSource:
             "name": f"labelme:{self.folder.name}",
             "sha256": digest.hexdigest(),
             "objects": list(self.keep) or "all",
-            "class_map": self.class_map,
+            "object_classes": self.object_classes,
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -97,7 +97,7 @@ class LabelmeSource:
     def _wanted(self, data: ImageSet, label: int) -> set[str] | None:
         """Labels of the shapes that are objects in the images of a label; None: all."""
         keep = set(self.keep) or None
-        chosen = None if self.class_map is None else entry(self.class_map, data, label)
+        chosen = None if self.object_classes is None else entry(self.object_classes, data, label)
         if chosen is None:
             return keep
         return set(chosen) if keep is None else keep & set(chosen)

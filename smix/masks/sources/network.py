@@ -14,7 +14,7 @@ from torch import Tensor
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.choice import ClassMap, kept, number_of
+from smix.masks.sources.choice import ObjectClasses, kept, number_of
 from smix.masks.sources.reading import (
     Instances,
     Segmentation,
@@ -70,15 +70,15 @@ class NetworkSource:
     network: Network
     input_size: str = "auto"
     """Pixels of the square that images are resized to; "own": they stay as they are; "auto": see `auto_size`."""
-    flip: bool = False
+    hflip_tta: bool = False
     """Take the mean over each image and its mirror image."""
     upscale: Upscaler | None = None
     """Enlarges images before they are resized."""
     keep: tuple[str, ...] = ()
     """The classes that are objects; empty: all but the background."""
-    class_map: ClassMap | None = None
+    object_classes: ObjectClasses | None = None
     """The classes that are objects in the images of each label."""
-    least_score: float = 0.5
+    score_threshold: float = 0.5
     """Instances of less confidence are left out."""
 
     def __post_init__(self) -> None:
@@ -98,12 +98,12 @@ class NetworkSource:
                 f"{network.name}: expected an input size that is a multiple of {network.stride}, got {size}; "
                 f"give {-(-int(size) // network.stride) * network.stride}"
             )
-        named = (*self.keep, *(name for names in (self.class_map or {}).values() for name in names or ()))
+        named = (*self.keep, *(name for names in (self.object_classes or {}).values() for name in names or ()))
         if named and network.output == "object_logit":
             raise MaskError(f"{network.name}: expected a network that knows classes, got classes {', '.join(named)}")
         for name in named if network.classes else ():
             number_of(name, network.classes)
-        if network.background is None and network.output == "class_scores" and not (self.keep or self.class_map):
+        if network.background is None and network.output == "class_scores" and not (self.keep or self.object_classes):
             raise MaskError(
                 f"{network.name}: expected --classes, the classes that are objects, since it knows no background; "
                 f"choose of {', '.join(network.classes[:12])}, ..."
@@ -133,12 +133,12 @@ class NetworkSource:
             "output": network.output,
             "background": network.background,
             "precision": network.precision,
-            "flip": self.flip,
+            "hflip_tta": self.hflip_tta,
             "upscale": None if self.upscale is None else self.upscale.describe(),
             "objects": list(self.keep) or "all",
-            "class_map": self.class_map,
+            "object_classes": self.object_classes,
         }
-        return facts | ({"least_score": self.least_score} if network.output == "instances" else {})
+        return facts | ({"score_threshold": self.score_threshold} if network.output == "instances" else {})
 
     @torch.inference_mode()
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -193,23 +193,23 @@ class NetworkSource:
     def _found(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: NDArray[np.int64]) -> Segmentation:
         network = self.network
         size = (images.shape[2], images.shape[3])
-        answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.flip else [images])]
+        answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.hflip_tta else [images])]
         if network.output == "instances":
             keep = self._kept(data, labels, len(network.classes)).to(images.device)
             found = [
-                read_instances(one, keep, self.least_score, network.background, size)
+                read_instances(one, keep, self.score_threshold, network.background, size)
                 for one in answers
                 if isinstance(one, list)
             ]
-            return both_ways(*found) if self.flip else found[0]
+            return both_ways(*found) if self.hflip_tta else found[0]
         scores = [one for one in answers if isinstance(one, Tensor)]
         for one in scores:
             check_scores(network.name, one, len(images), network.output, network.background, network.classes)
         if network.output == "object_logit":
             sure = [enlarged(one.float(), finer(one, size))[:, 0].sigmoid() for one in scores]
-            return Segmentation((sure[0] + sure[1].flip(-1)) / 2 if self.flip else sure[0], None)
+            return Segmentation((sure[0] + sure[1].flip(-1)) / 2 if self.hflip_tta else sure[0], None)
         keep = self._kept(data, labels, scores[0].shape[1]).to(images.device)
-        if self.flip:  # scores whose softmax is the mean of both
+        if self.hflip_tta:  # scores whose softmax is the mean of both
             both = torch.logaddexp(*(one.float().log_softmax(1) for one in (scores[0], scores[1].flip(-1))))
             return read_scores(both, keep, network.background, size)
         return read_scores(scores[0], keep, network.background, size)
@@ -218,7 +218,7 @@ class NetworkSource:
         """Return which classes are objects in which image. A network that names no classes has numbers instead."""
         objects = np.arange(count) != self.network.background
         names = self.network.classes or tuple(map(str, range(count)))
-        return torch.from_numpy(kept(names, objects, self.keep, self.class_map, data, labels))
+        return torch.from_numpy(kept(names, objects, self.keep, self.object_classes, data, labels))
 
 
 def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int = 1) -> tuple[int, int]:

@@ -68,9 +68,9 @@ def check_exported(folder: Path, data: ImageSet) -> None:
     if not (folder / EXPORTED).is_file():
         return
     try:
-        made_of = read_json(folder / EXPORTED)
-        theirs = str(made_of["fingerprint"])
-        whose = f"{made_of['name']} {made_of['split']}"
+        provenance_of = read_json(folder / EXPORTED)
+        theirs = str(provenance_of["fingerprint"])
+        whose = f"{provenance_of['name']} {provenance_of['split']}"
     except (ValueError, KeyError, TypeError):
         raise MaskError(f"{folder}: expected a whole {EXPORTED}, got something else; remove it") from None
     if theirs != data.fingerprint:

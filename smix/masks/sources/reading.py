@@ -97,14 +97,14 @@ def _arg_max(
 def read_instances(
     found: list[Instances],
     keep: Bool[Tensor, "B K"],
-    least_score: float,
+    score_threshold: float,
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """The union of the instances of kept classes whose score is `least_score` or more; `size` as in `read_scores`."""
+    """The union of the instances of kept classes whose score is `score_threshold` or more; `size` as in `read_scores`."""
     objects, classes = [], []
     for instances, kept in zip(found, keep, strict=True):
-        chosen = (instances.scores >= least_score) & kept[instances.labels]
+        chosen = (instances.scores >= score_threshold) & kept[instances.labels]
         labels, shape = instances.labels[chosen], finer(instances.masks[None], size)
         if not len(labels):
             nothing = torch.zeros(shape, device=keep.device)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smix.errors import DataError, OptionError
-from smix.lab.class_map import by_name, grouped, made, read_class_map
+from smix.lab.label_map import by_name, grouped, made, read_label_map
 from tests.conftest import make_set
 
 OWN = ("tabby", "tiger cat", "beagle", "husky", "truck")
@@ -74,7 +74,7 @@ def test_images_of_other_classes_are_left_out_and_rows_still_count_in_the_split(
     assert found.labels.tolist() == [2, 3, 2, 3, 2, 3]
     assert found.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
     assert found.fingerprint == data.fingerprint
-    with pytest.raises(DataError, match="class map: expected images of its classes in made test, got none"):
+    with pytest.raises(DataError, match="label map: expected images of its classes in made test, got none"):
         made({"class 1": None}, data.classes, OWN, "m").data(data)
 
 
@@ -88,7 +88,7 @@ def test_equal_names_map_by_themselves():
 
 def test_names_that_the_network_has_not_are_listed():
     with pytest.raises(
-        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; say with --class-map"
+        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; say with --label-map"
     ):
         by_name(("sea", "tabby", "sky"), OWN, "other")
     with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; say"):
@@ -115,7 +115,7 @@ def test_unknown_names_and_overlaps_are_refused(named, message):
 def test_a_file_may_have_names_numbers_lists_and_null(tmp_path):
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"cat": ["tabby", 1], "dog": "beagle", "car": 4, "sea": None}))
-    assert read_class_map(path) == {"cat": ["tabby", 1], "dog": ["beagle"], "car": [4], "sea": None}
+    assert read_label_map(path) == {"cat": ["tabby", 1], "dog": ["beagle"], "car": [4], "sea": None}
 
 
 @pytest.mark.parametrize(
@@ -138,12 +138,12 @@ def test_a_broken_file_is_one_line(tmp_path, content, got):
     path = tmp_path / "map.json"
     path.write_bytes(content)
     with pytest.raises(OptionError) as caught:
-        read_class_map(path)
+        read_label_map(path)
     assert str(path) in str(caught.value)
     assert "expected JSON such as" in str(caught.value)
     assert got in str(caught.value)
 
 
 def test_no_file_is_one_line(tmp_path: Path):
-    with pytest.raises(OptionError, match=r"class map: expected a JSON file .*none.json, got none"):
-        read_class_map(tmp_path / "none.json")
+    with pytest.raises(OptionError, match=r"label map: expected a JSON file .*none.json, got none"):
+        read_label_map(tmp_path / "none.json")

@@ -28,7 +28,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class ClassMap:
+class LabelMap:
     """Outputs of a network, made of its classes, and which of them each class of a data set is."""
 
     outputs: tuple[tuple[int, ...], ...]
@@ -63,7 +63,7 @@ class ClassMap:
         kept = np.flatnonzero(labels >= 0)
         if not len(kept):
             raise DataError(
-                f"class map: expected images of its classes in {data.name} {data.split}, got none; map others"
+                f"label map: expected images of its classes in {data.name} {data.split}, got none; map others"
             )
         return replace(data.rows(kept), labels=labels[kept], classes=self.names)
 
@@ -89,7 +89,7 @@ def grouped(logits: Float[Tensor, "B classes"], outputs: Sequence[Sequence[int]]
     return found
 
 
-def by_name(theirs: Sequence[str], own: Sequence[str], name: str) -> ClassMap | None:
+def by_name(theirs: Sequence[str], own: Sequence[str], name: str) -> LabelMap | None:
     """Each class of the data is the network's of the same name; None: they are the same classes in the same order.
 
     Raises:
@@ -100,20 +100,20 @@ def by_name(theirs: Sequence[str], own: Sequence[str], name: str) -> ClassMap | 
     if unknown := [one for one in theirs if one not in own]:
         more = ", ..." if len(unknown) > SHOWN else ""
         raise OptionError(
-            f"class map: expected all {len(theirs)} classes of {name} among those of the network, got {len(unknown)} that are not: "
-            f"{', '.join(unknown[:SHOWN])}{more}; say with --class-map what they are"
+            f"label map: expected all {len(theirs)} classes of {name} among those of the network, got {len(unknown)} that are not: "
+            f"{', '.join(unknown[:SHOWN])}{more}; say with --label-map what they are"
         )
-    return made({one: [one] for one in theirs}, theirs, own, "class map")
+    return made({one: [one] for one in theirs}, theirs, own, "label map")
 
 
-def read_class_map(path: Path) -> Named:
+def read_label_map(path: Path) -> Named:
     """The file's content, checked for its form alone.
 
     Raises:
         OptionError: no such file, or a broken one.
     """
     if not path.is_file():
-        raise OptionError(f"class map: expected a JSON file {path}, got none; check the path")
+        raise OptionError(f"label map: expected a JSON file {path}, got none; check the path")
 
     try:
         content = read_json(path)
@@ -136,7 +136,7 @@ def _members(name: str, value: Any) -> list[str | int] | None:
     return members
 
 
-def made(named: Named, theirs: Sequence[str], own: Sequence[str], where: str) -> ClassMap:
+def made(named: Named, theirs: Sequence[str], own: Sequence[str], where: str) -> LabelMap:
     """The map of what is named; classes of the data that are not are left out.
 
     Args:
@@ -175,7 +175,7 @@ def made(named: Named, theirs: Sequence[str], own: Sequence[str], where: str) ->
     names = tuple(" or ".join(own[place] for place in members) for members in outputs)
     labels = tuple(outputs.index(sets[name]) if name in sets else -1 for name in theirs)
     said = {name: [own[place] for place in sets[name]] if name in sets else None for name in theirs}
-    return ClassMap(tuple(outputs), names, labels, said)
+    return LabelMap(tuple(outputs), names, labels, said)
 
 
 def _unknown(where: str, whose: str, name: str | int, choices: Sequence[str]) -> OptionError:

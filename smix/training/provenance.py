@@ -32,7 +32,7 @@ class Data(msgspec.Struct):
     classes: Annotated[list[Name], Meta(min_length=1, max_length=25_000)]
     read: Literal["kept on the device", "read in each epoch"]
     validated_on: Literal["validation images", "training images"]
-    init: str = ""
+    init_weights: str = ""
 
 
 class Named(msgspec.Struct):
@@ -58,7 +58,7 @@ class Normalised(msgspec.Struct):
     std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]
 
 
-class Made(msgspec.Struct):
+class Provenance(msgspec.Struct):
     """The required content of config.json."""
 
     config: dict[str, Any]
