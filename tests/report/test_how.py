@@ -21,7 +21,7 @@ from tests.sealed import edit
 def test_names_of_data_lose_their_paths_and_nothing_else(tmp_path, data, said):
     write_run(tmp_path, "vanilla", 0, data=data, init_weights="/some/where/w.pt")
     found = dict(how(read_comparison(tmp_path)))
-    assert (found["data"], found["init weights"]) == (said, "w.pt")
+    assert (found["data"], found["init-weights"]) == (said, "w.pt")
 
 
 def test_versions_that_differ_are_all_said(tmp_path):
