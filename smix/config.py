@@ -316,8 +316,8 @@ def _normalise_paths(config: "SharedConfig | EvaluateConfig") -> None:
             object.__setattr__(config, name, shortest(name, text))
 
 
-def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
-    """These options as arguments of the command line, leaving out what is the default."""
+def arguments(options: MachineOptions | MaskConfig) -> list[str]:
+    """Return options as arguments of the command line. Options that have their default are omitted."""
     words: list[str] = []
     for field in dataclasses.fields(options):
         value, name = getattr(options, field.name), field.name.replace("_", "-")
@@ -325,15 +325,13 @@ def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:
             continue
         if isinstance(value, bool):
             words.append(f"--{name}" if value else f"--no-{name}")
-        elif isinstance(value, tuple):
-            words += [word for number in value for word in (f"--{name}", str(number))]
         else:
-            words += [f"--{name}", str(value)]
+            words += [f"--{name}={item}" for item in (value if isinstance(value, tuple) else [value])]
     return words
 
 
 def cores() -> int:
-    """The processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,6 +1,6 @@
-"""The errors that a user can cause. Each message says what was expected, what came, and what to do.
+"""Errors that a user can cause. Each message says what is wrong and what to do.
 
-The command line prints such an error as one line and exits with 2; anything else is a bug and exits with 1.
+The command line prints such an error as one line and exits with the `exit_code` of its class; any other exception is a bug.
 """
 
 import difflib
@@ -17,6 +17,8 @@ LONGEST = 2000
 
 class SmixError(ValueError):
     """User input cannot be used. The message is one printable line, whatever names it quotes."""
+
+    exit_code = 2
 
     def __str__(self) -> str:
         text = printable(super().__str__())
@@ -40,11 +42,23 @@ class RunError(SmixError):
 
 
 class FailedError(RunError):
-    """A run cannot go on, though what it was given could be used. The command line exits with 1."""
+    """A run fails although its inputs are valid. Repeating the command would fail again."""
+
+    exit_code = 1
 
 
 class DivergedError(FailedError):
-    """The loss is not finite any more."""
+    """The loss is no longer finite."""
+
+
+class TemporaryError(FailedError):
+    """A run fails for lack of a resource, such as memory, that may be available later."""
+
+    exit_code = 75
+
+
+BUG = 70
+"""Exit code after an exception that is no `SmixError`."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:

@@ -16,10 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from smix import launch
-
 if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of data sets and of the command line
     from smix.data.sets import ImageSet, Split
+    from smix.lab.engines import Task
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -157,8 +156,8 @@ def smix(monkeypatch, capsys):
     return run
 
 
-def run_in_this_process(tasks: Sequence[launch.Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
-    """Stand in for `launch.run_tasks`: run the same command lines one after the other, without a process for each."""
+def run_in_this_process(tasks: "Sequence[Task]", jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+    """Stand in for `engines.run_tasks`: run the same command lines one after the other, without a process for each."""
     from smix import cli
 
     codes = []
@@ -171,6 +170,7 @@ def run_in_this_process(tasks: Sequence[launch.Task], jobs: int, poll: Callable[
             redirect_stderr(log),
         ):
             patch.setattr(sys, "argv", ["smix", *task.words])
+            patch.setenv("SMIX_TASK", "cluster")
             with pytest.raises(SystemExit) as stopped:
                 cli.main()
         codes.append(int(stopped.value.code or 0))
@@ -181,7 +181,9 @@ def run_in_this_process(tasks: Sequence[launch.Task], jobs: int, poll: Callable[
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run tasks in this process. A process for each would import torch, which costs more than a small training."""
-    monkeypatch.setattr(launch, "run_tasks", run_in_this_process)
+    from smix.lab import engines
+
+    monkeypatch.setattr(engines, "run_tasks", run_in_this_process)
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from smix import RunOptions, SharedConfig, TrainConfig, build_masks, cli, compare, launch, load_data
+from smix import RunOptions, SharedConfig, TrainConfig, build_masks, cli, compare, load_data
 from smix.data.sets import SETS
+from smix.lab import engines
 from smix.masks import load_source
 from smix.training.runs import train as train_one
 from tests.conftest import make_set, run_in_this_process, write_npz
@@ -121,7 +122,7 @@ def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
         assert str(file) in out
     code, out, _ = smix("masks", "check", store, "--verify")
     assert code == 0
-    assert "every file is what its checksum says" in out
+    assert "all files match their checksums" in out
     code, out, _ = smix("train", "--data", npz, "--masks", store, "--method", "smix+fmix", *TINY, "--out", run)
     assert code == 0
     assert "test accuracy" in out
@@ -153,7 +154,7 @@ def comparison(tmp_path_factory) -> tuple[str, Path]:
     data = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
     config = SharedConfig(data=data, model="resnet8", epochs=2, batch_size=16)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run_tasks", run_in_this_process)
+        patch.setattr(engines, "run_tasks", run_in_this_process)
         compare(config, METHODS.split(","), 2, folder / "runs", RunOptions(threads=1, quiet=True))
     return data, folder / "runs"
 
@@ -175,7 +176,7 @@ def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, 
     code, out, _ = smix("compare", "--data", data, "--methods", METHODS, "--seeds", "2", *TINY, "--out", runs)
     assert code == 0
     assert "over 2 seeds" in out
-    assert "Also in this folder" not in out
+    assert "Other runs in this folder" not in out
     # The run that was missing is trained in a process of its own, to the same bits as before. The others are left alone.
     for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
         assert (again / file).read_bytes() == (comparison[1] / again.name / file).read_bytes()
@@ -220,7 +221,7 @@ def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, 
 
 def test_report_of_nothing_is_one_line(smix, tmp_path):
     code, _, err = smix("report")
-    assert (code, err) == (2, "smix: runs: expected a folder of runs, got none; such as smix report runs/cifar10\n")
+    assert (code, err) == (2, "smix: runs: name a folder of runs, such as smix report runs/cifar10\n")
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -312,7 +313,7 @@ def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
     code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
     assert code == 0
     assert "not enough runs to tell" in out
-    assert "Also in this folder, not asked for and not shown: smix+fmix-1, vanilla-1." in out
+    assert "Other runs in this folder, not in the report: smix+fmix-1, vanilla-1." in out
 
 
 def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
@@ -336,8 +337,9 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
 @pytest.mark.usefixtures("in_this_process")
 def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
     import dataclasses
+    from importlib import import_module
 
-    from smix import demo
+    demo = import_module("smix.cli.demo")  # its name in the package is the command
 
     monkeypatch.setattr(demo, "CONFIG", dataclasses.replace(demo.CONFIG, train_limit=40, test_limit=20, epochs=1))
     monkeypatch.setattr(demo, "SEEDS", 2)
@@ -550,7 +552,7 @@ def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypat
     assert "start the same command again" in err
 
 
-def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
+def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch, capsys):
     from smix.training import runs
 
     def broken(*args: object) -> None:
@@ -558,8 +560,9 @@ def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
 
     monkeypatch.setattr(runs, "prepare", broken)
     monkeypatch.setattr(sys, "argv", ["smix", "train", "--data", npz, "--out", str(tmp_path / "run")])
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit, match="70"):
         cli.main()
+    assert capsys.readouterr().err.endswith("ZeroDivisionError\n")
 
 
 @pytest.mark.slow

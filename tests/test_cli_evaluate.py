@@ -12,10 +12,11 @@ import safetensors.torch
 import torch
 
 from smix import evaluate
+from smix.evaluation import robustness
 from smix.evaluation.corruptions.suite import CORRUPTIONS
 from smix.evaluation.predict import predict
-from smix.lab import parts, robustness
-from smix.lab.evaluations import Evaluation, read_evaluation, write_evaluation
+from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
+from smix.lab import suites
 from smix.report.evaluated import evaluated, of_all
 from smix.report.terminal import show
 from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
@@ -167,7 +168,7 @@ BAD = {
     ),
     "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),
     "too many images": (["evaluate", "{run}", "--limit", "99"], ["a limit of 1 to 24 images, got 99"]),
-    "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["expected no --model with a run"]),
+    "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["a run has its own model; omit --model"]),
     "mean alone": (["evaluate", "{run}", "--mean", "0.5"], ["expected one number a channel of each, got 0.5 and none"]),
     "no deviation": (["evaluate", "{run}", "--mean", "0.5", "--std", "0"], ["std: expected numbers above 0, got 0.0"]),
     "no number": (["evaluate", "{run}", "--mean", "nan", "--std", "1"], ["mean: expected finite numbers, got nan"]),
@@ -179,12 +180,15 @@ BAD = {
         ["evaluate", "{run}", "--reference", "{run}"],
         ["got none; evaluate it the same"],
     ),
-    "weights without model": (["evaluate", "{run}/weights.safetensors"], ["expected --model and --data"]),
+    "weights without model": (
+        ["evaluate", "{run}/weights.safetensors"],
+        ["a file of weights needs --model and --data"],
+    ),
     "no weights": (
         ["evaluate", "{run}/config.json", "--model", "resnet8", "--data", "digits-on-photos"],
         ["expected a file of weights"],
     ),
-    "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: expected none with a folder"]),
+    "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
     "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),
 }
 
@@ -225,11 +229,11 @@ def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monk
     code, _, _ = smix("evaluate", run, *QUIET)
     before = read_evaluation(run / "evaluation" / "test.json")
     (run / "evaluation" / "test.json").unlink()
-    monkeypatch.setattr(parts, "predict", limited)
+    monkeypatch.setattr(suites, "predict", limited)
     advised: list[str] = []
     for batch_size in (TEST, TEST // 2):
         code, _, said = smix("evaluate", run, *advised, *QUIET)
-        assert code == 1
+        assert code == 75
         assert said.startswith("smix: batch_size: out of memory on CPU")
         assert said.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
         advised = ["--batch-size", str(batch_size // 2)]
@@ -260,16 +264,16 @@ def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
     def full(*args):
         raise out_of_memory()
 
-    monkeypatch.setattr(parts, "on_attacked", full)
-    monkeypatch.setattr(robustness, "VALUES", values * math.prod(SIZE) * 3)
+    monkeypatch.setattr(robustness, "on_attacked", full)
+    monkeypatch.setattr(robustness, "MAX_VALUES", values * math.prod(SIZE) * 3)
     code, _, said = smix("evaluate", run, "--attacks", *words, *QUIET)
-    assert (code, said.endswith(f"{advice}\n")) == (1, True)
+    assert (code, said.endswith(f"{advice}\n")) == (75, True)
 
 
 def test_another_error_of_torch_in_an_evaluation_is_not_hidden(run, monkeypatch):  # noqa: F811
     def broken(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(parts, "predict", broken)
+    monkeypatch.setattr(suites, "predict", broken)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         evaluate(run)

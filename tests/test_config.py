@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import tempfile
 from dataclasses import FrozenInstanceError, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smix import config as module
-from smix.config import EvaluateConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores
+from smix.config import EvaluateConfig, MaskConfig, RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.errors import OptionError
+from smix.lab.sweep import read_sweep, write_sweep
 from smix.paths import same_value
 from tests.words import names, read_words
 
@@ -277,60 +279,42 @@ def test_json_that_breaks_a_range_is_refused():
 # Command line
 
 
-def test_defaults_are_left_out_of_a_command_line():
-    assert arguments(TrainConfig()) == []
+def test_options_with_their_default_are_omitted_from_a_command_line():
     assert arguments(RunOptions()) == []
+    assert arguments(MaskConfig(data="cifar10", source="carried")) == ["--data=cifar10", "--source=carried"]
 
 
-def test_a_command_line_names_every_option():
-    words = arguments(TrainConfig(**TOGETHER))
-    assert words == [
-        *("--data", "npz:some folder/made.npz"),
-        *("--train-limit", "100"),
-        *("--test-limit", "50"),
-        *("--val-fraction", "0.25"),
-        *("--image-size", "48"),
-        *("--masks", "masks/cifar 10"),
-        *("--model", "resnet8"),
-        *("--init-weights", "some folder/weights.safetensors"),
-        *("--epochs", "9"),
-        *("--mix-off-epochs", "2"),
-        *("--batch-size", "32"),
-        *("--grad-accum-steps", "4"),
-        *("--lr", "0.05"),
-        *("--warmup-epochs", "1.5"),
-        *("--milestones", "3"),
-        *("--milestones", "6"),
-        *("--momentum", "0.8"),
-        "--nesterov",
-        *("--weight-decay", "1e-05"),
-        "--no-decay-norm-and-bias",
-        *("--label-smoothing", "0.1"),
-        *("--ema-decay", "0.99"),
-        "--no-hflip",
-        *("--crop-padding", "2"),
-        *("--method", "smix(alpha=0.7,labels=area)+fmix"),
-        *("--seed", "3"),
-    ]
+def test_a_command_line_names_every_other_option():
     assert arguments(RunOptions(**CHANGED_OPTIONS)) == [
-        *("--data-root", "some folder"),
-        *("--device", "cpu"),
-        *("--threads", "2"),
+        "--data-root=some folder",
+        "--device=cpu",
+        "--threads=2",
         "--quiet",
-        *("--workers", "3"),
+        "--workers=3",
         "--compile",
         "--tensorboard",
     ]
+    assert arguments(MaskConfig(data="--odd", source="masks:a b", classes=("cat", "--dog"))) == [
+        "--data=--odd",
+        "--source=masks:a b",
+        "--classes=cat",
+        "--classes=--dog",
+    ]
+
+
+def test_a_command_line_brings_options_back():
+    options = RunOptions(**CHANGED_OPTIONS)
+    assert read_words(arguments(options), RunOptions) == [options]
 
 
 @pytest.mark.slow
 @settings(deadline=None)
 @given(values())
-def test_a_command_line_brings_a_configuration_back(values):
+def test_a_sweep_file_brings_a_configuration_back(values):
     config = TrainConfig(**values)
-    options = RunOptions(**CHANGED_OPTIONS)
-    words = [*arguments(config), *arguments(options)]
-    assert read_words(words, TrainConfig, RunOptions) == [config, options]
+    with tempfile.TemporaryDirectory() as folder:
+        write_sweep(Path(folder) / "sweep.jsonl", {"run": config})
+        assert read_sweep(Path(folder) / "sweep.jsonl") == {"run": config}
 
 
 # Comparisons

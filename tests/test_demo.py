@@ -1,8 +1,8 @@
 """The summary of the demo is correct for every outcome."""
 
 import re
+from importlib import import_module
 
-from smix import demo
 from smix.config import RunOptions
 from smix.data import load_data
 from smix.masks.lookup import masks_of
@@ -10,6 +10,7 @@ from smix.mixing import parse_method
 from smix.training.records import Result, Run
 from smix.training.samples import draw_samples
 
+demo = import_module("smix.cli.demo")  # its name in the package is the command
 VANILLA, CUTMIX, SMIX = demo.METHODS
 
 

@@ -102,7 +102,7 @@ def test_names_for_type_checkers_are_those_of_the_lazy_table():
     assert stated == {name: home for home, names in smix._HOMES.items() for name in names}
 
 
-@pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.launch", "smix.progress"])
+@pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.signals", "smix.progress"])
 def test_what_the_command_line_needs_first_imports_no_torch(name):
     heavy = HEAVY if name != "smix.progress" else [one for one in HEAVY if one != "rich"]
     script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"

@@ -3,11 +3,7 @@
 import types
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
-
-from smix.config import RunOptions, TrainConfig
-
-Options = TypeVar("Options", TrainConfig, RunOptions)
+from typing import Any, get_args, get_type_hints
 
 
 def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
@@ -17,11 +13,12 @@ def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
     while rest:
         word = rest.pop(0)
         assert word.startswith("--"), f"expected an option, got {word}"
-        name = word[2:].replace("-", "_")
+        name, _, text = word[2:].partition("=")
+        name = name.replace("-", "_")
         for kind, values in zip(kinds, found, strict=True):
             hints = get_type_hints(kind)
             if name in hints and hints[name] is not bool:
-                value = read_value(hints[name], rest.pop(0))
+                value = read_value(hints[name], text)
                 if isinstance(value, tuple):
                     value = (*values.get(name, ()), *value)
                 else:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from smix import launch, rng
+from smix import rng, signals
 from smix.config import cores
 from smix.data.batches import Batch, Normalisation, Pixels, full_batches, order_of
 from smix.data.sets import ImageSet
@@ -194,7 +194,7 @@ class Streamed:
 
 def _leave_signals_to_the_parent(worker: int) -> None:
     """A signal to the whole group of processes shall not end those that the parent reads its last batches from."""
-    for number in launch.STOP_OR_CTRL_C:
+    for number in signals.STOP_OR_CTRL_C:
         signal.signal(number, signal.SIG_IGN)
 
 

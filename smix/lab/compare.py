@@ -1,10 +1,10 @@
-"""A comparison: methods x seeds, the same otherwise; a sweep whose runs lie in one folder."""
+"""Compare methods: train each with the same seeds under the same configuration. A comparison is a sweep in one folder."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from smix import launch
-from smix.config import RunOptions, SharedConfig, TrainConfig
+from smix.config import RunOptions, SharedConfig
+from smix.lab.engines import Engine
 from smix.lab.run_all import run_all
 from smix.lab.sweep import cross
 from smix.training.records import Run
@@ -17,29 +17,33 @@ def compare(
     out: Path | str,
     options: RunOptions | None = None,
     jobs: int | None = None,
-    engine: launch.Engine = "local",
+    engine: Engine = "local",
 ) -> list[Run]:
-    """Train every method with every seed, under the same configuration otherwise.
+    """Train every method with every seed; everything else is the same.
+
+    Runs that exist in `out` are not trained again, interrupted ones resume.
 
     Args:
-        config: What all runs share; the method and the seed of a `TrainConfig` do not matter.
-        methods: Texts that `parse_method` understands.
-        seeds: How many, counted from 0; or which.
-        out: The folder of the runs.
-        jobs: Runs side by side; None: one a core on the CPU, one on a GPU, all that SLURM lets.
-        engine: Where they run.
+        config: Options that all runs share. The method and the seed of a `TrainConfig` are ignored.
+        methods: Methods as text that `parse_method` accepts.
+        seeds: Number of seeds, counted from 0, or the seeds themselves.
+        out: Folder of the runs.
+        options: Options of the machine. Default: `RunOptions()`.
+        jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
+        engine: Where the runs are started.
 
     Returns:
-        All runs that were asked for, finished or not: a failed one has no result, and its folder holds log.txt.
+        All requested runs, seeds outermost, finished or not. A failed run has no result, and its folder contains log.txt.
 
     Raises:
-        SmixError: an option, the data or the masks cannot be used, or `out` holds other runs. Nothing has begun then.
+        SmixError: An option, the data or the masks cannot be used, or `out` holds other runs. Nothing was started.
+
+    >>> import smix, tempfile
+    >>> config = smix.SharedConfig(data="digits-on-photos", train_limit=60, test_limit=20, model="resnet8", epochs=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     runs = smix.compare(config, ["vanilla", "smix"], 1, folder, smix.RunOptions(device="cpu", quiet=True))
+    >>> [run.config.method for run in runs]
+    ['vanilla', 'smix']
     """
-    out = Path(out)
-    plan = planned(config, methods, range(seeds) if isinstance(seeds, int) else seeds, out)
-    return run_all(plan, out, options or RunOptions(), engine, jobs)
-
-
-def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
-    """The folder and configuration of each run, seeds outermost: a comparison that is cut has equal seeds of all methods."""
-    return {out / name: one for name, one in cross(config, methods, seeds).items()}
+    sweep = cross(config, methods, range(seeds) if isinstance(seeds, int) else seeds)
+    return run_all(sweep, Path(out), options or RunOptions(), engine, jobs)

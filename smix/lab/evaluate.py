@@ -1,6 +1,6 @@
-"""`smix evaluate`: what a trained network makes of test images, untouched, corrupted, attacked, or without object or background.
+"""Evaluate trained networks: `smix evaluate`.
 
-Each part is written when it is done, and not computed again while weights, images and options are the same.
+Each suite is written when it is finished, and is not computed again while weights, images and options are the same.
 """
 
 import json
@@ -17,20 +17,19 @@ from smix import files, progress
 from smix.config import EvaluateConfig, MachineOptions
 from smix.data.batches import Loader
 from smix.device import in_words, is_out_of_memory, threads
-from smix.errors import DataError, FailedError, OptionError, RunError, SmixError
+from smix.errors import DataError, OptionError, RunError, SmixError, TemporaryError
 from smix.evaluation.corruptions import suite
-from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation, write_evaluation
-from smix.lab.parts import CORRUPTIONS, UNTOUCHED, Part, parts_of
-from smix.lab.subject import EvalTarget, subject_of
+from smix.evaluation.records import FOLDER, Evaluation, read_evaluation, write_evaluation
+from smix.lab.suites import CLEAN, CORRUPTIONS, Suite, requested_suites
 from smix.lab.sweep import slug
+from smix.lab.target import EvalTarget, load_target
 from smix.paths import same_value
 from smix.training.records import subfolders_of_runs
 from smix.untrusted import is_file
 
-LONG = 120.0
-"""Seconds from which on the expected time is announced."""
-TIMED = 100
-"""Images that are timed for that."""
+ANNOUNCED_SECONDS = 120.0
+"""Expected seconds from which on they are printed."""
+TIMED_IMAGES = 100
 
 
 def evaluate(
@@ -39,15 +38,26 @@ def evaluate(
     options: MachineOptions | None = None,
     out: Path | str | None = None,
 ) -> Evaluation:
-    """Ask one network about test images, and write what came out to `file_of(...)`; what is there already is not computed again.
+    """Evaluate one network on a test set. Suites that were computed before are read from the file `file_of(...)`.
 
     Args:
-        path: A finished run; or a file of weights (safetensors, or a torch checkpoint) of the network config.model.
-        out: Folder of the file; None: RUN/evaluation, or FILE.evaluation beside a file of weights.
+        path: Folder of a finished run, or a file of weights (safetensors or a torch checkpoint) of the model config.model.
+        config: Data and suites. Default: the run's own test images without modification.
+        options: Options of the machine. Default: `MachineOptions()`.
+        out: Folder of the file. Default: RUN/evaluation, or FILE.evaluation next to a file of weights.
 
     Raises:
-        SmixError: the network, the images, the masks or an option cannot be used, or do not fit each other; or what is there
-            is of more images.
+        SmixError: The network, the images, the masks or an option cannot be used or do not fit each other, or the existing
+            evaluation has more images.
+
+    >>> import smix, tempfile
+    >>> config = smix.TrainConfig(data="digits-on-photos", train_limit=60, test_limit=20, model="resnet8", epochs=1)
+    >>> options = smix.RunOptions(device="cpu", quiet=True)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = smix.train(config, folder, options)
+    ...     evaluation = smix.evaluate(folder, smix.EvaluateConfig(masks="carried"), options)
+    >>> evaluation.images, evaluation.numbers["accuracy"] == result.test_accuracy
+    (20, True)
     """
     config, options = config or EvaluateConfig(), options or MachineOptions()
     return _evaluate(Path(path), config, options, None if out is None else Path(out))[0]
@@ -56,13 +66,13 @@ def evaluate(
 def evaluate_all(
     folder: Path | str, config: EvaluateConfig | None = None, options: MachineOptions | None = None
 ) -> tuple[dict[Path, Evaluation], dict[Path, str]]:
-    """`evaluate` each run in a folder, one after the other.
+    """Evaluate each run in a folder: see `evaluate`.
 
     Returns:
-        The evaluation of each run; and of those that have none, why: not finished, or something is wrong with them.
+        The evaluations by run, and the reasons why other runs could not be evaluated.
 
     Raises:
-        SmixError: there is no run, or none could be evaluated: for the reason of the first.
+        SmixError: There is no run, or none could be evaluated, for the reason of the first.
     """
     folder, config, options = Path(folder), config or EvaluateConfig(), options or MachineOptions()
     paths = subfolders_of_runs(folder)
@@ -70,32 +80,38 @@ def evaluate_all(
         raise RunError(
             f"{folder}: expected a run, a folder of runs or a file of weights, got none; train with smix compare --out {folder}"
         )
-    found: dict[Path, Evaluation] = {}
+    evaluations: dict[Path, Evaluation] = {}
     problems: dict[Path, SmixError] = {}
-    left = [path for path in paths if is_file(path / "result.json")]
-    said = False
+    finished = [path for path in paths if is_file(path / "result.json")]
+    announced = False
     for number, path in enumerate(paths, 1):
         try:
-            which = f" ({number} of {len(paths)})"
-            found[path], computed = _evaluate(path, config, options, None, 0 if said else len(left), which)
-            said = said or computed
+            runs = 0 if announced else len(finished)
+            evaluations[path], computed = _evaluate(path, config, options, None, runs, f" ({number} of {len(paths)})")
+            announced = announced or computed
         except SmixError as error:
             problems[path] = error
-        left = [other for other in left if other != path]
-    if not found:
+        finished = [other for other in finished if other != path]
+    if not evaluations:
         raise next(iter(problems.values()))
-    return found, {path: str(error) for path, error in problems.items()}
+    return evaluations, {path: str(error) for path, error in problems.items()}
 
 
 def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path:
-    """Return the file of the evaluation of the network at `path`: test.json for a run's own test images, else after the data."""
+    """Return the file of an evaluation: test.json for the test images of the run itself, else named after the data.
+
+    Args:
+        path: Run or file of weights.
+        evaluation: Its evaluation.
+        out: Folder of the file. Default: see `evaluate`.
+    """
     folder = out or (Path(f"{path}.{FOLDER}") if path.is_file() else path / FOLDER)
     if evaluation.own:
         return folder / "test.json"
-    for file in sorted(folder.glob("*.json")):  # the same data may have been given by another path
+    for file in sorted(folder.glob("*.json")):  # the same data may have been named by another path
         with suppress(SmixError):
-            there = read_evaluation(file)
-            if not there.own and same_value("data", there.data, evaluation.data):
+            existing = read_evaluation(file)
+            if not existing.own and same_value("data", existing.data, evaluation.data):
                 return file
     return folder / f"{slug(evaluation.data)}.json"
 
@@ -106,154 +122,154 @@ def _evaluate(
     options: MachineOptions,
     out: Path | None,
     runs: int = 1,
-    which: str = "",
+    place: str = "",
 ) -> tuple[Evaluation, bool]:
     """Return the evaluation, and whether anything was computed.
 
     Args:
-        runs: Number of runs that will take as long; 0 if that was announced before.
-        which: Place of this run among them, for the bar.
+        runs: Number of runs that take as long; 0 if their time was announced before.
+        place: Place of this run among them, for the progress bar.
     """
-    subject = subject_of(path, config, options)
-    loader = subject.loader()
-    parts = parts_of(subject, loader, config)
-    evaluation = _nothing_yet(subject, config)
+    target = load_target(path, config, options)
+    loader = target.loader()
+    suites = requested_suites(target, loader, config)
+    evaluation = _empty(target, config)
     if out is None and path.is_dir():
         files.check_no_link(path, path / FOLDER)
     file = file_of(path, evaluation, out)
     files.check_writable(file.parent)
     with files.lock(file.parent), threads(options.threads):
-        there, other = _there(file, evaluation)
-        evaluation = there or evaluation
-        todo = [part for part in parts if not part.is_in(evaluation)]
-        if not todo:
+        existing, difference = _existing(file, evaluation)
+        evaluation = existing or evaluation
+        missing = [one for one in suites if not one.is_done(evaluation)]
+        if not missing:
             return evaluation, False
-        if other:
-            sys.stderr.write(f"{file}: replaced, for it was of {other}\n")
+        if difference:
+            sys.stderr.write(f"{file}: replaced, since it was computed with {difference}\n")
         if runs and not options.quiet:
-            _say_cost(subject, loader, todo, runs)
-        shown = 0
-        title = f"{path.name}{which} on {subject.named}"
-        with progress.bar(title, sum(part.passes for part in todo), quiet=options.quiet) as done:
-            for part in todo:
+            _announce(target, loader, missing, runs)
+        passes = 0
+        title = f"{path.name}{place} on {target.name}"
+        with progress.bar(title, sum(one.passes for one in missing), quiet=options.quiet) as update:
+            for current in missing:
 
-                def more(count: int, what: str = part.what) -> None:
-                    nonlocal shown
-                    shown += count
-                    done(shown, what)
+                def advance(count: int, name: str = current.name) -> None:
+                    nonlocal passes
+                    passes += count
+                    update(passes, name)
 
                 try:
-                    with _in_memory(subject.device, min(part.at_once, len(loader))):
-                        evaluation = part.add(evaluation, more)
+                    with _in_memory(target.device, min(current.at_once, len(loader))):
+                        evaluation = current.add(evaluation, advance)
                 except DataError as error:
                     raise DataError(f"{path}: {error}") from None
                 write_evaluation(file, evaluation)
-        if there is None:
-            _compare_with_result(subject, evaluation)
+        if existing is None:
+            _compare_with_result(target, evaluation)
         return evaluation, True
 
 
-def _nothing_yet(subject: EvalTarget, config: EvaluateConfig) -> Evaluation:
-    """Return an evaluation without numbers."""
+def _empty(target: EvalTarget, config: EvaluateConfig) -> Evaluation:
+    """Return an evaluation without results."""
     return Evaluation(
-        data=subject.named,
-        fingerprint=subject.data.fingerprint,
-        images=len(subject.data),
-        weights=subject.classifier.weights,
+        data=target.name,
+        fingerprint=target.data.fingerprint,
+        images=len(target.data),
+        weights=target.classifier.weights,
         numbers={},
-        own=subject.own,
-        left_out=subject.left_out,
+        own=target.own,
+        left_out=target.left_out,
         provenance={
-            **subject.classifier.provenance,
-            "resized": subject.resized,
-            "label_map": None if subject.mapped is None else subject.mapped.said,
+            **target.classifier.provenance,
+            "resized": target.resized,
+            "label_map": None if target.mapping is None else target.mapping.classes,
             "seed": config.seed,
         },
     )
 
 
-def _there(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
-    """Return the evaluation in a file if it is of the same, else what differs.
+def _existing(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
+    """Return the evaluation in a file if it has the same inputs as `new`, else what differs.
 
     Raises:
-        RunError: the file is broken.
-        OptionError: it is of the same, but of more images.
+        RunError: The file is damaged.
+        OptionError: It has the same inputs, but more images.
     """
     if not file.is_file():
         return None, ""
     old = read_evaluation(file)
     pairs = {
-        "weights": (old.weights, new.weights),
-        "images": (old.fingerprint, new.fingerprint),
-        **{name.replace("_", " "): (old.provenance.get(name), value) for name, value in new.provenance.items()},
+        "other weights": (old.weights, new.weights),
+        "other images": (old.fingerprint, new.fingerprint),
+        **{
+            f"another {name.replace('_', ' ')}": (old.provenance.get(name), value)
+            for name, value in new.provenance.items()
+        },
     }
-    for name, (before, now) in pairs.items():
+    for difference, (before, now) in pairs.items():
         if before != json.loads(json.dumps(now)):
-            return None, f"another {name}" if name not in ("weights", "images") else f"other {name}"
+            return None, difference
     if old.images > new.images:
         raise OptionError(
-            f"{file}: expected no fewer than the {old.images:,} images that it has, got --limit {new.images}; choose another --out"
+            f"{file}: expected at least its {old.images:,} images, got --limit {new.images}; choose another --out"
         )
     return (old, "") if old.images == new.images else (None, f"{old.images:,} images")
 
 
-def _say_cost(subject: EvalTarget, loader: Loader, todo: Sequence[Part], runs: int) -> None:
-    """One line, if it is more than a few minutes by a batch that is timed."""
-    if all(part.what == UNTOUCHED for part in todo):
+def _announce(target: EvalTarget, loader: Loader, missing: Sequence[Suite], runs: int) -> None:
+    """Print the expected time if it is more than a few minutes."""
+    if all(one.name == CLEAN for one in missing):
         return
-    seconds = runs * _seconds(subject, loader, todo)
-    if seconds > LONG:
-        what = ", ".join(part.what for part in todo if part.what != UNTOUCHED)
-        of = f"{runs} runs, {what}" if runs > 1 else what
-        sys.stderr.write(f"{of}, {len(loader):,} images: about {progress.duration(_rounded(seconds))}\n")
+    seconds = runs * _expected_seconds(target, loader, missing)
+    if seconds > ANNOUNCED_SECONDS:
+        step = 60 if seconds < 3600 else 600
+        names = ", ".join(one.name for one in missing if one.name != CLEAN)
+        count = f"{runs} runs, {names}" if runs > 1 else names
+        rounded = progress.duration(step * math.ceil(seconds / step))
+        sys.stderr.write(f"{count}, {len(loader):,} images: about {rounded}\n")
 
 
-def _seconds(subject: EvalTarget, loader: Loader, todo: Sequence[Part]) -> float:
-    images, _, _ = next(iter(loader.pixels(torch.arange(min(TIMED, len(loader))))))
-    with torch.inference_mode(), _in_memory(subject.device, len(images)):
-        subject.model(loader.normalise(images)).cpu()
-        begun = time.perf_counter()
-        subject.model(loader.normalise(images)).cpu()
-        each = (time.perf_counter() - begun) / len(images)
-    seconds = each * sum(part.passes for part in todo)
-    for part in todo:
-        if part.what == CORRUPTIONS:
-            begun = time.perf_counter()
+def _expected_seconds(target: EvalTarget, loader: Loader, missing: Sequence[Suite]) -> float:
+    images, _, _ = next(iter(loader.pixels(torch.arange(min(TIMED_IMAGES, len(loader))))))
+    with torch.inference_mode(), _in_memory(target.device, len(images)):
+        target.model(loader.normalise(images)).cpu()
+        before = time.perf_counter()
+        target.model(loader.normalise(images)).cpu()
+        per_image = (time.perf_counter() - before) / len(images)
+    seconds = per_image * sum(one.passes for one in missing)
+    for one in missing:
+        if one.name == CORRUPTIONS:
+            before = time.perf_counter()
             for name in suite.CORRUPTIONS:
                 suite.corrupt(images, name, 3, range(len(images)))
-            seconds += part.passes * (time.perf_counter() - begun) / len(images) / len(suite.CORRUPTIONS)
+            seconds += one.passes * (time.perf_counter() - before) / len(images) / len(suite.CORRUPTIONS)
     return seconds
 
 
 @contextmanager
 def _in_memory(device: torch.device, at_once: int) -> Iterator[None]:
-    """Raise FailedError with advice if so many images at once do not fit in memory inside the block."""
+    """Raise TemporaryError with advice if `at_once` images do not fit in memory inside the block."""
     try:
         yield
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         advice = f"use --batch-size {at_once // 2}" if at_once > 1 else "choose another --device"
-        raise FailedError(
+        raise TemporaryError(
             f"batch_size: out of memory on {in_words(device)} with {at_once} image{'s' if at_once > 1 else ''} at once; {advice}"
         ) from None
 
 
-def _rounded(seconds: float) -> float:
-    """Round up to minutes below an hour, to ten minutes above."""
-    step = 60 if seconds < 3600 else 600
-    return step * math.ceil(seconds / step)
-
-
-def _compare_with_result(subject: EvalTarget, evaluation: Evaluation) -> None:
-    """Say it if a run's own test images are judged otherwise than at the end of its training."""
-    if subject.run is None or subject.run.result is None or not evaluation.own:
+def _compare_with_result(target: EvalTarget, evaluation: Evaluation) -> None:
+    """Print a line if the accuracy on the run's own test images differs from that at the end of training."""
+    run = target.run
+    if run is None or run.result is None or not evaluation.own:
         return
-    before, now = subject.run.result.test_accuracy, evaluation.numbers["accuracy"]
-    whole = evaluation.images == subject.run.provenance["data"].get("images", {}).get("test")
-    if whole and not math.isclose(before, now, abs_tol=1e-9):
-        where = f"{subject.run.provenance.get('precision', 'another precision')} on {subject.run.result.device}"
+    before, now = run.result.test_accuracy, evaluation.numbers["accuracy"]
+    complete = evaluation.images == run.provenance["data"].get("images", {}).get("test")
+    if complete and not math.isclose(before, now, abs_tol=1e-9):
+        where = f"{run.provenance.get('precision', 'another precision')} on {run.result.device}"
         sys.stderr.write(
-            f"{subject.run.path}: test accuracy {100 * now:.2f} %, in result.json {100 * before:.2f} %, computed in {where}: "
-            "other machines and precisions round otherwise\n"
+            f"{run.path}: test accuracy {100 * now:.2f} %, in result.json {100 * before:.2f} %, computed in {where}: "
+            "other machines and precisions round differently\n"
         )

@@ -1,8 +1,7 @@
 """Map the classes of a network to those of another data set.
 
-Classes of the network that count as one are one output, whose logit is the log of the sum of the exponentials of theirs: its
-probability is then the sum of their probabilities. Classes of the network that nothing is mapped to stay outputs: an image that
-is taken for one of them is taken wrongly.
+Classes of the network that are grouped become one output. Its logit is the log-sum-exp of their logits, so its probability is the
+sum of their probabilities. Classes that no class of the data is mapped to remain outputs: predicting one of them is an error.
 """
 
 import difflib
@@ -19,57 +18,57 @@ from torch import Tensor, nn
 
 from smix.data.sets import ImageSet
 from smix.errors import DataError, OptionError
-from smix.untrusted import UnreadableError, one_line, read_json
+from smix.untrusted import UnreadableError, read_json
 
-Named = Mapping[str, Sequence[str | int] | None]
-"""Class of the data -> classes of the network, by name or number; None: leave its images out."""
-SHOWN = 5
-"""Names in a message."""
+Groups = Mapping[str, Sequence[str | int] | None]
+"""Class of the data -> classes of the network, by name or number; None excludes the images of the class."""
+MAX_NAMES = 5
+"""Number of names in a message."""
 
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Outputs of a network, made of its classes, and which of them each class of a data set is."""
+    """Outputs that group the classes of a network, and the output of each class of a data set."""
 
     outputs: tuple[tuple[int, ...], ...]
-    """Classes of the network that each output is made of. Every class is in one output."""
+    """Classes of the network in each output. Every class is in one output."""
     names: tuple[str, ...]
     """Names of the outputs."""
     label: tuple[int, ...]
-    """Output of each class of the data; -1: its images are left out."""
-    said: dict[str, list[str] | None]
-    """Class of the data -> classes of the network, as JSON has it."""
+    """Output of each class of the data; -1: its images are excluded."""
+    classes: dict[str, list[str] | None]
+    """Class of the data -> names of classes of the network."""
 
     def model(self, model: nn.Module) -> nn.Module:
-        """The network with these outputs, in its mode."""
+        """Return the network with these outputs, in the same mode."""
         if all(len(members) == 1 for members in self.outputs):
             return model
         return Grouped(model, self.outputs).train(model.training)
 
     def labels(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The outputs that these classes of the network are in."""
+        """Return the outputs that contain these classes of the network."""
         output = np.empty(sum(map(len, self.outputs)), np.int64)
-        for place, members in enumerate(self.outputs):
-            output[list(members)] = place
+        for number, members in enumerate(self.outputs):
+            output[list(members)] = number
         return output[labels]
 
     def data(self, data: ImageSet) -> ImageSet:
-        """The images whose class is an output, labelled with it.
+        """Return the images that are not excluded, labelled with the outputs.
 
         Raises:
-            DataError: there are none.
+            DataError: There are none.
         """
         labels = np.array(self.label)[data.labels]
-        kept = np.flatnonzero(labels >= 0)
-        if not len(kept):
+        rows = np.flatnonzero(labels >= 0)
+        if not len(rows):
             raise DataError(
                 f"label map: expected images of its classes in {data.name} {data.split}, got none; map others"
             )
-        return replace(data.rows(kept), labels=labels[kept], classes=self.names)
+        return replace(data.rows(rows), labels=labels[rows], classes=self.names)
 
 
 class Grouped(nn.Module):
-    """A network some of whose classes count as one."""
+    """A network whose classes are grouped into outputs."""
 
     def __init__(self, model: nn.Module, outputs: Sequence[Sequence[int]]) -> None:
         super().__init__()
@@ -81,49 +80,55 @@ class Grouped(nn.Module):
 
 
 def grouped(logits: Float[Tensor, "B classes"], outputs: Sequence[Sequence[int]]) -> Float[Tensor, "B K"]:
-    """Logits of outputs for those of the classes that they are made of."""
-    found = logits[:, [members[0] for members in outputs]]
-    for place, members in enumerate(outputs):
+    """Return the logits of outputs: the log-sum-exp of the logits of their classes."""
+    result = logits[:, [members[0] for members in outputs]]
+    for number, members in enumerate(outputs):
         if len(members) > 1:
-            found[:, place] = logits[:, list(members)].logsumexp(1)
-    return found
+            result[:, number] = logits[:, list(members)].logsumexp(1)
+    return result
 
 
-def by_name(theirs: Sequence[str], own: Sequence[str], name: str) -> LabelMap | None:
-    """Each class of the data is the network's of the same name; None: they are the same classes in the same order.
+def map_by_name(data_classes: Sequence[str], classes: Sequence[str], name: str) -> LabelMap | None:
+    """Map each class of the data to the class of the network with the same name.
+
+    Args:
+        data_classes: Classes of the data.
+        classes: Classes of the network.
+        name: Name of the data, for messages.
+
+    Returns:
+        The map, or None if both have the same classes in the same order.
 
     Raises:
-        OptionError: some have no such name.
+        OptionError: A class of the data is no class of the network.
     """
-    if tuple(theirs) == tuple(own):
+    if tuple(data_classes) == tuple(classes):
         return None
-    if unknown := [one for one in theirs if one not in own]:
-        more = ", ..." if len(unknown) > SHOWN else ""
+    if unknown := [one for one in data_classes if one not in classes]:
+        more = ", ..." if len(unknown) > MAX_NAMES else ""
         raise OptionError(
-            f"label map: expected all {len(theirs)} classes of {name} among those of the network, got {len(unknown)} that are not: "
-            f"{', '.join(unknown[:SHOWN])}{more}; say with --label-map what they are"
+            f"label map: expected all {len(data_classes)} classes of {name} among those of the network, got {len(unknown)} that are "
+            f"not: {', '.join(unknown[:MAX_NAMES])}{more}; map them with --label-map"
         )
-    return made({one: [one] for one in theirs}, theirs, own, "label map")
+    return label_map({one: [one] for one in data_classes}, data_classes, classes, "label map")
 
 
-def read_label_map(path: Path) -> Named:
-    """The file's content, checked for its form alone.
+def read_label_map(path: Path) -> Groups:
+    """Return the content of a label map file, a JSON object. Names are not checked yet.
 
     Raises:
-        OptionError: no such file, or a broken one.
+        OptionError: The file is missing, or is not of this form.
     """
     if not path.is_file():
-        raise OptionError(f"label map: expected a JSON file {path}, got none; check the path")
-
+        raise OptionError(f"label map: there is no file {path}; check the path")
     try:
         content = read_json(path)
         if not isinstance(content, dict) or not content:
-            raise ValueError(f"a {type(content).__name__}" if content else "nothing in it")
+            raise UnreadableError(f"a {type(content).__name__}" if content else "an empty file")
         return {name: _members(name, value) for name, value in content.items()}
-    except ValueError as error:
-        reason = str(error) if isinstance(error, UnreadableError) else one_line(error).removeprefix("ValueError: ")
+    except UnreadableError as error:
         raise OptionError(
-            f'{path}: expected JSON such as {{"cat": ["tabby", "tiger cat"], "dog": "beagle", "car": null}}, got {reason}'
+            f'{path}: expected JSON such as {{"cat": ["tabby", "tiger cat"], "dog": "beagle", "car": null}}, got {error}'
         ) from None
 
 
@@ -132,55 +137,59 @@ def _members(name: str, value: Any) -> list[str | int] | None:
     if value is None:
         return None
     if not members or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in members):
-        raise ValueError(f'{json.dumps(value)} for "{name}"')
+        raise UnreadableError(f'{json.dumps(value)} for "{name}"')
     return members
 
 
-def made(named: Named, theirs: Sequence[str], own: Sequence[str], where: str) -> LabelMap:
-    """The map of what is named; classes of the data that are not are left out.
+def label_map(groups: Groups, data_classes: Sequence[str], classes: Sequence[str], source: str) -> LabelMap:
+    """Return the label map of these groups. Images of classes of the data that are not listed are excluded.
 
     Args:
-        theirs: The classes of the data.
-        own: Those of the network.
-        where: For messages.
+        groups: Classes of the network for classes of the data.
+        data_classes: All classes of the data.
+        classes: All classes of the network.
+        source: Name of the groups in messages.
 
     Raises:
-        OptionError: unknown names, or a class of the network in two groups.
+        OptionError: A name is unknown, or a class of the network is in two different groups.
     """
-    for name in named:
-        if name not in theirs:
-            raise _unknown(where, "data", name, theirs)
-    number = {name: place for place, name in enumerate(own)}
+    for name in groups:
+        if name not in data_classes:
+            raise _unknown(source, "data", name, data_classes)
+    numbers = {name: number for number, name in enumerate(classes)}
     sets: dict[str, tuple[int, ...]] = {}
-    for name, members in named.items():
+    for name, members in groups.items():
         if members is None:
             continue
-        found = set()
-        for member in members:
-            place = number.get(member) if isinstance(member, str) else member
-            if place is None or not 0 <= place < len(own):
-                raise _unknown(where, "network", member, own)
-            found.add(place)
-        sets[name] = tuple(sorted(found))
+        sets[name] = tuple(sorted({_number(source, member, numbers) for member in members}))
     group: dict[int, tuple[int, ...]] = {}
-    for name, members in sets.items():
-        for place in members:
-            if group.setdefault(place, members) != members:
-                other = next(one for one in sets if one != name and place in sets[one])
+    for name, numbers_of_name in sets.items():
+        for number in numbers_of_name:
+            if group.setdefault(number, numbers_of_name) != numbers_of_name:
+                other = next(one for one in sets if one != name and number in sets[one])
                 raise OptionError(
-                    f'{where}: expected each class of the network in one group, got "{own[place]}" in those of "{other}" and '
+                    f'{source}: expected each class of the network in one group, got "{classes[number]}" in those of "{other}" and '
                     f'"{name}"; give both the same'
                 )
-    outputs = sorted({group.get(place, (place,)) for place in range(len(own))})
-    names = tuple(" or ".join(own[place] for place in members) for members in outputs)
-    labels = tuple(outputs.index(sets[name]) if name in sets else -1 for name in theirs)
-    said = {name: [own[place] for place in sets[name]] if name in sets else None for name in theirs}
-    return LabelMap(tuple(outputs), names, labels, said)
+    outputs = sorted({group.get(number, (number,)) for number in range(len(classes))})
+    return LabelMap(
+        outputs=tuple(outputs),
+        names=tuple(" or ".join(classes[number] for number in members) for members in outputs),
+        label=tuple(outputs.index(sets[name]) if name in sets else -1 for name in data_classes),
+        classes={name: [classes[number] for number in sets[name]] if name in sets else None for name in data_classes},
+    )
 
 
-def _unknown(where: str, whose: str, name: str | int, choices: Sequence[str]) -> OptionError:
+def _number(source: str, member: str | int, numbers: Mapping[str, int]) -> int:
+    number = numbers.get(member) if isinstance(member, str) else member
+    if number is None or not 0 <= number < len(numbers):
+        raise _unknown(source, "network", member, list(numbers))
+    return number
+
+
+def _unknown(source: str, owner: str, name: str | int, choices: Sequence[str]) -> OptionError:
     nearest = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
-    more = ", ..." if len(choices) > SHOWN else ""
-    hint = f'did you mean "{nearest[0]}"?' if nearest else f"they are {', '.join(choices[:SHOWN])}{more}"
-    shown = f'"{name}"' if isinstance(name, str) else f"number {name}"
-    return OptionError(f"{where}: expected classes of the {whose}, got {shown}; {hint}")
+    more = ", ..." if len(choices) > MAX_NAMES else ""
+    hint = f'did you mean "{nearest[0]}"?' if nearest else f"they are {', '.join(choices[:MAX_NAMES])}{more}"
+    quoted = f'"{name}"' if isinstance(name, str) else f"number {name}"
+    return OptionError(f"{source}: expected classes of the {owner}, got {quoted}; {hint}")

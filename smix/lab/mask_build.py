@@ -1,14 +1,15 @@
-"""`smix masks build`: one store, made here or in parts by many processes, anywhere."""
+"""`smix masks build`: one mask store, built in this process or in parts by many."""
 
 import dataclasses
 import re
 from pathlib import Path
 
-from smix import launch, progress
+from smix import progress
 from smix.config import MachineOptions, MaskConfig, arguments, cores
 from smix.data import load_data
 from smix.device import threads
 from smix.errors import MaskError, OptionError
+from smix.lab import engines
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
@@ -23,72 +24,43 @@ def build_store(
     options: MachineOptions | None = None,
     strict: bool = False,
     shard: str | None = None,
-    engine: launch.Engine = "local",
+    engine: engines.Engine = "local",
     jobs: int = 1,
 ) -> MaskStore | None:
-    """Build the masks that `config` describes, or what is missing of them.
+    """Build the missing masks of a store.
 
     Args:
-        out: The folder of the store.
+        config: Data, source and settings of the masks.
+        out: Folder of the store.
+        options: Options of the machine. Default: `MachineOptions()`.
         strict: Stop at the first image without a mask.
-        shard: "I/N": only the I-th of N parts, here.
-        engine: Where `jobs` parts are built at once.
+        shard: "I/N": build only the I-th of N parts, in this process.
+        engine: Where the parts are built if `jobs` is larger than 1.
+        jobs: Number of parts that are built concurrently.
 
     Returns:
-        The store; None if other parts are missing.
+        The store, or None while other parts are missing.
 
     Raises:
-        SmixError: the data, the source or an option cannot be used, or `out` holds other masks.
+        SmixError: The data, the source or an option cannot be used, `out` holds other masks, or no image has a mask.
     """
     out, options = Path(out), options or MachineOptions()
     if jobs < 1:
         raise OptionError(f"jobs: expected 1 or more, got {jobs}")
     if shard is not None and (jobs > 1 or engine != "local"):
-        raise OptionError(
-            f"shard: expected no --jobs and no --engine with --shard {shard}, which is one part of the work"
-        )
-    part = (1, 1) if shard is None else _parse_part(shard)
+        raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
     if engine == "local" and jobs == 1:
-        return _with_masks(_build(config, out, options, strict, part))
-    # Asked here, once, so that a mistake is one line and not one in each job's log.
-    data = load_data(config.data, options.data_root, config.split)
-    _source(config, options).describe(data)
-    count = -(-len(data) // rows_per_shard(len(data)))
-    each = dataclasses.replace(options, quiet=True, threads=options.threads or max(1, cores() // jobs))
-    of_all = [
-        "masks",
-        "build",
-        *arguments(config),
-        *arguments(each if engine == "local" else dataclasses.replace(options, quiet=True)),
-    ]
-    tasks = [
-        launch.Task(
-            [*of_all, *(["--strict"] if strict else []), "--shard", f"{number}/{jobs}", "--out", str(out)],
-            out.with_name(f"{out.name}-logs") / f"part-{number}.txt",
-        )
-        for number in range(1, jobs + 1)
-    ]
-    with progress.bar("masks", count, "shards", options.quiet) as done:
-        codes = launch.launch(tasks, engine, jobs, lambda: done(len(list(out.glob(f"{BUILDING}/[0-9]*.json")))))
-    failed = [task for task, code in zip(tasks, codes, strict=True) if code]
-    if failed:
-        lines = read_end(failed[0].log).strip().splitlines() or ["it said nothing"]
-        raise MaskError(
-            f"{out}: expected all of {jobs} parts to be built, got {len(failed)} that failed: {lines[-1]} ({failed[0].log})"
-        )
-    return _with_masks(MaskStore(out))
-
-
-def _with_masks(store: MaskStore | None) -> MaskStore | None:
-    """Raises MaskError if not one image has a mask: something is wrong with all of them."""
+        store = _build_part(config, out, options, strict, _parse_shard(shard or "1/1"))
+    else:
+        store = _build_parts(config, out, options, strict, engine, jobs)
     if store is not None and (store.stats["flags"][store.built] & Flag.BROKEN).all():
         raise MaskError(
-            f"{store.path}: expected masks, got none of {store.built.sum():,} images: {next(iter(store.problems.values()))}"
+            f"{store.path}: none of {store.built.sum():,} images has a mask; the first: {next(iter(store.problems.values()))}"
         )
     return store
 
 
-def _build(
+def _build_part(
     config: MaskConfig, out: Path, options: MachineOptions, strict: bool, part: tuple[int, int]
 ) -> MaskStore | None:
     data = load_data(config.data, options.data_root, config.split)
@@ -108,6 +80,31 @@ def _build(
         )
 
 
+def _build_parts(
+    config: MaskConfig, out: Path, options: MachineOptions, strict: bool, engine: engines.Engine, jobs: int
+) -> MaskStore:
+    # Loaded here, too, so that a mistake is one line and not one in the log of each part.
+    data = load_data(config.data, options.data_root, config.split)
+    _source(config, options).describe(data)
+    count = -(-len(data) // rows_per_shard(len(data)))
+    if engine == "local":
+        options = dataclasses.replace(options, threads=options.threads or max(1, cores() // jobs))
+    words = ["masks", "build", *arguments(config), *arguments(dataclasses.replace(options, quiet=True))]
+    words += ["--strict"] if strict else []
+    logs = out.with_name(f"{out.name}-logs")
+    tasks = [
+        engines.Task([*words, f"--shard={number}/{jobs}", f"--out={out}"], logs / f"part-{number}.txt")
+        for number in range(1, jobs + 1)
+    ]
+    with progress.bar("masks", count, "shards", options.quiet) as update:
+        codes = engines.launch(tasks, engine, jobs, lambda: update(len(list(out.glob(f"{BUILDING}/[0-9]*.json")))))
+    failed = [task for task, code in zip(tasks, codes, strict=True) if code]
+    if failed:
+        lines = read_end(failed[0].log).strip().splitlines() or ["no message"]
+        raise MaskError(f"{out}: {len(failed)} of {jobs} parts failed: {lines[-1]} ({failed[0].log})")
+    return MaskStore(out)
+
+
 def _source(config: MaskConfig, options: MachineOptions) -> Source:
     return load_source(
         config.source,
@@ -123,8 +120,8 @@ def _source(config: MaskConfig, options: MachineOptions) -> Source:
     )
 
 
-def _parse_part(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
-    if found is None:
+def _parse_shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
+    if match is None:
         raise OptionError(f'shard: expected I/N, such as 3/8, got "{text}"')
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

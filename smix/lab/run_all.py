@@ -1,139 +1,185 @@
-"""Runs, each in its own folder: checked before any begins, trained side by side here or on a cluster, tried again if they crash.
+"""Train the missing runs of a sweep: checked before any starts, side by side here or on a cluster, retried once after a crash.
 
-The folders are the only state. Started again, it trains what is missing and goes on with what was cut.
+The folders of the runs are the only state. The same command resumes interrupted runs and trains the missing ones.
 """
 
 import dataclasses
+import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from smix import files, launch, progress
+from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig, arguments, cores
 from smix.device import find_device, in_words
-from smix.errors import OptionError, SmixError
-from smix.lab.cost import Cost, cost_of, jobs_that_fit, makespan
+from smix.errors import BUG, OptionError, SmixError, TemporaryError
+from smix.lab import engines
+from smix.lab.cost import Cost, Group, cost_of, group, jobs_that_fit, makespan
+from smix.lab.sweep import Sweep, write_sweep
 from smix.mixing import parse_method
-from smix.training.material import MOST_WORKERS, RunInputs, prepare, provenance_of
-from smix.training.memory import OUT_OF_MEMORY
+from smix.training.inputs import MAX_WORKERS, RunInputs, prepare
 from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
-from smix.untrusted import read_end
 
 IMPORT_SECONDS = time.process_time()
 """CPU seconds that this process spent on imports; each run needs about as many."""
-RunSpecs = Mapping[Path, TrainConfig]
-"""The configuration of each folder."""
-Group = tuple[tuple[str, str], ...]
-
-NO_MATTER = (
-    *("method", "masks", "seed", "epochs", "mix_off_epochs", "lr", "schedule", "warmup_epochs", "milestones"),
-    *("momentum", "nesterov", "weight_decay", "decay_norm_and_bias", "label_smoothing"),
-)
-"""Options that may differ between runs of a group. Masks are checked one by one."""
-EXPECTED = (0, 2, launch.INTERRUPTED, *(-number for number in launch.STOP))
-"""Exit codes after which nothing is tried again: done, the user's mistake, told to stop."""
+FILE = "sweep.jsonl"
+"""Sweep file in the folder of a comparison."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Who does the work."""
+    """Resources of the runs."""
 
-    engine: launch.Engine
+    engine: engines.Engine
     jobs: int
-    """Runs side by side."""
+    """Number of concurrent runs."""
     device: torch.device | None
-    """None: of other machines alone."""
+    """Device of this machine; None if only other machines have such a device."""
     threads: int | None
-    """CPU threads of each run; None: all that a cluster gives it."""
+    """CPU threads per run; None: all that a cluster provides."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Estimated cost of the missing runs; empty if neither a message nor the number of jobs depends on it."""
+
+    costs: Mapping[Group, Cost]
+    start: float = 0.0
+    """Seconds that a run takes to start."""
+
+    def seconds(self, sweep: Sweep, out: Path) -> list[float]:
+        """Return the remaining seconds of each run."""
+        return [
+            self.start + (config.epochs - epochs_done(out / name)) * self.costs[group(config)].epoch
+            for name, config in sweep.items()
+        ]
 
 
 def run_all(
-    plan: RunSpecs, out: Path, options: RunOptions, engine: launch.Engine = "local", jobs: int | None = None
+    sweep: Sweep,
+    out: Path,
+    options: RunOptions,
+    engine: engines.Engine = "local",
+    jobs: int | None = None,
+    file: Path | None = None,
 ) -> list[Run]:
-    """Train what is missing of these runs. One that crashes is tried once more, and does not stop the others.
+    """Train the missing runs of a sweep. A run that crashes is retried once and does not stop the others.
 
     Args:
-        out: The folder that they lie in; no other command may use it meanwhile.
-        jobs: Runs side by side; None: one a core on the CPU, one on a GPU, all that SLURM lets.
+        sweep: All runs.
+        out: Folder of the runs. No other command may use it meanwhile.
+        options: Options of the machine.
+        engine: Where the runs are started.
+        jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
+        file: Sweep file that contains exactly these runs. Default: it is written to OUT/sweep.jsonl.
 
     Returns:
-        All runs, finished or not: a failed one has no result, and its folder holds log.txt.
+        All runs, finished or not. A failed run has no result, and its folder contains log.txt.
 
     Raises:
-        SmixError: an option, the data or the masks cannot be used, or a folder holds another run. Nothing has begun then.
+        SmixError: An option, the data or the masks cannot be used, or a folder holds another run. Nothing was started.
     """
     if jobs is not None and jobs < 1:
         raise OptionError(f"jobs: expected 1 or more, got {jobs}")
-    for folder in plan:
-        files.check_no_link(out, folder)
-    check_folders(plan)
-    if _missing(plan):
-        crew = _crew(plan, options, engine, jobs)
-        costs, start = _check_all(plan, options, crew)
+    check_folders(sweep, out)
+    if missing_runs(sweep, out):
+        resources = _resources(sweep, out, options, engine, jobs)
+        estimate = _check_inputs(sweep, out, options, resources)
         with files.lock(out):
-            if missing := _missing(plan):  # else another command has finished them since
-                _train(missing, len(plan) - len(missing), _that_fits(crew, costs, options), costs, start, options)
+            if missing := missing_runs(sweep, out):  # else another command has finished them meanwhile
+                if file is None:
+                    file = out / FILE
+                    file.unlink(missing_ok=True)
+                    write_sweep(file, sweep)
+                _launch(sweep, missing, file, out, options, _fit_memory(resources, estimate, options), estimate)
     return [
-        read_run(folder) if (folder / "config.json").is_file() else Run(folder, one, {}, [], None)
-        for folder, one in plan.items()
+        read_run(out / name) if (out / name / "config.json").is_file() else Run(out / name, config, {}, [], None)
+        for name, config in sweep.items()
     ]
 
 
-def run_one(specs: RunSpecs, index: int, out: Path, options: RunOptions) -> Result:
-    """Train the run with this index, from 0, in this process: its signals are those of whoever scheduled it.
+def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
+    """Train the run with this index, from 0, in this process, which answers the signals of its scheduler.
 
-    Other processes may train other runs meanwhile. An error is also written to log.txt in the run's folder.
+    Other processes may train other runs of the sweep meanwhile. An error is also written to log.txt in the folder of the run.
 
     Raises:
-        SmixError: there is no such run, or whatever `train` raises.
+        SmixError: There is no such run, or see `train`.
     """
-    if not 0 <= index < len(specs):
-        raise OptionError(f"index: expected 0 to {len(specs) - 1}, got {index}")
-    folder, one = list(specs.items())[index]
-    files.check_no_link(out, folder)
-    check_folders({folder: one})
-    with files.lock(out, together=True), launch.interruptible():
+    if not 0 <= index < len(sweep):
+        raise OptionError(f"index: expected 0 to {len(sweep) - 1}, got {index}")
+    name, config = list(sweep.items())[index]
+    check_folders({name: config}, out)
+    with nullcontext() if signals.is_task() else files.lock(out, together=True), signals.interruptible():
         try:
-            return train(one, folder, options)
+            return train(config, out / name, options)
         except Exception as error:
-            said = f"smix: {error}\n" if isinstance(error, SmixError) else traceback.format_exc()
-            if folder.is_dir():
-                files.append_text(folder / "log.txt", said)
+            log = out / name / "log.txt"
+            if log.parent.is_dir() and not _is_stderr(log):
+                text = f"smix: {error}\n" if isinstance(error, SmixError) else traceback.format_exc()
+                files.append_text(log, text)
             raise
 
 
-def check_folders(plan: RunSpecs) -> None:
-    """Raises RunError if a folder holds a run of another configuration."""
-    for folder, one in plan.items():
-        check_same(folder, {"config": one.to_json()})
+def check_folders(sweep: Sweep, out: Path) -> None:
+    """Raise RunError if the folder of a run is a link, or holds a run of another configuration."""
+    for name, config in sweep.items():
+        files.check_no_link(out, out / name)
+        check_same(out / name, {"config": config.to_json()})
 
 
-def group(config: TrainConfig) -> Group:
-    """Equal for runs whose steps cost the same: of the same images, network and batch size."""
-    return tuple((name, str(value)) for name, value in config.to_json().items() if name not in NO_MATTER)
+def missing_runs(sweep: Sweep, out: Path) -> dict[str, TrainConfig]:
+    """Return the runs without a result."""
+    return {name: config for name, config in sweep.items() if read_result(out / name) is None}
 
 
 def epochs_done(folder: Path) -> int:
-    """The finished epochs of a run."""
+    """Return the number of finished epochs of a run."""
     file = folder / "metrics.jsonl"
     return file.read_bytes().count(b"\n") if file.is_file() else 0
 
 
-def _missing(plan: RunSpecs) -> dict[Path, TrainConfig]:
-    return {folder: one for folder, one in plan.items() if read_result(folder) is None}
+def checked_inputs(sweep: Sweep, out: Path, options: RunOptions) -> Iterator[RunInputs]:
+    """Load and check the inputs of the missing runs, and yield those of one run of each kind.
+
+    Raises:
+        SmixError: They cannot be used, or finished runs were trained on other inputs.
+    """
+    groups: dict[Group, dict[str, TrainConfig]] = {}
+    for name, config in sweep.items():
+        groups.setdefault(group(config), {})[name] = config
+    for members in groups.values():
+        missing = list(missing_runs(members, out).values())
+        # Inputs differ by masks only: one run for each store, or any run if none uses masks.
+        for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
+            inputs = prepare(chosen, options)
+            for name, config in members.items():
+                provenance = {**inputs.provenance(), "config": config.to_json()}
+                same_masks = _needs_masks(config) and config.masks == chosen.masks
+                check_same(out / name, provenance if same_masks else {**provenance, "masks": None})
+            yield inputs
 
 
 def _needs_masks(config: TrainConfig) -> bool:
     return parse_method(config.method).needs_masks
 
 
-def _crew(plan: RunSpecs, options: RunOptions, engine: launch.Engine, jobs: int | None) -> Resources:
+def _is_stderr(log: Path) -> bool:
+    """Return whether errors that this process prints are written to this file."""
+    try:
+        return os.path.samestat(os.fstat(2), log.stat())
+    except OSError:
+        return False
+
+
+def _resources(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engine, jobs: int | None) -> Resources:
     try:
         device = find_device(options.device)
     except OptionError:
@@ -141,133 +187,107 @@ def _crew(plan: RunSpecs, options: RunOptions, engine: launch.Engine, jobs: int 
             raise
         device = None
     if jobs is None:
-        jobs = len(plan) if engine == "slurm" else 1 if device is not None and device.type != "cpu" else cores()
-    jobs = min(jobs, len(plan))
-    # Not by what is missing: runs that were cut go on with as many threads, and to the same bits.
-    # The first run fixed it for the folder: other counts give other numbers, and --jobs or more seeds would change it.
-    threads = options.threads or _threads_of(plan)
+        jobs = len(sweep) if engine == "slurm" else 1 if device is not None and device.type != "cpu" else cores()
+    jobs = min(jobs, len(sweep))
+    # Independent of which runs are missing: another count rounds differently. The first run of the folder fixes it, since --jobs
+    # and further seeds would change it.
+    threads = options.threads or _threads_of(sweep, out)
     return Resources(engine, jobs, device, threads or (max(1, cores() // jobs) if engine == "local" else None))
 
 
-def _threads_of(plan: RunSpecs) -> int | None:
-    """Return the threads that existing runs were begun with, None if there are none."""
-    begun = [folder for folder in plan if (folder / "config.json").is_file()]
-    return read_run(begun[0]).provenance.get("threads") if begun else None
+def _threads_of(sweep: Sweep, out: Path) -> int | None:
+    """Return the number of threads with which existing runs were started, None if there are none."""
+    started = [out / name for name in sweep if (out / name / "config.json").is_file()]
+    return read_run(started[0]).provenance.get("threads") if started else None
 
 
-def _check_all(plan: RunSpecs, options: RunOptions, crew: Resources) -> tuple[dict[Group, Cost], float]:
-    """Check what the runs need before any begins: one line for the user instead of a failed run each.
-
-    Returns what those cost that are missing, by group, and the seconds a run takes to start; nothing if nobody asks.
-    """
-    shared = crew.device is not None and crew.device.type == "cuda" and crew.jobs > 1
-    asked = shared or not options.quiet
+def _check_inputs(sweep: Sweep, out: Path, options: RunOptions, resources: Resources) -> Estimate:
+    """Check what the runs need before any starts, so that a mistake is one line instead of a failed run each."""
+    device = resources.device
+    shared = device is not None and device.type == "cuda" and resources.jobs > 1
     costs: dict[Group, Cost] = {}
-    begun = time.process_time()
+    before = time.process_time()
     start = 0.0
-    for one, material in materials(plan, options):
-        start = start or IMPORT_SECONDS + time.process_time() - begun
-        if asked and crew.device is not None and group(one) not in costs:
-            costs[group(one)] = cost_of(one, material, crew.device, options, crew.threads or torch.get_num_threads())
-    return costs, start
+    for inputs in checked_inputs(sweep, out, options):
+        start = start or IMPORT_SECONDS + time.process_time() - before
+        kind = group(inputs.config)
+        if (shared or not options.quiet) and device is not None and kind not in costs:
+            costs[kind] = cost_of(inputs, device, options, resources.threads or torch.get_num_threads())
+    return Estimate(costs, start)
 
 
-def materials(plan: RunSpecs, options: RunOptions) -> Iterator[tuple[TrainConfig, RunInputs]]:
-    """Yield the checked inputs of the missing runs, one after the other: a run of each kind with its material.
-
-    Raises:
-        SmixError: it cannot be used; or finished runs were made of something else.
-    """
-    groups: dict[Group, dict[Path, TrainConfig]] = {}
-    for folder, one in plan.items():
-        groups.setdefault(group(one), {})[folder] = one
-    for members in groups.values():
-        missing = list(_missing(members).values())
-        # Only masks set them apart: of each, one that uses them; or any run if none does.
-        for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
-            material = prepare(chosen, options)
-            for folder, one in members.items():
-                provenance = provenance_of(one, material)
-                same_masks = _needs_masks(one) and one.masks == chosen.masks
-                check_same(folder, provenance if same_masks else {**provenance, "masks": None})
-            yield chosen, material
-
-
-def _that_fits(crew: Resources, costs: Mapping[Group, Cost], options: RunOptions) -> Resources:
-    """Return the same, with fewer jobs if the memory of the GPU is too small for all of them."""
-    if crew.engine != "local" or crew.device is None or crew.device.type != "cuda":
-        return crew
-    each, free = max((cost.memory for cost in costs.values()), default=0), torch.cuda.mem_get_info(crew.device)[0]
-    jobs = jobs_that_fit(crew.jobs, each, free)
-    if jobs < crew.jobs and not options.quiet:
+def _fit_memory(resources: Resources, estimate: Estimate, options: RunOptions) -> Resources:
+    """Return the resources with fewer jobs if the memory of the GPU is too small for all of them."""
+    if resources.engine != "local" or resources.device is None or resources.device.type != "cuda":
+        return resources
+    each = max((cost.memory for cost in estimate.costs.values()), default=0)
+    free = torch.cuda.mem_get_info(resources.device)[0]
+    jobs = jobs_that_fit(resources.jobs, each, free)
+    if jobs < resources.jobs and not options.quiet:
         sys.stderr.write(
-            f"{crew.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} side by side\n"
+            f"{resources.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} side by side\n"
         )
-    return dataclasses.replace(crew, jobs=jobs)
+    return dataclasses.replace(resources, jobs=jobs)
 
 
-def _train(
-    missing: RunSpecs, finished: int, crew: Resources, costs: Mapping[Group, Cost], start: float, options: RunOptions
+def _launch(
+    sweep: Sweep,
+    missing: Sweep,
+    file: Path,
+    out: Path,
+    options: RunOptions,
+    resources: Resources,
+    estimate: Estimate,
 ) -> None:
-    crew = dataclasses.replace(crew, jobs=min(crew.jobs, len(missing)))
-    each = [] if crew.device is None or options.quiet else seconds_of_each(missing, costs, start)
-    expected = makespan(each, crew.jobs) if each else None
+    jobs = min(resources.jobs, len(missing))
+    known = resources.device is not None and not options.quiet
+    seconds = estimate.seconds(missing, out) if known else []
     if not options.quiet:
-        known = f" ({finished} of {finished + len(missing)} are done)" if finished else ""
-        sys.stderr.write(f"{len(missing)} runs{known}, {_in_words(crew, each)}\n")
+        finished = len(sweep) - len(missing)
+        done = f" ({finished} of {len(sweep)} are done)" if finished else ""
+        sys.stderr.write(f"{len(missing)} runs{done}, {_describe(resources, jobs, seconds)}\n")
     workers = options.workers
-    if workers is None and crew.engine == "local":
-        workers = max(1, min(cores() // crew.jobs, MOST_WORKERS))
-    of_each = dataclasses.replace(options, threads=crew.threads, workers=workers, quiet=True)
-    tasks = {
-        folder: launch.Task(["train", *arguments(one), *arguments(of_each), "--out", str(folder)], folder / "log.txt")
-        for folder, one in missing.items()
-    }
-    sizes = {folder: task.log.stat().st_size if task.log.is_file() else 0 for folder, task in tasks.items()}
-    with progress.bar(
-        "epochs of all runs", sum(one.epochs for one in missing.values()), "epochs", options.quiet, expected
-    ) as done:
+    if workers is None and resources.engine == "local":
+        workers = max(1, min(cores() // jobs, MAX_WORKERS))
+    shared = arguments(dataclasses.replace(options, threads=resources.threads, workers=workers, quiet=True))
+    words = ["sweep", "run", str(file.absolute()), f"--out={out}", *shared]
+    tasks = [
+        engines.Task([*words, f"--index={index}"], out / name / "log.txt")
+        for index, name in enumerate(sweep)
+        if name in missing
+    ]
+    epochs = sum(config.epochs for config in missing.values())
+    expected = makespan(seconds, jobs) if seconds else None
+    with progress.bar("epochs of all runs", epochs, "epochs", options.quiet, expected) as update:
 
         def poll() -> None:
-            done(sum(map(epochs_done, missing)))
+            update(sum(epochs_done(out / name) for name in missing))
 
-        codes = launch.launch(list(tasks.values()), crew.engine, crew.jobs, poll)
-        crashed = [
-            folder
-            for folder, code in zip(tasks, codes, strict=True)
-            if code not in EXPECTED and _is_crash(explained(tasks[folder].log, sizes[folder]))
-        ]
+        codes = engines.launch(tasks, resources.engine, jobs, poll)
+        crashed = [task for task, code in zip(tasks, codes, strict=True) if is_crash(code)]
         if crashed:
             if not options.quiet:
-                sys.stderr.write(f"crashed, and tried once more: {', '.join(folder.name for folder in crashed)}\n")
-            launch.launch([tasks[folder] for folder in crashed], crew.engine, crew.jobs, poll)
+                names = ", ".join(task.log.parent.name for task in crashed)
+                sys.stderr.write(f"crashed, started once more: {names}\n")
+            engines.launch(crashed, resources.engine, jobs, poll)
 
 
-def seconds_of_each(missing: RunSpecs, costs: Mapping[Group, Cost], start: float) -> list[float]:
-    """Seconds that each run will take: its start, and the epochs that are left."""
-    return [start + (one.epochs - epochs_done(folder)) * costs[group(one)].epoch for folder, one in missing.items()]
+def is_crash(code: int) -> bool:
+    """Return whether a run with this exit code crashed, or lacked memory that concurrent runs may have freed since."""
+    stopped = code in [-number for number in signals.STOP]
+    return code in (BUG, TemporaryError.exit_code) or (code < 0 and not stopped)
 
 
-def _in_words(crew: Resources, seconds: Sequence[float]) -> str:
-    """Such as: 2 side by side on CPU with 1 thread: about 3 h."""
-    here = "" if crew.device is None else in_words(crew.device, crew.threads)
-    said = f"{crew.jobs} side by side on {here if crew.engine == 'local' else crew.engine}"
-    if crew.device is None:
-        return f"{said}: how long is not known, for want of such a device here"
-    said += f": about {progress.duration(makespan(seconds, crew.jobs))}"
-    if crew.engine != "local":
-        return f"{said} if their machines are as fast as this one, {here}"
-    if crew.device.type == "cuda" and crew.jobs > 1:
-        return f"{said}, or up to {progress.duration(sum(seconds))} where one run alone keeps the GPU busy"
-    return said
-
-
-def _is_crash(said: str) -> bool:
-    """Did a run end without a word of its own, or for want of memory, which others had that are through by then?"""
-    return not said or said.startswith(f"smix: {OUT_OF_MEMORY}:")
-
-
-def explained(log: Path, since: int = 0) -> str:
-    """The last line that smix itself wrote into a log from byte `since` on; empty: it died without a word of its own."""
-    lines = read_end(log, since).splitlines()
-    return next((line for line in reversed(lines) if line.startswith("smix: ")), "")
+def _describe(resources: Resources, jobs: int, seconds: Sequence[float]) -> str:
+    """Return a description such as "2 side by side on CPU with 1 thread: about 3 h"."""
+    device, engine = resources.device, resources.engine
+    here = "" if device is None else in_words(device, resources.threads)
+    text = f"{jobs} side by side on {here if engine == 'local' else engine}"
+    if device is None:
+        return f"{text}; the time is unknown, since there is no such device on this machine"
+    text += f": about {progress.duration(makespan(seconds, jobs))}"
+    if engine != "local":
+        return f"{text} if those machines are as fast as this one, {here}"
+    if device.type == "cuda" and jobs > 1:
+        return f"{text}, or up to {progress.duration(sum(seconds))} where a single run keeps the GPU busy"
+    return text

@@ -1,4 +1,4 @@
-"""Report the progress of the runs of a sweep, read from their folders alone, on any machine that sees them."""
+"""Report the state of the runs of a sweep from their folders alone, on any machine that has access to them."""
 
 import statistics
 from collections.abc import Mapping
@@ -8,11 +8,13 @@ from typing import Literal
 
 from smix import files
 from smix.errors import RunError, printable
-from smix.lab.run_all import Group, RunSpecs, check_folders, group
+from smix.lab.cost import Group, group
+from smix.lab.run_all import check_folders
+from smix.lab.sweep import Sweep
 from smix.training.records import Run, read_run
 from smix.untrusted import read_end
 
-State = Literal["done", "running", "cut", "failed", "waiting"]
+State = Literal["done", "running", "interrupted", "failed", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -20,84 +22,88 @@ class Status:
     """Status of one run."""
 
     state: State
-    """running: a process holds its folder. cut: it was stopped or killed, and goes on when started again. failed: its log ends
-    with an error. waiting: not begun."""
+    """running: a process holds its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
+    an error; waiting: not started."""
     epochs: int
-    """Finished ones."""
-    of: int
+    """Number of finished epochs."""
+    total: int
+    """Number of all epochs."""
     seconds: float | None
-    """Expected seconds of training left, by its finished epochs or those of similar runs; None: unknown."""
+    """Expected remaining seconds of training, by the finished epochs of this or similar runs; None: unknown."""
     accuracy: float | None
-    """On the validation images, in [0, 1]: what choices are made by; None: not done."""
-    why: str
-    """The error."""
+    """Accuracy on the validation images in [0, 1]; None: not finished."""
+    error: str
+    """Last error message."""
 
 
-def status(plan: RunSpecs) -> dict[Path, Status]:
-    """The status of each run.
+def status(sweep: Sweep, out: Path) -> dict[str, Status]:
+    """Return the status of each run by name.
 
     Raises:
-        RunError: a folder holds another run.
+        RunError: A folder holds another run.
     """
-    check_folders(plan)
-    runs, broken = {}, {}
-    for folder, one in plan.items():
+    check_folders(sweep, out)
+    runs, damaged = {}, {}
+    for name, config in sweep.items():
+        folder = out / name
         try:
-            begun = (folder / "config.json").is_file()
-            runs[folder] = read_run(folder) if begun else Run(folder, one, {}, [], None)
+            started = (folder / "config.json").is_file()
+            runs[name] = read_run(folder) if started else Run(folder, config, {}, [], None)
         except RunError as error:
-            runs[folder], broken[folder] = Run(folder, one, {}, [], None), str(error)
-    pace = _pace(runs)
-    return {folder: _of(run, pace, broken.get(folder, "")) for folder, run in runs.items()}
+            runs[name], damaged[name] = Run(folder, config, {}, [], None), str(error)
+    pace = _seconds_per_epoch(runs)
+    return {name: _status(run, pace, damaged.get(name, "")) for name, run in runs.items()}
 
 
 def last_error(log: Path) -> str:
-    """Return the last message of a run, without the prefix; empty if there is none or it was told to stop."""
+    """Return the last error message in the log of a run, without the prefix; empty if there is none or the run was stopped."""
     lines = read_end(log).splitlines()
-    # A warning of a library is no error: only what smix says of itself, or the end of a traceback.
+    # Warnings of libraries are no errors: only messages of smix, or the end of a traceback.
     own = [line for line in lines if line.startswith("smix: ")]
     crash = [line for line in lines if line.strip()] if any(line.startswith("Traceback") for line in lines) else []
     last = printable((own or crash or [""])[-1].removeprefix("smix: "))
     return "" if last.startswith("interrupted") else last
 
 
-def what_is_missing(run: Run) -> str:
-    """One line for a run without a result: how far it came, why it ended, and what to do."""
+def describe_unfinished(run: Run) -> str:
+    """Return one line about a run without a result: its progress, why it ended, and what to do."""
     log = run.path / "log.txt"
-    cause = f"{why} ({log})" if (why := last_error(log)) else "start the same command again to go on"
+    cause = f"{error} ({log})" if (error := last_error(log)) else "run the same command again to resume"
     return f"{run.path}: expected a finished run, got {len(run.metrics)} of {run.config.epochs} epochs; {cause}"
 
 
-def _of(run: Run, pace: Mapping[Group, float], broken: str) -> Status:
+def _status(run: Run, pace: Mapping[Group, float], damage: str) -> Status:
     state: State
-    if broken:
-        state, why = "failed", broken
+    error = damage
+    if damage:
+        state = "failed"
     elif run.result is not None:
-        state, why = "done", ""
+        state = "done"
     elif files.in_use(run.path):
-        state, why = "running", ""
+        state = "running"
+    elif error := last_error(run.path / "log.txt"):
+        state = "failed"
     else:
-        why = last_error(run.path / "log.txt")
-        state = "failed" if why else "cut" if run.provenance or run.metrics else "waiting"
-    left = run.config.epochs - len(run.metrics)
-    own = _mean_seconds(run) or pace.get(group(run.config))
+        state = "interrupted" if run.provenance or run.metrics else "waiting"
+    seconds = _mean_seconds(run) or pace.get(group(run.config))
+    remaining = run.config.epochs - len(run.metrics)
     return Status(
         state,
         len(run.metrics),
         run.config.epochs,
-        0.0 if state == "done" else None if own is None else left * own,
+        0.0 if state == "done" else None if seconds is None else remaining * seconds,
         None if run.result is None else run.result.val_accuracy,
-        why,
+        error,
     )
 
 
-def _pace(runs: Mapping[Path, Run]) -> dict[Group, float]:
-    """Seconds an epoch, the mean of the runs of each group that have had one."""
-    found: dict[Group, list[float]] = {}
+def _seconds_per_epoch(runs: Mapping[str, Run]) -> dict[Group, float]:
+    """Return the mean seconds per epoch of the runs of each group that have finished one."""
+    seconds: dict[Group, list[float]] = {}
     for run in runs.values():
-        if (own := _mean_seconds(run)) is not None:
-            found.setdefault(group(run.config), []).append(own)
-    return {one: statistics.mean(seconds) for one, seconds in found.items()}
+        if (mean := _mean_seconds(run)) is not None:
+            seconds.setdefault(group(run.config), []).append(mean)
+    return {kind: statistics.mean(means) for kind, means in seconds.items()}
 
 
 def _mean_seconds(run: Run) -> float | None:

@@ -1,25 +1,26 @@
-"""A sweep: configurations by name. Its file has a line a run; its runs have a folder each. Nothing is trained here."""
+"""Sweeps: named configurations. A sweep file has one line per run; each run has a folder of its name."""
 
 import ast
 import dataclasses
 import itertools
 import json
 import re
-import types
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from smix import files
 from smix.config import SharedConfig, TrainConfig
 from smix.errors import OptionError, unknown
 from smix.mixing import parse_method, split_methods
-from smix.untrusted import UnreadableError, parse_json, read_text
+from smix.untrusted import UnreadableError, parse_json, read_text, typed
 
 LONGEST_NAME = 200
-"""Characters of the name of a run: file systems allow 255 bytes."""
+"""Maximum length of the name of a run in characters: file systems allow 255 bytes."""
+NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
 Sweep = Mapping[str, TrainConfig]
-"""The runs in their order. A name is the run's folder, below that of the sweep."""
+"""Configurations by name, in order. A name is the path of the run's folder relative to that of the sweep."""
 
 KINDS = get_type_hints(TrainConfig)
 
@@ -30,19 +31,20 @@ def cross(
     seeds: Iterable[int],
     grid: Mapping[str, Sequence[Any]] | None = None,
 ) -> Sweep:
-    """All combinations of methods, seeds and the values of `grid`.
+    """Return all combinations of methods, seeds and the values of `grid`.
 
     Args:
-        config: What all runs share.
-        methods: Texts that `parse_method` understands.
-        grid: Other values of fields of `config`.
+        config: Options that all runs share.
+        methods: Methods as text that `parse_method` accepts.
+        seeds: Seeds.
+        grid: Values of further fields of `config`.
 
     Returns:
-        Named METHOD-SEED; with a grid, FIELD-VALUE--FIELD-VALUE/METHOD-SEED: what `smix report` can compare is one folder. Seeds
-        are outermost: a sweep that is cut has equal seeds of everything.
+        Runs named METHOD-SEED or, with a grid, FIELD-VALUE--FIELD-VALUE/METHOD-SEED, so that each folder is one comparison.
+        Seeds are the outermost loop: an interrupted sweep has equally many seeds of everything.
 
     Raises:
-        OptionError: a method or a value is wrong, or one is there twice.
+        OptionError: A method or a value is invalid, or occurs twice.
     """
     seeds, grid = list(seeds), dict(grid or {})
     if not methods or not seeds or not all(grid.values()):
@@ -60,7 +62,7 @@ def cross(
     sweep: dict[str, TrainConfig] = {}
     for seed, cell, method in itertools.product(seeds, cells, methods):
         shared = dataclasses.replace(config, **cell)
-        # Which masks there are is nothing to a method that uses none: it need not be trained again for others.
+        # A method without masks is the same run whatever the masks are, and need not be trained again for others.
         if not parsed[method].needs_masks:
             shared = dataclasses.replace(shared, masks=SharedConfig.masks)
         folder = "--".join(slug(f"{field}-{value}") for field, value in cell.items())
@@ -72,15 +74,19 @@ def cross(
 
 
 def slug(text: str) -> str:
-    """A method's text as a part of a file name: smix(alpha=0.7,labels=area)+fmix is smix-alpha-0.7-labels-area+fmix."""
+    """Return a text as part of a file name.
+
+    >>> slug("smix(alpha=0.7,labels=area)+fmix")
+    'smix-alpha-0.7-labels-area+fmix'
+    """
     return re.sub(r"[^a-z0-9.+]+", "-", text.lower().replace(")", "")).strip("-")
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """The grid that FIELD=VALUE,VALUE texts say, such as lr=0.1,0.05. Commas inside brackets do not split.
+    """Return the grid of texts FIELD=VALUE,VALUE such as lr=0.1,0.05. Commas inside brackets do not separate values.
 
     Raises:
-        OptionError: no such field, or a value that is none of its kind.
+        OptionError: There is no such field, or a value has another type.
     """
     grid: dict[str, list[Any]] = {}
     for text in texts:
@@ -90,34 +96,53 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
             raise OptionError(f'grid: expected FIELD=VALUE,VALUE, each field once, got "{text}"')
         if field not in KINDS:
             raise unknown("grid", field, KINDS)
-        grid[field] = [_value(field, value) for value in split_methods(values)]
+        grid[field] = [_parse_value(field, value) for value in split_methods(values)]
     return grid
 
 
+def _parse_value(field: str, text: str) -> Any:
+    """Return the value of a field: the text itself if the field can hold it, else the Python literal that it is."""
+    candidates: list[Any] = [text]
+    with suppress(ValueError, SyntaxError):
+        candidates.append(ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text))
+    for value in candidates if text else []:
+        try:
+            return typed(value, KINDS[field])
+        except UnreadableError:
+            continue
+    kind = KINDS[field]
+    raise OptionError(f'grid: expected {getattr(kind, "__name__", kind)} for {field}, got "{text}"')
+
+
 def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
-    """Write the file of a sweep; append: after the runs it holds. Returns all its runs.
+    """Write the file of a sweep, and return all its runs.
+
+    Args:
+        path: The file, JSON Lines: {"name": ..., "config": {...}}.
+        sweep: Runs to write.
+        append: Keep the runs of an existing file, and write these after them.
 
     Raises:
-        SmixError: `path` cannot be written, is there already, or holds a run of such a name.
+        SmixError: The file cannot be written, exists already, or contains a run of the same name.
     """
     path = Path(path)
     if path.exists() and not append:
-        raise OptionError(f"{path}: expected a new file, got one that is there; add to it with --append, or remove it")
+        raise OptionError(f"{path}: the file exists; add to it with --append, or remove it")
     before = read_sweep(path) if path.exists() else {}
     for name in sweep:
         if name in before:
-            raise OptionError(f"{path}: expected runs of other names, got {name} once more; leave it out")
-    whole = {**before, **sweep}
-    lines = (json.dumps({"name": name, "config": config.to_json()}) + "\n" for name, config in whole.items())
+            raise OptionError(f"{path}: a run named {name} is in the file already; remove one of them")
+    runs = {**before, **sweep}
+    lines = (json.dumps({"name": name, "config": config.to_json()}) + "\n" for name, config in runs.items())
     files.write_text(path, "".join(lines))
-    return whole
+    return runs
 
 
 def read_sweep(path: Path | str) -> Sweep:
-    """The sweep of a file; what a line leaves out has its default.
+    """Return the runs of a sweep file. Options that a line omits have their defaults.
 
     Raises:
-        OptionError: a line that is no run; it says which.
+        OptionError: A line is invalid; the message gives its number.
     """
     path = Path(path)
     try:
@@ -133,56 +158,22 @@ def read_sweep(path: Path | str) -> Sweep:
         except OptionError as error:
             raise OptionError(f"{path}, line {number}: {error}") from None
         if name in sweep:
-            raise OptionError(f"{path}, line {number}: expected another name, got {name} once more; name it otherwise")
+            raise OptionError(f"{path}, line {number}: expected another name, got {name} once more; rename one run")
         sweep[name] = config
     if not sweep:
-        raise OptionError(f"{path}: expected a run a line, got an empty file; make one with smix sweep write")
+        raise OptionError(f"{path}: expected one run per line, got an empty file; make one with smix sweep write")
     return sweep
 
 
 def _read_line(line: str) -> tuple[str, TrainConfig]:
     try:
-        found = parse_json(line)
-        name, values = found["name"], dict(found["config"])
+        content = parse_json(line)
+        name, values = content["name"], dict(content["config"])
     except (ValueError, TypeError, KeyError):
         short = line if len(line) < 60 else f"{line[:57]}..."
         raise OptionError(f'expected {{"name": ..., "config": {{...}}}}, got {short or "an empty line"}') from None
-    if (
-        not isinstance(name, str)
-        or len(name) > LONGEST_NAME
-        or not re.fullmatch(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*", name)
-    ):
+    if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
         raise OptionError(
-            f'name: expected a folder below that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+            f'name: expected the path of a folder relative to that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
         )
     return name, TrainConfig.from_json(values)
-
-
-def _value(field: str, text: str) -> Any:
-    kind = KINDS[field]
-    value: Any = text
-    if not _fits(text, kind):
-        try:
-            value = ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text)
-        except (ValueError, SyntaxError):
-            value = text
-    if not text or not _fits(value, kind):
-        raise OptionError(f'grid: expected {_in_words(kind)} for {field}, got "{text}"')
-    return value
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Return whether a value that was read from a text fits a field of this type."""
-    if get_origin(kind) is types.UnionType:
-        return any(_fits(value, one) for one in get_args(kind))
-    if get_origin(kind) is Literal:
-        return value in get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
-    if isinstance(value, bool):
-        return kind is bool
-    return isinstance(value, {float: float | int, Path: str}.get(kind, kind))
-
-
-def _in_words(kind: Any) -> str:
-    return kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)

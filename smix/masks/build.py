@@ -23,7 +23,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
-from smix import files, launch, progress
+from smix import files, progress, signals
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
@@ -96,7 +96,7 @@ def build_masks(
         with (
             files.lock(out, together=not alone),
             files.lock(out, f".part-{part[0]}-of-{part[1]}.lock"),
-            launch.interruptible(),
+            signals.interruptible(),
         ):
             with files.lock(out, ".finish.lock", wait=True):
                 work = StagedStore(out, manifest)
@@ -168,7 +168,7 @@ class _Build:
                     self._put(shard, start, found)
                     finished += len(found.rows)
                     done(finished)
-                    if launch.orphaned():
+                    if signals.orphaned():
                         raise KeyboardInterrupt
                 work.write(number, shard)
                 self.written.append(len(missing))

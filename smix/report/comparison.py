@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from smix.errors import RunError, SmixError
+from smix.evaluation.records import Evaluation
 from smix.evaluation.scores import Scores
-from smix.lab.evaluations import Evaluation
-from smix.lab.status import what_is_missing
+from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
 from smix.paths import same_value
 from smix.report.reading import Predicted, contradiction, evaluations_in, predicted_by, samples_of
@@ -139,7 +139,7 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     good = [_believed(run, predictions, problems) for run in good]
     for run in good:
         if run.result is None and not any(one.path == run.path for one in problems):
-            problems.append(_problem(run.path, what_is_missing(run)))
+            problems.append(_problem(run.path, describe_unfinished(run)))
     finished = [run for run in good if run.result is not None]
     if not finished:
         found = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"

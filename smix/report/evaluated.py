@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from smix.evaluation.corruptions import suite
-from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
 from smix.report.terminal import table
 
 NUMBERS = {

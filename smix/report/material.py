@@ -17,7 +17,7 @@ from smix.masks.lookup import masks_of
 from smix.report.comparison import Comparison
 from smix.report.judge import Checked, by_class, check
 from smix.report.masks import short_name
-from smix.training.material import split
+from smix.training.inputs import split
 from smix.training.records import Run
 
 CARRIED = 2000

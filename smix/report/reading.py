@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from smix import files
 from smix.arrays import read_npz
 from smix.errors import RunError, SmixError
+from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
 from smix.evaluation.scores import Scores, scores
-from smix.lab.evaluations import FOLDER, Evaluation, read_evaluation
 from smix.report.thumbnails import is_picture
 from smix.training.predictions import read_predictions
 from smix.training.records import Run, check_unchanged

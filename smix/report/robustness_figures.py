@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS as OWN
 from smix.evaluation.corruptions.suite import LABEL
-from smix.lab.evaluations import Attacked, Corrupted, Evaluation
+from smix.evaluation.records import Attacked, Corrupted, Evaluation
 from smix.report.charts import FOOT, NICE, end_labels, labels_of, line_charts, names_of, row_axes
 from smix.report.comparison import Comparison
 from smix.report.layout import (

@@ -8,7 +8,7 @@ from statistics import fmean
 from smix.errors import SmixError
 from smix.evaluation.cifar_c import mean_corruption_error
 from smix.evaluation.corruptions.suite import GROUPS
-from smix.lab.evaluations import Corrupted, Evaluation, errors_of
+from smix.evaluation.records import Corrupted, Evaluation, errors_of
 from smix.report.comparison import Comparison, data_name
 from smix.report.table import Cell, Table, number, over_seeds
 from smix.report.tables import PLAIN, spread

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from msgspec import Meta
 from torch import Tensor, nn
 
@@ -114,9 +114,7 @@ def fit(
             progress.accuracy_sum += right
             progress.fell_back_sum += fell_back
         world.broadcast_buffers(learner.eval_model)
-        with learner.autocast(), evaluating(validation, world.device):
-            logits, labels = predict(learner.eval_model, validation.in_order(world.rank, world.size))
-        logits, labels = (world.gather(rows, len(validation)) for rows in (logits, labels))
+        logits, labels = predictions(learner, validation, world)
         if not logits.isfinite().all():
             raise DivergedError(
                 f"epoch {progress.epoch + 1}: expected finite predictions, got NaN or infinity; "
@@ -134,6 +132,17 @@ def fit(
         )
         progress.begin(progress.epoch + 1)
         yield record
+
+
+def predictions(learner: Learner, loader: Loader, world: World) -> tuple[Float[Tensor, "N K"], Int[Tensor, "N"]]:
+    """Return the logits and labels of all images of a loader, on the CPU, computed by all processes together.
+
+    Raises:
+        TemporaryError: Memory is too small for a batch of the loader.
+    """
+    with learner.autocast(), evaluating(loader, world.device):
+        logits, labels = predict(learner.eval_model, loader.in_order(world.rank, world.size))
+    return world.gather(logits, len(loader)), world.gather(labels, len(loader))
 
 
 def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:

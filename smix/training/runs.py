@@ -1,13 +1,13 @@
-"""A run is a folder: what made it, how it went, what came out. `train` fills one, and goes on where it was cut.
+"""Train one network in a run folder, and resume it where it was interrupted. A run folder contains:
 
-config.json           all that made it: options, versions, fingerprints of data and masks, mean and standard deviation
-metrics.jsonl         a line an epoch
-checkpoint.pt         after every epoch, and when stopped
+config.json           provenance: options, versions, fingerprints of data and masks, mean and standard deviation
+metrics.jsonl         one line per epoch
+checkpoint.pt         written after every epoch, and when the run is stopped
 samples.npz           eight mixes with their plans
-weights.safetensors   of the last epoch
-predictions.npz       logits and labels of the test split, predicted once, by the last epoch's weights
-validation.npz        the same of the validation images; not there where they are trained on
-result.json           last: its presence means done
+weights.safetensors   weights of the last epoch
+predictions.npz       logits and labels of the test split, predicted once with these weights
+validation.npz        the same for the validation images; missing if they were trained on
+result.json           written last: a run with a result is finished
 """
 
 import dataclasses
@@ -21,21 +21,19 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
-from torch import Tensor
 
-from smix import files, launch, progress
+from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
-from smix.evaluation.predict import predict
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.distributed import World, joined
+from smix.training.inputs import RunInputs, prepare
 from smix.training.learner import Learner, precision
-from smix.training.loop import Epoch, Progress, fit
-from smix.training.material import RunInputs, prepare, provenance_of
-from smix.training.memory import evaluating, in_memory
+from smix.training.loop import Epoch, Progress, fit, predictions
+from smix.training.memory import in_memory
 from smix.training.records import (
     Result,
     check_same,
@@ -50,71 +48,83 @@ from smix.training.records import (
 from smix.training.tensorboard import board, check_installed
 
 CHECKPOINT_SECONDS = 600.0
-"""At least so often a checkpoint is written within an epoch, too."""
+"""Seconds between two checkpoints within an epoch."""
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`; an interrupted run resumes where it stopped.
+    """Train one network in the folder `out`. An interrupted run resumes where it stopped; a finished run is only read.
 
-    If the run is already finished with this configuration, only its result is read, even if its data were removed or changed.
+    SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint, then raise KeyboardInterrupt. Processes that torchrun starts train together.
 
-    SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint first, then raise KeyboardInterrupt. Started by torchrun, it is one of the
-    processes that train together.
+    Args:
+        config: Options that define the run.
+        out: Folder of the run: a new folder, or one that holds the same run.
+        options: Options of the machine. Default: `RunOptions()`.
+
+    Returns:
+        Result of the finished run.
 
     Raises:
-        SmixError: the data, the masks or an option cannot be used, `out` holds another run, or the loss is not finite.
+        SmixError: The data, the masks or an option cannot be used, or `out` holds another run.
+        DivergedError: The loss, the gradient or a prediction is not finite.
+
+    >>> import smix, tempfile
+    >>> config = smix.TrainConfig(data="digits-on-photos", train_limit=60, test_limit=20, model="resnet8", epochs=1, method="smix")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = smix.train(config, folder, smix.RunOptions(device="cpu", quiet=True))
+    >>> result.epochs, result.images_seen
+    (1, 54)
     """
     out, options = Path(out), options or RunOptions()
     device = find_device(options.device)
     with joined(device) as world, ExitStack() as held:
-        material = None
-        if world.is_main():  # by itself: it downloads what is missing, and what is wrong is said once
+        inputs = None
+        if world.is_main():  # first and alone: it downloads missing data, and reports a mistake once
             with world.main_first():
-                material = _begin(config, out, options, world, held)
+                inputs = _start(config, out, options, world, held)
         else:
             world.wait()
         if (finished := read_result(out)) is not None:
             return finished
-        material = material or prepare(config, options)
-        provenance = read_run(out).provenance  # a run that goes on computes as it began
-        count = options.threads or provenance.get("threads")
+        inputs = inputs or prepare(config, options)
+        provenance = read_run(out).provenance  # a resumed run computes as it started
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
-        with threads(count), seeded:
+        with threads(options.threads or provenance.get("threads")), seeded:
             try:
-                learner = Learner.of(material.model, config, world, options.compile)
+                learner = Learner.of(inputs.model, config, world, options.compile)
                 if "precision" in provenance:
                     learner = dataclasses.replace(learner, precision=getattr(torch, provenance["precision"]))
-                return _train(config, out, options, material, learner, world)
+                return _train(inputs, out, options, learner, world)
             except RuntimeError as error:
                 raise in_memory(error, config, world.device) from None
 
 
-def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> RunInputs | None:
-    """Check everything, hold the folder, and write what the run is made of; None if the run is finished."""
+def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> RunInputs | None:
+    """Check everything, lock the folder, and write the provenance of a new run; None if the run is finished."""
     check_same(out, {"config": config.to_json()})
-    if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved away since
+    if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved since
         return None
     files.check_writable(out)
-    if (out / "config.json").is_file() and (
-        begun := read_run(out).provenance.get("processes", world.size)
-    ) != world.size:
+    existing = (out / "config.json").is_file()
+    if existing and (processes := read_run(out).provenance.get("processes", world.size)) != world.size:
         raise RunError(
-            f"{out}: expected {begun} processes, as it began with, got {world.size}: each mixes by draws of its own; choose another --out"
+            f"{out}: expected {processes} processes, as at the start of the run, got {world.size}: each draws its own mixes; choose "
+            "another --out"
         )
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
     if options.tensorboard:
         check_installed()
-    material = prepare(config, options)
-    if world.size > 1 and len(material.training) < config.batch_size:
+    inputs = prepare(config, options)
+    if world.size > 1 and len(inputs.training) < config.batch_size:
         raise OptionError(
-            f"batch_size: expected at most the {len(material.training)} training images with several processes, got {config.batch_size}"
+            f"batch_size: expected at most the {len(inputs.training)} training images with several processes, got {config.batch_size}"
         )
-    provenance = provenance_of(config, material)
+    provenance = inputs.provenance()
     held.enter_context(files.lock(out))
     check_same(out, provenance)
-    if not (out / "config.json").is_file():
-        how = {
+    if not existing:
+        machine = {
             "threads": options.threads or torch.get_num_threads(),
             "precision": str(precision(world.device)).removeprefix("torch."),
             "memory_format": "channels last",
@@ -122,113 +132,116 @@ def _begin(config: TrainConfig, out: Path, options: RunOptions, world: World, he
             "device": in_words(world.device, options.threads),
             "processes": world.size,
         }
-        write_provenance(out, {**provenance, **how})
+        write_provenance(out, {**provenance, **machine})
     if not (out / "samples.npz").is_file():
-        _write_npz(out / "samples.npz", material.samples(config.seed).arrays())
-    return material
+        _write_npz(out / "samples.npz", inputs.samples(config.seed).arrays())
+    return inputs
 
 
-def _train(
-    config: TrainConfig, out: Path, options: RunOptions, material: RunInputs, learner: Learner, world: World
-) -> Result:
-    device = world.device
-    batches = material.training_loader(config, device, options)
-    validation = material.loader(material.validation, device, options)
+def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, world: World) -> Result:
+    """Train from the last checkpoint to the end, evaluate, and write the result."""
+    config, device = inputs.config, world.device
+    batches = inputs.training_loader(device, options)
+    validation = inputs.loader(inputs.validation, device, options)
     checkpoint = out / "checkpoint.pt"
     metrics = read_metrics(out)
     at = load_checkpoint(checkpoint, learner, config, metrics) if checkpoint.is_file() else Progress()
-    del metrics[at.epoch :]  # a line may be there whose checkpoint was not written any more
+    del metrics[at.epoch :]  # the process may have been killed between a line and its checkpoint
     steps = batches.steps(config.batch_size)
-    per_step = min(config.batch_size, len(batches))
-    total = config.epochs * steps * per_step
-    title = f"{config.method}, seed {config.seed}"
-    if not options.quiet and world.is_main():
-        each = f"{world.size} x " if world.size > 1 else ""
-        exactly = str(learner.precision).removeprefix("torch.")
-        sys.stderr.write(f"{config.data}: {material.said()}; {each}{in_words(device)}, {exactly}\n")
+    images_per_step = min(config.batch_size, len(batches))
+    total = config.epochs * steps * images_per_step
+    quiet = options.quiet or not world.is_main()
+    if not quiet:
+        processes = f"{world.size} x " if world.size > 1 else ""
+        dtype = str(learner.precision).removeprefix("torch.")
+        sys.stderr.write(f"{config.data}: {inputs.describe()}; {processes}{in_words(device)}, {dtype}\n")
     validated = "validated" if config.val_fraction else "on training images"
-    saved, good = time.monotonic(), at.epoch * steps + at.step
+    saved, last_step = time.monotonic(), at.epoch * steps + at.step
 
     def save() -> None:
-        nonlocal saved, good
-        good = at.epoch * steps + at.step
+        nonlocal saved, last_step
+        last_step = at.epoch * steps + at.step
         if world.is_main():
             save_checkpoint(checkpoint, learner, at, config, metrics)
         saved = time.monotonic()
 
     with (
-        _stop_asked(twice=world.size == 1) as stop,
-        progress.bar(title, total, quiet=options.quiet or not world.is_main()) as done,
-        board(out, options.tensorboard and world.is_main(), at.epoch) as shown,
+        _stop_requested(twice=world.size == 1) as stop,
+        progress.bar(f"{config.method}, seed {config.seed}", total, quiet=quiet) as update,
+        board(out, options.tensorboard and world.is_main(), at.epoch) as writer,
     ):
 
-        def before_a_step() -> bool:
+        def before_step() -> bool:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
-            done((at.epoch * steps + at.step) * per_step, _so_far(at, metrics, validated))
+            update((at.epoch * steps + at.step) * images_per_step, _describe(at, metrics, validated))
             return stop()
 
         try:
-            for epoch in fit(learner, material.method, batches, validation, config, at, before_a_step, world):
+            for epoch in fit(learner, inputs.method, batches, validation, config, at, before_step, world):
                 metrics.append(epoch)
                 if world.is_main():
                     write_metrics(out, metrics)
                 save()
-                if shown is not None:
-                    shown.show(epoch, material.samples(config.seed + epoch.epoch))
+                if writer is not None:
+                    writer.show(epoch, inputs.samples(config.seed + epoch.epoch))
         except DivergedError as error:
-            if not world.is_main():  # all processes find it at once
+            if not world.is_main():  # all processes raise it at the same step
                 raise SystemExit(1) from None
-            raise DivergedError(f"{error}{_last_good(checkpoint, good)}") from None
+            last = f"the last good checkpoint, {checkpoint}, is of step {last_step}"
+            raise DivergedError(f"{error}; {last if checkpoint.is_file() else 'there is no checkpoint yet'}") from None
         if at.epoch < config.epochs:
             save()
-            world.wait()  # the first that ends makes torchrun end the others
+            world.wait()  # when the first process ends, torchrun ends the others
             raise KeyboardInterrupt
-        done(total, _so_far(at, metrics, validated))
+        update(total, _describe(at, metrics, validated))
+    return _evaluate(inputs, out, options, learner, world, validation, metrics, total)
 
-    def predicted(loader: Loader) -> tuple[Tensor, Tensor]:
-        with learner.autocast(), evaluating(loader, device):
-            logits, labels = predict(learner.eval_model, loader.in_order(world.rank, world.size))
-        return world.gather(logits, len(loader)), world.gather(labels, len(loader))
 
-    kept = predicted(validation) if config.val_fraction else None
-    logits, labels = predicted(material.loader(material.test, device, options))
-    if not logits.isfinite().all() or not (kept is None or kept[0].isfinite().all()):
-        why = (
-            "expected finite predictions of the trained network, got NaN or infinity on test or validation images; "
-            f"train it again with a lower learning rate than {config.lr} in a new folder"
+def _evaluate(
+    inputs: RunInputs,
+    out: Path,
+    options: RunOptions,
+    learner: Learner,
+    world: World,
+    validation: Loader,
+    metrics: list[Epoch],
+    images_seen: int,
+) -> Result:
+    """Predict validation and test images with the final weights, and write weights, predictions and the result."""
+    config = inputs.config
+    outputs = {"validation": predictions(learner, validation, world)} if config.val_fraction else {}
+    test = inputs.loader(inputs.test, world.device, options)
+    outputs["predictions"] = logits, labels = predictions(learner, test, world)
+    if not all(pair[0].isfinite().all() for pair in outputs.values()):
+        reason = (
+            "the trained network predicts NaN or infinity for test or validation images; "
+            f"train it again with a learning rate below {config.lr} in a new folder"
         )
         if world.is_main():
-            write_diverged(out, why)
+            write_diverged(out, reason)
         world.wait()
-        raise DivergedError(f"{out}: {why}")
+        raise DivergedError(f"{out}: {reason}")
     result = Result(
         test_accuracy=accuracy(logits, labels),
         test_loss=cross_entropy(logits, labels),
         val_accuracy=metrics[-1].val_accuracy,
         epochs=config.epochs,
-        images_seen=total,
+        images_seen=images_seen,
         seconds=sum(epoch.seconds for epoch in metrics),
-        device=in_words(device),
+        device=in_words(world.device),
     )
     if world.is_main():
-        _write_end(out, learner, {"predictions": (logits, labels), "validation": kept}, result)
+        weights = {name: tensor.cpu().contiguous() for name, tensor in learner.eval_model.state_dict().items()}
+        files.write_bytes(out / "weights.safetensors", safetensors.torch.save(weights))
+        for name, pair in outputs.items():
+            _write_npz(out / f"{name}.npz", {"logits": pair[0].numpy(), "labels": pair[1].numpy()})
+        write_result(out, result)
     world.wait()
     return result
 
 
-def _write_end(
-    out: Path, learner: Learner, predictions: dict[str, tuple[Tensor, Tensor] | None], result: Result
-) -> None:
-    weights = {name: tensor.cpu().contiguous() for name, tensor in learner.eval_model.state_dict().items()}
-    files.write_bytes(out / "weights.safetensors", safetensors.torch.save(weights))
-    for name, pair in predictions.items():
-        if pair is not None:
-            _write_npz(out / f"{name}.npz", {"logits": pair[0].numpy(), "labels": pair[1].numpy()})
-    write_result(out, result)
-
-
-def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
+def _describe(at: Progress, metrics: list[Epoch], validated: str) -> str:
     """Describe the current epoch and the result of the last one, for the progress bar."""
     parts = []
     if at.step:
@@ -238,26 +251,23 @@ def _so_far(at: Progress, metrics: list[Epoch], validated: str) -> str:
     return ", ".join(parts)
 
 
-def _last_good(checkpoint: Path, good: int) -> str:
-    if not checkpoint.is_file():
-        return "; there is no checkpoint yet"
-    return f"; the last good checkpoint, {checkpoint}, is of step {good}"
-
-
 @contextmanager
-def _stop_asked(twice: bool) -> Iterator[Callable[[], bool]]:
-    """Inside the block a signal to stop is noted, and said when asked for; a second one stops at once, if `twice`: torchrun passes
-    on a signal that a cluster may have sent to its processes already."""
-    asked = False
+def _stop_requested(twice: bool) -> Iterator[Callable[[], bool]]:
+    """Yield a function that returns whether a signal to stop has come inside the block, or the parent process has ended.
+
+    If `twice`, a second signal raises KeyboardInterrupt at once. torchrun forwards a signal that a cluster may have sent to its
+    processes already.
+    """
+    requested = False
 
     def note(signum: int, frame: object) -> None:
-        nonlocal asked
-        if asked and twice:
+        nonlocal requested
+        if requested and twice:
             raise KeyboardInterrupt
-        asked = True
+        requested = True
 
-    with launch.on_signals(launch.STOP_OR_CTRL_C, note):
-        yield lambda: asked or launch.orphaned()
+    with signals.on_signals(signals.STOP_OR_CTRL_C, note):
+        yield lambda: requested or signals.orphaned()
 
 
 def _write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -24,7 +24,7 @@ from smix.data import load_data
 from smix.data.pictures import decode
 from smix.data.speech import _waves
 from smix.evaluation.cifar_c import read_official
-from smix.lab.evaluations import read_evaluation, write_evaluation
+from smix.evaluation.records import read_evaluation, write_evaluation
 from smix.lab.label_map import read_label_map
 from smix.lab.sweep import cross, read_sweep, write_sweep
 from smix.masks import MaskStore, build_masks, load_source

@@ -24,7 +24,7 @@ from smix.config import MachineOptions, RunOptions, SharedConfig
 from smix.data import load_data
 from smix.data.pictures import MOST_PIXELS, decode
 from smix.errors import DataError, MaskError, RunError, SmixError, printable
-from smix.lab.evaluations import Evaluation, read_evaluation, write_evaluation
+from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab.run_all import run_all
 from smix.lab.sweep import cross
 from smix.masks import build_masks, load_source

@@ -1,17 +1,26 @@
 #!/bin/bash
-
-# Parameters
-#SBATCH --array=0-2%2
+# Written by smix --engine slurm
 #SBATCH --job-name=smix
-#SBATCH --nodes=1
+#SBATCH --array=0-2%2
+#SBATCH --chdir=HERE
+#SBATCH --output=JOB/%a.txt
 #SBATCH --open-mode=append
-#SBATCH --output=FOLDER/logs/.slurm/%A_%a_0_log.out
 #SBATCH --requeue
-#SBATCH --signal=B:USR2@120
+#SBATCH --signal=B:USR1@120
 
-# setup
-export SUBMITIT_LOG_LEVEL=critical
-
-# command
-export SUBMITIT_EXECUTOR=slurm
-exec PYTHON -u -m submitit.core._submit FOLDER/logs/.slurm
+bash JOB/"$SLURM_ARRAY_TASK_ID".sh &
+run=$! warned=
+# The time limit is near: tell smix, which writes its checkpoint. SIGTERM reaches every process of a job, so smix as well.
+trap 'warned=1; kill -USR1 "$run"' USR1
+trap : TERM
+wait "$run"
+code=$?
+while kill -0 "$run" 2>/dev/null; do # a signal has ended the wait, not smix
+    wait "$run"
+    code=$?
+done
+if [ -n "$warned" ] && [ "$code" -gt 128 ] && [ "${SLURM_RESTART_COUNT:-0}" -lt 20 ]; then
+    scontrol requeue "$SLURM_JOB_ID" && exit
+fi
+echo "$code" > JOB/"$SLURM_ARRAY_TASK_ID".code.new && mv JOB/"$SLURM_ARRAY_TASK_ID".code.new JOB/"$SLURM_ARRAY_TASK_ID".code
+exit "$code"

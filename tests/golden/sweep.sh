@@ -1,5 +1,5 @@
 #!/bin/bash
-# The runs that are missing, a task each. Add what your cluster asks for (##SBATCH is a comment), then: sbatch THIS_FILE
+# One task per missing run. Add what your cluster needs (##SBATCH is a comment), then: sbatch THIS_FILE
 #SBATCH --job-name=smix
 #SBATCH --array=0-5%2
 #SBATCH --chdir=HERE
@@ -12,14 +12,14 @@
 ##SBATCH --gpus=1
 ##SBATCH --cpus-per-task=8
 
-PYTHON -m smix sweep run 'FOLDER/my sweep.jsonl' --out 'FOLDER/100 % mine' --data-root 'data sets' --device cpu --quiet --index "$SLURM_ARRAY_TASK_ID" &
+PYTHON -m smix sweep run 'FOLDER/my sweep.jsonl' '--out=FOLDER/100 % mine' '--data-root=data sets' --device=cpu --quiet --index="$SLURM_ARRAY_TASK_ID" &
 run=$! warned=
-# The time limit is near: smix is told, and writes its checkpoint. SIGTERM goes to every process of a job, so to smix, too.
+# The time limit is near: tell smix, which writes its checkpoint. SIGTERM reaches every process of a job, so smix as well.
 trap 'warned=1; kill -USR1 "$run"' USR1
 trap : TERM
 wait "$run"
 code=$?
-while kill -0 "$run" 2>/dev/null; do # a signal has ended the waiting, not smix
+while kill -0 "$run" 2>/dev/null; do # a signal has ended the wait, not smix
     wait "$run"
     code=$?
 done

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from smix.evaluation.records import Evaluation
 from smix.lab.evaluate import evaluate
-from smix.lab.evaluations import Evaluation
 from tests.lab.trained import ALL, QUIET, sets, trained, write_folders, write_sets
 from tests.training.conftest import data  # noqa: F401
 
@@ -14,7 +14,7 @@ from tests.training.conftest import data  # noqa: F401
 @pytest.fixture
 def read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Images in files are read in this process: others take seconds to start."""
-    monkeypatch.setattr("smix.lab.subject.cores", lambda: 0)
+    monkeypatch.setattr("smix.lab.target.cores", lambda: 0)
 
 
 @pytest.fixture(scope="session")

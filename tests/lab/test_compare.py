@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from smix import launch, progress
+from smix import progress
 from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
+from smix.lab import engines
 from smix.lab import run_all as module
-from smix.lab.compare import compare, planned
+from smix.lab.compare import compare
 from smix.lab.cost import cost_of
-from smix.lab.sweep import slug
+from smix.lab.sweep import cross, read_sweep, slug
 from smix.report.conclusion import conclusion
 from smix.report.write import write_report
-from smix.training.material import prepare
+from smix.training.inputs import prepare
 from smix.training.records import Run, read_result, read_run
 from smix.training.runs import train
 from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after, write_data
@@ -42,16 +43,16 @@ class Launched:
     configs: list[TrainConfig] = field(default_factory=list)
     options: list[RunOptions] = field(default_factory=list)
 
-    def run_tasks(self, tasks: Sequence[launch.Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
+    def run_tasks(self, tasks: Sequence[engines.Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
         self.jobs.append(jobs)
         codes = []
         for task in tasks:
-            command, *words = task.words
-            assert command == "train"
-            assert words[-2] == "--out"
-            folder = Path(words[-1])
+            assert task.words[:2] == ["sweep", "run"]
+            file, out, *words, index = task.words[2:]
+            name, config = list(read_sweep(file).items())[int(index.removeprefix("--index="))]
+            folder = Path(out.removeprefix("--out=")) / name
             assert task.log == folder / "log.txt"
-            config, options = read_words(words[:-2], TrainConfig, RunOptions)
+            [options] = read_words(words, RunOptions)
             self.folders.append(folder.name)
             self.configs.append(config)
             self.options.append(options)
@@ -63,8 +64,13 @@ class Launched:
 @pytest.fixture
 def launched(monkeypatch) -> Launched:
     launched = Launched()
-    monkeypatch.setattr(launch, "run_tasks", launched.run_tasks)
+    monkeypatch.setattr(engines, "run_tasks", launched.run_tasks)
     return launched
+
+
+def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
+    """Return the folder and the configuration of each run."""
+    return {out / name: one for name, one in cross(config, methods, seeds).items()}
 
 
 def train_it(config: TrainConfig, folder: Path) -> int:
@@ -86,7 +92,7 @@ def done(data, tmp_path_factory) -> tuple[TrainConfig, Path, list[Run]]:
     """Two methods, two seeds, all finished. No test changes it."""
     config, out = small(data, epochs=2), tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(launch, "run_tasks", Launched(train_it).run_tasks)
+        patch.setattr(engines, "run_tasks", Launched(train_it).run_tasks)
         return config, out, compare(config, METHODS, 2, out, OPTIONS)
 
 
@@ -447,7 +453,7 @@ def test_timing_changes_neither_the_network_nor_the_threads_nor_the_global_gener
     material = prepare(config, OPTIONS)
     before = {name: tensor.clone() for name, tensor in material.model.state_dict().items()}
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()
-    cost = cost_of(config, material, torch.device("cpu"), OPTIONS, threads + 1)
+    cost = cost_of(material, torch.device("cpu"), OPTIONS, threads + 1)
     assert 0 < cost.epoch < 60 * len(material.training)
     assert cost.memory == 0
     assert torch.get_num_threads() == threads

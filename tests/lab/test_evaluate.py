@@ -12,14 +12,15 @@ import torch
 
 from smix import EvaluateConfig, evaluate, load_data
 from smix.errors import DataError, OptionError, RunError
+from smix.evaluation import robustness
 from smix.evaluation.corruptions.suite import LABEL
+from smix.evaluation.records import evaluations_of, mean_corruption_errors, read_evaluation, write_evaluation
+from smix.evaluation.robustness import ATTACKS
 from smix.evaluation.scores import scores
 from smix.lab import evaluate as module
-from smix.lab import parts
+from smix.lab import suites
 from smix.lab.evaluate import evaluate_all, file_of
-from smix.lab.evaluations import evaluations_of, mean_corruption_errors, read_evaluation, write_evaluation
-from smix.lab.robustness import ATTACKS
-from smix.lab.subject import subject_of
+from smix.lab.target import load_target
 from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST
 from tests.sealed import reseal
 from tests.training.small import arrays
@@ -65,7 +66,7 @@ def test_another_seed_is_another_evaluation(run, whole, capsys):
     assert found.numbers == whole[1].numbers
     assert found.corruptions[0].accuracy["snow"] != whole[1].corruptions[0].accuracy["snow"]
     assert evaluate(run, EvaluateConfig(), QUIET).corruptions == ()
-    assert "test.json: replaced, for it was of another seed" in capsys.readouterr().err
+    assert "test.json: replaced, since it was computed with another seed" in capsys.readouterr().err
 
 
 # Asked again
@@ -75,17 +76,17 @@ def test_what_is_there_is_not_computed_again_and_other_parts_are_added(run, monk
     first = evaluate(run, EvaluateConfig(masks="carried"), QUIET)
     file = run / "evaluation" / "test.json"
     before = file.stat().st_mtime_ns
-    monkeypatch.setattr(parts, "predict", None)
-    monkeypatch.setattr(parts, "on_objects", None)
+    monkeypatch.setattr(suites, "predict", None)
+    monkeypatch.setattr(robustness, "on_objects", None)
     assert evaluate(run, EvaluateConfig(masks="carried"), QUIET) == first
     assert evaluate(run, EvaluateConfig(), QUIET) == first
     assert file.stat().st_mtime_ns == before
-    monkeypatch.setattr(parts, "on_attacked", lambda *rest: (0.5, 0.25, 0.125, 0.0))
+    monkeypatch.setattr(robustness, "on_attacked", lambda *rest: (0.5, 0.25, 0.125, 0.0))
     added = evaluate(run, EvaluateConfig(attacks=True), QUIET)
     assert [one.accuracy for one in added.attacks] == [0.5, 0.25, 0.125, 0.0]
     assert replace(added, attacks=()) == first
-    monkeypatch.setattr(parts, "on_attacked", None)
-    monkeypatch.setattr(parts, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
+    monkeypatch.setattr(robustness, "on_attacked", None)
+    monkeypatch.setattr(robustness, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
     both = evaluate(run, ALL, QUIET)
     assert both.attacks == added.attacks
     assert both.corruptions[0].accuracy == {"fog": (0.5, 0.25)}
@@ -95,7 +96,7 @@ def test_each_part_is_kept_when_the_next_one_is_cut(run, monkeypatch):
     def cut(*rest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parts, "on_objects", cut)
+    monkeypatch.setattr(robustness, "on_objects", cut)
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, EvaluateConfig(attacks=True, masks="carried", limit=4), QUIET)
     assert len(read_evaluation(run / "evaluation" / "test.json").attacks) == len(ATTACKS)
@@ -110,7 +111,7 @@ def test_other_weights_replace_what_was_there(run, capsys):
     found = evaluate(run, EvaluateConfig(), QUIET)
     assert found.objects is None
     said = capsys.readouterr().err
-    assert "test.json: replaced, for it was of other weights" in said
+    assert "test.json: replaced, since it was computed with other weights" in said
     assert f"test accuracy {100 * found.numbers['accuracy']:.2f} %, in result.json" in said
     assert "computed in float32 on CPU" in said
 
@@ -121,10 +122,8 @@ def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
     assert few.own
     assert "replaced" not in capsys.readouterr().err
     evaluate(run, EvaluateConfig(), QUIET)
-    assert "replaced, for it was of 9 images" in capsys.readouterr().err
-    with pytest.raises(
-        OptionError, match=r"no fewer than the 24 images that it has, got --limit 9; choose another --out"
-    ):
+    assert "replaced, since it was computed with 9 images" in capsys.readouterr().err
+    with pytest.raises(OptionError, match=r"at least its 24 images, got --limit 9; choose another --out"):
         evaluate(run, EvaluateConfig(limit=9), QUIET)
     assert evaluate(run, EvaluateConfig(limit=9), QUIET, tmp_path / "few") == few
     assert (tmp_path / "few" / "test.json").is_file()
@@ -152,7 +151,7 @@ def test_a_network_that_diverged_is_one_line(run, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_refused_at_once(run, shown, monkeypatch):
-    monkeypatch.setattr(parts, "predict", None)
+    monkeypatch.setattr(suites, "predict", None)
     with pytest.raises(RunError, match="expected a folder to write, got a file"):
         evaluate(run, EvaluateConfig(), QUIET, Path(shown.removeprefix("npz:")))
 
@@ -185,12 +184,12 @@ def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):
 @pytest.mark.slow
 def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
     shutil.copytree(run, tmp_path / "vanilla-1")
-    monkeypatch.setattr(parts, "on_attacked", lambda *rest: (0.0,) * len(ATTACKS))
-    monkeypatch.setattr(parts, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
+    monkeypatch.setattr(robustness, "on_attacked", lambda *rest: (0.0,) * len(ATTACKS))
+    monkeypatch.setattr(robustness, "on_corrupted", lambda *rest: {"fog": (0.5, 0.25)})
     loud = replace(QUIET, quiet=False)
     evaluate_all(tmp_path, EvaluateConfig(attacks=True), loud)
     assert "about" not in capsys.readouterr().err
-    monkeypatch.setattr(module, "LONG", 0.0)
+    monkeypatch.setattr(module, "ANNOUNCED_SECONDS", 0.0)
     evaluate_all(tmp_path, ALL, loud)
     said = capsys.readouterr().err
     assert said.count("about") == 1
@@ -214,7 +213,7 @@ def test_progress_counts_every_pass_once(run, monkeypatch):
     assert counts == sorted(set(counts))
     assert counts[-1] == totals[0] == 5 * (1 + 75 + 2 * (1 + 3) + 2 * (1 + 30) + 4)
     assert list(dict.fromkeys(said for _, said in shown)) == [
-        "untouched images",
+        "clean images",
         "15 corruptions x 5 severities",
         "4 attacks",
         "objects and backgrounds",
@@ -225,12 +224,11 @@ def test_the_cost_is_of_passes_and_corruptions(finished, monkeypatch):
     """By a clock that goes on by a second whenever it is asked."""
     ticks = iter(range(100))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
-    subject = subject_of(finished, EvaluateConfig(), QUIET)
-    loader = subject.loader()
-    todo = parts.parts_of(subject, loader, EvaluateConfig(corruptions=True))
+    target = load_target(finished, EvaluateConfig(), QUIET)
+    loader = target.loader()
+    missing = suites.requested_suites(target, loader, EvaluateConfig(corruptions=True))
     # A second for 24 images: untouched, and 75 times; and a second for the 15 corruptions of each.
-    assert module._seconds(subject, loader, todo) == pytest.approx(76 + 75 / 15)
-    assert [module._rounded(seconds) for seconds in (61, 3500, 3601)] == [120, 3540, 4200]
+    assert module._expected_seconds(target, loader, missing) == pytest.approx(76 + 75 / 15)
 
 
 def test_errors_are_compared_with_those_of_a_named_reference(whole, run, tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from smix.errors import DataError, OptionError
-from smix.lab.label_map import by_name, grouped, made, read_label_map
+from smix.lab.label_map import grouped, label_map, map_by_name, read_label_map
 from tests.conftest import make_set
 
 OWN = ("tabby", "tiger cat", "beagle", "husky", "truck")
@@ -25,16 +25,20 @@ class Logits(nn.Module):
 
 
 def test_classes_that_count_as_one_are_one_output_and_others_stay():
-    found = made({"dog": [3, "beagle"], "cat": ["tabby", "tiger cat"], "car": None}, ("car", "cat", "dog"), OWN, "m")
+    found = label_map(
+        {"dog": [3, "beagle"], "cat": ["tabby", "tiger cat"], "car": None}, ("car", "cat", "dog"), OWN, "m"
+    )
     assert found.outputs == ((0, 1), (2, 3), (4,))
     assert found.names == ("tabby or tiger cat", "beagle or husky", "truck")
     assert found.label == (-1, 0, 1)
-    assert found.said == {"car": None, "cat": ["tabby", "tiger cat"], "dog": ["beagle", "husky"]}
+    assert found.classes == {"car": None, "cat": ["tabby", "tiger cat"], "dog": ["beagle", "husky"]}
     assert found.labels(np.array([0, 1, 2, 3, 4, 4])).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_several_classes_of_the_data_may_be_one_of_the_network():
-    found = made({"cat": ["tabby"], "kitten": ["tabby"], "van": ["truck"]}, ("cat", "kitten", "van", "sea"), OWN, "m")
+    found = label_map(
+        {"cat": ["tabby"], "kitten": ["tabby"], "van": ["truck"]}, ("cat", "kitten", "van", "sea"), OWN, "m"
+    )
     assert found.label == (0, 0, 4, -1)
     assert found.names == OWN
 
@@ -58,29 +62,29 @@ def test_gradients_go_to_all_members():
 
 
 def test_the_network_keeps_its_mode_and_is_itself_where_nothing_is_grouped():
-    found = made({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
+    found = label_map({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
     model = found.model(Logits().eval())
     assert not model.training
     images = torch.linspace(-1, 2, 15).view(3, 5, 1, 1)
     assert torch.equal(model(images), grouped(images.flatten(1), found.outputs))
     same = Logits()
-    assert made({"cat": ["husky"]}, ("cat",), OWN, "m").model(same) is same
+    assert label_map({"cat": ["husky"]}, ("cat",), OWN, "m").model(same) is same
 
 
 def test_images_of_other_classes_are_left_out_and_rows_still_count_in_the_split():
     data = make_set(12, classes=4, split="test")
-    found = made({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
+    found = label_map({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
     assert found.index.tolist() == [1, 3, 5, 7, 9, 11]
     assert found.labels.tolist() == [2, 3, 2, 3, 2, 3]
     assert found.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
     assert found.fingerprint == data.fingerprint
     with pytest.raises(DataError, match="label map: expected images of its classes in made test, got none"):
-        made({"class 1": None}, data.classes, OWN, "m").data(data)
+        label_map({"class 1": None}, data.classes, OWN, "m").data(data)
 
 
 def test_equal_names_map_by_themselves():
-    assert by_name(OWN, OWN, "other") is None
-    found = by_name(("husky", "tabby"), OWN, "other")
+    assert map_by_name(OWN, OWN, "other") is None
+    found = map_by_name(("husky", "tabby"), OWN, "other")
     assert found is not None
     assert found.label == (3, 0)
     assert found.names == OWN
@@ -88,11 +92,11 @@ def test_equal_names_map_by_themselves():
 
 def test_names_that_the_network_has_not_are_listed():
     with pytest.raises(
-        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; say with --label-map"
+        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; map them with --label-map"
     ):
-        by_name(("sea", "tabby", "sky"), OWN, "other")
-    with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; say"):
-        by_name([f"c{i}" for i in range(9)], OWN, "other")
+        map_by_name(("sea", "tabby", "sky"), OWN, "other")
+    with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; map"):
+        map_by_name([f"c{i}" for i in range(9)], OWN, "other")
 
 
 @pytest.mark.parametrize(
@@ -108,7 +112,7 @@ def test_names_that_the_network_has_not_are_listed():
 )
 def test_unknown_names_and_overlaps_are_refused(named, message):
     with pytest.raises(OptionError) as caught:
-        made(named, ("cat", "dog"), OWN, "m")
+        label_map(named, ("cat", "dog"), OWN, "m")
     assert message in str(caught.value)
 
 
@@ -123,7 +127,7 @@ def test_a_file_may_have_names_numbers_lists_and_null(tmp_path):
     [
         (b"{", "Expecting property name"),
         (b"", "Expecting value"),
-        (b"{}", "nothing in it"),
+        (b"{}", "an empty file"),
         (b"[1]", "a list"),
         (b'{"cat": {}}', '{} for "cat"'),
         (b'{"cat": []}', '[] for "cat"'),
@@ -145,5 +149,5 @@ def test_a_broken_file_is_one_line(tmp_path, content, got):
 
 
 def test_no_file_is_one_line(tmp_path: Path):
-    with pytest.raises(OptionError, match=r"label map: expected a JSON file .*none.json, got none"):
+    with pytest.raises(OptionError, match=r"label map: there is no file .*none.json; check the path"):
         read_label_map(tmp_path / "none.json")

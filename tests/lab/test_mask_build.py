@@ -89,7 +89,7 @@ def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, 
     assert "a: expected whole files, got damaged: shard-00000.npy; repair it with the same smix masks build" in err
     assert "none: expected a mask store" in err
     assert len(err.strip().splitlines()) == 1
-    assert said.count("every file is what its checksum says") == 2
+    assert said.count("all files match their checksums") == 2
 
 
 def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path):
@@ -107,7 +107,7 @@ def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path)
     ]
     code, _, err = smix("masks", "build", *words)
     assert code == 2
-    assert "expected masks, got none of 80 images: 000000: 000000.png: expected 0 and 1" in err
+    assert "none of 80 images has a mask; the first: 000000: 000000.png: expected 0 and 1" in err
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path)
     [
         (["--shard", "3"], 'shard: expected I/N, such as 3/8, got "3"'),
         (["--shard", "3/2"], "shard: expected I/N with 1 <= I <= N, got 3/2"),
-        (["--shard", "1/2", "--jobs", "2"], "expected no --jobs and no --engine with --shard"),
+        (["--shard", "1/2", "--jobs", "2"], "omit --jobs and --engine"),
         (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
         (["--hflip-tta"], "hflip-tta: expected another source with --hflip-tta, got carried"),
         (["--classes", "cat"], "classes: expected another source with --classes, got carried"),

@@ -15,16 +15,17 @@ from smix.data import streaming
 from smix.data.batches import Batches, Normalisation
 from smix.data.streaming import Reader, Streamed
 from smix.errors import DataError, MaskError, RunError
+from smix.evaluation import robustness
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.attacks import Normalised, fgsm, pgd
 from smix.evaluation.cifar_c import LABEL as OFFICIAL
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt, corrupted
 from smix.evaluation.occlusion import occlude, partners, swap_backgrounds
 from smix.evaluation.predict import predict
-from smix.lab import parts, robustness
+from smix.evaluation.robustness import ATTACKS, on_corrupted
+from smix.lab import suites
 from smix.lab.label_map import Grouped
-from smix.lab.robustness import ATTACKS, on_corrupted
-from smix.lab.subject import EvalTarget, subject_of
+from smix.lab.target import EvalTarget, load_target
 from smix.masks import load_source
 from tests.conftest import make_set
 from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST, sets, trained, write_sets
@@ -34,16 +35,16 @@ pytestmark = pytest.mark.usefixtures("read_here")
 
 
 def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batches]:
-    subject = subject_of(run, config, QUIET)
-    loader = subject.loader()
+    target = load_target(run, config, QUIET)
+    loader = target.loader()
     assert isinstance(loader, Batches)
-    return subject, loader
+    return target, loader
 
 
 @pytest.mark.slow
 def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
-    subject, loader = asked(finished)
-    found = on_corrupted(subject.model, loader, subject.data.index, 0, lambda count: None, (0, 5))
+    target, loader = asked(finished)
+    found = on_corrupted(target.model, loader, target.data.index, 0, lambda count: None, (0, 5))
     assert {each[0] for each in found.values()} == {whole[1].numbers["accuracy"]}
     assert whole[1].corruptions[0].clean == whole[1].numbers["accuracy"]
     assert found["contrast"][1] == whole[1].corruptions[0].accuracy["contrast"][4]
@@ -51,7 +52,7 @@ def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
 
 @pytest.mark.slow
 def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
-    subject, loader = asked(finished)
+    target, loader = asked(finished)
     (suite,) = whole[1].corruptions
     assert suite.suite == LABEL
     assert suite.images == TEST
@@ -59,19 +60,19 @@ def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
     assert len({each for values in suite.accuracy.values() for each in values}) > 3
     for name in ("gaussian_noise", "snow", "contrast", "jpeg_compression"):
         for severity in SEVERITIES:
-            changed = corrupted(loader, name, severity, subject.data.index.tolist())
-            assert suite.accuracy[name][severity - 1] == accuracy(*predict(subject.model, changed.in_order()))
+            changed = corrupted(loader, name, severity, target.data.index.tolist())
+            assert suite.accuracy[name][severity - 1] == accuracy(*predict(target.model, changed.in_order()))
 
 
 def test_draws_are_of_the_row_in_the_whole_split(finished):
     """Fewer images are corrupted as they are among all of them, whatever the batch size."""
-    subject, loader = asked(finished)
-    few = subject_of(finished, EvaluateConfig(limit=7), QUIET)
+    target, loader = asked(finished)
+    few = load_target(finished, EvaluateConfig(limit=7), QUIET)
     assert few.data.index.tolist() != list(range(7))
     hits = 0
     for row in few.data.index.tolist():
         image = loader.images[[row]]
-        logits = subject.model(loader.normalise(corrupt(image, "gaussian_noise", 5, [row])))
+        logits = target.model(loader.normalise(corrupt(image, "gaussian_noise", 5, [row])))
         hits += int(logits.argmax(1) == loader.labels[row])
     batches = few.loader()
     assert isinstance(batches, Batches)
@@ -88,19 +89,19 @@ def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
         return corrupt(images, *rest)
 
     monkeypatch.setattr(robustness, "corrupt", noted)
-    subject, loader = asked(finished)
-    on_corrupted(subject.model, replace(loader, at_once=5), subject.data.index, 0, lambda count: None, (1,))
+    target, loader = asked(finished)
+    on_corrupted(target.model, replace(loader, at_once=5), target.data.index, 0, lambda count: None, (1,))
     assert max(seen) == 5
     assert sum(seen) == TEST * len(CORRUPTIONS)
 
 
 @pytest.mark.slow
 def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole):
-    subject, loader = asked(finished)
-    network = Normalised(subject.model, subject.classifier.normalise)
+    target, loader = asked(finished)
+    network = Normalised(target.model, target.classifier.normalise)
     images = loader.images.movedim(-1, 1).float() / 255
     for attack, found in zip(ATTACKS, whole[1].attacks, strict=True):
-        start = subject.data.index.tolist() if attack.steps > 1 else None
+        start = target.data.index.tolist() if attack.steps > 1 else None
         changed = pgd(network, images, loader.labels, attack.eps, attack.step, attack.steps, start)
         with torch.no_grad():
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
@@ -111,7 +112,7 @@ def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole
 
 
 def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished, whole, monkeypatch):
-    monkeypatch.setattr(robustness, "VALUES", 5 * 28 * 36 * 3)
+    monkeypatch.setattr(robustness, "MAX_VALUES", 5 * 28 * 36 * 3)
     monkeypatch.setattr(robustness, "ATTACKS", (ATTACKS[0], ATTACKS[2]._replace(steps=2)))
     seen = []
 
@@ -120,9 +121,9 @@ def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished,
         return pgd(model, images, *rest)
 
     monkeypatch.setattr(robustness, "pgd", noted)
-    subject, loader = asked(finished)
+    target, loader = asked(finished)
     index = np.arange(100, 100 + TEST)
-    found = robustness.on_attacked(subject.model, loader, index, 7, lambda count: None)
+    found = robustness.on_attacked(target.model, loader, index, 7, lambda count: None)
     assert [count for count, _ in seen[::2]] == [5, 5, 5, 5, 4]
     assert {rest for _, rest in seen[::2]} == {(1 / 255, 1 / 255, 1, None, 7)}
     assert [rest[3].tolist() for _, rest in seen[1::2]] == [some.tolist() for some in np.split(index, [5, 10, 15, 20])]
@@ -130,8 +131,8 @@ def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished,
 
 
 def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
-    subject, loader = asked(finished)
-    masks = torch.from_numpy(subject.data.masks)
+    target, loader = asked(finished)
+    masks = torch.from_numpy(target.data.masks)
     found = whole[1].objects
     assert found is not None
     assert (found.images, found.left_out, found.masks) == (TEST, 0, "carried")
@@ -142,11 +143,11 @@ def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
         "background_hidden": occlude(loader.images, masks, "background"),
     }
     for name, one in changed.items():
-        logits, labels = predict(subject.model, replace(loader, images=one.images).in_order())
+        logits, labels = predict(target.model, replace(loader, images=one.images).in_order())
         assert getattr(found, name) == accuracy(logits, labels), name
     # Batch by batch.
     few = replace(loader, masks=masks, at_once=7)
-    assert robustness.on_objects(subject.model, few, subject.data.index, 0, lambda count: None) == (
+    assert robustness.on_objects(target.model, few, target.data.index, 0, lambda count: None) == (
         *(found.images, found.clean, found.swapped, found.object_hidden, found.background_hidden),
     )
 
@@ -160,34 +161,34 @@ def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, t
     whole = evaluate(run, EvaluateConfig(), QUIET)
     assert whole.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
     monkeypatch.setattr(streaming, "AT_ONCE", 5)
-    subject = subject_of(run, EvaluateConfig(limit=8), QUIET)
-    streamed = subject.loader()
+    target = load_target(run, EvaluateConfig(limit=8), QUIET)
+    streamed = target.loader()
     assert isinstance(streamed, Streamed)
-    index = subject.data.index
-    shown = on_corrupted(subject.model, streamed, index, 0, lambda count: None, (0, 3))
+    index = target.data.index
+    shown = on_corrupted(target.model, streamed, index, 0, lambda count: None, (0, 3))
     # The same images, read beforehand.
     pixels = torch.cat([some.images for some in streamed.pixels()])
-    held = Batches(pixels, torch.from_numpy(subject.data.labels), subject.classifier.normalise)
-    assert {each[0] for each in shown.values()} == {accuracy(*predict(subject.model, held.in_order()))}
+    held = Batches(pixels, torch.from_numpy(target.data.labels), target.classifier.normalise)
+    assert {each[0] for each in shown.values()} == {accuracy(*predict(target.model, held.in_order()))}
     for name in ("fog", "gaussian_noise", "pixelate"):
         changed = corrupted(held, name, 3, index.tolist())
-        assert shown[name][1] == accuracy(*predict(subject.model, changed.in_order()))
+        assert shown[name][1] == accuracy(*predict(target.model, changed.in_order()))
     attacked, expected = (
-        robustness.on_attacked(subject.model, loader, index, 0, lambda count: None) for loader in (streamed, held)
+        robustness.on_attacked(target.model, loader, index, 0, lambda count: None) for loader in (streamed, held)
     )
     assert attacked == pytest.approx(expected, abs=1.01 / 8)
 
 
 def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
     monkeypatch.setattr(robustness, "ATTACKS", ATTACKS[1:2])
-    subject, loader = asked(finished)
+    target, loader = asked(finished)
     outputs = ((0, 1, 2), (3, 4, 5))
-    model, labels = Grouped(subject.model, outputs).eval(), loader.labels // 3
+    model, labels = Grouped(target.model, outputs).eval(), loader.labels // 3
     images = loader.images.movedim(-1, 1).float() / 255
     changed = fgsm(Normalised(model, loader.normalise), images, labels, 8 / 255)
     with torch.no_grad():
         right = (Normalised(model, loader.normalise)(changed).argmax(1) == labels).double().mean().item()
-    found = robustness.on_attacked(model, replace(loader, labels=labels), subject.data.index, 0, lambda count: None)
+    found = robustness.on_attacked(model, replace(loader, labels=labels), target.data.index, 0, lambda count: None)
     assert found == (pytest.approx(right, abs=1.01 / TEST),)
 
 
@@ -213,16 +214,16 @@ def test_objects_of_images_in_files_by_a_store(files, tmp_path):
     assert (found.images, found.left_out) == (TEST - 1, 1)
     assert found.masks.startswith("masks:")
     # The same, read beforehand.
-    subject = subject_of(run, ALL, QUIET)
-    chosen, masks = parts._with_masks(subject.data, str(store))
+    target = load_target(run, ALL, QUIET)
+    chosen, masks = suites._with_masks(target.data, str(store))
     reader = Reader(chosen, (28, 28), masks=masks.masks)
     pairs = [reader.read(row) for row in range(len(chosen))]
     images, cut = torch.stack([image for image, _ in pairs]), torch.stack([mask for _, mask in pairs])
     labels = torch.from_numpy(chosen.labels)
-    normalise = subject.classifier.normalise
+    normalise = target.classifier.normalise
     for part, name in (("object", "object_hidden"), ("background", "background_hidden")):
         changed = Batches(occlude(images, cut, part).images, labels, normalise)
-        assert getattr(found, name) == accuracy(*predict(subject.model, changed.in_order()))
+        assert getattr(found, name) == accuracy(*predict(target.model, changed.in_order()))
 
 
 # Masks
@@ -304,10 +305,10 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     assert list(suite.accuracy) == list(CORRUPTIONS)
     # The first of them changes nothing.
     assert suite.accuracy["gaussian_noise"] == (suite.clean,) * 5
-    subject = subject_of(run, EvaluateConfig(limit=7), QUIET)
-    brighter = np.clip(subject.data.array.astype(int) + 3 * 4 * 14, 0, 255).astype(np.uint8)
-    changed = Batches.of(replace(subject.data, images=brighter), subject.classifier.normalise, torch.device("cpu"))
-    assert suite.accuracy["jpeg_compression"][3] == accuracy(*predict(subject.model, changed.in_order()))
+    target = load_target(run, EvaluateConfig(limit=7), QUIET)
+    brighter = np.clip(target.data.array.astype(int) + 3 * 4 * 14, 0, 255).astype(np.uint8)
+    changed = Batches.of(replace(target.data, images=brighter), target.classifier.normalise, torch.device("cpu"))
+    assert suite.accuracy["jpeg_compression"][3] == accuracy(*predict(target.model, changed.in_order()))
     (tmp_path / "map.json").write_text(json.dumps({"class 5": [0, 5], "class 2": 2, "class 3": 3}))
     mapped = evaluate(run, EvaluateConfig(official=folder, label_map=tmp_path / "map.json"), QUIET)
     assert mapped.images == 5
@@ -319,7 +320,7 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
 def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_path):
     folder, other = official
     with pytest.raises(
-        RunError, match=r"expected a network of images of 32 x 32 for the arrays in .*, got one of 28 x 28"
+        RunError, match=r"expected a network for images of 32 x 32 for the arrays in .*, got one for 28 x 28"
     ):
         evaluate(files[1], EvaluateConfig(official=folder), QUIET)
     with pytest.raises(

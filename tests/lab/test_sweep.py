@@ -14,13 +14,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from smix import files, launch
+from smix import files, signals
 from smix.config import RunOptions, TrainConfig
-from smix.errors import DataError, MaskError, OptionError, RunError
+from smix.errors import BUG, DataError, MaskError, OptionError, RunError, TemporaryError
+from smix.lab import engines
 from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
-from smix.lab.run_all import Resources, run_all, run_one
-from smix.lab.sbatch import sbatch_script
+from smix.lab.run_all import Estimate, Resources, run_all, run_one
+from smix.lab.slurm import sbatch_script
 from smix.lab.status import Status, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
@@ -35,7 +36,7 @@ TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16"]
 @pytest.fixture
 def launched(monkeypatch) -> Launched:
     launched = Launched()
-    monkeypatch.setattr(launch, "run_tasks", launched.run_tasks)
+    monkeypatch.setattr(engines, "run_tasks", launched.run_tasks)
     return launched
 
 
@@ -61,7 +62,10 @@ BAD_LINES = {
     "a list": ("[1]", "got [1]"),
     "no name": ('{"config": {}}', 'expected {"name": ...'),
     "no options": ('{"name": "a", "config": 3}', '"config": {...}'),
-    "number as name": ('{"name": 3, "config": {}}', "name: expected a folder below that of the sweep"),
+    "number as name": (
+        '{"name": 3, "config": {}}',
+        "name: expected the path of a folder relative to that of the sweep",
+    ),
     "outside": ('{"name": "../a", "config": {}}', 'got "../a"'),
     "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
     "hidden": ('{"name": "a/.b", "config": {}}', 'got "a/.b"'),
@@ -97,10 +101,10 @@ def test_what_is_no_file_of_a_sweep_is_refused(tmp_path, content):
 def test_runs_are_appended_and_neither_overwritten_nor_written_twice(tmp_path):
     one, two = cross(TrainConfig(), ["smix"], [0]), cross(TrainConfig(), ["smix"], [1])
     write_sweep(tmp_path / "s.jsonl", one)
-    with pytest.raises(OptionError, match="expected a new file, got one that is there; add to it with --append"):
+    with pytest.raises(OptionError, match="the file exists; add to it with --append"):
         write_sweep(tmp_path / "s.jsonl", two)
     assert list(write_sweep(tmp_path / "s.jsonl", two, append=True)) == ["smix-0", "smix-1"]
-    with pytest.raises(OptionError, match="got smix-0 once more"):
+    with pytest.raises(OptionError, match="a run named smix-0 is in the file already"):
         write_sweep(tmp_path / "s.jsonl", one, append=True)
     assert read_sweep(tmp_path / "s.jsonl") == {**one, **two}
 
@@ -163,52 +167,48 @@ def test_a_grid_that_cannot_be_is_one_line_and_writes_nothing(smix, tmp_path, te
 # Runs that crash
 
 
-def crashing(times: int, said: str = "Traceback\nZeroDivisionError\n", code: int = 1):
+def crashing(times: int, code: int = BUG):
     """Seed 0 ends so, that often; all others are trained."""
     left = [times]
 
     def act(config: TrainConfig, folder: Path) -> int:
         if config.seed == 0 and left[0]:
             left[0] -= 1
-            folder.mkdir(exist_ok=True)
-            with (folder / "log.txt").open("a") as log:
-                log.write(said)
             return code
         return train_it(config, folder)
 
     return act
 
 
-def plan_of(data: str, out: Path, seeds: int = 2) -> dict[Path, TrainConfig]:
-    return {out / name: one for name, one in cross(small(data, epochs=1), ["vanilla"], range(seeds)).items()}
+def sweep_of(data: str, seeds: int = 2) -> dict[str, TrainConfig]:
+    return dict(cross(small(data, epochs=1), ["vanilla"], range(seeds)))
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "tries"),
+    ("code", "tries"),
     [
-        ("Traceback\nZeroDivisionError\n", 1, 2),
-        ("", -signal.SIGKILL, 2),
-        ("slurmstepd: oom\n", 1, 2),
-        ("smix: step 3 (epoch 1): expected a finite loss, got nan\n", 1, 1),
-        ("smix: interrupted; start again\nslurmstepd: cancelled\n", 1, 1),
-        ("smix: data: expected it, got none\n", 2, 1),
-        ("", launch.INTERRUPTED, 1),
-        ("", -signal.SIGTERM, 1),
+        (BUG, 2),
+        (TemporaryError.exit_code, 2),
+        (-signal.SIGKILL, 2),
+        (engines.LOST, 2),
+        (-signal.SIGSEGV, 2),
+        (1, 1),
+        (2, 1),
+        (signals.INTERRUPTED, 1),
+        (-signal.SIGTERM, 1),
     ],
 )
-def test_a_crash_is_tried_once_more_but_not_what_smix_itself_explains(data, tmp_path, launched, said, code, tries):
-    launched.act = crashing(9, said, code)
-    runs = run_all(plan_of(data, tmp_path), tmp_path, OPTIONS, jobs=2)
+def test_the_exit_code_decides_whether_a_run_is_started_once_more(data, tmp_path, launched, code, tries):
+    launched.act = crashing(9, code)
+    runs = run_all(sweep_of(data), tmp_path, OPTIONS, jobs=2)
     assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"][: 1 + tries]
     assert [run.result is None for run in runs] == [True, False]
 
 
 @pytest.mark.slow
 def test_an_explanation_in_the_log_of_an_earlier_command_explains_nothing(data, tmp_path, launched):
-    (tmp_path / "vanilla-0").mkdir()
-    (tmp_path / "vanilla-0" / "log.txt").write_text("smix: step 3: expected a finite loss, got nan\n")
     launched.act = crashing(1)
-    assert all(run.result is not None for run in run_all(plan_of(data, tmp_path), tmp_path, OPTIONS))
+    assert all(run.result is not None for run in run_all(sweep_of(data), tmp_path, OPTIONS))
     assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
 
 
@@ -224,13 +224,13 @@ def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_pat
         "        open(mark, 'w').close(); os.kill(os.getpid(), signal.SIGKILL)\n"
         "sys.addaudithook(kill_at_the_first_checkpoint)\n"
     )
-    path = os.pathsep.join([str(tmp_path / "patch"), str(Path(launch.__file__).parents[1])])
+    path = os.pathsep.join([str(tmp_path / "patch"), str(Path(signals.__file__).parents[1])])
     monkeypatch.setenv("PYTHONPATH", path)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     assert smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)[0] == 0
     code, said, err = smix("sweep", "run", file, "--out", out, "--device", "cpu", "--threads", "1")
     assert (code, (tmp_path / "crashed").exists()) == (0, True), err
-    assert "crashed, and tried once more: vanilla-0" in err
+    assert "crashed, started once more: vanilla-0" in err
     assert "1 of 1 runs are done" in said
     train(read_sweep(file)["vanilla-0"], tmp_path / "alone", replace(OPTIONS, threads=1))
     (out / "vanilla-0" / "log.txt").unlink()
@@ -250,9 +250,9 @@ def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
     launched.act = lambda config, folder: train_it(config, folder) if config.lr == 0.1 else cut_it(config, folder)
     code, said, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, "2 of 4 runs are done" in said, err.count("\n")) == (1, True, 2)
-    assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; start the same command again" in err
+    assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; run the same command again" in err
     code, said, _ = smix("sweep", "status", file, "--out", out)
-    assert (code, "4 runs: 2 done, 2 cut; left, one after the other: " in said) == (0, True)
+    assert (code, "4 runs: 2 done, 2 interrupted; time left, one after the other: " in said) == (0, True)
     launched.act = train_it
     code, said, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in said) == (0, True)
@@ -277,15 +277,15 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     for index, others, text in [
         ("2", [], "index: expected 0 to 1, got 2"),
         ("-1", [], "index: expected 0 to 1, got -1"),
-        ("0", ["--jobs", "2"], "expected no --jobs and no --engine with --index 0"),
-        ("0", ["--engine", "ray"], "expected no --jobs and no --engine with --index 0"),
+        ("0", ["--jobs", "2"], "--index 0 is one run in this process; omit --jobs and --engine"),
+        ("0", ["--engine", "ray"], "--index 0 is one run in this process; omit --jobs and --engine"),
     ]:
         code, _, err = smix(*words, f"--index={index}", *others)
         assert (code, err.count("\n"), text in err) == (2, 1, True)
     with monkeypatch.context() as patch:
         patch.setattr("smix.training.runs.fit", lambda *args: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            run_one({out / name: one for name, one in read_sweep(file).items()}, 0, out, OPTIONS)
+            run_one(read_sweep(file), 0, out, OPTIONS)
     assert (out / "vanilla-0" / "log.txt").read_text().endswith("ZeroDivisionError: division by zero\n")
     assert launched.folders == []
     [_, one] = read_sweep(file).values()
@@ -317,11 +317,11 @@ def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, m
     ],
 )
 def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_path, launched, changes, error):
-    plan = {tmp_path / "out" / "a": small(data), tmp_path / "out" / "b": small(data, **changes)}
+    sweep = {"a": small(data), "b": small(data, **changes)}
     with pytest.raises(error):
-        run_all(plan, tmp_path / "out", OPTIONS)
+        run_all(sweep, tmp_path / "out", OPTIONS)
     with pytest.raises(error):
-        sbatch_script({"a": small(data), "b": small(data, **changes)}, tmp_path / "s", tmp_path / "out", OPTIONS)
+        sbatch_script(sweep, tmp_path / "s", tmp_path / "out", OPTIONS)
     assert launched.folders == []
     assert not (tmp_path / "out").exists()
 
@@ -330,11 +330,11 @@ def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_pat
 def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tmp_path, launched):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="expected a folder to write"):
-        run_all(plan_of(data, tmp_path / "file"), tmp_path / "file", OPTIONS)
+        run_all(sweep_of(data), tmp_path / "file", OPTIONS)
     launched.act = train_it
-    run_all(plan_of(data, tmp_path / "out"), tmp_path / "out", OPTIONS)
-    other = {folder: replace(one, lr=0.3) for folder, one in plan_of(data, tmp_path / "out").items()}
-    for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other)):
+    run_all(sweep_of(data), tmp_path / "out", OPTIONS)
+    other = {name: replace(one, lr=0.3) for name, one in sweep_of(data).items()}
+    for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other, tmp_path / "out")):
         with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.3"):
             act()
 
@@ -344,24 +344,25 @@ def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tm
 
 @pytest.mark.slow
 def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
-    plan = plan_of(data, tmp_path, 6)
-    done, cut, failed, running, waiting, broken = plan
-    train_it(plan[done], done)
+    sweep = sweep_of(data, 6)
+    names = dict(zip(sweep, [tmp_path / name for name in sweep], strict=True))
+    done, cut, failed, running, waiting, broken = names.values()
+    train_it(sweep[done.name], done)
     for folder in (cut, failed, running):
-        plan[folder] = replace(plan[folder], epochs=EPOCHS)
-        cut_it(plan[folder], folder)
-    (cut / "log.txt").write_text("smix: interrupted; start the same command again to go on\n")
+        sweep[folder.name] = replace(sweep[folder.name], epochs=EPOCHS)
+        cut_it(sweep[folder.name], folder)
+    (cut / "log.txt").write_text("smix: interrupted; start the same command again to resume\n")
     (failed / "log.txt").write_text("Traceback\nValueError: no\n\n")
     broken.mkdir()
     shutil.copy(failed / "config.json", broken)
-    edit(broken / "config.json", config=plan[broken].to_json())
+    edit(broken / "config.json", config=sweep[broken.name].to_json())
     (broken / "result.json").write_text("{")
     with files.lock(running):
-        found = status(plan)
-    assert [one.state for one in found.values()] == ["done", "cut", "failed", "running", "waiting", "failed"]
+        found = {tmp_path / name: one for name, one in status(sweep, tmp_path).items()}
+    assert [one.state for one in found.values()] == ["done", "interrupted", "failed", "running", "waiting", "failed"]
     assert [one.epochs for one in found.values()] == [1, 1, 1, 1, 0, 0]
-    assert found[failed].why == "ValueError: no"
-    assert "expected a run file written by this version of smix" in found[broken].why
+    assert found[failed].error == "ValueError: no"
+    assert "expected a run file written by this version of smix" in found[broken].error
     assert found[done].seconds == 0
     assert found[done].accuracy is not None
     assert isinstance(found[waiting], Status)
@@ -372,7 +373,7 @@ def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
 def test_looking_at_a_sweep_that_has_not_begun_makes_nothing(smix, npz, tmp_path):
     smix("sweep", "write", tmp_path / "s.jsonl", "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     code, said, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
-    assert (code, "2 runs: 2 waiting; left, one after the other: of unknown time" in said) == (0, True)
+    assert (code, "2 runs: 2 waiting; time left, one after the other: unknown" in said) == (0, True)
     assert not (tmp_path / "out").exists()
 
 
@@ -392,12 +393,12 @@ def test_as_many_runs_share_a_gpu_as_its_memory_has_room_for(jobs, each, free, e
 
 def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
-    crew = Resources("local", 8, torch.device("cuda"), None)
-    costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
-    assert module._that_fits(crew, costs, RunOptions()).jobs == 3
+    resources = Resources("local", 8, torch.device("cuda"), None)
+    costs = Estimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
+    assert module._fit_memory(resources, costs, RunOptions()).jobs == 3
     assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
-    assert module._that_fits(replace(crew, jobs=3), costs, RunOptions()).jobs == 3
-    assert module._that_fits(replace(crew, engine="slurm"), costs, RunOptions()).jobs == 8
+    assert module._fit_memory(replace(resources, jobs=3), costs, RunOptions()).jobs == 3
+    assert module._fit_memory(replace(resources, engine="slurm"), costs, RunOptions()).jobs == 8
     assert capsys.readouterr().err == ""
 
 
@@ -405,19 +406,22 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
     seen = []
 
     def on_slurm(tasks, jobs, poll):
-        seen.append((jobs, ["--threads" in task.words for task in tasks]))
+        seen.append((jobs, [any(word.startswith("--threads") for word in task.words) for task in tasks]))
         return [2] * len(tasks)
 
-    monkeypatch.setattr(launch, "_on_slurm", on_slurm)
+    monkeypatch.setattr("smix.lab.slurm.run_on_slurm", on_slurm)
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # this process has run other tests
-    run_all(plan_of(data, tmp_path, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
+    run_all(sweep_of(data, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
     said = capsys.readouterr().err
     assert said.startswith("3 runs, 3 side by side on slurm: about 1 min ")
-    assert "if their machines are as fast as this one, CPU with " in said
+    assert "if those machines are as fast as this one, CPU with " in said
     if not torch.cuda.is_available():
-        run_all(plan_of(data, tmp_path, 3), tmp_path, RunOptions(device="cuda"), "slurm", 2)
-        assert "2 side by side on slurm: how long is not known, for want" in capsys.readouterr().err
+        run_all(sweep_of(data, 3), tmp_path, RunOptions(device="cuda"), "slurm", 2)
+        assert (
+            "2 side by side on slurm; the time is unknown, since there is no such device on this machine"
+            in capsys.readouterr().err
+        )
         assert seen == [(3, [False] * 3), (2, [False] * 3)]
 
 
@@ -439,7 +443,7 @@ def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
     assert "#SBATCH --array=1,3-4\n" in sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS)
     for name in ("mixup-0", "mixup-1", "vanilla-2"):
         train_it(sweep[name], out / name)
-    with pytest.raises(OptionError, match="expected runs that are missing, got none: all 6 are done"):
+    with pytest.raises(OptionError, match="all 6 runs are done; there is nothing to submit"):
         sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS)
     with pytest.raises(OptionError, match="jobs: expected 1 or more, got 0"):
         sbatch_script(sweep, tmp_path / "s.jsonl", out, OPTIONS, 0)

@@ -12,7 +12,7 @@ import pytest
 from smix.lab.sweep import read_sweep
 from smix.training.records import read_result
 from tests.conftest import make_set, write_npz
-from tests.test_launch_cluster import engines, needs_slurm, tell
+from tests.lab.test_engines_cluster import engines, needs_slurm, tell
 
 pytestmark = pytest.mark.cluster
 
@@ -52,7 +52,7 @@ def test_a_sweep_on_a_cluster_from_write_to_status(engine, tmp_path):
     assert done.returncode == 0, done.stderr
     assert f"4 runs, 2 side by side on {engine}: about " in done.stderr
     assert "4 of 4 runs are done" in done.stdout
-    assert not list(out.rglob(".slurm"))
+    assert not list(out.rglob(".slurm-*"))
     said = subprocess.run(command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True)
     assert "4 runs: 4 done" in said.stdout
 
@@ -106,4 +106,4 @@ def test_a_cancelled_task_of_the_printed_script_writes_its_checkpoint_and_is_not
         subprocess.run(["scancel", job], capture_output=True, check=False, timeout=30)
     assert (out / "slurm-0.txt").read_text().count("smix: interrupted") == 1
     said = subprocess.run(command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True)
-    assert "4 runs: 1 cut, 3 waiting" in said.stdout
+    assert "4 runs: 1 interrupted, 3 waiting" in said.stdout

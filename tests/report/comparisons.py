@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
 from smix.evaluation.scores import Scores, scores
-from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
 from smix.report.comparison import Comparison
 from smix.training.records import Run
 from smix.training.samples import Samples

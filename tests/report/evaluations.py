@@ -4,7 +4,7 @@ from pathlib import Path
 
 from smix import files
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL
-from smix.lab.evaluations import FOLDER, Attacked, Corrupted, Evaluation, Objects, write_evaluation
+from smix.evaluation.records import FOLDER, Attacked, Corrupted, Evaluation, Objects, write_evaluation
 
 
 def corrupted(clean: float, suite: str = LABEL) -> Corrupted:

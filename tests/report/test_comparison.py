@@ -11,8 +11,8 @@ import torch
 
 from smix import files
 from smix.errors import RunError
+from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import scores
-from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
 from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison
 from smix.report.how import how, versions
 from smix.training.records import Result, read_run

@@ -16,7 +16,7 @@ from smix.report.comparison import Comparison, read_comparison
 from smix.report.material import judged_masks
 from smix.report.style import styles
 from smix.report.topic import Beside
-from smix.training.material import split
+from smix.training.inputs import split
 from tests.report.runs import CLASSES, TESTED, write_run
 from tests.sealed import edit
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
 from smix.report.comparison import Comparison
 from smix.report.robustness_figures import attacks, corruptions, objects
 from smix.report.style import styles

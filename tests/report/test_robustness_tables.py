@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 
 from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
-from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
+from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.report.comparison import read_comparison
 from smix.report.robustness_tables import (
     attack_table,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smix import launch, progress
+from smix import progress, signals
 from smix.config import RunOptions, TrainConfig
 from tests.conftest import make_set, write_npz
 
@@ -50,7 +50,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
         asked += 1
         return asked > steps
 
-    monkeypatch.setattr(launch, "orphaned", orphaned)
+    monkeypatch.setattr(signals, "orphaned", orphaned)
 
 
 def at_step(steps: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:

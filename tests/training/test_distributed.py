@@ -191,13 +191,13 @@ def test_statistics_of_batch_norm_are_those_of_the_first_process(data, tmp_path)
 
     def act(rank: int) -> list[float]:
         seen = []
-        real = runs.predict
+        real = loop.predict
 
         def noted(model: nn.Module, batches: Any) -> Any:
             seen.append([buffer.double().sum().item() for buffer in model.buffers()])
             return real(model, batches)
 
-        loop.predict = runs.predict = noted
+        loop.predict = noted
         train(config, tmp_path / "run", OPTIONS)
         return seen
 
@@ -374,7 +374,7 @@ def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_goes_on(da
     finally:
         end_group(process)
     assert process.returncode != 0
-    assert err.count("smix: interrupted; start the same command again to go on") == 1
+    assert err.count("smix: interrupted; start the same command again to resume") == 1
     at = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
     assert at["epoch"] == len(metrics(tmp_path)) > 0
     assert not list(tmp_path.glob(".*.tmp"))

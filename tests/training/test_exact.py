@@ -162,7 +162,7 @@ def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(s
     words += ["--image-size", "16", "--workers", "2", "--device", "cpu"]
     code, _, err = smix(*words, "--out", tmp_path / "one")
     assert code == 0
-    assert "36 training images of 16 x 16, read anew in each epoch" in err
+    assert "36 training images of 16 x 16, read in each epoch" in err
     real = runs.fit
 
     def breaks(*args: Any) -> Iterator[Epoch]:

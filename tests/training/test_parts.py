@@ -14,9 +14,9 @@ from smix.data.batches import Batches
 from smix.mixing import Mixup, Target, parse_method
 from smix.training import loop
 from smix.training.distributed import ALONE
+from smix.training.inputs import PROBE, prepare
 from smix.training.learner import Learner
 from smix.training.loop import forward_backward
-from smix.training.material import PROBE, prepare
 from smix.training.runs import train
 from tests.training.small import EPOCHS, OPTIONS, STEPS, metrics, small
 
@@ -141,7 +141,7 @@ def test_without_a_validation_split_all_images_are_trained_on_and_the_folder_say
 
 
 def test_a_thousand_training_images_are_looked_at_where_there_are_more(data, monkeypatch):
-    monkeypatch.setattr("smix.training.material.PROBE", 12)
+    monkeypatch.setattr("smix.training.inputs.PROBE", 12)
     material = prepare(small(data, val_fraction=0), OPTIONS)
     assert (len(material.training), len(material.validation), PROBE) == (80, 12, 1000)
     assert set(material.validation.index) <= set(material.training.index)

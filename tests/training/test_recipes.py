@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from smix import cli
+from smix.cli.mix import METHODS
 from smix.config import SharedConfig, TrainConfig
 from smix.errors import OptionError
 from smix.mixing import parse_method
@@ -226,7 +227,7 @@ def test_a_run_keeps_the_options_and_not_the_name_of_its_recipe(smix, npz, tmp_p
 
 
 def test_the_default_methods_of_the_command_line_are_those_of_the_modern_recipe():
-    assert cli.ALL_METHODS.split(",") == list(methods_of("modern", "cifar10"))
+    assert METHODS.split(",") == list(methods_of("modern", "cifar10"))
 
 
 @pytest.mark.parametrize(("written", "warmup_epochs"), [("+40", 1.0), ("40", 1.0), ("040", 1.0)])
@@ -248,5 +249,5 @@ def test_a_grid_of_what_a_recipe_depends_on_is_refused(smix, tmp_path):
     words = ["sweep", "write", tmp_path / "s.jsonl", "--recipe", "openmixup", "--grid", "epochs=10,20", "lr=0.1,0.2"]
     code, _, err = smix(*words)
     assert code == 2
-    assert err.startswith("smix: grid: expected no epochs beside --recipe")
+    assert err.startswith("smix: grid: other options of --recipe depend on epochs")
     assert not (tmp_path / "s.jsonl").exists()

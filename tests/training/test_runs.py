@@ -26,7 +26,7 @@ from smix.masks.lookup import masks_of
 from smix.mixing import Plan
 from smix.models import build_model
 from smix.training import loop, runs
-from smix.training.material import prepare, split
+from smix.training.inputs import prepare, split
 from smix.training.records import Result
 from smix.training.runs import train
 from tests.conftest import make_set, write_npz
@@ -573,7 +573,7 @@ def test_other_test_images_change_no_file_of_the_training(tmp_path):
 @pytest.mark.slow
 def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data, tmp_path, monkeypatch):
     events: list[str] = []
-    real_fit, real_of, real_predict = runs.fit, Batches.of, runs.predict
+    real_fit, real_of, real_predictions = runs.fit, Batches.of, runs.predictions
 
     def noted_fit(*args) -> Iterator[loop.Epoch]:
         events.append("fit begins")
@@ -584,13 +584,13 @@ def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data
         events.append(data.split)
         return real_of(data, *args, **options)
 
-    def noted_predict(model, batches):
+    def noted_predictions(*args):
         events.append("predict")
-        return real_predict(model, batches)
+        return real_predictions(*args)
 
     monkeypatch.setattr(runs, "fit", noted_fit)
     monkeypatch.setattr(Batches, "of", noted_of)
-    monkeypatch.setattr(runs, "predict", noted_predict)
+    monkeypatch.setattr(runs, "predictions", noted_predictions)
     train(small(data), tmp_path, OPTIONS)
     assert events == ["train", "train", "fit begins", "fit ends", "predict", "test", "predict"]
 

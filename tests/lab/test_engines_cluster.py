@@ -16,7 +16,7 @@ import pytest
 
 from smix import build_masks, load_data
 from smix.errors import OptionError
-from smix.launch import Task, launch
+from smix.lab.engines import LOST, Task, launch
 from smix.masks import load_source
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import content
@@ -123,9 +123,11 @@ def epochs_done(folder: Path) -> int:
 
 
 def own_job(folder: Path) -> str:
-    """The id of the only job that was submitted from here: others use the same SLURM."""
-    [submitted] = (folder / ".slurm").glob("*_submitted.pkl")
-    return submitted.name.removesuffix("_submitted.pkl")
+    """Return the id of the only job whose script is in this folder: others use the same SLURM."""
+    queue = ["squeue", "--noheader", "--format=%A %o"]
+    lines = subprocess.run(queue, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    [job] = {line.split()[0] for line in lines if f"{folder}/.slurm-" in line}
+    return job
 
 
 def tell(*command: str) -> None:
@@ -139,7 +141,7 @@ def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         launch([training(tmp_path, 2000)], engine, 1)
     finished = epochs_done(tmp_path)
-    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; start the same command again to go on\n"
+    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; start the same command again to resume\n"
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
     time.sleep(3)
     assert epochs_done(tmp_path) == finished, "it goes on"
@@ -149,11 +151,11 @@ def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
 @needs_slurm
 @pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
 def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
-    monkeypatch.setattr("smix.launch.QUEUE_SECONDS", 1.0)
+    monkeypatch.setattr("smix.lab.slurm.QUEUE_SECONDS", 1.0)
     once(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
-    assert launch([training(tmp_path, 2000)], "slurm", 1) == [1]
+    [code] = launch([training(tmp_path, 2000)], "slurm", 1)
     last = (tmp_path / "log.txt").read_text().splitlines()[-1]
-    assert last.startswith(("slurmstepd", "job ")), last
+    assert (code, last.split(":")[0]) in [(130, "smix"), (LOST, "job of SLURM")]
 
 
 @needs_slurm
@@ -161,7 +163,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_pa
     """SLURM's warning of the limit is sent by hand: the shortest limit is a minute, and a requeued job waits for two."""
 
     def warn() -> None:
-        tell("scancel", "--signal=USR2", "--batch", job := own_job(tmp_path))
+        tell("scancel", "--signal=USR1", "--batch", job := own_job(tmp_path))
         deadline = time.monotonic() + 60
         state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
         while subprocess.run(state, capture_output=True, text=True, check=True).stdout != "PENDING\n":
@@ -173,13 +175,13 @@ def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_pa
     assert launch([training(tmp_path, 12)], "slurm", 1) == [0]
     assert (tmp_path / "log.txt").read_text().count("smix: interrupted") == 1
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == epochs_done(tmp_path) == 12
-    assert not (tmp_path / ".slurm").exists()
+    assert not list(tmp_path.glob(".slurm-*"))
 
 
 @needs_slurm
 def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
-    with pytest.raises(OptionError, match=r"got: .*invalid partition.*nowhere.*; see SBATCH_PARTITION"):
+    with pytest.raises(OptionError, match=r"refused the job \(.*invalid partition.*nowhere.*\); see SBATCH_PARTITION"):
         launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
     assert capfd.readouterr() == ("", "")
 
@@ -194,7 +196,7 @@ def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
     said: list[str] = []
 
     def look() -> None:
-        if not said and (tmp_path / ".slurm").is_dir():
+        if not said and list(tmp_path.glob(".slurm-*/script.sh")):
             show = ["scontrol", "show", "job", own_job(tmp_path)]
             said.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smix.errors import RunError
-from smix.lab.evaluations import (
+from smix.evaluation.records import (
     FOLDER,
     Attacked,
     Corrupted,

@@ -14,11 +14,11 @@ from smix.data.streaming import Streamed
 from smix.errors import DataError, OptionError, RunError, SmixError
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.predict import predict
+from smix.evaluation.robustness import on_corrupted
 from smix.evaluation.scores import scores
 from smix.lab.evaluate import file_of
-from smix.lab.label_map import made
-from smix.lab.robustness import on_corrupted
-from smix.lab.subject import subject_of
+from smix.lab.label_map import label_map
+from smix.lab.target import load_target
 from tests.conftest import make_set
 from tests.lab.trained import CLASSES, QUIET, SIZE, renamed, sets, trained, write_sets
 from tests.sealed import edit
@@ -116,10 +116,10 @@ def test_a_label_map_groups_leaves_out_and_counts(run, finished, tmp_path):
         "bright": ["class 4", "class 5"],
         "none": None,
     }
-    subject = subject_of(run, config, QUIET)
-    shown = on_corrupted(subject.model, subject.loader(), subject.data.index, 0, lambda count: None, (0,))
+    target = load_target(run, config, QUIET)
+    shown = on_corrupted(target.model, target.loader(), target.data.index, 0, lambda count: None, (0,))
     assert {each for values in shown.values() for each in values} == {right}
-    assert not subject.model.training
+    assert not target.model.training
     # The same again is there, another map is not.
     assert evaluate(run, config, QUIET) == found
     path.write_text(json.dumps({"middle": "class 2", "bright": ["class 5"]}))
@@ -132,7 +132,7 @@ def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run,
     (tmp_path / "map.json").write_text(json.dumps(named))
     config = EvaluateConfig(data=name, label_map=tmp_path / "map.json")
     found = evaluate(run, config, QUIET)
-    mapped = made(named, ("a", "b"), [f"class {i}" for i in range(CLASSES)], "")
+    mapped = label_map(named, ("a", "b"), [f"class {i}" for i in range(CLASSES)], "")
     groups = []
     for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation")):
         probabilities = torch.from_numpy(kept["logits"]).double().softmax(1)
@@ -158,17 +158,17 @@ def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
     name = write_sets(tmp_path, train, test, "large")
     found = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
     assert found.provenance["resized"]
-    subject = subject_of(run, EvaluateConfig(data=name), QUIET)
-    loader = subject.loader()
+    target = load_target(run, EvaluateConfig(data=name), QUIET)
+    loader = target.loader()
     assert isinstance(loader, Streamed)
     # 50 x 40 must cover 28 x 36: 45 x 36, of which the middle 28 rows are cut out.
     images = torch.cat([some for some, _ in loader.in_order()])
     large = torch.nn.functional.interpolate(
         torch.from_numpy(test.array).movedim(-1, 1).float(), (45, 36), mode="bilinear", antialias=True
     )
-    expected = subject.classifier.normalise(large[:, :, 8:36].round().byte().movedim(1, -1))
+    expected = target.classifier.normalise(large[:, :, 8:36].round().byte().movedim(1, -1))
     assert (images - expected).abs().max() < 0.03  # a grey level
-    assert found.numbers["accuracy"] == accuracy(*predict(subject.model, loader.in_order()))
+    assert found.numbers["accuracy"] == accuracy(*predict(target.model, loader.in_order()))
 
 
 # Bad input
@@ -182,10 +182,10 @@ def bad(message: str, **changes: object):
     ("changes", "message"),
     [
         bad('expected a known name, got "cifar11"', data="cifar11"),
-        bad("model: expected no --model with a run", model="resnet8"),
-        bad("mean: expected no --mean with a run", mean=(0.5,) * 3, std=(0.2,) * 3),
+        bad("model: a run has its own model; omit --model", model="resnet8"),
+        bad("mean: a run has its own mean; omit --mean", mean=(0.5,) * 3, std=(0.2,) * 3),
         bad("expected a limit of 1 to 24 images, got 25", limit=25),
-        bad("label map: expected a JSON file", label_map=Path("none.json")),
+        bad("label map: there is no file", label_map=Path("none.json")),
         bad("smix masks build", masks="nowhere"),
     ],
 )
@@ -236,9 +236,9 @@ def test_what_is_neither_run_nor_weights(tmp_path, shown):
         evaluate(tmp_path / "nothing", options=QUIET)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"no weights")
-    with pytest.raises(OptionError, match="expected --model and --data beside a file of weights"):
+    with pytest.raises(OptionError, match="a file of weights needs --model and --data; name its model"):
         evaluate(file, options=QUIET)
-    with pytest.raises(OptionError, match="expected --data beside a file of weights"):
+    with pytest.raises(OptionError, match="a file of weights needs --data"):
         evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
     with pytest.raises(RunError, match="expected a file of weights"):
         evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
@@ -250,11 +250,11 @@ def test_weights_that_do_not_fit(finished, shown, tmp_path):
         evaluate(file, EvaluateConfig(model="resnet9", data=shown), QUIET)
     with pytest.raises(RunError, match="expected weights of this network, got others"):
         evaluate(file, EvaluateConfig(model="resnet14", data=shown), QUIET)
-    with pytest.raises(OptionError, match=r"one number a channel of npz:.*, which has 3, got 1"):
+    with pytest.raises(OptionError, match=r"one number per channel of npz:.*, which has 3, got 1"):
         evaluate(file, EvaluateConfig(model="resnet8", data=shown, mean=(0.5,), std=(0.2,)), QUIET)
     four = write_sets(tmp_path, make_set(20, SIZE, 4), make_set(8, SIZE, 4, split="test"), "four")
     with pytest.raises(
-        OptionError, match=r"expected weights of 4 classes, as npz:.*four.npz has, got 6; choose the --data"
+        OptionError, match=r"expected weights for 4 classes, as npz:.*four.npz has, got 6; choose the --data"
     ):
         evaluate(file, EvaluateConfig(model="resnet8", data=four), QUIET)
 

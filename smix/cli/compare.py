@@ -1,0 +1,69 @@
+"""`smix compare`: methods x seeds, and their report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from smix.cli.options import Engine, Options, Shared, chosen_methods
+from smix.cli.output import show_error, show_report
+from smix.config import RunOptions, SharedConfig
+from smix.report.terminal import show
+
+if TYPE_CHECKING:
+    from smix.training.records import Run
+
+
+def compare(
+    *,
+    config: Shared = SharedConfig(),  # noqa: B008
+    options: Options = RunOptions(),  # noqa: B008
+    recipe: str | None = None,
+    methods: str | None = None,
+    seeds: int = 5,
+    engine: Engine = "local",
+    jobs: int | None = None,
+    out: Path,
+) -> int:
+    """Train methods x seeds and report which method is better. The same command trains only the missing runs.
+
+    Parameters
+    ----------
+    recipe
+        report, report-augmented, openmixup or modern: the values of options that are not given, and the methods.
+    methods
+        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md). Default: those of
+        the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
+    seeds
+        Number of seeds, counted from 0.
+    engine
+        Where the runs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
+    jobs
+        Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
+    out
+        Folder of the runs; the report is written to its folder `report`.
+    """
+    from smix.lab.compare import compare as train_all
+
+    runs = train_all(config, chosen_methods(methods, recipe, config.data), seeds, out, options, jobs, engine)
+    code = report_runs(runs, out / "report", options)
+    requested = {run.path for run in runs}
+    others = sorted(path.parent.name for path in out.glob("*/config.json") if path.parent not in requested)
+    if others:
+        show(f"Other runs in this folder, not in the report: {', '.join(others)}. To include them: smix report {out}")
+    return code
+
+
+def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
+    """Write and show the report of a comparison. Returns the exit code: 1 if a run has no result."""
+    from smix.lab.status import describe_unfinished
+    from smix.report.conclusion import conclusion
+    from smix.report.write import write_report
+
+    unfinished = [run for run in runs if run.result is None]
+    if len(unfinished) < len(runs):
+        show_report(write_report(runs, out, options.data_root, options.quiet), unfinished)
+    else:
+        show(conclusion(runs))
+    for run in unfinished:
+        show_error(describe_unfinished(run))
+    return 1 if unfinished else 0

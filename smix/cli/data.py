@@ -1,0 +1,56 @@
+"""`smix doctor` and `smix data`: what this machine and its data sets are ready for."""
+
+from pathlib import Path
+
+from smix.config import MachineOptions
+from smix.report.terminal import findings, show, table
+
+
+def doctor(*, data_root: Path = MachineOptions.data_root) -> None:
+    """Check what this machine is ready for, and how to install what is missing.
+
+    Parameters
+    ----------
+    data_root
+        Folder in which data sets are found by name.
+    """
+    from smix.lab.doctor import look_at_data, look_at_machine
+
+    show(findings("This machine", look_at_machine()), findings("Data sets", look_at_data(data_root)))
+
+
+def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_root) -> None:
+    """List the data sets and whether they are available, or load one and describe it.
+
+    Parameters
+    ----------
+    name
+        Data set to load: a name of the list, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
+    data_root
+        Folder in which data sets are found by name, and to which they are downloaded.
+    """
+    from smix.lab.doctor import OWN_DATA, look_at_data, scaling
+
+    if name is None:
+        show(findings("Data sets", look_at_data(data_root)), table(["Your own data", "Content"], OWN_DATA.items()))
+        return
+    from smix.data import load_data
+
+    splits = [load_data(name, data_root, split) for split in ("train", "test")]
+    rows = [
+        (
+            split.split,
+            f"{len(split):,}",
+            "different" if split.size is None else " x ".join(map(str, (*split.size, split.channels))),
+            str(len(split.classes)),
+            "no" if split.masks is None else f"yes, {100 * split.masks.mean():.1f} % of the pixels",
+            split.fingerprint[:16],
+        )
+        for split in splits
+    ]
+    classes = splits[0].classes
+    show(
+        table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
+        f"Classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
+        *filter(None, [scaling(splits[0])]),
+    )

@@ -1,0 +1,59 @@
+"""`smix evaluate`: a trained network on a test set."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from smix.cli.options import Machine
+from smix.cli.output import show_error
+from smix.config import EvaluateConfig, MachineOptions
+from smix.errors import OptionError
+from smix.report.terminal import show
+
+
+def evaluate(
+    path: Path,
+    /,
+    *,
+    config: Annotated[EvaluateConfig, Parameter(name="*")] = EvaluateConfig(),  # noqa: B008
+    options: Machine = MachineOptions(),  # noqa: B008
+    reference: Path | None = None,
+    out: Path | None = None,
+) -> None:
+    """Evaluate a trained model on a test set: accuracy, calibration, corruptions, attacks, backgrounds.
+
+    Results are saved; the same command computes only the missing ones.
+
+    Parameters
+    ----------
+    path
+        A run, a folder of runs, which are all evaluated, or a file of weights (safetensors or a torch checkpoint).
+    reference
+        Run that was evaluated on the same corrupted images; the mean corruption error is relative to its errors.
+    out
+        Folder of the results as JSON. Default: the folder `evaluation` of the run, or one next to the file of weights.
+    """
+    from smix.evaluation.records import mean_corruption_errors
+    from smix.lab.evaluate import evaluate as evaluate_one
+    from smix.lab.evaluate import evaluate_all, file_of
+    from smix.report.evaluated import evaluated, of_all
+
+    if reference is not None and not (reference.is_file() or (reference / "config.json").is_file()):
+        raise OptionError(f"reference: expected a run or a file of smix evaluate, got {reference}; check the path")
+    name = "" if reference is None else reference.stem if reference.is_file() else reference.name
+    if path.is_file() or (path / "config.json").is_file():
+        evaluation = evaluate_one(path, config, options, out)
+        errors = None if reference is None else mean_corruption_errors(evaluation, reference)
+        show(*evaluated(evaluation, errors, name), f"Written: {file_of(path, evaluation, out)}")
+        return
+    if out is not None:
+        raise OptionError(f"out: the results of {path} are saved in the folder of each run; omit --out")
+    evaluations, problems = evaluate_all(path, config, options)
+    errors_of_each = {}
+    if reference is not None:
+        errors_of_each = {run: mean_corruption_errors(one, reference) for run, one in evaluations.items()}
+    file = file_of(Path(), next(iter(evaluations.values())))
+    show(*of_all(evaluations, errors_of_each, name), f"Written: {path}/RUN/{file}")
+    for problem in problems.values():
+        show_error(problem)

@@ -1,0 +1,43 @@
+"""`smix mix`: a picture of the same images under several methods."""
+
+from pathlib import Path
+
+from smix.config import MachineOptions, SharedConfig
+from smix.report.terminal import show
+
+METHODS = "vanilla,mixup,cutmix,fmix,smix,smix+fmix"
+
+
+def mix(
+    *,
+    data: str = SharedConfig.data,
+    masks: str = SharedConfig.masks,
+    methods: str = METHODS,
+    count: int = 8,
+    seed: int = 0,
+    data_root: Path = MachineOptions.data_root,
+    out: Path = Path("mix.png"),
+) -> None:
+    """Draw the same images mixed by several methods, with labels and weight maps.
+
+    Parameters
+    ----------
+    data
+        Data set: a name, npz:FILE or folder:DIR.
+    masks
+        Object masks: the folder of a mask store, or "carried" for masks that the data set includes.
+    methods
+        Comma-separated and quoted, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
+    count
+        Number of images, 2 to 16.
+    seed
+        Seed of the mixes.
+    data_root
+        Folder in which data sets are found by name.
+    out
+        PNG file to write.
+    """
+    from smix.mixing import split_methods
+    from smix.report.mixes import write_mixes
+
+    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")

@@ -1,0 +1,32 @@
+"""`smix report`: the report of finished runs."""
+
+from pathlib import Path
+
+from smix.cli.output import show_report
+from smix.config import MachineOptions
+from smix.errors import RunError
+
+
+def report(
+    *runs: Path, out: Path | None = None, data_root: Path = MachineOptions.data_root, quiet: bool = False
+) -> None:
+    """Write the report of a comparison: one page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG.
+
+    Runs that failed or have other options are listed and left out.
+
+    Parameters
+    ----------
+    runs
+        Folder of a comparison, or several, such as for other data sets; or a folder of such folders.
+    out
+        Folder of the report. Default: the folder `report` in the first.
+    data_root
+        Folder in which data sets are found by name; test images and masks are shown if they are available.
+    quiet
+        Show no progress.
+    """
+    from smix.report.write import write_report
+
+    if not runs:
+        raise RunError("runs: name a folder of runs, such as smix report runs/cifar10")
+    show_report(write_report(runs, out, data_root, quiet))

@@ -1,0 +1,171 @@
+"""`smix sweep write`, `run`, `status` and `sbatch`: many runs from one file."""
+
+import sys
+from pathlib import Path
+
+from cyclopts import App
+
+from smix.cli.options import Engine, Options, Shared, chosen_methods
+from smix.cli.output import show_error
+from smix.config import RunOptions, SharedConfig
+from smix.errors import OptionError
+from smix.report.terminal import show, table
+
+sweep_app = App(name="sweep", help="Train many runs from one file with one line per run.")
+
+
+@sweep_app.command
+def write(
+    file: Path,
+    /,
+    *,
+    config: Shared = SharedConfig(),  # noqa: B008
+    recipe: str | None = None,
+    methods: str | None = None,
+    seeds: int = 5,
+    grid: tuple[str, ...] = (),
+    append: bool = False,
+) -> None:
+    """Write the file of a sweep: methods x seeds x grid. Nothing is trained; the file can be edited before it is run.
+
+    Parameters
+    ----------
+    file
+        File to write, JSON Lines: {"name": ..., "config": {...}}.
+    recipe
+        report, report-augmented, openmixup or modern: the values of options that are not given, and the methods.
+    methods
+        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md). Default: those of
+        the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
+    seeds
+        Number of seeds, counted from 0.
+    grid
+        Values of further options, such as --grid lr=0.1,0.05 model=resnet8,resnet18; all combinations are written.
+    append
+        Add to the runs of an existing file.
+    """
+    from smix.lab.sweep import cross, parse_grid, write_sweep
+
+    cells = parse_grid(grid)
+    if recipe is not None and (both := {"data", "epochs"} & cells.keys()):
+        raise OptionError(
+            f"grid: other options of --recipe depend on {' and '.join(sorted(both))}; write one value at a time, with --append"
+        )
+    new = cross(config, chosen_methods(methods, recipe, config.data), range(seeds), cells)
+    runs = write_sweep(file, new, append)
+    added = f" ({len(new)} of them new)" if len(new) < len(runs) else ""
+    show(f"{file}: {len(runs)} runs{added}, such as {next(iter(new))}", f"Next: smix sweep run {file} --out DIR")
+
+
+@sweep_app.command
+def run(
+    file: Path,
+    /,
+    *,
+    options: Options = RunOptions(),  # noqa: B008
+    engine: Engine = "local",
+    jobs: int | None = None,
+    index: int | None = None,
+    out: Path,
+) -> int:
+    """Train the missing runs of a sweep. The same command resumes; a run that crashes is retried once.
+
+    Parameters
+    ----------
+    file
+        The file of the sweep.
+    engine
+        Where the runs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
+    jobs
+        Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
+    index
+        Train only the run of this index, from 0, in this process: for array jobs of any scheduler.
+    out
+        Folder of the sweep.
+    """
+    from smix.lab.run_all import run_all, run_one
+    from smix.lab.status import describe_unfinished
+    from smix.lab.sweep import read_sweep
+
+    sweep = read_sweep(file)
+    if index is not None:
+        if jobs is not None or engine != "local":
+            raise OptionError(f"index: --index {index} is one run in this process; omit --jobs and --engine")
+        result = run_one(sweep, index, out, options)
+        show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
+        return 0
+    runs = run_all(sweep, out, options, engine, jobs, file)
+    missing = [run for run in runs if run.result is None]
+    show(f"{out}: {len(runs) - len(missing)} of {len(runs)} runs are done")
+    for unfinished in missing:
+        show_error(describe_unfinished(unfinished))
+    if not missing:
+        folders = sorted({str((out / name).parent) for name in sweep})
+        show("Next: " + " or ".join(f"smix report {folder}" for folder in folders[:3]))
+    return 1 if missing else 0
+
+
+@sweep_app.command
+def status(file: Path, /, *, out: Path) -> None:
+    """Show the progress of the runs of a sweep, from their folders alone, on any machine that has access to them.
+
+    Parameters
+    ----------
+    file
+        The file of the sweep.
+    out
+        Folder of the sweep.
+    """
+    from smix.lab.status import status as status_of
+    from smix.lab.sweep import read_sweep
+    from smix.progress import duration
+
+    runs = status_of(read_sweep(file), out)
+    rows = [
+        (
+            name,
+            run.state,
+            f"{run.epochs} of {run.total}",
+            "" if run.state in ("done", "failed") else "?" if run.seconds is None else duration(run.seconds),
+            "" if run.accuracy is None else f"{100 * run.accuracy:.2f}",
+        )
+        for name, run in runs.items()
+    ]
+    states = [run.state for run in runs.values()]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    seconds = [run.seconds for run in runs.values() if run.state != "failed"]
+    summary = f"{len(rows)} runs: {counts}"
+    if any(one is None or one > 0 for one in seconds):
+        total = "unknown" if None in seconds else duration(sum(filter(None, seconds)))
+        summary += f"; time left, one after the other: {total}"
+    show(
+        table(["Run", "State", "Epochs", "Time left", "Validation (%)"], rows),
+        *(f"{name}: {run.error}" for name, run in runs.items() if run.error),
+        summary,
+    )
+
+
+@sweep_app.command
+def sbatch(
+    file: Path,
+    /,
+    *,
+    options: Options = RunOptions(),  # noqa: B008
+    jobs: int | None = None,
+    out: Path,
+) -> None:
+    """Print a script for SLURM's sbatch with one task per missing run; redirect it to a file and edit it.
+
+    Parameters
+    ----------
+    file
+        The file of the sweep.
+    jobs
+        Number of concurrent tasks. Default: as many as SLURM allows.
+    out
+        Folder of the sweep.
+    """
+    from smix.lab.slurm import sbatch_script
+    from smix.lab.sweep import read_sweep
+
+    sys.stdout.write(sbatch_script(read_sweep(file), file, out, options, jobs))

@@ -1,0 +1,36 @@
+"""`smix train`: one run."""
+
+from pathlib import Path
+
+from smix.cli.options import Config, Options
+from smix.cli.output import is_main_process
+from smix.config import RunOptions, TrainConfig
+from smix.report.terminal import show
+
+
+def train(
+    *,
+    config: Config = TrainConfig(),  # noqa: B008
+    options: Options = RunOptions(),  # noqa: B008
+    recipe: str | None = None,
+    out: Path,
+) -> None:
+    """Train one network. The same command resumes an interrupted run, and only reads a finished one.
+
+    On several GPUs or machines: torchrun --nproc-per-node 4 -m smix train ...
+
+    Parameters
+    ----------
+    recipe
+        report, report-augmented, openmixup or modern: the values of options that are not given (docs/training.md).
+    out
+        Folder of the run.
+    """
+    from smix.training.runs import train as train_run
+
+    result = train_run(config, out, options)
+    if is_main_process():
+        validation = "validation accuracy" if config.val_fraction else "accuracy on training images"
+        show(
+            f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, {validation} {100 * result.val_accuracy:.2f} %"
+        )

@@ -1,0 +1,58 @@
+"""Signals that stop a command after it has written a checkpoint, and processes that were started by another smix process."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+TASK = "SMIX_TASK"
+"""Environment variable of a process that another smix process started: the id of that process, or "cluster"."""
+INTERRUPTED = 130
+"""Exit code of a command that was told to stop."""
+
+
+def _existing(*names: str) -> tuple[signal.Signals, ...]:
+    """Return those of these signals that this system has: Windows has no SIGUSR1."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOP = _existing("SIGTERM", "SIGUSR1")
+"""Signals that stop a command after it has written a checkpoint."""
+STOP_OR_CTRL_C = (*STOP, signal.SIGINT)
+
+
+@contextmanager
+def on_signals(numbers: Sequence[signal.Signals], handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Handle these signals inside the block. Outside the main thread, where Python cannot handle signals, do nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM and SIGUSR1 inside the block, as Python does on Ctrl-C."""
+    with on_signals(STOP, _interrupt):
+        yield
+
+
+def is_task() -> bool:
+    """Return whether another smix process, which holds the folder of the sweep, started this one."""
+    return TASK in os.environ
+
+
+def orphaned() -> bool:
+    """Return whether the process of this machine that started this one has ended."""
+    # On Windows the python.exe of a virtual environment starts another one, whose parent is never the one that is named.
+    return os.name != "nt" and os.environ.get(TASK, "").isdigit() and int(os.environ[TASK]) != os.getppid()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,188 @@
+"""Load the inputs of a run, and check them before anything is written."""
+
+import dataclasses
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+from smix import files, rng
+from smix.config import RunOptions, TrainConfig, cores
+from smix.data.batches import Batches, Loader, Normalisation
+from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.data.streaming import SIDE, Reader, Streamed, fits, looked_at
+from smix.errors import DataError, OptionError
+from smix.masks.lookup import ObjectMasks, masks_of
+from smix.mixing import Method, parse_method
+from smix.models import build_model
+from smix.training.samples import SAMPLES, Samples, draw_samples
+from smix.training.weights import load_init
+from smix.version import __version__
+
+PROBE = 1000
+"""Number of training images on which accuracy is shown if no images are held out for validation."""
+MAX_WORKERS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class RunInputs:
+    """Everything that a run needs, loaded and checked: method, network, and the images of each split."""
+
+    config: TrainConfig
+    method: Method
+    model: nn.Module
+    """Network with its initial weights, on the CPU."""
+    training: ImageSet
+    validation: ImageSet
+    """Images held out from training; with `val_fraction` 0, a subset of the training images."""
+    test: ImageSet
+    normalise: Normalisation
+    masks: ObjectMasks | None
+    """Masks of the training images; None if the method uses none."""
+    size: tuple[int, ...]
+    """Spatial size of the input images."""
+    resident: bool
+    """True if the images are kept on the device, False if they are read from files in each epoch."""
+
+    def describe(self) -> str:
+        """Return the number of images, their size, and how they are read."""
+        size = " x ".join(map(str, self.size))
+        place = "kept on the device" if self.resident else "read in each epoch"
+        return f"{len(self.training):,} training images of {size}, {place}"
+
+    def loader(self, data: ImageSet, device: torch.device, options: RunOptions) -> Loader:
+        """Return a loader for evaluation."""
+        if self.resident:
+            return Batches.of(data, self.normalise, device)
+        return Streamed(Reader(data, self._plane), self.normalise, device, _workers(options))
+
+    def training_loader(self, device: torch.device, options: RunOptions) -> Loader:
+        """Return a loader of the training images with crops, flips and masks."""
+        masks, valid = (None, None) if self.masks is None else (self.masks.masks, self.masks.valid)
+        augmentation = self.config.crop_padding, self.config.hflip
+        if self.resident:
+            assert masks is None or isinstance(masks, np.ndarray)
+            return Batches.of(self.training, self.normalise, device, masks, valid, *augmentation)
+        reader = Reader(self.training, self._plane, *augmentation, masks)
+        flags = None if valid is None else torch.from_numpy(valid)
+        return Streamed(reader, self.normalise, device, _workers(options), flags)
+
+    def samples(self, seed: int) -> Samples:
+        """Return a few mixes of training images."""
+        rows = balanced_order(self.training.labels, self.training.fingerprint)[:SAMPLES]
+        masks = None if self.masks is None else self.masks.masks
+        if self.resident:
+            images, masks = self.training.rows(rows), None if masks is None else masks[rows]
+        else:
+            images, masks = looked_at(self.training, self._plane, rows, masks)
+        valid = None if self.masks is None or self.masks.valid is None else self.masks.valid[rows]
+        return draw_samples(self.method, images, seed, masks, valid)
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the content of config.json, apart from the machine: everything that determines the run."""
+        splits = {"training": self.training, "validation": self.validation, "test": self.test}
+        data: dict[str, Any] = {
+            "fingerprint_train": self.training.fingerprint,
+            "fingerprint_test": self.test.fingerprint,
+            "images": {name: len(split) for name, split in splits.items()},
+            "size": list(self.size),
+            "classes": list(self.training.classes),
+            "read": "kept on the device" if self.resident else "read in each epoch",
+            "validated_on": "validation images" if self.config.val_fraction else "training images",
+        }
+        if self.config.init_weights is not None and Path(self.config.init_weights).is_file():
+            data["init_weights"] = files.sha256(Path(self.config.init_weights))
+        return {
+            "config": self.config.to_json(),
+            "versions": versions(),
+            "data": data,
+            "masks": None if self.masks is None else self.masks.described,
+            "normalisation": dataclasses.asdict(self.normalise),
+        }
+
+    @property
+    def _plane(self) -> tuple[int, int]:
+        height, width = self.size
+        return height, width
+
+
+def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
+    """Load and check everything that a run needs, before anything is written.
+
+    Raises:
+        SmixError: The data, the masks, the network or an option cannot be used.
+    """
+    method = parse_method(config.method)
+    if config.data == "speech-commands" and config.hflip:
+        raise OptionError("hflip: flipped spectrograms are sounds played backwards; add --no-hflip")
+    train = load_data(config.data, options.data_root, "train")
+    test = load_data(config.data, options.data_root, "test").take(config.test_limit)
+    resident = fits(train, config.image_size)
+    if resident:
+        train, test = train.loaded(), test.loaded()
+        size = train.array.shape[1:-1]
+        if test.array.shape[1:] != train.array.shape[1:]:
+            raise DataError(
+                f"{config.data}: expected test images of shape {train.array.shape[1:]} as in train, got {test.array.shape[1:]}"
+            )
+    else:
+        size = (config.image_size or (SIDE if train.size is None else min(train.size)),) * 2
+        if train.size is not None and len(train.size) != 2:
+            raise DataError(
+                f"{config.data}: expected images with 2 spatial dimensions to resize, got size {train.size}"
+            )
+    training, validation = split(train.take(config.train_limit), config.val_fraction)
+    masks = masks_of(training, config.masks) if method.needs_masks else None
+    pretrained = config.init_weights == "pretrained"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(rng.key(config.seed, "init"))
+        model = build_model(config.model, len(train.classes), train.channels, size, pretrained)
+    if config.init_weights is not None and not pretrained:
+        load_init(model, config.init_weights)
+    normalise = Normalisation.of(train if resident else looked_at(train, (size[0], size[1]))[0])
+    return RunInputs(config, method, model, training, validation, test, normalise, masks, size, resident)
+
+
+def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
+    """Return training and validation images, class-balanced and the same for all seeds and methods.
+
+    Args:
+        data: Images of the train split.
+        val_fraction: Fraction to hold out for validation, in [0, 1). With 0 all images are trained on, and `PROBE` of them are
+            returned as validation images.
+
+    Raises:
+        DataError: There are too few images.
+    """
+    if val_fraction == 0:
+        return data, data.take(min(PROBE, len(data)))
+    order = balanced_order(data.labels, f"validation/{data.fingerprint}")
+    count = round(val_fraction * len(data))
+    if not 0 < count < len(data) - 1:
+        raise DataError(
+            f"{data.name}: expected images for training and validation, got {len(data)} with val_fraction {val_fraction}; "
+            "take more"
+        )
+    return data.rows(np.sort(order[count:])), data.rows(np.sort(order[:count]))
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute."""
+    return {
+        "smix": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _workers(options: RunOptions) -> int:
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # of this training on this machine, set by torchrun
+    return max(1, min(cores() // processes, MAX_WORKERS)) if options.workers is None else options.workers
