@@ -324,7 +324,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
     ):
         evaluate(files[1], EvaluateConfig(official=folder), QUIET)
     with pytest.raises(
-        DataError, match=r"expected the images of npz:.* test, corrupted, got others by size, number or"
+        DataError, match=r"expected corrupted images of npz:.* test, got others by size, number or"
     ):
         evaluate(run, EvaluateConfig(official=folder), QUIET)
     wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
