@@ -20,7 +20,14 @@ from smix.untrusted import UnreadableError, is_text, typed
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
-    """Options that all runs of a comparison share. A recipe (smix/training/recipes.py) is one value of this class."""
+    """Options that all runs of a comparison share. A recipe (smix/training/recipes.py) is one value of this class.
+
+    Raises:
+        OptionError: A value is out of range, or contradicts another option.
+
+    >>> SharedConfig(data="cifar10", epochs=9).drops
+    (3, 6)
+    """
 
     data: str = "digits-on-photos"
     """Data set: a name, npz:FILE, folder:DIR or hf:NAME ("smix data" lists them)."""
@@ -138,7 +145,12 @@ _SHARED = dataclasses.fields(SharedConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(SharedConfig):
-    """Options that define a run: a run with another value is another run."""
+    """Options that define a run: a run with another value is another run.
+
+    >>> config = TrainConfig(data="cifar10", method="smix+fmix", seed=1)
+    >>> TrainConfig.from_json(config.to_json()) == config
+    True
+    """
 
     method: str = "smix"
     """Mixing method: vanilla, mixup, stochasticmixup, cutout, cutmix, resizemix, hmix, gmix, gridmix, saliencymix, fmix, smix or
@@ -152,14 +164,15 @@ class TrainConfig(SharedConfig):
         _at_least("seed", self.seed, 0)
 
     def to_json(self) -> dict[str, Any]:
+        """Return the options as JSON values."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Return the configuration of JSON values; what they leave out has its default.
+        """Return the configuration of JSON values. Missing options have their defaults.
 
         Raises:
-            OptionError: An option is unknown, of another type, or out of its range.
+            OptionError: An option is unknown, has another type, or is out of range.
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
@@ -197,7 +210,11 @@ class MachineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """Options of how a network is trained, which may change when a run or a comparison resumes."""
+    """Options of how a network is trained, which may change when a run or a comparison resumes.
+
+    >>> RunOptions(device="cpu", threads=1).quiet
+    False
+    """
 
     workers: int | None = None
     """Worker processes that read images which do not fit in memory. Default: one per core, at most 8."""
@@ -263,7 +280,11 @@ class MaskConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Options of an evaluation."""
+    """Options of an evaluation.
+
+    >>> EvaluateConfig(corruptions=True, limit=500).seed
+    0
+    """
 
     data: str | None = None
     """Data set whose test split is evaluated: a name, npz:FILE or folder:DIR. Default: that of the run."""

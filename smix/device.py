@@ -10,21 +10,21 @@ from smix.errors import OptionError
 
 
 def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.device:
-    """The device of this name; auto: CUDA, else MPS, else the CPU.
+    """Return the device of this name; auto: CUDA if available, else MPS, else CPU.
 
     Raises:
-        OptionError: this machine has none.
+        OptionError: The device is not available on this machine.
     """
-    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if here[kind])
-    if not here[name]:
-        raise OptionError(f"device: expected one of this machine, got {name}, which is not here; leave --device out")
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if not available[name]:
+        raise OptionError(f"device: {name} is not available on this machine; omit --device")
     return torch.device(name)
 
 
 def in_words(device: torch.device, threads: int | None = None) -> str:
-    """Describe a device in words, such as "CPU with 2 threads". threads: None, those of this process."""
+    """Return a description such as "CPU with 2 threads". Default of `threads`: those of this process."""
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
@@ -34,7 +34,7 @@ def in_words(device: torch.device, threads: int | None = None) -> str:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether this is torch's error of a tensor that does not fit in the memory of a GPU or of the CPU."""
+    """Return whether PyTorch raised this error because memory of a GPU or of the CPU was too small."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in ("allocate memory", "out of memory")
     )
@@ -42,7 +42,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Inside the block torch uses this many CPU threads; None: as many as before."""
+    """Let PyTorch use `count` CPU threads inside the block; None: as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

@@ -1,4 +1,4 @@
-"""Progress of whatever takes over two seconds: a bar with rate and time left, plain lines when not on a terminal."""
+"""Show the progress of anything that takes more than two seconds: a bar on a terminal, otherwise plain lines."""
 
 import sys
 import time
@@ -27,7 +27,7 @@ class _Rate(ProgressColumn):
 
 
 class _Left(ProgressColumn):
-    """Time left, from the first moment on: at first as expected, later as observed."""
+    """Time left, shown from the start: as expected at first, as observed later."""
 
     def __init__(self, expected: float) -> None:
         super().__init__()
@@ -36,15 +36,13 @@ class _Left(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.finished:
             return Text(f"took {duration(task.finished_time or 0)}", style="progress.elapsed")
-        before = task.fields.get(
-            "before", 0
-        )  # what an earlier, interrupted command had finished tells nothing of the rate
+        before = task.fields.get("before", 0)  # work of an earlier, interrupted command does not count for the rate
         seconds = time_left(task.completed - before, (task.total or 1) - before, task.elapsed or 0, self.expected)
         return Text(f"{duration(seconds)} left", style="progress.remaining")
 
 
 class _Below(Progress):
-    """A bar under its words: beside them it would not fit on 80 columns."""
+    """Progress whose description is a line above the bar: both would not fit on 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -53,25 +51,29 @@ class _Below(Progress):
 
 
 @runtime_checkable
-class Done(Protocol):
-    def __call__(self, done: int, said: str = "") -> None: ...
+class Update(Protocol):
+    def __call__(self, done: int, text: str = "") -> None: ...
 
 
 @contextmanager
 def bar(
     title: str, total: int, unit: str = "images", quiet: bool = False, expected: float | None = None
-) -> Iterator[Done]:
+) -> Iterator[Update]:
     """Show progress on standard error.
 
     Args:
-        expected: Seconds that all of it will take. With them the time left is shown at once; without, as soon as there is a
-            rate.
+        title: Description.
+        total: Number of units of work.
+        unit: Name of a unit, in the plural.
+        quiet: Show nothing.
+        expected: Expected seconds of all of the work, so that the time left is shown from the start. Default: it is shown as soon
+            as there is a rate.
 
     Yields:
-        `done(n, said)`, to be told how many of `total` are finished so far, and what else is to be shown.
+        A function to be called with the number of finished units and an optional text to show.
     """
     if quiet:
-        yield lambda done, said="": None
+        yield lambda done, text="": None
     elif sys.stderr.isatty():
         columns = (
             BarColumn(bar_width=24),
@@ -85,43 +87,49 @@ def bar(
         yield _lines(title, total, unit)
 
 
-def _on_terminal(progress: Progress, title: str, total: int) -> Done:
+def _on_terminal(progress: Progress, title: str, total: int) -> Update:
     task = progress.add_task(title, total=total)
     before: int | None = None
 
-    def update(done: int, said: str = "") -> None:
+    def update(done: int, text: str = "") -> None:
         nonlocal before
         before = done if before is None else before
-        progress.update(task, completed=done, before=before, description=f"{title}\n{said}" if said else title)
+        progress.update(task, completed=done, before=before, description=f"{title}\n{text}" if text else title)
 
     return update
 
 
-def _lines(title: str, total: int, unit: str) -> Done:
+def _lines(title: str, total: int, unit: str) -> Update:
     start = last = time.monotonic()
     before: int | None = None
 
-    def update(done: int, said: str = "") -> None:
+    def update(done: int, text: str = "") -> None:
         nonlocal last, before
         now = time.monotonic()
         if before is None:
-            before = done  # what an earlier, interrupted command had finished does not count for the rate
+            before = done  # work of an earlier, interrupted command does not count for the rate
         if now - last < SECONDS_BETWEEN_LINES or done == before:
             return
         last = now
         rate = (done - before) / (now - start)
         left = duration((total - done) / rate)
-        more = f", {said}" if said else ""
+        more = f", {text}" if text else ""
         print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s{more}, {left} left", file=sys.stderr, flush=True)  # noqa: T201
 
     return update
 
 
 def time_left(done: float, total: float, elapsed: float, expected: float) -> float:
-    """Seconds until all is done: at first `expected` less what has passed, from half of the work on as observed so far.
+    """Return the seconds until the work is finished: first `expected` minus `elapsed`, from half of the work on as observed.
 
-    Between, the two are averaged, the observation with a weight that grows with the work: runs take seconds to start before
-    they report anything, and the first rates are far too low.
+    Until then the two are averaged, and the weight of the observation grows with the finished work: runs take seconds to start
+    before they report anything, so the first rates are far too low.
+
+    Args:
+        done: Finished units.
+        total: All units.
+        elapsed: Seconds since the start.
+        expected: Expected seconds of all of the work.
     """
     if not done:
         return max(expected - elapsed, 0.1 * expected)
@@ -131,7 +139,7 @@ def time_left(done: float, total: float, elapsed: float, expected: float) -> flo
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: 8 s, 3 min 5 s, 2 h 10 min."""
+    """Return seconds as a text such as "8 s", "3 min 5 s" or "2 h 10 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -14,9 +14,9 @@ def doctor(*, data_root: Path = MachineOptions.data_root) -> None:
     data_root
         Folder in which data sets are found by name.
     """
-    from smix.lab.doctor import look_at_data, look_at_machine
+    from smix.lab.doctor import check_data, check_machine
 
-    show(findings("This machine", look_at_machine()), findings("Data sets", look_at_data(data_root)))
+    show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))
 
 
 def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_root) -> None:
@@ -29,10 +29,10 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
     data_root
         Folder in which data sets are found by name, and to which they are downloaded.
     """
-    from smix.lab.doctor import OWN_DATA, look_at_data, scaling
+    from smix.lab.doctor import OWN_DATA, check_data, scaling
 
     if name is None:
-        show(findings("Data sets", look_at_data(data_root)), table(["Your own data", "Content"], OWN_DATA.items()))
+        show(findings("Data sets", check_data(data_root)), table(["Your own data", "Content"], OWN_DATA.items()))
         return
     from smix.data import load_data
 

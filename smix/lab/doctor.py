@@ -23,17 +23,17 @@ ROOM = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was checked."""
 
-    what: str
+    name: str
     ready: bool
-    found: str
-    todo: str = ""
-    """Advice where it is not ready."""
+    state: str
+    advice: str = ""
+    """What to do if it is not ready."""
 
 
-def look_at_machine() -> list[Finding]:
-    """Software, processor, disk, and the sources of masks."""
+def check_machine() -> list[Finding]:
+    """Check software, device, disk, and the sources of masks."""
     device = find_device()
     free = shutil.disk_usage(Path.cwd()).free / GIB
     onnx = importlib.util.find_spec("onnxruntime") is not None
@@ -47,34 +47,34 @@ def look_at_machine() -> list[Finding]:
             "disk",
             free > ROOM,
             f"{free:.1f} GiB free here",
-            "free some: stores, runs and reports are written below this folder",
+            "free some space: stores, runs and reports are written to this folder",
         ),
         Finding("masks: onnx", onnx, "onnxruntime" if onnx else "no onnxruntime", 'pip install "smix[onnx]"'),
         Finding(
             "masks: torchvision",
             weights.is_file(),
             f"{weights.name}" if weights.is_file() else f"no weights of {REPORTS_NETWORK}",
-            f"downloaded on first use; or fetch {url} elsewhere, and put it at {weights} or give it with --weights",
+            f"downloaded on first use; or download {url} elsewhere, and save it as {weights} or name it with --weights",
         ),
     ]
 
 
-def look_at_data(data_root: Path) -> list[Finding]:
-    """Every named data set, and how to name one's own."""
+def check_data(data_root: Path) -> list[Finding]:
+    """Check which data sets are available in a folder."""
     findings = []
     for name, named in SETS.items():
         ready = is_here(name, data_root)
-        found = "built in" if not named.place else f"in {data_root}" if ready else f"not in {data_root}"
-        findings.append(Finding(name, ready, found, named.get))
+        state = "built in" if not named.place else f"in {data_root}" if ready else f"not in {data_root}"
+        findings.append(Finding(name, ready, state, named.get))
     return findings
 
 
 def scaling(data: ImageSet) -> str:
-    """Describe how values other than 0..255 were scaled; empty if there were none."""
+    """Return how values other than 0..255 were scaled; empty if there are none."""
     if data.value_range is None:
         return ""
-    least, greatest = data.value_range
-    return f"Values: {least:g} became 0 and {greatest:g} became 255, as in the train split"
+    minimum, maximum = data.value_range
+    return f"Values: {minimum:g} became 0 and {maximum:g} became 255, as in the train split"
 
 
 OWN_DATA = {
@@ -82,4 +82,4 @@ OWN_DATA = {
     "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), of any size",
     "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
 }
-"""Names and contents of data sets of one's own."""
+"""Names and contents of your own data sets."""

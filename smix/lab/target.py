@@ -21,7 +21,7 @@ from smix.lab.status import describe_unfinished
 from smix.models import build_model, head_of
 from smix.training.inputs import MAX_WORKERS
 from smix.training.records import Run, check_unchanged, read_run
-from smix.training.weights import put, read_weights
+from smix.training.weights import load_weights, read_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +171,7 @@ def _from_run(run: Run) -> Classifier:
     file, name = run.path / "weights.safetensors", run.config.model
     check_unchanged(run, file.name)
     model = _new_model(name, len(classes), len(normalise.mean), size)
-    put(model, read_weights(file), str(file))
+    load_weights(model, read_weights(file), str(file))
     return Classifier(run.path, name, model.eval(), files.sha256(file), classes, normalise, size, resident)
 
 
@@ -190,7 +190,7 @@ def _from_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Mach
     head = f"{head_of(model)}.weight"
     if head in state and len(state[head]) != len(test.classes):
         model = _new_model(config.model, len(state[head]), test.channels, size)
-    put(model, state, str(path))
+    load_weights(model, state, str(path))
     if config.mean:
         normalise = Normalisation(config.mean, config.std)
     else:

@@ -37,6 +37,6 @@ def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]]) -> Table:
 def findings(title: str, found: "Sequence[Finding]") -> Table:
     """Return a table of what is ready, with advice about what is not."""
     rows = [
-        ("✓" if one.ready else "✗", one.what, one.found if one.ready else f"{one.found}: {one.todo}") for one in found
+        ("✓" if one.ready else "✗", one.name, one.state if one.ready else f"{one.state}: {one.advice}") for one in found
     ]
     return table(["", title, ""], rows)

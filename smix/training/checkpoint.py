@@ -1,4 +1,4 @@
-"""Checkpoints: everything that resuming needs, in one file that is either whole or absent."""
+"""Save and load checkpoints: everything that resuming needs, in one file that is written atomically."""
 
 import dataclasses
 import hashlib
@@ -18,8 +18,8 @@ from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress
 from smix.untrusted import UnreadableError, one_line, open_file
 
-MOST_VALUES = 1_000_000
-"""Tensors, numbers and texts of a checkpoint: one that refers to itself again and again would never end."""
+MAX_VALUES = 1_000_000
+"""Maximum number of tensors, numbers and texts in a checkpoint: a structure that contains itself would never end."""
 
 
 def save_checkpoint(
@@ -77,14 +77,14 @@ def _digest_of(metrics: Sequence[Epoch]) -> str:
 
 
 def _digest(content: Any) -> str:
-    """Sha256 of everything in nested dictionaries and lists of tensors and numbers."""
-    digest, left = hashlib.sha256(), MOST_VALUES
+    """Return the sha256 of nested dictionaries and lists of tensors and numbers."""
+    digest, left = hashlib.sha256(), MAX_VALUES
 
     def add(value: Any) -> None:
         nonlocal left
         left -= 1
         if left < 0:
-            raise UnreadableError(f"more than {MOST_VALUES:,} values")
+            raise UnreadableError(f"more than {MAX_VALUES:,} values")
         if isinstance(value, dict):
             for key, inner in value.items():
                 digest.update(f"{key!r}:".encode())

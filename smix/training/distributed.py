@@ -1,8 +1,8 @@
-"""One training in many processes, as torchrun starts them: each has its part of every batch, and gradients are averaged.
+"""Train in several processes started by torchrun: each processes its part of every batch, and gradients are averaged.
 
     torchrun --nproc-per-node 2 -m smix train --data cifar10 --out runs/one
 
-The global batch is the configuration's. Every process mixes its own samples.
+The batch size is that of all processes together. Every process mixes its own samples.
 """
 
 import os
@@ -19,19 +19,19 @@ from torch.nn.parallel import DistributedDataParallel
 from smix.errors import FailedError, OptionError
 
 PATIENCE = timedelta(minutes=30)
-"""Longest time that a process waits for the others: the first one may be writing a checkpoint, or reading a large data set."""
+"""Maximum time that a process waits for the others: the main one may be writing a checkpoint or reading a large data set."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes of a training: this one's number, and how many there are."""
+    """The processes that train together: rank of this one, their number, and the device of this one."""
 
     rank: int = 0
     size: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def any(self, flag: bool) -> bool:
-        """Return whether any process says so."""
+        """Return whether the flag is True in any process."""
         if self.size == 1:
             return flag
         told = torch.tensor([float(flag)], device=self.device)
@@ -47,7 +47,7 @@ class World:
         return values.tolist()
 
     def gather(self, rows: Tensor, count: int) -> Tensor:
-        """All `count` rows, on the CPU, in the order they had before process r took every `size`-th from r on."""
+        """Return all `count` rows on the CPU, in the order that they had before process r took every `size`-th row from r on."""
         if self.size == 1:
             return rows
         longest = -(-count // self.size)
@@ -58,34 +58,34 @@ class World:
         return torch.stack(parts, 1).flatten(0, 1)[:count].cpu()
 
     def wrap_ddp(self, model: nn.Module) -> nn.Module:
-        """The model, with gradients that are averaged over the processes in each backward pass."""
+        """Return the model wrapped in DistributedDataParallel if there are several processes."""
         if self.size == 1:
             return model
         where = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=where, gradient_as_bucket_view=True)
 
     def broadcast_buffers(self, model: nn.Module) -> None:
-        """Give all processes the first one's statistics of batch normalisation."""
+        """Copy the buffers of the main process, such as the statistics of batch normalisation, to all processes."""
         if self.size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
     def is_main(self) -> bool:
-        """Return whether this is the process that writes."""
+        """Return whether this is the main process, which writes files."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Until the first process has done what the others need.
+        """Wait until the main process has left its block of `main_first`.
 
         Raises:
-            SystemExit: it has failed, and said why itself.
+            SystemExit: The main process has failed, and has printed the reason.
         """
         if self.any(False):
             raise SystemExit(2)
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The first process does inside the block what the others `wait` for."""
+        """Run the block in the main process while the others `wait`."""
         try:
             yield
         except BaseException:
@@ -104,18 +104,18 @@ owner of its group, its destructor would hold the interpreter lock and wait for 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """Inside the block this process belongs to the world that torchrun started, if it did.
+    """Join the processes that torchrun has started, for the duration of the block.
 
     Raises:
-        OptionError: a device without a backend.
-        FailedError: another process is gone.
+        OptionError: The device has no backend for several processes.
+        FailedError: Another process has ended.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
     if size == 1:
         yield World(device=device)
         return
     if device.type == "mps":
-        raise OptionError("device: expected cuda or cpu for several processes, got mps; add --device cpu")
+        raise OptionError("device: several processes need cuda or cpu, got mps; add --device cpu")
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
@@ -126,8 +126,8 @@ def joined(device: torch.device) -> Iterator[World]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo has no class of its own
             raise FailedError(
-                f"process {os.environ.get('RANK')}: expected {size} processes, got one gone; start the same command again to "
-                "go on from the last checkpoint"
+                f"process {os.environ.get('RANK')}: one of {size} processes has ended; start the same command again to "
+                "resume from the last checkpoint"
             ) from None
         raise
     finally:

@@ -1,4 +1,4 @@
-"""A network and everything that changes it: optimizer, learning rate, average of its weights, precision."""
+"""A network with its optimizer, learning rate schedule, weight average and precision."""
 
 import math
 from collections.abc import Callable
@@ -21,18 +21,20 @@ ONE_CYCLE_END = ONE_CYCLE_START / 1e4
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """State that training changes, and the way in which it computes."""
+    """A network and everything that updates it."""
 
     model: nn.Module
-    """Whose weights are stored."""
+    """Network whose weights are trained."""
     forward: Callable[[Tensor], Tensor]
-    """The model, perhaps compiled, perhaps one of many whose gradients are averaged."""
+    """The model, compiled and wrapped for several processes where requested."""
     optimizer: SGD
     average: AveragedModel | None = None
+    """Exponential moving average of the weights."""
     precision: torch.dtype = torch.float32
 
     @classmethod
     def of(cls, model: nn.Module, config: SharedConfig, world: World, compiled: bool = False) -> "Learner":
+        """Return the learner of a model, which is moved to the device of `world`."""
         model = model.to(world.device)
         average = None
         if config.ema_decay:
@@ -42,23 +44,23 @@ class Learner:
 
     @property
     def eval_model(self) -> nn.Module:
-        """The network to evaluate and to keep: the average, if there is one."""
+        """The network to evaluate and save: the weight average if there is one, else the model."""
         return self.model if self.average is None else self.average.module
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Inside the block the network computes in `precision`."""
+        """Return a context in which the network computes in `precision`."""
         if self.precision == torch.float32:
             return nullcontext()
         return torch.autocast(next(self.model.parameters()).device.type, self.precision)
 
-    def synced(self, last: bool) -> AbstractContextManager[object]:
-        """Inside the block a backward pass averages gradients over the processes only if it is the last of a batch."""
+    def sync_gradients(self, last: bool) -> AbstractContextManager[object]:
+        """Return a context in which a backward pass averages gradients over the processes only if it is the last of a batch."""
         if last or not isinstance(self.forward, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return self.forward.no_sync()
 
     def update(self, lr: float) -> None:
-        """One step of the optimizer along the gradients, and of the average."""
+        """Take an optimizer step with learning rate `lr`, and update the weight average."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
@@ -67,7 +69,7 @@ class Learner:
             self.average.update_parameters(self.model)
 
     def state(self) -> dict[str, Any]:
-        """Everything that changes: what a checkpoint holds."""
+        """Return the state that a checkpoint contains."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -75,7 +77,7 @@ class Learner:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Raises KeyError, RuntimeError or ValueError if the state is of another network."""
+        """Load a state in place. Raises KeyError, RuntimeError or ValueError if it belongs to another network."""
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -83,7 +85,7 @@ class Learner:
 
 
 def sgd(model: nn.Module, config: SharedConfig) -> SGD:
-    """Return SGD with momentum. Unless `decay_norm_and_bias`, vectors (biases, and the weights of normalisation) are not decayed."""
+    """Return SGD with momentum. Without `decay_norm_and_bias`, weight decay is not applied to parameters of one dimension."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if not config.decay_norm_and_bias:
@@ -99,10 +101,17 @@ def sgd(model: nn.Module, config: SharedConfig) -> SGD:
 def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> float:
     """Return the learning rate of a step, counted from 0 over the whole training.
 
-    steps: to a tenth after each of `config.drops`. cosine: half a cosine to 0 (Loshchilov and Hutter, ICLR 2017, eq. 5,
-    without restarts, at each step). onecycle: up along half a cosine from lr / 25 over 30 % of the steps, and down to
-    lr / 250,000 (Smith and Topin, 2019; as torch's OneCycleLR, with a constant momentum). Before steps and cosine come
-    `config.warmup_epochs` epochs that rise linearly.
+    - multistep: divided by 10 after each epoch of `config.drops`.
+    - cosine: half a cosine to 0, updated at each step (Loshchilov and Hutter, ICLR 2017, eq. 5, without restarts).
+    - onecycle: along half a cosine from lr / 25 up to lr over 30 % of the steps, then down to lr / 250,000 (Smith and Topin, 2019;
+      as PyTorch's OneCycleLR, with a constant momentum).
+
+    multistep and cosine begin with `config.warmup_epochs` epochs of linear warm-up.
+
+    Args:
+        config: Options of the run.
+        step: Step, from 0.
+        steps_per_epoch: Number of steps per epoch.
     """
     total, rise = config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch)
     if config.schedule == "onecycle":
@@ -122,8 +131,10 @@ def _between(start: float, end: float, part: float) -> float:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """bfloat16 (by autocast) on GPUs that compute in it, from NVIDIA's Ampere on; else float32. A rule of the hardware, never of
-    timing: a run is to be the same each time."""
+    """Return bfloat16 (by autocast) for GPUs that support it, from NVIDIA's Ampere on, else float32.
+
+    The choice depends on the hardware only, never on timing, so that a run is reproducible.
+    """
     return (
         torch.bfloat16 if device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
     )

@@ -1,4 +1,4 @@
-"""The training loop. Data, masks, mixing and network meet here; the order of events is the order of the lines."""
+"""The training loop, in which data, masks, mixing and network meet."""
 
 import math
 import time
@@ -25,7 +25,7 @@ from smix.training.memory import evaluating
 
 @dataclass
 class Progress:
-    """Progress of a training, and the sums of its current epoch; with the weights it is all that resuming needs."""
+    """Progress of a training, and sums over its current epoch. Together with the state of the learner it is all that resuming needs."""
 
     epoch: int = 0
     """Finished epochs."""
@@ -46,7 +46,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A line of metrics.jsonl."""
+    """Metrics of one epoch: a line of metrics.jsonl."""
 
     epoch: Annotated[int, Meta(ge=1)]
     """Number of the epoch, from 1."""
@@ -55,12 +55,12 @@ class Epoch:
     train_loss: float
     """Mean loss of the mixed batches, in nats."""
     train_accuracy: Annotated[float, Meta(ge=0, le=1)]
-    """Weighted by the label shares: mean share of the mixed label that the predicted class has, in [0, 1]."""
+    """Mean weight of the predicted class in the mixed label, in [0, 1]."""
     fell_back: Annotated[float, Meta(ge=0, le=1)]
-    """Share of the samples that `Fallback` gave to its second method."""
+    """Fraction of the samples that `Fallback` mixed with its second method."""
     val_loss: float
     val_accuracy: Annotated[float, Meta(ge=0, le=1)]
-    """Accuracy on the validation images, unmixed, in [0, 1]; where the whole split is trained on, of a fixed thousand of them."""
+    """Accuracy on the validation images without mixing, in [0, 1]; with `val_fraction` 0, on 1,000 fixed training images."""
     seconds: Annotated[float, Meta(ge=0, le=1e12)]
     """Seconds of training and validation."""
 
@@ -75,14 +75,23 @@ def fit(
     stop: Callable[[], bool],
     world: World = ALONE,
 ) -> Iterator[Epoch]:
-    """Train from where `progress` stands, and yield after each epoch. The learner and `progress` are changed in place.
+    """Train from `progress` on, and yield the metrics of each epoch. The learner and `progress` are changed in place.
 
-    Every random number is keyed by (seed, purpose, step), so a resumed training equals an unbroken one. `stop()` is asked
-    between two steps; where it says so, in any process, the iteration ends.
+    Every random number is keyed by (seed, purpose, step), so a resumed training equals an uninterrupted one.
+
+    Args:
+        learner: Network and optimizer.
+        method: Mixing method.
+        train: Loader of the training images.
+        validation: Loader of the validation images.
+        config: Options of the run.
+        progress: Where to start.
+        stop: Function that is called between two steps; if it returns True in any process, the iteration ends.
+        world: Processes that train together.
 
     Raises:
-        DivergedError: the loss or the gradient is not finite; the weights are still those before this step. Or predictions are
-            not, at the end of an epoch.
+        DivergedError: The loss or the gradient is not finite, and the weights are those before this step; or predictions at the
+            end of an epoch are not finite.
     """
     steps = train.steps(config.batch_size)
     while progress.epoch < config.epochs:
@@ -100,13 +109,13 @@ def fit(
             rng.seed(rng.key(config.seed, "model", step, world.rank), batch.images.device)
             draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
             mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
-            # Waits for the device, once a step: the price of never training on from a broken loss.
+            # Waits for the device once per step: the price of never updating weights with a loss that is not finite.
             loss, right, fell_back, norm = world.mean(forward_backward(learner, mixed, target, config))
             if not (math.isfinite(loss) and math.isfinite(norm)):
-                what, got = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
+                name, value = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
                 raise DivergedError(
                     f"step {step} (epoch {progress.epoch + 1}, learning rate {learning_rate(config, step, steps):.3g}): "
-                    f"expected a finite {what}, got {got}; lower --lr"
+                    f"expected a finite {name}, got {value}; lower --lr"
                 )
             learner.update(learning_rate(config, step, steps))
             progress.step += 1
@@ -146,11 +155,17 @@ def predictions(learner: Learner, loader: Loader, world: World) -> tuple[Float[T
 
 
 def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:
-    """Add the gradients of a mixed batch, in `config.grad_accum_steps` parts; nothing is updated.
+    """Add the gradients of a mixed batch, computed in `config.grad_accum_steps` parts, without updating the weights.
+
+    Args:
+        learner: Network.
+        mixed: (B, C, *S) mixed images.
+        target: Mixed labels of the batch.
+        config: Options of the run.
 
     Returns:
-        Loss in nats, accuracy weighted by the label shares, and share of samples that fell back: means over the batch. And
-        the norm of the gradients.
+        (4,) loss in nats, weighted accuracy and fraction of samples that fell back, as means over the batch, and the norm of the
+        gradients.
     """
     count = len(mixed)
     size = -(-count // config.grad_accum_steps)
@@ -158,7 +173,7 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
     for start in range(0, count, size):
         part = slice(start, start + size)
         labels = target[part]
-        with learner.synced(last=start + size >= count):
+        with learner.sync_gradients(last=start + size >= count):
             with learner.autocast():
                 logits = learner.forward(mixed[part])
             logits = logits.float()

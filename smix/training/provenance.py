@@ -1,4 +1,4 @@
-"""The content of config.json, checked: what a run is made of."""
+"""Schema of config.json, the provenance of a run."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,8 +7,8 @@ from msgspec import Meta
 
 from smix.untrusted import LONGEST_NAME
 
-Share = Annotated[float, Meta(ge=0, le=1)]
-"""A fraction in [0, 1]."""
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+"""A number in [0, 1]."""
 Count = Annotated[int, Meta(ge=0, le=1 << 60)]
 Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z", max_length=LONGEST_NAME)]
 """A text without control characters."""
@@ -48,7 +48,7 @@ class Masks(msgspec.Struct):
     fingerprint: str
     source: Named
     refine: Named | None
-    empty: Share
+    empty: Fraction
 
 
 class Normalised(msgspec.Struct):

@@ -1,8 +1,8 @@
-"""Recipes: configurations that stand beside published figures, or that serve well. `smix train --recipe modern` starts from one.
+"""Recipes: configurations that reproduce published results, and a modern one. `smix train --recipe modern` starts from one.
 
-Each is a function of the data set and of the number of epochs (None: as its source has it; milestones and warm-up keep their parts
-of them), which returns a frozen configuration; change it with `dataclasses.replace`. What differs from its source is said here.
-`methods_of` are the methods of a recipe, as its source runs them.
+Each is a function of the data set and the number of epochs (default: that of its source; milestones and warm-up are scaled with it)
+that returns a frozen configuration, which `dataclasses.replace` can change. The docstrings state what differs from the source.
+`methods_of` returns the methods that the source compares.
 """
 
 import dataclasses
@@ -15,11 +15,13 @@ TINY = "tiny-imagenet"
 
 
 def report(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """The report, "Enhancing Model Performance" (University of Southampton, 2025): ResNet-18, SGD with momentum, lr 0.1, batch 128; 150
-    epochs and milestones 50 and 100, for Tiny ImageNet 200, 100 and 150. All training images; no crops, no flips.
+    """Return the recipe of the SMix report, "Enhancing Model Performance" (University of Southampton, 2025).
 
-    Not stated there, and chosen here: momentum 0.9, factor 0.1, no weight decay, and no crops and flips, which its vanilla
-    accuracy (89.96 % on CIFAR-10) speaks for. Expected on CIFAR-10: vanilla 89.96, mixup 92.57, cutmix 93.16, fmix 94.83, smix
+    ResNet-18, SGD with momentum, learning rate 0.1, batch size 128; 150 epochs with milestones 50 and 100, for Tiny ImageNet 200
+    epochs with milestones 100 and 150. All training images, without crops and flips.
+
+    The report does not state momentum (0.9 here), decay factor (0.1), weight decay (0), crops and flips (none, which its vanilla
+    accuracy of 89.96 % on CIFAR-10 suggests). Its results on CIFAR-10: vanilla 89.96, mixup 92.57, cutmix 93.16, fmix 94.83, smix
     93.66 %.
     """
     epochs = epochs or (200 if data == TINY else 150)
@@ -41,17 +43,20 @@ def report(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
 
 
 def report_augmented(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """`report` with crops (4 pixels of padding), flips, and the weight decay of 5e-4 that goes with them (its smix and fmix
-    results are as high as this gives)."""
+    """Return `report` with crops (4 pixels of padding), flips and weight decay 5e-4; the results of the SMix report for smix and
+    fmix are as high as those of this recipe."""
     return dataclasses.replace(report(data, epochs), weight_decay=5e-4, hflip=True, crop_padding=4)
 
 
 def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """Westlake-AI/openmixup, docs/en/mixup_benchmarks: ResNet-18, SGD, momentum 0.9, weight decay 1e-4 on all parameters, cosine to
-    0, batch 100, crop 4 and flip; CIFAR lr 0.1 and 200 epochs, Tiny ImageNet lr 0.2 and 400 epochs.
+    """Return the recipe of Westlake-AI/openmixup (docs/en/mixup_benchmarks).
 
-    Differs: their figures are the median of the last ten epochs' test accuracies of one run, ours is the last epoch's; they pad
-    by reflection, we pad black. Expected after 200 epochs on CIFAR-10: vanilla 94.87, mixup 95.70, cutmix 96.11, fmix 96.17 %.
+    ResNet-18, SGD with momentum 0.9, weight decay 1e-4 on all parameters, cosine schedule to 0, batch size 100, crops with 4 pixels of
+    padding, and flips. CIFAR: learning rate 0.1, 200 epochs; Tiny ImageNet: 0.2, 400 epochs.
+
+    Differences: openmixup reports the median test accuracy of the last ten epochs of one run, smix that of the last epoch;
+    openmixup pads by reflection, smix with zeros. Its results after 200 epochs on CIFAR-10: vanilla 94.87, mixup 95.70, cutmix
+    96.11, fmix 96.17 %.
     """
     tiny = data == TINY
     return SharedConfig(
@@ -70,9 +75,12 @@ def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
 
 
 def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """Return a modern recipe, the same for every method: crop and flip, Nesterov, 5 epochs of warm-up and a cosine, weight
-    decay 5e-4 on matrices and kernels alone. Options from here: `schedule="onecycle", warmup_epochs=0`, `ema_decay=0.999`,
-    `mix_off_epochs=10`, `label_smoothing=0.1`, all off so that methods differ in nothing but the mixing."""
+    """Return a modern recipe: crops and flips, Nesterov momentum, 5 epochs of warm-up and a cosine schedule, and weight decay 5e-4 on
+    convolutions and matrices only.
+
+    `ema_decay=0.999`, `mix_off_epochs=10`, `label_smoothing=0.1` or `schedule="onecycle", warmup_epochs=0` may improve it; they are
+    off so that methods differ in nothing but the mixing.
+    """
     epochs = epochs or 200
     return SharedConfig(
         data=data,

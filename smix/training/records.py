@@ -1,4 +1,4 @@
-"""Read and write the records of a run (configuration, epochs, result), and check them against each other."""
+"""Read and write the records of a run (provenance, epochs, result), and check them against each other."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from smix.config import TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
 from smix.training.loop import Epoch
-from smix.training.provenance import Name, Provenance, Share
+from smix.training.provenance import Fraction, Name, Provenance
 from smix.untrusted import (
     UnreadableError,
     convert,
@@ -48,14 +48,14 @@ VOUCHED = (
 class Result:
     """The content of result.json. The weights are those of the last epoch."""
 
-    test_accuracy: Share
+    test_accuracy: Fraction
     """Accuracy on the test images in [0, 1]."""
     test_loss: Annotated[float, Meta(ge=0)]
     """Cross-entropy, in nats."""
-    val_accuracy: Share
+    val_accuracy: Fraction
     epochs: Annotated[int, Meta(ge=1, le=1 << 40)]
     images_seen: Annotated[int, Meta(ge=1, le=1 << 60)]
-    """Each cost one forward and one backward pass."""
+    """Number of training images, each of which took one forward and one backward pass."""
     seconds: Annotated[float, Meta(gt=0, le=1e12)]
     """Seconds of training and validation, summed over the epochs."""
     device: Name
@@ -63,15 +63,15 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder, read."""
+    """The records of a run folder."""
 
     path: Path
     config: TrainConfig
     provenance: dict[str, Any]
-    """The whole config.json."""
+    """Content of config.json."""
     metrics: list[Epoch]
     result: Result | None
-    """None: not finished."""
+    """None if the run is not finished."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Sha256 of the files of a finished run, by name."""
 
@@ -241,15 +241,10 @@ def _may_be_run(folder: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
-def runs_in(folder: Path | str) -> list[Run]:
-    """All runs of a comparison. Raises RunError: as `folders_in` and `read_run`."""
-    return [read_run(path) for path in folders_in(folder)]
-
-
 def shared_by(run: Run) -> dict[str, Any]:
-    """Return what all runs of a comparison have in common, as far as it is known of this one; masks only of those that use them.
+    """Return what all runs of a comparison must share, as far as it is known for this run.
 
-    Data and weights are what they hold, not where they lie: they are known of runs that have begun.
+    Data and initial weights are compared by content, which is known of runs that were started; masks only if the run uses them.
     """
     config = run.config.to_json()
     found = {
@@ -275,7 +270,7 @@ def _broken(file: Path, error: Exception) -> RunError:
 
 
 def check_same(out: Path, provenance: dict[str, Any]) -> None:
-    """Raises RunError if `out` holds a run that was made of something else."""
+    """Raise RunError if `out` holds a run with another provenance."""
     file = out / "config.json"
     if not file.is_file() and not file.is_symlink():
         return

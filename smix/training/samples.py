@@ -1,4 +1,4 @@
-"""A few mixes to look at: in every run folder, in the report, and in the picture of `smix mix`."""
+"""A few mixed images to look at: in every run folder, in the report, and in the picture of `smix mix`."""
 
 from dataclasses import dataclass
 
@@ -16,23 +16,23 @@ SAMPLES = 8
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images, their mixes, and the plan of each: what samples.npz holds."""
+    """Images, their mixes, and the plan of each: the content of samples.npz."""
 
     images: UInt8[NDArray, "n *S C"]
     mixed: UInt8[NDArray, "n *S C"]
     labels: Int[NDArray, "n"]
     partner: Int[NDArray, "n"]
-    """Place of the partner among these images."""
+    """Index of the partner among these images."""
     weight: Float[NDArray, "n *S"]
-    """Weight map of the own image."""
+    """Weight map of the first image, in [0, 1]."""
     share: Float[NDArray, "n"]
-    """Weight (lambda) of the own label."""
+    """Label weight (lambda) of the first image, in [0, 1]."""
     fell_back: Bool[NDArray, "n"]
     masks: Bool[NDArray, "n *S"] | None = None
-    """Masks of the images; None: the method uses none."""
+    """Masks of the images; None if the method uses none."""
 
     def arrays(self) -> dict[str, NDArray]:
-        """Return the existing arrays by name: what samples.npz holds."""
+        """Return the arrays of samples.npz by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 
 
@@ -43,9 +43,16 @@ def draw_samples(
     masks: NDArray[np.bool_] | None = None,
     valid: NDArray[np.bool_] | None = None,
 ) -> Samples:
-    """Mix the images of `data` with each other, once; the same for the same seed.
+    """Mix the images of `data` with each other.
 
-    Around their mean, as a network sees them: what a method fills with 0 has the mean colour.
+    The mean is subtracted before, as in training, so that areas that a method fills with 0 have the mean colour.
+
+    Args:
+        method: Mixing method.
+        data: A few images.
+        seed: Seed of the mixes.
+        masks: (n, *S) object masks.
+        valid: (n,) flags of valid masks.
     """
     images = torch.from_numpy(np.array(data.array)).movedim(-1, 1) / 255
     mean = images.transpose(0, 1).flatten(1).mean(1).view(1, -1, *[1] * (images.ndim - 2))

@@ -1,4 +1,4 @@
-"""Curves, mixed images and masks of a run for TensorBoard: `tensorboard --logdir runs`."""
+"""Write curves, mixed images and masks of a run for TensorBoard: `tensorboard --logdir runs`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,20 +23,22 @@ CURVES = {
     "val_loss": "val/loss",
     "val_accuracy": "val/accuracy",
 }
-"""Fields of an `Epoch`, and what they are called on the board."""
+"""Tags of the fields of an `Epoch`."""
 
 
 def check_installed() -> None:
-    """Raises OptionError if the package is missing."""
+    """Raise OptionError if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
-        raise OptionError("tensorboard: expected its package, got none; install smix[tensorboard]")
+        raise OptionError("tensorboard: TensorBoard is not installed; run pip install 'smix[tensorboard]'")
 
 
 @contextmanager
-def board(out: Path, wanted: bool, epochs_done: int) -> Iterator["Board | None"]:
-    """Inside the block a board writes to the folder `tensorboard` of a run; None if it is not wanted. What was written after
-    `epochs_done`, by a run that was cut, is replaced."""
-    if not wanted:
+def board(out: Path, enabled: bool, epochs_done: int) -> Iterator["Board | None"]:
+    """Yield a writer for the folder `tensorboard` of a run, or None if it is not requested.
+
+    Entries after `epochs_done` epochs, which an interrupted run has written, are replaced.
+    """
+    if not enabled:
         yield None
         return
     from torch.utils.tensorboard import SummaryWriter
@@ -47,13 +49,13 @@ def board(out: Path, wanted: bool, epochs_done: int) -> Iterator["Board | None"]
 
 
 class Board:
-    """Writes an epoch at a time."""
+    """Writer of one run."""
 
     def __init__(self, writer: Any) -> None:
         self.writer = writer
 
     def show(self, epoch: Epoch, samples: Samples) -> None:
-        """The epoch's figures, and a few images, their mixes, and the weight of each own image."""
+        """Write the metrics of an epoch, and a few images with their mixes and weight maps."""
         for name, shown in CURVES.items():
             self.writer.add_scalar(shown, getattr(epoch, name), epoch.epoch)
         if samples.images.ndim == 4:
@@ -67,5 +69,5 @@ class Board:
 
 
 def _colours(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """One channel or three, as TensorBoard wants them; of others the first."""
+    """Return images with one or three channels, as TensorBoard requires: of other images the first channel."""
     return (images if images.shape[-1] == 3 else images[..., :1]).astype(np.uint8)

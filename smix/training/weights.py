@@ -1,4 +1,4 @@
-"""Weights in files of safetensors or torch: to start from, with another last layer where the classes are others, or to evaluate."""
+"""Read weights from files of safetensors or torch, to initialise a network or to evaluate it."""
 
 from pathlib import Path
 from typing import Any
@@ -19,40 +19,45 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def load_init(model: nn.Module, file: str) -> None:
-    """Put weights from a file into the model; a last layer for other classes keeps the model's own.
+    """Load weights from a file into a model. A last layer for other classes is not loaded.
 
     Raises:
-        RunError: no such file, a broken one, or weights of another network.
+        RunError: The file is missing or damaged, or contains weights of another network.
     """
     state = read_weights(Path(file))
     own, head = model.state_dict(), head_of(model)
     for name in (f"{head}.weight", f"{head}.bias"):
         if name in state and name in own and state[name].shape != own[name].shape:
             state[name] = own[name]
-    put(model, state, file)
+    load_weights(model, state, file)
 
 
-def put(model: nn.Module, state: dict[str, Tensor], file: str) -> None:
-    """Put weights into the model: all of them.
+def load_weights(model: nn.Module, state: dict[str, Tensor], file: str) -> None:
+    """Load all weights into a model.
+
+    Args:
+        model: Network, changed in place.
+        state: Weights by name.
+        file: Name of their file, for messages.
 
     Raises:
-        RunError: weights of another network. `file` is where they are from.
+        RunError: The weights belong to another network.
     """
     own = model.state_dict()
     differ = sorted(name for name in own.keys() | state.keys() if _shape(own, name) != _shape(state, name))
     if differ:
         raise RunError(
-            f"{file}: expected weights of this network, got others: {differ[0]} is {_shape(state, differ[0]) or 'not there'} "
-            f"instead of {_shape(own, differ[0]) or 'not there'} ({len(differ)} differ); choose the --model they are of"
+            f"{file}: expected weights of this network, got others: {differ[0]} is {_shape(state, differ[0]) or 'missing'} "
+            f"instead of {_shape(own, differ[0]) or 'missing'} ({len(differ)} differ); choose the --model that they belong to"
         )
     model.load_state_dict(state)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file, by name. Runs no code of the file.
+    """Return the weights in a file by name. No code in the file is run.
 
     Raises:
-        RunError: no such file, or a broken one.
+        RunError: The file is missing or damaged.
     """
     try:
         with open_file(path) as file:

@@ -17,7 +17,7 @@ from smix import load_data
 from smix.data import pictures
 from smix.data.archives import TRAINING_IMAGES
 from smix.errors import DataError
-from smix.lab.doctor import look_at_data
+from smix.lab.doctor import check_data
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> NDArray:
@@ -206,7 +206,7 @@ def test_a_fashion_mnist_that_cannot_be_downloaded_is_one_line_every_time(tmp_pa
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refused)
     for _ in range(2):
         one_line("fashion-mnist", tmp_path, "or a connection to http://fashion-mnist", "no route to host")
-        assert not {finding.what: finding.ready for finding in look_at_data(tmp_path)}["fashion-mnist"]
+        assert not {finding.name: finding.ready for finding in check_data(tmp_path)}["fashion-mnist"]
 
 
 # caltech101
@@ -271,9 +271,9 @@ def test_no_picture_is_decoded_by_a_named_set_before_it_is_asked_for(tiny, calte
 
 
 def test_what_is_here_is_listed_as_ready(tiny, fashion, caltech, tmp_path):
-    found = {finding.what: finding for finding in look_at_data(tmp_path)}
+    found = {finding.name: finding for finding in check_data(tmp_path)}
     assert [what for what, finding in found.items() if finding.ready] == [
         *("digits-on-photos", "biased-digits", "fashion-mnist", "caltech101", "tiny-imagenet"),
     ]
-    assert "tiny-imagenet-200.zip" in found["tiny-imagenet"].todo
-    assert "speech_commands_v0.02.tar.gz" in found["speech-commands"].todo
+    assert "tiny-imagenet-200.zip" in found["tiny-imagenet"].advice
+    assert "speech_commands_v0.02.tar.gz" in found["speech-commands"].advice

@@ -4,23 +4,23 @@ import numpy as np
 
 from smix import load_data
 from smix.data.sets import SETS
-from smix.lab.doctor import look_at_data, scaling
+from smix.lab.doctor import check_data, scaling
 from tests.conftest import make_set
 
 BUILT_IN = ["digits-on-photos", "biased-digits"]
 
 
 def test_every_named_set_is_listed_with_what_to_do_about_it(tmp_path):
-    found = look_at_data(tmp_path)
-    assert [finding.what for finding in found] == list(SETS)
-    assert [finding.what for finding in found if finding.ready] == BUILT_IN
-    assert all(finding.found == "built in" for finding in found[:2])
-    assert all(finding.found == f"not in {tmp_path}" and finding.todo for finding in found[2:])
+    found = check_data(tmp_path)
+    assert [finding.name for finding in found] == list(SETS)
+    assert [finding.name for finding in found if finding.ready] == BUILT_IN
+    assert all(finding.state == "built in" for finding in found[:2])
+    assert all(finding.state == f"not in {tmp_path}" and finding.advice for finding in found[2:])
 
 
 def test_a_set_that_torchvision_unpacked_is_here(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
-    assert [finding.what for finding in look_at_data(tmp_path) if finding.ready] == [*BUILT_IN, "cifar10"]
+    assert [finding.name for finding in check_data(tmp_path) if finding.ready] == [*BUILT_IN, "cifar10"]
 
 
 def test_the_range_of_values_that_were_scaled_is_told(tmp_path):

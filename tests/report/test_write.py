@@ -17,7 +17,7 @@ from smix.report import topics, write
 from smix.report.conclusion import conclusion, evidence, headline
 from smix.report.page import write_page
 from smix.report.write import write_report
-from smix.training.records import runs_in
+from smix.training.records import folders_in, read_run
 from smix.training.runs import train
 from tests.conftest import make_set, write_npz
 from tests.report.evaluations import write_evaluations
@@ -110,7 +110,7 @@ def test_the_markdown_links_to_files_that_are_there_and_says_the_conclusion(comp
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 19
     assert all((report / picture).stat().st_size > 1000 for picture in pictures)
-    runs = runs_in(comparison)
+    runs = [read_run(path) for path in folders_in(comparison)]
     assert f"**{headline(runs)}**".replace("_", "\\_") in text
     assert evidence(runs) in conclusion(runs) or evidence(runs).lower() in conclusion(runs).lower()
     assert "- images: 72 training, 8 validation, 24 test" in text

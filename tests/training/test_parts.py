@@ -94,7 +94,7 @@ def batches_seen(data: str, **changes: Any) -> list[Tensor]:
     """What the method made of the batches of a whole training."""
     method, config = Noted(), small(data, method="mixup", **changes)
     material = prepare(config, OPTIONS)
-    train_on = material.training_loader(config, torch.device("cpu"), OPTIONS)
+    train_on = material.training_loader(torch.device("cpu"), OPTIONS)
     validation = material.loader(material.validation, torch.device("cpu"), OPTIONS)
     learner = Learner.of(material.model, config, ALONE)
     with torch.random.fork_rng(devices=[]):

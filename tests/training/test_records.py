@@ -10,16 +10,23 @@ from smix.errors import RunError
 from smix.training.loop import Epoch
 from smix.training.records import (
     Result,
+    Run,
     check_same,
+    folders_in,
     read_metrics,
     read_result,
     read_run,
-    runs_in,
     write_metrics,
     write_provenance,
     write_result,
 )
 from tests.sealed import edit
+
+
+def read_all(folder: Path) -> list[Run]:
+    """Read all runs of a comparison."""
+    return [read_run(path) for path in folders_in(folder)]
+
 
 CONFIG = TrainConfig(epochs=2, milestones=(1,))
 EPOCHS = [
@@ -104,16 +111,16 @@ def test_runs_are_those_of_a_comparison_in_order_or_the_one_run_that_the_folder_
     for name in ("smix-1", "smix-0", "cutmix-0"):
         write_run(tmp_path / "all" / name, result=None if name == "smix-1" else RESULT)
     (tmp_path / "all" / "notes").mkdir()
-    assert [run.path.name for run in runs_in(tmp_path / "all")] == ["cutmix-0", "smix-0", "smix-1"]
-    assert [run.result is None for run in runs_in(str(tmp_path / "all"))] == [False, False, True]
-    assert [run.path for run in runs_in(tmp_path / "all" / "smix-0")] == [tmp_path / "all" / "smix-0"]
+    assert [run.path.name for run in read_all(tmp_path / "all")] == ["cutmix-0", "smix-0", "smix-1"]
+    assert [run.result is None for run in read_all(tmp_path / "all")] == [False, False, True]
+    assert [run.path for run in read_all(tmp_path / "all" / "smix-0")] == [tmp_path / "all" / "smix-0"]
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])
 def test_a_folder_without_runs_is_refused(tmp_path, name):
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunError, match=f"{name}: expected a folder of runs, got none.*smix compare") as info:
-        runs_in(tmp_path / name)
+        read_all(tmp_path / name)
     assert "\n" not in str(info.value)
 
 

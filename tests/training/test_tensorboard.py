@@ -121,5 +121,5 @@ def test_a_missing_package_is_one_line_before_any_step(smix, data, tmp_path, mon
     words = ["train", "--data", data, "--model", "resnet8", "--epochs", "1", "--batch-size", "16", "--quiet"]
     code, out, err = smix(*words, "--device", "cpu", "--tensorboard", "--out", tmp_path / "run")
     assert (code, out) == (2, "")
-    assert err == "smix: tensorboard: expected its package, got none; install smix[tensorboard]\n"
+    assert err == "smix: tensorboard: TensorBoard is not installed; run pip install 'smix[tensorboard]'\n"
     assert not (tmp_path / "run").exists()

@@ -109,7 +109,7 @@ def refused(model: nn.Module, path: Path) -> str:
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     torch.save(network(name="resnet18").state_dict(), tmp_path / "w.pt")
     assert "expected weights of this network, got others: " in refused(network(), tmp_path / "w.pt")
-    assert "choose the --model they are of" in refused(network(name="resnet14"), tmp_path / "w.pt")
+    assert "choose the --model that they belong to" in refused(network(name="resnet14"), tmp_path / "w.pt")
 
 
 def test_a_shape_that_differs_elsewhere_than_in_the_last_layer_is_named(tmp_path):
