@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 TASK = "SMIX_TASK"
-"""Environment variable of a process that another smix process started: the id of that process, or "cluster"."""
+"""Environment variable of a process that another smix process started: the id of its parent process."""
 INTERRUPTED = 130
 """Exit code of a command that was told to stop."""
 
@@ -51,7 +51,7 @@ def is_task() -> bool:
 def orphaned() -> bool:
     """Return whether the process of this machine that started this one has ended."""
     # On Windows the python.exe of a virtual environment starts another one, whose parent is never the one that is named.
-    return os.name != "nt" and os.environ.get(TASK, "").isdigit() and int(os.environ[TASK]) != os.getppid()
+    return os.name != "nt" and TASK in os.environ and int(os.environ[TASK]) != os.getppid()
 
 
 def _interrupt(signum: int, frame: object) -> None:

@@ -170,7 +170,7 @@ def run_in_this_process(tasks: "Sequence[Task]", jobs: int, poll: Callable[[], N
             redirect_stderr(log),
         ):
             patch.setattr(sys, "argv", ["smix", *task.words])
-            patch.setenv("SMIX_TASK", "cluster")
+            patch.setenv("SMIX_TASK", str(os.getppid()))
             with pytest.raises(SystemExit) as stopped:
                 cli.main()
         codes.append(int(stopped.value.code or 0))

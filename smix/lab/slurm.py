@@ -151,7 +151,9 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
     folder = Path(mkdtemp(prefix=".slurm-", dir=os.path.commonpath([task.log.parent for task in tasks])))
     for number, task in enumerate(tasks):
         log = shlex.quote(str(task.log))
-        files.write_text(folder / f"{number}.sh", f"exec {shlex.join(task.command)} < /dev/null >> {log} 2>&1\n")
+        # Its parent is the script of the job: the task notices when that is killed.
+        command = f"{TASK}=$PPID exec {shlex.join(task.command)} < /dev/null >> {log} 2>&1"
+        files.write_text(folder / f"{number}.sh", f"{command}\n")
     task_file = f'{shlex.quote(str(folder))}/"$SLURM_ARRAY_TASK_ID"'
     script = array_script(
         "Written by smix --engine slurm",
@@ -177,7 +179,7 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
 def _submit(script: Path) -> str:
     """Submit a script and return the id of the job."""
     # A job that submits jobs would pass its own place in an array, and its restarts, on to them.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SLURM_") and name != TASK}
     environment |= {"SLURM_CONF": os.environ["SLURM_CONF"]} if "SLURM_CONF" in os.environ else {}
     # sbatch does not read this variable.
     cpus = os.environ.get("SBATCH_CPUS_PER_TASK")
@@ -187,7 +189,7 @@ def _submit(script: Path) -> str:
         capture_output=True,
         text=True,
         check=False,
-        env={**environment, TASK: "cluster"},
+        env=environment,
     )
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"

@@ -99,10 +99,14 @@ def test_the_script_runs_each_task_with_its_log_and_exit_code(tmp_path, slurm, m
         slurm.folder / "bin" / "sbatch",
         'for task in 0 1 2; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null; echo 7',
     )
-    words = [["echo $SMIX_TASK; exit 3"], ["kill -9 $$"], ['printf "%s|" "$0" "$@"', "a; echo b", "c'd\n"]]
+    words = [
+        ["[ $SMIX_TASK = $PPID ] && echo child; exit 3"],
+        ["kill -9 $$"],
+        ['printf "%s|" "$0" "$@"', "a; echo b", "c'd\n"],
+    ]
     tasks = [Task(one, tmp_path / "the logs" / f"{place}.txt") for place, one in enumerate(words)]
     assert engines.launch(tasks, "slurm", 2) == [3, -signal.SIGKILL, 0]
-    assert [task.log.read_text() for task in tasks] == ["cluster\n", "", "a; echo b|c'd\n|"]
+    assert [task.log.read_text() for task in tasks] == ["child\n", "", "a; echo b|c'd\n|"]
 
 
 def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm_said(tmp_path, slurm):
@@ -213,5 +217,5 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
     lines = (tmp_path / "kept.sh").read_text().replace(str(folder), "JOB").replace(shlex.quote(str(Path.cwd())), "HERE")
     lines = re.sub("'(JOB[^']*)'", r"\1", lines)  # quoted where it has a space
     assert lines == (GOLDEN / "sbatch.sh").read_text()
-    command = f"exec {shlex.quote(sys.executable)} -m smix masks build --shard=2/3 < /dev/null >> "
+    command = f"SMIX_TASK=$PPID exec {shlex.quote(sys.executable)} -m smix masks build --shard=2/3 < /dev/null >> "
     assert (folder / "1.sh").read_text().startswith(command)
