@@ -1,4 +1,4 @@
-"""The benchmarks run, and their pages and pictures can be made of what they write. Times are not looked at."""
+"""Run the benchmarks with small sizes and check their result files; times are not checked."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ PEERS = [name for name in ("timm", "kornia") if importlib.util.find_spec(name) i
 
 
 def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None:
-    """Run a benchmark in a process of its own, with other values of constants of its module."""
+    """Run a benchmark in a new process, with other values of constants of its module."""
 
     def run(rank: int) -> None:
         module = importlib.import_module(f"benchmarks.{name}")
@@ -89,7 +89,7 @@ def test_the_cost_of_corruptions(tmp_path: Path):
 
 
 def write_photographs(folder: Path) -> None:
-    """Red boxes on green ground, in the three folders that masks are judged on."""
+    """Write images of red boxes on green ground in the three folders of the mask benchmark."""
     boxes = [
         (20, 30, 89, 119),
         (0, 60, 59, 159),

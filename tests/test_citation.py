@@ -1,4 +1,4 @@
-"""CITATION.cff has what its format asks for, and says what the package says of itself."""
+"""Check that CITATION.cff is valid and agrees with the metadata of the package."""
 
 import tomllib
 from pathlib import Path
@@ -19,7 +19,7 @@ def citation() -> dict[str, Any]:
 
 
 def test_the_format_is_that_of_version_1_2(citation: dict[str, Any]):
-    """https://github.com/citation-file-format/citation-file-format, schema 1.2.0: what it requires, and the types used here."""
+    """Required keys and types of schema 1.2.0, https://github.com/citation-file-format/citation-file-format."""
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
     for name in ("message", "title"):

@@ -1,4 +1,4 @@
-"""The command line from end to end: every command on real input, help, and one clear line with exit code 2 for bad input."""
+"""Test the command line end to end: every command on real input, help, and one line with exit code 2 for bad input."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ from tests.conftest import make_set, run_in_this_process, write_npz
 
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
 METHODS = "vanilla,smix+fmix"
-"""Options of the comparison that is trained once and shared by the tests."""
+"""Options of the comparison that all tests share."""
 
 
 def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -59,7 +59,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_of_each_command_are_pinned(smix, command, monkeypatch):
-    """Few options a command: adding one means changing tests/golden/options.json, too."""
+    """A new option must also be added to tests/golden/options.json."""
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = smix(*command.split(), "--help")
     assert code == 0
@@ -148,7 +148,7 @@ def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory) -> tuple[str, Path]:
-    """The name of a data set, and the runs of two methods with two seeds each, trained in this process. No test changes them."""
+    """Return the name of a data set and the folder of a comparison of two methods with two seeds. Tests must not change them."""
     folder = tmp_path_factory.mktemp("comparison")
     data = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
     config = SharedConfig(data=data, model="resnet8", epochs=2, batch_size=16)
@@ -160,7 +160,7 @@ def comparison(tmp_path_factory) -> tuple[str, Path]:
 
 @pytest.fixture
 def compared(comparison, tmp_path) -> tuple[str, Path]:
-    """The same, to be changed."""
+    """Return a copy of the comparison that a test may change."""
     data, runs = comparison
     return data, shutil.copytree(runs, tmp_path / "runs")
 
@@ -479,7 +479,7 @@ BAD = {
 
 @pytest.fixture(scope="module")
 def wrong_things(tmp_path_factory) -> Path:
-    """A folder of data sets, stores and runs that do not fit together."""
+    """Return a folder of data sets, stores and runs that do not match."""
     folder = tmp_path_factory.mktemp("wrong")
     train, test = make_set(80), make_set(24, seed=1, split="test")
     write_npz(folder / "good.npz", train, test)

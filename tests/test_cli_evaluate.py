@@ -1,4 +1,4 @@
-"""`smix evaluate` from end to end: what it shows and keeps, of runs, folders of runs and files of weights; one line for bad input."""
+"""Test `smix evaluate` end to end: output and files for runs, folders of runs and weight files; one line for bad input."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Every option: its range, its way into JSON and into a command line and back, and that another value is another run."""
+"""Test every option: range, conversion to JSON and command lines and back, and its effect on the fingerprint."""
 
 import json
 import math
@@ -45,9 +45,9 @@ CHANGED = {
     "method": "smix(alpha=0.7,labels=area)+fmix",
     "seed": 3,
 }
-"""Another value of every option: whoever adds an option adds it here, and so to the tests."""
+"""A value other than the default for every option. New options must be added here."""
 TOGETHER = {**CHANGED, "schedule": "multistep"}
-"""Milestones go with no other schedule."""
+"""Values that are valid together: milestones require the multistep schedule."""
 CHANGED_OPTIONS = {
     "data_root": Path("some folder"),
     "device": "cpu",
@@ -61,7 +61,7 @@ CHANGED_OPTIONS = {
 
 @st.composite
 def values(draw: st.DrawFn) -> dict[str, Any]:
-    """Of every option. The configuration is made in the tests: the type checks of its fields draw random numbers."""
+    """Return the values of every option. Configurations are created inside the tests, because type checks of fields draw random numbers."""
     epochs = draw(st.integers(1, 500))
     positive = st.floats(0, 1e6, exclude_min=True)
     part = st.floats(0, 1, exclude_max=True)
@@ -260,7 +260,7 @@ def test_all_single_changes_have_different_fingerprints():
 
 
 def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
-    """It decides whether a checkpoint may be resumed. A new option changes it, and this line with it."""
+    """The fingerprint decides whether a checkpoint may be resumed. A new option changes it, and requires a change of this test."""
     assert TrainConfig().fingerprint() == "7f6bace36cb3483e"
 
 

@@ -1,4 +1,4 @@
-"""The summary of the demo is correct for every outcome."""
+"""Test that the summary of the demo is correct for every outcome."""
 
 import re
 
@@ -14,7 +14,7 @@ VANILLA, CUTMIX, SMIX = demo.METHODS
 
 
 def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
-    """Runs of the demo with these test accuracies in percent; None: not finished."""
+    """Return runs of the demo with these test accuracies in percent; None: not finished."""
     runs = []
     for method, values in accuracies.items():
         for seed, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Where to compute, on any machine: what torch says is replaced."""
+"""Test the choice of a device on any machine, by replacing the answers of torch."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Pages: every method has a row and a picture, and what links lead to exists."""
+"""Test the documentation: every method has a row and a figure, and links lead to existing files."""
 
 import re
 from pathlib import Path

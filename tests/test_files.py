@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and folders with one writer."""
+"""Test atomic writes of files, and locks of folders with one writer."""
 
 import errno
 import hashlib
@@ -325,7 +325,7 @@ def test_a_folder_in_use_can_be_told_without_writing_into_it(tmp_path, mode):
 
 
 def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path):
-    """As the processes that read images: they notice a few seconds later that their parent is gone."""
+    """Processes that read images behave like this: they notice a few seconds later that their parent has ended."""
     read, write = os.pipe()
     parent = os.fork()
     if parent == 0:

@@ -1,4 +1,4 @@
-"""A GPU next to the CPU, from end to end: images that are read in each epoch, training, masks, evaluation, a comparison."""
+"""Compare a GPU with the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The command that runs tests and benchmarks on a GPU: records, time limits, what is repeated, what is left out, the summary."""
+"""Test the command that runs tests and benchmarks on a GPU: records, time limits, repeated and skipped parts, summary."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tasks as processes. In place of `python -m smix` the tests start the shell, with the task's first word as its script."""
+"""Test tasks as processes. Instead of `python -m smix` the tests start the shell, with the first word of a task as its script."""
 
 import os
 import pickle
@@ -21,12 +21,12 @@ from smix.errors import OptionError
 from smix.launch import PARENT, Task, on_signals, orphaned, run_tasks
 
 WAIT = "n=0; while [ ! -e {path} ]; do n=$((n+1)); [ $n -gt 500 ] && exit 99; sleep 0.02; done; "
-"""Waits for a file; gives up after some seconds, so that a broken test ends."""
+"""Shell script that waits for a file, at most some seconds, so that a broken test ends."""
 
 
 @pytest.fixture(autouse=True)
 def started(tmp_path, monkeypatch) -> list[subprocess.Popen[bytes]]:
-    """The processes that were started. Replaces Python by a shell that is ready at once."""
+    """Return the list of started processes, with Python replaced by a shell, which starts immediately."""
     shell = tmp_path / "python"
     shell.write_text('#!/bin/sh\n[ "$1 $2" = "-m smix" ] || exit 98\nshift 2\nexec sh -c "$@"\n')
     shell.chmod(0o755)
@@ -47,7 +47,7 @@ def tasks(folder: Path, *scripts: str) -> list[Task]:
 
 
 def until(true: Callable[[], bool]) -> None:
-    """Waits for another process, at most some seconds."""
+    """Wait for another process, at most some seconds."""
     for _ in range(500):
         if true():
             return
@@ -81,7 +81,7 @@ def test_tasks_run_in_their_order(tmp_path):
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_as_many_tasks_as_allowed_run_side_by_side_and_no_more(tmp_path, started, monkeypatch, jobs):
-    """The first ones end only when as many as allowed have begun."""
+    """The first tasks end only when the maximum number of tasks has started."""
     real, side_by_side, go = launch._start, [], tmp_path / "go"
 
     def counted(task: Task) -> subprocess.Popen[bytes]:
@@ -142,7 +142,7 @@ def test_tasks_are_out_of_reach_of_the_terminals_interrupt(tmp_path):
 
 
 def interrupted_by(act: Callable[[], None], folder: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    """Two tasks run and one waits; `act` is done once both are ready for SIGTERM."""
+    """Run two tasks while a third waits, and call `act` when both are ready for SIGTERM."""
     script = f"trap 'sleep 0.1; echo checkpoint; exit 7' TERM; touch '{folder}'/ready$$; " + WAIT.format(
         path=f"'{folder}/never'"
     )
@@ -268,7 +268,7 @@ def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
 
 
 def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
-    """A fake sbatch keeps what it is given; submitit writes it."""
+    """A fake sbatch stores the script that submitit writes."""
     pytest.importorskip("submitit")
     commands = tmp_path / "bin"
     script(commands / "sbatch", f"""cp "$1" '{tmp_path}/kept.sh'\necho no such partition >&2\nexit 1\n""")
@@ -309,7 +309,7 @@ def script(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Slurm:
-    """Commands that stand for SLURM's. A job is `job 7_0`: its plan is an exit code, `lost` or `stays` (until told to stop)."""
+    """Fake SLURM commands. The plan of a job such as `7_0` is an exit code, `lost`, or `stays` (until it is told to stop)."""
 
     folder: Path
 
@@ -318,7 +318,7 @@ class Slurm:
 
     @property
     def cancelled(self) -> list[str]:
-        """The calls of scancel."""
+        """Return the calls of scancel."""
         said = self.folder / "cancelled"
         return said.read_text().splitlines() if said.exists() else []
 
@@ -579,7 +579,7 @@ def test_tasks_share_the_cpus_of_nodes_without_lying_across_two(cpus, jobs, expe
 
 
 class Ray:
-    """Stands for the module: a task is done when it is waited for; the first of those that run goes first."""
+    """Fake module of Ray: a task ends when it is waited for, in the order of submission."""
 
     class exceptions:
         class RayError(Exception):

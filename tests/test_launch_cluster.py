@@ -1,4 +1,4 @@
-"""Tasks on a real SLURM (scripts/slurm-single-node.sh) and a real Ray of this machine: `pytest -m cluster`."""
+"""Test tasks on a real SLURM (scripts/slurm-single-node.sh) and a real Ray on this machine: `pytest -m cluster`."""
 
 import importlib.util
 import json
@@ -106,7 +106,7 @@ def training(folder: Path, epochs: int) -> Task:
 
 
 def once(true: Callable[[], bool], act: Callable[[], object]) -> None:
-    """Do something as soon as something is true, beside what the test does."""
+    """Call `act` in a thread as soon as a condition is true."""
 
     def wait() -> None:
         deadline = time.monotonic() + 120
@@ -123,7 +123,7 @@ def epochs_done(folder: Path) -> int:
 
 
 def own_job(folder: Path) -> str:
-    """The id of the only job that was submitted from here: others use the same SLURM."""
+    """Return the id of the only job submitted by this test; other users may share the same SLURM."""
     [submitted] = (folder / ".slurm").glob("*_submitted.pkl")
     return submitted.name.removesuffix("_submitted.pkl")
 
@@ -158,7 +158,7 @@ def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch,
 
 @needs_slurm
 def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_path):
-    """SLURM's warning of the limit is sent by hand: the shortest limit is a minute, and a requeued job waits for two."""
+    """The signal before the time limit is sent by the test: the shortest limit is a minute, and a requeued job waits two."""
 
     def warn() -> None:
         tell("scancel", "--signal=USR2", "--batch", job := own_job(tmp_path))
@@ -186,7 +186,7 @@ def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd)
 
 @needs_slurm
 def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
-    """And a job may submit jobs: this one says that it is an array's."""
+    """A job may submit jobs: this one has the environment of an array job."""
     asked = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
     inside = {"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "7"}
     for name, value in (asked | inside).items():

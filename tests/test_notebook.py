@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, shows its pictures, and is kept without what it showed."""
+"""Test that the notebook runs, shows its figures, and is stored without outputs."""
 
 import base64
 import io
@@ -16,14 +16,14 @@ import smix
 ROOT = Path(smix.__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "explore.ipynb"
 PICTURES = {"store": 1, "methods": 1, "seen": 1, "calibration": 1}
-"""How many each cell shows."""
+"""Number of figures by cell."""
 FONT_CACHE = "Matplotlib is building the font cache"
 SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it runs, with `temporary` for its own files, and `jupyter` for Jupyter's."""
+    """Return the folder in which the notebook runs, with subfolders for temporary files and for Jupyter."""
     made = tmp_path_factory.mktemp("notebook")
     for name in ("work", "temporary", "jupyter", "matplotlib"):
         (made / name).mkdir()
@@ -43,13 +43,13 @@ def executed(folder: Path) -> nbformat.NotebookNode:
         patch.setenv("OMP_NUM_THREADS", "1")
         where = {"metadata": {"path": str(folder / "work")}}
         NotebookClient(book, timeout=300, kernel_name="python3", resources=where).execute()
-    for cell in book.cells:  # said once on a new machine
+    for cell in book.cells:  # printed once on a new machine
         cell["outputs"] = [one for one in cell.get("outputs", []) if FONT_CACHE not in one.get("text", "")]
     return book
 
 
 def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
-    """What each cell showed of this kind."""
+    """Return the outputs of a kind by cell."""
     return {
         cell.id: found
         for cell in book.cells
@@ -92,7 +92,7 @@ def test_tables_say_what_the_text_says(executed: nbformat.NotebookNode):
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the lines of Markdown tables, without their heads."""
+    """Return the cells of Markdown tables by row, without heads."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return lines[2:]
 

@@ -1,4 +1,4 @@
-"""Run smix where fcntl, fork and the signals of POSIX are missing, as on Windows. It is simulated: no such machine is used."""
+"""Run smix without fcntl, fork and POSIX signals, as on Windows. This is simulated on the present system."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WITHOUT_POSIX = Path(__file__).parent / "without_posix"
-"""Its sitecustomize.py hides them from a process and from the processes that it starts."""
+"""Folder whose sitecustomize.py hides POSIX features from a process and its children."""
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a program in `tmp_path` without them; returns what it wrote."""
+    """Run a program in `tmp_path` without POSIX features and return its output."""
 
     def run(*words: str) -> str:
         path = os.pathsep.join([str(WITHOUT_POSIX), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])

@@ -1,4 +1,4 @@
-"""docs/porting.md: its code runs, its tables name every argument of the peers, and what it says of them is so."""
+"""Test docs/porting.md: its code runs, its tables name every argument of the peers, and its statements about them are true."""
 
 import inspect
 import random
@@ -27,7 +27,7 @@ SIDE = 32
 
 @pytest.fixture(autouse=True)
 def _own_random_numbers() -> Iterator[None]:
-    """The peers draw from the global generators of torch, numpy and Python: seeded here, and put back."""
+    """Seed the global generators of torch, numpy and Python, which the peers use, and restore them afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -43,7 +43,7 @@ def blocks(text: str) -> str:
 
 
 def first_column(title: str) -> str:
-    """The first column of the tables of a section: what the peer's arguments are called."""
+    """Return the first column of the tables of a section: the names of the peer's arguments."""
     return "\n".join(line.split(" | ")[0] for line in BY_TITLE[title].splitlines() if line.startswith("|"))
 
 
@@ -78,7 +78,7 @@ def test_the_code_of_a_section_runs(title: str):
 
 
 def calls_of_smix() -> list[str]:
-    """Calls of public names in the text and the tables, but for the first columns, which are the peers'."""
+    """Return the calls of public names in text and tables, except first columns, which contain names of the peers."""
     lines = [line.partition(" | ")[2] if line.startswith("|") else line for line in PAGE.splitlines()]
     spans = re.findall(r"`([A-Z]\w*\([^`]*\))`", "\n".join(lines))
     return sorted({span for span in spans if span.partition("(")[0] in smix.__all__})
@@ -148,7 +148,7 @@ def of_smix(method: smix.Method) -> tuple[Tensor, Tensor]:
 
 
 def of_smix_per_batch(method: smix.Method) -> tuple[Tensor, Tensor]:
-    """One draw a batch, of which the first sample that has a partner is kept."""
+    """Draw one mix per batch and return the first sample that has a partner."""
     plans = [method.plan(torch.zeros(4, 1, SIDE, SIDE)) for _ in range(DRAWS)]
     chosen = [(plan, plan.mixed.nonzero()[0].item()) for plan in plans if plan.mixed.any()]
     shares = torch.stack([plan.share[row] for plan, row in chosen])
@@ -176,7 +176,7 @@ def of_torchvision(transform: Any) -> tuple[Tensor, Tensor]:
 
 
 def of_kornia(transform: Any, own_column: bool) -> tuple[Tensor, Tensor]:
-    """Labels are row numbers and images show them, so that the pixels of the own image can be told."""
+    """Mix images that show their row numbers, so that the pixels of each image can be identified."""
     count = 400
     rows = torch.arange(count)
     images = rows.float().view(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE)

@@ -1,4 +1,4 @@
-"""What progress writes: lines with rate and time left, a bar on a terminal, nothing when quiet."""
+"""Test the output of progress: lines with rate and remaining time, a bar on a terminal, nothing with --quiet."""
 
 import io
 import re
@@ -32,7 +32,7 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def terminal(monkeypatch) -> Terminal:
-    """To be put in place of standard error inside the test: pytest puts its own there before each."""
+    """Return a fake terminal to replace standard error inside the test, because pytest replaces it before each test."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     return Terminal()
@@ -116,7 +116,7 @@ SAID = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
 
 
 def screen(shown: str) -> list[str]:
-    """The lines that a terminal shows in the end."""
+    """Return the lines that a terminal shows at the end."""
     last = shown[: shown.rfind("\x1b[?25h")]
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
     return [line.rstrip().rpartition("\r")[2] for line in plain.splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""The public names, that importing them is cheap, and that importing anything changes nothing else."""
+"""Test the public names, the cost of importing them, and that imports have no side effects."""
 
 import json
 import os
@@ -56,7 +56,7 @@ HEAVY = ["torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL
 
 
 def python(script: str, *words: str) -> str:
-    """The output of a fresh interpreter."""
+    """Run code in a new interpreter and return its output."""
     environment = {**os.environ, "PYTHONPATH": str(Path(smix.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
@@ -93,7 +93,7 @@ def test_an_unknown_name_is_an_attribute_error(name):
 
 
 def test_names_for_type_checkers_are_those_of_the_lazy_table():
-    """mypy and editors read the TYPE_CHECKING block, Python the table: neither may lag behind."""
+    """Type checkers and editors read the TYPE_CHECKING block, Python reads the table: both must be complete."""
     source = Path(smix.__file__).read_text()
     block = source.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
     lines = [line.split() for line in block.splitlines()]

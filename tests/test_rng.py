@@ -1,4 +1,4 @@
-"""Keys and generators."""
+"""Test random keys and generators."""
 
 import torch
 from hypothesis import given, settings
@@ -16,7 +16,7 @@ keys = st.tuples(
 
 
 def test_keys_are_what_they_have_always_been():
-    """Another value would change every run that was ever started; Python's own hash of a text differs by process."""
+    """Other values would change every earlier run; the built-in hash of a string differs between processes."""
     assert [rng.key(0, "mix"), rng.key(1, "mix"), rng.key(0, "model", step=7, rank=3)] == [
         8396927818594948338,
         4803357662328978071,

@@ -1,4 +1,4 @@
-"""The words of a command line, read back by the letter: the tests of the configuration and of comparisons need no parser."""
+"""Read options back from a command line, so that tests of configurations and comparisons need no real parser."""
 
 import types
 from dataclasses import fields
@@ -11,7 +11,7 @@ Options = TypeVar("Options", TrainConfig, RunOptions)
 
 
 def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
-    """One object of each kind of options. No word may be left over."""
+    """Return one object of each kind of options; every word must be used."""
     found: list[dict[str, Any]] = [{} for _ in kinds]
     rest = list(words)
     while rest:

@@ -51,13 +51,13 @@ Mutate = Callable[[bytes, Any], bytes]
 
 @dataclass(frozen=True)
 class Format:
-    """A file that smix reads."""
+    """A file format that smix reads."""
 
     name: str
     make: Callable[[Path], Path]
-    """Write the file, and what belongs to it, into a new folder; return the file."""
+    """Write a file with all that belongs to it into a new folder, and return its path."""
     read: Callable[[Path], object]
-    """Read it as smix does; equal contents give equal values."""
+    """Read the file as smix does. Equal contents give equal values."""
     forge: Mutate | None = None
     """Modify the content and update its own checksum, so that only a checksum in another file can reveal the change."""
     checked: bool = True

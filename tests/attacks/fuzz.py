@@ -18,21 +18,21 @@ from tests.attacks.formats import Format
 from tests.attacks.mutations import damaged
 
 SECONDS = 10.0
-"""Longest time that reading a file may take."""
+"""Maximum seconds to read a file."""
 MEMORY = 2_000_000_000
-"""Bytes that the process may grow by."""
+"""Maximum bytes by which the process may grow."""
 
 RIGHT, REFUSED, OTHER = "as written", "refused", "other, not covered by a checksum"
 GOOD = (RIGHT, REFUSED, OTHER)
 
 
 class SlowError(BaseException):
-    """Reading took too long."""
+    """Raised if reading takes too long."""
 
 
 @dataclass
 class Outcomes:
-    """Outcomes of the trials of a format, with what is needed to see the bad ones again."""
+    """Outcomes of the trials of a format. The bad ones name seed and trial, with which they can be repeated."""
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
@@ -66,14 +66,14 @@ def attack(one: Format, folder: Path, trials: int, seed: int = 0) -> Outcomes:
         if outcome not in GOOD:
             found.bad.append(f"{one.name}, seed {seed}, trial {trial}: {outcome}")
     file.write_bytes(whole)
-    assert one.read(file) == expected, f"{one.name}: the whole file is not read as before"
+    assert one.read(file) == expected, f"{one.name}: the original file is not read as before"
     return found
 
 
 def _outcome(one: Format, file: Path, expected: object, may_differ: bool) -> str:
     try:
         with _within(SECONDS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about images that are damaged in places it can do without
+            warnings.simplefilter("ignore")  # Pillow warns of damage that it can ignore
             value = one.read(file)
     except SmixError as error:
         message = str(error)
@@ -103,5 +103,5 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def _peak() -> int:
-    """Return the largest memory of this process so far, in bytes: where it was larger before, only a new process can tell more."""
+    """Return the peak memory of this process in bytes. It never decreases, so memory is only measured beyond an earlier peak."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

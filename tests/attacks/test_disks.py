@@ -34,7 +34,7 @@ TRAINING = [
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Callable[..., Path]]:
-    """Return a function that mounts an in-memory file system or changes its options. Skips the test where mounting is not allowed."""
+    """Return a function that mounts an in-memory file system or changes its options. Skip the test if mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
 
@@ -160,7 +160,7 @@ def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, 
 
 @contextmanager
 def somebody() -> Iterator[None]:
-    """Drop root privileges inside the block, since root may read and write everything."""
+    """Drop root privileges inside the block, because root may read and write everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -175,7 +175,7 @@ def somebody() -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """A folder that an ordinary user can enter, with a run, a store and data owned by root."""
+    """Return a folder that an ordinary user can enter, with a run, a store and data owned by root."""
     if os.geteuid() == 0:  # pytest's folders are closed to others
         for folder in (tmp_path, *tmp_path.parents[:3]):
             if folder.parent != folder.parent.parent:

@@ -1,4 +1,4 @@
-"""A folder from somebody else never makes smix write, read or wait outside of it."""
+"""Test that a folder from another user never makes smix write, read or wait outside of it."""
 
 import json
 import os

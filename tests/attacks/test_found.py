@@ -1,4 +1,4 @@
-"""Test what security testers found beyond the cases of the other files: folders that are links, work without end, foreign programs."""
+"""Test further findings of security tests: folders that are links, endless work, external programs."""
 
 import base64
 import io

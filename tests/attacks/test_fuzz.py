@@ -1,4 +1,4 @@
-"""Damaged and hostile files of every format. `make attack` does the same a hundred times as long."""
+"""Fuzz every file format briefly; `make attack` runs a hundred times as many trials."""
 
 import pytest
 

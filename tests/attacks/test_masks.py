@@ -117,7 +117,7 @@ def test_polygons_a_little_outside_of_the_image_are_filled_as_pycocotools_does()
 
 
 def annotated(folder: Path, **changes: object) -> Path:
-    """COCO annotations of the first image of a set of arrays of 10 x 14 pixels."""
+    """Write COCO annotations of the first image of a data set of 10 x 14 pixels."""
     whole = {
         "images": [{"id": 4, "file_name": "000000.jpg", "height": 10, "width": 14}],
         "annotations": [{"id": 1, "image_id": 4, "category_id": 3, "segmentation": [[0, 6, 14, 6, 14, 8, 0, 8]]}],
@@ -257,7 +257,7 @@ def test_a_file_that_says_two_sizes_is_refused(tmp_path):
 
 @pytest.fixture
 def begun(tmp_path, monkeypatch) -> Path:
-    """A build that was interrupted after three of five shards."""
+    """Return a build that was interrupted after three of five shards."""
     small_parts(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         build_masks(make_set(), Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Names that a shell, a terminal or a spreadsheet would obey."""
+"""Test names that a shell, a terminal or a spreadsheet would interpret."""
 
 import os
 import subprocess

@@ -108,7 +108,7 @@ def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
 
 @pytest.fixture
 def diverged(tmp_path, monkeypatch) -> Path:
-    """A run whose model is finite during validation but returns infinity in the final evaluation."""
+    """Return a run whose model is finite during validation but returns infinity in the final evaluation."""
     asked = []
     whole = Learner.eval_model.fget
 
