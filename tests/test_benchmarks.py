@@ -33,7 +33,7 @@ def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
+def test_the_benchmark_of_mixing(tmp_path: Path):
     benchmark(tmp_path, "mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01")
     (path,) = tmp_path.glob("mixing_cpu_*.json")
     values = json.loads(path.read_text())["sizes"]["16"]
@@ -46,7 +46,7 @@ def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_a_small_benchmark_of_training(tmp_path: Path):
+def test_the_benchmark_of_training(tmp_path: Path):
     words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.001", "--parity")
     benchmark(tmp_path, "training", *words)
     (path,) = tmp_path.glob("training_*.json")
@@ -66,7 +66,7 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     any(importlib.util.find_spec(name) is None for name in ("torchmetrics", "timm", "kornia")),
     reason="needs torchmetrics, timm and kornia",
 )
-def test_the_cost_of_figures_of_calibration(tmp_path: Path):
+def test_the_benchmark_of_calibration_metrics(tmp_path: Path):
     benchmark(tmp_path, "evaluation", "--scale", "0.002", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("evaluation_cpu_*.json")
     result = json.loads(path.read_text())
@@ -78,7 +78,7 @@ def test_the_cost_of_figures_of_calibration(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_the_cost_of_corruptions(tmp_path: Path):
+def test_the_benchmark_of_corruptions(tmp_path: Path):
     benchmark(tmp_path, "corruptions", "--images", "4", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("corruptions_cpu_*.json")
     result = json.loads(path.read_text())
@@ -117,7 +117,7 @@ def write_photographs(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_the_quality_of_masks_of_a_network_that_finds_all_that_is_red(tmp_path: Path):
+def test_the_benchmark_of_mask_quality_with_a_network_that_finds_red(tmp_path: Path):
     write_photographs(tmp_path)
     facts = {"input_size": [96, 96], "output": "object_logit"}
     network = write_network(tmp_path, np.array([[5.0, -5.0, 0.0]]), np.zeros(1), facts=facts)

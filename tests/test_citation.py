@@ -18,7 +18,7 @@ def citation() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 
-def test_the_format_is_that_of_version_1_2(citation: dict[str, Any]):
+def test_citation_has_format_version_1_2(citation: dict[str, Any]):
     """Required keys and types of schema 1.2.0, https://github.com/citation-file-format/citation-file-format."""
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
@@ -35,7 +35,7 @@ def test_the_format_is_that_of_version_1_2(citation: dict[str, Any]):
         assert one.get("url", "https://").startswith("https://")
 
 
-def test_it_says_what_the_package_says(citation: dict[str, Any]):
+def test_citation_agrees_with_the_package(citation: dict[str, Any]):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert citation["version"] == smix.__version__
     assert citation["license"] == project["license"]
@@ -44,7 +44,7 @@ def test_it_says_what_the_package_says(citation: dict[str, Any]):
     assert not {"doi", "repository", "repository-code", "url"} & set(citation)  # none is known yet
 
 
-def test_it_names_the_report_and_the_papers_of_the_methods_that_it_compares(citation: dict[str, Any]):
+def test_citation_names_the_report_and_the_papers_of_the_methods(citation: dict[str, Any]):
     found = {one["title"]: (one["year"], len(one["authors"])) for one in citation["references"]}
     assert found == {
         "Enhancing Model Performance: The Impact of Data Augmentation Techniques in Machine Learning": (2025, 1),

@@ -75,7 +75,7 @@ def test_every_command_is_listed_and_described(smix):
         assert len(line.strip("│ ").split()) > 3
 
 
-def test_doctor_says_what_is_here_and_what_to_do(smix, tmp_path):
+def test_doctor_lists_features_and_advice(smix, tmp_path):
     code, out, _ = smix("doctor", "--data-root", tmp_path)
     assert code == 0
     assert "digits-on-photos" in out
@@ -129,7 +129,7 @@ def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
 
 
 @pytest.mark.slow
-def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
+def test_check_compares_several_stores(smix, npz, tmp_path):
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "a", "--quiet")
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "b", "--limit", "8", "--quiet")
     code, out, _ = smix("masks", "check", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "pictures")
@@ -166,7 +166,7 @@ def compared(comparison, tmp_path) -> tuple[str, Path]:
 
 
 @pytest.mark.slow
-def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, tmp_path):
+def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp_path):
     data, runs = compared
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
     assert len(finished) == 4
@@ -201,7 +201,7 @@ def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, compared, tmp_path):
+def test_report_names_omitted_runs_and_exits_with_0_if_any_run_is_valid(smix, compared, tmp_path):
     _, runs = compared
     (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
@@ -218,7 +218,7 @@ def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, 
     assert (tmp_path / "report" / "report.html").read_bytes() == before
 
 
-def test_report_of_nothing_is_one_line(smix, tmp_path):
+def test_report_of_an_empty_folder_is_one_line(smix, tmp_path):
     code, _, err = smix("report")
     assert (code, err) == (2, "smix: runs: expected a folder of runs, got none; such as smix report runs/cifar10\n")
 
@@ -248,13 +248,13 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
     assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
 
 
-def test_a_diverged_run_is_no_wrong_input(smix, npz, tmp_path):
+def test_a_diverged_run_is_not_reported_as_wrong_input(smix, npz, tmp_path):
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--lr", "1e30", "--out", tmp_path / "run")
     assert code == 1
     assert "expected a finite loss" in err
 
 
-def test_a_run_that_diverges_in_its_last_step_is_one_line_too(smix, npz, tmp_path):
+def test_divergence_in_the_last_step_is_one_line(smix, npz, tmp_path):
     words = ["--model", "resnet8", "--epochs", "1", "--batch-size", "72", "--threads", "1", "--quiet", "--lr", "1e30"]
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *words, "--out", tmp_path / "run")
     assert code == 1
@@ -263,7 +263,7 @@ def test_a_run_that_diverges_in_its_last_step_is_one_line_too(smix, npz, tmp_pat
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EFBIG"])
-def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
+def test_a_full_disk_during_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
     import errno
     import os
 
@@ -280,7 +280,7 @@ def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_class_names_are_text_and_no_formulas(smix, tmp_path):
+def test_class_names_are_not_interpreted_as_formulas(smix, tmp_path):
     train, names = make_set(80), ("A$\\foo$", "b_1", "$x_1$", "[d]")
     name = f"npz:{write_npz(tmp_path / 'made.npz', replace(train, classes=names), make_set(24, seed=1, split='test'))}"
     assert smix("mix", "--data", name, "--out", tmp_path / "mix.png")[0] == 0
@@ -291,7 +291,7 @@ def test_class_names_are_text_and_no_formulas(smix, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process", "blank_figures")
-def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
+def test_a_method_with_masks_can_be_added_to_a_comparison_and_a_store_can_grow(smix, npz, tmp_path):
     build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
     config = SharedConfig(data=npz, model="resnet8", epochs=2, batch_size=16, train_limit=40)
     options = RunOptions(threads=1, quiet=True)
@@ -307,7 +307,7 @@ def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
+def test_runs_that_are_not_shown_are_named(smix, compared):
     data, runs = compared
     code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
     assert code == 0
@@ -315,7 +315,7 @@ def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
     assert "Also in this folder, not asked for and not shown: smix+fmix-1, vanilla-1." in out
 
 
-def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
+def test_carried_masks_are_stored_unchanged(smix, tmp_path):
     from smix import MaskStore
 
     words = ["masks", "build", "--data", "digits-on-photos", "--source", "carried", "--limit", "50", "--quiet"]
@@ -324,7 +324,7 @@ def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
     assert np.array_equal(MaskStore(tmp_path / "store")[data.index], data.masks)
 
 
-def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
+def test_advice_with_brackets_is_shown_completely(smix, monkeypatch):
     import importlib.util
 
     real = importlib.util.find_spec
@@ -334,7 +334,7 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
+def test_demo_draws_mixes_compares_and_summarises(smix, tmp_path, monkeypatch):
     import dataclasses
 
     from smix import demo
@@ -508,7 +508,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_one_clear_line_and_exit_code_2_and_loses_nothing(smix, wrong_things, case):
+def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, wrong_things, case):
     words, expected = BAD[case]
     before = contents(wrong_things)
     code, out, err = smix(*(word.replace("{tmp}", str(wrong_things)) for word in words))
@@ -523,7 +523,7 @@ def test_bad_input_gets_one_clear_line_and_exit_code_2_and_loses_nothing(smix, w
     assert not {path for path in after.keys() - before.keys() if not path.endswith(".lock")}
 
 
-def test_no_space_left_while_a_store_is_built(smix, npz, tmp_path, monkeypatch):
+def test_a_full_disk_during_a_build_is_one_line(smix, npz, tmp_path, monkeypatch):
     import errno
 
     from smix import files
@@ -538,7 +538,7 @@ def test_no_space_left_while_a_store_is_built(smix, npz, tmp_path, monkeypatch):
     assert err.count("\n") == 1
 
 
-def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypatch):
+def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path, monkeypatch):
     from smix.training import runs
 
     def interrupt(*args: object, **kwargs: object) -> None:
@@ -550,7 +550,7 @@ def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypat
     assert "start the same command again" in err
 
 
-def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
+def test_a_bug_is_not_reported_as_wrong_input(npz, tmp_path, monkeypatch):
     from smix.training import runs
 
     def broken(*args: object) -> None:
@@ -563,7 +563,7 @@ def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_python_m_smix_is_smix(tmp_path):
+def test_python_m_smix_runs_the_command_line(tmp_path):
     done = in_process("--version", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("smix 0.")

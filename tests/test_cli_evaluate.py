@@ -34,7 +34,7 @@ def shown_at_80(monkeypatch, capsys, parts) -> str:
 
 
 @pytest.mark.slow
-def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
+def test_an_evaluation_of_a_run_is_shown_and_saved(smix, run):  # noqa: F811
     code, out, err = smix("evaluate", run, "--masks", "carried", "--attacks", *QUIET)
     assert code == 0
     assert err == ""
@@ -69,7 +69,7 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
     assert "100.0 % of that of test" in out
 
 
-def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F811
+def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
     found = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
     out = shown_at_80(monkeypatch, capsys, evaluated(found, {found.corruptions[0].suite: 0.876}, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
@@ -88,7 +88,7 @@ def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F81
     assert out.count("Corrupted") == 2
 
 
-def test_names_of_data_are_no_markup(monkeypatch, capsys):
+def test_names_in_data_are_not_interpreted_as_markup(monkeypatch, capsys):
     odd = Evaluation("npz:[red]a[/red].npz", "f", 3, "0", {"accuracy": 0.5, "ece": 0.1})
     out = shown_at_80(monkeypatch, capsys, [*evaluated(odd), *of_all({Path("[b]run"): odd}, {})])
     assert "npz:[red]a[/red].npz: 3 test images" in out
@@ -96,7 +96,7 @@ def test_names_of_data_are_no_markup(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_of_runs_is_evaluated_in_turn(smix, run, tmp_path):  # noqa: F811
+def test_all_runs_of_a_folder_are_evaluated(smix, run, tmp_path):  # noqa: F811
     cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
     (cut / "result.json").unlink()
     other = Path(shutil.copytree(run, tmp_path / "vanilla-1"))
@@ -145,7 +145,7 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     assert found.provenance["label_map"]["bright"] == ["3", "4", "5"]
 
 
-def test_out_of_ones_own(smix, run, tmp_path):  # noqa: F811
+def test_out_in_the_folder_of_the_run(smix, run, tmp_path):  # noqa: F811
     assert smix("evaluate", run, "--out", tmp_path / "here", *QUIET)[0] == 0
     assert (tmp_path / "here" / "test.json").is_file()
     assert not (run / "evaluation").exists()
@@ -266,7 +266,7 @@ def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
     assert (code, said.endswith(f"{advice}\n")) == (1, True)
 
 
-def test_another_error_of_torch_in_an_evaluation_is_not_hidden(run, monkeypatch):  # noqa: F811
+def test_other_torch_errors_in_an_evaluation_are_not_hidden(run, monkeypatch):  # noqa: F811
     def broken(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

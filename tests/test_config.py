@@ -115,13 +115,13 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         ({"mean": (0,), "std": (math.nan,)}, "std: expected finite numbers, got nan"),
     ],
 )
-def test_what_cannot_be_asked_of_a_network_is_refused(values, said):
+def test_options_that_a_network_does_not_support_are_refused(values, said):
     with pytest.raises(OptionError) as caught:
         EvaluateConfig(**values)
     assert said in str(caught.value)
 
 
-def test_every_option_is_known_to_these_tests():
+def test_these_tests_cover_every_option():
     assert CHANGED.keys() == names(TrainConfig)
     assert CHANGED_OPTIONS.keys() == names(RunOptions)
     assert names(TrainConfig) - names(SharedConfig) == {"method", "seed"}
@@ -184,7 +184,7 @@ def test_options_cannot_be_changed_in_place(kind):
         ("seed", -1, "0 or more"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what_came(name, value, expected):
+def test_a_value_out_of_range_is_refused_with_its_name_and_the_range(name, value, expected):
     with pytest.raises(OptionError) as info:
         TrainConfig(**{"epochs": 10, name: value})
     came = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -226,7 +226,7 @@ def test_the_ends_of_the_ranges_are_allowed(values):
     ("epochs", "milestones", "drops"),
     [(150, (), (50, 100)), (3, (), (1, 2)), (10, (), (3, 7)), (2, (), (1,)), (1, (), ()), (10, (9,), (9,))],
 )
-def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, milestones, drops):
+def test_the_learning_rate_drops_after_thirds_by_default(epochs, milestones, drops):
     assert TrainConfig(epochs=epochs, milestones=milestones).drops == drops
 
 
@@ -236,7 +236,7 @@ def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, mile
 @pytest.mark.slow
 @settings(deadline=None)
 @given(values())
-def test_json_brings_a_configuration_back(values):
+def test_a_configuration_survives_a_round_trip_through_json(values):
     config = TrainConfig(**values)
     text = json.dumps(config.to_json(), allow_nan=False)
     again = TrainConfig.from_json(json.loads(text))
@@ -245,12 +245,12 @@ def test_json_brings_a_configuration_back(values):
     assert isinstance(again.milestones, tuple)
 
 
-def test_json_holds_every_option_under_its_name():
+def test_json_contains_every_option_by_name():
     assert TrainConfig(**TOGETHER).to_json() == {**TOGETHER, "milestones": [3, 6]}
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_another_value_of_any_option_is_another_fingerprint(name):
+def test_every_option_changes_the_fingerprint(name):
     assert replace(TrainConfig(), **{name: CHANGED[name]}).fingerprint() != TrainConfig().fingerprint()
 
 
@@ -259,7 +259,7 @@ def test_all_single_changes_have_different_fingerprints():
     assert len(prints) == len(CHANGED)
 
 
-def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
+def test_the_fingerprint_is_stable_across_versions_and_processes():
     """The fingerprint decides whether a checkpoint may be resumed. A new option changes it, and requires a change of this test."""
     assert TrainConfig().fingerprint() == "7f6bace36cb3483e"
 
@@ -269,7 +269,7 @@ def test_options_of_another_version_are_refused_by_name():
         TrainConfig.from_json({**TrainConfig().to_json(), "swa": 5, "rise": 0.9})
 
 
-def test_json_that_breaks_a_range_is_refused():
+def test_json_with_a_value_out_of_range_is_refused():
     with pytest.raises(OptionError, match=r"^epochs: expected 1 or more, got 0$"):
         TrainConfig.from_json({**TrainConfig().to_json(), "epochs": 0})
 
@@ -277,7 +277,7 @@ def test_json_that_breaks_a_range_is_refused():
 # Command line
 
 
-def test_defaults_are_left_out_of_a_command_line():
+def test_a_command_line_omits_defaults():
     assert arguments(TrainConfig()) == []
     assert arguments(RunOptions()) == []
 
@@ -326,7 +326,7 @@ def test_a_command_line_names_every_option():
 @pytest.mark.slow
 @settings(deadline=None)
 @given(values())
-def test_a_command_line_brings_a_configuration_back(values):
+def test_a_configuration_survives_a_round_trip_through_a_command_line(values):
     config = TrainConfig(**values)
     options = RunOptions(**CHANGED_OPTIONS)
     words = [*arguments(config), *arguments(options)]
@@ -336,14 +336,14 @@ def test_a_command_line_brings_a_configuration_back(values):
 # Comparisons
 
 
-def test_a_run_of_a_comparison_has_all_that_is_shared_and_its_method_and_seed():
+def test_a_run_of_a_comparison_has_the_shared_options_its_method_and_its_seed():
     shared = {name: value for name, value in TOGETHER.items() if name not in ("method", "seed")}
     run = SharedConfig(**shared).run("cutmix", 7)
     assert run == TrainConfig(**shared, method="cutmix", seed=7)
     assert TrainConfig(**TOGETHER).run("cutmix", 7) == run
 
 
-def test_cores_are_those_of_this_process(monkeypatch):
+def test_available_cores_are_those_of_this_process(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 6}, raising=False)
     assert cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
@@ -353,7 +353,7 @@ def test_cores_are_those_of_this_process(monkeypatch):
     assert cores() == 1
 
 
-def test_equal_values_are_one_configuration_however_they_are_written():
+def test_equal_values_in_any_notation_are_equal_configurations():
     assert TrainConfig(lr=1).fingerprint() == TrainConfig(lr=1.0).fingerprint()
 
 
@@ -382,7 +382,7 @@ def test_equal_values_are_one_configuration_however_they_are_written():
         ("init_weights", None, None),
     ],
 )
-def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
+def test_paths_are_stored_in_their_shortest_form(name, text, kept):
     config = TrainConfig(**{name: text})
     assert getattr(config, name) == kept
     assert config == TrainConfig(**{name: kept})
@@ -415,7 +415,7 @@ def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
         ("lr", 0.1, 0.2, False),
     ],
 )
-def test_places_are_the_same_however_they_are_written(name, one, other, expected, tmp_path, monkeypatch):
+def test_equal_paths_in_any_notation_are_equal_configurations(name, one, other, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     (tmp_path / "link.npz").symlink_to("made.npz")

@@ -26,7 +26,7 @@ def missing(example: Path) -> list[str]:
     return [package for package in NEEDS.get(example.stem, []) if importlib.util.find_spec(package) is None]
 
 
-def test_the_examples_are_these():
+def test_the_list_of_examples():
     names = ["collate", "hf_trainer", "lightning_module", "plain_loop", "timm_step", "torchvision_v2"]
     assert [example.stem for example in EXAMPLES] == names
 

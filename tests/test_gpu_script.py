@@ -54,7 +54,7 @@ def runs(file: Path) -> int:
     return len(file.read_text())
 
 
-def test_a_failure_does_not_stop_the_others_and_only_what_is_not_done_is_run_again(parts, tmp_path):
+def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again(parts, tmp_path):
     out = tmp_path / "out"
     first = run_parts(parts, out, log=quiet)
     assert [record.state for record in first] == ["done", "failed", "failed", "left out"]
@@ -82,7 +82,7 @@ def test_a_failure_does_not_stop_the_others_and_only_what_is_not_done_is_run_aga
     assert runs(tmp_path / "passes") == 3
 
 
-def test_no_part_is_started_after_the_time_or_without_a_device(parts, tmp_path):
+def test_no_part_starts_after_the_time_limit_or_without_a_device(parts, tmp_path):
     late = run_parts(parts[:1], tmp_path / "out", minutes=-1, log=quiet)
     assert (late[0].state, late[0].reason) == ("not started", "after -1 minutes")
     unable = run_parts(parts, tmp_path / "out", obstacle="no CUDA device", log=quiet)
@@ -112,7 +112,7 @@ def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts
     assert "- [mixing.md](mixing.md)" in text
 
 
-def test_packages_are_those_that_are_imported_with_a_module():
+def test_packages_of_a_module_include_indirect_imports():
     mixing = packages(["smix.mixing"])
     assert {"torch", "jaxtyping", "numpy"} <= mixing
     assert not {"cyclopts", "safetensors", "scripts", "smix", "math", "pytest"} & mixing
@@ -146,7 +146,7 @@ print(tuple(mixed.shape))
     assert done.stdout == "(4, 3, 8, 8)\n", done.stderr
 
 
-def test_the_command_without_a_device_names_it_and_is_no_failure(tmp_path, monkeypatch, capsys):
+def test_the_command_without_a_device_says_so_and_does_not_fail(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "machine", lambda parts, device: {**machine([], "cpu"), "device": device})
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "out")])
     assert gpu.main() == 0
@@ -157,6 +157,6 @@ def test_the_command_without_a_device_names_it_and_is_no_failure(tmp_path, monke
     assert (tmp_path / "out/summary.md").read_text().startswith("# Run on a machine without a CUDA device, ")
 
 
-def test_a_missing_package_is_told_from_a_present_one(monkeypatch):
+def test_missing_packages_are_recognised(monkeypatch):
     monkeypatch.setattr(gpu_parts, "installed", lambda name: name not in ("timm", "jaxtyping"))
     assert Part("peers", (), ("benchmarks.training_peers",)).missing() == ["timm"]

@@ -56,7 +56,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 9])
-def test_exit_codes_come_in_the_order_of_the_tasks(tmp_path, jobs):
+def test_exit_codes_are_in_the_order_of_the_tasks(tmp_path, jobs):
     scripts = ["sleep 0.1; exit 3", "exit 0", "exit 5", "exit 1"]
     assert run_tasks(tasks(tmp_path, *scripts), jobs) == [3, 0, 5, 1]
 
@@ -65,7 +65,7 @@ def test_a_task_that_was_killed_has_the_negative_signal(tmp_path):
     assert run_tasks(tasks(tmp_path, "kill -9 $$", "exit 0"), 1) == [-signal.SIGKILL, 0]
 
 
-def test_no_tasks_are_done_at_once():
+def test_no_tasks_need_no_process():
     assert run_tasks([], 2) == []
 
 
@@ -74,13 +74,13 @@ def test_a_failed_task_does_not_stop_the_others(tmp_path):
     assert (tmp_path / "log 1.txt").read_text() == "here\n"
 
 
-def test_tasks_run_in_their_order(tmp_path):
+def test_tasks_start_in_order(tmp_path):
     run_tasks(tasks(tmp_path, *(f"echo {place} >> '{tmp_path}/order'" for place in range(4))), 1)
     assert (tmp_path / "order").read_text().split() == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_as_many_tasks_as_allowed_run_side_by_side_and_no_more(tmp_path, started, monkeypatch, jobs):
+def test_the_number_of_concurrent_tasks_is_limited(tmp_path, started, monkeypatch, jobs):
     """The first tasks end only when the maximum number of tasks has started."""
     real, side_by_side, go = launch._start, [], tmp_path / "go"
 
@@ -101,7 +101,7 @@ def test_as_many_tasks_as_allowed_run_side_by_side_and_no_more(tmp_path, started
     assert max(side_by_side) == jobs
 
 
-def test_output_and_errors_go_to_the_log_below_what_was_there(tmp_path):
+def test_output_and_errors_are_appended_to_the_log(tmp_path):
     log = tmp_path / "new folder" / "log.txt"
     run_tasks([Task(["echo said; echo failed >&2"], log)], 1)
     run_tasks([Task(["echo again"], log)], 1)
@@ -109,13 +109,13 @@ def test_output_and_errors_go_to_the_log_below_what_was_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a 0", "a'; echo foo", "a\n0", "$HOME", "-x"])
-def test_words_and_folders_of_any_name_arrive_as_they_are(tmp_path, name):
+def test_arguments_and_folders_of_any_name_are_passed_unchanged(tmp_path, name):
     [task] = tasks(tmp_path / name, 'printf "%s|" "$0" "$@"')
     assert run_tasks([Task([*task.words, name, "", "--out", str(tmp_path / name)], task.log)], 1) == [0]
     assert task.log.read_text() == f"{name}||--out|{tmp_path / name}|"
 
 
-def test_tasks_have_no_input(tmp_path):
+def test_tasks_have_no_standard_input(tmp_path):
     own, (read, write) = os.dup(0), os.pipe()
     os.write(write, b"typed by somebody\n")
     os.close(write)
@@ -135,7 +135,7 @@ def test_tasks_know_who_started_them(tmp_path):
     assert PARENT not in os.environ
 
 
-def test_tasks_are_out_of_reach_of_the_terminals_interrupt(tmp_path):
+def test_tasks_do_not_receive_interrupts_of_the_terminal(tmp_path):
     run_tasks(tasks(tmp_path, "ps -o sid= -p $$ || cut -d' ' -f6 /proc/$$/stat; echo $$"), 1)
     session, process = (tmp_path / "log 0.txt").read_text().split()
     assert session == process
@@ -159,7 +159,7 @@ def interrupted_by(act: Callable[[], None], folder: Path, started: list[subproce
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted_it_tells_its_tasks_waits_for_them_and_starts_no_more(tmp_path, started, number):
+def test_an_interrupt_signals_tasks_waits_for_them_and_starts_no_more(tmp_path, started, number):
     own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     before = signal.getsignal(number)
     try:
@@ -169,7 +169,7 @@ def test_interrupted_it_tells_its_tasks_waits_for_them_and_starts_no_more(tmp_pa
         signal.signal(signal.SIGINT, own)
 
 
-def test_whatever_fails_meanwhile_no_task_is_left_behind(tmp_path, started):
+def test_no_task_survives_an_error(tmp_path, started):
     def fail() -> None:
         raise KeyboardInterrupt
 
@@ -190,7 +190,7 @@ def test_the_handler_of_sigterm_is_restored(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_outside_the_main_thread_tasks_run_as_well(tmp_path):
+def test_tasks_run_outside_of_the_main_thread(tmp_path):
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.extend(run_tasks(tasks(tmp_path, "exit 4"), 1)))
     thread.start()
@@ -260,14 +260,14 @@ def test_an_engine_that_is_not_installed_names_its_extra(tmp_path, monkeypatch, 
         launch.launch([launch.Task(["--version"], tmp_path / "log.txt")], engine, 1)
 
 
-def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
+def test_missing_slurm_is_one_line(tmp_path, monkeypatch):
     pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OptionError, match="engine: expected SLURM's sbatch on this machine, got none"):
         launch.launch([launch.Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
 
 
-def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
+def test_the_slurm_script_is_pinned(tmp_path, monkeypatch):
     """A fake sbatch stores the script that submitit writes."""
     pytest.importorskip("submitit")
     commands = tmp_path / "bin"
@@ -285,7 +285,7 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_a_task_that_a_cluster_runs_gives_its_exit_code_and_ends_with_its_runner(tmp_path, started, code):
+def test_a_task_on_a_cluster_returns_its_exit_code_and_ends_with_its_runner(tmp_path, started, code):
     log = tmp_path / "log.txt"
     assert launch.run_here(Task([f"echo said; exit {code}"], log)) == code
     assert log.read_text() == "said\n"
@@ -366,7 +366,7 @@ def on_slurm(folder: Path, count: int, poll: Callable[[], None] = lambda: None) 
     return launch.launch(ones, "slurm", 2, poll)
 
 
-def test_exit_codes_of_jobs_come_in_the_order_of_the_tasks_and_what_is_submitted_goes_when_all_is_well(tmp_path, slurm):
+def test_exit_codes_of_jobs_are_in_the_order_of_the_tasks_and_submission_files_are_removed(tmp_path, slurm):
     slurm.plan("3", "0", "2")
     assert on_slurm(tmp_path, 3) == [3, 0, 2]
     assert (tmp_path / "logs" / ".slurm").is_dir()
@@ -376,13 +376,13 @@ def test_exit_codes_of_jobs_come_in_the_order_of_the_tasks_and_what_is_submitted
     assert slurm.cancelled == []
 
 
-def test_a_single_job_is_no_array(tmp_path, slurm):
+def test_a_single_job_is_not_an_array(tmp_path, slurm):
     slurm.plan("3")
     assert on_slurm(tmp_path, 1) == [3]
     assert "--array" not in (slurm.folder / "script.sh").read_text()
 
 
-def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm_said(tmp_path, slurm):
+def test_jobs_without_an_exit_code_have_failed_and_their_logs_contain_the_state_in_slurm(tmp_path, slurm):
     slurm.plan("0", "lost", "said", "broken")
     assert on_slurm(tmp_path, 4) == [0, 1, 1, 1]
     logs = [tmp_path / "logs" / str(place) / "log.txt" for place in range(4)]
@@ -392,7 +392,7 @@ def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm
 
 
 @pytest.mark.slow
-def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
+def test_jobs_survive_while_slurm_does_not_answer(tmp_path, slurm):
     slurm.plan("lost", "stays")
     (slurm.folder / "down").touch()
     polls = 0
@@ -410,7 +410,7 @@ def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelled(tmp_path, slurm, number):
+def test_an_interrupt_signals_jobs_waits_for_them_and_then_cancels_them(tmp_path, slurm, number):
     slurm.plan("stays", "0", "stays")
     before = signal.getsignal(number)
     polls = 0
@@ -427,7 +427,7 @@ def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelle
     assert signal.getsignal(number) is before
 
 
-def test_interrupted_when_all_jobs_are_done_nothing_is_cancelled(tmp_path, slurm):
+def test_an_interrupt_after_all_jobs_are_done_cancels_nothing(tmp_path, slurm):
     """scancel with a filter and no id would end every job of the user."""
     slurm.plan("0", "0")
 
@@ -439,7 +439,7 @@ def test_interrupted_when_all_jobs_are_done_nothing_is_cancelled(tmp_path, slurm
     assert slurm.cancelled == []
 
 
-def test_jobs_that_do_not_stop_are_cancelled_after_the_grace(tmp_path, slurm, monkeypatch):
+def test_jobs_that_do_not_stop_are_cancelled_after_the_grace_period(tmp_path, slurm, monkeypatch):
     slurm.plan("stays")
     script(slurm.folder / "bin" / "scancel", f"echo \"$*\" >> '{slurm.folder}/cancelled'")
     monkeypatch.setattr(launch, "GRACE_SECONDS", 0.1)
@@ -452,7 +452,7 @@ def test_jobs_that_do_not_stop_are_cancelled_after_the_grace(tmp_path, slurm, mo
     assert slurm.cancelled[-1] == "7"
 
 
-def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm, monkeypatch):
+def test_a_job_that_submits_jobs_does_not_pass_on_its_array_variables(tmp_path, slurm, monkeypatch):
     own = {"SLURM_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_PARTITION": "gpu"}
     for name, value in own.items():
         monkeypatch.setenv(name, value)
@@ -464,14 +464,14 @@ def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm,
     assert {name: os.environ[name] for name in own} == own
 
 
-def test_cpus_are_asked_for_by_the_variable_that_sbatch_does_not_know(tmp_path, slurm, monkeypatch):
+def test_cpus_are_requested_by_a_variable_that_sbatch_ignores(tmp_path, slurm, monkeypatch):
     slurm.plan("0")
     monkeypatch.setenv("SBATCH_CPUS_PER_TASK", "6")
     on_slurm(tmp_path, 1)
     assert "#SBATCH --cpus-per-task=6\n" in (slurm.folder / "script.sh").read_text()
 
 
-def test_no_tasks_are_nothing_to_submit(slurm):
+def test_no_tasks_submit_no_job(slurm):
     assert launch.launch([], "slurm", 2) == []
     assert launch.launch([], "ray", 2) == []
 
@@ -520,14 +520,14 @@ def be(folder: Path, *words: str, environment: dict[str, str] | None = None) -> 
 
 
 @pytest.mark.parametrize("code", ["0", "2"])
-def test_a_job_is_the_task_and_gives_its_exit_code(tmp_path, monkeypatch, code):
+def test_a_job_runs_the_task_and_returns_its_exit_code(tmp_path, monkeypatch, code):
     monkeypatch.undo()
     assert be(tmp_path, code, "a b").wait() == 0
     assert (tmp_path / "code").read_text() == code
     assert (tmp_path / "log.txt").read_text() == f"begun with {code} a b False\n"
 
 
-def test_a_bug_in_a_job_is_an_exception_whose_trace_is_in_the_log(tmp_path, monkeypatch):
+def test_a_bug_in_a_job_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert be(tmp_path, "fails").wait() == 1
     assert not (tmp_path / "code").exists()
@@ -574,7 +574,7 @@ def test_a_job_that_is_told_to_stop_leaves_no_exit_code_and_is_requeued_at_its_t
         ([0.5], 1, 1),
     ],
 )
-def test_tasks_share_the_cpus_of_nodes_without_lying_across_two(cpus, jobs, expected):
+def test_tasks_share_the_cpus_of_a_node_and_never_span_two(cpus, jobs, expected):
     assert launch._share(cpus, jobs) == expected
 
 
@@ -628,7 +628,7 @@ class Ray:
 
 
 @pytest.mark.parametrize("jobs", [1, 3, 9])
-def test_ray_gets_as_many_tasks_as_allowed_and_their_exit_codes_are_in_order(tmp_path, jobs):
+def test_the_number_of_concurrent_ray_tasks_is_limited_and_exit_codes_are_in_order(tmp_path, jobs):
     ray = Ray()
     ones = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
     assert launch._as_ray_tasks(ray, ones, jobs, lambda: None) == [3, 0, 1, 2]
@@ -648,7 +648,7 @@ def test_ray_tasks_share_gpus_evenly(tmp_path, gpus, jobs, share):
 
 
 @pytest.mark.parametrize(("polls", "cancelled"), [(1, [1, 2]), (4, [])])
-def test_interrupted_ray_tasks_are_cancelled_and_waited_for(tmp_path, polls, cancelled):
+def test_an_interrupt_cancels_ray_tasks_and_waits_for_them(tmp_path, polls, cancelled):
     ray, left = Ray(), polls
 
     def poll() -> None:

@@ -42,7 +42,7 @@ engines = pytest.mark.parametrize("engine", ENGINES)
 
 
 @engines
-def test_exit_codes_and_logs_come_back_in_order(engine, tmp_path):
+def test_exit_codes_and_logs_are_in_order(engine, tmp_path):
     polls = []
     tasks = [
         Task(["data", "digits-on-photos"], tmp_path / "logs" / "one.txt"),
@@ -61,7 +61,7 @@ def mask_words(tmp_path: Path, count: int) -> tuple[list[str], str]:
 
 
 @engines
-def test_masks_built_on_a_cluster_are_those_of_one_process(engine, tmp_path):
+def test_masks_built_on_a_cluster_equal_those_of_one_process(engine, tmp_path):
     words, data = mask_words(tmp_path, 2500)
     done = subprocess.run(
         [sys.executable, "-m", "smix", *words, "--engine", engine, "--jobs", "2", "--out", str(tmp_path / "store")],
@@ -78,7 +78,7 @@ def test_masks_built_on_a_cluster_are_those_of_one_process(engine, tmp_path):
 
 
 @engines
-def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(engine, tmp_path):
+def test_ctrl_c_ends_the_jobs_and_the_same_command_resumes(engine, tmp_path):
     words, _ = mask_words(tmp_path, 100_000)
     out = tmp_path / "store"
     command = [sys.executable, "-m", "smix", *words, "--engine", engine, "--jobs", "2", "--out", str(out)]
@@ -133,7 +133,7 @@ def tell(*command: str) -> None:
 
 
 @engines
-def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
+def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
     once(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
@@ -148,7 +148,7 @@ def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
 
 @needs_slurm
 @pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
-def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
+def test_a_job_that_was_cancelled_has_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
     monkeypatch.setattr("smix.launch.QUEUE_SECONDS", 1.0)
     once(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
     assert launch([training(tmp_path, 2000)], "slurm", 1) == [1]
@@ -157,7 +157,7 @@ def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch,
 
 
 @needs_slurm
-def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_path):
+def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
     """The signal before the time limit is sent by the test: the shortest limit is a minute, and a requeued job waits two."""
 
     def warn() -> None:
@@ -177,7 +177,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_pa
 
 
 @needs_slurm
-def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd):
+def test_an_unknown_partition_is_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
     with pytest.raises(OptionError, match=r"got: .*invalid partition.*nowhere.*; see SBATCH_PARTITION"):
         launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)

@@ -59,7 +59,7 @@ def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
 
 
 @SLOW
-def test_every_cell_runs_and_none_complains(executed: nbformat.NotebookNode):
+def test_every_cell_runs_without_errors_and_warnings(executed: nbformat.NotebookNode):
     cells = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert [one.text for cell in cells for one in cell.outputs if one.output_type == "stream"] == []
@@ -68,7 +68,7 @@ def test_every_cell_runs_and_none_complains(executed: nbformat.NotebookNode):
 
 
 @SLOW
-def test_pictures_are_shown(executed: nbformat.NotebookNode):
+def test_figures_are_shown(executed: nbformat.NotebookNode):
     shown = outputs(executed, "image/png")
     assert {name: len(pictures) for name, pictures in shown.items()} == PICTURES
     for name, pictures in shown.items():
@@ -78,7 +78,7 @@ def test_pictures_are_shown(executed: nbformat.NotebookNode):
 
 
 @SLOW
-def test_tables_say_what_the_text_says(executed: nbformat.NotebookNode):
+def test_tables_agree_with_the_text(executed: nbformat.NotebookNode):
     shown = {name: "\n".join(texts) for name, texts in outputs(executed, "text/markdown").items()}
     valid = {cells[0]: list(map(float, cells[1:])) for cells in rows(shown["rules"])}
     assert valid["true"][2] > 99  # the default rule: right ones pass, both kinds of wrong ones do not
@@ -98,12 +98,12 @@ def rows(text: str) -> list[list[str]]:
 
 
 @SLOW
-def test_nothing_is_left_behind(executed: nbformat.NotebookNode, folder: Path):
+def test_no_files_are_left(executed: nbformat.NotebookNode, folder: Path):
     assert list((folder / "work").iterdir()) == []
     assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
 
 
-def test_it_is_kept_without_outputs():
+def test_the_notebook_is_stored_without_outputs():
     book = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(book)
     assert 12 <= len(book.cells) <= 16
@@ -116,7 +116,7 @@ def test_it_is_kept_without_outputs():
     assert set(book.metadata.language_info) == {"name"}  # not the version of whoever ran it last
 
 
-def test_its_links_lead_to_files_that_exist():
+def test_links_of_the_notebook_lead_to_existing_files():
     text = "\n".join(
         cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "markdown"
     )

@@ -85,17 +85,17 @@ def calls_of_smix() -> list[str]:
 
 
 @pytest.mark.parametrize("call", calls_of_smix())
-def test_a_call_that_the_page_names_can_be_made(call: str):
+def test_every_call_on_the_page_is_valid(call: str):
     names = {name: getattr(smix, name) for name in smix.__all__}
     letters = {"a": 0.5, "b": 0.7, "d": 2.0, "m": 0.2, "p": 0.3, "q": 0.6, "r": 0.4, "s": 0.1}
     assert isinstance(eval(call, names, letters), smix.Method)
 
 
-def test_the_page_names_calls():
+def test_the_page_contains_calls():
     assert len(calls_of_smix()) > 15
 
 
-def test_links_lead_somewhere():
+def test_links_lead_to_existing_places():
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (Path(smix.__file__).parents[1] / "docs" / link).exists(), link
 
@@ -217,7 +217,7 @@ SAME: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Te
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SAME)
-def test_the_same_distribution(case: str):
+def test_smix_and_peer_have_the_same_distribution(case: str):
     peer, ours, boxes = SAME[case]
     (share, own), (our_share, our_own) = peer(), ours()
     assert ks_2samp(share, our_share).pvalue > 0.001
@@ -240,7 +240,7 @@ def test_boxes_of_timm_are_a_little_larger():
     assert ours.mean() - share.mean() == pytest.approx(0.012, abs=float(4 * error))
 
 
-def test_how_much_a_box_covers():
+def test_boxes_cover_the_stated_area():
     assert 1 - of_smix(smix.CutMix(edge="inside"))[0].mean() == pytest.approx(0.49, abs=0.02)
 
 
@@ -254,7 +254,7 @@ def test_the_switch_and_the_probability_of_timm():
     assert (cut.sum() / plan.mixed.sum()) == pytest.approx(0.25, abs=0.04)
 
 
-def test_smoothing_by_timm_is_that_of_the_loss_and_not_that_of_bce():
+def test_label_smoothing_of_timm_equals_that_of_the_loss_but_not_of_bce():
     images, labels, logits = torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 1, 0]), torch.randn(6, 4)
     _, soft = timm_mixup(mode="elem", num_classes=4, label_smoothing=0.1)(images.clone(), labels)
     _, plain = timm_mixup(mode="elem", num_classes=4)(images.clone(), labels)
@@ -278,7 +278,7 @@ def test_smoothing_by_timm_is_that_of_the_loss_and_not_that_of_bce():
             assert torch.allclose(theirs, (rows + rows[partner]) / 2 * 0.9 + 0.1 / 2, atol=2e-3)
 
 
-def test_defaults_of_timm():
+def test_defaults_of_timm_are_those_of_the_page():
     pytest.importorskip("timm")
     from timm.data import Mixup
 
@@ -299,13 +299,13 @@ def test_timm_writes_into_the_images_refuses_odd_batches_and_pairs_backwards():
 
 
 @pytest.mark.parametrize("mode", ["elem", "pair"])
-def test_uint8_loses_its_own_label_in_timm(mode: str):
+def test_timm_loses_the_own_label_of_uint8_images(mode: str):
     images, labels = torch.randint(256, (8, 3, 8, 8), dtype=torch.uint8), torch.arange(8)
     _, soft = timm_mixup(mode=mode, num_classes=8)(images.clone(), labels)
     assert (soft[labels, labels] == 0).all()
 
 
-def test_labels_of_timm_without_correction_are_far_off():
+def test_labels_of_timm_without_correction_are_wrong():
     images, labels = torch.zeros(400, 1, SIDE, SIDE), torch.arange(400)
     images[:200] = 1
     mixed, soft = timm_mixup(mixup_alpha=0, cutmix_alpha=1.0, mode="elem", correct_lam=False, num_classes=400)(
@@ -331,7 +331,7 @@ def test_random_erasing_is_not_cutout():
     assert len(erased.unique()) > 100
 
 
-def test_torchvision_takes_the_sample_before_draws_once_and_refuses_masks():
+def test_torchvision_mixes_with_the_previous_sample_draws_once_and_refuses_masks():
     images, labels = torch.eye(5).view(5, 5, 1, 1).repeat(1, 1, 4, 4), torch.arange(5)
     _, soft = v2.MixUp(num_classes=5)(images, labels)
     assert len(soft.diag().unique()) == 1
@@ -349,7 +349,7 @@ def test_torchvision_chooses_once_a_batch_and_smix_for_each_sample():
         assert set(cut.tolist()) == kinds if kinds else len(set(cut.tolist())) == 1
 
 
-def test_kornia_gates_whole_batches_and_its_third_column_is_the_partners():
+def test_kornia_applies_its_probability_to_batches_and_its_third_column_is_the_partner():
     rows = torch.arange(200)
     images = rows.float().view(-1, 1, 1, 1).repeat(1, 1, 8, 8)
     mixup = kornia("RandomMixUpV2", p=0.5)
@@ -365,7 +365,7 @@ def test_kornia_gates_whole_batches_and_its_third_column_is_the_partners():
     assert torch.allclose(1 - labels[0, :, 2][other], kept[other])
 
 
-def test_a_probability_of_smix_is_of_samples_or_of_batches():
+def test_the_probability_of_smix_applies_to_samples_or_batches():
     images = torch.zeros(200, 1, 4, 4)
     mixed = smix.Mixup(prob=0.5).plan(images).mixed.float().mean()
     assert mixed == pytest.approx(0.5, abs=0.15)
@@ -375,6 +375,6 @@ def test_a_probability_of_smix_is_of_samples_or_of_batches():
 
 
 @pytest.mark.slow
-def test_about_one_sample_a_batch_is_its_own_partner():
+def test_about_one_sample_per_batch_is_its_own_partner():
     alone = [int((~smix.Mixup().plan(torch.zeros(16, 1, 2, 2)).mixed).sum()) for _ in range(500)]
     assert np.mean(alone) == pytest.approx(1, abs=0.2)

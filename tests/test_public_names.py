@@ -63,25 +63,25 @@ def python(script: str, *words: str) -> str:
     return done.stdout
 
 
-def test_the_public_names_are_these():
+def test_the_list_of_public_names():
     assert sorted(smix.__all__) == sorted(NAMES)
     assert len(set(smix.__all__)) == len(smix.__all__)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_is_there(name):
+def test_every_public_name_exists(name):
     assert getattr(smix, name) is not None
     assert name in dir(smix)
 
 
-def test_every_public_name_can_be_imported_by_a_star():
+def test_every_public_name_is_imported_by_a_star_import():
     found: dict[str, object] = {}
     exec("from smix import *", found)
     assert set(NAMES) <= set(found)
 
 
 @pytest.mark.parametrize("name", ["mixing", "models", "data", "masks", "training", "evaluation", "lab", "report"])
-def test_every_part_is_there_without_an_import_of_its_own(name):
+def test_subpackages_are_available_without_a_separate_import(name):
     assert getattr(smix, name) is import_module(f"smix.{name}")
     assert name in dir(smix)
 
@@ -92,7 +92,7 @@ def test_an_unknown_name_is_an_attribute_error(name):
         getattr(smix, name)
 
 
-def test_names_for_type_checkers_are_those_of_the_lazy_table():
+def test_names_for_type_checkers_equal_the_lazy_table():
     """Type checkers and editors read the TYPE_CHECKING block, Python reads the table: both must be complete."""
     source = Path(smix.__file__).read_text()
     block = source.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
@@ -103,7 +103,7 @@ def test_names_for_type_checkers_are_those_of_the_lazy_table():
 
 
 @pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.launch", "smix.progress"])
-def test_what_the_command_line_needs_first_imports_no_torch(name):
+def test_help_of_the_command_line_imports_no_torch(name):
     heavy = HEAVY if name != "smix.progress" else [one for one in HEAVY if one != "rich"]
     script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(python(script, name))
@@ -112,7 +112,7 @@ def test_what_the_command_line_needs_first_imports_no_torch(name):
 
 
 @pytest.mark.slow
-def test_a_public_name_loads_only_its_own_part():
+def test_a_public_name_loads_only_its_own_subpackage():
     loaded = python("import sys; from smix import SMix; print(*sys.modules)").split()
     assert "smix.mixing.smix" in loaded
     assert not {"smix.training.runs", "smix.lab.compare", "smix.masks.store", "torchvision", "matplotlib"} & set(loaded)
@@ -184,7 +184,7 @@ for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1])
 
 
 @pytest.mark.slow
-def test_every_module_can_be_imported_first_and_changes_nothing_global():
+def test_every_module_can_be_imported_first_and_has_no_side_effects():
     lines = python(IMPORT_ONE_BY_ONE, *MODULES).splitlines()
     assert len(MODULES) > 30
     assert [line for line in lines if not line.startswith("done ")] == []

@@ -82,7 +82,7 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
     ],
     ids=["build", "train"],
 )
-def test_a_command_that_fills_the_disk_resumes_when_there_is_room(
+def test_a_command_that_fills_the_disk_resumes_when_space_is_free(
     smix, tmp_path, disk, words, images, least, enough, message
 ):
     size = (64, 64) if words is BUILD else (10, 14)
@@ -101,7 +101,7 @@ def test_a_command_that_fills_the_disk_resumes_when_there_is_room(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_a_report_that_fills_the_disk_leaves_the_one_before(smix, tmp_path, disk):
+def test_a_report_that_fills_the_disk_keeps_the_previous_report(smix, tmp_path, disk):
     runs = write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.1], "smix": [1.2, 1.3]})
     out = disk("size=20m") / "report"
     assert smix("report", runs, "--out", out, "--quiet")[0] == 0
@@ -116,7 +116,7 @@ def test_a_report_that_fills_the_disk_leaves_the_one_before(smix, tmp_path, disk
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("command", ["train", "build", "report", "evaluate", "export", "sweep write", "compare"])
-def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, command):
+def test_a_read_only_file_system_is_one_line(smix, tmp_path, disk, command):
     data = write_data(tmp_path)
     place = disk("size=20m")
     runs = write_runs(place / "runs", {"vanilla": [1.0]})
@@ -207,7 +207,7 @@ def denied(path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_what_another_user_keeps_to_herself_is_one_line(smix, place, what, words):
+def test_an_unreadable_folder_of_another_user_is_one_line(smix, place, what, words):
     assert (
         smix(
             "masks",

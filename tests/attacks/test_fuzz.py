@@ -12,7 +12,7 @@ TRIALS = 40
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one", FORMATS, ids=lambda one: one.name)
-def test_a_damaged_file_gives_the_right_data_or_one_clear_line(one: Format, tmp_path):
+def test_a_damaged_file_gives_the_original_data_or_one_line(one: Format, tmp_path):
     found = attack(one, tmp_path, TRIALS)
     assert found.changed > TRIALS / 2
     assert not found.bad, "\n\n".join(found.bad[:3])

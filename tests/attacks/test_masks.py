@@ -47,7 +47,7 @@ def test_long_runs_are_decoded_as_pycocotools_does():
     assert np.array_equal(decoded(code, mask.shape), mask)
 
 
-def test_no_code_that_is_cut_gives_a_mask():
+def test_truncated_codes_give_no_mask():
     refused = 0
     for seed in range(4):
         mask = np.random.default_rng(seed).random((20, 30)) < 0.3
@@ -108,7 +108,7 @@ def test_hostile_polygons_are_refused(polygon):
         inside([polygon], (10, 14))
 
 
-def test_polygons_a_little_outside_of_the_image_are_filled_as_pycocotools_does():
+def test_polygons_slightly_outside_of_the_image_are_filled_as_pycocotools_does():
     rng = np.random.default_rng(0)
     for _ in range(50):
         polygon = rng.uniform(-20, 40, 2 * rng.integers(3, 9)).tolist()
@@ -150,7 +150,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("changes", "message"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_annotations_that_cannot_be_are_refused(tmp_path, changes, message):
+def test_impossible_annotations_are_refused(tmp_path, changes, message):
     with pytest.raises(MaskError, match=message) as caught:
         load_source(f"masks:{annotated(tmp_path / 'coco', **changes)}").describe(make_set(3))
     assert "\n" not in str(caught.value)
@@ -167,7 +167,7 @@ def test_annotations_that_cannot_be_are_refused(tmp_path, changes, message):
     ],
     ids=["a key twice", "deep", "NaN", "infinite", "half a character"],
 )
-def test_json_that_says_two_things_or_none_is_refused(tmp_path, text, message):
+def test_ambiguous_or_empty_json_is_refused(tmp_path, text, message):
     (tmp_path / "annotations.json").write_text(text)
     with pytest.raises(MaskError, match=message):
         load_source(f"masks:{tmp_path}").describe(make_set(3))
@@ -195,20 +195,20 @@ def drawn(tmp_path: Path, *shapes: dict[str, object], **changes: object) -> np.n
 
 @pytest.mark.parametrize("far", [1e3, 1e5, 1e9, 1e18, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
-def test_a_shape_that_covers_the_whole_image_gives_a_full_mask_however_large_it_is(tmp_path, kind, far):
+def test_a_shape_of_any_size_that_covers_the_image_gives_a_full_mask(tmp_path, kind, far):
     points = [[15, 10], [15 + far, 10]] if kind == "circle" else [[-far, -far], [far, far]]
     assert drawn(tmp_path, {"shape_type": kind, "points": points}).all()
 
 
 @pytest.mark.parametrize("far", [40.0, 1e5, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
-def test_a_shape_outside_of_the_image_gives_an_empty_mask_however_far_it_is(tmp_path, kind, far):
+def test_a_shape_at_any_distance_outside_of_the_image_gives_an_empty_mask(tmp_path, kind, far):
     points = [[far, far], [far + 3, far]] if kind == "circle" else [[far, far], [far + 2, far + 2]]
     assert not drawn(tmp_path, {"shape_type": kind, "points": points}).any()
 
 
 @pytest.mark.parametrize("radius", [16000.0, 17000.0])
-def test_large_circles_are_drawn_alike_by_both_ways(tmp_path, radius):
+def test_both_ways_to_draw_large_circles_agree(tmp_path, radius):
     """Pillow draws small circles and a formula large ones; their borders differ by at most one column."""
     mask = drawn(tmp_path, {"shape_type": "circle", "points": [[15 - radius, 10], [15, 10]]})
     assert mask[10, :14].all()
@@ -241,12 +241,12 @@ BAD_SHAPES = {
 
 
 @pytest.mark.parametrize(("shape", "changes", "message"), BAD_SHAPES.values(), ids=BAD_SHAPES.keys())
-def test_shapes_that_cannot_be_are_refused(tmp_path, shape, changes, message):
+def test_impossible_shapes_are_refused(tmp_path, shape, changes, message):
     with pytest.raises(MaskError, match=message):
         drawn(tmp_path, shape, **changes)
 
 
-def test_a_file_that_says_two_sizes_is_refused(tmp_path):
+def test_a_file_with_contradictory_sizes_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"imageHeight": 20, "imageWidth": 30, "imageHeight": 10, "shapes": []}')
     with pytest.raises(MaskError, match='a duplicate key "imageHeight"'):
         read_shapes(tmp_path / "a.json", None)
@@ -307,7 +307,7 @@ def test_parts_under_another_number_are_discarded(begun, tmp_path, capsys):
     ],
     ids=str,
 )
-def test_an_altered_part_is_built_again_though_its_checksum_fits(begun, tmp_path, changes):
+def test_an_altered_part_with_a_valid_checksum_is_built_again(begun, tmp_path, changes):
     edit(begun / "building" / "00000.json", **changes)
     build_masks(make_set(), Drawn(), begun)
     build_masks(make_set(), Drawn(), tmp_path / "new")
@@ -350,7 +350,7 @@ BAD_MANIFESTS = {
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_MANIFESTS.values(), ids=BAD_MANIFESTS.keys())
-def test_a_manifest_that_cannot_be_is_refused_though_its_checksum_fits(store, changes, message):
+def test_an_impossible_manifest_with_a_valid_checksum_is_refused(store, changes, message):
     edit(store.path / "manifest.json", **changes)
     with pytest.raises(MaskError, match=message) as caught:
         MaskStore(store.path)[:]
@@ -364,7 +364,7 @@ def test_more_images_than_masks_are_refused(store):
         MaskStore(store.path)
 
 
-def test_masks_that_are_overwritten_while_the_store_is_open_are_noticed(store):
+def test_masks_that_are_overwritten_while_the_store_is_open_are_detected(store):
     opened, expected = MaskStore(store.path), make_set().masks
     assert np.array_equal(opened[:], expected)
     file = store.path / "shard-00001.npy"
@@ -391,7 +391,7 @@ def test_a_store_may_grow_while_it_is_open(tmp_path, monkeypatch):
     assert np.array_equal(read[rows], data.masks[rows])  # some were
 
 
-def test_a_shard_of_another_store_is_noticed_though_it_took_the_name(store):
+def test_a_shard_of_another_store_with_the_same_name_is_detected(store):
     opened = MaskStore(store.path)
     (store.path / "new").write_bytes(npy(np.zeros((8, 18), np.uint8)))
     (store.path / "new").replace(store.path / "shard-00002.npy")
@@ -402,7 +402,7 @@ def test_a_shard_of_another_store_is_noticed_though_it_took_the_name(store):
         opened[24]
 
 
-def test_masks_that_were_read_stay_those_of_the_store_when_its_files_are_replaced(store):
+def test_loaded_masks_do_not_change_when_the_files_are_replaced(store):
     opened, expected = MaskStore(store.path), make_set().masks
     opened[:]
     (store.path / "new").write_bytes(npy(np.zeros((8, 18), np.uint8)))
@@ -410,7 +410,7 @@ def test_masks_that_were_read_stay_those_of_the_store_when_its_files_are_replace
     assert np.array_equal(opened[:], expected)
 
 
-def test_verdicts_are_those_of_the_moment_at_which_the_store_was_opened(store):
+def test_validity_does_not_change_after_the_store_was_opened(store):
     opened = MaskStore(store.path)
     before = opened.valid.copy()
     with (store.path / "stats.npy").open("r+b") as file:
@@ -421,7 +421,7 @@ def test_verdicts_are_those_of_the_moment_at_which_the_store_was_opened(store):
         MaskStore(store.path)
 
 
-def test_masks_of_other_images_are_refused_whatever_they_are_called(store):
+def test_masks_of_other_images_are_refused_regardless_of_their_names(store):
     other = replace(make_set(seed=3), name="made")
     with pytest.raises(MaskError, match="masks of another data set"):
         store.check_belongs(other)

@@ -44,7 +44,7 @@ def run(trained, tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_no_altered_weights_are_evaluated(run):
+def test_altered_weights_are_not_evaluated(run):
     file, rng = run / "weights.safetensors", np.random.default_rng(0)
     whole = file.read_bytes()
     for _ in range(50):
@@ -73,7 +73,7 @@ def test_a_file_of_another_run_is_refused(run, tmp_path, name):
         read_run(run)
 
 
-def test_an_accuracy_that_the_predictions_contradict_is_in_no_mean(tmp_path):
+def test_an_accuracy_that_contradicts_the_predictions_is_left_out_of_means(tmp_path):
     write_runs(tmp_path, {"vanilla": [0.5, 0.5, 0.5], "smix": [0.5, 0.5, 0.5]})
     edit(tmp_path / "smix-1" / "result.json", test_accuracy=1.0)
     found = read_comparison(tmp_path)
@@ -83,14 +83,14 @@ def test_an_accuracy_that_the_predictions_contradict_is_in_no_mean(tmp_path):
     assert "the run is left out of the report" in why
 
 
-def test_if_all_results_are_contradicted_there_is_no_report(tmp_path):
+def test_no_report_is_written_if_all_results_contradict_their_predictions(tmp_path):
     write_run(tmp_path, "vanilla", 0)
     edit(tmp_path / "vanilla-0" / "result.json", test_accuracy=1.0)
     with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: expected predictions\.npz to have the test accuracy"):
         read_comparison(tmp_path)
 
 
-def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
+def test_epochs_of_another_run_are_not_continued(tmp_path, monkeypatch):
     data = write_data(tmp_path)
     with monkeypatch.context() as patch:
         stop_after(5, patch)
@@ -134,7 +134,7 @@ def diverged(tmp_path, monkeypatch) -> Path:
     return tmp_path / "runs" / "run"
 
 
-def test_a_training_that_ends_in_numbers_that_are_not_finite_says_so_and_its_result_too(diverged, smix):
+def test_a_run_that_ends_with_infinite_numbers_is_reported_as_diverged(diverged, smix):
     assert "weights.safetensors" not in contents(diverged)
     said = json.loads((diverged / "result.json").read_text())
     assert "lower learning rate than 0.1" in said["diverged"]
@@ -159,7 +159,7 @@ def read_config(run: Path) -> TrainConfig:
 
 
 @pytest.mark.slow
-def test_images_of_one_pixel_with_a_learning_rate_that_diverges_end_in_one_line(smix, tmp_path):
+def test_divergence_on_images_of_one_pixel_is_one_line(smix, tmp_path):
     sets = [
         replace(one, images=one.array[:, :1, :1], masks=None, fingerprint="")
         for one in (make_set(40), make_set(20, split="test"))
@@ -223,7 +223,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS.keys())
-def test_a_hostile_header_is_one_line_wherever_it_is(tmp_path, content):
+def test_a_hostile_header_in_any_file_is_one_line(tmp_path, content):
     path = npz(tmp_path / "a.npz", logits=content, labels=b"")
     with pytest.raises(UnreadableError) as caught:
         read_npz(path)
@@ -239,7 +239,7 @@ def test_a_hostile_header_is_one_line_wherever_it_is(tmp_path, content):
     assert len(found.scores) == 1
 
 
-def test_an_archive_that_says_two_things_or_others_is_refused(tmp_path):
+def test_an_ambiguous_or_contradictory_archive_is_refused(tmp_path):
     array = io.BytesIO()
     np.save(array, np.arange(3))
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -267,14 +267,14 @@ def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_pat
         read_npz(tmp_path / "bomb.npz", 1_000_000)
 
 
-def test_errors_of_the_block_are_not_taken_for_those_of_the_file(tmp_path):
+def test_errors_of_the_block_are_not_reported_as_errors_of_the_file(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     with pytest.raises(DataError, match="mine"), open_npz(tmp_path / "a.npz"):
         raise DataError("mine")
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_no_code_of_a_file_of_weights_is_run(tmp_path, name):
+def test_code_in_weight_files_is_not_executed(tmp_path, name):
     class Evil:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "PWN",))
