@@ -41,12 +41,12 @@ def test_citation_agrees_with_the_package(citation: dict[str, Any]):
     assert citation["license"] == project["license"]
     assert citation["title"].lower() == f"{project['name']}: {project['description']}".lower()
     assert [author["name"] for author in citation["authors"]] == ["The smix authors"]
-    assert not {"doi", "repository", "repository-code", "url"} & set(citation)  # none is known yet
+    assert not {"doi", "repository", "repository-code", "url"} & set(citation)  # not known yet
 
 
 def test_citation_names_the_report_and_the_papers_of_the_methods(citation: dict[str, Any]):
-    found = {one["title"]: (one["year"], len(one["authors"])) for one in citation["references"]}
-    assert found == {
+    references = {entry["title"]: (entry["year"], len(entry["authors"])) for entry in citation["references"]}
+    assert references == {
         "Enhancing Model Performance: The Impact of Data Augmentation Techniques in Machine Learning": (2025, 1),
         "mixup: Beyond Empirical Risk Minimization": (2018, 4),
         "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features": (2019, 6),

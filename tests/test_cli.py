@@ -64,8 +64,8 @@ def test_options_of_each_command_are_pinned(smix, command, monkeypatch):
     code, out, _ = smix(*command.split(), "--help")
     assert code == 0
     panel = " ".join(line.strip("│") for line in out.splitlines() if line.startswith("│"))
-    found = sorted({word for word in panel.split() if word.startswith("--")})
-    assert found == json.loads((GOLDEN / "options.json").read_text())[command]
+    options = sorted({word for word in panel.split() if word.startswith("--")})
+    assert options == json.loads((GOLDEN / "options.json").read_text())[command]
 
 
 def test_every_command_is_listed_and_described(smix):
@@ -79,7 +79,7 @@ def test_doctor_lists_features_and_advice(smix, tmp_path):
     code, out, _ = smix("doctor", "--data-root", tmp_path)
     assert code == 0
     assert "digits-on-photos" in out
-    assert "--data-root" in out  # what to do about cifar10, which is not there
+    assert "--data-root" in out  # advice for cifar10, which does not exist here
     assert "device" in out
 
 
@@ -96,9 +96,9 @@ def test_data_lists_and_describes(smix, npz):
 @pytest.mark.slow
 def test_mix_draws_every_method(smix, npz, tmp_path):
     out = tmp_path / "mix.png"
-    code, said, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
+    code, output, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
     assert code == 0
-    assert str(out) in said
+    assert str(out) in output
     with Image.open(out) as picture:
         assert picture.width > 400
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
@@ -176,7 +176,7 @@ def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp
     assert code == 0
     assert "over 2 seeds" in out
     assert "Also in this folder" not in out
-    # The run that was missing is trained in a process of its own, to the same bits as before. The others are left alone.
+    # The missing run is trained in a new process and gives the same bits as before. Other runs are not changed.
     for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
         assert (again / file).read_bytes() == (comparison[1] / again.name / file).read_bytes()
     assert {path for path, time in finished.items() if path.stat().st_mtime_ns != time} == {again / "result.json"}
@@ -193,10 +193,10 @@ def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp
     text = (runs / "report" / "report.md").read_text()
     start = "| Method | Mean (%) | Std Dev (%) | Runs | Min (%) | Max (%) | Time per run |"
     assert any(line.startswith(start) for line in text.splitlines())
-    code, said, _ = smix("report", runs, "--out", tmp_path / "again")
+    code, output, _ = smix("report", runs, "--out", tmp_path / "again")
     assert code == 0
     assert (tmp_path / "again" / "report.md").read_text() == text
-    assert "over 2 seeds" in said
+    assert "over 2 seeds" in output
 
 
 @pytest.mark.slow
@@ -341,9 +341,9 @@ def test_demo_draws_mixes_compares_and_summarises(smix, tmp_path, monkeypatch):
 
     monkeypatch.setattr(demo, "CONFIG", dataclasses.replace(demo.CONFIG, train_limit=40, test_limit=20, epochs=1))
     monkeypatch.setattr(demo, "SEEDS", 2)
-    code, out, said = smix("demo", "--out", tmp_path / "demo")
+    code, out, errors = smix("demo", "--out", tmp_path / "demo")
     assert code == 0
-    assert said.startswith("Training a small network 6 times: about two minutes")
+    assert errors.startswith("Training a small network 6 times: about two minutes")
     assert out.startswith("The same images mixed by each method:   ")
     assert (tmp_path / "demo" / "mixes.png").is_file()
     in_order = ["mixes.png", "highest mean test accuracy", "report.html", "here SMix is", "smix compare"]
@@ -406,7 +406,7 @@ BAD = {
         ["masks", "build", "--data", "npz:{tmp}/good.npz", "--source", "onnx:{tmp}/n.onnx", "--out", "{tmp}/s"],
         ["n.onnx", "n.json"],
     ),
-    "masks made otherwise": (
+    "masks of other settings": (
         [
             "masks",
             "build",
@@ -446,16 +446,16 @@ BAD = {
         ],
         ["leave --input-size out"],
     ),
-    "mix into what is no folder": (
+    "mix into a file": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],
         ["good.npz", "expected a folder to write"],
     ),
-    "check into what is no folder": (
+    "check into a file": (
         ["masks", "check", "{tmp}/store", "--out", "{tmp}/good.npz"],
         ["expected a folder to write"],
     ),
-    "train into what is no folder": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
-    "compare into what is no folder": (
+    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
+    "compare into a file": (
         ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
         ["expected a folder to write"],
     ),
@@ -478,7 +478,7 @@ BAD = {
 
 
 @pytest.fixture(scope="module")
-def wrong_things(tmp_path_factory) -> Path:
+def mismatched(tmp_path_factory) -> Path:
     """Return a folder of data sets, stores and runs that do not match."""
     folder = tmp_path_factory.mktemp("wrong")
     train, test = make_set(80), make_set(24, seed=1, split="test")
@@ -508,17 +508,17 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, wrong_things, case):
+def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, mismatched, case):
     words, expected = BAD[case]
-    before = contents(wrong_things)
-    code, out, err = smix(*(word.replace("{tmp}", str(wrong_things)) for word in words))
+    before = contents(mismatched)
+    code, out, err = smix(*(word.replace("{tmp}", str(mismatched)) for word in words))
     assert code == 2
     assert out == ""
     assert err.startswith("smix: ")
     assert err.count("\n") == 1
     for text in expected:
         assert text in err
-    after = contents(wrong_things)
+    after = contents(mismatched)
     assert {path: after[path] for path in before} == before
     assert not {path for path in after.keys() - before.keys() if not path.endswith(".lock")}
 

@@ -38,11 +38,11 @@ def test_an_evaluation_of_a_run_is_shown_and_saved(smix, run):  # noqa: F811
     code, out, err = smix("evaluate", run, "--masks", "carried", "--attacks", *QUIET)
     assert code == 0
     assert err == ""
-    found = read_evaluation(run / "evaluation" / "test.json")
+    evaluation = read_evaluation(run / "evaluation" / "test.json")
     assert f"{TEST} test images" in out
-    for value in (found.numbers["accuracy"], found.numbers["overconfidence"], found.objects.swapped):
+    for value in (evaluation.numbers["accuracy"], evaluation.numbers["overconfidence"], evaluation.objects.swapped):
         assert f"{100 * value:.2f}" in out
-    for attack, row in zip(found.attacks, [line for line in out.splitlines() if "/255" in line], strict=True):
+    for attack, row in zip(evaluation.attacks, [line for line in out.splitlines() if "/255" in line], strict=True):
         assert row.split()[:3] == [
             f"{attack.name.upper()}{'-10' if attack.name == 'pgd' else ''},",
             f"{round(255 * attack.eps)}/255",
@@ -53,12 +53,12 @@ def test_an_evaluation_of_a_run_is_shown_and_saved(smix, run):  # noqa: F811
 
 @pytest.mark.slow
 def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, whole):  # noqa: F811
-    reference, found = whole
-    write_evaluation(run / "evaluation" / "test.json", found)  # the same network
+    reference, evaluation = whole
+    write_evaluation(run / "evaluation" / "test.json", evaluation)  # of the same model
     code, out, _ = smix("evaluate", run, "--corruptions", "--reference", reference, *QUIET)
     assert code == 0
     assert "Corrupted images: own corruptions, CIFAR-C severities" in out
-    (suite,) = found.corruptions
+    (suite,) = evaluation.corruptions
     for name in CORRUPTIONS:
         row = next(line for line in out.splitlines() if line.strip().startswith(name.replace("_", " ")))
         each = [f"{100 * value:.2f}" for value in suite.accuracy[name]]
@@ -70,15 +70,17 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
 
 
 def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
-    found = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
-    out = shown_at_80(monkeypatch, capsys, evaluated(found, {found.corruptions[0].suite: 0.876}, "vanilla-0"))
+    evaluation = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
+    out = shown_at_80(monkeypatch, capsys, evaluated(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
     assert "12,345 more images are of classes that the network has not, and left out." in out
     assert "Images are resized to 28 x 36, which the network was trained on." in out
     assert "87.6 % of that of vanilla-0" in out
     rows = [line for line in out.splitlines() if line.strip().startswith(("gaussian noise", "elastic transform"))]
     assert [len(row.split()) for row in rows] == [8, 8]
-    both = replace(found, corruptions=(*found.corruptions, replace(found.corruptions[0], suite="official CIFAR-C")))
+    both = replace(
+        evaluation, corruptions=(*evaluation.corruptions, replace(evaluation.corruptions[0], suite="official CIFAR-C"))
+    )
     paths = {Path(f"smix-alpha-0.7-labels-area+fmix-{seed}"): both for seed in range(3)}
     errors = {path: {one.suite: 0.5 for one in both.corruptions} for path in paths}
     out = shown_at_80(monkeypatch, capsys, of_all(paths, errors, "vanilla-0"))
@@ -139,10 +141,10 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     assert code == 0
     (written,) = tmp_path.glob("model.pth.evaluation/*.json")
     assert f"Written: {written}" in out
-    found = read_evaluation(written)
-    assert found.images == 10
-    assert found.provenance["normalisation"]["mean"] == [0.4] * 3
-    assert found.provenance["label_map"]["bright"] == ["3", "4", "5"]
+    evaluation = read_evaluation(written)
+    assert evaluation.images == 10
+    assert evaluation.provenance["normalisation"]["mean"] == [0.4] * 3
+    assert evaluation.provenance["label_map"]["bright"] == ["3", "4", "5"]
 
 
 def test_out_in_the_folder_of_the_run(smix, run, tmp_path):  # noqa: F811
@@ -228,16 +230,16 @@ def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monk
     monkeypatch.setattr(parts, "predict", limited)
     advised: list[str] = []
     for batch_size in (TEST, TEST // 2):
-        code, _, said = smix("evaluate", run, *advised, *QUIET)
+        code, _, errors = smix("evaluate", run, *advised, *QUIET)
         assert code == 1
-        assert said.startswith("smix: batch_size: out of memory on CPU")
-        assert said.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
+        assert errors.startswith("smix: batch_size: out of memory on CPU")
+        assert errors.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
         advised = ["--batch-size", str(batch_size // 2)]
-    code, _, said = smix("evaluate", run, *advised, *QUIET)
-    assert (code, said) == (0, "")
-    found = read_evaluation(run / "evaluation" / "test.json")
-    assert found.numbers == pytest.approx(before.numbers, rel=1e-4)
-    assert found.images == before.images
+    code, _, errors = smix("evaluate", run, *advised, *QUIET)
+    assert (code, errors) == (0, "")
+    evaluation = read_evaluation(run / "evaluation" / "test.json")
+    assert evaluation.numbers == pytest.approx(before.numbers, rel=1e-4)
+    assert evaluation.images == before.images
 
 
 @pytest.mark.parametrize(
@@ -262,8 +264,8 @@ def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
 
     monkeypatch.setattr(parts, "on_attacked", full)
     monkeypatch.setattr(robustness, "VALUES", values * math.prod(SIZE) * 3)
-    code, _, said = smix("evaluate", run, "--attacks", *words, *QUIET)
-    assert (code, said.endswith(f"{advice}\n")) == (1, True)
+    code, _, errors = smix("evaluate", run, "--attacks", *words, *QUIET)
+    assert (code, errors.endswith(f"{advice}\n")) == (1, True)
 
 
 def test_other_torch_errors_in_an_evaluation_are_not_hidden(run, monkeypatch):  # noqa: F811

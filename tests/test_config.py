@@ -104,7 +104,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"limit": 0}, "limit: expected 1 or more, got 0"),
         ({"seed": -1}, "seed: expected 0 or more, got -1"),
@@ -115,10 +115,10 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         ({"mean": (0,), "std": (math.nan,)}, "std: expected finite numbers, got nan"),
     ],
 )
-def test_options_that_a_network_does_not_support_are_refused(values, said):
+def test_options_that_a_network_does_not_support_are_refused(values, message):
     with pytest.raises(OptionError) as caught:
         EvaluateConfig(**values)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_these_tests_cover_every_option():
@@ -192,15 +192,15 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_the_range(name, value
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"schedule": "cosine", "milestones": (3,)}, "milestones: expected none with --schedule cosine"),
         ({"schedule": "onecycle", "warmup_epochs": 1}, "warmup_epochs: --schedule onecycle has its own warm-up"),
         ({"nesterov": True, "momentum": 0}, "nesterov: expected a momentum above 0, got 0"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(values, said):
-    with pytest.raises(OptionError, match=f"^{said}"):
+def test_options_that_contradict_each_other_are_refused(values, message):
+    with pytest.raises(OptionError, match=f"^{message}"):
         TrainConfig(**values)
 
 
@@ -357,7 +357,7 @@ def test_equal_values_in_any_notation_are_equal_configurations():
     assert TrainConfig(lr=1).fingerprint() == TrainConfig(lr=1.0).fingerprint()
 
 
-# Data, masks and weights are places
+# Paths of data, masks and weights
 
 
 @pytest.mark.parametrize(
@@ -371,8 +371,8 @@ def test_equal_values_in_any_notation_are_equal_configurations():
         ("data", "npz:/tmp/../made.npz", "npz:/tmp/../made.npz"),  # another file if /tmp is a link
         ("data", "npz:", "npz:"),
         ("data", "cifar10", "cifar10"),
-        ("data", "./cifar10", "./cifar10"),  # no name of a data set
-        ("data", "hf:./saved/", "hf:./saved/"),  # "saved" could be a name of the hub
+        ("data", "./cifar10", "./cifar10"),  # not a name of a data set
+        ("data", "hf:./saved/", "hf:./saved/"),  # "saved" could be a name on the hub
         ("masks", "./masks/", "masks"),
         ("masks", "carried", "carried"),
         ("masks", "./carried", "./carried"),

@@ -63,9 +63,9 @@ def test_missing_runs_are_not_compared():
 
 def test_every_image_of_the_figure_is_mixed_with_another_class():
     images = load_data(demo.CONFIG.data).take(demo.PICTURE_COUNT).loaded()
-    found = masks_of(images, demo.CONFIG.masks)
+    masks = masks_of(images, demo.CONFIG.masks)
     for text in (CUTMIX, SMIX):
-        samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, found.masks, found.valid)
+        samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, masks.masks, masks.valid)
         assert (samples.labels[samples.partner] != samples.labels).all()
 
 

@@ -34,8 +34,8 @@ def test_the_list_of_examples():
 @pytest.mark.slow
 @BY_NAME
 def test_an_example_trains(example: Path, tmp_path: Path):
-    if lacking := missing(example):
-        pytest.skip(f"{' and '.join(lacking)} not installed")
+    if packages := missing(example):
+        pytest.skip(f"{' and '.join(packages)} not installed")
 
     def run(rank: int) -> None:
         os.chdir(tmp_path)

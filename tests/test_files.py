@@ -49,7 +49,7 @@ def test_a_file_is_written_completely_into_new_folders(tmp_path, write, content,
     path = tmp_path / "new" / "deep" / "file"
     if there:
         path.parent.mkdir(parents=True)
-        path.write_bytes(b"much longer than what comes now, so that a rest would be seen")
+        path.write_bytes(b"much longer than the new content, so that a remainder would show")
     write(path, content)
     assert everything(path.parent) == {"file": expected}
 
@@ -276,14 +276,14 @@ def test_a_killed_process_releases_its_shared_lock(tmp_path):
 
 
 def test_exclusive_locks_exclude_all_others_and_nobody_starves(tmp_path):
-    inside, wrong = [0, 0], []
+    inside, conflicts = [0, 0], []
 
     def enter(alone: bool) -> None:
         with files.lock(tmp_path, together=not alone):
             inside[alone] += 1
             time.sleep(0.01)
             if inside[1] > 1 or all(inside):
-                wrong.append(tuple(inside))
+                conflicts.append(tuple(inside))
             inside[alone] -= 1
 
     def until_entered(alone: bool) -> None:
@@ -296,7 +296,7 @@ def test_exclusive_locks_exclude_all_others_and_nobody_starves(tmp_path):
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(until_entered, [False, True, False, False] * 6))
-    assert wrong == []
+    assert conflicts == []
 
 
 def test_no_exclusive_lock_is_granted_while_a_shared_lock_is_requested(tmp_path, monkeypatch):
@@ -353,8 +353,8 @@ def test_a_forked_child_does_not_hold_the_lock_of_a_killed_parent(tmp_path):
 def test_checking_whether_a_folder_is_in_use_is_not_a_use(tmp_path):
     (tmp_path / ".lock").touch()
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda _: files.in_use(tmp_path), range(2000))
-    assert not any(found)
+        results = pool.map(lambda _: files.in_use(tmp_path), range(2000))
+    assert not any(results)
 
 
 def test_a_failed_lock_holds_nothing(tmp_path):

@@ -53,11 +53,11 @@ def test_an_interrupted_run_resumes_and_is_evaluated_as_on_the_cpu(gpu, data, tm
     result = train(config, tmp_path / "run", options)
     assert result.device == in_words(torch.device(gpu), 1)
     assert set(contents(tmp_path / "run")) == FILES
-    found = {
+    evaluations = {
         device: evaluate(tmp_path / "run", ALL, MachineOptions(device=device, quiet=True), tmp_path / device)
         for device in ("cpu", gpu)
     }
-    numbers = {device: one.numbers for device, one in found.items()}
+    numbers = {device: evaluation.numbers for device, evaluation in evaluations.items()}
     assert numbers[gpu].keys() == numbers["cpu"].keys()
     assert numbers[gpu]["accuracy"] == pytest.approx(numbers["cpu"]["accuracy"], abs=0.1)
 

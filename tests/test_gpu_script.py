@@ -68,7 +68,7 @@ def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again
     assert (out / "logs/passes.log").read_text() == "so far x\n"
     size = runs(tmp_path / "child")
     time.sleep(0.2)
-    assert size == runs(tmp_path / "child") > 0  # the process that the hanging one started was killed with it
+    assert size == runs(tmp_path / "child") > 0  # the child of the hanging part was killed, too
     lines: list[str] = []
     second = run_parts([*parts[:2], parts[3]], out, log=lines.append)
     assert [record.state for record in second] == ["done", "done", "left out"]
@@ -77,7 +77,7 @@ def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again
     assert lines[0] == "[ 1/3] passes: already done"
     again = run_parts(parts[:1], out, log=quiet, provenance="another commit")
     assert (again[0].provenance, runs(tmp_path / "passes")) == ("another commit", 2)
-    third = run_parts(parts[:2], out, device="cpu", log=quiet)  # a rehearsal is no run on a GPU
+    third = run_parts(parts[:2], out, device="cpu", log=quiet)  # a rehearsal does not count as a run on a GPU
     assert [record.device for record in third] == ["cpu", "cpu"]
     assert runs(tmp_path / "passes") == 3
 
@@ -150,10 +150,10 @@ def test_the_command_without_a_device_says_so_and_does_not_fail(tmp_path, monkey
     monkeypatch.setattr(gpu, "machine", lambda parts, device: {**machine([], "cpu"), "device": device})
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "out")])
     assert gpu.main() == 0
-    said = capsys.readouterr().out
-    assert said.count("left out (no CUDA device)") == len(all_parts(tmp_path, rehearse=False))
-    found = json.loads((tmp_path / "out/summary.json").read_text())
-    assert {part["reason"] for part in found["parts"]} == {"no CUDA device"}
+    output = capsys.readouterr().out
+    assert output.count("left out (no CUDA device)") == len(all_parts(tmp_path, rehearse=False))
+    result = json.loads((tmp_path / "out/summary.json").read_text())
+    assert {part["reason"] for part in result["parts"]} == {"no CUDA device"}
     assert (tmp_path / "out/summary.md").read_text().startswith("# Run on a machine without a CUDA device, ")
 
 

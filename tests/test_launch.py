@@ -160,7 +160,7 @@ def interrupted_by(act: Callable[[], None], folder: Path, started: list[subproce
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupt_signals_tasks_waits_for_them_and_starts_no_more(tmp_path, started, number):
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if the tests run in the background
     before = signal.getsignal(number)
     try:
         interrupted_by(lambda: os.kill(os.getpid(), number), tmp_path, started)
@@ -280,7 +280,7 @@ def test_the_slurm_script_is_pinned(tmp_path, monkeypatch):
     with pytest.raises(OptionError, match=r"engine: expected SLURM to take the jobs, got: .*; see SBATCH_PARTITION"):
         launch.launch(tasks, "slurm", 2)
     lines = (tmp_path / "kept.sh").read_text().replace(shlex.quote(sys.executable), "PYTHON")
-    lines = re.sub("'(FOLDER[^']*)'", r"\1", lines.replace(str(tmp_path), "FOLDER"))  # quoted where it has a space
+    lines = re.sub("'(FOLDER[^']*)'", r"\1", lines.replace(str(tmp_path), "FOLDER"))  # quoted if it contains a space
     assert lines == (Path(__file__).parent / "golden" / "sbatch.sh").read_text()
 
 
@@ -319,8 +319,8 @@ class Slurm:
     @property
     def cancelled(self) -> list[str]:
         """Return the calls of scancel."""
-        said = self.folder / "cancelled"
-        return said.read_text().splitlines() if said.exists() else []
+        calls = self.folder / "cancelled"
+        return calls.read_text().splitlines() if calls.exists() else []
 
 
 @pytest.fixture
@@ -458,9 +458,9 @@ def test_a_job_that_submits_jobs_does_not_pass_on_its_array_variables(tmp_path, 
         monkeypatch.setenv(name, value)
     slurm.plan("0")
     on_slurm(tmp_path, 1)
-    given = (slurm.folder / "environment").read_text().splitlines()
-    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_PARTITION=gpu"} <= set(given)
-    assert not any(one.startswith(("SLURM_JOB_ID", "SLURM_ARRAY")) for one in given)
+    variables = (slurm.folder / "environment").read_text().splitlines()
+    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_PARTITION=gpu"} <= set(variables)
+    assert not any(line.startswith(("SLURM_JOB_ID", "SLURM_ARRAY")) for line in variables)
     assert {name: os.environ[name] for name in own} == own
 
 
@@ -487,7 +487,7 @@ def command(name, run_name, alter_sys):
         raise ZeroDivisionError
     signals = []
     if sys.argv[1] == "waits":
-        # As smix itself: a first signal is noted, and the command ends where it can.
+        # As in smix: the first signal is recorded, and the command stops at the next safe point.
         with launch.on_signals(launch.STOP, lambda number, frame: signals.append(number)):
             while not signals:
                 time.sleep(0.01)
@@ -565,9 +565,9 @@ def test_a_job_that_is_told_to_stop_leaves_no_exit_code_and_is_requeued_at_its_t
     [
         ([8], 1, 8),
         ([8], 3, 2),
-        ([8], 9, 1),  # eight at once, one waits
+        ([8], 9, 1),  # eight run, one waits
         ([8, 8], 4, 4),
-        ([8, 8], 3, 4),  # 5 would leave room for two only
+        ([8, 8], 3, 4),  # with 5 CPUs each only two would fit
         ([0, 7, 3], 3, 3),
         ([0], 2, 1),
         ([], 2, 1),
@@ -586,7 +586,7 @@ class Ray:
             pass
 
     def __init__(self, gpus: float = 0) -> None:
-        self.gpus, self.most, self.given, self.cancelled, self.running, self.results = gpus, 0, {}, [], [], {}
+        self.gpus, self.peak, self.options, self.cancelled, self.running, self.results = gpus, 0, {}, [], [], {}
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 12.0} | ({"GPU": self.gpus} if self.gpus else {})
@@ -595,8 +595,8 @@ class Ray:
         nodes = [(8.0, True), (4.0, True), (64.0, False)]
         return [{"Alive": alive, "Resources": {"CPU": count}} for count, alive in nodes]
 
-    def remote(self, **given: object):
-        self.given = given
+    def remote(self, **options: object):
+        self.options = options
 
         def make(function: Callable[..., int]) -> SimpleNamespace:
             assert function is launch.run_here
@@ -609,7 +609,7 @@ class Ray:
         reference = len(self.results)
         self.results[reference] = task.words[0]
         self.running.append(reference)
-        self.most = max(self.most, len(self.running))
+        self.peak = max(self.peak, len(self.running))
         return reference
 
     def wait(self, references: list[int], num_returns: int = 1, timeout: float = 0) -> tuple[list[int], list[int]]:
@@ -632,10 +632,10 @@ def test_the_number_of_concurrent_ray_tasks_is_limited_and_exit_codes_are_in_ord
     ray = Ray()
     ones = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
     assert launch._as_ray_tasks(ray, ones, jobs, lambda: None) == [3, 0, 1, 2]
-    assert ray.most == min(jobs, 4)
+    assert ray.peak == min(jobs, 4)
     assert ray.cancelled == []
     assert (tmp_path / "2.txt").read_text() == "its node died\n"
-    assert ray.given["num_cpus"] == {1: 8, 3: 4, 9: 2}[jobs]
+    assert ray.options["num_cpus"] == {1: 8, 3: 4, 9: 2}[jobs]
 
 
 @pytest.mark.parametrize(
@@ -644,7 +644,7 @@ def test_the_number_of_concurrent_ray_tasks_is_limited_and_exit_codes_are_in_ord
 def test_ray_tasks_share_gpus_evenly(tmp_path, gpus, jobs, share):
     ray = Ray(gpus)
     launch._as_ray_tasks(ray, tasks(tmp_path, *["0"] * 4), jobs, lambda: None)
-    assert ray.given["num_gpus"] == share
+    assert ray.options["num_gpus"] == share
 
 
 @pytest.mark.parametrize(("polls", "cancelled"), [(1, [1, 2]), (4, [])])

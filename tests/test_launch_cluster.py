@@ -29,7 +29,7 @@ def answers() -> bool:
         return False
     try:
         return subprocess.run(["sinfo"], capture_output=True, timeout=10, check=False).returncode == 0
-    except subprocess.TimeoutExpired:  # it is asked while tests are collected, those of a cluster wanted or not
+    except subprocess.TimeoutExpired:  # called at each collection of tests, with or without tests of a cluster
         return False
 
 
@@ -87,9 +87,9 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_resumes(engine, tmp_path):
     while not list(out.glob("building/[0-9]*.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    time.sleep(8)  # SLURM kills what has not ended after KillWait, 5 s there
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    time.sleep(8)  # SLURM kills processes that have not ended after KillWait, 5 s in this configuration
     finished = len(list(out.glob("building/[0-9]*.json")))
     assert 0 < finished < 98
     time.sleep(3)
@@ -105,12 +105,12 @@ def training(folder: Path, epochs: int) -> Task:
     return Task([*words, "--epochs", str(epochs), "--out", str(folder / "run")], folder / "log.txt")
 
 
-def once(true: Callable[[], bool], act: Callable[[], object]) -> None:
+def when(condition: Callable[[], bool], act: Callable[[], object]) -> None:
     """Call `act` in a thread as soon as a condition is true."""
 
     def wait() -> None:
         deadline = time.monotonic() + 120
-        while not true() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.1)
         act()
 
@@ -135,7 +135,7 @@ def tell(*command: str) -> None:
 @engines
 def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    once(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
         launch([training(tmp_path, 2000)], engine, 1)
     finished = epochs_done(tmp_path)
@@ -150,7 +150,7 @@ def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
 @pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
 def test_a_job_that_was_cancelled_has_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
     monkeypatch.setattr("smix.launch.QUEUE_SECONDS", 1.0)
-    once(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
+    when(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
     assert launch([training(tmp_path, 2000)], "slurm", 1) == [1]
     last = (tmp_path / "log.txt").read_text().splitlines()[-1]
     assert last.startswith(("slurmstepd", "job ")), last
@@ -169,7 +169,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
             time.sleep(0.5)
         tell("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    once(lambda: epochs_done(tmp_path) >= 2, warn)
+    when(lambda: epochs_done(tmp_path) >= 2, warn)
     assert launch([training(tmp_path, 12)], "slurm", 1) == [0]
     assert (tmp_path / "log.txt").read_text().count("smix: interrupted") == 1
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == epochs_done(tmp_path) == 12
@@ -187,17 +187,17 @@ def test_an_unknown_partition_is_one_line(tmp_path, monkeypatch, capfd):
 @needs_slurm
 def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
     """A job may submit jobs: this one has the environment of an array job."""
-    asked = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
+    requested = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
     inside = {"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "7"}
-    for name, value in (asked | inside).items():
+    for name, value in (requested | inside).items():
         monkeypatch.setenv(name, value)
-    said: list[str] = []
+    shown: list[str] = []
 
     def look() -> None:
-        if not said and (tmp_path / ".slurm").is_dir():
+        if not shown and (tmp_path / ".slurm").is_dir():
             show = ["scontrol", "show", "job", own_job(tmp_path)]
-            said.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
+            shown.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
 
     assert launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1, look) == [0]
-    for one in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
-        assert one in said[0]
+    for text in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
+        assert text in shown[0]

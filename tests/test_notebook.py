@@ -24,10 +24,10 @@ SLOW = pytest.mark.slow
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder in which the notebook runs, with subfolders for temporary files and for Jupyter."""
-    made = tmp_path_factory.mktemp("notebook")
+    root = tmp_path_factory.mktemp("notebook")
     for name in ("work", "temporary", "jupyter", "matplotlib"):
-        (made / name).mkdir()
-    return made
+        (root / name).mkdir()
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def executed(folder: Path) -> nbformat.NotebookNode:
 def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
     """Return the outputs of a kind by cell."""
     return {
-        cell.id: found
+        cell.id: contents
         for cell in book.cells
         if cell.cell_type == "code"
-        and (found := [one.data[kind] for one in cell.outputs if kind in one.get("data", {})])
+        and (contents := [one.data[kind] for one in cell.outputs if kind in one.get("data", {})])
     }
 
 
@@ -81,13 +81,13 @@ def test_figures_are_shown(executed: nbformat.NotebookNode):
 def test_tables_agree_with_the_text(executed: nbformat.NotebookNode):
     shown = {name: "\n".join(texts) for name, texts in outputs(executed, "text/markdown").items()}
     valid = {cells[0]: list(map(float, cells[1:])) for cells in rows(shown["rules"])}
-    assert valid["true"][2] > 99  # the default rule: right ones pass, both kinds of wrong ones do not
+    assert valid["true"][2] > 99  # the default rule accepts true masks and rejects both kinds of wrong masks
     assert valid["object and background swapped"][2] < 5
     assert valid["noise on a tenth of the pixels"][2] < 5
     accuracy, _ = shown["table"].split("**Every pair of methods**")
     names = ["vanilla", "smix(alpha=1,labels=visible,prob=0.5)"]
     assert [cells[0] for cells in rows(accuracy)] == [cells[0] for cells in rows(shown["calibration"])] == names
-    assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a network that has learnt little"
+    assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a model that has learnt little"
     assert re.search(r"^> .+ over 2 seeds", shown["table"], re.MULTILINE)
 
 
@@ -113,7 +113,7 @@ def test_the_notebook_is_stored_without_outputs():
             assert cell.outputs == []
             assert cell.execution_count is None
     assert set(book.metadata) == {"kernelspec", "language_info"}
-    assert set(book.metadata.language_info) == {"name"}  # not the version of whoever ran it last
+    assert set(book.metadata.language_info) == {"name"}  # without the version of Python
 
 
 def test_links_of_the_notebook_lead_to_existing_files():

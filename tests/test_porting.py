@@ -26,7 +26,7 @@ SIDE = 32
 
 
 @pytest.fixture(autouse=True)
-def _own_random_numbers() -> Iterator[None]:
+def _seeded_global_generators() -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python, which the peers use, and restore them afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
@@ -135,8 +135,8 @@ def test_the_table_of_fmix_names_every_argument():
     assert {"alpha", "decay_power", "shape", "size", "max_soft", "reformulate", "train"} <= named
 
 
-# What follows is about distributions: 2,000 draws each, of the share of the own label and, for boxes, of the share of draws
-# in which a pixel is the own image's.
+# The following tests compare distributions over 2,000 draws each: of the label weight of the own image and, for boxes, of the
+# fraction of draws in which a pixel belongs to the own image.
 
 DRAWS = 2000
 
@@ -218,8 +218,8 @@ SAME: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Te
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SAME)
 def test_smix_and_peer_have_the_same_distribution(case: str):
-    peer, ours, boxes = SAME[case]
-    (share, own), (our_share, our_own) = peer(), ours()
+    peer, smix_method, boxes = SAME[case]
+    (share, own), (our_share, our_own) = peer(), smix_method()
     assert ks_2samp(share, our_share).pvalue > 0.001
     if boxes:
         assert (own - our_own).abs().max() < 5 * (
@@ -233,11 +233,11 @@ def test_every_claim_of_the_same_distribution_is_tested():
 
 def test_boxes_of_timm_are_a_little_larger():
     share, _ = of_timm(mixup_alpha=0, cutmix_alpha=1.0)
-    ours, _ = of_smix(smix.CutMix(alpha=1.0))
-    error = (share.var() / len(share) + ours.var() / len(ours)) ** 0.5
+    smix_share, _ = of_smix(smix.CutMix(alpha=1.0))
+    error = (share.var() / len(share) + smix_share.var() / len(smix_share)) ** 0.5
     assert 1 - share.mean() == pytest.approx(0.31, abs=0.02)
-    assert 1 - ours.mean() == pytest.approx(0.30, abs=0.02)
-    assert ours.mean() - share.mean() == pytest.approx(0.012, abs=float(4 * error))
+    assert 1 - smix_share.mean() == pytest.approx(0.30, abs=0.02)
+    assert smix_share.mean() - share.mean() == pytest.approx(0.012, abs=float(4 * error))
 
 
 def test_boxes_cover_the_stated_area():
@@ -274,8 +274,9 @@ def test_label_smoothing_of_timm_equals_that_of_the_loss_but_not_of_bce():
         else:
             bce = torch.nn.functional.binary_cross_entropy_with_logits
             assert torch.allclose(smooth, bce(logits, expected), atol=1e-6)
-            _, theirs = timm_mixup(mixup_alpha=1e6, multi_label=True, num_classes=4, label_smoothing=0.1)(images, rows)
-            assert torch.allclose(theirs, (rows + rows[partner]) / 2 * 0.9 + 0.1 / 2, atol=2e-3)
+            peer = timm_mixup(mixup_alpha=1e6, multi_label=True, num_classes=4, label_smoothing=0.1)
+            _, peer_labels = peer(images, rows)
+            assert torch.allclose(peer_labels, (rows + rows[partner]) / 2 * 0.9 + 0.1 / 2, atol=2e-3)
 
 
 def test_defaults_of_timm_are_those_of_the_page():

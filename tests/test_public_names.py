@@ -50,7 +50,7 @@ NAMES = [
     "write_report",
 ]
 MODULES = sorted(
-    found.name for found in pkgutil.walk_packages(smix.__path__, "smix.") if not found.name.endswith("__main__")
+    module.name for module in pkgutil.walk_packages(smix.__path__, "smix.") if not module.name.endswith("__main__")
 )
 HEAVY = ["torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "onnxruntime"]
 
@@ -75,9 +75,9 @@ def test_every_public_name_exists(name):
 
 
 def test_every_public_name_is_imported_by_a_star_import():
-    found: dict[str, object] = {}
-    exec("from smix import *", found)
-    assert set(NAMES) <= set(found)
+    namespace: dict[str, object] = {}
+    exec("from smix import *", namespace)
+    assert set(NAMES) <= set(namespace)
 
 
 @pytest.mark.parametrize("name", ["mixing", "models", "data", "masks", "training", "evaluation", "lab", "report"])
@@ -122,13 +122,13 @@ IMPORT_ONE_BY_ONE = """
 import gc, os, random, signal, sys, threading, warnings
 from importlib import import_module
 
-# What others do when they are imported is not ours to answer for.
+# Side effects of third-party imports are not tested.
 import cyclopts.config, jaxtyping, jinja2, matplotlib.figure, matplotlib.style, numpy, PIL.Image, rich.progress, rich.table
 import safetensors.torch
 import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision.transforms.v2
 
 warnings.simplefilter("error")
-gc.disable()  # a collection in a child would copy all of torch
+gc.disable()  # a garbage collection in a child would copy all memory of torch
 
 
 def state():
@@ -161,7 +161,7 @@ def state():
 
 for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1]):
     sys.stdout.flush()
-    child = os.fork()  # so that torch is imported once and every module of ours can be the first
+    child = os.fork()  # torch is imported once, and each module of smix is imported first in a fork
     if not child:
         try:
             before = state()

@@ -87,10 +87,10 @@ for words in json.loads(sys.argv[1]):
         ["--help"],
         ["masks", "build", "--data", npz, "--source", "carried", "--out", "store", "--quiet"],
         ["masks", "check", "store", "--verify"],
-        ["compare", "--data", npz, *methods, *options, "--quiet", "--out", "runs"],  # the run is a process of its own
+        ["compare", "--data", npz, *methods, *options, "--quiet", "--out", "runs"],  # the run is a separate process
     ]
-    said = run(HIDDEN + code, json.dumps(commands))
-    assert "Train methods x seeds" in said
-    assert "Report:" in said
+    output = run(HIDDEN + code, json.dumps(commands))
+    assert "Train methods x seeds" in output
+    assert "Report:" in output
     assert (tmp_path / "store" / "manifest.json").is_file()
     assert (tmp_path / "runs" / "smix-0" / "result.json").is_file()

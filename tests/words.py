@@ -12,13 +12,13 @@ Options = TypeVar("Options", TrainConfig, RunOptions)
 
 def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
     """Return one object of each kind of options; every word must be used."""
-    found: list[dict[str, Any]] = [{} for _ in kinds]
+    parsed: list[dict[str, Any]] = [{} for _ in kinds]
     rest = list(words)
     while rest:
         word = rest.pop(0)
         assert word.startswith("--"), f"expected an option, got {word}"
         name = word[2:].replace("-", "_")
-        for kind, values in zip(kinds, found, strict=True):
+        for kind, values in zip(kinds, parsed, strict=True):
             hints = get_type_hints(kind)
             if name in hints and hints[name] is not bool:
                 value = read_value(hints[name], rest.pop(0))
@@ -33,7 +33,7 @@ def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
                 break
         else:
             raise AssertionError(f"no kind of options has {word}")
-    return [kind(**values) for kind, values in zip(kinds, found, strict=True)]
+    return [kind(**values) for kind, values in zip(kinds, parsed, strict=True)]
 
 
 def read_value(hint: Any, text: str) -> Any:

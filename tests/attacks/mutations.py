@@ -103,7 +103,7 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
     elif kind < 0.08:
         texts[place] = texts[place].replace(": ", f": {draws.choice(NUMBERS)}, ", 1)
     elif kind < 0.12:
-        digits = [at for at, one in enumerate(texts[place]) if one.isdigit()]
+        digits = [at for at, character in enumerate(texts[place]) if character.isdigit()]
         at = draws.choice(digits) if digits else 0
         texts[place] = texts[place][:at] + draws.choice(NUMBERS) + texts[place][at + 1 :]
     elif kind < 0.16:
@@ -163,6 +163,6 @@ def hostile_npz(content: bytes, draws: random.Random) -> bytes:
         for each, values in arrays.items():
             plain = io.BytesIO()
             np.save(plain, values)
-            made = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
-            archive.writestr(f"{each}.npy", made if each == name else plain.getvalue())
+            array_file = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+            archive.writestr(f"{each}.npy", array_file if each == name else plain.getvalue())
     return buffer.getvalue()

@@ -45,7 +45,7 @@ from tests.training.small import OPTIONS, small, write_data
 QUIET = MachineOptions(device="cpu", quiet=True)
 
 
-# Folders that are links
+# Links
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_a_report_does_not_download_the_data_of_a_run(smix, tmp_path, monkeypatc
     assert not (tmp_path / "data").exists()
 
 
-# Work without end
+# Endless work
 
 
 def test_a_checkpoint_that_refers_to_itself_is_refused(tmp_path):
@@ -207,7 +207,7 @@ def test_deeply_nested_values_are_read_or_refused_in_one_line(tmp_path):
     evaluation = Evaluation("a", "b", 1, "c", {"accuracy": 0.5})
     write_evaluation(tmp_path / "test.json", evaluation)
     edit(tmp_path / "test.json", provenance=deep)
-    # How deep Python reads depends on its version.
+    # The depth that Python can read depends on its version.
     with suppress(RunError):
         assert read_evaluation(tmp_path / "test.json").data == "a"
 
