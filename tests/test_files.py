@@ -162,15 +162,20 @@ def test_an_error_frees_the_folder(tmp_path):
         pass
 
 
-def test_a_killed_process_frees_its_folder(tmp_path):
+def kill_while_locked(folder: Path, program: str = HOLD) -> None:
+    """Kill another process that holds a lock of the folder, after checking that the folder is in use."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+        with pytest.raises(RunError, match="in use"), files.lock(folder):
             pass
         other.kill()
         other.wait()
+
+
+def test_a_killed_process_frees_its_folder(tmp_path):
+    kill_while_locked(tmp_path)
     with files.lock(tmp_path):
         pass
 
@@ -262,15 +267,7 @@ def test_shared_locks_leave_no_files(tmp_path):
 
 
 def test_a_killed_process_releases_its_shared_lock(tmp_path):
-    hold = HOLD.replace("argv[1])", "argv[1]), together=True")
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
-            pass
-        other.kill()
-        other.wait()
+    kill_while_locked(tmp_path, HOLD.replace("argv[1])", "argv[1]), together=True"))
     with files.lock(tmp_path):
         assert set(everything(tmp_path)) == {".lock"}
 

@@ -34,11 +34,11 @@ def started(tmp_path, monkeypatch) -> list[subprocess.Popen[bytes]]:
     monkeypatch.setattr(launch, "POLL_SECONDS", 0.01)
     real, processes = launch._start, []
 
-    def noted(task: Task) -> subprocess.Popen[bytes]:
+    def recorded_start(task: Task) -> subprocess.Popen[bytes]:
         processes.append(real(task))
         return processes[-1]
 
-    monkeypatch.setattr(launch, "_start", noted)
+    monkeypatch.setattr(launch, "_start", recorded_start)
     return processes
 
 
@@ -46,13 +46,13 @@ def tasks(folder: Path, *scripts: str) -> list[Task]:
     return [Task([script], folder / f"log {place}.txt") for place, script in enumerate(scripts)]
 
 
-def until(true: Callable[[], bool]) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait for another process, at most some seconds."""
     for _ in range(500):
-        if true():
+        if condition():
             return
         time.sleep(0.02)
-    raise AssertionError("nothing happened")
+    raise AssertionError("the condition did not become true")
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 9])
@@ -82,23 +82,23 @@ def test_tasks_start_in_order(tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2, 3])
 def test_the_number_of_concurrent_tasks_is_limited(tmp_path, started, monkeypatch, jobs):
     """The first tasks end only when the maximum number of tasks has started."""
-    real, side_by_side, go = launch._start, [], tmp_path / "go"
+    real, concurrent, go = launch._start, [], tmp_path / "go"
 
-    def counted(task: Task) -> subprocess.Popen[bytes]:
+    def counting_start(task: Task) -> subprocess.Popen[bytes]:
         process = real(task)
-        side_by_side.append(sum(one.poll() is None for one in started))
+        concurrent.append(sum(other.poll() is None for other in started))
         return process
 
     def poll() -> None:
         if len(started) == jobs:
             go.touch()
 
-    monkeypatch.setattr(launch, "_start", counted)
+    monkeypatch.setattr(launch, "_start", counting_start)
     wait = WAIT.format(path=f"'{go}'")
     codes = run_tasks(tasks(tmp_path, *[wait + "exit 0"] * 5), jobs, poll)
     assert codes == [0] * 5
-    assert side_by_side[jobs - 1] == jobs
-    assert max(side_by_side) == jobs
+    assert concurrent[jobs - 1] == jobs
+    assert max(concurrent) == jobs
 
 
 def test_output_and_errors_are_appended_to_the_log(tmp_path):
@@ -178,9 +178,12 @@ def test_no_task_survives_an_error(tmp_path, started):
 
 def test_a_task_that_cannot_be_started_ends_those_that_run(tmp_path, started):
     (tmp_path / "file").touch()
-    ones = [*tasks(tmp_path, WAIT.format(path=f"'{tmp_path}/never'")), Task(["exit 0"], tmp_path / "file" / "log.txt")]
+    ray_tasks = [
+        *tasks(tmp_path, WAIT.format(path=f"'{tmp_path}/never'")),
+        Task(["exit 0"], tmp_path / "file" / "log.txt"),
+    ]
     with pytest.raises(OSError, match="file"):
-        run_tasks(ones, 2)
+        run_tasks(ray_tasks, 2)
     assert [process.returncode for process in started] == [-signal.SIGTERM]
 
 
@@ -244,10 +247,10 @@ def test_tasks_notice_that_the_process_that_started_them_was_killed(tmp_path, mo
     (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{child}" "$@"\n')
     environment = {**os.environ, "PYTHONPATH": str(Path(launch.__file__).parents[1])}
     process = subprocess.Popen([sys.executable, str(parent), str(tmp_path)], env=environment)
-    until((tmp_path / "begun").exists)
+    wait_until((tmp_path / "begun").exists)
     process.kill()
     process.wait()
-    until((tmp_path / "noticed").exists)
+    wait_until((tmp_path / "noticed").exists)
     assert not (tmp_path / "wrong").exists()
 
 
@@ -362,8 +365,8 @@ def slurm(tmp_path, monkeypatch) -> Slurm:
 
 
 def on_slurm(folder: Path, count: int, poll: Callable[[], None] = lambda: None) -> list[int]:
-    ones = [Task(["--version"], folder / "logs" / f"{place}" / "log.txt") for place in range(count)]
-    return launch.launch(ones, "slurm", 2, poll)
+    ray_tasks = [Task(["--version"], folder / "logs" / f"{place}" / "log.txt") for place in range(count)]
+    return launch.launch(ray_tasks, "slurm", 2, poll)
 
 
 def test_exit_codes_of_jobs_are_in_the_order_of_the_tasks_and_submission_files_are_removed(tmp_path, slurm):
@@ -476,7 +479,7 @@ def test_no_tasks_submit_no_job(slurm):
     assert launch.launch([], "ray", 2) == []
 
 
-BE = """
+JOB = """
 import os, runpy, signal, sys, time
 from pathlib import Path
 from smix import launch
@@ -503,10 +506,11 @@ log.with_name("code").write_text(str(code))
 """
 
 
-def be(folder: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+def run_job(folder: Path, *words: str, environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """Start a job of SLURM that runs a task with these words."""
     script(folder / "bin" / "scontrol", f"echo \"$*\" >> '{folder}/scontrol'")
     return subprocess.Popen(
-        [sys.executable, "-c", BE, str(folder / "log.txt"), *words],
+        [sys.executable, "-c", JOB, str(folder / "log.txt"), *words],
         env={
             **os.environ,
             "PATH": f"{folder}/bin:{os.environ['PATH']}",
@@ -522,14 +526,14 @@ def be(folder: Path, *words: str, environment: dict[str, str] | None = None) -> 
 @pytest.mark.parametrize("code", ["0", "2"])
 def test_a_job_runs_the_task_and_returns_its_exit_code(tmp_path, monkeypatch, code):
     monkeypatch.undo()
-    assert be(tmp_path, code, "a b").wait() == 0
+    assert run_job(tmp_path, code, "a b").wait() == 0
     assert (tmp_path / "code").read_text() == code
     assert (tmp_path / "log.txt").read_text() == f"begun with {code} a b False\n"
 
 
 def test_a_bug_in_a_job_leaves_its_traceback_in_the_log(tmp_path, monkeypatch):
     monkeypatch.undo()
-    assert be(tmp_path, "fails").wait() == 1
+    assert run_job(tmp_path, "fails").wait() == 1
     assert not (tmp_path / "code").exists()
     assert (tmp_path / "log.txt").read_text().endswith("ZeroDivisionError\n")
 
@@ -548,8 +552,8 @@ def test_a_job_that_is_told_to_stop_leaves_no_exit_code_and_is_requeued_at_its_t
     tmp_path, monkeypatch, number, restarts, requeued
 ):
     monkeypatch.undo()
-    process = be(tmp_path, "waits", environment={"SLURM_RESTART_COUNT": str(restarts)})
-    until(lambda: (tmp_path / "log.txt").exists() and "begun" in (tmp_path / "log.txt").read_text())
+    process = run_job(tmp_path, "waits", environment={"SLURM_RESTART_COUNT": str(restarts)})
+    wait_until(lambda: (tmp_path / "log.txt").exists() and "begun" in (tmp_path / "log.txt").read_text())
     time.sleep(0.1)
     process.send_signal(number)
     assert process.wait() == 130
@@ -630,8 +634,8 @@ class Ray:
 @pytest.mark.parametrize("jobs", [1, 3, 9])
 def test_the_number_of_concurrent_ray_tasks_is_limited_and_exit_codes_are_in_order(tmp_path, jobs):
     ray = Ray()
-    ones = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
-    assert launch._as_ray_tasks(ray, ones, jobs, lambda: None) == [3, 0, 1, 2]
+    ray_tasks = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
+    assert launch._as_ray_tasks(ray, ray_tasks, jobs, lambda: None) == [3, 0, 1, 2]
     assert ray.peak == min(jobs, 4)
     assert ray.cancelled == []
     assert (tmp_path / "2.txt").read_text() == "its node died\n"

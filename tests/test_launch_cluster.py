@@ -24,7 +24,7 @@ from tests.masks.stores import content
 pytestmark = pytest.mark.cluster
 
 
-def answers() -> bool:
+def slurm_is_up() -> bool:
     if shutil.which("sinfo") is None:
         return False
     try:
@@ -33,7 +33,7 @@ def answers() -> bool:
         return False
 
 
-needs_slurm = pytest.mark.skipif(not answers(), reason="no SLURM: scripts/slurm-single-node.sh")
+needs_slurm = pytest.mark.skipif(not slurm_is_up(), reason="no SLURM: scripts/slurm-single-node.sh")
 ENGINES = [
     pytest.param("slurm", marks=needs_slurm),
     pytest.param("ray", marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray")),
