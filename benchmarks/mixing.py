@@ -2,7 +2,7 @@
 
 Batches of 128 images with 3 channels at 32, 64 and 224 pixels, two CPU threads. All candidates take turns in a new random order each
 round, so that the load of the machine affects all alike; minimum and median of each are kept. Methods of timm work in place: their input
-is restored outside the timing. Labels are included (`soft(100)`), because the peers build theirs, and left out once. Peers that are not
+is restored outside the timing. Labels are included (`soft(100)`), as in the peers, and omitted in one variant. Peers that are not
 installed are left out. Writes a JSON file and a table to benchmarks/results, and a figure if matplotlib is installed.
 """
 

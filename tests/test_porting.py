@@ -327,7 +327,7 @@ def test_random_erasing_is_not_cutout():
     assert share.max() == 1 / 4
     assert share.mean() == pytest.approx(0.19, abs=0.01)
     erased = (RandomErasing(probability=1, device="cpu")(images) == 0).float().mean((1, 2, 3))
-    assert 0.01 < erased.min() < 0.03  # whole pixels: sides are rounded
+    assert 0.01 < erased.min() < 0.03  # sides are rounded to pixels
     assert 0.30 < erased.max() < 0.37
     assert len(erased.unique()) > 100
 

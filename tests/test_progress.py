@@ -112,7 +112,7 @@ def test_a_terminal_shows_a_bar_with_title_count_and_rate(terminal):
 
 
 LONG = "objectpaste+fmix, seed 0, on NVIDIA H100 80GB HBM3 x 8"
-SAID = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
+TRAINING_TEXT = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
 
 
 def screen(shown: str) -> list[str]:
@@ -127,9 +127,9 @@ def test_text_count_rate_and_remaining_time_fit_80_columns(terminal, monkeypatch
     monkeypatch.setenv("COLUMNS", "80")
     with redirect_stderr(terminal), progress.bar(title, 7_500_000) as done:
         for count in range(0, 4_000_000, 200_000):
-            done(count, SAID)
+            done(count, TRAINING_TEXT)
     lines = screen(terminal.getvalue())
-    assert lines[-3:-1] == [title, SAID]
+    assert lines[-3:-1] == [title, TRAINING_TEXT]
     assert re.search(r"3800000/7500000 [0-9,.]+ images/s \d+:\d\d:\d\d$", lines[-1])
     assert all(len(line) <= 80 for line in lines)
     assert "…" not in "".join(lines)
@@ -139,8 +139,8 @@ def test_training_losses_are_shown_with_rate_and_remaining_time(clock, capsys):
     with progress.bar("smix, seed 0", 1000) as done:
         done(0, "")
         clock.now += 20
-        done(100, SAID)
-    assert capsys.readouterr().err == f"smix, seed 0: 100/1000 images, 5/s, {SAID}, 3 min left\n"
+        done(100, TRAINING_TEXT)
+    assert capsys.readouterr().err == f"smix, seed 0: 100/1000 images, 5/s, {TRAINING_TEXT}, 3 min left\n"
 
 
 def test_a_bar_is_closed_when_the_work_fails(terminal):
