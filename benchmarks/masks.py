@@ -1,25 +1,23 @@
-"""What does a mask cost? `python -m benchmarks.masks` (about ten minutes on two cores; `--scale 0.1` for a look).
+"""Measure the cost of building and reading masks: `python -m benchmarks.masks` (ten minutes on two cores; `--scale 0.1` for a quick run).
 
-- build: `build_masks` beside the loop that people write (one image at a time, the same network, OpenCV's refinement, a PNG a
-  mask), taking turns on the same images, and how much of a build is the network's forward pass;
-- growth: 1,000, 10,000 and 100,000 images from a source that costs nothing;
-- store: opening, pickling and reading random batches of 128 masks, of a store of a gigabyte and more.
+- build: `build_masks` compared with a plain loop (one image at a time, the same network, OpenCV's refinement, a PNG per mask),
+  alternating on the same images, and how much of a build is the network's forward pass;
+- growth: 1,000, 10,000 and 100,000 images from a source without cost;
+- store: opening, pickling and reading random batches of 128 masks, with a store of more than a gigabyte.
 
 Writes a JSON file and a table to benchmarks/results.
 """
 
 import argparse
 import dataclasses
-import datetime
 import hashlib
-import json
 import pickle
-import platform
 import shutil
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,11 @@ import cv2
 import numpy as np
 import torch
 import torchvision
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
+from torch import Tensor
 
-import smix
-from benchmarks.mixing import processor
+from benchmarks.common import RESULTS, environment, markdown, seconds, write
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
@@ -40,13 +39,16 @@ from smix.masks.sources.network import NetworkSource
 from smix.masks.store import STATS, packed_bytes
 from smix.masks.work import npy
 
-REPORTS_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
-HERE = Path(__file__).parent / "results"
+REPORT_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
+"""Network of the report that proposed SMix."""
 READS, BATCH, ROUNDS = 200, 128, 3
+
+Forward = Callable[[Float[Tensor, "B C H W"]], Any]
+"""A network: normalised images to scores."""
 
 
 def photographs(count: int, side: int) -> ImageSet:
-    """Pieces of the two photographs that scikit-learn brings, at random places."""
+    """Return random crops of the two sample photographs of scikit-learn."""
     from sklearn.datasets import load_sample_images
 
     rng = np.random.default_rng(0)
@@ -60,8 +62,8 @@ def photographs(count: int, side: int) -> ImageSet:
     return ImageSet(images, np.arange(count) % 10, tuple("0123456789"), name="photographs", split="train")
 
 
-def published_by_opencv(mask: np.ndarray) -> np.ndarray:
-    """The report's four steps, as people write them."""
+def refine_with_opencv(mask: UInt8[np.ndarray, "H W"]) -> UInt8[np.ndarray, "H W"]:
+    """Refine a mask of zeros and ones by the four steps of the report, with OpenCV."""
     blurred = cv2.GaussianBlur(mask * 255, (0, 0), 1)
     marked = cv2.adaptiveThreshold(blurred, 255, cv2.ADAPTIVE_THRESH_MEAN_C, cv2.THRESH_BINARY, 5, -2)
     opened = cv2.morphologyEx(marked, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
@@ -73,8 +75,8 @@ def published_by_opencv(mask: np.ndarray) -> np.ndarray:
 
 
 @torch.inference_mode()
-def plain_loop(source: NetworkSource, forward: Callable[[torch.Tensor], Any], data: ImageSet, out: Path) -> None:
-    """One image after another, as a script does it; the same network, at the same input size."""
+def plain_loop(source: NetworkSource, forward: Forward, data: ImageSet, out: Path) -> None:
+    """Segment one image after another, as a typical script does, with the same network and input size as `source`."""
     out.mkdir(parents=True)
     network, size = source.network, source.describe(data)["input_size"]
     mean = torch.tensor(network.mean, device=network.device).view(3, 1, 1) / 255
@@ -85,98 +87,88 @@ def plain_loop(source: NetworkSource, forward: Callable[[torch.Tensor], Any], da
         scores = forward(x[None])
         mask = (scores[0].argmax(0) != network.background).byte().cpu().numpy()
         small = cv2.resize(mask, pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(out / f"{place:06d}.png"), published_by_opencv(small))
-
-
-def timed(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+        cv2.imwrite(str(out / f"{place:06d}.png"), refine_with_opencv(small))
 
 
 def measure_build(
     name: str, weights: Path | None, input_size: str | None, count: int, side: int, rounds: int, folder: Path
 ) -> dict[str, Any]:
-    """Seconds of both, in turns, and of the forward passes inside a build."""
+    """Return the speed of `build_masks` and of the plain loop, and the part of a build outside of the forward passes."""
     data = photographs(count, side)
     source = load_source(name, weights, input_size)
     assert isinstance(source, NetworkSource)
     in_network: list[float] = []
 
-    def forward(images: torch.Tensor) -> Any:
+    def forward(images: Float[Tensor, "B C H W"]) -> Any:
         start = time.perf_counter()
-        answer = source.network.forward(images)
+        scores = source.network.forward(images)
         if images.device.type == "cuda":
             torch.cuda.synchronize()
         in_network.append(time.perf_counter() - start)
-        return answer
+        return scores
 
-    watched = dataclasses.replace(source, network=dataclasses.replace(source.network, forward=forward))
-    plain = source.network.forward if weights is None else plainly_loaded(weights, source.network.device)
+    timed_source = dataclasses.replace(source, network=dataclasses.replace(source.network, forward=forward))
+    plain = source.network.forward if weights is None else load_plainly(weights, source.network.device)
     few = photographs(32, side)
     build_masks(few, source, folder / "warm", refine="published")
     plain_loop(source, plain, few, folder / "warm-loop")
-    ours, theirs, rest = [], [], []
+    build_seconds, loop_seconds, rest = [], [], []
     for turn in range(rounds):
         out, loop = folder / f"store-{turn}", folder / f"loop-{turn}"
         in_network.clear()
-        ours.append(timed(lambda out=out: build_masks(data, watched, out, refine="published")))
-        rest.append(1 - sum(in_network) / ours[-1])
-        theirs.append(timed(lambda loop=loop: plain_loop(source, plain, data, loop)))
+        build_seconds.append(seconds(partial(build_masks, data, timed_source, out, refine="published")))
+        rest.append(1 - sum(in_network) / build_seconds[-1])
+        loop_seconds.append(seconds(partial(plain_loop, source, plain, data, loop)))
     store, loop = folder / "store-0", folder / "loop-0"
-    same = np.mean(
-        [(np.asarray(Image.open(loop / f"{row:06d}.png")) > 0) == mask for row, mask in enumerate(MaskStore(store)[:])]
-    )
+    loop_masks = [np.asarray(Image.open(path)) > 0 for path in sorted(loop.iterdir())]
+    equal = np.mean(np.stack(loop_masks) == MaskStore(store)[:])
     shards = sum(path.stat().st_size for path in store.glob("shard-*.npy"))
     return {
-        "network": name if weights is None or name != REPORTS_NETWORK else f"{name}, random weights",
+        "network": name if weights is None or name != REPORT_NETWORK else f"{name}, random weights",
         "images": count,
         "side": side,
         "input_size": source.describe(data)["input_size"],
         "precision": source.network.precision,
-        "images_per_second": count / min(ours),
-        "images_per_second_loop": count / min(theirs),
-        "ratio": min(theirs) / min(ours),
-        "ratio_of_medians": statistics.median(theirs) / statistics.median(ours),
+        "images_per_second": count / min(build_seconds),
+        "images_per_second_loop": count / min(loop_seconds),
+        "ratio": min(loop_seconds) / min(build_seconds),
+        "ratio_of_medians": statistics.median(loop_seconds) / statistics.median(build_seconds),
         "share_outside_of_the_forward_pass": min(rest),
-        "equal_pixels": float(same),
+        "equal_pixels": float(equal),
         "bytes_per_mask": shards / count,
         "bytes_per_mask_loop": sum(path.stat().st_size for path in loop.iterdir()) / count,
         "bits_per_pixel": 8 * shards / count / side**2,
     }
 
 
-class Nothing:
-    """A source that costs nothing: a disc in every image."""
+class FreeSource:
+    """A source without cost: the same disc for every image."""
 
     def __init__(self, side: int) -> None:
         y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
         self.disc = ((y - side / 2) ** 2 + (x - side / 2) ** 2 < side**2 / 9).float()
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        return {"name": "nothing"}
+        return {"name": "free"}
 
-    def __call__(self, data: ImageSet, index: np.ndarray) -> Segmentation:
+    def __call__(self, data: ImageSet, index: Int[np.ndarray, "n"]) -> Segmentation:
         return Segmentation(self.disc.expand(len(index), -1, -1), None)
 
 
 def measure_growth(counts: Sequence[int], folder: Path) -> list[dict[str, Any]]:
+    """Return the minimum seconds of a build for each number of images."""
     rows = []
     for count in counts:
         images = np.zeros((count, 32, 32, 3), np.uint8)
         data = ImageSet(images, np.arange(count) % 10, tuple("0123456789"), name="n", split="train")
-        seconds = []
-        for turn in range(3):
-            start = time.perf_counter()
-            build_masks(data, Nothing(32), folder / f"{count}-{turn}")
-            seconds.append(time.perf_counter() - start)
-        least = min(seconds)
-        rows.append({"images": count, "seconds": least, "microseconds_per_image": 1e6 * least / count})
+        source = FreeSource(32)
+        minimum = min(seconds(partial(build_masks, data, source, folder / f"{count}-{turn}")) for turn in range(3))
+        rows.append({"images": count, "seconds": minimum, "microseconds_per_image": 1e6 * minimum / count})
     return rows
 
 
 def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
-    """A store of random bits, written as a build writes it."""
+    """Write a store of random bits in the format of a build."""
     width = packed_bytes((side, side))
     count = max(BATCH, int(gigabytes * 2**30 / width))
     rows = 1024 * max(1, -(-count // (1024 * 256)))
@@ -203,14 +195,16 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
 
 
 def measure_store(side: int, gigabytes: float, folder: Path) -> dict[str, Any]:
+    """Return the times to check, open and read a random store, and its size."""
     store = random_store(side, gigabytes, folder / f"random-{side}")
-    first = timed(lambda: [store[row] for row in range(0, len(store), store.manifest.rows_per_shard)])
+    first_rows = range(0, len(store), store.manifest.rows_per_shard)
+    first = seconds(lambda: [store[row] for row in first_rows])  # the first read of a shard checks its sha256
     rng = np.random.default_rng(1)
     batches = [rng.integers(0, len(store), BATCH) for _ in range(READS)]
     for batch in batches:
         store[batch]
-    reads = [timed(lambda batch=batch: store[batch]) for batch in batches]
-    opened = [timed(lambda: MaskStore(store.path)) for _ in range(20)]
+    reads = [seconds(partial(store.__getitem__, batch)) for batch in batches]
+    opened = [seconds(partial(MaskStore, store.path)) for _ in range(20)]
     size = sum(path.stat().st_size for path in store.path.iterdir())
     return {
         "side": side,
@@ -222,26 +216,30 @@ def measure_store(side: int, gigabytes: float, folder: Path) -> dict[str, Any]:
         "pickled_bytes": len(pickle.dumps(store)),
         "checksums_of_all_shards_s": first,
         "microseconds_per_mask": 1e6 * statistics.median(reads) / BATCH,
-        "microseconds_per_mask_least": 1e6 * min(reads) / BATCH,
+        "microseconds_per_mask_min": 1e6 * min(reads) / BATCH,
     }
 
 
+def report_network() -> torch.nn.Module:
+    name = REPORT_NETWORK.partition(":")[2]
+    network: torch.nn.Module = torchvision.models.get_model(name, weights=None, weights_backbone=None, aux_loss=True)
+    return network
+
+
 def random_weights(path: Path) -> Path:
-    """Of the report's network, in torchvision's format: the published ones are a download away, and time is the same."""
+    """Write random weights of the report's network in torchvision's format.
+
+    The published weights would have to be downloaded, and the time is the same.
+    """
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        network = torchvision.models.get_model(
-            REPORTS_NETWORK.partition(":")[2], weights=None, weights_backbone=None, aux_loss=True
-        )
-    torch.save(network.state_dict(), path)
+        torch.save(report_network().state_dict(), path)
     return path
 
 
-def plainly_loaded(weights: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
-    """The report's network as torchvision's documentation shows it."""
-    network = torchvision.models.get_model(
-        REPORTS_NETWORK.partition(":")[2], weights=None, weights_backbone=None, aux_loss=True
-    )
+def load_plainly(weights: Path, device: torch.device) -> Forward:
+    """Return the report's network, loaded as in torchvision's documentation."""
+    network = report_network()
     network.load_state_dict(torch.load(weights, weights_only=True))
     network.eval().to(device)
     return lambda images: network(images)["out"]
@@ -249,42 +247,71 @@ def plainly_loaded(weights: Path, device: torch.device) -> Callable[[torch.Tenso
 
 def table(result: dict[str, Any]) -> str:
     """Return the parts that were measured as Markdown."""
-    shown = [rows(result[part]) for part, rows in TABLES.items() if part in result]
-    return "\n\n".join("\n".join(lines) for lines in shown) + "\n"
+    tables = [rows(result[part]) for part, rows in TABLES.items() if part in result]
+    return "\n\n".join("\n".join(lines) for lines in tables) + "\n"
 
 
-def _build_table(found: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| network | images | input | images/s | plain loop, images/s | times as fast | outside of the forward pass "
-        "| bits a pixel | bytes a mask (PNG) |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+def _build_table(builds: list[dict[str, Any]]) -> list[str]:
+    head = [
+        "network",
+        "images",
+        "input",
+        "images/s",
+        "plain loop, images/s",
+        "speed-up",
+        "outside of the forward pass",
+        "bits per pixel",
+        "bytes per mask (PNG)",
     ]
-    for one in found:
-        lines.append(
-            f"| {one['network']} | {one['images']} of {one['side']} px | {one['input_size'][0]} | {one['images_per_second']:.1f} "
-            f"| {one['images_per_second_loop']:.1f} | {one['ratio']:.2f} | {100 * one['share_outside_of_the_forward_pass']:.1f} % "
-            f"| {one['bits_per_pixel']:.4f} | {one['bytes_per_mask']:.0f} ({one['bytes_per_mask_loop']:.0f}) |"
-        )
-    return lines
-
-
-def _growth_table(found: list[dict[str, Any]]) -> list[str]:
-    lines = ["| images, of a source that costs nothing | seconds | us an image |", "| ---: | ---: | ---: |"]
-    return lines + [f"| {g['images']:,} | {g['seconds']:.2f} | {g['microseconds_per_image']:.1f} |" for g in found]
-
-
-def _store_table(found: list[dict[str, Any]]) -> list[str]:
-    lines = [
-        "| side | masks | shards | GB | opens in | pickles to | random batch, us a mask | all checksums | 1,281,167 masks |",
-        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    rows = [
+        [
+            build["network"],
+            f"{build['images']} of {build['side']} px",
+            f"{build['input_size'][0]}",
+            f"{build['images_per_second']:.1f}",
+            f"{build['images_per_second_loop']:.1f}",
+            f"{build['ratio']:.2f}",
+            f"{100 * build['share_outside_of_the_forward_pass']:.1f} %",
+            f"{build['bits_per_pixel']:.4f}",
+            f"{build['bytes_per_mask']:.0f} ({build['bytes_per_mask_loop']:.0f})",
+        ]
+        for build in builds
     ]
-    for one in found:
-        lines.append(
-            f"| {one['side']} | {one['masks']:,} | {one['shards']} | {one['gigabytes']:.2f} | {one['open_ms']:.1f} ms "
-            f"| {one['pickled_bytes']} bytes | {one['microseconds_per_mask']:.1f} | {one['checksums_of_all_shards_s']:.2f} s "
-            f"| {one['gigabytes_of_1281167']:.2f} GB |"
-        )
-    return lines
+    return markdown(head, rows)
+
+
+def _growth_table(growth: list[dict[str, Any]]) -> list[str]:
+    rows = [[f"{g['images']:,}", f"{g['seconds']:.2f}", f"{g['microseconds_per_image']:.1f}"] for g in growth]
+    return markdown(["images, from a source without cost", "seconds", "us per image"], rows)
+
+
+def _store_table(stores: list[dict[str, Any]]) -> list[str]:
+    head = [
+        "side",
+        "masks",
+        "shards",
+        "GB",
+        "time to open",
+        "pickled size",
+        "random batch, us per mask",
+        "all checksums",
+        "1,281,167 masks",
+    ]
+    rows = [
+        [
+            f"{store['side']}",
+            f"{store['masks']:,}",
+            f"{store['shards']}",
+            f"{store['gigabytes']:.2f}",
+            f"{store['open_ms']:.1f} ms",
+            f"{store['pickled_bytes']} bytes",
+            f"{store['microseconds_per_mask']:.1f}",
+            f"{store['checksums_of_all_shards_s']:.2f} s",
+            f"{store['gigabytes_of_1281167']:.2f} GB",
+        ]
+        for store in stores
+    ]
+    return markdown(head, rows)
 
 
 TABLES = {"build": _build_table, "growth": _growth_table, "store": _store_table}
@@ -292,35 +319,26 @@ TABLES = {"build": _build_table, "growth": _growth_table, "store": _store_table}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", nargs="*", default=[], help="ONNX files to measure besides the report's network")
+    parser.add_argument(
+        "--networks", nargs="*", default=[], help="ONNX files to measure in addition to the report's network"
+    )
     parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
     parser.add_argument("--images", type=int, default=256, help="images of the build, at --scale 1")
+    parser.add_argument("--input-size", help="input size of the networks in pixels (default: as in smix masks build)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds of the build")
     parser.add_argument(
-        "--input-size", help="pixels of the square that the networks are fed; default: as smix masks build"
+        "--scale", type=float, default=1.0, help="factor of the number of images and of the size of the store"
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the build")
-    parser.add_argument("--scale", type=float, default=1.0, help="part of the images and of the store")
-    parser.add_argument("--out", type=Path, default=HERE)
-    parser.add_argument("--scratch", type=Path, help="a folder with room for 4 GB; none given: the system's")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--scratch", type=Path, help="folder for 4 GB of temporary files (default: the system's)")
     options = parser.parse_args()
     device, scale = find_device(), options.scale
     folder = Path(tempfile.mkdtemp(dir=options.scratch))
     try:
         weights = random_weights(folder / "random.pth")
         count = max(32, int(options.images * scale))
-        networks = [(REPORTS_NETWORK, weights), *((f"onnx:{path}", None) for path in options.networks)]
-        result: dict[str, Any] = {
-            "processor": processor(),
-            "device": in_words(device),
-            "versions": {
-                "smix": smix.__version__,
-                "torch": torch.__version__,
-                "torchvision": torchvision.__version__,
-                "opencv": cv2.__version__,
-                "numpy": np.__version__,
-                "python": platform.python_version(),
-            },
-        }
+        networks = [(REPORT_NETWORK, weights), *((f"onnx:{path}", None) for path in options.networks)]
+        result = environment(in_words(device), "torchvision", "cv2")
         if "build" in options.only:
             result["build"] = [
                 measure_build(name, file, options.input_size, count, 32, options.rounds, folder / f"build-{place}")
@@ -333,10 +351,7 @@ def main() -> None:
             result["store"] = [measure_store(side, 1.1 * scale, folder / "store") for side in (32, 64, 224)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"masks_{device.type}_{datetime.date.today().isoformat()}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text(table(result))
+    write(options.out, f"masks_{device.type}_{result['date']}", result, table(result))
     print(table(result), end="")
 
 

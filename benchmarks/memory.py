@@ -1,4 +1,4 @@
-"""The most memory that a call holds at once, in bytes, beyond what was there before: torch's own count of its allocations."""
+"""Measure the peak memory of a call by torch's own record of its allocations."""
 
 import json
 import tempfile
@@ -10,6 +10,12 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_bytes(run: Callable[[], object], device: str) -> int:
+    """Return the largest number of bytes that a call holds at once, in addition to those allocated before it.
+
+    Args:
+        run: Function to measure.
+        device: cpu or cuda.
+    """
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -24,7 +30,7 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
-    totals = [
+    totals: list[tuple[float, int, int]] = [
         (event["ts"], event["args"]["Total Allocated"], event["args"]["Bytes"])
         for event in events
         if event["name"] == "[memory]"

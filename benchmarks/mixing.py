@@ -1,47 +1,44 @@
-"""How fast is a mixed batch? smix beside timm, torchvision, kornia and FMix's own code: `python -m benchmarks.mixing`.
+"""Measure the time to mix a batch, compared with timm, torchvision, kornia and FMix's own code: `python -m benchmarks.mixing`.
 
-Batch 128 of 3 channels at 32, 64 and 224 pixels, two CPU threads. All candidates take turns in a new random order each
-round, so that the load of the machine hits all alike; the least time of each is kept. Methods of timm work in place: their
-input is restored outside of the clock. Labels are included (`soft(100)`), as the peers build theirs, and once left out.
-Peers that are not installed are left out. Writes a JSON file to benchmarks/results and, with matplotlib, a table and a picture.
+Batches of 128 images with 3 channels at 32, 64 and 224 pixels, two CPU threads. All candidates take turns in a new random order each
+round, so that the load of the machine affects all alike; minimum and median of each are kept. Methods of timm work in place: their input
+is restored outside the timing. Labels are included (`soft(100)`), as in the peers, and omitted in one variant. Peers that are not
+installed are left out. Writes a JSON file and a table to benchmarks/results, and a figure if matplotlib is installed.
 """
 
 import argparse
-import datetime
 import gc
-import importlib
 import importlib.util
-import json
-import platform
-import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 import smix
+from benchmarks.common import RESULTS, environment, seconds, take_turns, write
 from benchmarks.memory import peak_bytes
+from benchmarks.mixing_tables import page
 from smix.device import in_words
 
 BATCH, CHANNELS, CLASSES = 128, 3, 100
 ROUNDS = {32: 120, 64: 100, 224: 20}
-BOXES = 100.0
-"""Alpha of methods with boxes: all boxes are alike, with half of the image before they are clipped."""
-HERE = Path(__file__).parent / "results"
+BOX_ALPHA = 100.0
+"""Alpha of methods with boxes: all boxes have about the same size, half of the image before they are clipped."""
 
 METHODS: dict[str, smix.Method] = {
     "Mixup": smix.Mixup(),
     "StochasticMixup": smix.StochasticMixup(),
     "Cutout": smix.Cutout(),
-    "CutMix": smix.CutMix(alpha=BOXES),
+    "CutMix": smix.CutMix(alpha=BOX_ALPHA),
     "ResizeMix": smix.ResizeMix(),
-    "HMix": smix.HMix(alpha=BOXES),
-    "GMix": smix.GMix(alpha=BOXES),
+    "HMix": smix.HMix(alpha=BOX_ALPHA),
+    "GMix": smix.GMix(alpha=BOX_ALPHA),
     "GridMix": smix.GridMix(),
-    "SaliencyMix": smix.SaliencyMix(alpha=BOXES),
+    "SaliencyMix": smix.SaliencyMix(alpha=BOX_ALPHA),
     "FMix": smix.FMix(),
     "FMix(official)": smix.FMix(spectrum="official"),
     "SMix": smix.SMix(),
@@ -52,118 +49,116 @@ METHODS: dict[str, smix.Method] = {
 }
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """What is timed, and what happens before it outside of the clock."""
+    """A function to time, and the preparation before it that is not timed."""
 
     run: Callable[[], object]
-    prepare: Callable[[], object] = lambda: None
+    prepare: Callable[[], object] = _nothing
+
+    def milliseconds(self, device: str) -> float:
+        self.prepare()
+        if device == "cpu":
+            return 1000 * seconds(self.run)
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        torch.cuda.synchronize()
+        start.record()
+        self.run()
+        end.record()
+        torch.cuda.synchronize()
+        return float(start.elapsed_time(end))
 
 
 def candidates(side: int, device: str) -> dict[str, Candidate]:
+    """Return every method and every installed peer by name, on one random batch of this side."""
     x = torch.randn(BATCH, CHANNELS, side, side, device=device)
     y = torch.randint(CLASSES, (BATCH,), device=device)
     masks = torch.zeros(BATCH, side, side, dtype=torch.bool, device=device)
     masks[:, side // 4 : 3 * side // 4, side // 4 : 3 * side // 4] = True
     buffer, other = torch.empty_like(x), x.flip(0).clone()
-    found = {"read two batches, write one": Candidate(lambda: torch.lerp(x, other, 0.3, out=buffer))}
+    result = {"read two batches, write one": Candidate(lambda: torch.lerp(x, other, 0.3, out=buffer))}
 
-    def ours(method: smix.Method, labels: bool, out: torch.Tensor | None) -> Callable[[], object]:
-        given = masks if method.needs_masks else None
-
-        def run() -> object:
-            mixed, target = method(x, y, masks=given, out=out)
-            return mixed, target.soft(CLASSES) if labels else target
-
-        return run
+    def mix(method: smix.Method, labels: bool, out: Tensor | None) -> object:
+        mixed, target = method(x, y, masks=masks if method.needs_masks else None, out=out)
+        return mixed, target.soft(CLASSES) if labels else target
 
     for name, method in METHODS.items():
-        found[f"smix {name}"] = Candidate(ours(method, True, None))
-        found[f"smix {name}, without soft"] = Candidate(ours(method, False, None))
-        found[f"smix {name}, out="] = Candidate(ours(method, True, buffer))
+        result[f"smix {name}"] = Candidate(partial(mix, method, True, None))
+        result[f"smix {name}, without soft"] = Candidate(partial(mix, method, False, None))
+        result[f"smix {name}, out="] = Candidate(partial(mix, method, True, buffer))
 
     if importlib.util.find_spec("torchvision"):
-        found |= torchvision_candidates(x, y)
+        result |= torchvision_candidates(x, y)
     if importlib.util.find_spec("timm"):
-        found |= timm_candidates(x, y)
+        result |= timm_candidates(x, y)
     if device == "cpu":
-        found |= cpu_candidates(x, y)
-    return found
+        result |= cpu_candidates(x, y)
+    return result
 
 
-def torchvision_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+def torchvision_candidates(x: Tensor, y: Tensor) -> dict[str, Candidate]:
     from torchvision.transforms import v2
 
-    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOXES, num_classes=CLASSES)
+    mixup, cutmix = v2.MixUp(alpha=1.0, num_classes=CLASSES), v2.CutMix(alpha=BOX_ALPHA, num_classes=CLASSES)
     return {
         "torchvision MixUp (per batch)": Candidate(lambda: mixup(x, y)),
         "torchvision CutMix (per batch)": Candidate(lambda: cutmix(x, y)),
     }
 
 
-def timm_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
+def timm_candidates(x: Tensor, y: Tensor) -> dict[str, Candidate]:
     from timm.data.mixup import Mixup as TimmMixup
 
-    scratch, found = x.clone(), {}
-    for kind, options in {"mixup": {"mixup_alpha": 1.0}, "cutmix": {"mixup_alpha": 0.0, "cutmix_alpha": BOXES}}.items():
-        for mode in ("batch", "elem"):
+    scratch, result = x.clone(), {}
+    alphas = {"mixup": {"mixup_alpha": 1.0}, "cutmix": {"mixup_alpha": 0.0, "cutmix_alpha": BOX_ALPHA}}
+    for kind, options in alphas.items():
+        for mode, draws in (("batch", "per batch"), ("elem", "per sample")):
             peer = TimmMixup(mode=mode, num_classes=CLASSES, label_smoothing=0.0, **options)
-            found[f"timm {kind} ({'per batch' if mode == 'batch' else 'per sample'}, in place)"] = Candidate(
-                lambda peer=peer: peer(scratch, y), lambda: scratch.copy_(x)
-            )
-    return found
+            run, restore = partial(peer, scratch, y), partial(scratch.copy_, x)
+            result[f"timm {kind} ({draws}, in place)"] = Candidate(run, restore)
+    return result
 
 
-def cpu_candidates(x: torch.Tensor, y: torch.Tensor) -> dict[str, Candidate]:
-    found, side = {}, x.shape[-1]
+def cpu_candidates(x: Tensor, y: Tensor) -> dict[str, Candidate]:
+    result, side = {}, x.shape[-1]
     if importlib.util.find_spec("kornia"):
         from kornia.augmentation import RandomCutMixV2, RandomMixUpV2
 
-        found["kornia RandomMixUpV2"] = Candidate(lambda: RandomMixUpV2(p=1.0, data_keys=["input", "class"])(x, y))
-        found["kornia RandomCutMixV2"] = Candidate(
-            lambda: RandomCutMixV2(p=1.0, beta=torch.tensor(BOXES), data_keys=["input", "class"])(x, y)
+        keys = ["input", "class"]
+        result["kornia RandomMixUpV2"] = Candidate(lambda: RandomMixUpV2(p=1.0, data_keys=keys)(x, y))
+        result["kornia RandomCutMixV2"] = Candidate(
+            lambda: RandomCutMixV2(p=1.0, beta=torch.tensor(BOX_ALPHA), data_keys=keys)(x, y)
         )
     if importlib.util.find_spec("scipy"):
         from benchmarks.peers import official_fmix_mask
 
-        draws = np.random.RandomState(0)
-        found["FMix's code, 128 masks"] = Candidate(
-            lambda: [official_fmix_mask((side, side), draws) for _ in range(BATCH)]
+        rng = np.random.RandomState(0)
+        result["FMix's code, 128 masks"] = Candidate(
+            lambda: [official_fmix_mask((side, side), rng) for _ in range(BATCH)]
         )
-    return found
-
-
-def seconds(candidate: Candidate, device: str) -> float:
-    candidate.prepare()
-    if device == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        torch.cuda.synchronize()
-        start.record()
-        candidate.run()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1000
-    begun = time.perf_counter()
-    candidate.run()
-    return time.perf_counter() - begun
+    return result
 
 
 def measure(side: int, device: str, rounds: int) -> dict[str, dict[str, float]]:
-    """Least and median milliseconds of each candidate, and the most memory beyond input and output, in batches."""
-    found = candidates(side, device)
-    for candidate in found.values():
-        seconds(candidate, device)
-    times: dict[str, list[float]] = {name: [] for name in found}
+    """Return minimum and median milliseconds of each candidate, and the peak memory of each method.
+
+    Peak memory is in batches of images, in addition to the input and one output.
+    """
+    measured = candidates(side, device)
+    for candidate in measured.values():
+        candidate.milliseconds(device)
     gc.disable()
-    for _ in range(rounds):
-        for name in random.sample(list(found), len(found)):
-            times[name].append(1000 * seconds(found[name], device))
+    times = take_turns({name: partial(each.milliseconds, device) for name, each in measured.items()}, rounds)
     gc.enable()
     batch = BATCH * CHANNELS * side * side * 4
     result = {name: {"min_ms": min(each), "median_ms": float(np.median(each))} for name, each in times.items()}
     for name in METHODS:
-        run = found[f"smix {name}"].run
-        result[f"smix {name}"]["peak_batches"] = round((peak_bytes(run, device) - batch) / batch, 2)
+        peak = peak_bytes(measured[f"smix {name}"].run, device)
+        result[f"smix {name}"]["peak_batches"] = round((peak - batch) / batch, 2)
     return result
 
 
@@ -172,47 +167,24 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 224])
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
-    parser.add_argument("--scale", type=float, default=1.0, help="of the number of rounds")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor of the number of rounds")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_grad_enabled(False)
+    rounds = {side: max(3, round(ROUNDS.get(side, 100) * options.scale)) for side in options.sizes}
     result = {
-        "date": datetime.date.today().isoformat(),
-        "hardware": in_words(torch.device(options.device)),
-        "processor": processor(),
-        "threads": options.threads,
+        **environment(in_words(torch.device(options.device)), "torchvision", "timm", "kornia"),
         "batch": [BATCH, CHANNELS, "side", "side"],
-        "rounds": {side: max(3, round(ROUNDS.get(side, 100) * options.scale)) for side in options.sizes},
-        "versions": versions("torch", "torchvision", "timm", "kornia", "numpy", "smix"),
-        "sizes": {},
+        "rounds": {str(side): count for side, count in rounds.items()},
+        "sizes": {str(side): measure(side, options.device, count) for side, count in rounds.items()},
     }
-    for side in options.sizes:
-        result["sizes"][side] = measure(side, options.device, result["rounds"][side])
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"mixing_{options.device}_{result['date']}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    path = write(options.out, f"mixing_{options.device}_{result['date']}", result, page(result))
     print(path)
     if importlib.util.find_spec("matplotlib"):
-        from benchmarks import show
+        from benchmarks import mixing_figure
 
-        show.main(path)
-
-
-def versions(*names: str) -> dict[str, str]:
-    """Return the versions of Python and of those of these packages that are installed."""
-    installed = [name for name in names if importlib.util.find_spec(name)]
-    return {
-        "python": platform.python_version(),
-        **{name: importlib.import_module(name).__version__ for name in installed},
-    }
-
-
-def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next(
-        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
+        mixing_figure.main(path)
 
 
 if __name__ == "__main__":

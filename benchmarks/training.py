@@ -1,14 +1,13 @@
-"""How fast is training? `python -m benchmarks.training --data cifar10.npz`.
+"""Measure the speed of training: `python -m benchmarks.training --data cifar10.npz`.
 
-Steps of each method beside a vanilla step, smix's loop beside the one that people write, what a step is made of, and the time
-from the command to the first step. Candidates take turns in random order in one process, so that the load of the machine hits
-all alike: ratios count. (Beside other work set OMP_WAIT_POLICY=PASSIVE, else a thread that waits for its twin keeps a core from
-it, and a step takes up to ten times as long.) `--parity` also compares the accuracy of both loops over three seeds. Writes a
-JSON file and a table to benchmarks/results, after each part.
+Compares the steps of each method with a vanilla step, and the loop of smix with a plain PyTorch loop; measures the parts of a step and the
+time from the command to the first step. Candidates take turns in random order in one process, so that the load of the machine affects
+all alike: only ratios are meaningful. (While the machine is busy set OMP_WAIT_POLICY=PASSIVE. Otherwise a thread that waits for another
+keeps its core busy, and a step takes up to ten times as long.) `--parity` also compares the accuracy of both loops over three seeds.
+Writes a JSON file and a table to benchmarks/results after each part.
 """
 
 import argparse
-import datetime
 import json
 import os
 import subprocess
@@ -22,9 +21,9 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.mixing import processor, versions
+from benchmarks.common import RESULTS, environment, write
 from benchmarks.training_start import measure_start
-from benchmarks.training_steps import learner_of, measure_operations, measure_steps
+from benchmarks.training_steps import measure_operations, measure_steps, new_learner
 from benchmarks.training_tables import tables
 from smix.config import TrainConfig
 from smix.data.batches import Batches, Normalisation
@@ -32,41 +31,38 @@ from smix.data.sets import ImageSet, load_data
 from smix.device import find_device, in_words
 from smix.training.learner import precision
 
-HERE = Path(__file__).parent / "results"
 PARTS = ["steps", "peers", "start", "parity", "card"]
 METHODS = ["vanilla", "mixup", "cutmix", "fmix", "smix", "mixup|cutmix"]
 PEAKS = {"A100": 312e12, "H100": 989e12, "H200": 989e12}
-"""Dense bfloat16 operations a second, as NVIDIA's data sheets have them."""
+"""Dense bfloat16 operations per second, from NVIDIA's data sheets."""
 
 
 def random_npz(path: Path, train: int, test: int, side: int = 32) -> Path:
-    """Noise of CIFAR-10's shape: for times it will do."""
+    """Write noise in the shape of CIFAR-10, which is sufficient to measure times."""
     rng = np.random.default_rng(0)
-    arrays = {}
-    for split, count in (("train", train), ("test", test)):
-        arrays[f"x_{split}"] = rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-        arrays[f"y_{split}"] = np.arange(count) % 10
-    np.savez(path, **arrays)
+    x_train, x_test = (rng.integers(0, 256, (count, side, side, 3), dtype=np.uint8) for count in (train, test))
+    y_train, y_test = (np.arange(count) % 10 for count in (train, test))
+    np.savez(path, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test)
     return path
 
 
 def on_device(data: ImageSet, device: torch.device) -> Batches:
-    """With crops, flips, and a disc of another size in each image as its mask."""
+    """Return the data on the device, with crops, flips, and discs of random sizes as masks."""
     height, width = data.size or (0, 0)
     y, x = np.ogrid[:height, :width]
-    reach = np.random.default_rng(0).uniform(0.15, 0.5, (len(data), 1, 1)) * height
-    masks = np.hypot(y - height / 2, x - width / 2) < reach
+    radii = np.random.default_rng(0).uniform(0.15, 0.5, (len(data), 1, 1)) * height
+    masks = np.hypot(y - height / 2, x - width / 2) < radii
     valid = np.ones(len(data), bool)
-    return Batches.of(data, Normalisation.of(data), device, masks, valid, crop=4, flip=True)
+    return Batches.of(data, Normalisation.of(data), device, masks, valid, crop_padding=4, hflip=True)
 
 
 def measure_card(
     data: Path, batches: Batches, classes: int, model: str, batch: int, rounds: int, device: torch.device
-) -> dict:
-    """Compare the speed of one training, and of four that share the device, with the peak of the device."""
+) -> dict[str, Any]:
+    """Compare the speed of one run, and of four runs that share the device, with the peak of the device."""
     step = measure_steps(batches, classes, model, ["vanilla", "smix"], batch, rounds, device)["smix"]
     speed = 1e3 * batch / step["median_ms"]
-    learner = learner_of(model, classes, TrainConfig(), device)
+    learner = new_learner(model, classes, TrainConfig(), device)
     images = batches.normalise(batches.images[:batch])
     with FlopCounterMode(display=False) as counter, learner.autocast():
         learner.model(images).float().sum().backward()
@@ -78,8 +74,8 @@ def measure_card(
         subprocess.run([sys.executable, "-m", "smix", "compare", *words], check=True)
         lines = [path.read_text().splitlines()[-1] for path in Path(folder).glob("runs/*/metrics.jsonl")]
         seconds = [json.loads(line)["seconds"] for line in lines]
-    images_an_epoch = 0.9 * len(batches) // batch * batch
-    together = sum(images_an_epoch / each for each in seconds)
+    images_per_epoch = 0.9 * len(batches) // batch * batch
+    together = sum(images_per_epoch / each for each in seconds)
     return {
         "model": model,
         "flops_an_image": flops,
@@ -91,15 +87,15 @@ def measure_card(
 
 
 def measure(options: argparse.Namespace, data: Path, device: torch.device) -> Iterator[tuple[str, Any]]:
-    """The name of each part and its results, as soon as they are there."""
+    """Yield the name of each part and its results as soon as it is measured."""
     train, test = (load_data(f"npz:{data}", split=split) for split in ("train", "test"))
     batches, classes, batch = on_device(train, device), len(train.classes), options.batch
 
     def rounds(count: int) -> int:
-        return max(1, round(count * options.scale))
+        return max(1, round(count * float(options.scale)))
 
     for model in options.models:
-        # On a processor a ResNet-18 is all convolutions, so that nothing beside them shows: a few steps will do.
+        # A step of a ResNet-18 on a CPU is almost only convolutions, so a few steps are enough.
         few = model == "resnet18" and device.type == "cpu"
         methods = ["vanilla", "smix"] if few else METHODS
         if "steps" in options.only:
@@ -129,48 +125,46 @@ def measure(options: argparse.Namespace, data: Path, device: torch.device) -> It
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="npz file, as of CIFAR-10; none given: noise of its shape")
+    parser.add_argument("--data", type=Path, help="npz file (default: noise in the shape of CIFAR-10)")
     parser.add_argument("--models", nargs="+", default=["resnet8", "resnet18"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of rounds, and of the noise")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="factor of the numbers of rounds and of the size of the noise"
+    )
     parser.add_argument(
         "--only",
         nargs="+",
         choices=PARTS,
-        help="the rest stays in the file; default: steps, peers, start, and card on a GPU",
+        help="parts to measure; others stay in the file (default: steps, peers, start, and card on a GPU)",
     )
-    parser.add_argument("--parity", action="store_true", help="compare accuracies too: minutes more")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder of the results")
+    parser.add_argument("--parity", action="store_true", help="also compare accuracies, which takes minutes")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    device, today = find_device(), datetime.date.today().isoformat()
+    device = find_device()
+    facts = environment(in_words(device), "torchvision", "timm")
     options.only = options.only or [*PARTS[:3], *(["card"] if device.type == "cuda" else [])]
     options.only = [*options.only, "parity"] if options.parity else options.only
-    options.out.mkdir(parents=True, exist_ok=True)
     kind = f"cpu{options.threads}" if device.type == "cpu" else device.type
-    path = options.out / f"training_{kind}_{today}.json"
-    result = json.loads(path.read_text()) if path.is_file() else {}
+    name = f"training_{kind}_{facts['date']}"
+    path = options.out / f"{name}.json"
+    result: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     result |= {
-        "date": today,
-        "hardware": in_words(device),
-        "processor": processor(),
+        **facts,
         "batch": options.batch,
-        "threads": options.threads,
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""),
         "data": "noise" if options.data is None else options.data.stem,
         "precision": str(precision(device)).removeprefix("torch."),
-        "versions": versions("torch", "torchvision", "timm", "numpy", "smix"),
     }
     with tempfile.TemporaryDirectory() as folder:
         size = [max(2 * options.batch, int(count * min(1.0, options.scale))) for count in (50_000, 10_000)]
         data = options.data or random_npz(Path(folder) / "noise.npz", *size)
-        for part, found in measure(options, data.resolve(), device):
+        for part, measured in measure(options, data.resolve(), device):
             print(f"{part}: measured", file=sys.stderr)
             load = {**result.get("load", {}), part: round(os.getloadavg()[0], 1)}
-            result |= {part: found, "load": load}
-            path.write_text(json.dumps(result, indent=1) + "\n")
-            path.with_suffix(".md").write_text(tables(result))
+            result |= {part: measured, "load": load}
+            write(options.out, name, result, tables(result))
     print(tables(result), path, sep="\n")
 
 

@@ -1,17 +1,18 @@
-"""smix's loop beside the one that people write: torchvision's data set and transforms, DataLoader, timm's Mixup, float32."""
+"""Compare the training loop of smix with a plain PyTorch loop: torchvision's transforms, DataLoader, timm's Mixup, float32."""
 
 import multiprocessing
 import os
-import random
 import statistics
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 from PIL import Image
 from timm.data.mixup import Mixup as TimmMixup
 from timm.loss import SoftTargetCrossEntropy
@@ -19,7 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.training_steps import Stepper, endless, learner_of
+from benchmarks.common import seconds, take_turns
+from benchmarks.training_steps import Stepper, endless, new_learner
 from smix.config import TrainConfig
 from smix.data.batches import Batches, Normalisation
 from smix.evaluation.accuracy import accuracy
@@ -30,20 +32,21 @@ from smix.training.learner import learning_rate
 from smix.training.loop import Progress, fit
 
 METHOD = "mixup|cutmix"
-AS_TIMM_DRAWS = RandomChoice((Mixup(per_batch=True), CutMix(per_batch=True)), per_batch=True)
-"""One draw a batch, for accuracies that are to be the same; smix's default, one a sample, is another method."""
+PER_BATCH_METHOD = RandomChoice((Mixup(per_batch=True), CutMix(per_batch=True)), per_batch=True)
+"""Method of the accuracy comparison: one draw per batch, as in timm. The default of smix, one draw per sample, is another method."""
+PLAIN = "plain PyTorch loop"
 WORKERS = 2
-DRAIN = 6
-"""Steps before the clock starts: the workers have read ahead while the other loop had its turn."""
+UNTIMED_STEPS = 6
+"""Steps before timing starts. They use up the batches that the workers prepared while the other loop ran."""
 
 
 @dataclass
-class Pictures(Dataset):
-    """As torchvision's CIFAR10: arrays, each made a picture of Pillow's."""
+class ArrayDataset(Dataset[tuple[Tensor, int]]):
+    """Data set that converts each array to a Pillow image, as torchvision's CIFAR10 does."""
 
-    images: np.ndarray
+    images: UInt8[np.ndarray, "N H W 3"]
     labels: list[int]
-    transform: Any
+    transform: Callable[[Image.Image], Tensor]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -52,14 +55,17 @@ class Pictures(Dataset):
         return self.transform(Image.fromarray(self.images[place])), self.labels[place]
 
 
-def peers_loader(images: np.ndarray, labels: np.ndarray, normalise: Normalisation, batch_size: int) -> DataLoader:
+def plain_loader(
+    images: UInt8[np.ndarray, "N H W 3"], labels: Int[np.ndarray, "N"], normalise: Normalisation, batch_size: int
+) -> DataLoader[tuple[Tensor, int]]:
+    """Return a shuffling loader with random crops and flips."""
     steps = [
         transforms.RandomCrop(images.shape[1], padding=4),
         transforms.RandomHorizontalFlip(),
         transforms.ToTensor(),
         transforms.Normalize(normalise.mean, normalise.std),
     ]
-    data = Pictures(images, labels.tolist(), transforms.Compose(steps))
+    data = ArrayDataset(images, labels.tolist(), transforms.Compose(steps))
     return DataLoader(
         data,
         batch_size,
@@ -71,13 +77,13 @@ def peers_loader(images: np.ndarray, labels: np.ndarray, normalise: Normalisatio
     )
 
 
-def peers_model(model: str, classes: int, device: torch.device) -> nn.Module:
-    """In torch's own memory format, as it is without a word."""
-    return build_model(model, classes).to(memory_format=torch.contiguous_format).to(device).train()  # type: ignore[call-overload]
+def plain_model(model: str, classes: int, device: torch.device) -> nn.Module:
+    """Return a model in torch's default memory format (smix uses channels last)."""
+    return build_model(model, classes).to(memory_format=torch.contiguous_format).to(device).train()
 
 
 def processor_seconds() -> float:
-    """Of this process and its workers: other processes do not lengthen it."""
+    """Return the processor time of this process and of its workers."""
     ticks = 0
     for worker in multiprocessing.active_children():
         stat = Path(f"/proc/{worker.pid}/stat")
@@ -86,10 +92,17 @@ def processor_seconds() -> float:
     return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
 
 
-class Peer:
-    """The plain loop, a step at a time."""
+class PlainLoop:
+    """Training steps of a plain PyTorch loop."""
 
-    def __init__(self, model: nn.Module, loader: DataLoader, classes: int, config: TrainConfig, device: torch.device):
+    def __init__(
+        self,
+        model: nn.Module,
+        loader: DataLoader[tuple[Tensor, int]],
+        classes: int,
+        config: TrainConfig,
+        device: torch.device,
+    ) -> None:
         self.model, self.loader, self.device = model, loader, device
         self.mixup = TimmMixup(mixup_alpha=1.0, cutmix_alpha=1.0, label_smoothing=0.0, num_classes=classes)
         self.loss = SoftTargetCrossEntropy()
@@ -110,7 +123,7 @@ class Peer:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        loss.item()  # people look at it
+        loss.item()  # synchronises: typical scripts log the loss
 
 
 def measure_peers(
@@ -123,46 +136,43 @@ def measure_peers(
     steps: int,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Images a second of each loop; they take turns of `steps` timed steps, in random order."""
+    """Return the images per second of each loop. They take turns of `steps` timed steps."""
     config = TrainConfig(model=model, batch_size=batch_size)
-    method, plain = parse_method(METHOD), replace(batches, masks=None, valid=None)
-    ours = learner_of(model, classes, config, device)
-    loops: dict[str, Any] = {
-        "what people write": Peer(
-            peers_model(model, classes, device),
-            peers_loader(*arrays, batches.normalise, batch_size),
-            classes,
-            config,
-            device,
-        ),
-        "smix": Stepper(ours, method, endless(plain, batch_size), config, device),
+    learner = new_learner(model, classes, config, device)
+    without_masks = replace(batches, masks=None, valid=None)
+    loader = plain_loader(*arrays, batches.normalise, batch_size)
+    loops: dict[str, PlainLoop | Stepper] = {
+        PLAIN: PlainLoop(plain_model(model, classes, device), loader, classes, config, device),
+        "smix": Stepper(learner, parse_method(METHOD), endless(without_masks, batch_size), config, device),
     }
-    speeds: dict[str, list[float]] = {name: [] for name in loops}
-    work: dict[str, list[float]] = {name: [] for name in loops}
+
+    def turn(loop: PlainLoop | Stepper) -> tuple[float, float]:
+        """Return images per second, and processor seconds per image."""
+        for _ in range(UNTIMED_STEPS):
+            loop.step()
+        used = processor_seconds()
+        elapsed = seconds(lambda: [loop.step() for _ in range(steps)])
+        images = steps * batch_size
+        return images / elapsed, (processor_seconds() - used) / images
+
     state = torch.random.get_rng_state()
-    for _ in range(rounds):
-        for name in random.sample(list(loops), len(loops)):
-            for _ in range(DRAIN):
-                loops[name].step()
-            start, used = time.perf_counter(), processor_seconds()
-            for _ in range(steps):
-                loops[name].step()
-            speeds[name].append(steps * batch_size / (time.perf_counter() - start))
-            work[name].append((processor_seconds() - used) / (steps * batch_size))
+    turns = take_turns({name: partial(turn, loop) for name, loop in loops.items()}, rounds)
     torch.random.set_rng_state(state)
-    base, base_work = speeds["what people write"], statistics.median(work["what people write"])
+    speeds = {name: [speed for speed, _ in each] for name, each in turns.items()}
+    work = {name: statistics.median(used for _, used in each) for name, each in turns.items()}
+    base = speeds[PLAIN]
     return {
-        "precision": str(ours.precision).removeprefix("torch."),
+        "precision": str(learner.precision).removeprefix("torch."),
         "rounds": rounds,
         "steps": steps,
         **{
             name: {
                 "images_per_second_median": statistics.median(each),
                 "images_per_second_best": max(each),
-                "times_as_fast_median": statistics.median(one / other for one, other in zip(each, base, strict=True)),
+                "times_as_fast_median": statistics.median(np.divide(each, base).tolist()),
                 "times_as_fast_best": max(each) / max(base),
-                "processor_ms_an_image": 1e3 * statistics.median(work[name]),
-                "times_as_little_work": base_work / statistics.median(work[name]),
+                "processor_ms_an_image": 1e3 * work[name],
+                "times_as_little_work": work[PLAIN] / work[name],
             }
             for name, each in speeds.items()
         },
@@ -179,45 +189,40 @@ def measure_parity(
     device: torch.device,
     model: str = "resnet8",
 ) -> dict[str, Any]:
-    """Test accuracy of both loops by one recipe: SGD, momentum 0.9, weight decay 5e-4, cosine from 0.1 to 0, crops and flips."""
+    """Return the test accuracies of both loops: SGD, momentum 0.9, weight decay 5e-4, cosine from 0.1 to 0, crops and flips."""
     sets = {
         split: Batches(
             torch.from_numpy(images).to(device),
             torch.from_numpy(labels).to(device),
             normalise,
-            crop=crop,
-            flip=bool(crop),
+            crop_padding=4 if split == "train" else 0,
+            hflip=split == "train",
         )
-        for (split, (images, labels)), crop in zip(arrays.items(), (4, 0), strict=True)
+        for split, (images, labels) in arrays.items()
     }
     train, test = sets["train"], sets["test"]
-    found: dict[str, list[float]] = {"what people write": [], "smix": []}
+    accuracies: dict[str, list[float]] = {PLAIN: [], "smix": []}
     state = torch.random.get_rng_state()
     for seed in range(seeds):
         config = TrainConfig(
             model=model, epochs=epochs, batch_size=batch_size, schedule="cosine", seed=seed, method=METHOD
         )
         torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 (timm's)
-        peer = Peer(
-            peers_model(model, classes, device),
-            peers_loader(*arrays["train"], normalise, batch_size),
-            classes,
-            config,
-            device,
-        )
+        np.random.seed(seed)  # noqa: NPY002 (timm draws from it)
+        loader = plain_loader(*arrays["train"], normalise, batch_size)
+        plain = PlainLoop(plain_model(model, classes, device), loader, classes, config, device)
         steps = train.steps(batch_size)
         for step in range(epochs * steps):
-            peer.step(learning_rate(config, step, steps))
-        peer.stream.close()  # else the workers of the next one inherit those of this one
-        found["what people write"].append(accuracy(*predict(peer.model, test.in_order())))
-        learner = learner_of(model, classes, config, device)
+            plain.step(learning_rate(config, step, steps))
+        plain.stream.close()  # or the workers of the next loop would inherit the workers of this one
+        accuracies[PLAIN].append(accuracy(*predict(plain.model, test.in_order())))
+        learner = new_learner(model, classes, config, device)
         torch.manual_seed(seed)
         learner.model.load_state_dict(build_model(model, classes).state_dict())
-        for _ in fit(learner, AS_TIMM_DRAWS, train, test, config, Progress(), lambda: False):
+        for _ in fit(learner, PER_BATCH_METHOD, train, test, config, Progress(), lambda: False):
             pass
         with learner.autocast():
-            found["smix"].append(accuracy(*predict(learner.model, test.in_order())))
+            accuracies["smix"].append(accuracy(*predict(learner.model, test.in_order())))
     torch.random.set_rng_state(state)
     return {
         "images": {split: len(each) for split, each in sets.items()},
@@ -229,6 +234,6 @@ def measure_parity(
                 "mean": statistics.mean(each),
                 "std": statistics.stdev(each) if seeds > 1 else 0.0,
             }
-            for name, each in found.items()
+            for name, each in accuracies.items()
         },
     }

@@ -1,4 +1,7 @@
-"""From the command to the first training step: `measure_start` runs the command line, and this module watches it."""
+"""Measure the time from the command to the first training step.
+
+`measure_start` runs this module as a script, which runs the command line and times its parts.
+"""
 
 import hashlib
 import json
@@ -15,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.common import seconds
+
 
 def measure_start(data: Path, model: str, tries: int) -> dict[str, float]:
-    """Seconds from the command to the end of the first step, and what they are made of: medians."""
+    """Return the median seconds from the command to the end of the first step, and of its parts."""
     runs: list[dict[str, float]] = []
     for _ in range(tries):
         with tempfile.TemporaryDirectory() as folder:
@@ -27,21 +32,19 @@ def measure_start(data: Path, model: str, tries: int) -> dict[str, float]:
             done = subprocess.run(
                 [sys.executable, "-m", "benchmarks.training_start", *words], capture_output=True, text=True, check=True
             )
-            whole, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+            total, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
         parts = json.loads(done.stdout.splitlines()[-1])
         used = sum(getattr(after, name) - getattr(before, name) for name in ("ru_utime", "ru_stime"))
-        parts = {"whole": whole, "processor time": used, **parts}
-        runs.append({**parts, "everything else": whole - sum(list(parts.values())[2:])})
+        parts = {"total": total, "processor time": used, **parts}
+        runs.append({**parts, "everything else": total - sum(list(parts.values())[2:])})
     with np.load(data) as file:
         images = file["x_train"]
-    start = time.perf_counter()
-    hashlib.sha256(images.data).hexdigest()
-    middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
-    return {**middle, "of reading: sha256 of the training images": time.perf_counter() - start}
+    medians = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return {**medians, "of reading: sha256 of the training images": seconds(lambda: hashlib.sha256(images.data))}
 
 
-def _watched() -> None:
-    """The command line, which ends after the first step and says how long its parts took."""
+def _run_timed() -> None:
+    """Run the command line until the end of the first training step, and print the seconds of its parts as JSON."""
     start = time.perf_counter()
     from smix import cli
     from smix.data.batches import Normalisation
@@ -50,28 +53,32 @@ def _watched() -> None:
 
     spent = {"imports": time.perf_counter() - start}
 
-    def timed(title: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*values: Any, **named: Any) -> Any:
+    def time_calls(owner: object, name: str, title: str) -> None:
+        function: Callable[..., Any] = getattr(owner, name)
+
+        def timed(*values: Any, **options: Any) -> Any:
             start = time.perf_counter()
             try:
-                return function(*values, **named)
+                return function(*values, **options)
             finally:
                 spent[title] = spent.get(title, 0.0) + time.perf_counter() - start
 
-        return call
+        setattr(owner, name, timed)
 
-    def last(self: Learner, lr: float) -> None:
+    update = Learner.update
+
+    def update_and_exit(self: Learner, lr: float) -> None:
         update(self, lr)
         sys.stdout.write(json.dumps(spent) + "\n")
         sys.stdout.flush()
         os._exit(0)
 
-    material.load_data = timed("reading and fingerprints", material.load_data)
-    Normalisation.of = timed("mean and standard deviation", Normalisation.of)
-    material.build_model = timed("network", material.build_model)
-    update, Learner.update = Learner.update, last
+    time_calls(material, "load_data", "reading and fingerprints")
+    time_calls(Normalisation, "of", "mean and standard deviation")
+    time_calls(material, "build_model", "network")
+    setattr(Learner, "update", update_and_exit)  # noqa: B010 (mypy refuses an assignment to a method)
     cli.main()
 
 
 if __name__ == "__main__":
-    _watched()
+    _run_timed()

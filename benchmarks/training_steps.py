@@ -1,16 +1,17 @@
-"""What a training step is made of: its parts by method, in turns, and by operation."""
+"""Measure the parts of a training step, by method and by operation."""
 
 import math
-import random
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.common import take_turns
 from smix import rng
 from smix.config import TrainConfig
 from smix.data.batches import Batch, Batches
@@ -30,9 +31,12 @@ FORWARD = {
     "sums of shortcuts and of gradients": ("aten::add_", "aten::add"),
     "copies, changes of type": ("aten::copy_",),
 }
+"""Operators of the forward and backward pass by title."""
+NO_MIXING = "no mixing code"
 
 
-def learner_of(model: str, classes: int, config: TrainConfig, device: torch.device) -> Learner:
+def new_learner(model: str, classes: int, config: TrainConfig, device: torch.device) -> Learner:
+    """Return a learner in training mode. Its weights do not depend on the state of the global generator, which is kept."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         learner = Learner.of(build_model(model, classes), config, World(device=device))
@@ -41,6 +45,7 @@ def learner_of(model: str, classes: int, config: TrainConfig, device: torch.devi
 
 
 def endless(batches: Batches, batch_size: int) -> Iterator[Batch]:
+    """Yield training batches of one epoch after another."""
     epoch = 0
     while True:
         yield from batches.shuffled(0, epoch, batch_size)
@@ -49,124 +54,123 @@ def endless(batches: Batches, batch_size: int) -> Iterator[Batch]:
 
 @dataclass
 class Stepper:
-    """Steps of one method as `fit` makes them, each part timed."""
+    """Training steps of one method, computed as in `fit`, with the seconds of each part."""
 
     learner: Learner
     method: Method | None
-    """None: a loop that knows nothing of mixing."""
+    """None: a loop without any code for mixing."""
     stream: Iterator[Batch]
     config: TrainConfig
     device: torch.device
     count: int = 0
     seconds: dict[str, list[float]] = field(default_factory=lambda: {part: [] for part in PARTS})
 
-    def step(self, within: Callable[[str], Any] = record_function) -> None:
+    def step(self) -> None:
         self.count += 1
-        at = [self._now()]
-        with within("data"):
+        times = [self._now()]
+        with record_function("data"):
             batch = next(self.stream)
-        at.append(self._now())
-        with within("mixing"):
-            mixed, target = self._mixed(batch)
-        at.append(self._now())
+        times.append(self._now())
+        with record_function("mixing"):
+            mixed, target = self._mix(batch)
+        times.append(self._now())
         loss, *_ = forward_backward(self.learner, mixed, target, self.config).tolist()
         assert math.isfinite(loss)
-        at.append(self._now())
-        with within("update"):
+        times.append(self._now())
+        with record_function("update"):
             self.learner.update(1e-3)
-        at.append(self._now())
-        for part, start, end in zip(PARTS, at, at[1:], strict=False):
+        times.append(self._now())
+        for part, start, end in zip(PARTS, times, times[1:], strict=False):
             self.seconds[part].append(end - start)
 
-    def _mixed(self, batch: Batch) -> tuple[torch.Tensor, Target]:
+    def _mix(self, batch: Batch) -> tuple[Float[Tensor, "B C *S"], Target]:
         torch.manual_seed(rng.key(0, "model", self.count))
         if self.method is None:
-            whole, no = torch.ones(len(batch.labels), device=self.device), torch.zeros_like(batch.labels).bool()
-            return batch.images, Target(batch.labels, batch.labels, whole, no, no)
+            ones, no = torch.ones(len(batch.labels), device=self.device), torch.zeros_like(batch.labels).bool()
+            return batch.images, Target(batch.labels, batch.labels, ones, no, no)
         draws = rng.generator(0, "mix", self.count, device=self.device)
         return self.method(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
 
     def _now(self) -> float:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
-        # What a single thread has computed for, other processes do not lengthen.
-        alone = self.device.type == "cpu" and torch.get_num_threads() == 1
-        return time.process_time() if alone else time.perf_counter()
+        # With a single thread use processor time, which other processes do not affect.
+        single = self.device.type == "cpu" and torch.get_num_threads() == 1
+        return time.process_time() if single else time.perf_counter()
 
     def total(self) -> list[float]:
+        """Return the seconds of each step."""
         return [sum(each) for each in zip(*self.seconds.values(), strict=True)]
 
 
 def measure_steps(
     batches: Batches, classes: int, model: str, methods: list[str], batch_size: int, rounds: int, device: torch.device
 ) -> dict[str, dict[str, float]]:
-    """Milliseconds of a step and of its parts. All methods take turns in a new random order each round."""
+    """Return the milliseconds of a step of each method and of its parts. The methods take turns."""
     config = TrainConfig(model=model, batch_size=batch_size)
-    learner = learner_of(model, classes, config, device)
+    learner = new_learner(model, classes, config, device)
     steppers = {}
-    for name in ["no mixing code", *methods]:
-        method = None if name == "no mixing code" else parse_method(name)
-        read = batches if method is not None and method.needs_masks else replace(batches, masks=None, valid=None)
-        steppers[name] = Stepper(learner, method, endless(read, batch_size), config, device)
+    for name in [NO_MIXING, *methods]:
+        method = None if name == NO_MIXING else parse_method(name)
+        data = batches if method is not None and method.needs_masks else replace(batches, masks=None, valid=None)
+        steppers[name] = Stepper(learner, method, endless(data, batch_size), config, device)
     state = torch.random.get_rng_state()
-    for turn in range(rounds + 2):
-        if turn == 2:  # warm
-            for stepper in steppers.values():
-                stepper.seconds = {part: [] for part in PARTS}
-        for name in random.sample(list(steppers), len(steppers)):
-            steppers[name].step()
+    turns = {name: stepper.step for name, stepper in steppers.items()}
+    take_turns(turns, 2)  # warm-up
+    for stepper in steppers.values():
+        stepper.seconds = {part: [] for part in PARTS}
+    take_turns(turns, rounds)
     torch.random.set_rng_state(state)
-    plain = steppers["vanilla"]
-    least, middle = min(plain.total()), statistics.median(plain.total())
+    vanilla = steppers["vanilla"]
+    minimum, median = min(vanilla.total()), statistics.median(vanilla.total())
+    vanilla_own = sum(1e3 * min(vanilla.seconds[part]) for part in ("data", "mixing"))
     shortest = min(min(stepper.total()) for stepper in steppers.values())
-    found = {}
+    result = {}
     for name, stepper in steppers.items():
         total, parts = stepper.total(), {part: 1e3 * min(each) for part, each in stepper.seconds.items()}
-        own = sum(parts[part] for part in ("data", "mixing"))
-        vanilla = sum(1e3 * min(plain.seconds[part]) for part in ("data", "mixing"))
-        found[name] = {
+        own = parts["data"] + parts["mixing"]
+        result[name] = {
             "min_ms": 1e3 * min(total),
             "median_ms": 1e3 * statistics.median(total),
-            "min_over_vanilla": min(total) / least,
-            "median_over_vanilla": statistics.median(total) / middle,
+            "min_over_vanilla": min(total) / minimum,
+            "median_over_vanilla": statistics.median(total) / median,
             **{f"{part}, min_ms": ms for part, ms in parts.items()},
-            # Forward and backward pass are the same code for all: what a method adds is in the two other parts.
-            "adds_percent": 100 * (own - vanilla) / (1e3 * shortest),
+            # All methods share the code of the forward and backward pass: they differ only in data and mixing.
+            "adds_percent": 100 * (own - vanilla_own) / (1e3 * shortest),
             "data_and_mixing_percent": 100 * own / sum(parts.values()),
         }
-    return found
+    return result
 
 
 def measure_operations(
     batches: Batches, classes: int, model: str, method: str, batch_size: int, steps: int, device: torch.device
 ) -> dict[str, float]:
-    """Percent of a step by what is computed."""
+    """Return the percentage of a step that each kind of operation takes."""
     config = TrainConfig(model=model, batch_size=batch_size)
     stream = endless(batches, batch_size)
-    stepper = Stepper(learner_of(model, classes, config, device), parse_method(method), stream, config, device)
+    stepper = Stepper(new_learner(model, classes, config, device), parse_method(method), stream, config, device)
     state = torch.random.get_rng_state()
     for _ in range(2):
         stepper.step()
     kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device.type == "cuda")
-    with profile(activities=kinds) as seen:
+    with profile(activities=kinds) as profiler:
         for _ in range(steps):
             with record_function("step"):
                 stepper.step()
     torch.random.set_rng_state(state)
-    events = {event.key: event for event in seen.key_averages()}
+    events = {event.key: event for event in profiler.key_averages()}
     cuda = device.type == "cuda"
     if cuda:
-        # By the clock, which waits for the device after each part. The profiler does not count the kernels of a backward pass as
-        # part of a step, since another thread starts them.
-        whole = {part: 1e6 * sum(each[-steps:]) for part, each in stepper.seconds.items()}
-        whole["step"] = sum(whole.values())
+        # Use wall-clock times, which include a synchronisation after each part: the profiler does not attribute the kernels of a
+        # backward pass to a step, because another thread launches them.
+        total_us = {part: 1e6 * sum(each[-steps:]) for part, each in stepper.seconds.items()}
+        total_us["step"] = sum(total_us.values())
     else:
-        whole = {name: event.cpu_time_total for name, event in events.items()}
-    alone = {
+        total_us = {name: event.cpu_time_total for name, event in events.items()}
+    self_us = {
         name: event.self_device_time_total if cuda else event.self_cpu_time_total for name, event in events.items()
     }
-    spent = {title: sum(alone.get(name, 0.0) for name in names) for title, names in FORWARD.items()}
-    spent |= {"optimizer": whole["update"], "loader, crops, flips": whole["data"], "mixing": whole["mixing"]}
-    total = whole["step"]
-    shares = {title: 100 * us / total for title, us in spent.items()}
+    spent = {title: sum(self_us.get(name, 0.0) for name in names) for title, names in FORWARD.items()}
+    spent |= {"optimizer": total_us["update"], "loader, crops, flips": total_us["data"], "mixing": total_us["mixing"]}
+    shares = {title: 100 * us / total_us["step"] for title, us in spent.items()}
     return {**shares, "everything else": 100 - sum(shares.values())}

@@ -1,14 +1,18 @@
 """Mixing in transformers.Trainer.
 
-Shows: a Trainer whose `compute_loss` mixes while the model trains, and leaves evaluation to transformers. The data set hands
-over masks beside `pixel_values` and `labels`; for evaluation it has none.
+Shows: a Trainer whose `compute_loss` mixes during training and is unchanged in evaluation. The collator returns masks in
+addition to `pixel_values` and `labels`; `compute_loss` takes them out, because the model does not accept them.
 
 Run:     python examples/hf_trainer.py
 Install: pip install . transformers accelerate
 """
 
+from typing import Any, Literal
+
+import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch import Tensor, nn
+from torch.utils.data import TensorDataset, default_collate
 from transformers import ResNetConfig, ResNetForImageClassification, Trainer, TrainingArguments, set_seed
 
 import smix
@@ -17,37 +21,36 @@ METHOD = smix.Fallback(smix.SMix(alpha=0.4), smix.FMix(), prob=0.5)
 
 
 class MixingTrainer(Trainer):
-    # The loss below is the mean over one batch: the Trainer is to divide it by the number of batches that it accumulates.
-    loss_is_scaled_for_ga = False
+    loss_is_scaled_for_ga = False  # the loss is a mean over one batch: Trainer divides it by the accumulation steps
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        masks = inputs.pop("masks")
         if not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        mixed, target = METHOD(inputs["pixel_values"], inputs["labels"], masks=inputs["masks"])
+        mixed, target = METHOD(inputs["pixel_values"], inputs["labels"], masks=masks)
         outputs = model(pixel_values=mixed)
         loss = target.loss(outputs.logits)
         return (loss, outputs) if return_outputs else loss
 
 
-class Digits(Dataset):
-    def __init__(self, split, count, with_masks):
-        data = smix.load_data("digits-on-photos", split=split).take(count)
-        images = torch.from_numpy(data.images).movedim(-1, 1) / 255
-        self.columns = {"pixel_values": (images - 0.35) / 0.27, "labels": torch.from_numpy(data.labels)}
-        if with_masks:
-            self.columns["masks"] = torch.from_numpy(data.masks)
-
-    def __len__(self):
-        return len(self.columns["labels"])
-
-    def __getitem__(self, row):
-        return {name: values[row] for name, values in self.columns.items()}
+def load(split: Literal["train", "test"], count: int) -> TensorDataset:
+    data = smix.load_data("digits-on-photos", split=split).take(count)
+    images = torch.from_numpy(data.array).movedim(-1, 1) / 255
+    return TensorDataset((images - 0.35) / 0.27, torch.from_numpy(data.labels), torch.from_numpy(data.masks))
 
 
-def main():
-    torch.set_num_threads(1)  # on a CPU, so small a network is fastest with one
+def collate(samples: list[tuple[Tensor, Tensor, Tensor]]) -> dict[str, Tensor]:
+    images, labels, masks = default_collate(samples)
+    return {"pixel_values": images, "labels": labels, "masks": masks}
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # the fastest setting for so small a network on a CPU
     set_seed(0)
-    config = ResNetConfig(hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", num_labels=10)
+    names = dict(enumerate("0123456789"))
+    config = ResNetConfig(hidden_sizes=[32, 64, 128], depths=[1, 1, 1], layer_type="basic", id2label=names)
     arguments = TrainingArguments(
         output_dir="runs/hf_trainer",
         num_train_epochs=8,
@@ -55,23 +58,21 @@ def main():
         learning_rate=3e-3,
         logging_strategy="epoch",
         save_strategy="no",
-        report_to="none",
         disable_tqdm=True,
-        remove_unused_columns=False,  # else the masks, which the model does not know, would be dropped
         dataloader_pin_memory=torch.cuda.is_available(),
     )
     trainer = MixingTrainer(
         model=ResNetForImageClassification(config),
         args=arguments,
-        train_dataset=Digits("train", 600, with_masks=True),
-        eval_dataset=Digits("test", 300, with_masks=False),
-        compute_metrics=lambda found: {"accuracy": (found.predictions.argmax(1) == found.label_ids).mean()},
+        train_dataset=load("train", 600),
+        eval_dataset=load("test", 300),
+        data_collator=collate,
+        compute_metrics=lambda result: {"accuracy": np.mean(np.argmax(result.predictions, 1) == result.label_ids)},
     )
     trainer.train()
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    accuracy = trainer.evaluate()["eval_accuracy"]
     print(f"train loss {losses[0]:.2f} -> {losses[-1]:.2f} on mixed images")
-    print(f"accuracy {accuracy:.2f} on 300 held-out images (chance 0.10)")
+    print(f"accuracy {trainer.evaluate()['eval_accuracy']:.2f} on 300 held-out images (chance 0.10)")
 
 
 if __name__ == "__main__":

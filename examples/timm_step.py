@@ -1,18 +1,20 @@
 """smix in timm's training step, in place of timm.data.Mixup.
 
-Shows: timm's model, optimizer, scheduler and SoftTargetCrossEntropy stay as they are; the mixing call changes, and labels
-become rows by `target.soft(num_classes)`. What stands for the options of timm's train.py:
+Shows: timm's model, optimizer, scheduler and SoftTargetCrossEntropy stay as they are; only the mixing call changes, and
+`target.soft(num_classes)` gives the soft labels. Equivalents of the options of timm's train.py:
 
     --mixup 0.8 --cutmix 1.0   RandomChoice((Mixup(alpha=0.8), CutMix(alpha=1.0)))
-    --mixup-switch-prob 0.5    RandomChoice(..., weights=(0.5, 0.5)), mixup's first
+    --mixup-switch-prob 0.5    RandomChoice(..., weights=(0.5, 0.5)), the first for Mixup
     --mixup-prob 1.0           RandomChoice(..., prob=1.0)
-    --mixup-mode elem          what smix does; timm's default "batch" is RandomChoice(..., per_batch=True)
+    --mixup-mode elem          the default; timm's default "batch" is RandomChoice(..., per_batch=True)
     --mixup-off-epoch 6        Vanilla() from that epoch on
-    --smoothing 0.1            the line that makes `soft`
+    --smoothing 0.1            the line that computes `soft`
 
 Run:     python examples/timm_step.py
 Install: pip install . timm
 """
+
+from typing import Literal
 
 import timm
 import torch
@@ -26,14 +28,14 @@ import smix
 EPOCHS, OFF_EPOCH, CLASSES, SMOOTHING = 8, 6, 10, 0.1
 
 
-def load(split, count):
+def load(split: Literal["train", "test"], count: int) -> TensorDataset:
     data = smix.load_data("digits-on-photos", split=split).take(count)
-    images = torch.from_numpy(data.images).movedim(-1, 1) / 255
+    images = torch.from_numpy(data.array).movedim(-1, 1) / 255
     return TensorDataset((images - 0.35) / 0.27, torch.from_numpy(data.labels))
 
 
-def main():
-    torch.set_num_threads(1)  # on a CPU, so small a network is fastest with one
+def main() -> None:
+    torch.set_num_threads(1)  # the fastest setting for so small a network on a CPU
     torch.manual_seed(0)
     mixup_or_cutmix = smix.RandomChoice((smix.Mixup(alpha=0.8), smix.CutMix(alpha=1.0)), weights=(0.5, 0.5))
     model = timm.create_model("test_resnet", num_classes=CLASSES)

@@ -1,15 +1,17 @@
-"""Masks through a torchvision pipeline: crop and flip of image and mask alike, then SMix.
+"""Crop and flip images together with their masks in a torchvision pipeline, then mix with SMix.
 
-Shows: `tv_tensors.Image` and `tv_tensors.Mask` side by side in a `torchvision.transforms.v2` pipeline. One draw crops and
-mirrors both, so the mask still covers the object when the batch is mixed. (A mask that is a plain tensor is passed through
-unchanged, without a word.)
+Shows: `tv_tensors.Image` and `tv_tensors.Mask` in a `torchvision.transforms.v2` pipeline. Both are cropped and flipped with
+the same random parameters, so that the mask still covers the object when the batch is mixed. A mask that is a plain tensor
+would pass through unchanged, without a warning.
 
 Run:     python examples/torchvision_v2.py
 Install: pip install .
 """
 
+from typing import Literal
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -21,27 +23,28 @@ TRAIN = v2.Compose([v2.RandomCrop(32, padding=2), v2.RandomHorizontalFlip(), *TO
 TEST = v2.Compose(TO_FLOAT)
 
 
-class Digits(Dataset):
-    def __init__(self, split, count, transform):
+class Digits(Dataset[tuple[Tensor, int, Tensor]]):
+    def __init__(self, split: Literal["train", "test"], count: int, transform: v2.Transform) -> None:
         self.data = smix.load_data("digits-on-photos", split=split).take(count)
+        self.masks = torch.from_numpy(self.data.masks)
         self.transform = transform
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.data)
 
-    def __getitem__(self, row):
-        image = tv_tensors.Image(torch.from_numpy(self.data.images[row]).movedim(-1, 0))
-        mask = tv_tensors.Mask(torch.from_numpy(self.data.masks[row]))
+    def __getitem__(self, row: int) -> tuple[Tensor, int, Tensor]:
+        image = tv_tensors.Image(torch.from_numpy(self.data.array[row]).movedim(-1, 0))
+        mask = tv_tensors.Mask(self.masks[row])
         image, mask = self.transform(image, mask)
-        return image, self.data.labels[row], mask
+        return image, int(self.data.labels[row]), mask
 
 
-def conv(inputs, outputs):
+def conv(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride=2, padding=1), nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def main():
-    torch.set_num_threads(1)  # on a CPU, so small a network is fastest with one
+def main() -> None:
+    torch.set_num_threads(1)  # the fastest setting for so small a network on a CPU
     torch.manual_seed(0)
     method = smix.SMix(alpha=1.0, labels="area", prob=0.5)
     model = nn.Sequential(conv(3, 32), conv(32, 64), conv(64, 128), nn.Flatten(), nn.Linear(128 * 16, 10))

@@ -21,10 +21,10 @@ from tests.attacks.formats import FORMATS
 from tests.attacks.fuzz import OTHER, REFUSED, RIGHT, Outcomes, attack
 
 
-def attacked(place: int, trials: int, seed: int) -> Outcomes:
-    """Fuzz one format. Standard error is discarded, where smix reports files that it repairs."""
+def fuzz_format(number: int, trials: int, seed: int) -> Outcomes:
+    """Fuzz one format. Standard error is discarded, because smix reports there which files it repairs."""
     with tempfile.TemporaryDirectory(prefix="smix-attack-") as folder, redirect_stderr(io.StringIO()):
-        return attack(FORMATS[place], Path(folder), trials, seed)
+        return attack(FORMATS[number], Path(folder), trials, seed)
 
 
 def main() -> int:
@@ -37,19 +37,18 @@ def main() -> int:
     print(f"{len(FORMATS)} formats, {arguments.trials} trials each, seed {arguments.seed}", flush=True)
     table = Table("Format", RIGHT, REFUSED, OTHER, "bad", "slowest (s)")
     bad: list[str] = []
-    with ProcessPoolExecutor(
-        arguments.processes, max_tasks_per_child=1
-    ) as pool:  # a new process per format, as peak memory is per process
-        futures = [pool.submit(attacked, place, arguments.trials, arguments.seed) for place in range(len(FORMATS))]
-        for one, future in zip(FORMATS, futures, strict=True):
-            found = future.result()
-            counts = [found.counts[name] for name in (RIGHT, REFUSED, OTHER)]
-            table.add_row(one.name, *map(str, counts), str(len(found.bad)), f"{found.slowest:.2f}")
-            bad += found.bad
-            print(f"{one.name}: {dict(found.counts)}", flush=True)
+    # A new process for each format, because peak memory is recorded per process.
+    with ProcessPoolExecutor(arguments.processes, max_tasks_per_child=1) as pool:
+        futures = [pool.submit(fuzz_format, number, arguments.trials, arguments.seed) for number in range(len(FORMATS))]
+        for file_format, future in zip(FORMATS, futures, strict=True):
+            outcomes = future.result()
+            counts = [str(outcomes.counts[name]) for name in (RIGHT, REFUSED, OTHER)]
+            table.add_row(file_format.name, *counts, str(len(outcomes.bad)), f"{outcomes.slowest:.2f}")
+            bad += outcomes.bad
+            print(f"{file_format.name}: {dict(outcomes.counts)}", flush=True)
     Console(width=120).print(table)
-    for each in bad[:50]:
-        print(each)
+    for outcome in bad[:50]:
+        print(outcome)
     unequal = sum(kills.kill(kind, arguments.kills, arguments.seed) for kind in kills.KINDS) if arguments.kills else 0
     print(f"{len(bad)} bad outcomes for damaged files, {unequal} for killed commands")
     return 1 if bad or unequal else 0

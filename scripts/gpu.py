@@ -1,9 +1,9 @@
 """Run the tests and benchmarks that need a GPU: `make gpu PYTHON=...` or `python -m scripts.gpu`.
 
-The interpreter needs torch with CUDA and nothing else: smix is imported from the source tree, nothing is installed, and parts whose
-packages are missing are named and left out. Every part is a process of at most eight minutes with a record and a log; started again,
-the command runs what is not done. The folder of results ends with summary.md and summary.json. `--rehearse` runs the same parts on the
-CPU, with tiny sizes, so that a mistake is found before a GPU is paid for.
+The interpreter needs only torch with CUDA: smix is imported from the source tree and nothing is installed. Parts whose packages are
+missing are listed and left out. Each part is a process of at most eight minutes with a record and a log. Started again, the command runs
+the parts that are not done. The results end with summary.md and summary.json. `--rehearse` runs the same parts on the CPU with tiny
+sizes, to find mistakes before a GPU is rented.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from scripts.gpu_parts import ROOT, Part, all_parts, installed
 from smix.version import __version__
 
 STANDINS = ROOT / "scripts/standins"
-DEVICE = """
+QUERY = """
 import json, torch
 facts = {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
 facts["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
@@ -42,68 +42,76 @@ class Record:
 
     name: str
     state: str
-    """done, failed, left out, or not started."""
+    """One of done, failed, left out, not started."""
     seconds: float = 0.0
     returncode: int | None = None
     reason: str = ""
     device: str = "cuda"
     failed_tests: tuple[str, ...] = ()
-    made_with: str = ""
-    """Commit, torch and GPUs: a part is run again when one of them has changed."""
+    provenance: str = ""
+    """Commit, torch version and GPUs. A part is run again if one of them has changed."""
 
 
 def run_parts(
     parts: Sequence[Part],
     out: Path,
     device: str = "cuda",
-    unable: str = "",
+    obstacle: str = "",
     minutes: float | None = None,
-    say: Callable[[str], None] = print,
-    made_with: str = "",
+    log: Callable[[str], None] = print,
+    provenance: str = "",
 ) -> list[Record]:
     """Run the parts that are not done and return the records of all.
 
     Args:
-        device: cuda, or cpu in a rehearsal; a part that is done on another device is run again.
-        unable: Why no part can be run; empty if they can.
-        made_with: What the results depend on: a part that was done with something else is run again.
-        minutes: Start no part after this time; None: no limit.
+        parts: Parts to run.
+        out: Folder of the results.
+        device: cuda, or cpu for a rehearsal. A part that was done on another device is run again.
+        obstacle: Reason why no part can be run; empty if they can.
+        minutes: Time in minutes after which no part is started; None: no limit.
+        log: Function that prints a line.
+        provenance: Text that identifies what results depend on. A part that was done with another provenance is run again.
     """
     (out / "records").mkdir(parents=True, exist_ok=True)
-    begun, records = time.monotonic(), []
+    start, records = time.monotonic(), []
     for number, part in enumerate(parts, 1):
         file = out / "records" / f"{part.name}.json"
-        before = read_record(file)
+        previous = read_record(file)
         title = f"[{number:2}/{len(parts)}] {part.name}:"
-        if before is not None and (before.state, before.device, before.made_with) == ("done", device, made_with):
-            say(f"{title} already done")
-            records.append(before)
+        if previous is not None and (previous.state, previous.device, previous.provenance) == (
+            "done",
+            device,
+            provenance,
+        ):
+            log(f"{title} already done")
+            records.append(previous)
             continue
         missing = part.missing()
-        if unable or missing:
-            record = Record(part.name, "left out", reason=unable or f"missing: {', '.join(missing)}", device=device)
-        elif minutes is not None and time.monotonic() - begun > 60 * minutes:
+        if obstacle or missing:
+            record = Record(part.name, "left out", reason=obstacle or f"missing: {', '.join(missing)}", device=device)
+        elif minutes is not None and time.monotonic() - start > 60 * minutes:
             records.append(Record(part.name, "not started", reason=f"after {minutes:g} minutes", device=device))
             continue
         else:
-            say(f"{title} running, at most {part.seconds:.0f} s")
-            record = dataclasses.replace(run_part(part, out, device), made_with=made_with)
-        say(f"{title} {record.state}{f' in {record.seconds:.0f} s' if record.seconds else ''}{_because(record)}")
+            log(f"{title} running, at most {part.seconds:.0f} s")
+            record = dataclasses.replace(run_part(part, out, device), provenance=provenance)
+        seconds = f" in {record.seconds:.0f} s" if record.seconds else ""
+        log(f"{title} {record.state}{seconds}{f' ({record.reason})' if record.reason else ''}")
         file.write_text(json.dumps(dataclasses.asdict(record), indent=1) + "\n")
         records.append(record)
     return records
 
 
 def run_part(part: Part, out: Path, device: str) -> Record:
-    """Run one part in a process of its own, and kill all that it started when it ends or its time is over."""
+    """Run one part in a new process group, and kill the group when the part ends or exceeds its time."""
     log = out / "logs" / f"{part.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     if part.junit is not None:
-        part.junit.unlink(missing_ok=True)  # of an earlier attempt
-    begun = time.monotonic()
+        part.junit.unlink(missing_ok=True)  # from an earlier attempt
+    start = time.monotonic()
     with log.open("w") as stream:
         process = subprocess.Popen(
-            [sys.executable, *part.words],
+            [sys.executable, *part.arguments],
             cwd=ROOT,
             env=environment(part, device),
             stdin=subprocess.DEVNULL,
@@ -116,57 +124,58 @@ def run_part(part: Part, out: Path, device: str) -> Record:
         except subprocess.TimeoutExpired:
             code = None
         finally:
-            with contextlib.suppress(ProcessLookupError):  # all have ended
+            with contextlib.suppress(ProcessLookupError):  # all processes have ended
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     failed = failed_tests(part.junit)
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     reason = ""
     if code is None:
-        reason = f"not done after {part.seconds:g} s"
+        reason = f"killed after {part.seconds:g} s"
     elif code:
         reason = f"failed tests: {len(failed)}" if failed else lines[-1][:200] if lines else f"exit code {code}"
     state = "failed" if reason else "done"
-    return Record(part.name, state, round(time.monotonic() - begun, 1), code, reason, device, failed)
+    return Record(part.name, state, round(time.monotonic() - start, 1), code, reason, device, failed)
 
 
 def environment(part: Part, device: str) -> dict[str, str]:
-    """Return the environment variables of a part: the source tree on the path, and what keeps its result from depending on others."""
+    """Return the environment variables of a part, with the source tree on PYTHONPATH."""
     standins = [] if installed("jaxtyping") else [str(STANDINS)]
     paths = [str(ROOT), *standins, *filter(None, [os.environ.get("PYTHONPATH", "")])]
-    found = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     if part.junit is not None:
-        # Plugins of pytest that happen to be installed, and TF32, have no part in whether a test passes.
-        found |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "NVIDIA_TF32_OVERRIDE": "0"}
-    return found | ({"SMIX_REHEARSE": "1", "CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+        # Installed pytest plugins and TF32 must not influence the results of tests.
+        variables |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "NVIDIA_TF32_OVERRIDE": "0"}
+    return variables | ({"SMIX_REHEARSE": "1", "CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
 
 
 def read_record(file: Path) -> Record | None:
+    """Return a record; None if there is none or its file is incomplete."""
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text())
-        return Record(**{**found, "failed_tests": tuple(found["failed_tests"])})
-    except (ValueError, KeyError, TypeError):  # cut off while it was written
+        values = json.loads(file.read_text())
+        return Record(**{**values, "failed_tests": tuple(values["failed_tests"])})
+    except (ValueError, KeyError, TypeError):  # interrupted while it was written
         return None
 
 
 def failed_tests(junit: Path | None) -> tuple[str, ...]:
-    """Return the names of the tests of a JUnit file that failed or could not be set up."""
+    """Return the names of tests with a failure or an error in a JUnit file."""
     if junit is None or not junit.is_file():
         return ()
     try:
         cases = ElementTree.parse(junit).iter("testcase")
-    except ElementTree.ParseError:  # cut off when the part was killed
+    except ElementTree.ParseError:  # incomplete: the part was killed
         return ()
     broken = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
     return tuple(f"{case.get('classname')}::{case.get('name')}" for case in broken)
 
 
 def machine(parts: Sequence[Part], device: str) -> dict[str, Any]:
-    """Return the hardware, the driver, the commit and the versions of the packages that the parts need."""
+    """Return hardware, driver, commit, and the versions of the packages that the parts need."""
     hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}
-    said = _output([sys.executable, "-c", DEVICE], hidden)
+    answer = _output([sys.executable, "-c", QUERY], hidden)
     needed = sorted(set().union(*(part.needs() | set(part.optional) for part in parts)))
     names = importlib.metadata.packages_distributions()
     return {
@@ -177,47 +186,41 @@ def machine(parts: Sequence[Part], device: str) -> dict[str, Any]:
         "smix": __version__,
         "commit": _output(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]),
         "nvidia-smi": _output(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]),
-        **{"torch": None, "cuda": None, "cudnn": None, "gpus": [], **(json.loads(said) if said else {})},
+        **{"torch": None, "cuda": None, "cudnn": None, "gpus": [], **(json.loads(answer) if answer else {})},
         "packages": {name: importlib.metadata.version(names[name][0]) for name in needed if name in names},
         "missing": [name for name in needed if not installed(name)],
     }
 
 
-def _output(words: Sequence[str], variables: dict[str, str] | None = None) -> str:
-    """Return what a command prints; nothing if it cannot be run or fails."""
-    if shutil.which(words[0]) is None:
+def _output(command: Sequence[str], variables: dict[str, str] | None = None) -> str:
+    """Return the output of a command; empty if it fails or does not exist."""
+    if shutil.which(command[0]) is None:
         return ""
-    done = subprocess.run(words, cwd=ROOT, env={**os.environ, **(variables or {})}, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **(variables or {})}, capture_output=True, text=True)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def missing_table(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
-    """Return a Markdown table of the missing packages and of what is left out without them."""
+    """Return a Markdown table of the missing packages and their consequences."""
     lines = ["| missing package | consequence |", "| --- | --- |"]
     for name in missing:
         without = [part.name for part in parts if name in part.needs()]
-        less = [part.name for part in parts if name in part.optional]
-        what = [f"left out: {_few(without, len(parts))}"] if without else []
-        what += [f"less in: {_few(less, len(parts))}"] if less else []
+        reduced = [part.name for part in parts if name in part.optional]
+        consequences = [f"left out: {_few(without, len(parts))}"] if without else []
+        consequences += [f"incomplete: {_few(reduced, len(parts))}"] if reduced else []
         if name == "jaxtyping":
-            what = ["replaced by scripts/standins: shapes are not checked"]
-        lines.append(f"| {name} | {'; '.join(what)} |")
+            consequences = ["replaced by scripts/standins: shapes are not checked"]
+        lines.append(f"| {name} | {'; '.join(consequences)} |")
     return lines if missing else ["No package is missing."]
 
 
 def summary(records: Sequence[Record], parts: Sequence[Part], facts: dict[str, Any], out: Path) -> str:
-    """Return the whole result as Markdown."""
+    """Return the summary of all parts as Markdown."""
     gpus = ", ".join(facts["gpus"])
     title = (
-        "Rehearsal on the CPU"
-        if facts["device"] == "cpu"
-        else f"Run on {gpus}"
-        if gpus
-        else "Run without a CUDA device"
+        "Rehearsal on the CPU" if facts["device"] == "cpu" else f"Run on {gpus or 'a machine without a CUDA device'}"
     )
-    shown = {
-        name: facts[name] for name in ("nvidia-smi", "torch", "cuda", "cudnn", "python", "smix", "commit", "system")
-    }
+    keys = ("nvidia-smi", "torch", "cuda", "cudnn", "python", "smix", "commit", "system")
     states = [record.state for record in records]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     names = [name for record in records for name in record.failed_tests]
@@ -229,7 +232,7 @@ def summary(records: Sequence[Record], parts: Sequence[Part], facts: dict[str, A
             "",
             f"{len(records)} parts: {counts}.",
             "",
-            *(f"- {name}: {value or 'unknown'}" for name, value in shown.items()),
+            *(f"- {key}: {facts[key] or 'unknown'}" for key in keys),
             f"- packages: {versions}",
             "",
             "| part | state | seconds | reason |",
@@ -248,16 +251,12 @@ def _few(names: Sequence[str], count: int) -> str:
     return ", ".join(names) if len(names) <= 3 else f"{len(names)} of {count} parts"
 
 
-def _because(record: Record) -> str:
-    return f" ({record.reason})" if record.reason else ""
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rehearse", action="store_true", help="run the same parts on the CPU, with tiny sizes")
-    parser.add_argument("--out", type=Path, help="folder of the results; default: gpu-results, gpu-rehearsal")
-    parser.add_argument("--again", nargs="+", default=[], metavar="PART", help="run these parts though they are done")
-    parser.add_argument("--minutes", type=float, help="start no part after so many minutes")
+    parser.add_argument("--out", type=Path, help="folder of the results (default: gpu-results or gpu-rehearsal)")
+    parser.add_argument("--again", nargs="+", default=[], metavar="PART", help="run these parts again if they are done")
+    parser.add_argument("--minutes", type=float, help="start no part after this number of minutes")
     options = parser.parse_args()
     device = "cpu" if options.rehearse else "cuda"
     out = (options.out or ROOT / ("gpu-rehearsal" if options.rehearse else "gpu-results")).resolve()
@@ -271,15 +270,15 @@ def main() -> int:
         f"torch {facts['torch']}, CUDA {facts['cuda']}, {', '.join(facts['gpus']) or 'no CUDA device'}; results in {out}"
     )
     print("\n".join(missing_table(parts, facts["missing"])))
-    unable = "" if options.rehearse or facts["gpus"] else "no CUDA device"
-    made_with = " ".join(str(facts[name]) for name in ("commit", "torch", "gpus"))
-    records = run_parts(parts, out, device, unable, options.minutes, made_with=made_with)
+    obstacle = "" if options.rehearse or facts["gpus"] else "no CUDA device"
+    provenance = " ".join(str(facts[name]) for name in ("commit", "torch", "gpus"))
+    records = run_parts(parts, out, device, obstacle, options.minutes, provenance=provenance)
     text = summary(records, parts, facts, out)
     (out / "summary.md").write_text(text)
-    whole = {**facts, "parts": [dataclasses.asdict(record) for record in records]}
-    (out / "summary.json").write_text(json.dumps(whole, indent=1) + "\n")
-    left = sum(record.state == "not started" for record in records)
-    print(f"{out / 'summary.md'}{f'; {left} parts are left: start it again' if left else ''}")
+    result = {**facts, "parts": [dataclasses.asdict(record) for record in records]}
+    (out / "summary.json").write_text(json.dumps(result, indent=1) + "\n")
+    remaining = sum(record.state == "not started" for record in records)
+    print(f"{out / 'summary.md'}{f'; run the command again for the remaining {remaining} parts' if remaining else ''}")
     return int(any(record.state == "failed" for record in records))
 
 

@@ -1,6 +1,6 @@
-"""Parts of a run on a GPU (`scripts/gpu.py`): what each of them runs, and which packages it needs.
+"""Define the parts of a run on a GPU (`scripts/gpu.py`) and the packages that they need.
 
-Only the standard library is imported here, since nothing else may be installed.
+Imports only the standard library, because nothing else may be installed.
 """
 
 import ast
@@ -17,26 +17,28 @@ TIME_LIMIT = 480.0
 
 @dataclass(frozen=True)
 class Part:
-    """A command that is run, recorded and repeated independently of the others."""
+    """A command that runs in its own process, with its own record."""
 
     name: str
-    words: tuple[str, ...]
+    arguments: tuple[str, ...]
     """Arguments of the Python interpreter."""
     modules: tuple[str, ...] = ()
-    """Modules of the source tree that it imports; their imports tell which packages it needs."""
+    """Modules of the source tree that the part imports. Required packages are found from their imports."""
     packages: tuple[str, ...] = ()
-    """Packages that it needs and that no import statement at the top of a module tells."""
+    """Required packages that are not imported at the top of a module."""
     optional: tuple[str, ...] = ()
-    """Packages without which it does less."""
+    """Packages without which the part is incomplete."""
     seconds: float = TIME_LIMIT
+    """Seconds after which the part is killed."""
     junit: Path | None = None
-    """File with the result of each test."""
+    """JUnit file with the result of each test; None: a part without tests."""
 
     def needs(self) -> set[str]:
+        """Return the names of all required packages."""
         return packages(self.modules) | set(self.packages)
 
     def missing(self) -> list[str]:
-        """Return the packages that it needs and that are not installed. jaxtyping has a stand-in."""
+        """Return the required packages that are not installed, except jaxtyping, which has a stand-in."""
         return [name for name in sorted(self.needs() - {"jaxtyping"}) if not installed(name)]
 
 
@@ -45,13 +47,18 @@ def installed(package: str) -> bool:
 
 
 def all_parts(out: Path, rehearse: bool) -> list[Part]:
-    """Return the tests marked `gpu`, a part for each file, and the benchmarks; on the CPU and tiny if this is a rehearsal."""
+    """Return the tests marked `gpu`, one part for each file, and the benchmarks.
+
+    Args:
+        out: Folder of the results.
+        rehearse: Run the benchmarks on the CPU with tiny sizes.
+    """
     return [*_tests(out), *_benchmarks(str(out), rehearse)]
 
 
 def _tests(out: Path) -> Iterator[Part]:
-    # The options of pyproject.toml ask for jaxtyping and beartype, and make warnings errors: warnings of a machine that nobody
-    # has seen are not failures.
+    # Replace the options of pyproject.toml, which require jaxtyping and beartype and turn warnings into errors: warnings of an unknown
+    # machine are not failures.
     options = ("-m", "gpu", "-rfEs", "-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider")
     for file in sorted((ROOT / "tests").rglob("test_*.py")):
         if "pytest.mark.gpu" not in file.read_text(encoding="utf-8"):
@@ -60,8 +67,8 @@ def _tests(out: Path) -> Iterator[Part]:
         junit = out / "tests" / f"{name}.xml"
         folders = [folder for folder in file.parents if folder.is_relative_to(ROOT / "tests")]
         conftests = [_module(folder / "conftest.py") for folder in folders if (folder / "conftest.py").is_file()]
-        words = ("-m", "pytest", str(file.relative_to(ROOT)), *options, f"--junitxml={junit}")
-        yield Part(name, words, (name, *conftests), ("pytest",), junit=junit)
+        arguments = ("-m", "pytest", str(file.relative_to(ROOT)), *options, f"--junitxml={junit}")
+        yield Part(name, arguments, (name, *conftests), ("pytest",), junit=junit)
 
 
 def _benchmarks(out: str, rehearse: bool) -> list[Part]:
@@ -70,13 +77,13 @@ def _benchmarks(out: str, rehearse: bool) -> list[Part]:
     def benchmark(
         name: str,
         module: str,
-        words: tuple[str, ...],
+        options: tuple[str, ...],
         tiny: tuple[str, ...],
         modules: tuple[str, ...] = (),
         packages: tuple[str, ...] = (),
         optional: tuple[str, ...] = (),
     ) -> Part:
-        command = ("-m", f"benchmarks.{module}", "--out", out, *words, *(tiny if rehearse else ()))
+        command = ("-m", f"benchmarks.{module}", "--out", out, *options, *(tiny if rehearse else ()))
         return Part(f"benchmarks.{name}", command, (f"benchmarks.{module}", *modules), packages, optional)
 
     def training(part: str, modules: tuple[str, ...] = ()) -> Part:
@@ -115,8 +122,8 @@ def _benchmarks(out: str, rehearse: bool) -> list[Part]:
 
 
 def packages(modules: Iterable[str]) -> set[str]:
-    """Return the packages, other than those of Python itself, that are imported along with these modules of the source tree."""
-    found: set[str] = set()
+    """Return the third-party packages that these modules of the source tree import, directly or indirectly."""
+    third_party: set[str] = set()
     seen: set[str] = set()
     queue = list(modules)
     while queue:
@@ -126,16 +133,16 @@ def packages(modules: Iterable[str]) -> set[str]:
         seen.add(name)
         top, _, _ = name.partition(".")
         if not (ROOT / top).is_dir():
-            found.add(top)
+            third_party.add(top)
         elif (file := _file(name)) is not None:
             parents = name.split(".")[:-1]
             queue += [".".join(parents[: count + 1]) for count in range(len(parents))]
             queue += _imports(ast.parse(file.read_text(encoding="utf-8")).body)
-    return found - set(sys.stdlib_module_names)
+    return third_party - set(sys.stdlib_module_names)
 
 
 def _imports(statements: list[ast.stmt]) -> Iterator[str]:
-    """Yield what is imported when a module is; imports inside functions are not."""
+    """Yield the modules that are imported at the top level, not those inside functions."""
     for statement in statements:
         if isinstance(statement, ast.Import):
             yield from (alias.name for alias in statement.names)

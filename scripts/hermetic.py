@@ -4,11 +4,11 @@ In a copy of the source tree whose path has a space, without HOME, and with a PA
 
 - three runs with the tests shuffled and spread over the processes at random,
 - each test file alone,
-- started by data_root: the first run as root, all others as the user `nobody`.
+- if started by root: the first run as root, all others as the user `nobody`.
 
-A run fails where a test fails or leaves a file in the temporary folder; at the end the source tree must hold no new file.
+A run fails if a test fails or leaves a file in the temporary folder. At the end the source tree must not contain new files.
 
-The logs are in the folder `hermetic`. Takes half an hour on two cores.
+Logs are written to the folder `hermetic`. Takes half an hour on two cores.
 """
 
 import argparse
@@ -26,22 +26,22 @@ ROOT = Path(__file__).resolve().parents[1]
 LOGS = ROOT / "hermetic"
 NOBODY = 65534
 NO_TEST_RAN = 5
-"""Exit code of pytest where a file has only tests that its markers leave out."""
-OTHERS_LEAVE = ("pytest", ".config", ".ses", "matplotlib-", "torchelastic_", "torchinductor_")
-"""Beginnings of names that may be left in the temporary folder: of pytest, of Chromium and Matplotlib without a home folder, and of
+"""Exit code of pytest if all tests of a file are deselected by their markers."""
+IGNORED_PREFIXES = ("pytest", ".config", ".ses", "matplotlib-", "torchelastic_", "torchinductor_")
+"""Prefixes of names that may be left in the temporary folder: by pytest, by Chromium and Matplotlib without a home folder, and by
 PyTorch."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where and as whom the tests run."""
+    """Source tree and user of a run of the tests."""
 
     tree: Path
     user: int | None
-    """None: the user that started the script."""
+    """User id; None: the user that started the script."""
 
     def run(self, name: str, *options: str, may_be_empty: bool = False) -> bool:
-        """Run pytest; print one line, keep the output in a log, and return whether it passed and left no file behind."""
+        """Run pytest, write its output to a log, print one line, and return whether it passed and left no files."""
         started, own = time.monotonic(), Path(tempfile.mkdtemp(prefix="t ", dir=self.tree.parent))
         if self.user is not None:
             os.chown(own, self.user, self.user)
@@ -59,7 +59,7 @@ class Conditions:
                 stderr=subprocess.STDOUT,
                 check=False,
             )
-        left = sorted(path.name for path in own.iterdir() if not path.name.startswith(OTHERS_LEAVE))
+        left = sorted(path.name for path in own.iterdir() if not path.name.startswith(IGNORED_PREFIXES))
         shutil.rmtree(own, ignore_errors=True)
         passed = done.returncode == 0 or (may_be_empty and done.returncode == NO_TEST_RAN)
         last = ((LOGS / f"{name}.txt").read_text().splitlines() or ["no output"])[-1]
@@ -70,14 +70,14 @@ class Conditions:
 
 
 def environment(tree: Path, temporary: Path) -> dict[str, str]:
-    """Return all that a process of the tests finds in its environment."""
+    """Return the complete environment of a test process."""
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     kept = {name: os.environ[name] for name in ("SMIX_SHARED",) if name in os.environ}
     return {"PATH": path, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "TMPDIR": str(temporary), **kept}
 
 
 def copy_tree(out: Path) -> Path:
-    """Copy what git knows or would add; everybody may read it."""
+    """Copy all files that are tracked or not ignored by git, readable for all users."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -95,18 +95,18 @@ def copy_tree(out: Path) -> Path:
 
 
 def files_in(tree: Path) -> set[Path]:
-    """Return the files of a source tree, without compiled modules: Python writes them unless it is told not to."""
+    """Return the files of a source tree, without compiled modules."""
     return {path for path in tree.rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
 
 
 def other_user() -> int | None:
-    """Return the user for most of the runs.
+    """Return the id of the user `nobody`, or None if the script was not started by root.
 
     Raises:
-        SystemExit: This environment cannot be read by an ordinary user.
+        SystemExit: An ordinary user cannot run this environment.
     """
     if os.geteuid() != 0:
-        print("not started as root: all runs use the current user")
+        print("not started by root: all runs use the current user")
         return None
     command = [sys.executable, "-c", "import torch"]
     done = subprocess.run(command, user=NOBODY, group=NOBODY, extra_groups=[], cwd="/", env={}, capture_output=True)
@@ -121,9 +121,12 @@ def other_user() -> int | None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--seed", type=int, default=int(time.time()), help="of the first shuffled run; the others follow"
+        "--seed",
+        type=int,
+        default=int(time.time()),
+        help="seed of the first shuffled run; the others use the next numbers",
     )
-    parser.add_argument("--only", choices=["shuffled", "alone"], help="only these runs")
+    parser.add_argument("--only", choices=["shuffled", "alone"], help="run only these")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     user = other_user()

@@ -1,10 +1,10 @@
 #!/bin/bash
-# A real SLURM of this one machine, for `pytest -m cluster`: Debian, as root, systemd not needed.
+# Run a single-node SLURM on this machine for `pytest -m cluster`. Needs Debian and root, but not systemd.
 #
-#   scripts/slurm-single-node.sh         install what is missing, start, wait until the node is idle
-#   scripts/slurm-single-node.sh stop    end it
+#   scripts/slurm-single-node.sh         install missing packages, start SLURM, wait until the node is idle
+#   scripts/slurm-single-node.sh stop    stop SLURM
 #
-# Not for clusters: no cgroups, no accounting, everything runs as root.
+# Not for real clusters: no cgroups, no accounting, and everything runs as root.
 set -euo pipefail
 
 CONFIG=/etc/slurm/slurm.conf
@@ -16,19 +16,19 @@ fail() {
     exit 1
 }
 
-ours() {
+is_own_config() {
     [ ! -e "$CONFIG" ] || grep -qF "$MARK" "$CONFIG"
 }
 
-answers() {
+is_up() {
     timeout 10 scontrol ping 2>/dev/null | grep -q "is UP"
 }
 
-idle() {
+is_idle() {
     timeout 10 sinfo --noheader --format=%T 2>/dev/null | grep -qE "^(idle|mixed|allocated)$"
 }
 
-until_true() {
+wait_until() {
     for _ in $(seq 150); do
         "$@" && return 0
         sleep 0.2
@@ -39,26 +39,26 @@ until_true() {
 stop() {
     for daemon in slurmd slurmctld munged; do
         pid=$(cat "$STATE/$daemon.pid" 2>/dev/null) || continue
-        # The number may be another process's by now.
+        # The process id may have been reused since.
         [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$daemon" ] || kill "$pid"
-        gone() { [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$daemon" ]; }
-        until_true gone || fail "$daemon: expected it to end within 30 s, got none of that; kill process $pid"
+        is_gone() { [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$daemon" ]; }
+        wait_until is_gone || fail "$daemon did not stop within 30 s; kill process $pid"
         rm -f "$STATE/$daemon.pid"
     done
 }
 
 install_packages() {
-    # One by one: with several names it is enough for `command -v` that one is there.
+    # Checked one by one, because `command -v` with several names succeeds if one of them exists.
     command -v sbatch >/dev/null && command -v slurmctld >/dev/null && command -v slurmd >/dev/null &&
         command -v munged >/dev/null && return
-    command -v apt-get >/dev/null || fail "expected apt-get to install slurm-wlm and munge, got none; install them yourself"
+    command -v apt-get >/dev/null || fail "apt-get is not available; install slurm-wlm and munge manually"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
     apt-get install -qq --yes --no-install-recommends slurm-wlm munge
 }
 
 write_config() {
-    # slurmd -C says what the node has; memory is left a little below, or the node is drained when the kernel says less.
+    # Hardware as reported by slurmd -C, with 90 % of the memory: the node is drained if the kernel reports less than configured.
     hardware=$(slurmd -C | grep ^NodeName= | sed 's/RealMemory=[0-9]*//')
     memory=$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) / 1024 * 9 / 10))
     mkdir -p "$(dirname "$CONFIG")"
@@ -102,31 +102,31 @@ END
 
 start() {
     install_packages
-    ours || fail "$CONFIG: expected none or one of mine, got another cluster's; this machine has its SLURM already"
-    if answers && idle; then
-        echo "slurm-single-node: it is running"
+    is_own_config || fail "$CONFIG belongs to another SLURM installation; use a machine without SLURM"
+    if is_up && is_idle; then
+        echo "slurm-single-node: already running"
         return
     fi
     stop
     mkdir -p "$STATE/slurmctld" "$STATE/slurmd"
     chmod 755 "$STATE"
-    # A key and a socket of our own: munged refuses folders that others may write, and images vary.
+    # Own key and socket: munged refuses folders that other users may write to, and those of container images vary.
     [ -e "$STATE/munge.key" ] || (umask 077 && head -c 1024 /dev/urandom >"$STATE/munge.key")
     write_config
-    # Jobs that were there when it was stopped are not waited for.
+    # Discard the jobs of an earlier start.
     rm -rf "${STATE:?}/slurmctld/"*
     munged --key-file="$STATE/munge.key" --socket="$STATE/munge.socket" --pid-file="$STATE/munged.pid" \
         --log-file="$STATE/munged.log" --seed-file="$STATE/munged.seed"
     slurmctld -i -f "$CONFIG"
-    until_true answers || fail "slurmctld: expected an answer within 30 s, got none; see $STATE/slurmctld.log"
+    wait_until is_up || fail "slurmctld did not answer within 30 s; see $STATE/slurmctld.log"
     slurmd -f "$CONFIG"
-    until_true idle || fail "node: expected it idle within 30 s, got $(sinfo --noheader --format='%T %E'); see $STATE/slurmd.log"
+    wait_until is_idle || fail "the node was not idle within 30 s but $(sinfo --noheader --format='%T %E'); see $STATE/slurmd.log"
     sinfo
 }
 
-[ "$(id -u)" = 0 ] || fail "expected root, got $(id -un); use sudo"
+[ "$(id -u)" = 0 ] || fail "must run as root, not as $(id -un); use sudo"
 case "${1:-start}" in
     start) start ;;
     stop) stop ;;
-    *) fail "expected start or stop, got $1" ;;
+    *) fail "unknown argument $1; use start or stop" ;;
 esac

@@ -1,4 +1,4 @@
-"""What all tests share: small data sets made on the spot, and the real weights that may lie beside the project."""
+"""Fixtures and helpers of all tests: small generated data sets, command lines in this process, and optional real data."""
 
 import io
 import itertools
@@ -22,8 +22,8 @@ if TYPE_CHECKING:  # the tests of mixing on a GPU do without the packages of dat
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Keep what Hypothesis writes out of the source tree, where it would put it next to pyproject.toml."""
-    with suppress(ImportError):  # the environment of a GPU may lack it
+    """Keep the files of Hypothesis out of the source tree. By default it writes next to pyproject.toml."""
+    with suppress(ImportError):  # may be missing on a machine with a GPU
         from hypothesis import settings
         from hypothesis.configuration import set_hypothesis_home_dir
 
@@ -55,10 +55,10 @@ def skip_without_gpu(items: list[pytest.Item]) -> None:
 
 
 def mark_exhaustive(items: list[pytest.Item]) -> None:
-    """Mark cases of products as `exhaustive`, except for as many as it takes to have each value of each parameter once.
+    """Mark cases of stacked parameters as `exhaustive`, except enough cases to have each value of each parameter once.
 
-    A test with stacked parameters, 60 methods and 5 sizes say, has 300 cases: by default 60 run, each with another method,
-    and with the sizes in turn. `make test-all` runs them all.
+    For example, a test with 60 methods and 5 sizes has 300 cases. By default 60 of them run, one for each method, with the sizes
+    in turn. `make test-all` runs all.
     """
     functions: dict[tuple[object, str], list[pytest.Function]] = defaultdict(list)
     for item in items:
@@ -66,7 +66,7 @@ def mark_exhaustive(items: list[pytest.Item]) -> None:
             functions[item.parent, item.originalname].append(item)
     for cases in functions.values():
         sizes = [len(tuple(marker.args[1])) for marker in cases[0].iter_markers("parametrize")]
-        if len(sizes) > 1 and math.prod(sizes) == len(cases):  # else only some were asked for
+        if len(sizes) > 1 and math.prod(sizes) == len(cases):  # False if only some cases were selected
             kept = {tuple(turn % size for size in sizes) for turn in range(max(sizes))}
             for place, case in zip(itertools.product(*map(range, sizes)), cases, strict=True):
                 if place not in kept:
@@ -75,19 +75,19 @@ def mark_exhaustive(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def gpu() -> str:
-    """Return the device of the tests marked `gpu`: cuda, or cpu where `scripts/gpu.py --rehearse` runs them without a GPU."""
+    """Return the device of the tests marked `gpu`: cuda, or cpu if `scripts/gpu.py --rehearse` runs them without a GPU."""
     return GPU
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Two threads that wait for each other on a busy machine make small networks up to 50 times slower."""
+    """Use one thread. On a busy machine two threads that wait for each other make small networks up to 50 times slower."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real data and weights that is not part of the project; skips the test where it is absent."""
+    """Return the folder of real data and weights, which is not part of the repository. Skip the test if it does not exist."""
     if not SHARED.is_dir():
         pytest.skip(f"no real data at {SHARED}: set SMIX_SHARED")
     return SHARED
@@ -95,7 +95,7 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def _global_random_state_untouched():
-    """No test of ours, and so no function of ours, may leave torch's or numpy's global generators changed."""
+    """Check that the test does not change the global generators of torch and numpy."""
     before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     yield
     assert torch.equal(torch.random.get_rng_state(), before), "the global generator of torch was used"
@@ -110,7 +110,7 @@ def make_set(
     split: "Split" = "train",
     masks: bool = True,
 ) -> "ImageSet":
-    """Random images, not square, whose masks are random boxes and whose labels can be told from their brightness."""
+    """Return random images that are not square, with random boxes as masks and labels that the brightness shows."""
     from smix.data.sets import ImageSet
 
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def make_set(
 
 
 def write_npz(path: Path, train: "ImageSet", test: "ImageSet") -> Path:
-    """The two splits as an npz data set."""
+    """Write two splits as an npz data set, and return its path."""
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     if train.masks is not None and test.masks is not None:
         arrays |= {"mask_train": train.masks, "mask_test": test.masks}
@@ -136,13 +136,13 @@ def write_npz(path: Path, train: "ImageSet", test: "ImageSet") -> Path:
 
 @pytest.fixture
 def npz(tmp_path: Path) -> str:
-    """The name of a small data set in a file: 10 x 14 pixels, 4 classes, with masks."""
+    """Return the name of a small npz data set: 10 x 14 pixels, 4 classes, with masks."""
     return f"npz:{write_npz(tmp_path / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
 
 
 @pytest.fixture
 def smix(monkeypatch, capsys):
-    """Runs a command line in this process; returns exit code, standard output and standard error."""
+    """Return a function that runs a command line in this process and returns exit code, standard output and standard error."""
 
     from smix import cli
 
@@ -150,8 +150,8 @@ def smix(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["smix", *map(str, words)])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
-        said = capsys.readouterr()
-        return int(stopped.value.code or 0), said.out, said.err
+        output = capsys.readouterr()
+        return int(stopped.value.code or 0), output.out, output.err
 
     return run
 
@@ -188,7 +188,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def blank_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Save blank pictures in place of the figures of a report. Rendering them is most of what a report costs."""
+    """Save blank images instead of the figures of a report, whose rendering takes most of the time."""
     from PIL import Image
 
     png = io.BytesIO()

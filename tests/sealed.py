@@ -1,4 +1,4 @@
-"""Change files of a run as an attacker or an older version could: with checksums that fit."""
+"""Modify the files of a run and update their checksums, as an attacker or an older version could."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ from smix.untrusted import signed
 
 
 def edit(file: Path, **changes: Any) -> None:
-    """Change values of a JSON file that holds a sha256 of itself; a value `...` removes its key."""
+    """Change values of a JSON file that contains its own sha256. The value `...` removes a key."""
     values = {**json.loads(file.read_text()), **changes}
     del values["sha256"]
     file.write_bytes(signed({name: value for name, value in values.items() if value is not ...}))
@@ -18,7 +18,7 @@ def edit(file: Path, **changes: Any) -> None:
 
 
 def reseal(run: Path) -> None:
-    """Let result.json vouch for the files of a finished run as they are now."""
+    """Update the checksums in result.json to the present files of a finished run."""
     from smix import files
 
     if (run / "result.json").is_file():

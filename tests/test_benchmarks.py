@@ -1,4 +1,4 @@
-"""The benchmarks run, and their pages and pictures can be made of what they write. Times are not looked at."""
+"""Run the benchmarks with small sizes and check their result files; times are not checked."""
 
 import importlib.util
 import json
@@ -18,7 +18,7 @@ PEERS = [name for name in ("timm", "kornia") if importlib.util.find_spec(name) i
 
 
 def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None:
-    """Run a benchmark in a process of its own, with other values of constants of its module."""
+    """Run a benchmark in a new process, with other values of constants of its module."""
 
     def run(rank: int) -> None:
         module = importlib.import_module(f"benchmarks.{name}")
@@ -33,20 +33,20 @@ def benchmark(folder: Path, name: str, *words: str, **constants: object) -> None
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_a_small_benchmark_from_end_to_end(tmp_path: Path):
+def test_the_benchmark_of_mixing(tmp_path: Path):
     benchmark(tmp_path, "mixing", "--sizes", "16", "--threads", "1", "--scale", "0.01")
     (path,) = tmp_path.glob("mixing_cpu_*.json")
     values = json.loads(path.read_text())["sizes"]["16"]
     assert all(0 < value["min_ms"] <= value["median_ms"] for value in values.values())
     assert 0 <= values["smix CutMix"]["peak_batches"] < 1
-    subprocess.run([sys.executable, "-m", "benchmarks.show", path], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "benchmarks.mixing_figure", path], cwd=ROOT, check=True)
     assert "| smix FMix |" in path.with_suffix(".md").read_text()
     assert path.with_suffix(".png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_a_small_benchmark_of_training(tmp_path: Path):
+def test_the_benchmark_of_training(tmp_path: Path):
     words = ("--models", "resnet8", "--threads", "1", "--batch", "8", "--scale", "0.001", "--parity")
     benchmark(tmp_path, "training", *words)
     (path,) = tmp_path.glob("training_*.json")
@@ -55,8 +55,8 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     assert all(0 < step["min_ms"] <= step["median_ms"] for step in steps.values())
     assert steps["vanilla"]["min_over_vanilla"] == 1
     assert sum(result["operations of resnet8"].values()) == pytest.approx(100)
-    assert result["peers of resnet8"]["what people write"]["times_as_fast_median"] == 1
-    assert result["start"]["whole"] > result["start"]["imports"] > 0
+    assert result["peers of resnet8"]["plain PyTorch loop"]["times_as_fast_median"] == 1
+    assert result["start"]["total"] > result["start"]["imports"] > 0
     assert len(result["parity"]["smix"]["accuracies"]) == 3
     assert "| smix | " in path.with_suffix(".md").read_text()
 
@@ -66,19 +66,19 @@ def test_a_small_benchmark_of_training(tmp_path: Path):
     any(importlib.util.find_spec(name) is None for name in ("torchmetrics", "timm", "kornia")),
     reason="needs torchmetrics, timm and kornia",
 )
-def test_the_cost_of_figures_of_calibration(tmp_path: Path):
+def test_the_benchmark_of_calibration_metrics(tmp_path: Path):
     benchmark(tmp_path, "evaluation", "--scale", "0.002", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("evaluation_cpu_*.json")
     result = json.loads(path.read_text())
     assert result["samples"] == 2000
     assert all(0 < value["min_s"] <= value["median_s"] for value in result["seconds"].values())
     assert result["ece"] == pytest.approx(result["ece_of_torchmetrics"], abs=1e-5)
-    assert "| torchmetrics, ECE alone |" in path.with_suffix(".md").read_text()
+    assert "| torchmetrics, only the ECE |" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_the_cost_of_corruptions(tmp_path: Path):
+def test_the_benchmark_of_corruptions(tmp_path: Path):
     benchmark(tmp_path, "corruptions", "--images", "4", "--rounds", "1", "--threads", "1")
     (path,) = tmp_path.glob("corruptions_cpu_*.json")
     result = json.loads(path.read_text())
@@ -89,7 +89,7 @@ def test_the_cost_of_corruptions(tmp_path: Path):
 
 
 def write_photographs(folder: Path) -> None:
-    """Red boxes on green ground, in the three folders that masks are judged on."""
+    """Write images of red boxes on green ground in the three folders of the mask benchmark."""
     boxes = [
         (20, 30, 89, 119),
         (0, 60, 59, 159),
@@ -117,7 +117,7 @@ def write_photographs(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(bool(PEERS), reason=f"needs {' and '.join(PEERS)}")
-def test_the_quality_of_masks_of_a_network_that_finds_all_that_is_red(tmp_path: Path):
+def test_the_benchmark_of_mask_quality_with_a_network_that_finds_red(tmp_path: Path):
     write_photographs(tmp_path)
     facts = {"input_size": [96, 96], "output": "object_logit"}
     network = write_network(tmp_path, np.array([[5.0, -5.0, 0.0]]), np.zeros(1), facts=facts)

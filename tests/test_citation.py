@@ -1,4 +1,4 @@
-"""CITATION.cff has what its format asks for, and says what the package says of itself."""
+"""Check that CITATION.cff is valid and agrees with the metadata of the package."""
 
 import tomllib
 from pathlib import Path
@@ -18,8 +18,8 @@ def citation() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "CITATION.cff").read_text())
 
 
-def test_the_format_is_that_of_version_1_2(citation: dict[str, Any]):
-    """https://github.com/citation-file-format/citation-file-format, schema 1.2.0: what it requires, and the types used here."""
+def test_citation_has_format_version_1_2(citation: dict[str, Any]):
+    """Required keys and types of schema 1.2.0, https://github.com/citation-file-format/citation-file-format."""
     assert citation["cff-version"] == "1.2.0"
     assert citation["type"] == "software"
     for name in ("message", "title"):
@@ -35,18 +35,18 @@ def test_the_format_is_that_of_version_1_2(citation: dict[str, Any]):
         assert one.get("url", "https://").startswith("https://")
 
 
-def test_it_says_what_the_package_says(citation: dict[str, Any]):
+def test_citation_agrees_with_the_package(citation: dict[str, Any]):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert citation["version"] == smix.__version__
     assert citation["license"] == project["license"]
     assert citation["title"].lower() == f"{project['name']}: {project['description']}".lower()
     assert [author["name"] for author in citation["authors"]] == ["The smix authors"]
-    assert not {"doi", "repository", "repository-code", "url"} & set(citation)  # none is known yet
+    assert not {"doi", "repository", "repository-code", "url"} & set(citation)  # not known yet
 
 
-def test_it_names_the_report_and_the_papers_of_the_methods_that_it_compares(citation: dict[str, Any]):
-    found = {one["title"]: (one["year"], len(one["authors"])) for one in citation["references"]}
-    assert found == {
+def test_citation_names_the_report_and_the_papers_of_the_methods(citation: dict[str, Any]):
+    references = {entry["title"]: (entry["year"], len(entry["authors"])) for entry in citation["references"]}
+    assert references == {
         "Enhancing Model Performance: The Impact of Data Augmentation Techniques in Machine Learning": (2025, 1),
         "mixup: Beyond Empirical Risk Minimization": (2018, 4),
         "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features": (2019, 6),

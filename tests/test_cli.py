@@ -1,4 +1,4 @@
-"""The command line from end to end: every command on real input, help, and one clear line with exit code 2 for bad input."""
+"""Test the command line end to end: every command on real input, help, and one line with exit code 2 for bad input."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from tests.conftest import make_set, run_in_this_process, write_npz
 
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16", "--threads", "1", "--quiet"]
 METHODS = "vanilla,smix+fmix"
-"""Options of the comparison that is trained once and shared by the tests."""
+"""Options of the comparison that all tests share."""
 
 
 def in_process(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -60,13 +60,13 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_of_each_command_are_pinned(smix, command, monkeypatch):
-    """Few options a command: adding one means changing tests/golden/options.json, too."""
+    """A new option must also be added to tests/golden/options.json."""
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = smix(*command.split(), "--help")
     assert code == 0
     panel = " ".join(line.strip("│") for line in out.splitlines() if line.startswith("│"))
-    found = sorted({word for word in panel.split() if word.startswith("--")})
-    assert found == json.loads((GOLDEN / "options.json").read_text())[command]
+    options = sorted({word for word in panel.split() if word.startswith("--")})
+    assert options == json.loads((GOLDEN / "options.json").read_text())[command]
 
 
 def test_every_command_is_listed_and_described(smix):
@@ -76,11 +76,11 @@ def test_every_command_is_listed_and_described(smix):
         assert len(line.strip("│ ").split()) > 3
 
 
-def test_doctor_says_what_is_here_and_what_to_do(smix, tmp_path):
+def test_doctor_lists_features_and_advice(smix, tmp_path):
     code, out, _ = smix("doctor", "--data-root", tmp_path)
     assert code == 0
     assert "digits-on-photos" in out
-    assert "--data-root" in out  # what to do about cifar10, which is not there
+    assert "--data-root" in out  # advice for cifar10, which does not exist here
     assert "device" in out
 
 
@@ -97,9 +97,9 @@ def test_data_lists_and_describes(smix, npz):
 @pytest.mark.slow
 def test_mix_draws_every_method(smix, npz, tmp_path):
     out = tmp_path / "mix.png"
-    code, said, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
+    code, output, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
     assert code == 0
-    assert str(out) in said
+    assert str(out) in output
     with Image.open(out) as picture:
         assert picture.width > 400
         assert len(picture.convert("RGB").getcolors(1 << 24)) > 100
@@ -130,7 +130,7 @@ def test_masks_build_check_and_train_with_them(smix, npz, tmp_path):
 
 
 @pytest.mark.slow
-def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
+def test_check_compares_several_stores(smix, npz, tmp_path):
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "a", "--quiet")
     smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "b", "--limit", "8", "--quiet")
     code, out, _ = smix("masks", "check", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "pictures")
@@ -149,7 +149,7 @@ def test_check_shows_several_stores_side_by_side(smix, npz, tmp_path):
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory) -> tuple[str, Path]:
-    """The name of a data set, and the runs of two methods with two seeds each, trained in this process. No test changes them."""
+    """Return the name of a data set and the folder of a comparison of two methods with two seeds. Tests must not change them."""
     folder = tmp_path_factory.mktemp("comparison")
     data = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
     config = SharedConfig(data=data, model="resnet8", epochs=2, batch_size=16)
@@ -161,13 +161,13 @@ def comparison(tmp_path_factory) -> tuple[str, Path]:
 
 @pytest.fixture
 def compared(comparison, tmp_path) -> tuple[str, Path]:
-    """The same, to be changed."""
+    """Return a copy of the comparison that a test may change."""
     data, runs = comparison
     return data, shutil.copytree(runs, tmp_path / "runs")
 
 
 @pytest.mark.slow
-def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, tmp_path):
+def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp_path):
     data, runs = compared
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
     assert len(finished) == 4
@@ -194,15 +194,15 @@ def test_compare_trains_what_is_missing_and_reports(smix, compared, comparison, 
     text = (runs / "report" / "report.md").read_text()
     start = "| Method | Mean (%) | Std Dev (%) | Runs | Min (%) | Max (%) | Time per run |"
     assert any(line.startswith(start) for line in text.splitlines())
-    code, said, _ = smix("report", runs, "--out", tmp_path / "again")
+    code, output, _ = smix("report", runs, "--out", tmp_path / "again")
     assert code == 0
     assert (tmp_path / "again" / "report.md").read_text() == text
-    assert "over 2 seeds" in said
+    assert "over 2 seeds" in output
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, compared, tmp_path):
+def test_report_names_omitted_runs_and_exits_with_0_if_any_run_is_valid(smix, compared, tmp_path):
     _, runs = compared
     (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
@@ -219,7 +219,7 @@ def test_report_names_what_is_left_out_and_ends_with_0_if_any_run_is_good(smix, 
     assert (tmp_path / "report" / "report.html").read_bytes() == before
 
 
-def test_report_of_nothing_is_one_line(smix, tmp_path):
+def test_report_of_an_empty_folder_is_one_line(smix, tmp_path):
     code, _, err = smix("report")
     assert (code, err) == (2, "smix: runs: name a folder of runs, such as smix report runs/cifar10\n")
 
@@ -249,13 +249,13 @@ def test_a_failed_run_is_reported_and_the_others_are_finished(smix, npz, tmp_pat
     assert "expected a finite loss" in (tmp_path / "runs" / "vanilla-0" / "log.txt").read_text()
 
 
-def test_a_diverged_run_is_no_wrong_input(smix, npz, tmp_path):
+def test_a_diverged_run_is_not_reported_as_wrong_input(smix, npz, tmp_path):
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--lr", "1e30", "--out", tmp_path / "run")
     assert code == 1
     assert "expected a finite loss" in err
 
 
-def test_a_run_that_diverges_in_its_last_step_is_one_line_too(smix, npz, tmp_path):
+def test_divergence_in_the_last_step_is_one_line(smix, npz, tmp_path):
     words = ["--model", "resnet8", "--epochs", "1", "--batch-size", "72", "--threads", "1", "--quiet", "--lr", "1e30"]
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *words, "--out", tmp_path / "run")
     assert code == 1
@@ -264,7 +264,7 @@ def test_a_run_that_diverges_in_its_last_step_is_one_line_too(smix, npz, tmp_pat
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EFBIG"])
-def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
+def test_a_full_disk_during_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
     import errno
     import os
 
@@ -281,7 +281,7 @@ def test_no_space_left_while_training_is_one_line(smix, npz, tmp_path, monkeypat
 
 
 @pytest.mark.slow
-def test_class_names_are_text_and_no_formulas(smix, tmp_path):
+def test_class_names_are_not_interpreted_as_formulas(smix, tmp_path):
     train, names = make_set(80), ("A$\\foo$", "b_1", "$x_1$", "[d]")
     name = f"npz:{write_npz(tmp_path / 'made.npz', replace(train, classes=names), make_set(24, seed=1, split='test'))}"
     assert smix("mix", "--data", name, "--out", tmp_path / "mix.png")[0] == 0
@@ -292,7 +292,7 @@ def test_class_names_are_text_and_no_formulas(smix, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process", "blank_figures")
-def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(smix, npz, tmp_path):
+def test_a_method_with_masks_can_be_added_to_a_comparison_and_a_store_can_grow(smix, npz, tmp_path):
     build = ["masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "store", "--quiet"]
     config = SharedConfig(data=npz, model="resnet8", epochs=2, batch_size=16, train_limit=40)
     options = RunOptions(threads=1, quiet=True)
@@ -308,7 +308,7 @@ def test_a_method_with_masks_can_join_a_comparison_without_and_a_store_can_grow(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
+def test_runs_that_are_not_shown_are_named(smix, compared):
     data, runs = compared
     code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
     assert code == 0
@@ -316,7 +316,7 @@ def test_what_is_in_the_folder_and_not_shown_is_said(smix, compared):
     assert "Other runs in this folder, not in the report: smix+fmix-1, vanilla-1." in out
 
 
-def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
+def test_carried_masks_are_stored_unchanged(smix, tmp_path):
     from smix import MaskStore
 
     words = ["masks", "build", "--data", "digits-on-photos", "--source", "carried", "--limit", "50", "--quiet"]
@@ -325,7 +325,7 @@ def test_carried_masks_are_stored_as_they_are(smix, tmp_path):
     assert np.array_equal(MaskStore(tmp_path / "store")[data.index], data.masks)
 
 
-def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
+def test_advice_with_brackets_is_shown_completely(smix, monkeypatch):
     import importlib.util
 
     real = importlib.util.find_spec
@@ -335,7 +335,7 @@ def test_advice_with_brackets_is_shown_whole(smix, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("in_this_process")
-def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, monkeypatch):
+def test_demo_draws_mixes_compares_and_summarises(smix, tmp_path, monkeypatch):
     import dataclasses
     from importlib import import_module
 
@@ -343,9 +343,9 @@ def test_demo_draws_the_mixes_compares_and_tells_what_was_seen(smix, tmp_path, m
 
     monkeypatch.setattr(demo, "CONFIG", dataclasses.replace(demo.CONFIG, train_limit=40, test_limit=20, epochs=1))
     monkeypatch.setattr(demo, "SEEDS", 2)
-    code, out, said = smix("demo", "--out", tmp_path / "demo")
+    code, out, errors = smix("demo", "--out", tmp_path / "demo")
     assert code == 0
-    assert said.startswith("Training a small network 6 times: about two minutes")
+    assert errors.startswith("Training a small network 6 times: about two minutes")
     assert out.startswith("The same images mixed by each method:   ")
     assert (tmp_path / "demo" / "mixes.png").is_file()
     in_order = ["mixes.png", "highest mean test accuracy", "report.html", "here SMix is", "smix compare"]
@@ -408,7 +408,7 @@ BAD = {
         ["masks", "build", "--data", "npz:{tmp}/good.npz", "--source", "onnx:{tmp}/n.onnx", "--out", "{tmp}/s"],
         ["n.onnx", "n.json"],
     ),
-    "masks made otherwise": (
+    "masks of other settings": (
         [
             "masks",
             "build",
@@ -448,16 +448,16 @@ BAD = {
         ],
         ["leave --input-size out"],
     ),
-    "mix into what is no folder": (
+    "mix into a file": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],
         ["good.npz", "expected a folder to write"],
     ),
-    "check into what is no folder": (
+    "check into a file": (
         ["masks", "check", "{tmp}/store", "--out", "{tmp}/good.npz"],
         ["expected a folder to write"],
     ),
-    "train into what is no folder": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
-    "compare into what is no folder": (
+    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
+    "compare into a file": (
         ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
         ["expected a folder to write"],
     ),
@@ -480,8 +480,8 @@ BAD = {
 
 
 @pytest.fixture(scope="module")
-def wrong_things(tmp_path_factory) -> Path:
-    """A folder of data sets, stores and runs that do not fit together."""
+def mismatched(tmp_path_factory) -> Path:
+    """Return a folder of data sets, stores and runs that do not match."""
     folder = tmp_path_factory.mktemp("wrong")
     train, test = make_set(80), make_set(24, seed=1, split="test")
     write_npz(folder / "good.npz", train, test)
@@ -510,22 +510,22 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_gets_one_clear_line_and_exit_code_2_and_loses_nothing(smix, wrong_things, case):
+def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, mismatched, case):
     words, expected = BAD[case]
-    before = contents(wrong_things)
-    code, out, err = smix(*(word.replace("{tmp}", str(wrong_things)) for word in words))
+    before = contents(mismatched)
+    code, out, err = smix(*(word.replace("{tmp}", str(mismatched)) for word in words))
     assert code == 2
     assert out == ""
     assert err.startswith("smix: ")
     assert err.count("\n") == 1
     for text in expected:
         assert text in err
-    after = contents(wrong_things)
+    after = contents(mismatched)
     assert {path: after[path] for path in before} == before
     assert not {path for path in after.keys() - before.keys() if not path.endswith(".lock")}
 
 
-def test_no_space_left_while_a_store_is_built(smix, npz, tmp_path, monkeypatch):
+def test_a_full_disk_during_a_build_is_one_line(smix, npz, tmp_path, monkeypatch):
     import errno
 
     from smix import files
@@ -540,7 +540,7 @@ def test_no_space_left_while_a_store_is_built(smix, npz, tmp_path, monkeypatch):
     assert err.count("\n") == 1
 
 
-def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypatch):
+def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path, monkeypatch):
     from smix.training import runs
 
     def interrupt(*args: object, **kwargs: object) -> None:
@@ -552,7 +552,7 @@ def test_interrupted_is_130_and_says_how_to_go_on(smix, npz, tmp_path, monkeypat
     assert "start the same command again" in err
 
 
-def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch, capsys):
+def test_a_bug_is_not_reported_as_wrong_input(npz, tmp_path, monkeypatch, capsys):
     from smix.training import runs
 
     def broken(*args: object) -> None:
@@ -566,7 +566,7 @@ def test_a_bug_is_not_hidden_as_the_users_fault(npz, tmp_path, monkeypatch, caps
 
 
 @pytest.mark.slow
-def test_python_m_smix_is_smix(tmp_path):
+def test_python_m_smix_runs_the_command_line(tmp_path):
     done = in_process("--version", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.startswith("smix 0.")

@@ -1,4 +1,4 @@
-"""`smix evaluate` from end to end: what it shows and keeps, of runs, folders of runs and files of weights; one line for bad input."""
+"""Test `smix evaluate` end to end: output and files for runs, folders of runs and weight files; one line for bad input."""
 
 import json
 import math
@@ -35,15 +35,15 @@ def shown_at_80(monkeypatch, capsys, parts) -> str:
 
 
 @pytest.mark.slow
-def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
+def test_an_evaluation_of_a_run_is_shown_and_saved(smix, run):  # noqa: F811
     code, out, err = smix("evaluate", run, "--masks", "carried", "--attacks", *QUIET)
     assert code == 0
     assert err == ""
-    found = read_evaluation(run / "evaluation" / "test.json")
+    evaluation = read_evaluation(run / "evaluation" / "test.json")
     assert f"{TEST} test images" in out
-    for value in (found.numbers["accuracy"], found.numbers["overconfidence"], found.objects.swapped):
+    for value in (evaluation.numbers["accuracy"], evaluation.numbers["overconfidence"], evaluation.objects.swapped):
         assert f"{100 * value:.2f}" in out
-    for attack, row in zip(found.attacks, [line for line in out.splitlines() if "/255" in line], strict=True):
+    for attack, row in zip(evaluation.attacks, [line for line in out.splitlines() if "/255" in line], strict=True):
         assert row.split()[:3] == [
             f"{attack.name.upper()}{'-10' if attack.name == 'pgd' else ''},",
             f"{round(255 * attack.eps)}/255",
@@ -54,12 +54,12 @@ def test_a_run_is_shown_and_kept(smix, run):  # noqa: F811
 
 @pytest.mark.slow
 def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, whole):  # noqa: F811
-    reference, found = whole
-    write_evaluation(run / "evaluation" / "test.json", found)  # the same network
+    reference, evaluation = whole
+    write_evaluation(run / "evaluation" / "test.json", evaluation)  # of the same model
     code, out, _ = smix("evaluate", run, "--corruptions", "--reference", reference, *QUIET)
     assert code == 0
     assert "Corrupted images: own corruptions, CIFAR-C severities" in out
-    (suite,) = found.corruptions
+    (suite,) = evaluation.corruptions
     for name in CORRUPTIONS:
         row = next(line for line in out.splitlines() if line.strip().startswith(name.replace("_", " ")))
         each = [f"{100 * value:.2f}" for value in suite.accuracy[name]]
@@ -70,16 +70,18 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
     assert "100.0 % of that of test" in out
 
 
-def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F811
-    found = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
-    out = shown_at_80(monkeypatch, capsys, evaluated(found, {found.corruptions[0].suite: 0.876}, "vanilla-0"))
+def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
+    evaluation = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
+    out = shown_at_80(monkeypatch, capsys, evaluated(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
     assert "12,345 more images are of classes that the network has not, and left out." in out
     assert "Images are resized to 28 x 36, which the network was trained on." in out
     assert "87.6 % of that of vanilla-0" in out
     rows = [line for line in out.splitlines() if line.strip().startswith(("gaussian noise", "elastic transform"))]
     assert [len(row.split()) for row in rows] == [8, 8]
-    both = replace(found, corruptions=(*found.corruptions, replace(found.corruptions[0], suite="official CIFAR-C")))
+    both = replace(
+        evaluation, corruptions=(*evaluation.corruptions, replace(evaluation.corruptions[0], suite="official CIFAR-C"))
+    )
     paths = {Path(f"smix-alpha-0.7-labels-area+fmix-{seed}"): both for seed in range(3)}
     errors = {path: {one.suite: 0.5 for one in both.corruptions} for path in paths}
     out = shown_at_80(monkeypatch, capsys, of_all(paths, errors, "vanilla-0"))
@@ -89,7 +91,7 @@ def test_everything_fits_on_80_columns(whole, monkeypatch, capsys):  # noqa: F81
     assert out.count("Corrupted") == 2
 
 
-def test_names_of_data_are_no_markup(monkeypatch, capsys):
+def test_names_in_data_are_not_interpreted_as_markup(monkeypatch, capsys):
     odd = Evaluation("npz:[red]a[/red].npz", "f", 3, "0", {"accuracy": 0.5, "ece": 0.1})
     out = shown_at_80(monkeypatch, capsys, [*evaluated(odd), *of_all({Path("[b]run"): odd}, {})])
     assert "npz:[red]a[/red].npz: 3 test images" in out
@@ -97,7 +99,7 @@ def test_names_of_data_are_no_markup(monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_a_folder_of_runs_is_evaluated_in_turn(smix, run, tmp_path):  # noqa: F811
+def test_all_runs_of_a_folder_are_evaluated(smix, run, tmp_path):  # noqa: F811
     cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
     (cut / "result.json").unlink()
     other = Path(shutil.copytree(run, tmp_path / "vanilla-1"))
@@ -140,13 +142,13 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     assert code == 0
     (written,) = tmp_path.glob("model.pth.evaluation/*.json")
     assert f"Written: {written}" in out
-    found = read_evaluation(written)
-    assert found.images == 10
-    assert found.provenance["normalisation"]["mean"] == [0.4] * 3
-    assert found.provenance["label_map"]["bright"] == ["3", "4", "5"]
+    evaluation = read_evaluation(written)
+    assert evaluation.images == 10
+    assert evaluation.provenance["normalisation"]["mean"] == [0.4] * 3
+    assert evaluation.provenance["label_map"]["bright"] == ["3", "4", "5"]
 
 
-def test_out_of_ones_own(smix, run, tmp_path):  # noqa: F811
+def test_out_in_the_folder_of_the_run(smix, run, tmp_path):  # noqa: F811
     assert smix("evaluate", run, "--out", tmp_path / "here", *QUIET)[0] == 0
     assert (tmp_path / "here" / "test.json").is_file()
     assert not (run / "evaluation").exists()
@@ -232,16 +234,16 @@ def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monk
     monkeypatch.setattr(suites, "predict", limited)
     advised: list[str] = []
     for batch_size in (TEST, TEST // 2):
-        code, _, said = smix("evaluate", run, *advised, *QUIET)
+        code, _, errors = smix("evaluate", run, *advised, *QUIET)
         assert code == 75
-        assert said.startswith("smix: batch_size: out of memory on CPU")
-        assert said.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
+        assert errors.startswith("smix: batch_size: out of memory on CPU")
+        assert errors.endswith(f"with {batch_size} images at once; use --batch-size {batch_size // 2}\n")
         advised = ["--batch-size", str(batch_size // 2)]
-    code, _, said = smix("evaluate", run, *advised, *QUIET)
-    assert (code, said) == (0, "")
-    found = read_evaluation(run / "evaluation" / "test.json")
-    assert found.numbers == pytest.approx(before.numbers, rel=1e-4)
-    assert found.images == before.images
+    code, _, errors = smix("evaluate", run, *advised, *QUIET)
+    assert (code, errors) == (0, "")
+    evaluation = read_evaluation(run / "evaluation" / "test.json")
+    assert evaluation.numbers == pytest.approx(before.numbers, rel=1e-4)
+    assert evaluation.images == before.images
 
 
 @pytest.mark.parametrize(
@@ -266,11 +268,11 @@ def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
 
     monkeypatch.setattr(robustness, "on_attacked", full)
     monkeypatch.setattr(robustness, "MAX_VALUES", values * math.prod(SIZE) * 3)
-    code, _, said = smix("evaluate", run, "--attacks", *words, *QUIET)
-    assert (code, said.endswith(f"{advice}\n")) == (75, True)
+    code, _, errors = smix("evaluate", run, "--attacks", *words, *QUIET)
+    assert (code, errors.endswith(f"{advice}\n")) == (75, True)
 
 
-def test_another_error_of_torch_in_an_evaluation_is_not_hidden(run, monkeypatch):  # noqa: F811
+def test_other_torch_errors_in_an_evaluation_are_not_hidden(run, monkeypatch):  # noqa: F811
     def broken(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 

@@ -1,4 +1,4 @@
-"""Every option: its range, its way into JSON and into a command line and back, and that another value is another run."""
+"""Test every option: range, conversion to JSON and command lines and back, and its effect on the fingerprint."""
 
 import json
 import math
@@ -47,9 +47,9 @@ CHANGED = {
     "method": "smix(alpha=0.7,labels=area)+fmix",
     "seed": 3,
 }
-"""Another value of every option: whoever adds an option adds it here, and so to the tests."""
+"""A value other than the default for every option. New options must be added here."""
 TOGETHER = {**CHANGED, "schedule": "multistep"}
-"""Milestones go with no other schedule."""
+"""Values that are valid together: milestones require the multistep schedule."""
 CHANGED_OPTIONS = {
     "data_root": Path("some folder"),
     "device": "cpu",
@@ -63,7 +63,7 @@ CHANGED_OPTIONS = {
 
 @st.composite
 def values(draw: st.DrawFn) -> dict[str, Any]:
-    """Of every option. The configuration is made in the tests: the type checks of its fields draw random numbers."""
+    """Return the values of every option. Configurations are created inside the tests, because type checks of fields draw random numbers."""
     epochs = draw(st.integers(1, 500))
     positive = st.floats(0, 1e6, exclude_min=True)
     part = st.floats(0, 1, exclude_max=True)
@@ -106,7 +106,7 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"limit": 0}, "limit: expected 1 or more, got 0"),
         ({"seed": -1}, "seed: expected 0 or more, got -1"),
@@ -117,13 +117,13 @@ def values(draw: st.DrawFn) -> dict[str, Any]:
         ({"mean": (0,), "std": (math.nan,)}, "std: expected finite numbers, got nan"),
     ],
 )
-def test_what_cannot_be_asked_of_a_network_is_refused(values, said):
+def test_options_that_a_network_does_not_support_are_refused(values, message):
     with pytest.raises(OptionError) as caught:
         EvaluateConfig(**values)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_every_option_is_known_to_these_tests():
+def test_these_tests_cover_every_option():
     assert CHANGED.keys() == names(TrainConfig)
     assert CHANGED_OPTIONS.keys() == names(RunOptions)
     assert names(TrainConfig) - names(SharedConfig) == {"method", "seed"}
@@ -186,7 +186,7 @@ def test_options_cannot_be_changed_in_place(kind):
         ("seed", -1, "0 or more"),
     ],
 )
-def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what_came(name, value, expected):
+def test_a_value_out_of_range_is_refused_with_its_name_and_the_range(name, value, expected):
     with pytest.raises(OptionError) as info:
         TrainConfig(**{"epochs": 10, name: value})
     came = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -194,15 +194,15 @@ def test_a_value_out_of_range_is_refused_by_name_with_what_was_expected_and_what
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"schedule": "cosine", "milestones": (3,)}, "milestones: expected none with --schedule cosine"),
         ({"schedule": "onecycle", "warmup_epochs": 1}, "warmup_epochs: --schedule onecycle has its own warm-up"),
         ({"nesterov": True, "momentum": 0}, "nesterov: expected a momentum above 0, got 0"),
     ],
 )
-def test_options_that_contradict_each_other_are_refused(values, said):
-    with pytest.raises(OptionError, match=f"^{said}"):
+def test_options_that_contradict_each_other_are_refused(values, message):
+    with pytest.raises(OptionError, match=f"^{message}"):
         TrainConfig(**values)
 
 
@@ -228,7 +228,7 @@ def test_the_ends_of_the_ranges_are_allowed(values):
     ("epochs", "milestones", "drops"),
     [(150, (), (50, 100)), (3, (), (1, 2)), (10, (), (3, 7)), (2, (), (1,)), (1, (), ()), (10, (9,), (9,))],
 )
-def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, milestones, drops):
+def test_the_learning_rate_drops_after_thirds_by_default(epochs, milestones, drops):
     assert TrainConfig(epochs=epochs, milestones=milestones).drops == drops
 
 
@@ -238,7 +238,7 @@ def test_the_learning_rate_drops_after_thirds_unless_told_otherwise(epochs, mile
 @pytest.mark.slow
 @settings(deadline=None)
 @given(values())
-def test_json_brings_a_configuration_back(values):
+def test_a_configuration_survives_a_round_trip_through_json(values):
     config = TrainConfig(**values)
     text = json.dumps(config.to_json(), allow_nan=False)
     again = TrainConfig.from_json(json.loads(text))
@@ -247,12 +247,12 @@ def test_json_brings_a_configuration_back(values):
     assert isinstance(again.milestones, tuple)
 
 
-def test_json_holds_every_option_under_its_name():
+def test_json_contains_every_option_by_name():
     assert TrainConfig(**TOGETHER).to_json() == {**TOGETHER, "milestones": [3, 6]}
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_another_value_of_any_option_is_another_fingerprint(name):
+def test_every_option_changes_the_fingerprint(name):
     assert replace(TrainConfig(), **{name: CHANGED[name]}).fingerprint() != TrainConfig().fingerprint()
 
 
@@ -261,8 +261,8 @@ def test_all_single_changes_have_different_fingerprints():
     assert len(prints) == len(CHANGED)
 
 
-def test_the_fingerprint_does_not_change_from_one_version_or_process_to_the_next():
-    """It decides whether a checkpoint may be resumed. A new option changes it, and this line with it."""
+def test_the_fingerprint_is_stable_across_versions_and_processes():
+    """The fingerprint decides whether a checkpoint may be resumed. A new option changes it, and requires a change of this test."""
     assert TrainConfig().fingerprint() == "7f6bace36cb3483e"
 
 
@@ -271,7 +271,7 @@ def test_options_of_another_version_are_refused_by_name():
         TrainConfig.from_json({**TrainConfig().to_json(), "swa": 5, "rise": 0.9})
 
 
-def test_json_that_breaks_a_range_is_refused():
+def test_json_with_a_value_out_of_range_is_refused():
     with pytest.raises(OptionError, match=r"^epochs: expected 1 or more, got 0$"):
         TrainConfig.from_json({**TrainConfig().to_json(), "epochs": 0})
 
@@ -320,14 +320,14 @@ def test_a_sweep_file_brings_a_configuration_back(values):
 # Comparisons
 
 
-def test_a_run_of_a_comparison_has_all_that_is_shared_and_its_method_and_seed():
+def test_a_run_of_a_comparison_has_the_shared_options_its_method_and_its_seed():
     shared = {name: value for name, value in TOGETHER.items() if name not in ("method", "seed")}
     run = SharedConfig(**shared).run("cutmix", 7)
     assert run == TrainConfig(**shared, method="cutmix", seed=7)
     assert TrainConfig(**TOGETHER).run("cutmix", 7) == run
 
 
-def test_cores_are_those_of_this_process(monkeypatch):
+def test_available_cores_are_those_of_this_process(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 6}, raising=False)
     assert cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
@@ -337,11 +337,11 @@ def test_cores_are_those_of_this_process(monkeypatch):
     assert cores() == 1
 
 
-def test_equal_values_are_one_configuration_however_they_are_written():
+def test_equal_values_in_any_notation_are_equal_configurations():
     assert TrainConfig(lr=1).fingerprint() == TrainConfig(lr=1.0).fingerprint()
 
 
-# Data, masks and weights are places
+# Paths of data, masks and weights
 
 
 @pytest.mark.parametrize(
@@ -355,8 +355,8 @@ def test_equal_values_are_one_configuration_however_they_are_written():
         ("data", "npz:/tmp/../made.npz", "npz:/tmp/../made.npz"),  # another file if /tmp is a link
         ("data", "npz:", "npz:"),
         ("data", "cifar10", "cifar10"),
-        ("data", "./cifar10", "./cifar10"),  # no name of a data set
-        ("data", "hf:./saved/", "hf:./saved/"),  # "saved" could be a name of the hub
+        ("data", "./cifar10", "./cifar10"),  # not a name of a data set
+        ("data", "hf:./saved/", "hf:./saved/"),  # "saved" could be a name on the hub
         ("masks", "./masks/", "masks"),
         ("masks", "carried", "carried"),
         ("masks", "./carried", "./carried"),
@@ -366,7 +366,7 @@ def test_equal_values_are_one_configuration_however_they_are_written():
         ("init_weights", None, None),
     ],
 )
-def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
+def test_paths_are_stored_in_their_shortest_form(name, text, kept):
     config = TrainConfig(**{name: text})
     assert getattr(config, name) == kept
     assert config == TrainConfig(**{name: kept})
@@ -399,7 +399,7 @@ def test_a_place_is_kept_in_its_shortest_form(name, text, kept):
         ("lr", 0.1, 0.2, False),
     ],
 )
-def test_places_are_the_same_however_they_are_written(name, one, other, expected, tmp_path, monkeypatch):
+def test_equal_paths_in_any_notation_are_equal_configurations(name, one, other, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "inner").mkdir()
     (tmp_path / "link.npz").symlink_to("made.npz")

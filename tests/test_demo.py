@@ -1,4 +1,4 @@
-"""The summary of the demo is correct for every outcome."""
+"""Test that the summary of the demo is correct for every outcome."""
 
 import re
 from importlib import import_module
@@ -15,7 +15,7 @@ VANILLA, CUTMIX, SMIX = demo.METHODS
 
 
 def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
-    """Runs of the demo with these test accuracies in percent; None: not finished."""
+    """Return runs of the demo with these test accuracies in percent; None: not finished."""
     runs = []
     for method, values in accuracies.items():
         for seed, value in enumerate(values):
@@ -34,7 +34,7 @@ def told(accuracies: dict[str, list[float | None]]) -> str:
 PLAIN, BLIND = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
 
 
-def test_a_significant_result_is_told_with_its_size():
+def test_a_significant_difference_is_reported_with_its_size():
     text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [66.0, 67, 65, 64, 68]})
     assert text.endswith(
         "here SMix is 50.0 percentage points more accurate than CutMix (p < 0.001) and 34.0 percentage points more accurate than "
@@ -42,7 +42,7 @@ def test_a_significant_result_is_told_with_its_size():
     )
 
 
-def test_a_result_that_is_not_significant_is_told_as_such():
+def test_a_difference_that_is_not_significant_is_reported_as_such():
     text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [30.0, 33, 31, 35, 33]})
     assert "SMix is 16.4 percentage points more accurate than CutMix (p < 0.001) and not significantly" in text
     assert re.search(
@@ -51,7 +51,7 @@ def test_a_result_that_is_not_significant_is_told_as_such():
     )
 
 
-def test_a_loss_is_told_as_such():
+def test_a_decrease_is_reported_as_such():
     text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [5.0, 6, 5, 4, 5]})
     assert "SMix is 11.0 percentage points less accurate than CutMix (p < 0.001)" in text
     assert "27.0 percentage points less accurate than training without mixing" in text
@@ -62,11 +62,11 @@ def test_missing_runs_are_not_compared():
     assert text.endswith("Some runs are missing, so the methods are not compared; run the same command again.")
 
 
-def test_every_image_of_the_picture_is_mixed_with_one_of_another_class():
+def test_every_image_of_the_figure_is_mixed_with_another_class():
     images = load_data(demo.CONFIG.data).take(demo.PICTURE_COUNT).loaded()
-    found = masks_of(images, demo.CONFIG.masks)
+    masks = masks_of(images, demo.CONFIG.masks)
     for text in (CUTMIX, SMIX):
-        samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, found.masks, found.valid)
+        samples = draw_samples(parse_method(text), images, demo.PICTURE_SEED, masks.masks, masks.valid)
         assert (samples.labels[samples.partner] != samples.labels).all()
 
 

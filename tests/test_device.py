@@ -1,4 +1,4 @@
-"""Where to compute, on any machine: what torch says is replaced."""
+"""Test the choice of a device on any machine, by replacing the answers of torch."""
 
 import pytest
 import torch
@@ -26,19 +26,19 @@ def test_the_fastest_device_is_found(machine, cuda, mps, expected):
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda", "mps"])
-def test_a_named_device_is_taken_if_it_is_here(machine, name):
+def test_a_named_device_is_used_if_it_is_available(machine, name):
     machine(cuda=True, mps=True)
     assert find_device(name) == torch.device(name)
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_a_device_that_is_not_here_is_refused(machine, name):
+def test_an_unavailable_device_is_refused(machine, name):
     machine(cuda=False, mps=False)
     with pytest.raises(OptionError, match=f"^device: expected one of this machine, got {name}"):
         find_device(name)
 
 
-def test_a_device_is_said_in_words(monkeypatch):
+def test_the_description_of_a_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "H100")
     assert in_words(torch.device("cuda")) == "GPU H100"
     assert in_words(torch.device("mps")) == "Apple GPU"

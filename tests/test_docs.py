@@ -1,4 +1,4 @@
-"""Pages: every method has a row and a picture, and what links lead to exists."""
+"""Test the documentation: every method has a row and a figure, and links lead to existing files."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_the_readme_names_every_method():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_to_files_that_exist(page: Path):
+def test_links_lead_to_existing_files(page: Path):
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []

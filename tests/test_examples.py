@@ -1,4 +1,4 @@
-"""The examples run as they are, say that the network learns, stay short, and use nothing of smix that is not public."""
+"""Test that the examples run and learn, stay short, and use only public names of smix."""
 
 import ast
 import importlib.util
@@ -26,7 +26,7 @@ def missing(example: Path) -> list[str]:
     return [package for package in NEEDS.get(example.stem, []) if importlib.util.find_spec(package) is None]
 
 
-def test_the_examples_are_these():
+def test_the_list_of_examples():
     names = ["collate", "hf_trainer", "lightning_module", "plain_loop", "timm_step", "torchvision_v2"]
     assert [example.stem for example in EXAMPLES] == names
 
@@ -34,8 +34,8 @@ def test_the_examples_are_these():
 @pytest.mark.slow
 @BY_NAME
 def test_an_example_trains(example: Path, tmp_path: Path):
-    if lacking := missing(example):
-        pytest.skip(f"{' and '.join(lacking)} not installed")
+    if packages := missing(example):
+        pytest.skip(f"{' and '.join(packages)} not installed")
 
     def run(rank: int) -> None:
         os.chdir(tmp_path)
@@ -53,7 +53,7 @@ def test_an_example_trains(example: Path, tmp_path: Path):
     assert last < first - 0.2
     assert float(accuracy[1]) > 0.3
     if example.stem not in NEEDS:
-        assert done.err == ""  # not a warning of ours or of PyTorch's
+        assert done.err == ""  # no warning of smix or PyTorch
         assert len(done.out.splitlines()) == 2
 
 
@@ -107,7 +107,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 def test_workers_and_epochs_draw_different_mixes_that_one_seed_repeats(tmp_path: Path):
-    """All samples are equal, so that equal draws would give equal shares."""
+    """All samples are equal, so that equal draws would give equal label weights."""
     (tmp_path / "workers.py").write_text(WORKERS)
     path = os.pathsep.join([str(ROOT), str(ROOT / "examples")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
@@ -124,7 +124,7 @@ def test_a_target_is_pinned_by_the_data_loader(monkeypatch: pytest.MonkeyPatch):
     x, y = torch.zeros(4, 3, 8, 8), torch.arange(4)
     batch = smix.Mixup()(x, y, generator=torch.Generator().manual_seed(0))
     pinned = []
-    # Without an accelerator there is no pinned memory: what would be pinned is noted.
+    # Without an accelerator there is no pinned memory, so record the tensors that would be pinned.
     monkeypatch.setattr(
         torch.Tensor, "pin_memory", lambda tensor, *device: pinned.append(tensor.shape) or tensor.clone()
     )

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and folders with one writer."""
+"""Test atomic writes of files, and locks of folders with one writer."""
 
 import errno
 import hashlib
@@ -45,23 +45,23 @@ def everything(folder: Path) -> dict[str, bytes]:
     ids=["bytes", "text", "json"],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_a_file_is_written_whole_into_folders_that_are_made(tmp_path, write, content, expected, there):
+def test_a_file_is_written_completely_into_new_folders(tmp_path, write, content, expected, there):
     path = tmp_path / "new" / "deep" / "file"
     if there:
         path.parent.mkdir(parents=True)
-        path.write_bytes(b"much longer than what comes now, so that a rest would be seen")
+        path.write_bytes(b"much longer than the new content, so that a remainder would show")
     write(path, content)
     assert everything(path.parent) == {"file": expected}
 
 
-def test_others_may_read_what_was_written(tmp_path):
+def test_written_files_are_readable_for_other_users(tmp_path):
     files.write_bytes(tmp_path / "file", b"1")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) & 0o444 == 0o444
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
 @pytest.mark.parametrize("before", [{}, {"file": b"old"}], ids=["none before", "one before"])
-def test_a_write_that_is_cut_changes_nothing(tmp_path, error, before):
+def test_an_interrupted_write_changes_nothing(tmp_path, error, before):
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)
 
@@ -76,7 +76,7 @@ def test_a_write_that_is_cut_changes_nothing(tmp_path, error, before):
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_disk_that_fails_changes_nothing(tmp_path, monkeypatch, step):
+def test_a_failing_disk_changes_nothing(tmp_path, monkeypatch, step):
     (tmp_path / "file").write_bytes(b"old")
 
     def fail(*args: object) -> None:
@@ -88,7 +88,7 @@ def test_a_disk_that_fails_changes_nothing(tmp_path, monkeypatch, step):
     assert everything(tmp_path) == {"file": b"old"}
 
 
-def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
+def test_content_is_synchronised_before_the_rename(tmp_path, monkeypatch):
     order = []
     for step in ("fsync", "replace"):
         true = getattr(os, step)
@@ -97,7 +97,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert order == ["fsync", "replace"]
 
 
-def test_until_the_end_readers_see_the_old_file(tmp_path):
+def test_readers_see_the_old_file_until_the_end(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with files.atomic(tmp_path / "file") as file:
         file.write(b"new")
@@ -107,7 +107,7 @@ def test_until_the_end_readers_see_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}])
-def test_what_is_no_json_is_refused_and_changes_nothing(tmp_path, content):
+def test_values_that_json_cannot_represent_are_refused_and_change_nothing(tmp_path, content):
     files.write_json(tmp_path / "file", {"a": 1})
     before = everything(tmp_path)
     with pytest.raises((ValueError, TypeError)):
@@ -115,14 +115,14 @@ def test_what_is_no_json_is_refused_and_changes_nothing(tmp_path, content):
     assert everything(tmp_path) == before
 
 
-def test_files_written_together_are_all_there(tmp_path):
+def test_files_of_one_commit_are_all_written(tmp_path):
     (tmp_path / "b").write_bytes(b"old")
     files.write_together(tmp_path, {"a": b"1", "b": b"2", "c": b""})
     assert everything(tmp_path) == {"a": b"1", "b": b"2", "c": b""}
 
 
 @pytest.mark.parametrize("good", range(3))
-def test_of_files_written_together_none_changes_if_one_does_not_fit(tmp_path, monkeypatch, good):
+def test_no_file_of_a_commit_changes_if_one_does_not_fit(tmp_path, monkeypatch, good):
     (tmp_path / "b").write_bytes(b"old")
     synced = []
 
@@ -138,7 +138,7 @@ def test_of_files_written_together_none_changes_if_one_does_not_fit(tmp_path, mo
 
 
 @pytest.mark.parametrize("content", [b"", b"a", bytes(range(256)) * 5000])
-def test_sha256_is_hashlibs(tmp_path, content):
+def test_sha256_equals_hashlib(tmp_path, content):
     (tmp_path / "file").write_bytes(content)
     assert files.sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
@@ -162,21 +162,26 @@ def test_an_error_frees_the_folder(tmp_path):
         pass
 
 
-def test_a_killed_process_frees_its_folder(tmp_path):
+def kill_while_locked(folder: Path, program: str = HOLD) -> None:
+    """Kill another process that holds a lock of the folder, after checking that the folder is in use."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
+        with pytest.raises(RunError, match="in use"), files.lock(folder):
             pass
         other.kill()
         other.wait()
+
+
+def test_a_killed_process_frees_its_folder(tmp_path):
+    kill_while_locked(tmp_path)
     with files.lock(tmp_path):
         pass
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper"])
-def test_a_file_where_the_folder_should_be_is_refused_and_stays(tmp_path, place):
+def test_a_file_in_place_of_a_folder_is_refused_and_kept(tmp_path, place):
     (tmp_path / "file").write_bytes(b"mine")
     with (
         pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"),
@@ -186,7 +191,7 @@ def test_a_file_where_the_folder_should_be_is_refused_and_stays(tmp_path, place)
     assert everything(tmp_path) == {"file": b"mine"}
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+def test_files_of_a_killed_writer_are_removed_by_the_next_writer(tmp_path):
     leftover, kept = tmp_path / ".checkpoint.pt.abc.tmp", tmp_path / "checkpoint.pt"
     leftover.write_bytes(b"half")
     kept.write_bytes(b"whole")
@@ -203,7 +208,7 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
         (errno.ENOSYS, "a file system without file locks"),
     ],
 )
-def test_a_file_system_that_cannot_lock_is_one_clear_line(tmp_path, monkeypatch, number, got):
+def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch, number, got):
     def lock_descriptor(descriptor: int, *, blocking: bool) -> bool:
         raise OSError(number, os.strerror(number))
 
@@ -216,7 +221,7 @@ def test_a_file_system_that_cannot_lock_is_one_clear_line(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("content", [b"mine", None], ids=["a file", "nothing"])
-def test_a_link_in_place_of_a_lock_file_is_refused_and_what_it_points_to_stays(tmp_path, content):
+def test_a_link_in_place_of_a_lock_file_is_refused_and_its_target_is_kept(tmp_path, content):
     folder, target = tmp_path / "run", tmp_path / "target"
     folder.mkdir()
     if content is not None:
@@ -237,7 +242,7 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
     assert everything(tmp_path) == {".lock": b"mine", "other.lock": b""}
 
 
-def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, monkeypatch):
+def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
     with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
         with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
@@ -252,7 +257,7 @@ def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, mon
         pass
 
 
-def test_those_who_shared_a_folder_leave_no_files_behind(tmp_path):
+def test_shared_locks_leave_no_files(tmp_path):
     with files.lock(tmp_path, together=True):
         assert len(everything(tmp_path)) == 2
     assert set(everything(tmp_path)) == {".lock"}
@@ -261,29 +266,21 @@ def test_those_who_shared_a_folder_leave_no_files_behind(tmp_path):
     assert set(everything(tmp_path)) == {".lock"}
 
 
-def test_a_killed_process_that_shared_a_folder_frees_it(tmp_path):
-    hold = HOLD.replace("argv[1])", "argv[1]), together=True")
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(RunError, match="in use"), files.lock(tmp_path):
-            pass
-        other.kill()
-        other.wait()
+def test_a_killed_process_releases_its_shared_lock(tmp_path):
+    kill_while_locked(tmp_path, HOLD.replace("argv[1])", "argv[1]), together=True"))
     with files.lock(tmp_path):
         assert set(everything(tmp_path)) == {".lock"}
 
 
-def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn(tmp_path):
-    inside, wrong = [0, 0], []
+def test_exclusive_locks_exclude_all_others_and_nobody_starves(tmp_path):
+    inside, conflicts = [0, 0], []
 
     def enter(alone: bool) -> None:
         with files.lock(tmp_path, together=not alone):
             inside[alone] += 1
             time.sleep(0.01)
             if inside[1] > 1 or all(inside):
-                wrong.append(tuple(inside))
+                conflicts.append(tuple(inside))
             inside[alone] -= 1
 
     def until_entered(alone: bool) -> None:
@@ -296,10 +293,10 @@ def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(until_entered, [False, True, False, False] * 6))
-    assert wrong == []
+    assert conflicts == []
 
 
-def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monkeypatch):
+def test_no_exclusive_lock_is_granted_while_a_shared_lock_is_requested(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     refused = []
 
@@ -315,7 +312,7 @@ def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monk
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o444])
-def test_a_folder_in_use_can_be_told_without_writing_into_it(tmp_path, mode):
+def test_a_folder_in_use_is_recognised_without_writing_into_it(tmp_path, mode):
     assert files.in_use(tmp_path) is False
     assert everything(tmp_path) == {}
     with files.lock(tmp_path):
@@ -324,8 +321,8 @@ def test_a_folder_in_use_can_be_told_without_writing_into_it(tmp_path, mode):
     assert files.in_use(tmp_path) is False
 
 
-def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_killed(tmp_path):
-    """As the processes that read images: they notice a few seconds later that their parent is gone."""
+def test_a_forked_child_does_not_hold_the_lock_of_a_killed_parent(tmp_path):
+    """Processes that read images behave like this: they notice a few seconds later that their parent has ended."""
     read, write = os.pipe()
     parent = os.fork()
     if parent == 0:
@@ -350,14 +347,14 @@ def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_k
         os.close(write)
 
 
-def test_looking_whether_a_folder_is_in_use_is_not_mistaken_for_using_it(tmp_path):
+def test_checking_whether_a_folder_is_in_use_is_not_a_use(tmp_path):
     (tmp_path / ".lock").touch()
     with ThreadPoolExecutor(4) as pool:
-        found = pool.map(lambda _: files.in_use(tmp_path), range(2000))
-    assert not any(found)
+        results = pool.map(lambda _: files.in_use(tmp_path), range(2000))
+    assert not any(results)
 
 
-def test_a_lock_that_cannot_be_had_holds_nothing(tmp_path):
+def test_a_failed_lock_holds_nothing(tmp_path):
     (tmp_path / ".lock.of another").mkdir()
     with pytest.raises(RunError) as error, files.lock(tmp_path):
         pass

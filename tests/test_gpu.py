@@ -1,4 +1,4 @@
-"""A GPU next to the CPU, from end to end: images that are read in each epoch, training, masks, evaluation, a comparison."""
+"""Compare a GPU with the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def data(tmp_path) -> str:
     return write_sets(tmp_path, *sets())
 
 
-def test_images_that_are_read_in_each_epoch_arrive_as_on_the_cpu(gpu):
+def test_streamed_images_equal_those_on_the_cpu(gpu):
     images = make_set(40, (20, 24))
     reader = Reader(images, (16, 16), crop_padding=4, hflip=True, masks=images.masks)
     here, there = (
@@ -41,9 +41,7 @@ def test_images_that_are_read_in_each_epoch_arrive_as_on_the_cpu(gpu):
         assert torch.equal(their_labels.cpu(), labels)
 
 
-def test_a_training_that_is_interrupted_resumes_and_its_run_is_evaluated_as_on_the_cpu(
-    gpu, data, tmp_path, monkeypatch
-):
+def test_an_interrupted_run_resumes_and_is_evaluated_as_on_the_cpu(gpu, data, tmp_path, monkeypatch):
     config = small(
         data, method="smix(feather=1)+fmix", epochs=3, lr=0.05, ema_decay=0.9, grad_accum_steps=2, crop_padding=2
     )
@@ -55,22 +53,22 @@ def test_a_training_that_is_interrupted_resumes_and_its_run_is_evaluated_as_on_t
     result = train(config, tmp_path / "run", options)
     assert result.device == in_words(torch.device(gpu), 1)
     assert set(contents(tmp_path / "run")) == FILES
-    found = {
+    evaluations = {
         device: evaluate(tmp_path / "run", ALL, MachineOptions(device=device, quiet=True), tmp_path / device)
         for device in ("cpu", gpu)
     }
-    numbers = {device: one.numbers for device, one in found.items()}
+    numbers = {device: evaluation.numbers for device, evaluation in evaluations.items()}
     assert numbers[gpu].keys() == numbers["cpu"].keys()
     assert numbers[gpu]["accuracy"] == pytest.approx(numbers["cpu"]["accuracy"], abs=0.1)
 
 
-def test_a_training_on_images_that_are_resized_by_workers(gpu, data, tmp_path):
+def test_training_on_images_resized_by_workers(gpu, data, tmp_path):
     config = small(data, method="cutmix", epochs=1, image_size=20)
     result = train(config, tmp_path / "run", RunOptions(device=gpu, threads=1, workers=2, quiet=True))
     assert 0 <= result.test_accuracy <= 1
 
 
-def test_a_network_finds_the_masks_that_it_finds_on_the_cpu(gpu, tmp_path):
+def test_masks_of_a_network_equal_those_on_the_cpu(gpu, tmp_path):
     images = make_set(100)
     stores = {}
     for device in ("cpu", gpu):

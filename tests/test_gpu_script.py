@@ -1,4 +1,4 @@
-"""The command that runs tests and benchmarks on a GPU: records, time limits, what is repeated, what is left out, the summary."""
+"""Test the command that runs tests and benchmarks on a GPU: records, time limits, repeated and skipped parts, summary."""
 
 import json
 import os
@@ -54,43 +54,43 @@ def runs(file: Path) -> int:
     return len(file.read_text())
 
 
-def test_a_failure_does_not_stop_the_others_and_only_what_is_not_done_is_run_again(parts, tmp_path):
+def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again(parts, tmp_path):
     out = tmp_path / "out"
-    first = run_parts(parts, out, say=quiet)
+    first = run_parts(parts, out, log=quiet)
     assert [record.state for record in first] == ["done", "failed", "failed", "left out"]
     assert [record.reason for record in first] == [
         "",
         "the first time it fails",
-        "not done after 2 s",
+        "killed after 2 s",
         "missing: no_such_package",
     ]
     assert first[1].returncode == 1
     assert (out / "logs/passes.log").read_text() == "so far x\n"
     size = runs(tmp_path / "child")
     time.sleep(0.2)
-    assert size == runs(tmp_path / "child") > 0  # the process that the hanging one started was killed with it
+    assert size == runs(tmp_path / "child") > 0  # the child of the hanging part was killed, too
     lines: list[str] = []
-    second = run_parts([*parts[:2], parts[3]], out, say=lines.append)
+    second = run_parts([*parts[:2], parts[3]], out, log=lines.append)
     assert [record.state for record in second] == ["done", "done", "left out"]
     assert runs(tmp_path / "passes") == 1
     assert runs(tmp_path / "fails") == 2
     assert lines[0] == "[ 1/3] passes: already done"
-    again = run_parts(parts[:1], out, say=quiet, made_with="another commit")
-    assert (again[0].made_with, runs(tmp_path / "passes")) == ("another commit", 2)
-    third = run_parts(parts[:2], out, device="cpu", say=quiet)  # a rehearsal is no run on a GPU
+    again = run_parts(parts[:1], out, log=quiet, provenance="another commit")
+    assert (again[0].provenance, runs(tmp_path / "passes")) == ("another commit", 2)
+    third = run_parts(parts[:2], out, device="cpu", log=quiet)  # a rehearsal does not count as a run on a GPU
     assert [record.device for record in third] == ["cpu", "cpu"]
     assert runs(tmp_path / "passes") == 3
 
 
-def test_no_part_is_started_after_the_time_or_without_a_device(parts, tmp_path):
-    late = run_parts(parts[:1], tmp_path / "out", minutes=-1, say=quiet)
+def test_no_part_starts_after_the_time_limit_or_without_a_device(parts, tmp_path):
+    late = run_parts(parts[:1], tmp_path / "out", minutes=-1, log=quiet)
     assert (late[0].state, late[0].reason) == ("not started", "after -1 minutes")
-    unable = run_parts(parts, tmp_path / "out", unable="no CUDA device", say=quiet)
+    unable = run_parts(parts, tmp_path / "out", obstacle="no CUDA device", log=quiet)
     assert {record.reason for record in unable} == {"no CUDA device"}
     assert not (tmp_path / "passes").exists()
     record = tmp_path / "out/records/passes.json"
     record.write_text(record.read_text()[:20])
-    assert run_parts(parts[:1], tmp_path / "out", say=quiet)[0].state == "done"
+    assert run_parts(parts[:1], tmp_path / "out", log=quiet)[0].state == "done"
 
 
 def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts, tmp_path):
@@ -100,7 +100,7 @@ def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts
     report = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]); raise SystemExit(1)"
     words = ("-c", report, str(junit), f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
     parts = [*parts[:1], Part("tests.a", words, junit=junit), parts[3]]
-    records = run_parts(parts, tmp_path / "out", say=quiet)
+    records = run_parts(parts, tmp_path / "out", log=quiet)
     (tmp_path / "out/mixing.md").write_text("| |\n")
     text = summary(records, parts, machine(parts, "cpu"), tmp_path / "out")
     assert "3 parts: 1 done, 1 failed, 1 left out." in text
@@ -112,7 +112,7 @@ def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts
     assert "- [mixing.md](mixing.md)" in text
 
 
-def test_packages_are_those_that_are_imported_with_a_module():
+def test_packages_of_a_module_include_indirect_imports():
     mixing = packages(["smix.mixing"])
     assert {"torch", "jaxtyping", "numpy"} <= mixing
     assert not {"cyclopts", "safetensors", "scripts", "smix", "math", "pytest"} & mixing
@@ -146,17 +146,17 @@ print(tuple(mixed.shape))
     assert done.stdout == "(4, 3, 8, 8)\n", done.stderr
 
 
-def test_the_command_without_a_device_names_it_and_is_no_failure(tmp_path, monkeypatch, capsys):
+def test_the_command_without_a_device_says_so_and_does_not_fail(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gpu, "machine", lambda parts, device: {**machine([], "cpu"), "device": device})
     monkeypatch.setattr(sys, "argv", ["gpu", "--out", str(tmp_path / "out")])
     assert gpu.main() == 0
-    said = capsys.readouterr().out
-    assert said.count("left out (no CUDA device)") == len(all_parts(tmp_path, rehearse=False))
-    found = json.loads((tmp_path / "out/summary.json").read_text())
-    assert {part["reason"] for part in found["parts"]} == {"no CUDA device"}
-    assert (tmp_path / "out/summary.md").read_text().startswith("# Run without a CUDA device, ")
+    output = capsys.readouterr().out
+    assert output.count("left out (no CUDA device)") == len(all_parts(tmp_path, rehearse=False))
+    result = json.loads((tmp_path / "out/summary.json").read_text())
+    assert {part["reason"] for part in result["parts"]} == {"no CUDA device"}
+    assert (tmp_path / "out/summary.md").read_text().startswith("# Run on a machine without a CUDA device, ")
 
 
-def test_a_missing_package_is_told_from_a_present_one(monkeypatch):
+def test_missing_packages_are_recognised(monkeypatch):
     monkeypatch.setattr(gpu_parts, "installed", lambda name: name not in ("timm", "jaxtyping"))
     assert Part("peers", (), ("benchmarks.training_peers",)).missing() == ["timm"]

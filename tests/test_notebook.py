@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last, shows its pictures, and is kept without what it showed."""
+"""Test that the notebook runs, shows its figures, and is stored without outputs."""
 
 import base64
 import io
@@ -16,18 +16,18 @@ import smix
 ROOT = Path(smix.__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "explore.ipynb"
 PICTURES = {"store": 1, "methods": 1, "seen": 1, "calibration": 1}
-"""How many each cell shows."""
+"""Number of figures by cell."""
 FONT_CACHE = "Matplotlib is building the font cache"
 SLOW = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where it runs, with `temporary` for its own files, and `jupyter` for Jupyter's."""
-    made = tmp_path_factory.mktemp("notebook")
+    """Return the folder in which the notebook runs, with subfolders for temporary files and for Jupyter."""
+    root = tmp_path_factory.mktemp("notebook")
     for name in ("work", "temporary", "jupyter", "matplotlib"):
-        (made / name).mkdir()
-    return made
+        (root / name).mkdir()
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -43,23 +43,23 @@ def executed(folder: Path) -> nbformat.NotebookNode:
         patch.setenv("OMP_NUM_THREADS", "1")
         where = {"metadata": {"path": str(folder / "work")}}
         NotebookClient(book, timeout=300, kernel_name="python3", resources=where).execute()
-    for cell in book.cells:  # said once on a new machine
+    for cell in book.cells:  # printed once on a new machine
         cell["outputs"] = [one for one in cell.get("outputs", []) if FONT_CACHE not in one.get("text", "")]
     return book
 
 
 def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
-    """What each cell showed of this kind."""
+    """Return the outputs of a kind by cell."""
     return {
-        cell.id: found
+        cell.id: contents
         for cell in book.cells
         if cell.cell_type == "code"
-        and (found := [one.data[kind] for one in cell.outputs if kind in one.get("data", {})])
+        and (contents := [one.data[kind] for one in cell.outputs if kind in one.get("data", {})])
     }
 
 
 @SLOW
-def test_every_cell_runs_and_none_complains(executed: nbformat.NotebookNode):
+def test_every_cell_runs_without_errors_and_warnings(executed: nbformat.NotebookNode):
     cells = [cell for cell in executed.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert [one.text for cell in cells for one in cell.outputs if one.output_type == "stream"] == []
@@ -68,7 +68,7 @@ def test_every_cell_runs_and_none_complains(executed: nbformat.NotebookNode):
 
 
 @SLOW
-def test_pictures_are_shown(executed: nbformat.NotebookNode):
+def test_figures_are_shown(executed: nbformat.NotebookNode):
     shown = outputs(executed, "image/png")
     assert {name: len(pictures) for name, pictures in shown.items()} == PICTURES
     for name, pictures in shown.items():
@@ -78,32 +78,32 @@ def test_pictures_are_shown(executed: nbformat.NotebookNode):
 
 
 @SLOW
-def test_tables_say_what_the_text_says(executed: nbformat.NotebookNode):
+def test_tables_agree_with_the_text(executed: nbformat.NotebookNode):
     shown = {name: "\n".join(texts) for name, texts in outputs(executed, "text/markdown").items()}
     valid = {cells[0]: list(map(float, cells[1:])) for cells in rows(shown["rules"])}
-    assert valid["true"][2] > 99  # the default rule: right ones pass, both kinds of wrong ones do not
+    assert valid["true"][2] > 99  # the default rule accepts true masks and rejects both kinds of wrong masks
     assert valid["object and background swapped"][2] < 5
     assert valid["noise on a tenth of the pixels"][2] < 5
     accuracy, _ = shown["table"].split("**Every pair of methods**")
     names = ["vanilla", "smix(alpha=1,labels=visible,prob=0.5)"]
     assert [cells[0] for cells in rows(accuracy)] == [cells[0] for cells in rows(shown["calibration"])] == names
-    assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a network that has learnt little"
+    assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a model that has learnt little"
     assert re.search(r"^> .+ over 2 seeds", shown["table"], re.MULTILINE)
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of the lines of Markdown tables, without their heads."""
+    """Return the cells of Markdown tables by row, without heads."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return lines[2:]
 
 
 @SLOW
-def test_nothing_is_left_behind(executed: nbformat.NotebookNode, folder: Path):
+def test_no_files_are_left(executed: nbformat.NotebookNode, folder: Path):
     assert list((folder / "work").iterdir()) == []
     assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
 
 
-def test_it_is_kept_without_outputs():
+def test_the_notebook_is_stored_without_outputs():
     book = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(book)
     assert 12 <= len(book.cells) <= 16
@@ -113,10 +113,10 @@ def test_it_is_kept_without_outputs():
             assert cell.outputs == []
             assert cell.execution_count is None
     assert set(book.metadata) == {"kernelspec", "language_info"}
-    assert set(book.metadata.language_info) == {"name"}  # not the version of whoever ran it last
+    assert set(book.metadata.language_info) == {"name"}  # without the version of Python
 
 
-def test_its_links_lead_to_files_that_exist():
+def test_links_of_the_notebook_lead_to_existing_files():
     text = "\n".join(
         cell.source for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "markdown"
     )

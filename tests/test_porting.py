@@ -1,4 +1,4 @@
-"""docs/porting.md: its code runs, its tables name every argument of the peers, and what it says of them is so."""
+"""Test docs/porting.md: its code runs, its tables name every argument of the peers, and its statements about them are true."""
 
 import inspect
 import random
@@ -26,8 +26,8 @@ SIDE = 32
 
 
 @pytest.fixture(autouse=True)
-def _own_random_numbers() -> Iterator[None]:
-    """The peers draw from the global generators of torch, numpy and Python: seeded here, and put back."""
+def _seeded_global_generators() -> Iterator[None]:
+    """Seed the global generators of torch, numpy and Python, which the peers use, and restore them afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -43,7 +43,7 @@ def blocks(text: str) -> str:
 
 
 def first_column(title: str) -> str:
-    """The first column of the tables of a section: what the peer's arguments are called."""
+    """Return the first column of the tables of a section: the names of the peer's arguments."""
     return "\n".join(line.split(" | ")[0] for line in BY_TITLE[title].splitlines() if line.startswith("|"))
 
 
@@ -78,24 +78,24 @@ def test_the_code_of_a_section_runs(title: str):
 
 
 def calls_of_smix() -> list[str]:
-    """Calls of public names in the text and the tables, but for the first columns, which are the peers'."""
+    """Return the calls of public names in text and tables, except first columns, which contain names of the peers."""
     lines = [line.partition(" | ")[2] if line.startswith("|") else line for line in PAGE.splitlines()]
     spans = re.findall(r"`([A-Z]\w*\([^`]*\))`", "\n".join(lines))
     return sorted({span for span in spans if span.partition("(")[0] in smix.__all__})
 
 
 @pytest.mark.parametrize("call", calls_of_smix())
-def test_a_call_that_the_page_names_can_be_made(call: str):
+def test_every_call_on_the_page_is_valid(call: str):
     names = {name: getattr(smix, name) for name in smix.__all__}
     letters = {"a": 0.5, "b": 0.7, "d": 2.0, "m": 0.2, "p": 0.3, "q": 0.6, "r": 0.4, "s": 0.1}
     assert isinstance(eval(call, names, letters), smix.Method)
 
 
-def test_the_page_names_calls():
+def test_the_page_contains_calls():
     assert len(calls_of_smix()) > 15
 
 
-def test_links_lead_somewhere():
+def test_links_lead_to_existing_places():
     for link in re.findall(r"\]\(([^)#]+)\)", PAGE):
         assert (Path(smix.__file__).parents[1] / "docs" / link).exists(), link
 
@@ -135,8 +135,8 @@ def test_the_table_of_fmix_names_every_argument():
     assert {"alpha", "decay_power", "shape", "size", "max_soft", "reformulate", "train"} <= named
 
 
-# What follows is about distributions: 2,000 draws each, of the share of the own label and, for boxes, of the share of draws
-# in which a pixel is the own image's.
+# The following tests compare distributions over 2,000 draws each: of the label weight of the own image and, for boxes, of the
+# fraction of draws in which a pixel belongs to the own image.
 
 DRAWS = 2000
 
@@ -148,7 +148,7 @@ def of_smix(method: smix.Method) -> tuple[Tensor, Tensor]:
 
 
 def of_smix_per_batch(method: smix.Method) -> tuple[Tensor, Tensor]:
-    """One draw a batch, of which the first sample that has a partner is kept."""
+    """Draw one mix per batch and return the first sample that has a partner."""
     plans = [method.plan(torch.zeros(4, 1, SIDE, SIDE)) for _ in range(DRAWS)]
     chosen = [(plan, plan.mixed.nonzero()[0].item()) for plan in plans if plan.mixed.any()]
     shares = torch.stack([plan.share[row] for plan, row in chosen])
@@ -176,7 +176,7 @@ def of_torchvision(transform: Any) -> tuple[Tensor, Tensor]:
 
 
 def of_kornia(transform: Any, own_column: bool) -> tuple[Tensor, Tensor]:
-    """Labels are row numbers and images show them, so that the pixels of the own image can be told."""
+    """Mix images that show their row numbers, so that the pixels of each image can be identified."""
     count = 400
     rows = torch.arange(count)
     images = rows.float().view(-1, 1, 1, 1).expand(-1, 1, SIDE, SIDE)
@@ -217,9 +217,9 @@ SAME: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Te
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", SAME)
-def test_the_same_distribution(case: str):
-    peer, ours, boxes = SAME[case]
-    (share, own), (our_share, our_own) = peer(), ours()
+def test_smix_and_peer_have_the_same_distribution(case: str):
+    peer, smix_method, boxes = SAME[case]
+    (share, own), (our_share, our_own) = peer(), smix_method()
     assert ks_2samp(share, our_share).pvalue > 0.001
     if boxes:
         assert (own - our_own).abs().max() < 5 * (
@@ -233,14 +233,14 @@ def test_every_claim_of_the_same_distribution_is_tested():
 
 def test_boxes_of_timm_are_a_little_larger():
     share, _ = of_timm(mixup_alpha=0, cutmix_alpha=1.0)
-    ours, _ = of_smix(smix.CutMix(alpha=1.0))
-    error = (share.var() / len(share) + ours.var() / len(ours)) ** 0.5
+    smix_share, _ = of_smix(smix.CutMix(alpha=1.0))
+    error = (share.var() / len(share) + smix_share.var() / len(smix_share)) ** 0.5
     assert 1 - share.mean() == pytest.approx(0.31, abs=0.02)
-    assert 1 - ours.mean() == pytest.approx(0.30, abs=0.02)
-    assert ours.mean() - share.mean() == pytest.approx(0.012, abs=float(4 * error))
+    assert 1 - smix_share.mean() == pytest.approx(0.30, abs=0.02)
+    assert smix_share.mean() - share.mean() == pytest.approx(0.012, abs=float(4 * error))
 
 
-def test_how_much_a_box_covers():
+def test_boxes_cover_the_stated_area():
     assert 1 - of_smix(smix.CutMix(edge="inside"))[0].mean() == pytest.approx(0.49, abs=0.02)
 
 
@@ -254,7 +254,7 @@ def test_the_switch_and_the_probability_of_timm():
     assert (cut.sum() / plan.mixed.sum()) == pytest.approx(0.25, abs=0.04)
 
 
-def test_smoothing_by_timm_is_that_of_the_loss_and_not_that_of_bce():
+def test_label_smoothing_of_timm_equals_that_of_the_loss_but_not_of_bce():
     images, labels, logits = torch.rand(6, 3, 8, 8), torch.tensor([0, 1, 2, 3, 1, 0]), torch.randn(6, 4)
     _, soft = timm_mixup(mode="elem", num_classes=4, label_smoothing=0.1)(images.clone(), labels)
     _, plain = timm_mixup(mode="elem", num_classes=4)(images.clone(), labels)
@@ -274,11 +274,12 @@ def test_smoothing_by_timm_is_that_of_the_loss_and_not_that_of_bce():
         else:
             bce = torch.nn.functional.binary_cross_entropy_with_logits
             assert torch.allclose(smooth, bce(logits, expected), atol=1e-6)
-            _, theirs = timm_mixup(mixup_alpha=1e6, multi_label=True, num_classes=4, label_smoothing=0.1)(images, rows)
-            assert torch.allclose(theirs, (rows + rows[partner]) / 2 * 0.9 + 0.1 / 2, atol=2e-3)
+            peer = timm_mixup(mixup_alpha=1e6, multi_label=True, num_classes=4, label_smoothing=0.1)
+            _, peer_labels = peer(images, rows)
+            assert torch.allclose(peer_labels, (rows + rows[partner]) / 2 * 0.9 + 0.1 / 2, atol=2e-3)
 
 
-def test_defaults_of_timm():
+def test_defaults_of_timm_are_those_of_the_page():
     pytest.importorskip("timm")
     from timm.data import Mixup
 
@@ -299,13 +300,13 @@ def test_timm_writes_into_the_images_refuses_odd_batches_and_pairs_backwards():
 
 
 @pytest.mark.parametrize("mode", ["elem", "pair"])
-def test_uint8_loses_its_own_label_in_timm(mode: str):
+def test_timm_loses_the_own_label_of_uint8_images(mode: str):
     images, labels = torch.randint(256, (8, 3, 8, 8), dtype=torch.uint8), torch.arange(8)
     _, soft = timm_mixup(mode=mode, num_classes=8)(images.clone(), labels)
     assert (soft[labels, labels] == 0).all()
 
 
-def test_labels_of_timm_without_correction_are_far_off():
+def test_labels_of_timm_without_correction_are_wrong():
     images, labels = torch.zeros(400, 1, SIDE, SIDE), torch.arange(400)
     images[:200] = 1
     mixed, soft = timm_mixup(mixup_alpha=0, cutmix_alpha=1.0, mode="elem", correct_lam=False, num_classes=400)(
@@ -326,12 +327,12 @@ def test_random_erasing_is_not_cutout():
     assert share.max() == 1 / 4
     assert share.mean() == pytest.approx(0.19, abs=0.01)
     erased = (RandomErasing(probability=1, device="cpu")(images) == 0).float().mean((1, 2, 3))
-    assert 0.01 < erased.min() < 0.03  # whole pixels: sides are rounded
+    assert 0.01 < erased.min() < 0.03  # sides are rounded to pixels
     assert 0.30 < erased.max() < 0.37
     assert len(erased.unique()) > 100
 
 
-def test_torchvision_takes_the_sample_before_draws_once_and_refuses_masks():
+def test_torchvision_mixes_with_the_previous_sample_draws_once_and_refuses_masks():
     images, labels = torch.eye(5).view(5, 5, 1, 1).repeat(1, 1, 4, 4), torch.arange(5)
     _, soft = v2.MixUp(num_classes=5)(images, labels)
     assert len(soft.diag().unique()) == 1
@@ -349,7 +350,7 @@ def test_torchvision_chooses_once_a_batch_and_smix_for_each_sample():
         assert set(cut.tolist()) == kinds if kinds else len(set(cut.tolist())) == 1
 
 
-def test_kornia_gates_whole_batches_and_its_third_column_is_the_partners():
+def test_kornia_applies_its_probability_to_batches_and_its_third_column_is_the_partner():
     rows = torch.arange(200)
     images = rows.float().view(-1, 1, 1, 1).repeat(1, 1, 8, 8)
     mixup = kornia("RandomMixUpV2", p=0.5)
@@ -365,7 +366,7 @@ def test_kornia_gates_whole_batches_and_its_third_column_is_the_partners():
     assert torch.allclose(1 - labels[0, :, 2][other], kept[other])
 
 
-def test_a_probability_of_smix_is_of_samples_or_of_batches():
+def test_the_probability_of_smix_applies_to_samples_or_batches():
     images = torch.zeros(200, 1, 4, 4)
     mixed = smix.Mixup(prob=0.5).plan(images).mixed.float().mean()
     assert mixed == pytest.approx(0.5, abs=0.15)
@@ -375,6 +376,6 @@ def test_a_probability_of_smix_is_of_samples_or_of_batches():
 
 
 @pytest.mark.slow
-def test_about_one_sample_a_batch_is_its_own_partner():
+def test_about_one_sample_per_batch_is_its_own_partner():
     alone = [int((~smix.Mixup().plan(torch.zeros(16, 1, 2, 2)).mixed).sum()) for _ in range(500)]
     assert np.mean(alone) == pytest.approx(1, abs=0.2)

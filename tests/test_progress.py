@@ -1,4 +1,4 @@
-"""What progress writes: lines with rate and time left, a bar on a terminal, nothing when quiet."""
+"""Test the output of progress: lines with rate and remaining time, a bar on a terminal, nothing with --quiet."""
 
 import io
 import re
@@ -32,13 +32,13 @@ def clock(monkeypatch) -> Clock:
 
 @pytest.fixture
 def terminal(monkeypatch) -> Terminal:
-    """To be put in place of standard error inside the test: pytest puts its own there before each."""
+    """Return a fake terminal to replace standard error inside the test, because pytest replaces it before each test."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     return Terminal()
 
 
-def test_lines_say_how_much_is_done_how_fast_and_how_long_it_still_takes(clock, capsys):
+def test_lines_show_progress_rate_and_remaining_time(clock, capsys):
     with progress.bar("smix, seed 0", 1000) as done:
         done(0)
         clock.now += 20
@@ -62,7 +62,7 @@ def test_lines_come_at_most_every_ten_seconds(clock, capsys):
     assert progress.SECONDS_BETWEEN_LINES == 10
 
 
-def test_what_an_earlier_command_had_done_does_not_count_for_the_rate(clock, capsys):
+def test_work_of_an_earlier_command_does_not_count_for_the_rate(clock, capsys):
     with progress.bar("title", 1000) as done:
         done(900)
         clock.now += 10
@@ -70,7 +70,7 @@ def test_what_an_earlier_command_had_done_does_not_count_for_the_rate(clock, cap
     assert capsys.readouterr().err == "title: 910/1000 images, 1/s, 1 min 30 s left\n"
 
 
-def test_nothing_is_said_while_nothing_is_done(clock, capsys):
+def test_no_line_is_written_before_the_first_progress(clock, capsys):
     with progress.bar("title", 1000) as done:
         for _ in range(5):
             clock.now += 100
@@ -78,7 +78,7 @@ def test_nothing_is_said_while_nothing_is_done(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_lines_count_in_the_unit_they_are_given(clock, capsys):
+def test_lines_count_in_the_given_unit(clock, capsys):
     with progress.bar("all runs", 10, "epochs") as done:
         done(0)
         clock.now += 3600
@@ -94,7 +94,7 @@ def test_quiet_writes_nothing(clock, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_quiet_writes_nothing_to_a_terminal_either(terminal):
+def test_quiet_writes_nothing_to_a_terminal(terminal):
     with redirect_stderr(terminal), progress.bar("title", 10, quiet=True) as done:
         done(10)
     assert terminal.getvalue() == ""
@@ -112,35 +112,35 @@ def test_a_terminal_shows_a_bar_with_title_count_and_rate(terminal):
 
 
 LONG = "objectpaste+fmix, seed 0, on NVIDIA H100 80GB HBM3 x 8"
-SAID = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
+TRAINING_TEXT = "loss 1.234, accuracy 56.7 %, validated 60.0 %"
 
 
 def screen(shown: str) -> list[str]:
-    """The lines that a terminal shows in the end."""
+    """Return the lines that a terminal shows at the end."""
     last = shown[: shown.rfind("\x1b[?25h")]
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
     return [line.rstrip().rpartition("\r")[2] for line in plain.splitlines() if line.strip()]
 
 
 @pytest.mark.parametrize("title", [LONG, "smix, seed 0, on CPU with 2 threads"])
-def test_on_80_columns_words_count_rate_and_time_left_are_shown_whole(terminal, monkeypatch, title):
+def test_text_count_rate_and_remaining_time_fit_80_columns(terminal, monkeypatch, title):
     monkeypatch.setenv("COLUMNS", "80")
     with redirect_stderr(terminal), progress.bar(title, 7_500_000) as done:
         for count in range(0, 4_000_000, 200_000):
-            done(count, SAID)
+            done(count, TRAINING_TEXT)
     lines = screen(terminal.getvalue())
-    assert lines[-3:-1] == [title, SAID]
+    assert lines[-3:-1] == [title, TRAINING_TEXT]
     assert re.search(r"3800000/7500000 [0-9,.]+ images/s \d+:\d\d:\d\d$", lines[-1])
     assert all(len(line) <= 80 for line in lines)
     assert "…" not in "".join(lines)
 
 
-def test_what_a_training_says_is_in_the_lines_with_rate_and_time_left(clock, capsys):
+def test_training_losses_are_shown_with_rate_and_remaining_time(clock, capsys):
     with progress.bar("smix, seed 0", 1000) as done:
         done(0, "")
         clock.now += 20
-        done(100, SAID)
-    assert capsys.readouterr().err == f"smix, seed 0: 100/1000 images, 5/s, {SAID}, 3 min left\n"
+        done(100, TRAINING_TEXT)
+    assert capsys.readouterr().err == f"smix, seed 0: 100/1000 images, 5/s, {TRAINING_TEXT}, 3 min left\n"
 
 
 def test_a_bar_is_closed_when_the_work_fails(terminal):
@@ -175,11 +175,11 @@ def test_a_bar_is_closed_when_the_work_fails(terminal):
         (100 * 3600 + 60, "100 h 1 min"),
     ],
 )
-def test_durations_are_said_as_a_person_says_them(seconds, text):
+def test_durations_are_written_in_natural_units(seconds, text):
     assert progress.duration(seconds) == text
 
 
-def test_time_left_is_as_expected_at_first_and_as_observed_later():
+def test_remaining_time_is_first_as_expected_and_later_as_observed():
     assert progress.time_left(done=0, total=100, elapsed=0, expected=60) == 60
     assert progress.time_left(done=0, total=100, elapsed=5, expected=60) == 55
     assert progress.time_left(done=0, total=100, elapsed=500, expected=60) == 6, "never nothing while there is work"
@@ -188,19 +188,19 @@ def test_time_left_is_as_expected_at_first_and_as_observed_later():
     assert progress.time_left(done=100, total=100, elapsed=60, expected=1) == 0
 
 
-def test_a_terminal_shows_the_expected_time_left_at_once(terminal):
+def test_a_terminal_shows_the_expected_remaining_time_immediately(terminal):
     with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65):
         pass
     assert screen(terminal.getvalue())[-1].endswith("0/80  1 min 5 s left")
 
 
-def test_what_an_earlier_command_had_done_does_not_count_for_the_time_left(terminal):
+def test_work_of_an_earlier_command_does_not_count_for_the_remaining_time(terminal):
     with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65) as done:
         done(40)
     assert screen(terminal.getvalue())[-1].endswith("1 min 5 s left")
 
 
-def test_a_finished_bar_says_how_long_it_took(terminal):
+def test_a_finished_bar_shows_the_elapsed_time(terminal):
     with redirect_stderr(terminal), progress.bar("all runs", 80, "epochs", expected=65) as done:
         done(0)
         done(80)

@@ -1,4 +1,4 @@
-"""The public names, that importing them is cheap, and that importing anything changes nothing else."""
+"""Test the public names, the cost of importing them, and that imports have no side effects."""
 
 import json
 import os
@@ -50,38 +50,38 @@ NAMES = [
     "write_report",
 ]
 MODULES = sorted(
-    found.name for found in pkgutil.walk_packages(smix.__path__, "smix.") if not found.name.endswith("__main__")
+    module.name for module in pkgutil.walk_packages(smix.__path__, "smix.") if not module.name.endswith("__main__")
 )
 HEAVY = ["torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "onnxruntime"]
 
 
 def python(script: str, *words: str) -> str:
-    """The output of a fresh interpreter."""
+    """Run code in a new interpreter and return its output."""
     environment = {**os.environ, "PYTHONPATH": str(Path(smix.__file__).parents[1])}
     done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_the_public_names_are_these():
+def test_the_list_of_public_names():
     assert sorted(smix.__all__) == sorted(NAMES)
     assert len(set(smix.__all__)) == len(smix.__all__)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_public_name_is_there(name):
+def test_every_public_name_exists(name):
     assert getattr(smix, name) is not None
     assert name in dir(smix)
 
 
-def test_every_public_name_can_be_imported_by_a_star():
-    found: dict[str, object] = {}
-    exec("from smix import *", found)
-    assert set(NAMES) <= set(found)
+def test_every_public_name_is_imported_by_a_star_import():
+    namespace: dict[str, object] = {}
+    exec("from smix import *", namespace)
+    assert set(NAMES) <= set(namespace)
 
 
 @pytest.mark.parametrize("name", ["mixing", "models", "data", "masks", "training", "evaluation", "lab", "report"])
-def test_every_part_is_there_without_an_import_of_its_own(name):
+def test_subpackages_are_available_without_a_separate_import(name):
     assert getattr(smix, name) is import_module(f"smix.{name}")
     assert name in dir(smix)
 
@@ -92,8 +92,8 @@ def test_an_unknown_name_is_an_attribute_error(name):
         getattr(smix, name)
 
 
-def test_names_for_type_checkers_are_those_of_the_lazy_table():
-    """mypy and editors read the TYPE_CHECKING block, Python the table: neither may lag behind."""
+def test_names_for_type_checkers_equal_the_lazy_table():
+    """Type checkers and editors read the TYPE_CHECKING block, Python reads the table: both must be complete."""
     source = Path(smix.__file__).read_text()
     block = source.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
     lines = [line.split() for line in block.splitlines()]
@@ -112,7 +112,7 @@ def test_what_the_command_line_needs_first_imports_no_torch(name):
 
 
 @pytest.mark.slow
-def test_a_public_name_loads_only_its_own_part():
+def test_a_public_name_loads_only_its_own_subpackage():
     loaded = python("import sys; from smix import SMix; print(*sys.modules)").split()
     assert "smix.mixing.smix" in loaded
     assert not {"smix.training.runs", "smix.lab.compare", "smix.masks.store", "torchvision", "matplotlib"} & set(loaded)
@@ -122,13 +122,13 @@ IMPORT_ONE_BY_ONE = """
 import gc, os, random, signal, sys, threading, warnings
 from importlib import import_module
 
-# What others do when they are imported is not ours to answer for.
+# Side effects of third-party imports are not tested.
 import cyclopts.config, jaxtyping, jinja2, matplotlib.figure, matplotlib.style, numpy, PIL.Image, rich.progress, rich.table
 import safetensors.torch
 import scipy.ndimage, scipy.stats, sklearn.datasets, torch, torch.export, torchvision.transforms.v2
 
 warnings.simplefilter("error")
-gc.disable()  # a collection in a child would copy all of torch
+gc.disable()  # a garbage collection in a child would copy all memory of torch
 
 
 def state():
@@ -161,7 +161,7 @@ def state():
 
 for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1]):
     sys.stdout.flush()
-    child = os.fork()  # so that torch is imported once and every module of ours can be the first
+    child = os.fork()  # torch is imported once, and each module of smix is imported first in a fork
     if not child:
         try:
             before = state()
@@ -184,7 +184,7 @@ for order in (*([name] for name in sys.argv[1:]), sys.argv[1:], sys.argv[:0:-1])
 
 
 @pytest.mark.slow
-def test_every_module_can_be_imported_first_and_changes_nothing_global():
+def test_every_module_can_be_imported_first_and_has_no_side_effects():
     lines = python(IMPORT_ONE_BY_ONE, *MODULES).splitlines()
     assert len(MODULES) > 30
     assert [line for line in lines if not line.startswith("done ")] == []

@@ -1,4 +1,4 @@
-"""Keys and generators."""
+"""Test random keys and generators."""
 
 import torch
 from hypothesis import given, settings
@@ -15,8 +15,8 @@ keys = st.tuples(
 )
 
 
-def test_keys_are_what_they_have_always_been():
-    """Another value would change every run that was ever started; Python's own hash of a text differs by process."""
+def test_keys_are_pinned():
+    """Other values would change every earlier run; the built-in hash of a string differs between processes."""
     assert [rng.key(0, "mix"), rng.key(1, "mix"), rng.key(0, "model", step=7, rank=3)] == [
         8396927818594948338,
         4803357662328978071,
@@ -31,20 +31,20 @@ def test_keys_differ_if_any_part_differs_and_fit_63_bits(one: tuple, other: tupl
     assert 0 <= rng.key(*one) < 2**63
 
 
-def test_each_part_of_a_key_makes_another_stream():
+def test_each_part_of_a_key_changes_the_stream():
     base = {"seed": 1, "purpose": "mix", "step": 11, "rank": 0}
     changes = [{}, {"seed": 11}, {"purpose": "model"}, {"step": 1}, {"step": 110}, {"rank": 1}]
     drawn = {tuple(torch.rand(4, generator=rng.generator(**{**base, **change})).tolist()) for change in changes}
     assert len(drawn) == len(changes)
 
 
-def test_a_generator_repeats_its_numbers_and_leaves_the_global_one_alone():
+def test_a_generator_is_reproducible_and_does_not_change_the_global_generator():
     first, second = (torch.rand(8, generator=rng.generator(3, "mix", 5)) for _ in range(2))
     assert torch.equal(first, second)
     assert rng.generator(3, "mix").device.type == "cpu"
 
 
-def test_torchs_own_generator_is_seeded_as_by_torch_itself():
+def test_the_generator_is_seeded_as_by_torch():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         expected = torch.rand(5)

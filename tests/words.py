@@ -1,4 +1,4 @@
-"""The words of a command line, read back by the letter: the tests of the configuration and of comparisons need no parser."""
+"""Read options back from a command line, so that tests of configurations and comparisons need no real parser."""
 
 import types
 from dataclasses import fields
@@ -7,15 +7,15 @@ from typing import Any, get_args, get_type_hints
 
 
 def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
-    """One object of each kind of options. No word may be left over."""
-    found: list[dict[str, Any]] = [{} for _ in kinds]
+    """Return one object of each kind of options; every word must be used."""
+    parsed: list[dict[str, Any]] = [{} for _ in kinds]
     rest = list(words)
     while rest:
         word = rest.pop(0)
         assert word.startswith("--"), f"expected an option, got {word}"
         name, _, text = word[2:].partition("=")
         name = name.replace("-", "_")
-        for kind, values in zip(kinds, found, strict=True):
+        for kind, values in zip(kinds, parsed, strict=True):
             hints = get_type_hints(kind)
             if name in hints and hints[name] is not bool:
                 value = read_value(hints[name], text)
@@ -30,7 +30,7 @@ def read_words(words: list[str], *kinds: type[Any]) -> list[Any]:
                 break
         else:
             raise AssertionError(f"no kind of options has {word}")
-    return [kind(**values) for kind, values in zip(kinds, found, strict=True)]
+    return [kind(**values) for kind, values in zip(kinds, parsed, strict=True)]
 
 
 def read_value(hint: Any, text: str) -> Any:

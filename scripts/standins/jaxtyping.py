@@ -1,11 +1,11 @@
-"""Annotations that check nothing, in place of jaxtyping where that is not installed: `scripts/gpu.py` puts this folder on the path."""
+"""Replace jaxtyping where it is not installed, without checks: `scripts/gpu.py` puts this folder on the path."""
 
 from types import SimpleNamespace
 from typing import Any
 
 
 class _Annotated:
-    """Ignore the shape: `Float[Tensor, "B C"]` is Tensor."""
+    """Return the array type and ignore the shape: `Float[Tensor, "B C"]` is Tensor."""
 
     def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
         return item[0]

@@ -51,13 +51,13 @@ Mutate = Callable[[bytes, Any], bytes]
 
 @dataclass(frozen=True)
 class Format:
-    """A file that smix reads."""
+    """A file format that smix reads."""
 
     name: str
     make: Callable[[Path], Path]
-    """Write the file, and what belongs to it, into a new folder; return the file."""
+    """Write a file with all that belongs to it into a new folder, and return its path."""
     read: Callable[[Path], object]
-    """Read it as smix does; equal contents give equal values."""
+    """Read the file as smix does. Equal contents give equal values."""
     forge: Mutate | None = None
     """Modify the content and update its own checksum, so that only a checksum in another file can reveal the change."""
     checked: bool = True
@@ -68,16 +68,16 @@ class Format:
 
 def digest(*values: object) -> str:
     """Return a sha256 of arrays, tensors and texts."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for value in values:
         if isinstance(value, torch.Tensor):
             value = value.numpy()
-        found.update(
+        hasher.update(
             repr((value.shape, value.dtype)).encode() + value.tobytes()
             if isinstance(value, np.ndarray)
             else repr(value).encode()
         )
-    return found.hexdigest()
+    return hasher.hexdigest()
 
 
 def sealed_json(content: bytes, draws: Any) -> bytes:
@@ -104,35 +104,35 @@ def store(name: str, save_classes: bool = False) -> Callable[[Path], Path]:
 
 
 def read_store(file: Path) -> object:
-    found = MaskStore(file.parent)
-    classes = None if found.manifest.classes is None else found.classes(slice(None))
-    return digest(found[:], found.stats, sorted(found.problems.items()), found.manifest, classes)
+    masks = MaskStore(file.parent)
+    classes = None if masks.manifest.classes is None else masks.classes(slice(None))
+    return digest(masks[:], masks.stats, sorted(masks.problems.items()), masks.manifest, classes)
 
 
 def part(suffix: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         build_masks(make_set(24), Missing(3, 17), folder / "store")
-        finished, building = MaskStore(folder / "store"), folder / "begun" / "building"
+        finished, building = MaskStore(folder / "store"), folder / "interrupted" / "building"
         building.mkdir(parents=True)
         manifest = replace(finished.manifest, shards=(), stats="", broken="")
-        work = StagedStore(folder / "begun", manifest)
+        work = StagedStore(folder / "interrupted", manifest)
         packed = np.packbits(finished[:].reshape(24, -1), axis=1)
         work.write(0, Shard(packed, finished.stats, None, finished.problems))
-        shutil.copytree(folder / "begun", folder / "kept")
-        return folder / "begun" / "building" / f"00000.{suffix}"
+        shutil.copytree(folder / "interrupted", folder / "kept")
+        return folder / "interrupted" / "building" / f"00000.{suffix}"
 
     return make
 
 
 def finish_build(file: Path) -> object:
-    begun = file.parent.parent
+    interrupted = file.parent.parent
     try:
-        found = build_masks(make_set(24), Missing(3, 17), begun)
-        assert found is not None
-        return digest(found[:], found.stats)
+        masks = build_masks(make_set(24), Missing(3, 17), interrupted)
+        assert masks is not None
+        return digest(masks[:], masks.stats)
     finally:
-        shutil.rmtree(begun)
-        shutil.copytree(begun.with_name("kept"), begun)
+        shutil.rmtree(interrupted)
+        shutil.copytree(interrupted.with_name("kept"), interrupted)
 
 
 def commit(folder: Path) -> Path:
@@ -144,7 +144,7 @@ def commit(folder: Path) -> Path:
     return folder / "in" / files.COMMIT
 
 
-def carry_out(file: Path) -> object:
+def finish_commit(file: Path) -> object:
     folder = file.parent
     try:
         with files.lock(folder):
@@ -167,8 +167,8 @@ def dataset(folder: Path) -> Path:
 
 
 def read_dataset(file: Path) -> object:
-    found = [load_data(f"npz:{file}", split=split) for split in ("train", "test")]
-    return digest(*(value for one in found for value in (one.images, one.labels, one.masks, one.classes)))
+    splits = [load_data(f"npz:{file}", split=split) for split in ("train", "test")]
+    return digest(*(value for data in splits for value in (data.images, data.labels, data.masks, data.classes)))
 
 
 def picture(suffix: str) -> Callable[[Path], Path]:
@@ -180,10 +180,10 @@ def picture(suffix: str) -> Callable[[Path], Path]:
 
 
 def read_picture(file: Path) -> object:
-    found = decode(file)
-    assert found.ndim == 3
-    assert found.shape[2] == 3
-    return digest(found)
+    image = decode(file)
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+    return digest(image)
 
 
 def recording(folder: Path) -> Path:
@@ -210,8 +210,8 @@ def tiny_imagenet(folder: Path) -> Path:
 
 
 def read_tiny_imagenet(file: Path) -> object:
-    found = load_data("tiny-imagenet", file.parents[2], "test")
-    return digest(found.labels, found.classes, found.images.names.tolist())  # type: ignore[union-attr]
+    data = load_data("tiny-imagenet", file.parents[2], "test")
+    return digest(data.labels, data.classes, data.images.names.tolist())  # type: ignore[union-attr]
 
 
 def corrupted(folder: Path) -> Path:
@@ -242,10 +242,10 @@ def coco(folder: Path) -> Path:
 def read_coco(file: Path) -> object:
     data, source = make_set(2), load_source(f"masks:{file.parent}")
     source.describe(data)
-    found = source(data, np.arange(2))
-    assert found.object.shape[0] == 2
-    assert all(message.isprintable() for message in found.problems.values())
-    return digest(found.object, sorted(found.problems))
+    segmentation = source(data, np.arange(2))
+    assert segmentation.object.shape[0] == 2
+    assert all(message.isprintable() for message in segmentation.problems.values())
+    return digest(segmentation.object, sorted(segmentation.problems))
 
 
 def labelme(folder: Path) -> Path:
@@ -288,14 +288,14 @@ def run(name: str) -> Callable[[Path], Path]:
     return make
 
 
-def read_whole_run(file: Path) -> object:
-    found = read_run(file.parent)
-    for name in found.files:
-        check_unchanged(found, name)
-    predicted = predicted_by(found)
+def read_complete_run(file: Path) -> object:
+    record = read_run(file.parent)
+    for name in record.files:
+        check_unchanged(record, name)
+    predicted = predicted_by(record)
     assert predicted.scores.correct.shape == (TESTED,)
     return digest(
-        found.config, found.metrics, found.result, predicted.labels, predicted.scores.numbers(), samples_of(found)
+        record.config, record.metrics, record.result, predicted.labels, predicted.scores.numbers(), samples_of(record)
     )
 
 
@@ -303,7 +303,7 @@ def read_forged_run(file: Path) -> object:
     """Update the checksums in result.json to match the modified file, then read the run."""
     try:
         reseal(file.parent)
-        return read_whole_run(file)
+        return read_complete_run(file)
     finally:
         shutil.rmtree(file.parent)
         run(file.name)(file.parent.parent)
@@ -367,7 +367,7 @@ FORMATS = (
     Format("store: manifest", store("manifest.json"), read_store, sealed_json),
     Format("store: finished part", part("json"), finish_build, sealed_json),
     Format("store: masks of a part", part("npy"), finish_build),
-    Format("commit", commit, carry_out, plain_json, checked=False),
+    Format("commit", commit, finish_commit, plain_json, checked=False),
     Format("npz data set", dataset, read_dataset, hostile_npz, checked=False),
     Format("png", picture("png"), read_picture, checked=False),
     Format("jpeg", picture("jpg"), read_picture, checked=False),
@@ -382,18 +382,18 @@ FORMATS = (
     Format("object classes", class_map, lambda file: read_object_classes(file), plain_json, checked=False),
     Format("label map", class_map, lambda file: read_label_map(file), plain_json, checked=False),
     Format("sweep", sweep, lambda file: repr(read_sweep(file)), json_lines, checked=False),
-    Format("run: config", run("config.json"), read_whole_run, sealed_json, forged_checked=True),
+    Format("run: config", run("config.json"), read_complete_run, sealed_json, forged_checked=True),
     Format("run: config, forged", run("config.json"), read_forged_run, sealed_json, checked=False),
-    Format("run: result", run("result.json"), read_whole_run, sealed_json),
-    Format("run: metrics", run("metrics.jsonl"), read_whole_run, json_lines, forged_checked=True),
+    Format("run: result", run("result.json"), read_complete_run, sealed_json),
+    Format("run: metrics", run("metrics.jsonl"), read_complete_run, json_lines, forged_checked=True),
     Format("run: metrics, forged", run("metrics.jsonl"), read_forged_run, json_lines, checked=False),
-    Format("run: predictions", run("predictions.npz"), read_whole_run, hostile_npz, forged_checked=True),
+    Format("run: predictions", run("predictions.npz"), read_complete_run, hostile_npz, forged_checked=True),
     Format("run: predictions, forged", run("predictions.npz"), read_forged_run, hostile_npz, checked=False),
-    Format("run: validation", run("validation.npz"), read_whole_run, hostile_npz, forged_checked=True),
+    Format("run: validation", run("validation.npz"), read_complete_run, hostile_npz, forged_checked=True),
     Format("run: validation, forged", run("validation.npz"), read_forged_run, hostile_npz, checked=False),
-    Format("run: samples", run("samples.npz"), read_whole_run, hostile_npz, forged_checked=True),
+    Format("run: samples", run("samples.npz"), read_complete_run, hostile_npz, forged_checked=True),
     Format("run: samples, forged", run("samples.npz"), read_forged_run, hostile_npz, checked=False),
-    Format("run: weights", run("weights.safetensors"), read_whole_run),
+    Format("run: weights", run("weights.safetensors"), read_complete_run),
     Format("checkpoint", checkpoint, read_checkpoint),
     Format("evaluation", evaluated, lambda file: repr(read_evaluation(file)), sealed_json),
     Format("weights: safetensors", weights("safetensors"), read_weight_file, checked=False),

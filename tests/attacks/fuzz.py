@@ -18,21 +18,21 @@ from tests.attacks.formats import Format
 from tests.attacks.mutations import damaged
 
 SECONDS = 10.0
-"""Longest time that reading a file may take."""
+"""Maximum seconds to read a file."""
 MEMORY = 2_000_000_000
-"""Bytes that the process may grow by."""
+"""Maximum bytes by which the process may grow."""
 
 RIGHT, REFUSED, OTHER = "as written", "refused", "other, not covered by a checksum"
 GOOD = (RIGHT, REFUSED, OTHER)
 
 
 class SlowError(BaseException):
-    """Reading took too long."""
+    """Raised if reading takes too long."""
 
 
 @dataclass
 class Outcomes:
-    """Outcomes of the trials of a format, with what is needed to see the bad ones again."""
+    """Outcomes of the trials of a format. The bad ones name seed and trial, with which they can be repeated."""
 
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
@@ -42,39 +42,41 @@ class Outcomes:
     """Number of trials that changed the content."""
 
 
-def attack(one: Format, folder: Path, trials: int, seed: int = 0) -> Outcomes:
+def attack(file_format: Format, folder: Path, trials: int, seed: int = 0) -> Outcomes:
     """Read `trials` damaged copies of a file of this format and classify the outcomes."""
-    found = Outcomes()
-    file = one.make(folder)
-    whole, expected = file.read_bytes(), one.read(file)
+    outcomes = Outcomes()
+    file = file_format.make(folder)
+    original, expected = file.read_bytes(), file_format.read(file)
     file.parent.mkdir(exist_ok=True)
     memory = _peak()
     for trial in range(trials):
-        draws = random.Random(f"{seed}/{one.name}/{trial}")
-        forged = one.forge is not None and draws.random() < 0.5
-        content = one.forge(whole, draws) if forged and one.forge is not None else damaged(whole, draws)
-        may_differ = not one.checked or (forged and not one.forged_checked)
-        found.changed += content != whole
+        draws = random.Random(f"{seed}/{file_format.name}/{trial}")
+        forged = file_format.forge is not None and draws.random() < 0.5
+        content = (
+            file_format.forge(original, draws) if forged and file_format.forge is not None else damaged(original, draws)
+        )
+        may_differ = not file_format.checked or (forged and not file_format.forged_checked)
+        outcomes.changed += content != original
         file.write_bytes(content)
         began = time.monotonic()
-        outcome = _outcome(one, file, expected, may_differ)
-        found.slowest = max(found.slowest, time.monotonic() - began)
+        outcome = _outcome(file_format, file, expected, may_differ)
+        outcomes.slowest = max(outcomes.slowest, time.monotonic() - began)
         if outcome in GOOD and _peak() - memory > MEMORY:
             outcome = f"more than {MEMORY:,} bytes"
         memory = max(memory, _peak() - MEMORY)
-        found.counts[outcome.partition("\n")[0]] += 1
+        outcomes.counts[outcome.partition("\n")[0]] += 1
         if outcome not in GOOD:
-            found.bad.append(f"{one.name}, seed {seed}, trial {trial}: {outcome}")
-    file.write_bytes(whole)
-    assert one.read(file) == expected, f"{one.name}: the whole file is not read as before"
-    return found
+            outcomes.bad.append(f"{file_format.name}, seed {seed}, trial {trial}: {outcome}")
+    file.write_bytes(original)
+    assert file_format.read(file) == expected, f"{file_format.name}: the original file is not read as before"
+    return outcomes
 
 
-def _outcome(one: Format, file: Path, expected: object, may_differ: bool) -> str:
+def _outcome(file_format: Format, file: Path, expected: object, may_differ: bool) -> str:
     try:
         with _within(SECONDS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about images that are damaged in places it can do without
-            value = one.read(file)
+            warnings.simplefilter("ignore")  # Pillow warns of damage that it can ignore
+            value = file_format.read(file)
     except SmixError as error:
         message = str(error)
         good = message.isprintable() and len(message) <= LONGEST
@@ -103,5 +105,5 @@ def _within(seconds: float) -> Iterator[None]:
 
 
 def _peak() -> int:
-    """Return the largest memory of this process so far, in bytes: where it was larger before, only a new process can tell more."""
+    """Return the peak memory of this process in bytes. It never decreases, so memory is only measured beyond an earlier peak."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -37,7 +37,7 @@ NUMBERS = ("NaN", "-Infinity", "1e999", "1e-999", "-0", "0x10", "1_000", "٣")
 
 
 def damaged(content: bytes, draws: random.Random) -> bytes:
-    """Flip, cut, drop, insert, swap, repeat or blank a part of the content."""
+    """Damage a part of the content: flip, cut, drop, insert, swap, repeat or blank it."""
     size = len(content)
     start = draws.randrange(size + 1)
     length = min(size - start, draws.choice((1, 2, 8, 64, 1024)))
@@ -68,7 +68,7 @@ def damaged(content: bytes, draws: random.Random) -> bytes:
 
 
 def replaced(value: Any, draws: random.Random) -> Any:
-    """Drop, add, exchange or replace something by something hostile, at any depth of a JSON value."""
+    """Drop, add, exchange or replace an item at any depth of a JSON value."""
     if isinstance(value, dict | list) and value and draws.random() < 0.85:
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
         key, copy = draws.choice(keys), value.copy()
@@ -90,7 +90,10 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
     """Replace a value in a JSON file, or in one line of a JSON Lines file, by a hostile one.
 
     Args:
-        seal: Give the object a sha256 that fits again.
+        content: Bytes of the file.
+        draws: Random generator.
+        lines: True for JSON Lines.
+        seal: Update the sha256 that the object contains.
     """
     texts = content.decode().splitlines() if lines else [content.decode()]
     place = draws.randrange(len(texts))
@@ -100,12 +103,12 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
     elif kind < 0.08:
         texts[place] = texts[place].replace(": ", f": {draws.choice(NUMBERS)}, ", 1)
     elif kind < 0.12:
-        digits = [at for at, one in enumerate(texts[place]) if one.isdigit()]
+        digits = [at for at, character in enumerate(texts[place]) if character.isdigit()]
         at = draws.choice(digits) if digits else 0
         texts[place] = texts[place][:at] + draws.choice(NUMBERS) + texts[place][at + 1 :]
     elif kind < 0.16:
         inner = texts[place].strip().removeprefix("{")
-        texts[place] = "{" + inner.split(",")[0] + "," + inner  # a key twice
+        texts[place] = "{" + inner.split(",")[0] + "," + inner  # a duplicate key
     else:
         value = json.loads(texts[place])
         if isinstance(value, dict):
@@ -119,7 +122,7 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
 
 
 def hostile_npz(content: bytes, draws: random.Random) -> bytes:
-    """Exchange, drop, reshape or fill arrays of an .npz file, or write another header; the checksums of the archive fit."""
+    """Exchange, drop, reshape or fill arrays of an .npz file, or write another header, with valid checksums of the archive."""
     with np.load(io.BytesIO(content)) as file:
         arrays: dict[str, Any] = dict(file)
     name, other = draws.choice(list(arrays)), draws.choice(list(arrays))
@@ -139,7 +142,7 @@ def hostile_npz(content: bytes, draws: random.Random) -> bytes:
         )
         array.reshape(-1)[draws.randrange(max(1, array.size)) : array.size] = draws.choice(limits)
     elif kind == "type":
-        with suppress(ValueError, TypeError):  # a text is no time
+        with suppress(ValueError, TypeError):  # text cannot become a time
             arrays[name] = array.astype(
                 draws.choice(("f2", "f8", "i1", "u8", "U5", "c16", "?", "S3", "M8[s]")), casting="unsafe"
             )
@@ -160,6 +163,6 @@ def hostile_npz(content: bytes, draws: random.Random) -> bytes:
         for each, values in arrays.items():
             plain = io.BytesIO()
             np.save(plain, values)
-            made = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
-            archive.writestr(f"{each}.npy", made if each == name else plain.getvalue())
+            array_file = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(64)
+            archive.writestr(f"{each}.npy", array_file if each == name else plain.getvalue())
     return buffer.getvalue()

@@ -34,13 +34,13 @@ TRAINING = [
 
 @pytest.fixture
 def disk(tmp_path) -> Iterator[Callable[..., Path]]:
-    """Return a function that mounts an in-memory file system or changes its options. Skips the test where mounting is not allowed."""
+    """Return a function that mounts an in-memory file system or changes its options. Skip the test if mounting is not allowed."""
     place = tmp_path / "disk"
     place.mkdir()
 
     def mounted(*options: str) -> Path:
-        how = ["-o", ",".join((*(["remount"] if place.is_mount() else []), *options))]
-        command = ["mount", "-t", "tmpfs", *how, "tmpfs", str(place)]
+        flags = ["-o", ",".join((*(["remount"] if place.is_mount() else []), *options))]
+        command = ["mount", "-t", "tmpfs", *flags, "tmpfs", str(place)]
         try:
             subprocess.run(command, check=True, capture_output=True, env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin"})
         except (OSError, subprocess.CalledProcessError):
@@ -55,12 +55,12 @@ def disk(tmp_path) -> Iterator[Callable[..., Path]]:
         pass
 
 
-def one_line(said: tuple[int, str, str], code: int = 2) -> str:
+def one_line(result: tuple[int, str, str], code: int = 2) -> str:
     """Check that a command failed with one error line, and return that line."""
-    assert said[0] == code, said
-    lines = [line for line in said[2].splitlines() if line.startswith("smix: ")]
-    assert len(lines) == 1, said[2]
-    assert "Traceback" not in said[2]
+    assert result[0] == code, result
+    lines = [line for line in result[2].splitlines() if line.startswith("smix: ")]
+    assert len(lines) == 1, result[2]
+    assert "Traceback" not in result[2]
     return lines[0]
 
 
@@ -69,7 +69,7 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("words", "images", "least", "enough", "message"),
+    ("words", "images", "minimum", "enough", "message"),
     [
         (BUILD, 2000, "5m", "60m", "no space left on the disk; free some and start the same command again"),
         (
@@ -82,26 +82,26 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
     ],
     ids=["build", "train"],
 )
-def test_a_command_that_fills_the_disk_resumes_when_there_is_room(
-    smix, tmp_path, disk, words, images, least, enough, message
+def test_a_command_that_fills_the_disk_resumes_when_space_is_free(
+    smix, tmp_path, disk, words, images, minimum, enough, message
 ):
     size = (64, 64) if words is BUILD else (10, 14)
     sets = make_set(images, size), make_set(24, size, seed=1, split="test")
     command = [*words, "--data", f"npz:{write_npz(tmp_path / 'made.npz', *sets)}"]
-    assert smix(*command, "--out", tmp_path / "whole")[0] == 0
-    out = disk(f"size={least}") / "out"
+    assert smix(*command, "--out", tmp_path / "undisturbed")[0] == 0
+    out = disk(f"size={minimum}") / "out"
     assert message in one_line(smix(*command, "--out", out))
     disk(f"size={enough}")
     assert smix(*command, "--out", out)[0] == 0
     if words is BUILD:
-        assert content(out) == content(tmp_path / "whole")
+        assert content(out) == content(tmp_path / "undisturbed")
     else:
-        assert_equal_runs(out, tmp_path / "whole")
+        assert_equal_runs(out, tmp_path / "undisturbed")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_a_report_that_fills_the_disk_leaves_the_one_before(smix, tmp_path, disk):
+def test_a_report_that_fills_the_disk_keeps_the_previous_report(smix, tmp_path, disk):
     runs = write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.1], "smix": [1.2, 1.3]})
     out = disk("size=20m") / "report"
     assert smix("report", runs, "--out", out, "--quiet")[0] == 0
@@ -116,7 +116,7 @@ def test_a_report_that_fills_the_disk_leaves_the_one_before(smix, tmp_path, disk
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("command", ["train", "build", "report", "evaluate", "export", "sweep write", "compare"])
-def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, command):
+def test_a_read_only_file_system_is_one_line(smix, tmp_path, disk, command):
     data = write_data(tmp_path)
     place = disk("size=20m")
     runs = write_runs(place / "runs", {"vanilla": [1.0]})
@@ -160,7 +160,7 @@ def test_a_file_system_that_cannot_be_written_is_one_line(smix, tmp_path, disk, 
 
 @contextmanager
 def somebody() -> Iterator[None]:
-    """Drop root privileges inside the block, since root may read and write everything."""
+    """Drop root privileges inside the block, because root may read and write everything."""
     if os.geteuid() != 0:
         yield
         return
@@ -175,8 +175,8 @@ def somebody() -> Iterator[None]:
 
 @pytest.fixture
 def place(tmp_path) -> Path:
-    """A folder that an ordinary user can enter, with a run, a store and data owned by root."""
-    if os.geteuid() == 0:  # pytest's folders are closed to others
+    """Return a folder that an ordinary user can enter, with a run, a store and data owned by root."""
+    if os.geteuid() == 0:  # other users cannot enter the folders of pytest
         for folder in (tmp_path, *tmp_path.parents[:3]):
             if folder.parent != folder.parent.parent:
                 folder.chmod(0o755)
@@ -191,7 +191,7 @@ def denied(path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users of this kind")
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("name", "words"),
     [
         ("made.npz", ["data", "npz:{place}/made.npz"]),
         ("runs/vanilla-0/config.json", ["report", "{place}/runs", "--out", "{place}/mine"]),
@@ -207,7 +207,7 @@ def denied(path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_what_another_user_keeps_to_herself_is_one_line(smix, place, what, words):
+def test_an_unreadable_folder_of_another_user_is_one_line(smix, place, name, words):
     assert (
         smix(
             "masks",
@@ -226,17 +226,17 @@ def test_what_another_user_keeps_to_herself_is_one_line(smix, place, what, words
     (place / "mine").mkdir(mode=0o777)
     (place / "mine").chmod(0o777)
     command = [word.format(place=place) for word in words]
-    smix(*command)  # with everything imported: an ordinary user may not be able to read the packages of root
+    smix(*command)  # import everything first, because an ordinary user may not be able to read the packages of root
     shutil.rmtree(place / "mine")
     (place / "mine").mkdir()
     (place / "mine").chmod(0o777)
-    denied(place / what)
+    denied(place / name)
     try:
         with somebody():
-            said = smix(*command)
+            result = smix(*command)
     finally:
-        (place / what).chmod(0o755)
-    assert "ermission" in one_line(said) or "another user" in said[2]
+        (place / name).chmod(0o755)
+    assert "ermission" in one_line(result) or "another user" in result[2]
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users of this kind")

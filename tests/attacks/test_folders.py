@@ -1,4 +1,4 @@
-"""A folder from somebody else never makes smix write, read or wait outside of it."""
+"""Test that a folder from another user never makes smix write, read or wait outside of it."""
 
 import json
 import os
@@ -70,7 +70,7 @@ def test_a_commit_file_that_is_a_link_is_not_followed(tmp_path):
     assert (tmp_path / "moves.json").is_file()
 
 
-def test_temporary_files_of_others_are_removed_and_what_they_point_to_stays(tmp_path):
+def test_temporary_files_that_are_links_are_removed_and_their_targets_kept(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / ".x.tmp").symlink_to(tmp_path / "victim")
@@ -118,7 +118,7 @@ def test_the_time_of_a_build_is_not_written_through_a_link(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_looking_at_runs_of_others_writes_nothing_into_them(smix, npz, tmp_path):
+def test_reading_runs_writes_nothing_into_them(smix, npz, tmp_path):
     write_sweep(tmp_path / "s.jsonl", cross(SharedConfig(data=npz, epochs=3), ["vanilla", "smix"], [0]))
     write_runs(tmp_path / "runs", {"vanilla": [1.0], "smix": [1.2]}, data=npz)
 
@@ -136,7 +136,7 @@ def test_looking_at_runs_of_others_writes_nothing_into_them(smix, npz, tmp_path)
     assert state() == before
 
 
-def test_folders_of_others_that_look_temporary_are_left(tmp_path):
+def test_foreign_folders_with_temporary_names_are_kept(tmp_path):
     (tmp_path / ".mine.tmp").mkdir()
     (tmp_path / ".mine.tmp" / "work").write_text("precious")
     with files.lock(tmp_path):
@@ -145,7 +145,7 @@ def test_folders_of_others_that_look_temporary_are_left(tmp_path):
 
 
 @needs_pipes
-def test_a_lock_file_that_is_a_pipe_or_a_link_is_not_in_use(tmp_path):
+def test_a_lock_file_that_is_a_pipe_or_a_link_is_not_a_lock(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     os.mkfifo(tmp_path / "a" / ".lock", 0o444)
@@ -170,7 +170,7 @@ def test_a_lock_file_that_is_a_pipe_or_a_link_is_not_in_use(tmp_path):
     ],
     ids=["picture", "sha256", "npz", "weights", "onnx"],
 )
-def test_nobody_waits_for_a_named_pipe(tmp_path, read):
+def test_named_pipes_do_not_block(tmp_path, read):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(SmixError):
         read(tmp_path / "pipe.png")
@@ -186,13 +186,13 @@ def folder_of_images(path: Path) -> Path:
 
 
 @needs_pipes
-def test_a_named_pipe_among_the_images_is_named(tmp_path):
+def test_a_named_pipe_in_an_image_folder_is_reported(tmp_path):
     os.mkfifo(folder_of_images(tmp_path) / "train" / "cat" / "x.png")
     with pytest.raises(DataError, match=r"cat/x\.png: expected an image, got a folder, pipe or device; remove it"):
         load_data(f"folder:{tmp_path}")
 
 
-def test_a_loop_of_links_and_a_link_to_nothing_are_named(tmp_path):
+def test_a_loop_of_links_and_a_broken_link_are_reported(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "train" / "cat" / "x.png").symlink_to("x.png")
     with pytest.raises(DataError, match=r"cat/x\.png: expected an image, got .*; remove or replace it"):
@@ -203,7 +203,7 @@ def test_a_loop_of_links_and_a_link_to_nothing_are_named(tmp_path):
         load_data(f"folder:{tmp_path}")
 
 
-def test_a_folder_that_holds_itself_ends(tmp_path):
+def test_a_folder_that_contains_itself_is_not_read_endlessly(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "train" / "cat" / "inner").symlink_to(tmp_path / "train", target_is_directory=True)
     assert len(load_data(f"folder:{tmp_path}")) == 6
@@ -233,7 +233,7 @@ def test_odd_names_of_classes_are_refused_in_one_line(tmp_path, name):
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_is_not_ours_to_read_is_named(tmp_path):
+def test_a_folder_without_permission_is_reported(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "train" / "cat").chmod(0)
     try:
@@ -243,7 +243,7 @@ def test_a_folder_that_is_not_ours_to_read_is_named(tmp_path):
         (tmp_path / "train" / "cat").chmod(0o755)
 
 
-def test_images_below_a_file_that_is_none_are_told(tmp_path):
+def test_images_below_a_path_that_is_not_a_folder_are_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert list_images(tmp_path / "none") == []
     with pytest.raises(DataError, match="expected a folder of images, got Not a directory"):

@@ -47,7 +47,7 @@ def test_long_runs_are_decoded_as_pycocotools_does():
     assert np.array_equal(decoded(code, mask.shape), mask)
 
 
-def test_no_code_that_is_cut_gives_a_mask():
+def test_truncated_codes_give_no_mask():
     refused = 0
     for seed in range(4):
         mask = np.random.default_rng(seed).random((20, 30)) < 0.3
@@ -67,12 +67,12 @@ def test_an_altered_code_is_refused_or_fills_the_image_exactly():
         place = rng.integers(len(code))
         altered = code[:place] + chr(rng.integers(0, 300)) + code[place + 1 :]
         try:
-            found = decoded(altered, mask.shape)
+            result = decoded(altered, mask.shape)
         except ValueError:
             continue
         kept += 1
-        assert found.shape == mask.shape
-        assert np.array_equal(found, codes.decode({"size": [20, 30], "counts": altered.encode()}).astype(bool))
+        assert result.shape == mask.shape
+        assert np.array_equal(result, codes.decode({"size": [20, 30], "counts": altered.encode()}).astype(bool))
     assert kept < 50
 
 
@@ -108,7 +108,7 @@ def test_hostile_polygons_are_refused(polygon):
         inside([polygon], (10, 14))
 
 
-def test_polygons_a_little_outside_of_the_image_are_filled_as_pycocotools_does():
+def test_polygons_slightly_outside_of_the_image_are_filled_as_pycocotools_does():
     rng = np.random.default_rng(0)
     for _ in range(50):
         polygon = rng.uniform(-20, 40, 2 * rng.integers(3, 9)).tolist()
@@ -116,15 +116,15 @@ def test_polygons_a_little_outside_of_the_image_are_filled_as_pycocotools_does()
         assert np.array_equal(inside([polygon], (12, 16)), expected)
 
 
-def annotated(folder: Path, **changes: object) -> Path:
-    """COCO annotations of the first image of a set of arrays of 10 x 14 pixels."""
-    whole = {
+def write_annotations(folder: Path, **changes: object) -> Path:
+    """Write COCO annotations of the first image of a data set of 10 x 14 pixels."""
+    annotations = {
         "images": [{"id": 4, "file_name": "000000.jpg", "height": 10, "width": 14}],
         "annotations": [{"id": 1, "image_id": 4, "category_id": 3, "segmentation": [[0, 6, 14, 6, 14, 8, 0, 8]]}],
         "categories": [{"id": 3, "name": "cup"}],
     }
     folder.mkdir()
-    (folder / "annotations.json").write_text(json.dumps({**whole, **changes}))
+    (folder / "annotations.json").write_text(json.dumps({**annotations, **changes}))
     return folder
 
 
@@ -150,9 +150,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("changes", "message"), HOSTILE.values(), ids=HOSTILE.keys())
-def test_annotations_that_cannot_be_are_refused(tmp_path, changes, message):
+def test_impossible_annotations_are_refused(tmp_path, changes, message):
     with pytest.raises(MaskError, match=message) as caught:
-        load_source(f"masks:{annotated(tmp_path / 'coco', **changes)}").describe(make_set(3))
+        load_source(f"masks:{write_annotations(tmp_path / 'coco', **changes)}").describe(make_set(3))
     assert "\n" not in str(caught.value)
 
 
@@ -167,7 +167,7 @@ def test_annotations_that_cannot_be_are_refused(tmp_path, changes, message):
     ],
     ids=["a key twice", "deep", "NaN", "infinite", "half a character"],
 )
-def test_json_that_says_two_things_or_none_is_refused(tmp_path, text, message):
+def test_ambiguous_or_empty_json_is_refused(tmp_path, text, message):
     (tmp_path / "annotations.json").write_text(text)
     with pytest.raises(MaskError, match=message):
         load_source(f"masks:{tmp_path}").describe(make_set(3))
@@ -180,7 +180,7 @@ def test_many_keys_and_images_are_read_in_seconds(tmp_path):
         parse_json(f'{{{keys}, "199999": 1}}')
     images = [{"id": number, "file_name": f"{number}.jpg", "height": 1, "width": 1} for number in range(100_000)]
     with pytest.raises(MaskError, match="the duplicate image id 99999"):
-        load_source(f"masks:{annotated(tmp_path / 'coco', images=[*images, images[-1]])}").describe(make_set(3))
+        load_source(f"masks:{write_annotations(tmp_path / 'coco', images=[*images, images[-1]])}").describe(make_set(3))
     assert time.monotonic() - began < 10
 
 
@@ -195,20 +195,20 @@ def drawn(tmp_path: Path, *shapes: dict[str, object], **changes: object) -> np.n
 
 @pytest.mark.parametrize("far", [1e3, 1e5, 1e9, 1e18, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
-def test_a_shape_that_covers_the_whole_image_gives_a_full_mask_however_large_it_is(tmp_path, kind, far):
+def test_a_shape_of_any_size_that_covers_the_image_gives_a_full_mask(tmp_path, kind, far):
     points = [[15, 10], [15 + far, 10]] if kind == "circle" else [[-far, -far], [far, far]]
     assert drawn(tmp_path, {"shape_type": kind, "points": points}).all()
 
 
 @pytest.mark.parametrize("far", [40.0, 1e5, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
-def test_a_shape_outside_of_the_image_gives_an_empty_mask_however_far_it_is(tmp_path, kind, far):
+def test_a_shape_at_any_distance_outside_of_the_image_gives_an_empty_mask(tmp_path, kind, far):
     points = [[far, far], [far + 3, far]] if kind == "circle" else [[far, far], [far + 2, far + 2]]
     assert not drawn(tmp_path, {"shape_type": kind, "points": points}).any()
 
 
 @pytest.mark.parametrize("radius", [16000.0, 17000.0])
-def test_large_circles_are_drawn_alike_by_both_ways(tmp_path, radius):
+def test_both_ways_to_draw_large_circles_agree(tmp_path, radius):
     """Pillow draws small circles and a formula large ones; their borders differ by at most one column."""
     mask = drawn(tmp_path, {"shape_type": "circle", "points": [[15 - radius, 10], [15, 10]]})
     assert mask[10, :14].all()
@@ -223,8 +223,8 @@ def test_clipping_a_rectangle_changes_nothing(tmp_path, side):
         picture = Image.new("L", (30, 20))
         (left, right), (top, bottom) = np.sort(points.T)
         ImageDraw.Draw(picture).rectangle([left, top, right, bottom], fill=1, outline=1)
-        found = drawn(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
-        assert np.array_equal(found, np.asarray(picture) != 0)
+        result = drawn(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
+        assert np.array_equal(result, np.asarray(picture) != 0)
 
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()
@@ -241,12 +241,12 @@ BAD_SHAPES = {
 
 
 @pytest.mark.parametrize(("shape", "changes", "message"), BAD_SHAPES.values(), ids=BAD_SHAPES.keys())
-def test_shapes_that_cannot_be_are_refused(tmp_path, shape, changes, message):
+def test_impossible_shapes_are_refused(tmp_path, shape, changes, message):
     with pytest.raises(MaskError, match=message):
         drawn(tmp_path, shape, **changes)
 
 
-def test_a_file_that_says_two_sizes_is_refused(tmp_path):
+def test_a_file_with_contradictory_sizes_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"imageHeight": 20, "imageWidth": 30, "imageHeight": 10, "shapes": []}')
     with pytest.raises(MaskError, match='a duplicate key "imageHeight"'):
         read_shapes(tmp_path / "a.json", None)
@@ -256,8 +256,8 @@ def test_a_file_that_says_two_sizes_is_refused(tmp_path):
 
 
 @pytest.fixture
-def begun(tmp_path, monkeypatch) -> Path:
-    """A build that was interrupted after three of five shards."""
+def interrupted(tmp_path, monkeypatch) -> Path:
+    """Return a build that was interrupted after three of five shards."""
     small_parts(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         build_masks(make_set(), Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "store")
@@ -265,33 +265,33 @@ def begun(tmp_path, monkeypatch) -> Path:
     return tmp_path / "store"
 
 
-def test_parts_of_other_settings_are_discarded_and_named(begun, tmp_path, capsys):
-    (begun / "building" / "manifest.json").unlink()  # as the message about a damaged one advises
-    build_masks(make_set(), Drawn(), begun, refine="none")
+def test_parts_of_other_settings_are_discarded_and_named(interrupted, tmp_path, capsys):
+    (interrupted / "building" / "manifest.json").unlink()  # as the message about a damaged manifest advises
+    build_masks(make_set(), Drawn(), interrupted, refine="none")
     assert capsys.readouterr().err.count("one of other settings or images, or a damaged one") == 3
     build_masks(make_set(), Drawn(), tmp_path / "new", refine="none")
-    assert content(begun) == content(tmp_path / "new")
+    assert content(interrupted) == content(tmp_path / "new")
 
 
-def test_parts_of_other_images_are_discarded_and_named(begun, tmp_path, capsys):
+def test_parts_of_other_images_are_discarded_and_named(interrupted, tmp_path, capsys):
     other = make_set(seed=1)
     with pytest.raises(KeyboardInterrupt):
         build_masks(other, Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "other")
     for name in ("00001.json", "00001.npy"):
-        shutil.copy(begun / "building" / name, tmp_path / "other" / "building" / name)
+        shutil.copy(interrupted / "building" / name, tmp_path / "other" / "building" / name)
     store = build_masks(other, Drawn(), tmp_path / "other")
     assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(other, Drawn(), tmp_path / "new")
     assert content(store.path) == content(tmp_path / "new")
 
 
-def test_parts_under_another_number_are_discarded(begun, tmp_path, capsys):
+def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys):
     for kind in ("json", "npy"):
-        shutil.copy(begun / "building" / f"00000.{kind}", begun / "building" / f"00002.{kind}")
-    build_masks(make_set(), Drawn(), begun)
+        shutil.copy(interrupted / "building" / f"00000.{kind}", interrupted / "building" / f"00002.{kind}")
+    build_masks(make_set(), Drawn(), interrupted)
     assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(make_set(), Drawn(), tmp_path / "new")
-    assert content(begun) == content(tmp_path / "new")
+    assert content(interrupted) == content(tmp_path / "new")
 
 
 @pytest.mark.parametrize(
@@ -307,18 +307,18 @@ def test_parts_under_another_number_are_discarded(begun, tmp_path, capsys):
     ],
     ids=str,
 )
-def test_an_altered_part_is_built_again_though_its_checksum_fits(begun, tmp_path, changes):
-    edit(begun / "building" / "00000.json", **changes)
-    build_masks(make_set(), Drawn(), begun)
+def test_an_altered_part_with_a_valid_checksum_is_built_again(interrupted, tmp_path, changes):
+    edit(interrupted / "building" / "00000.json", **changes)
+    build_masks(make_set(), Drawn(), interrupted)
     build_masks(make_set(), Drawn(), tmp_path / "new")
-    assert content(begun) == content(tmp_path / "new")
+    assert content(interrupted) == content(tmp_path / "new")
 
 
-def test_a_folder_of_parts_that_is_a_link_is_refused(begun, tmp_path):
-    (begun / "building").rename(tmp_path / "elsewhere")
-    (begun / "building").symlink_to(tmp_path / "elsewhere")
+def test_a_folder_of_parts_that_is_a_link_is_refused(interrupted, tmp_path):
+    (interrupted / "building").rename(tmp_path / "elsewhere")
+    (interrupted / "building").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MaskError, match="building: expected a folder, got a symbolic link"):
-        build_masks(make_set(), Drawn(), begun)
+        build_masks(make_set(), Drawn(), interrupted)
     assert len(list((tmp_path / "elsewhere").iterdir())) == 7
 
 
@@ -350,7 +350,7 @@ BAD_MANIFESTS = {
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_MANIFESTS.values(), ids=BAD_MANIFESTS.keys())
-def test_a_manifest_that_cannot_be_is_refused_though_its_checksum_fits(store, changes, message):
+def test_an_impossible_manifest_with_a_valid_checksum_is_refused(store, changes, message):
     edit(store.path / "manifest.json", **changes)
     with pytest.raises(MaskError, match=message) as caught:
         MaskStore(store.path)[:]
@@ -364,15 +364,15 @@ def test_more_images_than_masks_are_refused(store):
         MaskStore(store.path)
 
 
-def test_masks_that_are_overwritten_while_the_store_is_open_are_noticed(store):
+def test_masks_that_are_overwritten_while_the_store_is_open_are_detected(store):
     opened, expected = MaskStore(store.path), make_set().masks
     assert np.array_equal(opened[:], expected)
     file = store.path / "shard-00001.npy"
-    os.utime(file, ns=(0, 0))  # nothing but the time has changed: it is read and compared again
+    os.utime(file, ns=(0, 0))  # only the modification time has changed: the file is read and compared again
     assert np.array_equal(opened[8:16], expected[8:16])
     content = bytearray(file.read_bytes())
     content[-1] ^= 0xFF
-    with file.open("r+b") as opened_file:  # in place: the memory that is mapped changes, too
+    with file.open("r+b") as opened_file:  # in place, which also changes the mapped memory
         opened_file.write(content)
     with pytest.raises(MaskError, match=r"expected shard-00001\.npy with sha256"):
         opened[8:16]
@@ -387,11 +387,11 @@ def test_a_store_may_grow_while_it_is_open(tmp_path, monkeypatch):
     read = MaskStore(few.path)
     read[rows[:10]]
     build_masks(data, source, tmp_path / "store")
-    assert np.array_equal(few[rows], data.masks[rows])  # no shard was read before
-    assert np.array_equal(read[rows], data.masks[rows])  # some were
+    assert np.array_equal(few[rows], data.masks[rows])  # before any shard was read
+    assert np.array_equal(read[rows], data.masks[rows])  # after some shards were read
 
 
-def test_a_shard_of_another_store_is_noticed_though_it_took_the_name(store):
+def test_a_shard_of_another_store_with_the_same_name_is_detected(store):
     opened = MaskStore(store.path)
     (store.path / "new").write_bytes(npy(np.zeros((8, 18), np.uint8)))
     (store.path / "new").replace(store.path / "shard-00002.npy")
@@ -402,7 +402,7 @@ def test_a_shard_of_another_store_is_noticed_though_it_took_the_name(store):
         opened[24]
 
 
-def test_masks_that_were_read_stay_those_of_the_store_when_its_files_are_replaced(store):
+def test_loaded_masks_do_not_change_when_the_files_are_replaced(store):
     opened, expected = MaskStore(store.path), make_set().masks
     opened[:]
     (store.path / "new").write_bytes(npy(np.zeros((8, 18), np.uint8)))
@@ -410,7 +410,7 @@ def test_masks_that_were_read_stay_those_of_the_store_when_its_files_are_replace
     assert np.array_equal(opened[:], expected)
 
 
-def test_verdicts_are_those_of_the_moment_at_which_the_store_was_opened(store):
+def test_validity_does_not_change_after_the_store_was_opened(store):
     opened = MaskStore(store.path)
     before = opened.valid.copy()
     with (store.path / "stats.npy").open("r+b") as file:
@@ -421,7 +421,7 @@ def test_verdicts_are_those_of_the_moment_at_which_the_store_was_opened(store):
         MaskStore(store.path)
 
 
-def test_masks_of_other_images_are_refused_whatever_they_are_called(store):
+def test_masks_of_other_images_are_refused_regardless_of_their_names(store):
     other = replace(make_set(seed=3), name="made")
     with pytest.raises(MaskError, match="masks of another data set"):
         store.check_belongs(other)

@@ -1,4 +1,4 @@
-"""Names that a shell, a terminal or a spreadsheet would obey."""
+"""Test names that a shell, a terminal or a spreadsheet would interpret."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def test_no_working_folder_with_control_characters_reaches_a_script(tmp_path, np
 @pytest.mark.parametrize(
     "name", ["a b", "a'b", 'a"b', "a$(touch PWN)b", "a;touch PWN;b", "a`touch PWN`b", "a%b", "a#b", "-x", "*"]
 )
-def test_every_other_folder_is_one_word_of_the_script(tmp_path, npz, name):
+def test_every_other_folder_name_is_quoted_in_the_script(tmp_path, npz, name):
     sweep = write_sweep(tmp_path / "s.jsonl", cross(SharedConfig(data=npz, epochs=1), ["vanilla"], [0]))
     script = sbatch_script(sweep, tmp_path / "s.jsonl", tmp_path / name, RunOptions(device="cpu"))
     command = next(line for line in script.splitlines() if "sweep run" in line).removesuffix("&")
@@ -58,7 +58,7 @@ def test_every_other_folder_is_one_word_of_the_script(tmp_path, npz, name):
 @pytest.mark.parametrize(
     "name", [*HOSTILE, "a/../../b", "/a", "..", "a//b", "a/", "", "x" * 201, "a b", "a;b", ".a", 5, None]
 )
-def test_a_sweep_names_folders_below_its_own_alone(tmp_path, name):
+def test_a_sweep_names_only_folders_below_its_own(tmp_path, name):
     import json
 
     (tmp_path / "s.jsonl").write_text(json.dumps({"name": name, "config": {}}) + "\n")
@@ -68,7 +68,7 @@ def test_a_sweep_names_folders_below_its_own_alone(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_class_cannot_have_a_name_that_a_terminal_obeys(tmp_path, name):
+def test_class_names_with_terminal_codes_are_refused(tmp_path, name):
     train, test = make_set(), make_set(split="test")
     arrays = {"x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels}
     np.savez(tmp_path / "set.npz", classes=np.array(["a", name, "c", "d"]), **arrays)
@@ -79,7 +79,7 @@ def test_a_class_cannot_have_a_name_that_a_terminal_obeys(tmp_path, name):
     assert str(caught.value).isprintable()
 
 
-def test_nothing_reaches_the_terminal_that_it_would_obey(capsys):
+def test_no_terminal_codes_are_printed(capsys):
     show("a\x1b[2Jb\x07c\x9b2J")
     assert capsys.readouterr().out == "a\\x1b[2Jb\\x07c\\x9b2J\n"
 
@@ -119,7 +119,7 @@ def test_plain_names(name):
     "name",
     ["", ".", "..", "a/b", "/a", "a\\b", "C:a", "a\nb", "a\x00b", "x" * 256, "a*", 5, None, ["a"], "a|b", "\ud800"],
 )
-def test_what_is_no_plain_name(name):
+def test_other_names_are_not_plain(name):
     assert not is_plain_name(name)
 
 

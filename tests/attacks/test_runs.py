@@ -44,17 +44,17 @@ def run(trained, tmp_path) -> Path:
 
 
 @pytest.mark.slow
-def test_no_altered_weights_are_evaluated(run):
+def test_altered_weights_are_not_evaluated(run):
     file, rng = run / "weights.safetensors", np.random.default_rng(0)
-    whole = file.read_bytes()
+    original = file.read_bytes()
     for _ in range(50):
-        altered = bytearray(whole)
-        altered[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        altered = bytearray(original)
+        altered[rng.integers(len(original))] ^= 1 << rng.integers(8)
         file.write_bytes(altered)
         with pytest.raises(RunError, match=r"weights\.safetensors: expected the file listed in result.json"):
             evaluate(run, EvaluateConfig(), QUIET)
     assert not (run / "evaluation" / "test.json").exists()
-    file.write_bytes(whole)
+    file.write_bytes(original)
     assert evaluate(run, EvaluateConfig(), QUIET).numbers["accuracy"] == read_result(run).test_accuracy
 
 
@@ -73,24 +73,25 @@ def test_a_file_of_another_run_is_refused(run, tmp_path, name):
         read_run(run)
 
 
-def test_an_accuracy_that_the_predictions_contradict_is_in_no_mean(tmp_path):
+def test_an_accuracy_that_contradicts_the_predictions_is_left_out_of_means(tmp_path):
     write_runs(tmp_path, {"vanilla": [0.5, 0.5, 0.5], "smix": [0.5, 0.5, 0.5]})
     edit(tmp_path / "smix-1" / "result.json", test_accuracy=1.0)
-    found = read_comparison(tmp_path)
-    assert [run.config.seed for run in found.runs if run.config.method == "smix" and run.result is not None] == [0, 2]
-    why = {one.path.name: one.why for one in found.problems}["smix-1"]
+    comparison = read_comparison(tmp_path)
+    finished = [run for run in comparison.runs if run.config.method == "smix" and run.result is not None]
+    assert [run.config.seed for run in finished] == [0, 2]
+    why = {problem.path.name: problem.why for problem in comparison.problems}["smix-1"]
     assert "expected predictions.npz to have the test accuracy of result.json, 1.0000, got" in why
     assert "the run is left out of the report" in why
 
 
-def test_if_all_results_are_contradicted_there_is_no_report(tmp_path):
+def test_no_report_is_written_if_all_results_contradict_their_predictions(tmp_path):
     write_run(tmp_path, "vanilla", 0)
     edit(tmp_path / "vanilla-0" / "result.json", test_accuracy=1.0)
     with pytest.raises(RunError, match=r"got 0 of 1: vanilla-0: expected predictions\.npz to have the test accuracy"):
         read_comparison(tmp_path)
 
 
-def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
+def test_epochs_of_another_run_are_not_continued(tmp_path, monkeypatch):
     data = write_data(tmp_path)
     with monkeypatch.context() as patch:
         stop_after(5, patch)
@@ -103,14 +104,14 @@ def test_epochs_of_another_training_are_not_continued(tmp_path, monkeypatch):
         train(small(data), tmp_path / "run", OPTIONS)
 
 
-# A training whose last predictions are not finite
+# Runs whose last predictions are not finite
 
 
 @pytest.fixture
 def diverged(tmp_path, monkeypatch) -> Path:
-    """A run whose model is finite during validation but returns infinity in the final evaluation."""
-    asked = []
-    whole = Learner.eval_model.fget
+    """Return a run whose model is finite during validation but returns infinity in the final evaluation."""
+    evaluations = []
+    eval_model = Learner.eval_model.fget
 
     class Infinite(torch.nn.Module):
         def __init__(self, model: torch.nn.Module) -> None:
@@ -118,11 +119,11 @@ def diverged(tmp_path, monkeypatch) -> Path:
             self.model = model
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return self.model(images) * (torch.inf if len(asked) > 4 else 1)
+            return self.model(images) * (torch.inf if len(evaluations) > 4 else 1)
 
     def best(learner: Learner) -> torch.nn.Module:
-        asked.append(learner)
-        return Infinite(whole(learner))
+        evaluations.append(learner)
+        return Infinite(eval_model(learner))
 
     data = write_data(tmp_path)
     with monkeypatch.context() as patch:
@@ -134,10 +135,10 @@ def diverged(tmp_path, monkeypatch) -> Path:
     return tmp_path / "runs" / "run"
 
 
-def test_a_training_that_ends_in_numbers_that_are_not_finite_says_so_and_its_result_too(diverged, smix):
+def test_a_run_that_ends_with_infinite_numbers_is_reported_as_diverged(diverged, smix):
     assert "weights.safetensors" not in contents(diverged)
-    said = json.loads((diverged / "result.json").read_text())
-    assert "lower learning rate than 0.1" in said["diverged"]
+    result = json.loads((diverged / "result.json").read_text())
+    assert "lower learning rate than 0.1" in result["diverged"]
     before = contents(diverged)
     config = read_config(diverged)
     with pytest.raises(DivergedError, match="lower learning rate"):
@@ -159,7 +160,7 @@ def read_config(run: Path) -> TrainConfig:
 
 
 @pytest.mark.slow
-def test_images_of_one_pixel_with_a_learning_rate_that_diverges_end_in_one_line(smix, tmp_path):
+def test_divergence_on_images_of_one_pixel_is_one_line(smix, tmp_path):
     sets = [
         replace(one, images=one.array[:, :1, :1], masks=None, fingerprint="")
         for one in (make_set(40), make_set(20, split="test"))
@@ -223,7 +224,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS.keys())
-def test_a_hostile_header_is_one_line_wherever_it_is(tmp_path, content):
+def test_a_hostile_header_in_any_file_is_one_line(tmp_path, content):
     path = npz(tmp_path / "a.npz", logits=content, labels=b"")
     with pytest.raises(UnreadableError) as caught:
         read_npz(path)
@@ -234,12 +235,12 @@ def test_a_hostile_header_is_one_line_wherever_it_is(tmp_path, content):
     for name in ("predictions", "samples"):
         npz(tmp_path / "runs" / "vanilla-0" / f"{name}.npz", logits=content, labels=content)
     reseal(tmp_path / "runs" / "vanilla-0")
-    found = read_comparison(tmp_path / "runs")
-    assert {one.path.name for one in found.problems} == {"vanilla-0"}
-    assert len(found.scores) == 1
+    comparison = read_comparison(tmp_path / "runs")
+    assert {problem.path.name for problem in comparison.problems} == {"vanilla-0"}
+    assert len(comparison.scores) == 1
 
 
-def test_an_archive_that_says_two_things_or_others_is_refused(tmp_path):
+def test_an_ambiguous_or_contradictory_archive_is_refused(tmp_path):
     array = io.BytesIO()
     np.save(array, np.arange(3))
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -267,14 +268,14 @@ def test_an_archive_that_would_fill_the_memory_is_refused_before_it_does(tmp_pat
         read_npz(tmp_path / "bomb.npz", 1_000_000)
 
 
-def test_errors_of_the_block_are_not_taken_for_those_of_the_file(tmp_path):
+def test_errors_of_the_block_are_not_reported_as_errors_of_the_file(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.arange(3))
     with pytest.raises(DataError, match="mine"), open_npz(tmp_path / "a.npz"):
         raise DataError("mine")
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
-def test_no_code_of_a_file_of_weights_is_run(tmp_path, name):
+def test_code_in_weight_files_is_not_executed(tmp_path, name):
     class Evil:
         def __reduce__(self):
             return (Path.touch, (tmp_path / "PWN",))

@@ -1,4 +1,4 @@
-"""Tasks on a real SLURM (scripts/slurm-single-node.sh) and a real Ray of this machine: `pytest -m cluster`."""
+"""Test tasks on a real SLURM (scripts/slurm-single-node.sh) and a real Ray on this machine: `pytest -m cluster`."""
 
 import importlib.util
 import json
@@ -24,16 +24,16 @@ from tests.masks.stores import content
 pytestmark = pytest.mark.cluster
 
 
-def answers() -> bool:
+def slurm_is_up() -> bool:
     if shutil.which("sinfo") is None:
         return False
     try:
         return subprocess.run(["sinfo"], capture_output=True, timeout=10, check=False).returncode == 0
-    except subprocess.TimeoutExpired:  # it is asked while tests are collected, those of a cluster wanted or not
+    except subprocess.TimeoutExpired:  # called at each collection of tests, with or without tests of a cluster
         return False
 
 
-needs_slurm = pytest.mark.skipif(not answers(), reason="no SLURM: scripts/slurm-single-node.sh")
+needs_slurm = pytest.mark.skipif(not slurm_is_up(), reason="no SLURM: scripts/slurm-single-node.sh")
 ENGINES = [
     pytest.param("slurm", marks=needs_slurm),
     pytest.param("ray", marks=pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="no Ray")),
@@ -42,7 +42,7 @@ engines = pytest.mark.parametrize("engine", ENGINES)
 
 
 @engines
-def test_exit_codes_and_logs_come_back_in_order(engine, tmp_path):
+def test_exit_codes_and_logs_are_in_order(engine, tmp_path):
     polls = []
     tasks = [
         Task(["data", "digits-on-photos"], tmp_path / "logs" / "one.txt"),
@@ -61,7 +61,7 @@ def mask_words(tmp_path: Path, count: int) -> tuple[list[str], str]:
 
 
 @engines
-def test_masks_built_on_a_cluster_are_those_of_one_process(engine, tmp_path):
+def test_masks_built_on_a_cluster_equal_those_of_one_process(engine, tmp_path):
     words, data = mask_words(tmp_path, 2500)
     done = subprocess.run(
         [sys.executable, "-m", "smix", *words, "--engine", engine, "--jobs", "2", "--out", str(tmp_path / "store")],
@@ -78,7 +78,7 @@ def test_masks_built_on_a_cluster_are_those_of_one_process(engine, tmp_path):
 
 
 @engines
-def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(engine, tmp_path):
+def test_ctrl_c_ends_the_jobs_and_the_same_command_resumes(engine, tmp_path):
     words, _ = mask_words(tmp_path, 100_000)
     out = tmp_path / "store"
     command = [sys.executable, "-m", "smix", *words, "--engine", engine, "--jobs", "2", "--out", str(out)]
@@ -87,9 +87,9 @@ def test_ctrl_c_ends_the_jobs_and_the_same_command_goes_on(engine, tmp_path):
     while not list(out.glob("building/[0-9]*.json")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    time.sleep(8)  # SLURM kills what has not ended after KillWait, 5 s there
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    time.sleep(8)  # SLURM kills processes that have not ended after KillWait, 5 s in this configuration
     finished = len(list(out.glob("building/[0-9]*.json")))
     assert 0 < finished < 98
     time.sleep(3)
@@ -105,12 +105,12 @@ def training(folder: Path, epochs: int) -> Task:
     return Task([*words, "--epochs", str(epochs), "--out", str(folder / "run")], folder / "log.txt")
 
 
-def once(true: Callable[[], bool], act: Callable[[], object]) -> None:
-    """Do something as soon as something is true, beside what the test does."""
+def when(condition: Callable[[], bool], act: Callable[[], object]) -> None:
+    """Call `act` in a thread as soon as a condition is true."""
 
     def wait() -> None:
         deadline = time.monotonic() + 120
-        while not true() and time.monotonic() < deadline:
+        while not condition() and time.monotonic() < deadline:
             time.sleep(0.1)
         act()
 
@@ -135,9 +135,9 @@ def tell(*command: str) -> None:
 
 
 @engines
-def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
+def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
     before = signal.getsignal(signal.SIGTERM)
-    once(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    when(lambda: epochs_done(tmp_path) >= 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(KeyboardInterrupt):
         launch([training(tmp_path, 2000)], engine, 1)
     finished = epochs_done(tmp_path)
@@ -150,17 +150,17 @@ def test_a_training_that_is_interrupted_writes_its_checkpoint(engine, tmp_path):
 
 @needs_slurm
 @pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
-def test_a_job_that_others_end_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
+def test_a_job_that_was_cancelled_has_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
     monkeypatch.setattr("smix.lab.slurm.QUEUE_SECONDS", 1.0)
-    once(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
+    when(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
     [code] = launch([training(tmp_path, 2000)], "slurm", 1)
     last = (tmp_path / "log.txt").read_text().splitlines()[-1]
     assert (code, last.split(":")[0]) in [(130, "smix"), (LOST, "job of SLURM")]
 
 
 @needs_slurm
-def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_path):
-    """SLURM's warning of the limit is sent by hand: the shortest limit is a minute, and a requeued job waits for two."""
+def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
+    """The signal before the time limit is sent by the test: the shortest limit is a minute, and a requeued job waits two."""
 
     def warn() -> None:
         tell("scancel", "--signal=USR1", "--batch", job := own_job(tmp_path))
@@ -171,7 +171,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_pa
             time.sleep(0.5)
         tell("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    once(lambda: epochs_done(tmp_path) >= 2, warn)
+    when(lambda: epochs_done(tmp_path) >= 2, warn)
     assert launch([training(tmp_path, 12)], "slurm", 1) == [0]
     assert (tmp_path / "log.txt").read_text().count("smix: interrupted") == 1
     assert json.loads((tmp_path / "run" / "result.json").read_text())["epochs"] == epochs_done(tmp_path) == 12
@@ -179,7 +179,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_goes_on_where_it_stopped(tmp_pa
 
 
 @needs_slurm
-def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd):
+def test_an_unknown_partition_is_one_line(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
     with pytest.raises(OptionError, match=r"refused the job \(.*invalid partition.*nowhere.*\); see SBATCH_PARTITION"):
         launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
@@ -188,18 +188,18 @@ def test_a_partition_that_is_not_there_is_one_line(tmp_path, monkeypatch, capfd)
 
 @needs_slurm
 def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
-    """And a job may submit jobs: this one says that it is an array's."""
-    asked = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
+    """A job may submit jobs: this one has the environment of an array job."""
+    requested = {"SBATCH_CPUS_PER_TASK": "2", "SBATCH_TIMELIMIT": "1:00:00", "SBATCH_MEM_PER_NODE": "300"}
     inside = {"SLURM_JOB_ID": "1", "SLURM_ARRAY_JOB_ID": "1", "SLURM_ARRAY_TASK_ID": "7"}
-    for name, value in (asked | inside).items():
+    for name, value in (requested | inside).items():
         monkeypatch.setenv(name, value)
-    said: list[str] = []
+    shown: list[str] = []
 
     def look() -> None:
-        if not said and list(tmp_path.glob(".slurm-*/script.sh")):
+        if not shown and list(tmp_path.glob(".slurm-*/script.sh")):
             show = ["scontrol", "show", "job", own_job(tmp_path)]
-            said.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
+            shown.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
 
     assert launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1, look) == [0]
-    for one in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
-        assert one in said[0]
+    for text in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
+        assert text in shown[0]

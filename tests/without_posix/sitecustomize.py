@@ -1,4 +1,4 @@
-"""Hide what only POSIX systems have, before the first line of a program runs: put this folder on PYTHONPATH.
+"""Hide features that only POSIX systems have, before a program starts. Used by adding this folder to PYTHONPATH.
 
 What the packages below smix need on this machine is imported first: they look at `sys.platform`, which stays as it is.
 """

@@ -1,4 +1,4 @@
-"""Run smix where fcntl, fork and the signals of POSIX are missing, as on Windows. It is simulated: no such machine is used."""
+"""Run smix without fcntl, fork and POSIX signals, as on Windows. This is simulated on the present system."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import pytest
 pytestmark = pytest.mark.slow
 
 WITHOUT_POSIX = Path(__file__).parent / "without_posix"
-"""Its sitecustomize.py hides them from a process and from the processes that it starts."""
+"""Folder whose sitecustomize.py hides POSIX features from a process and its children."""
 
 
 @pytest.fixture
 def run(tmp_path):
-    """Run a program in `tmp_path` without them; returns what it wrote."""
+    """Run a program in `tmp_path` without POSIX features and return its output."""
 
     def run(*words: str) -> str:
         path = os.pathsep.join([str(WITHOUT_POSIX), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
@@ -87,10 +87,10 @@ for words in json.loads(sys.argv[1]):
         ["--help"],
         ["masks", "build", "--data", npz, "--source", "carried", "--out", "store", "--quiet"],
         ["masks", "check", "store", "--verify"],
-        ["compare", "--data", npz, *methods, *options, "--quiet", "--out", "runs"],  # the run is a process of its own
+        ["compare", "--data", npz, *methods, *options, "--quiet", "--out", "runs"],  # the run is a separate process
     ]
-    said = run(HIDDEN + code, json.dumps(commands))
-    assert "Train methods x seeds" in said
-    assert "Report:" in said
+    output = run(HIDDEN + code, json.dumps(commands))
+    assert "Train methods x seeds" in output
+    assert "Report:" in output
     assert (tmp_path / "store" / "manifest.json").is_file()
     assert (tmp_path / "runs" / "smix-0" / "result.json").is_file()

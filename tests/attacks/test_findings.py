@@ -1,4 +1,4 @@
-"""Test what security testers found beyond the cases of the other files: folders that are links, work without end, foreign programs."""
+"""Test further findings of security tests: folders that are links, endless work, external programs."""
 
 import base64
 import io
@@ -45,7 +45,7 @@ from tests.training.small import OPTIONS, small, write_data
 QUIET = MachineOptions(device="cpu", quiet=True)
 
 
-# Folders that are links
+# Links
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def eps() -> bytes:
     return buffer.getvalue()
 
 
-def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
+def test_no_program_is_started_for_an_image(tmp_path, monkeypatch):
     (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/PWN\n")
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ.get('PATH', os.defpath)}")
@@ -140,7 +140,7 @@ def test_no_program_is_started_for_a_picture(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
-def test_nobody_waits_for_a_recording_that_is_a_pipe(tmp_path):
+def test_a_recording_that_is_a_pipe_does_not_block(tmp_path):
     home = tmp_path / "speech_commands_v0.02"
     for word in ("no", "yes"):
         (home / word).mkdir(parents=True)
@@ -152,17 +152,17 @@ def test_nobody_waits_for_a_recording_that_is_a_pipe(tmp_path):
 
 @pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("data", ["hf:somebody/something", "cifar10"])
-def test_a_report_asks_nobody_for_the_data_of_a_run(smix, tmp_path, monkeypatch, data):
+def test_a_report_does_not_download_the_data_of_a_run(smix, tmp_path, monkeypatch, data):
     write_runs(tmp_path / "runs", {"smix": [1.0, 1.2]}, data=data)
     monkeypatch.setattr("socket.socket.connect", lambda *a: pytest.fail("a connection"))
     assert smix("report", tmp_path / "runs", "--data-root", tmp_path / "data", "--quiet")[0] == 0
     assert not (tmp_path / "data").exists()
 
 
-# Work without end
+# Endless work
 
 
-def test_a_checkpoint_that_refers_to_itself_ends(tmp_path):
+def test_a_checkpoint_that_refers_to_itself_is_refused(tmp_path):
     values: list[object] = [0]
     for _ in range(30):
         values = [values] * 10
@@ -178,7 +178,7 @@ def test_a_checkpoint_that_refers_to_itself_ends(tmp_path):
     assert time.monotonic() - began < 10
 
 
-def test_weights_that_were_compressed_are_refused_before_they_fill_the_memory(tmp_path):
+def test_compressed_weights_are_refused_before_they_fill_the_memory(tmp_path):
     torch.save({"weight": torch.zeros(100)}, tmp_path / "a.pt")
     with (
         zipfile.ZipFile(tmp_path / "a.pt") as archive,
@@ -192,7 +192,7 @@ def test_weights_that_were_compressed_are_refused_before_they_fill_the_memory(tm
         check_stored(file)
 
 
-def test_a_picture_of_too_many_pixels_is_refused_by_its_header(tmp_path):
+def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
     side = math.isqrt(MOST_PIXELS) + 1
     header = f"P5 {side} {side} 255\n".encode()
     (tmp_path / "a.ppm").write_bytes(header)
@@ -207,7 +207,7 @@ def test_deeply_nested_values_are_read_or_refused_in_one_line(tmp_path):
     evaluation = Evaluation("a", "b", 1, "c", {"accuracy": 0.5})
     write_evaluation(tmp_path / "test.json", evaluation)
     edit(tmp_path / "test.json", provenance=deep)
-    # How deep Python reads depends on its version.
+    # The depth that Python can read depends on its version.
     with suppress(RunError):
         assert read_evaluation(tmp_path / "test.json").data == "a"
 
@@ -224,7 +224,7 @@ def test_deeply_nested_values_are_read_or_refused_in_one_line(tmp_path):
     ],
     ids=str,
 )
-def test_numbers_that_nobody_could_compute_with_are_refused(tmp_path, file, changes):
+def test_unusable_numbers_are_refused(tmp_path, file, changes):
     run = write_run(tmp_path, "vanilla", 0)
     edit(run / file, **changes)
     with pytest.raises(RunError, match="expected"):
@@ -236,7 +236,7 @@ def test_numbers_that_nobody_could_compute_with_are_refused(tmp_path, file, chan
     [{"size": [60000, 60000]}, {"classes": ["a"] * 30_000}, {"classes": ["x" * 3000]}, {"classes": ["b\n"]}],
     ids=lambda data: next(iter(data)),
 )
-def test_sizes_and_names_that_nobody_could_draw_are_refused(tmp_path, data):
+def test_sizes_and_names_that_cannot_be_drawn_are_refused(tmp_path, data):
     run = write_run(tmp_path, "vanilla", 0)
     edit(run / "config.json", data={**json.loads((run / "config.json").read_text())["data"], **data})
     with pytest.raises(RunError, match=r"config\.json: expected a run file"):
@@ -267,7 +267,7 @@ def test_masks_of_records_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file names of this system are Unicode")
-def test_a_run_whose_folder_has_an_odd_name_reaches_no_terminal(smix, tmp_path):
+def test_odd_names_of_run_folders_are_not_printed(smix, tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.2]})
     shutil.copytree(tmp_path / "runs" / "vanilla-0", tmp_path / "runs" / "\x1b[31mred\x07")
     _, out, err = smix("report", tmp_path / "runs", "--out", tmp_path / "report", "--quiet")
@@ -275,14 +275,14 @@ def test_a_run_whose_folder_has_an_odd_name_reaches_no_terminal(smix, tmp_path):
     assert printable("\x1b[31mred\x07") in err
 
 
-def test_heads_and_cells_are_neither_formulas_nor_arguments():
+def test_table_cells_are_neither_formulas_nor_arguments():
     table = Table("t", "title", ("=1+1]", "@sum"), ((Cell("[x]y"), Cell("*star")),))
     assert csv_text(table).splitlines()[0] == "'=1+1],'@sum"
     text = latex(table)
     assert "{[}x{]}y & {*}star" in text
 
 
-def test_a_record_of_ours_is_what_was_written():
+def test_records_are_read_as_written():
     assert json.loads(signed({"a": 1}))["a"] == 1
     with pytest.raises(SmixError, match="not text in UTF-8"):
         signed({"a": "\ud800"})
@@ -290,7 +290,7 @@ def test_a_record_of_ours_is_what_was_written():
         convert([], Evaluation)
 
 
-def test_a_link_above_the_folder_that_the_user_named_is_hers(tmp_path):
+def test_links_above_the_named_folder_are_followed(tmp_path):
     (tmp_path / "real" / "inner").mkdir(parents=True)
     (tmp_path / "mine").symlink_to(tmp_path / "real")
     files.check_no_link(tmp_path / "mine", tmp_path / "mine" / "inner")
@@ -327,7 +327,7 @@ def test_a_link_above_the_folder_that_the_user_named_is_hers(tmp_path):
         ),
     ],
 )
-def test_empty_batches_pass(text, size):
+def test_empty_batches_are_accepted(text, size):
     method = parse_method(text)
     masks = torch.zeros(0, *size, dtype=torch.bool) if method.needs_masks else None
     for labels in (torch.zeros(0, dtype=torch.long), torch.zeros(0, 5)):
@@ -336,7 +336,7 @@ def test_empty_batches_pass(text, size):
         assert len(target.share) == 0
 
 
-def test_a_grid_of_more_cells_than_pixels_has_one_a_pixel():
+def test_a_grid_of_more_cells_than_pixels_has_one_cell_per_pixel():
     x = torch.stack((torch.zeros(3, 6, 5), torch.ones(3, 6, 5)))
     mixed, target = parse_method("gridmix(cells=1000000000)")(
         x, torch.arange(2), generator=torch.Generator().manual_seed(0)
