@@ -69,18 +69,18 @@ class Validity:
     def __call__(self, masks: Float[Tensor, "B 1 *S"]) -> Bool[Tensor, "B"]:
         """Return True for valid masks; their values are in [0, 1]."""
         coverage = masks.flatten(1).mean(1)
-        valid: Tensor = (coverage >= self.min_coverage) & (coverage <= self.max_coverage)
+        passed = [coverage >= self.min_coverage, coverage <= self.max_coverage]
         if self.min_entropy > 0:
-            valid = valid & (binary_entropy(coverage) >= self.min_entropy)
+            passed.append(binary_entropy(coverage) >= self.min_entropy)
         if self.min_edges > 0 or self.max_roughness > 0:
             edges = edge_density(masks)
             if self.min_edges > 0:
-                valid = valid & (edges > self.min_edges)
+                passed.append(edges > self.min_edges)
             if self.max_roughness > 0:
-                valid = valid & (edges <= self.max_roughness * torch.minimum(coverage, 1 - coverage))
+                passed.append(edges <= self.max_roughness * torch.minimum(coverage, 1 - coverage))
         if self.min_free_border > 0 and masks.ndim > 3:
-            valid = valid & (1 - border_coverage(masks) >= self.min_free_border * (1 - coverage))
-        return valid
+            passed.append(1 - border_coverage(masks) >= self.min_free_border * (1 - coverage))
+        return torch.stack(passed).all(0)
 
 
 def binary_entropy(probability: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
