@@ -238,8 +238,8 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
 
 
 def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
-    with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
+    monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
+    with files.lock(tmp_path, shared=True), files.lock(tmp_path, shared=True):
         with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
             pass
         with files.lock(tmp_path, "other.lock"):
@@ -247,22 +247,22 @@ def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, mon
     with (
         files.lock(tmp_path),
         pytest.raises(RunError, match="nobody else is writing"),
-        files.lock(tmp_path, together=True),
+        files.lock(tmp_path, shared=True),
     ):
         pass
 
 
 def test_those_who_shared_a_folder_leave_no_files_behind(tmp_path):
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert len(everything(tmp_path)) == 2
     assert set(everything(tmp_path)) == {".lock"}
-    with pytest.raises(KeyError), files.lock(tmp_path, together=True):
+    with pytest.raises(KeyError), files.lock(tmp_path, shared=True):
         raise KeyError
     assert set(everything(tmp_path)) == {".lock"}
 
 
 def test_a_killed_process_that_shared_a_folder_frees_it(tmp_path):
-    hold = HOLD.replace("argv[1])", "argv[1]), together=True")
+    hold = HOLD.replace("argv[1])", "argv[1]), shared=True")
     with subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -279,7 +279,7 @@ def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn
     inside, wrong = [0, 0], []
 
     def enter(alone: bool) -> None:
-        with files.lock(tmp_path, together=not alone):
+        with files.lock(tmp_path, shared=not alone):
             inside[alone] += 1
             time.sleep(0.01)
             if inside[1] > 1 or all(inside):
@@ -310,7 +310,7 @@ def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monk
         return uuid.UUID(int=7)
 
     monkeypatch.setattr(files.uuid, "uuid4", meanwhile)
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert refused == [True]
 
 
