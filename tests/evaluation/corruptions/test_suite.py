@@ -190,7 +190,7 @@ def test_mistakes_are_told():
     with pytest.raises(DataError, match="got 2; pass grey or colour images"):
         corrupt(photographs(channels=2), "fog", 1, range(4))
     with pytest.raises(DataError, match=r"got float32 of 4 axes; corrupt them before they are normalised"):
-        suite._check(images.float(), 4)  # past the annotations, which refuse it in tests
+        suite._check(images.float())  # past the annotations, which refuse it in tests
     with pytest.raises(DataError, match="sides of 28 pixels or more, got 27 x 32"):
         corrupt(images[:, :27], "fog", 0, range(4))
 
