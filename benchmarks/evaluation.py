@@ -20,8 +20,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from benchmarks.common import RESULTS, environment, markdown, seconds, take_turns, write
 from smix.evaluation.calibration import BINS, calibration
-from smix.evaluation.confidence import by_level, risk_coverage
-from smix.evaluation.softmax import top
+from smix.evaluation.confidence import errors_by_confidence, risk_coverage
+from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature
 
 SAMPLES, CLASSES = 1_000_000, 100
@@ -47,8 +47,8 @@ def measure(samples: int, rounds: int) -> dict[str, Any]:
         ece["torchmetrics"] = multiclass_calibration_error(logits, labels, CLASSES, n_bins=BINS).item()
 
     def confidence() -> None:
-        predictions = top(logits, labels)
-        by_level(predictions.confidence, predictions.correct)
+        predictions = top_class(logits, labels)
+        errors_by_confidence(predictions.confidence, predictions.correct)
         risk_coverage(predictions.confidence, predictions.correct)
 
     candidates: dict[str, Callable[[], object]] = {

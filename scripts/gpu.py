@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import runpy
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from scripts.gpu_parts import ROOT, Part, all_parts, installed
-from smix.version import __version__
+from scripts.gpu_parts import ROOT, STANDINS, Part, all_parts, installed
 
-STANDINS = ROOT / "scripts/standins"
 QUERY = """
 import json, torch
 facts = {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
@@ -139,8 +138,8 @@ def run_part(part: Part, out: Path, device: str) -> Record:
 
 
 def environment(part: Part, device: str) -> dict[str, str]:
-    """Return the environment variables of a part, with the source tree on PYTHONPATH."""
-    standins = [] if installed("jaxtyping") else [str(STANDINS)]
+    """Return the environment variables of a part, with the source tree and stand-ins for missing packages on PYTHONPATH."""
+    standins = [str(folder) for name, folder in STANDINS.items() if not installed(name)]
     paths = [str(ROOT), *standins, *filter(None, [os.environ.get("PYTHONPATH", "")])]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     if part.junit is not None:
@@ -183,7 +182,7 @@ def machine(parts: Sequence[Part], device: str) -> dict[str, Any]:
         "device": device,
         "system": platform.platform(),
         "python": f"{platform.python_version()} ({sys.executable})",
-        "smix": __version__,
+        "smix": runpy.run_path(str(ROOT / "smix/version.py"))["__version__"],  # smix itself may lack a package
         "commit": _output(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]),
         "nvidia-smi": _output(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]),
         **{"torch": None, "cuda": None, "cudnn": None, "gpus": [], **(json.loads(answer) if answer else {})},
@@ -208,8 +207,8 @@ def missing_table(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
         reduced = [part.name for part in parts if name in part.optional]
         consequences = [f"left out: {_few(without, len(parts))}"] if without else []
         consequences += [f"incomplete: {_few(reduced, len(parts))}"] if reduced else []
-        if name == "jaxtyping":
-            consequences = ["replaced by scripts/standins: shapes are not checked"]
+        if name in STANDINS:
+            consequences = [f"replaced by {STANDINS[name].relative_to(ROOT)}"]
         lines.append(f"| {name} | {'; '.join(consequences)} |")
     return lines if missing else ["No package is missing."]
 

@@ -243,8 +243,8 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
 
 
 def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
-    with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
+    monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
+    with files.lock(tmp_path, shared=True), files.lock(tmp_path, shared=True):
         with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
             pass
         with files.lock(tmp_path, "other.lock"):
@@ -252,22 +252,22 @@ def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
     with (
         files.lock(tmp_path),
         pytest.raises(RunError, match="nobody else is writing"),
-        files.lock(tmp_path, together=True),
+        files.lock(tmp_path, shared=True),
     ):
         pass
 
 
 def test_shared_locks_leave_no_files(tmp_path):
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert len(everything(tmp_path)) == 2
     assert set(everything(tmp_path)) == {".lock"}
-    with pytest.raises(KeyError), files.lock(tmp_path, together=True):
+    with pytest.raises(KeyError), files.lock(tmp_path, shared=True):
         raise KeyError
     assert set(everything(tmp_path)) == {".lock"}
 
 
 def test_a_killed_process_releases_its_shared_lock(tmp_path):
-    kill_while_locked(tmp_path, HOLD.replace("argv[1])", "argv[1]), together=True"))
+    kill_while_locked(tmp_path, HOLD.replace("argv[1])", "argv[1]), shared=True"))
     with files.lock(tmp_path):
         assert set(everything(tmp_path)) == {".lock"}
 
@@ -276,7 +276,7 @@ def test_exclusive_locks_exclude_all_others_and_nobody_starves(tmp_path):
     inside, conflicts = [0, 0], []
 
     def enter(alone: bool) -> None:
-        with files.lock(tmp_path, together=not alone):
+        with files.lock(tmp_path, shared=not alone):
             inside[alone] += 1
             time.sleep(0.01)
             if inside[1] > 1 or all(inside):
@@ -307,7 +307,7 @@ def test_no_exclusive_lock_is_granted_while_a_shared_lock_is_requested(tmp_path,
         return uuid.UUID(int=7)
 
     monkeypatch.setattr(files.uuid, "uuid4", meanwhile)
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert refused == [True]
 
 

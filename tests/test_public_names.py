@@ -49,6 +49,7 @@ NAMES = [
     "train",
     "write_report",
 ]
+PARTS = ["data", "evaluation", "lab", "masks", "mixing", "models", "report", "training"]
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(smix.__path__, "smix.") if not module.name.endswith("__main__")
 )
@@ -88,7 +89,7 @@ def test_subpackages_are_available_without_a_separate_import(name):
 
 @pytest.mark.parametrize("name", ["SMixx", "cutmix", "_private"])
 def test_an_unknown_name_is_an_attribute_error(name):
-    with pytest.raises(AttributeError, match=f"module 'smix' has no attribute '{name}'"):
+    with pytest.raises(AttributeError, match=f"No smix attribute {name}"):
         getattr(smix, name)
 
 

@@ -1,22 +1,44 @@
 """Predict logits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode, and restore the mode of each module: parts of a model may be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @torch.inference_mode()
 def predict(
     model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b C *S"], Int[Tensor, "b"]]]
 ) -> tuple[Float[Tensor, "N K"], Int[Tensor, "N"]]:
-    """Logits and true labels of all batches, on the CPU. The model is in evaluation mode meanwhile; its mode is restored."""
-    was_training = model.training
-    model.eval()
-    try:
+    """Return the logits and labels of all batches, on the CPU.
+
+    The model is in evaluation mode meanwhile; its mode is restored.
+
+    Args:
+        model: Maps images to logits.
+        batches: Images and labels, on the device of the model.
+
+    >>> model = torch.nn.Flatten()
+    >>> batches = [(torch.zeros(4, 1, 2, 5), torch.arange(4)), (torch.zeros(3, 1, 2, 5), torch.arange(3))]
+    >>> logits, labels = smix.evaluation.predict(model, batches)
+    >>> logits.shape, labels.shape
+    (torch.Size([7, 10]), torch.Size([7]))
+    """
+    with evaluation_mode(model):
         pairs = [(model(images).float().cpu(), labels.cpu()) for images, labels in batches]
-    finally:
-        model.train(was_training)
     logits, labels = zip(*pairs, strict=True)
     return torch.cat(logits), torch.cat(labels)

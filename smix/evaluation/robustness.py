@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet
 from smix.errors import DataError
-from smix.evaluation.attacks import Normalised, pgd
-from smix.evaluation.cifar_c import read_official
+from smix.evaluation.attacks import NormalisedModel, pgd
+from smix.evaluation.cifar_c import read_cifar_c
 from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES, corrupt
 from smix.evaluation.occlusion import occlude, on_background, partners, usable
 
@@ -95,7 +95,7 @@ def check_official(folder: Path, data: ImageSet, outputs: Sequence[int] | None =
     Raises:
         DataError: The arrays are missing, or belong to other images.
     """
-    labels = read_official(folder, next(iter(CORRUPTIONS)), SEVERITIES[0])[1].numpy()
+    labels = read_cifar_c(folder, next(iter(CORRUPTIONS)), SEVERITIES[0])[1].numpy()
     same = len(labels) > data.index.max() and data.size == (32, 32)
     if same and outputs is not None:
         same = bool(labels.max() < len(outputs))
@@ -124,7 +124,7 @@ def on_official(model: nn.Module, loader: Batches, folder: Path, index: NDArray[
     for name in CORRUPTIONS:
         accuracies = []
         for severity in SEVERITIES:
-            images = read_official(folder, name, severity)[0][index].to(loader.images.device)
+            images = read_cifar_c(folder, name, severity)[0][index].to(loader.images.device)
             corrupted = Batches(images, loader.labels, loader.normalise, at_once=loader.at_once)
             correct = sum(_count_correct(model, batch, labels) for batch, labels in corrupted.in_order())
             accuracies.append(correct / len(loader))
@@ -153,7 +153,7 @@ def on_attacked(
     Raises:
         DataError: A logit is not finite.
     """
-    on_pixels = Normalised(model, loader.normalise)
+    on_pixels = NormalisedModel(model, loader.normalise)
     correct = [0] * len(ATTACKS)
     for images, labels, rows in _with_index(loader, index):
         size = attacked_at_once(images[0].numel())

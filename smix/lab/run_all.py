@@ -117,7 +117,7 @@ def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
         raise OptionError(f"index: expected 0 to {len(sweep) - 1}, got {index}")
     name, config = list(sweep.items())[index]
     check_folders({name: config}, out)
-    with nullcontext() if signals.is_task() else files.lock(out, together=True), signals.interruptible():
+    with nullcontext() if signals.is_task() else files.lock(out, shared=True), signals.interruptible():
         try:
             return train(config, out / name, options)
         except Exception as error:

@@ -125,7 +125,7 @@ def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs
     indices = [index for index, name in enumerate(sweep) if read_result(out / name) is None]
     if not indices:
         raise OptionError(f"{out}: all {len(sweep)} runs are done; there is nothing to submit")
-    with files.lock(out, together=True):
+    with files.lock(out, shared=True):
         out = out.resolve()
     words = [sys.executable, "-m", "smix", "sweep", "run", str(file.resolve()), f"--out={out}"]
     words += arguments(dataclasses.replace(options, quiet=True))

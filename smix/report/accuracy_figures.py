@@ -72,7 +72,7 @@ def differences_chart(
         pairs: As `smix.report.tables.differences` finds them; those without `reference` are left out.
     """
     found = [
-        pair.turned() if pair.first == reference else pair
+        pair.swapped() if pair.first == reference else pair
         for pair in pairs
         if reference in (pair.first, pair.second) and not math.isnan(pair.mean)
     ]

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from smix.evaluation.statistics import rank_correlation
 from smix.report.charts import FOOT, labels_of, panels
-from smix.report.class_tables import gains, rank_correlation
+from smix.report.class_tables import gains
 from smix.report.comparison import Comparison
 from smix.report.layout import Heading, line_height, shortened, signed, width_of
 from smix.report.style import SMALL, TEXT, Style, looks

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from itertools import permutations
 
 import numpy as np
 import torch
@@ -10,16 +9,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from smix.evaluation.accuracy import most_confused
-from smix.evaluation.statistics import holm
+from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation
 from smix.report.comparison import Comparison
 from smix.report.table import UNKNOWN, Cell, Table, number
 from smix.report.tables import PLAIN, p_value
 
 CONFUSED = 5
 """Pairs of classes that are named for each method."""
-
-EXACT = 8
-"""The most classes whose orders are all tried: 40,320 of them."""
 
 
 def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
@@ -110,27 +106,8 @@ def gain_table(comparison: Comparison, shares: Mapping[str, float]) -> Table | N
             for (method, count, rho), p in zip(rows, holm(tests), strict=True)
         ),
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
-        f"the reason. p from all orders of the classes up to {EXACT} of them, above from Student's t. Corrected over the rows.",
+        f"the reason. p from all orders of the classes up to {EXACT_PAIRS} of them, above from Student's t. Corrected over the rows.",
     )
-
-
-def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> tuple[float, float]:
-    """Spearman's rho, in [-1, 1], and its two-sided p; NaN if all of one are equal, or of fewer than two.
-
-    Of at most `EXACT` pairs p is the share of all orders whose rho is as far from 0: four in perfect order are 2 of 24. Above it is
-    that of Student's t, which for so few would be 0.
-    """
-    from scipy import stats
-
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan, math.nan
-    if len(x) > EXACT:
-        found = stats.spearmanr(x, y)
-        return float(found.statistic), float(found.pvalue)
-    ranks, others = (values - values.mean() for values in (stats.rankdata(x), stats.rankdata(y)))
-    orders = np.array(list(permutations(others))) @ ranks / (np.linalg.norm(ranks) * np.linalg.norm(others))
-    rho = float(orders[0])  # the first is the order as it is
-    return rho, float(np.mean(np.abs(orders) >= abs(rho) - 1e-12))
 
 
 def confused_table(comparison: Comparison) -> Table | None:

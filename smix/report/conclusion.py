@@ -50,7 +50,7 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         )
     won = f"{best} has the highest mean test accuracy, {summary.mean:.2f} % over {seeds}"
     pairs = differences(runs)
-    against = [pair if pair.first == best else pair.turned() for pair in pairs if best in (pair.first, pair.second)]
+    against = [pair if pair.first == best else pair.swapped() for pair in pairs if best in (pair.first, pair.second)]
     if not against:
         other = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return won, f"{other}.{missing}"
@@ -87,7 +87,7 @@ def headline(runs: Sequence[Run]) -> str:
     pair = next((one for one in differences(runs) if {one.first, one.second} == {PLAIN, row.method}), None)
     if pair is None:
         return f"{won}."
-    pair = pair if pair.first == row.method else pair.turned()
+    pair = pair if pair.first == row.method else pair.swapped()
     lead = f"{won}, {pair.mean:+.2f} points over {PLAIN}"
     if math.isnan(pair.p):
         return f"{lead}; {NOT_ENOUGH} to tell whether that is statistically significant."
@@ -97,7 +97,7 @@ def headline(runs: Sequence[Run]) -> str:
 
 def sentences(pairs: Sequence[Difference]) -> list[str]:
     """Each pair in plain words, the better method first where one is."""
-    return [sentence(pair.turned() if pair.significant and pair.mean < 0 else pair) for pair in pairs]
+    return [sentence(pair.swapped() if pair.significant and pair.mean < 0 else pair) for pair in pairs]
 
 
 def _blind(noise: Sequence[Difference], seeds: str) -> str:

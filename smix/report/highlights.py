@@ -24,7 +24,7 @@ def highlights(comparison: Comparison) -> list[Highlight]:
         found.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {sure}"))
         pair = next((one for one in differences(runs) if {one.first, one.second} == {PLAIN, row.method}), None)
         if pair is not None:
-            lead = pair if pair.first == row.method else pair.turned()
+            lead = pair if pair.first == row.method else pair.swapped()
             how = NOT_ENOUGH if math.isnan(lead.p) else f"corrected p: {p_value(lead.p_corrected)}"
             found.append(Highlight(f"Ahead of {PLAIN} by", f"{lead.mean:+.2f} points", how))
     whose = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"

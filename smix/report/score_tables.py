@@ -169,4 +169,4 @@ def change(comparison: Comparison, figure: Figure) -> list[Difference]:
     }
     values = {method: {seed: v for seed, v in mine.items() if math.isfinite(v)} for method, mine in values.items()}
     pairs = compare_pairs({method: mine for method, mine in values.items() if mine})
-    return [pair.turned() if pair.first == PLAIN else pair for pair in pairs if PLAIN in (pair.first, pair.second)]
+    return [pair.swapped() if pair.first == PLAIN else pair for pair in pairs if PLAIN in (pair.first, pair.second)]

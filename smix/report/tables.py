@@ -98,15 +98,15 @@ def accuracy_table(runs: Sequence[Run], intervals: bool = True) -> Table:
     best = best_rows(rows)
     lines = []
     for place, row in enumerate(rows):
-        a = row.accuracy or Summary(math.nan, math.nan, 0, math.nan, math.nan)
+        a = row.accuracy or summary([])
         lines.append(
             (
                 Cell(row.method),
                 number(a.mean, best=place in best),
                 Cell(NOT_ENOUGH) if a.count == 1 else number(a.std),
                 Cell(row.runs, row.finished if row.whole else None),
-                number(a.least),
-                number(a.most),
+                number(a.minimum),
+                number(a.maximum),
                 Cell(UNKNOWN) if math.isnan(row.seconds) else Cell(duration(row.seconds), row.seconds),
                 *((_interval(a),) if intervals else ()),
             )

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from smix.mixing import FMix
-from smix.mixing.core import Batch
+from smix.mixing.core import MixBatch
 from smix.mixing.fmix import clouds, official_spectrum
 from tests.mixing.cases import seeded, within
 from tests.mixing.listed import drawn
@@ -25,7 +25,7 @@ SIZES = pytest.mark.parametrize(
 
 def noise(size: tuple[int, ...], draws: int, decay: float = 3.0, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    batch = Batch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    batch = MixBatch(x, None, None, torch.arange(draws), seeded(seed), draws)
     return clouds(official_spectrum(batch, decay), size).numpy()
 
 
@@ -116,6 +116,6 @@ def test_borders_at_32_pixels_are_those_that_were_measured(fix_lambda: Callable[
     assert [down, across] == pytest.approx([42.5, 60.2], rel=0.03)
 
 
-def test_masks_are_independent_within_a_batch_and_shared_if_asked():
+def test_masks_are_independent_within_a_batch_and_shared_per_batch():
     assert len(drawn(FMix(spectrum="official"), 64, (24, 40)).flatten(1).unique(dim=0)) > 55
     assert len(drawn(FMix(spectrum="official", per_batch=True), 64, (24, 40)).flatten(1).unique(dim=0)) == 1

@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smix.evaluation.statistics import rank_correlation
 from smix.report.class_figures import class_gain
-from smix.report.class_tables import gains, rank_correlation
+from smix.report.class_tables import gains
 from smix.report.comparison import Comparison
 from smix.report.layout import signed
 from smix.report.style import styles

@@ -16,7 +16,7 @@ CLASSES = ("cat", "dog $x$", "<b> a very long name of a class", "deer")
 
 def network(*rows: tuple[int, int, int, float], wrong: int = 7) -> Scores:
     """`rows`: row, label, predicted, confidence."""
-    sure = (Level(0.9, 1.0, 100, wrong, 1000, 50), Level(0.99, 1.0, 10, 1, 1000, 50))
+    sure = (Level(0.9, 1.0, 100, wrong, 1000), Level(0.99, 1.0, 10, 1, 1000))
     return replace(made_scores(), mistakes=tuple(Mistake(*row) for row in rows), sure=sure)
 
 

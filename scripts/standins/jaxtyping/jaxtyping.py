@@ -1,4 +1,4 @@
-"""Replace jaxtyping where it is not installed, without checks: `scripts/gpu.py` puts this folder on the path."""
+"""Stand-in for jaxtyping where it is not installed (`scripts/gpu.py`): annotations that check nothing."""
 
 from types import SimpleNamespace
 from typing import Any
