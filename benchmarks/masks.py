@@ -34,11 +34,11 @@ from benchmarks.mixing import processor
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.manifest import Manifest, SplitId
+from smix.masks.manifest import Manifest, SplitId, shard_name
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
-from smix.masks.store import STATS, packed_bytes
-from smix.masks.work import npy
+from smix.masks.staged import npy
+from smix.masks.store import STATS_DTYPE, packed_bytes
 
 REPORTS_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
 HERE = Path(__file__).parent / "results"
@@ -182,12 +182,12 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
     rows = 1024 * max(1, -(-count // (1024 * 256)))
     rng = np.random.default_rng(0)
     out.mkdir(parents=True)
-    entries = []
+    checksums = {}
     for number, first in enumerate(range(0, count, rows)):
         content = npy(rng.integers(0, 256, (min(rows, count - first), width), dtype=np.uint8))
-        (out / f"shard-{number:05d}.npy").write_bytes(content)
-        entries.append(hashlib.sha256(content).hexdigest())
-    stats = npy(np.zeros(count, STATS))
+        checksums[shard_name(number)] = hashlib.sha256(content).hexdigest()
+        (out / shard_name(number)).write_bytes(content)
+    stats = npy(np.zeros(count, STATS_DTYPE))
     (out / "stats.npy").write_bytes(stats)
     manifest = Manifest(
         data=SplitId("random", "train", "0" * 64, count),
@@ -195,8 +195,7 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
         source={"name": "random"},
         refine={"name": "none"},
         rows_per_shard=rows,
-        shards=tuple(entries),
-        stats=hashlib.sha256(stats).hexdigest(),
+        files={**checksums, "stats.npy": hashlib.sha256(stats).hexdigest()},
     )
     (out / "manifest.json").write_bytes(manifest.to_bytes())
     return MaskStore(out)
@@ -215,9 +214,9 @@ def measure_store(side: int, gigabytes: float, folder: Path) -> dict[str, Any]:
     return {
         "side": side,
         "masks": len(store),
-        "shards": len(store.manifest.shards),
+        "shards": store.manifest.shard_count,
         "gigabytes": size / 1e9,
-        "gigabytes_of_1281167": (packed_bytes((side, side)) + STATS.itemsize) * 1_281_167 / 1e9,
+        "gigabytes_of_1281167": (packed_bytes((side, side)) + STATS_DTYPE.itemsize) * 1_281_167 / 1e9,
         "open_ms": 1e3 * statistics.median(opened),
         "pickled_bytes": len(pickle.dumps(store)),
         "checksums_of_all_shards_s": first,

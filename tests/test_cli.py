@@ -444,7 +444,7 @@ BAD = {
             "--out",
             "{tmp}/s",
         ],
-        ["leave --input-size out"],
+        ["omit --input-size"],
     ),
     "mix into what is no folder": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],

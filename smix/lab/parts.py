@@ -161,7 +161,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
 
 def _objects(subject: EvalTarget, loader: Loader, where: str, seed: int) -> Part:
     data, masks = _with_masks(subject.data, where)
-    source, fingerprint = masks.described["source"]["name"], masks.described["fingerprint"]
+    source, fingerprint = masks.provenance["source"]["name"], masks.provenance["fingerprint"]
 
     def add(evaluation: Evaluation, done: Done) -> Evaluation:
         found = on_objects(subject.model, subject.loader(data, masks.masks), data.index, seed, done)

@@ -77,7 +77,7 @@ def _check_used(run: Run, data: ImageSet) -> None:
     if isinstance(training.images, Pictures) and training.size is not None and fits(data, config.image_size):
         # The run had the images in memory: its masks were brought to their size. The images themselves do not matter here.
         training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))
-    got, wanted = masks_of(training, config.masks).described["fingerprint"], run.provenance["masks"]["fingerprint"]
+    got, wanted = masks_of(training, config.masks).provenance["fingerprint"], run.provenance["masks"]["fingerprint"]
     if got != wanted:
         raise MaskError(
             f"masks: expected the masks that the runs used, got others ({got[:8]} instead of {wanted[:8]}); put back what lay there"

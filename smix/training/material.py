@@ -153,7 +153,7 @@ def provenance_of(config: TrainConfig, material: RunInputs) -> dict[str, Any]:
             "read": "kept on the device" if material.resident else "read in each epoch",
             "validated_on": "validation images" if config.val_fraction else "training images",
         },
-        "masks": None if material.masks is None else material.masks.described,
+        "masks": None if material.masks is None else material.masks.provenance,
         "normalisation": dataclasses.asdict(material.normalise),
     }
     if config.init_weights is not None and Path(config.init_weights).is_file():

@@ -66,11 +66,11 @@ def test_a_network_that_names_no_classes_has_numbers():
     [
         (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
         (colours(), {"object_classes": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
-        (colours("object_logit"), {"keep": ("red",)}, "expected a network that knows classes, got classes red"),
+        (colours("object_logit"), {"keep": ("red",)}, "the network knows no classes; omit the classes red"),
         (
             colours(background=None),
             {},
-            "expected --classes, the classes that are objects, since it knows no background",
+            "the network has no background class; give the classes that are objects with --classes",
         ),
     ],
 )
