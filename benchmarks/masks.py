@@ -34,7 +34,7 @@ from benchmarks.mixing import processor
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.manifest import Manifest, SplitId, shard_name
+from smix.masks.manifest import Manifest, SplitId
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
 from smix.masks.staged import npy
@@ -77,13 +77,13 @@ def plain_loop(source: NetworkSource, forward: Callable[[torch.Tensor], Any], da
     """One image after another, as a script does it; the same network, at the same input size."""
     out.mkdir(parents=True)
     network, size = source.network, source.describe(data)["input_size"]
-    mean = torch.tensor(network.mean, device=network.device).view(3, 1, 1) / 255
-    std = torch.tensor(network.std, device=network.device).view(3, 1, 1) / 255
+    mean = torch.tensor(network.card.mean, device=network.device).view(3, 1, 1) / 255
+    std = torch.tensor(network.card.std, device=network.device).view(3, 1, 1) / 255
     for place, pixels in enumerate(data.array):
         image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
         x = (torchvision.transforms.functional.to_tensor(image).to(network.device) - mean) / std
         scores = forward(x[None])
-        mask = (scores[0].argmax(0) != network.background).byte().cpu().numpy()
+        mask = (scores[0].argmax(0) != network.card.background).byte().cpu().numpy()
         small = cv2.resize(mask, pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(out / f"{place:06d}.png"), published_by_opencv(small))
 
@@ -185,8 +185,9 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
     checksums = {}
     for number, first in enumerate(range(0, count, rows)):
         content = npy(rng.integers(0, 256, (min(rows, count - first), width), dtype=np.uint8))
-        checksums[shard_name(number)] = hashlib.sha256(content).hexdigest()
-        (out / shard_name(number)).write_bytes(content)
+        name = f"shard-{number:05d}.npy"
+        checksums[name] = hashlib.sha256(content).hexdigest()
+        (out / name).write_bytes(content)
     stats = npy(np.zeros(count, STATS_DTYPE))
     (out / "stats.npy").write_bytes(stats)
     manifest = Manifest(

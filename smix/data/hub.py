@@ -79,11 +79,7 @@ def hub(name: str, place: str, split: Split) -> ImageSet:
     rows = Rows(path / chosen, names, size_of(_some(table, image)), table=table, column=image)
     whole = np.arange(len(data))
     return ImageSet(
-        *(rows, labels, tuple(classes)),
-        index=whole,
-        name=name,
-        split=split,
-        fingerprint=_fingerprint(table, labels),
+        *(rows, labels, tuple(classes)), index=whole, name=name, split=split, fingerprint=_fingerprint(table, labels)
     )
 
 

@@ -112,11 +112,7 @@ def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
 
 
 def checked(
-    where: str,
-    images: Any,
-    labels: NDArray[Any],
-    classes: Sequence[str],
-    masks: NDArray[Any] | None,
+    where: str, images: Any, labels: NDArray[Any], classes: Sequence[str], masks: NDArray[Any] | None
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
     """Labels and masks in the types of an `ImageSet`. Raises DataError if they or the images are none."""
     if isinstance(images, np.ndarray):

@@ -66,8 +66,17 @@ class Manifest:
     @property
     def file_names(self) -> list[str]:
         """Names of the files that a finished store must have; broken.json is optional."""
-        kinds = (shard_name,) if self.classes is None else (shard_name, class_shard_name)
-        return [*(name(number) for name in kinds for number in range(self.shard_count)), STATS]
+        return [*(name for number in range(self.shard_count) for name in self.shard_files(number)), STATS]
+
+    def shard_files(self, number: int) -> list[str]:
+        """Return the names of the files of a shard: of its masks and, if the store has class maps, of those."""
+        kinds = ("shard",) if self.classes is None else ("shard", "classes")
+        return [f"{kind}-{number:05d}.npy" for kind in kinds]
+
+    def shard_shapes(self, number: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the uint8 arrays in the files of a shard."""
+        rows, bytes_per_mask = len(self.rows(number)), -(-math.prod(self.shape) // 8)
+        return [(rows, bytes_per_mask), (rows, *self.shape)][: 1 if self.classes is None else 2]
 
     def rows(self, number: int) -> range:
         """Return the rows of a shard."""
@@ -103,16 +112,6 @@ def check_manifest(manifest: Manifest) -> None:
         raise MaskError(
             f"masks: expected names and sizes that a mask store can hold, got {error}; rename or resize them"
         ) from None
-
-
-def shard_name(number: int) -> str:
-    """Return the file name of a shard."""
-    return f"shard-{number:05d}.npy"
-
-
-def class_shard_name(number: int) -> str:
-    """Return the file name of the class maps of a shard."""
-    return f"classes-{number:05d}.npy"
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -1,8 +1,8 @@
 """A mask store that is being built. Finished shards wait in the folder `building` until all of them are there.
 
-    building/manifest.json     settings of the build
-    building/00007.npy         a shard, and its class maps in building/00007-classes.npy
-    building/00007.json        record of the shard, written last: its checksums, its rows of stats.npy, which masks are broken
+    building/manifest.json       settings of the build
+    building/shard-00007.npy     the masks of a shard, and building/classes-00007.npy its class maps
+    building/00007.json          record of the shard, written last: its checksums, its rows of stats.npy, which masks are broken
 
 A finished shard of other settings, other images or another number is discarded. Any number of processes can build the shards of one
 store: each file is complete or absent, and has the same content whichever process writes it.
@@ -15,7 +15,7 @@ import io
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,19 +27,11 @@ from numpy.typing import NDArray
 from smix import files
 from smix.arrays import map_npy
 from smix.errors import MaskError
-from smix.masks.manifest import (
-    BROKEN,
-    BUILDING,
-    STATS,
-    Manifest,
-    Sha256,
-    class_shard_name,
-    read_begun,
-    read_manifest,
-    shard_name,
-)
-from smix.masks.store import STATS_DTYPE, Flag, packed_bytes, read_problems
+from smix.masks.manifest import BROKEN, BUILDING, STATS, Manifest, Sha256, read_begun, read_manifest
+from smix.masks.store import STATS_DTYPE, Flag, read_problems
 from smix.untrusted import UnreadableError, convert, open_file, read_bytes, read_signed, signed
+
+UINT8 = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -49,17 +41,12 @@ class ShardRecord:
     identity: str
     """`Manifest.identity` of the build that the shard belongs to."""
     number: int
-    sha256_masks: Sha256
-    sha256_classes: Sha256 | None
+    checksums: tuple[Sha256, ...]
+    """Sha256 of each of `Manifest.shard_files`."""
     stats: str
     """Its rows of stats.npy in base64."""
     broken: dict[str, str]
     """Reason why a mask is broken, by row of the whole store."""
-
-    @property
-    def checksums(self) -> tuple[Sha256, Sha256 | None]:
-        """Sha256 of the shard and of its class maps."""
-        return self.sha256_masks, self.sha256_classes
 
     def decoded_stats(self) -> Shaped[NDArray, "n"]:
         """Return its rows of stats.npy. Raises ValueError if `stats` is not valid."""
@@ -75,6 +62,11 @@ class Shard:
     classes: UInt8[NDArray, "n *S"] | None
     broken: dict[int, str] = field(default_factory=dict)
     """Reason why a mask is broken, by row of the whole store."""
+
+    @property
+    def arrays(self) -> list[NDArray[np.uint8]]:
+        """Arrays in the files of the shard."""
+        return [self.packed] if self.classes is None else [self.packed, self.classes]
 
     @property
     def built(self) -> Bool[NDArray, "n"]:
@@ -116,24 +108,18 @@ class StagedStore:
 
     def load(self, number: int) -> Shard | None:
         """Return a shard as far as it is built. None: it is not on the disk, or damaged."""
-        rows, shape = len(self.manifest.rows(number)), self.manifest.shape
-        for record, masks_file, classes_file in self._records(number):
-            packed = self._array(masks_file, record.sha256_masks, rows, packed_bytes(shape))
-            classes = None
-            if record.sha256_classes is not None:
-                classes = self._array(classes_file, record.sha256_classes, rows, *shape)
-            if packed is not None and (classes is None) == (self.manifest.classes is None):
+        for record, folder in self._records(number):
+            if (arrays := self._arrays(folder, number, record.checksums)) is not None:
                 broken = {int(row): reason for row, reason in record.broken.items()}
-                return Shard(packed, record.decoded_stats(), classes, broken)
+                return Shard(arrays[0], record.decoded_stats(), arrays[1] if len(arrays) > 1 else None, broken)
         return None
 
     def empty(self, number: int) -> Shard:
         """Return a shard of which nothing is built."""
-        count, shape = len(self.manifest.rows(number)), self.manifest.shape
-        stats = np.zeros(count, STATS_DTYPE)
+        stats = np.zeros(len(self.manifest.rows(number)), STATS_DTYPE)
         stats["flags"] = Flag.NOT_BUILT
-        classes = None if self.manifest.classes is None else np.zeros((count, *shape), np.uint8)
-        return Shard(np.zeros((count, packed_bytes(shape)), np.uint8), stats, classes)
+        packed, *classes = (np.zeros(shape, np.uint8) for shape in self.manifest.shard_shapes(number))
+        return Shard(packed, stats, classes[0] if classes else None)
 
     def requested_in(self, number: int, requested: Int[NDArray, "N"]) -> Int[NDArray, "n"]:
         """Return which of the requested rows, sorted, are in a shard, counted from its first row."""
@@ -144,7 +130,7 @@ class StagedStore:
     def is_complete(self, requested: Int[NDArray, "n"]) -> bool:
         """Return whether all requested rows, sorted, are built. Only the records of the shards are read."""
         for number in self.numbers:
-            record, _, _ = next(self._records(number), (None, "", ""))
+            record, _ = next(self._records(number), (None, ""))
             if record is None:
                 return False
             flags = record.decoded_stats()["flags"][self.requested_in(number, requested)]
@@ -161,10 +147,10 @@ class StagedStore:
         # Without stats.npy a mask that is not empty must have been built.
         built = np.zeros(self.manifest.count, bool)
         for number in self.numbers:
-            rows, name = self.manifest.rows(number), shard_name(number)
-            packed = self._array(name, self.previous.files[name], len(rows), packed_bytes(self.manifest.shape))
-            if packed is not None:
-                built[rows.start : rows.stop] = packed.any(1)
+            rows, names = self.manifest.rows(number), self.manifest.shard_files(number)
+            arrays = self._arrays("", number, [self.previous.files[name] for name in names])
+            if arrays is not None:
+                built[rows.start : rows.stop] = arrays[0].any(1)
         return np.flatnonzero(built)
 
     def write(self, number: int, shard: Shard) -> None:
@@ -172,15 +158,13 @@ class StagedStore:
         self.building.mkdir(exist_ok=True)
         if not (self.building / "manifest.json").is_file():
             files.write_bytes(self.building / "manifest.json", self.manifest.to_bytes())
-        masks, classes = npy(shard.packed), None if shard.classes is None else npy(shard.classes)
-        files.write_bytes(self.building / f"{number:05d}.npy", masks)
-        if classes is not None:
-            files.write_bytes(self.building / f"{number:05d}-classes.npy", classes)
+        contents = [npy(array) for array in shard.arrays]
+        for name, content in zip(self.manifest.shard_files(number), contents, strict=True):
+            files.write_bytes(self.building / name, content)
         record = ShardRecord(
             identity=self.manifest.identity,
             number=number,
-            sha256_masks=hashlib.sha256(masks).hexdigest(),
-            sha256_classes=None if classes is None else hashlib.sha256(classes).hexdigest(),
+            checksums=tuple(hashlib.sha256(content).hexdigest() for content in contents),
             stats=base64.b64encode(shard.stats.tobytes()).decode(),
             broken={str(row): reason for row, reason in shard.broken.items()},
         )
@@ -202,26 +186,22 @@ class StagedStore:
             broken: dict[str, str] = {}
             stats: list[NDArray[Any]] = []
             for number in self.numbers:
-                record, *staged_names = next(self._records(number), (None, "", ""))
+                record, folder = next(self._records(number), (None, ""))
                 if record is None:
                     raise MaskError(
                         f"{self.path}: shard {number} was damaged meanwhile; run the same smix masks build again"
                     )
                 stats.append(record.decoded_stats())
                 broken |= record.broken
-                names = (shard_name(number), class_shard_name(number))
-                for name, staged, checksum in zip(names, staged_names, record.checksums, strict=True):
-                    if checksum is not None:
-                        checksums[name] = checksum
-                        if staged != name:
-                            moves[name] = staged
+                names = self.manifest.shard_files(number)
+                checksums |= zip(names, record.checksums, strict=True)
+                moves |= {name: f"{folder}/{name}" for name in names if folder}
             if moves:
                 contents = {STATS: npy(np.concatenate(stats))}
                 if broken:
                     contents[BROKEN] = (json.dumps(broken, indent=0) + "\n").encode()
                 checksums |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-                ordered = {name: checksums[name] for name in (*self.manifest.file_names, BROKEN) if name in checksums}
-                manifest = dataclasses.replace(self.manifest, files=ordered)
+                manifest = dataclasses.replace(self.manifest, files=checksums)
                 files.write_together(self.path, {**contents, "manifest.json": manifest.to_bytes()}, moves)
             shutil.rmtree(self.building)
 
@@ -230,21 +210,16 @@ class StagedStore:
         _check_same(self.path, manifest.settings(), previous.settings())
         return dataclasses.replace(previous, files={})
 
-    def _records(self, number: int) -> Iterator[tuple[ShardRecord, str, str]]:
-        """Yield the records of a shard with the names of its files: the staged shard, then that of the finished store."""
+    def _records(self, number: int) -> Iterator[tuple[ShardRecord, str]]:
+        """Yield the records of a shard with the folders of its files: the staged shard, then that of the finished store."""
         if (staged := self._staged(number)) is not None:
-            yield staged, f"{BUILDING}/{number:05d}.npy", f"{BUILDING}/{number:05d}-classes.npy"
+            yield staged, BUILDING
         if self.previous is not None and self._previous_stats is not None:
-            rows, names = self.manifest.rows(number), (shard_name(number), class_shard_name(number))
-            record = ShardRecord(
-                self.manifest.identity,
-                number,
-                self.previous.files[names[0]],
-                self.previous.files.get(names[1]),
-                base64.b64encode(self._previous_stats[rows.start : rows.stop].tobytes()).decode(),
-                {str(row): reason for row, reason in self._previous_broken.items() if row in rows},
-            )
-            yield record, *names
+            rows = self.manifest.rows(number)
+            checksums = tuple(self.previous.files[name] for name in self.manifest.shard_files(number))
+            stats = base64.b64encode(self._previous_stats[rows.start : rows.stop].tobytes()).decode()
+            broken = {str(row): reason for row, reason in self._previous_broken.items() if row in rows}
+            yield ShardRecord(self.manifest.identity, number, checksums, stats, broken), ""
 
     def _staged(self, number: int) -> ShardRecord | None:
         """Return the record of a staged shard. None: it is missing, damaged or of another build."""
@@ -255,7 +230,7 @@ class StagedStore:
                 (record.identity, record.number) == (self.manifest.identity, number)
                 and len(record.decoded_stats()) == len(rows)
                 and all(int(row) in rows for row in record.broken)
-                and (record.sha256_classes is None) == (self.manifest.classes is None)
+                and len(record.checksums) == len(self.manifest.shard_files(number))
             )
             return record if valid else None
         except ValueError:
@@ -265,7 +240,7 @@ class StagedStore:
         """Return the content of stats.npy and broken.json of the finished store. None: stats.npy is damaged."""
         if self.previous is None:
             return None, {}
-        stats = self._array(STATS, self.previous.files[STATS], self.manifest.count, dtype=STATS_DTYPE)
+        stats = self._array(STATS, self.previous.files[STATS], STATS_DTYPE, (self.manifest.count,))
         if stats is None or BROKEN not in self.previous.files:
             return stats, {}
         try:
@@ -277,13 +252,17 @@ class StagedStore:
         stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # built again, to learn the reason
         return stats, {}
 
-    def _array(
-        self,
-        name: str,
-        sha256: str,
-        *shape: int,
-        dtype: np.dtype[Any] = np.dtype(np.uint8),  # noqa: B008
-    ) -> NDArray[Any] | None:
+    def _arrays(self, folder: str, number: int, checksums: Sequence[str]) -> list[NDArray[np.uint8]] | None:
+        """Return copies of the arrays in the files of a shard. None: one is missing or damaged."""
+        names, shapes = self.manifest.shard_files(number), self.manifest.shard_shapes(number)
+        arrays = []
+        for name, checksum, shape in zip(names, checksums, shapes, strict=True):
+            if (array := self._array(str(Path(folder, name)), checksum, UINT8, shape)) is None:
+                return None
+            arrays.append(array)
+        return arrays
+
+    def _array(self, name: str, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
         """Return a copy of the array in a file of the folder. None: it is missing or damaged."""
         try:
             with open_file(self.path / name, links=False) as file:

@@ -27,7 +27,7 @@ from smix import files
 from smix.arrays import map_npy
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.manifest import BROKEN, STATS, class_shard_name, read_manifest, shard_name
+from smix.masks.manifest import BROKEN, STATS, read_manifest
 from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
@@ -251,10 +251,10 @@ class MaskStore:
         _ = self.problems
 
     def _shard(self, number: int) -> UInt8[NDArray, "n bytes"]:
-        return self._file(shard_name(number), np.uint8, len(self.manifest.rows(number)), packed_bytes(self.shape))
+        return self._file(self.manifest.shard_files(number)[0], np.uint8, *self.manifest.shard_shapes(number)[0])
 
     def _class_shard(self, number: int) -> UInt8[NDArray, "n *S"]:
-        return self._file(class_shard_name(number), np.uint8, len(self.manifest.rows(number)), *self.shape)
+        return self._file(self.manifest.shard_files(number)[1], np.uint8, *self.manifest.shard_shapes(number)[1])
 
     def _file(self, name: str, dtype: Any, *shape: int) -> NDArray[Any]:
         """Return the array in a file of the store. Its sha256 is compared on first use and after the file has changed."""

@@ -109,7 +109,7 @@ def read_store(file: Path) -> object:
     return digest(found[:], found.stats, sorted(found.problems.items()), found.manifest, classes)
 
 
-def part(suffix: str) -> Callable[[Path], Path]:
+def part(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         build_masks(make_set(24), Missing(3, 17), folder / "store")
         finished, building = MaskStore(folder / "store"), folder / "begun" / "building"
@@ -119,7 +119,7 @@ def part(suffix: str) -> Callable[[Path], Path]:
         packed = np.packbits(finished[:].reshape(24, -1), axis=1)
         work.write(0, Shard(packed, finished.stats, None, finished.problems))
         shutil.copytree(folder / "begun", folder / "kept")
-        return folder / "begun" / "building" / f"00000.{suffix}"
+        return folder / "begun" / "building" / name
 
     return make
 
@@ -365,8 +365,8 @@ FORMATS = (
     Format("store: stats", store("stats.npy"), read_store),
     Format("store: broken.json", store("broken.json"), read_store, plain_json),
     Format("store: manifest", store("manifest.json"), read_store, sealed_json),
-    Format("store: finished part", part("json"), finish_build, sealed_json),
-    Format("store: masks of a part", part("npy"), finish_build),
+    Format("store: finished part", part("00000.json"), finish_build, sealed_json),
+    Format("store: masks of a part", part("shard-00000.npy"), finish_build),
     Format("commit", commit, carry_out, plain_json, checked=False),
     Format("npz data set", dataset, read_dataset, hostile_npz, checked=False),
     Format("png", picture("png"), read_picture, checked=False),

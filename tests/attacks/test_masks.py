@@ -277,7 +277,7 @@ def test_parts_of_other_images_are_discarded_and_named(begun, tmp_path, capsys):
     other = make_set(seed=1)
     with pytest.raises(KeyboardInterrupt):
         build_masks(other, Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "other")
-    for name in ("00001.json", "00001.npy"):
+    for name in ("00001.json", "shard-00001.npy"):
         shutil.copy(begun / "building" / name, tmp_path / "other" / "building" / name)
     store = build_masks(other, Drawn(), tmp_path / "other")
     assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
@@ -286,8 +286,8 @@ def test_parts_of_other_images_are_discarded_and_named(begun, tmp_path, capsys):
 
 
 def test_parts_under_another_number_are_discarded(begun, tmp_path, capsys):
-    for kind in ("json", "npy"):
-        shutil.copy(begun / "building" / f"00000.{kind}", begun / "building" / f"00002.{kind}")
+    for name in ("{}.json", "shard-{}.npy"):
+        shutil.copy(begun / "building" / name.format("00000"), begun / "building" / name.format("00002"))
     build_masks(make_set(), Drawn(), begun)
     assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(make_set(), Drawn(), tmp_path / "new")
@@ -302,7 +302,7 @@ def test_parts_under_another_number_are_discarded(begun, tmp_path, capsys):
         {"broken": {"500": "x"}},
         {"broken": {"a": "x"}},
         {"number": 1},
-        {"sha256_masks": "0" * 64},
+        {"checksums": ["0" * 64]},
         {"x": 1},
     ],
     ids=str,

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import Cityscapes
 
 from smix import load_data
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.masks import build_masks, load_source
 from smix.masks.sources.places import resize_classes
-from smix.masks.sources.styles import CITYSCAPES, VOC
+from smix.masks.sources.styles import VOC
 from tests.conftest import make_set
 
 SIZE = (10, 14)
@@ -146,8 +147,9 @@ def test_cityscapes_label_ids_are_found_by_their_names_and_what_has_instances_is
     name = "x_000_leftImg8bit"
     write(tmp_path / f"city/train/aachen/{name}.png", np.zeros((*SIZE, 3), np.uint8))
     (tmp_path / "city/test").mkdir()
-    car, sky, person = (CITYSCAPES.index(one) for one in ("car", "sky", "person"))
-    assert (car, sky, person, CITYSCAPES[33]) == (26, 23, 24, "bicycle")
+    numbers_of = {kind.name: kind.id for kind in Cityscapes.classes}
+    car, sky, person = (numbers_of[name] for name in ("car", "sky", "person"))
+    assert (car, sky, person, numbers_of["bicycle"]) == (26, 23, 24, 33)
     write(tmp_path / "gtFine/train/aachen/x_000_gtFine_labelIds.png", numbers(car, sky, person, 0))
     data = load_data(f"folder:{tmp_path / 'city'}")
     for place in ("gtFine", "gtFine/train"):

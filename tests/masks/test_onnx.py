@@ -12,7 +12,7 @@ from PIL import Image
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks import build_masks, load_source
-from smix.masks.sources.network import Network, NetworkSource
+from smix.masks.sources.network import Network, NetworkCard, NetworkSource
 from smix.masks.sources.onnx import onnx_network
 from tests.conftest import make_set
 from tests.masks.networks import MEAN, STD, write_channels, write_network
@@ -208,7 +208,8 @@ def test_a_background_that_the_network_does_not_have_is_one_line(tmp_path, data)
     ],
 )
 def test_an_output_that_is_not_what_was_said_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
-    network = Network("net", "0", lambda images: scores, (8, 8), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), output)
+    card = NetworkCard(input_size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3, output=output)
+    network = Network("net", "0", lambda images: scores, card)
     source = NetworkSource(network, "own")
     with pytest.raises(MaskError, match=rf"net: expected {output} .*, got torch\..*; correct its description"):
         source(data, np.arange(2))

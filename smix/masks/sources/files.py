@@ -22,15 +22,7 @@ from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in
 from smix.masks.sources.coco import Annotations, find_annotations
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, read_masks
 from smix.masks.sources.reading import Segmentation
-from smix.masks.sources.styles import (
-    CITYSCAPES,
-    FIRST_WITH_INSTANCES,
-    Style,
-    class_names,
-    numbers_in,
-    read_mask_picture,
-    style_of,
-)
+from smix.masks.sources.styles import Style, class_names, numbers_in, read_mask_picture, style_of
 from smix.untrusted import read_bytes
 
 __all__ = ["FilesSource", "Style", "files_source"]
@@ -152,7 +144,10 @@ class FilesSource:
         if annotations is not None:
             names, objects = ("background", *annotations.names), np.array([False, *annotations.things])
         elif style == "cityscapes":
-            names, objects = CITYSCAPES, np.arange(len(CITYSCAPES)) >= FIRST_WITH_INSTANCES
+            from torchvision.datasets import Cityscapes
+
+            classes = [kind for kind in Cityscapes.classes if kind.id >= 0]
+            names, objects = tuple(kind.name for kind in classes), np.array([kind.has_instances for kind in classes])
         else:
             names = class_names(self.folder, paths) if style == "classes" else ("background", "object")
             objects = np.arange(len(names)) > 0

@@ -173,11 +173,15 @@ def _fill(picture: Image.Image, shape: Shape) -> None:
     if len(points) < MIN_POINTS[kind]:
         raise MaskError(f"{shape.label}: expected a {kind} of at least {MIN_POINTS[kind]} points, got {len(points)}")
     draw = ImageDraw.Draw(picture)
-    if kind == "circle":
-        _draw_circle(draw, points[0], math.dist(*points[:2]), picture.size)
-        return
     (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
-    if kind == "rectangle":
+    if kind == "circle":
+        (x, y), radius = points[0], math.dist(*points[:2])
+        if max(abs(x), abs(y)) + radius <= MAX_COORDINATE:
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
+        else:  # Pillow's coordinates would overflow
+            rows, columns = np.ogrid[: picture.height, : picture.width]
+            picture.paste(1, mask=Image.fromarray((np.hypot(rows - y, columns - x) <= radius).astype(np.uint8) * 255))
+    elif kind == "rectangle":
         # What lies outside of the image is not drawn anyway, and far outside Pillow draws nothing.
         left, right = np.clip((left, right), -1, picture.width)
         top, bottom = np.clip((top, bottom), -1, picture.height)
@@ -193,16 +197,3 @@ def _fill(picture: Image.Image, shape: Shape) -> None:
                 raise UnreadableError(f"a mask of {mask.width}x{mask.height}")
             inside = Image.fromarray(np.where(np.asarray(mask) != 0, np.uint8(255), np.uint8(0)))
         picture.paste(1, (int(left), int(top)), inside)
-
-
-def _draw_circle(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, size: tuple[int, int]) -> None:
-    x, y = centre
-    if max(abs(x), abs(y)) + radius <= MAX_COORDINATE:
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
-        return
-    for row in range(size[1]):  # Pillow's coordinates would overflow
-        if (distance := abs(row - y)) <= radius:
-            half = math.sqrt((radius - distance) * (radius + distance))
-            first, last = math.ceil(max(0.0, x - half)), math.floor(min(size[0] - 1.0, x + half))
-            if first <= last:
-                draw.line([first, row, last, row], fill=1)

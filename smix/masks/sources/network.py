@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from msgspec import Meta
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -34,53 +36,64 @@ MIN_INPUT_SIZE = 16
 """Smallest input size in pixels: for fewer, no network answers more than one pixel."""
 
 
+Channels = tuple[float, float, float]
+Positive = Annotated[float, Meta(gt=0)]
+Side = Annotated[int, Meta(ge=1)]
+
+
+class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
+    """Properties of a segmentation network: how images are prepared for it and how its output is read."""
+
+    input_size: tuple[Side, Side]
+    """Height and width of the images that the network was trained on."""
+    mean: Channels
+    """Mean of red, green and blue that is subtracted, on the 0..255 scale."""
+    std: tuple[Positive, Positive, Positive]
+    """Standard deviation of red, green and blue that is divided by, on the 0..255 scale."""
+    output: Output = "class_scores"
+    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: read as their union."""
+    classes: tuple[str, ...] = ()
+    """Names of the K classes; empty if they are not known."""
+    background: Annotated[int, Meta(ge=0)] | None = 0
+    """The class that is no object. None: there is none."""
+    any_size: bool = True
+    """True if the network takes images of other sizes than its own."""
+    stride: Side = 1
+    """Number that the height and width of an input must be multiples of."""
+
+
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A segmentation network, and how images are prepared for it."""
+    """A segmentation network."""
 
     name: str
     sha256: str
     """Sha256 of the weights."""
     forward: Callable[[Float[Tensor, "B 3 h w"]], Any]
-    """Function that returns scores (B, K, h, w) or, if `output` is "instances", a list of `Instances`."""
-    native_size: tuple[int, int]
-    """Height and width of the images that the network was trained on."""
-    mean: tuple[float, float, float]
-    """Mean of each channel that is subtracted, on the 0..255 scale."""
-    std: tuple[float, float, float]
-    """Standard deviation of each channel that is divided by, on the 0..255 scale."""
-    output: Output
-    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: read as their union."""
-    classes: tuple[str, ...] = ()
-    """Names of the K classes; empty if they are not known."""
-    background: int | None = 0
-    """The class that is no object. None: there is none."""
-    any_size: bool = True
-    """True if the network takes images of other sizes than its own."""
-    stride: int = 1
-    """Number that the height and width of an input must be multiples of."""
+    """Function that returns scores (B, K, h, w) or, if the output is "instances", a list of `Instances`."""
+    card: NetworkCard
     device: torch.device = CPU
     precision: str = "float32"
 
     def check_scores(self, scores: Tensor, count: int) -> None:
-        """Check that scores of `count` images have the form that `output`, `background` and `classes` state.
+        """Check that scores of `count` images have the form that the card states.
 
         Raises:
             MaskError: They have another shape or type.
         """
-        channels = scores.shape[1] if scores.ndim == 4 else 0
-        fits = channels == 1 if self.output == "object_logit" else channels > max(1, self.background or 0)
+        card, channels = self.card, scores.shape[1] if scores.ndim == 4 else 0
+        fits = channels == 1 if card.output == "object_logit" else channels > max(1, card.background or 0)
         if not (fits and scores.is_floating_point() and len(scores) == count):
             wanted = (
-                "1 channel" if self.output == "object_logit" else f"2 classes or more, background {self.background}"
+                "1 channel" if card.output == "object_logit" else f"2 classes or more, background {card.background}"
             )
             raise MaskError(
-                f"{self.name}: expected {self.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
+                f"{self.name}: expected {card.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
                 f"{tuple(scores.shape)}; correct its description"
             )
-        if self.classes and self.output == "class_scores" and len(self.classes) != channels:
+        if card.classes and card.output == "class_scores" and len(card.classes) != channels:
             raise MaskError(
-                f"{self.name}: expected the names of {channels} classes, got {len(self.classes)}; correct its description"
+                f"{self.name}: expected the names of {channels} classes, got {len(card.classes)}; correct its description"
             )
 
 
@@ -114,25 +127,29 @@ class NetworkSource:
             raise MaskError(
                 f'input-size: expected {MIN_INPUT_SIZE} pixels or more, "own" (the images\' own size) or "auto", got "{size}"'
             )
-        if not network.any_size and size != "auto" and network.native_size != (side, side):
+        if not network.card.any_size and size != "auto" and network.card.input_size != (side, side):
             raise MaskError(
-                f"{network.name}: expected input size {network.native_size[0]}x{network.native_size[1]} (it takes no other), "
+                f"{network.name}: expected input size {network.card.input_size[0]}x{network.card.input_size[1]} (it takes no other), "
                 f"got {size}; omit --input-size"
             )
-        if side % network.stride:
+        if side % network.card.stride:
             raise MaskError(
-                f"{network.name}: expected an input size that is a multiple of {network.stride}, got {size}; "
-                f"give {-(-side // network.stride) * network.stride}"
+                f"{network.name}: expected an input size that is a multiple of {network.card.stride}, got {size}; "
+                f"give {-(-side // network.card.stride) * network.card.stride}"
             )
         names = class_names_in(self.keep, self.object_classes)
-        if names and network.output == "object_logit":
+        if names and network.card.output == "object_logit":
             raise MaskError(f"{network.name}: the network knows no classes; omit the classes {', '.join(names)}")
-        for name in names if network.classes else ():
-            class_index(name, network.classes)
-        if network.background is None and network.output == "class_scores" and not (self.keep or self.object_classes):
+        for name in names if network.card.classes else ():
+            class_index(name, network.card.classes)
+        if (
+            network.card.background is None
+            and network.card.output == "class_scores"
+            and not (self.keep or self.object_classes)
+        ):
             raise MaskError(
                 f"{network.name}: the network has no background class; give the classes that are objects with --classes, "
-                f"such as {', '.join(network.classes[:12])}"
+                f"such as {', '.join(network.card.classes[:12])}"
             )
 
     @property
@@ -143,7 +160,9 @@ class NetworkSource:
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the numbers in `Segmentation.classes`, from 1."""
-        return tuple(name for place, name in enumerate(self.network.classes) if place != self.network.background)
+        return tuple(
+            name for place, name in enumerate(self.network.card.classes) if place != self.network.card.background
+        )
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
         """Return the sha256 of the weights, the preparation of the images and the reading of the output."""
@@ -154,17 +173,17 @@ class NetworkSource:
             "sha256": network.sha256,
             "input_size": "own" if size is None else list(size),
             "resize": "bicubic",
-            "mean": list(network.mean),
-            "std": list(network.std),
-            "output": network.output,
-            "background": network.background,
+            "mean": list(network.card.mean),
+            "std": list(network.card.std),
+            "output": network.card.output,
+            "background": network.card.background,
             "precision": network.precision,
             "hflip_tta": self.hflip_tta,
             "upscale": None if self.upscale is None else self.upscale.describe(),
             "objects": list(self.keep) or "all",
             "object_classes": self.object_classes,
         }
-        if network.output == "instances":
+        if network.card.output == "instances":
             description["score_threshold"] = self.score_threshold
         return description
 
@@ -174,7 +193,7 @@ class NetworkSource:
         images = self._resized(data, index)
         mean, std = (
             torch.tensor(values, device=images.device).view(1, 3, 1, 1)
-            for values in (self.network.mean, self.network.std)
+            for values in (self.network.card.mean, self.network.card.std)
         )
         objects = self._segment(images.sub_(mean).div_(std), data, data.labels[index])
         return Segmentation(objects.object.cpu(), None if objects.classes is None else objects.classes.cpu())
@@ -202,14 +221,14 @@ class NetworkSource:
 
     def _size(self, data: ImageSet) -> tuple[int, int] | None:
         """Return the height and width that images are resized to. None: they are not resized."""
-        native = self.network.native_size
+        native = self.network.card.input_size
         if self.input_size == "own":
             if data.size is None:
                 raise self._different_sizes(data)
             return None
         if self.input_size != "auto":
             return int(self.input_size), int(self.input_size)
-        return auto_size(native, data.size, self.network.stride) if self.network.any_size else native
+        return auto_size(native, data.size, self.network.card.stride) if self.network.card.any_size else native
 
     def _different_sizes(self, data: ImageSet) -> MaskError:
         return MaskError(
@@ -220,15 +239,16 @@ class NetworkSource:
     def _segment(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: Int[NDArray, "B"]) -> Segmentation:
         network, size = self.network, (images.shape[2], images.shape[3])
         answers = [network.forward(view) for view in ([images, images.flip(-1)] if self.hflip_tta else [images])]
-        if network.output == "instances":
-            keep = self._keep(data, labels, len(network.classes)).to(images.device)
+        if network.card.output == "instances":
+            keep = self._keep(data, labels, len(network.card.classes)).to(images.device)
             views = [
-                read_instances(instances, keep, self.score_threshold, network.background, size) for instances in answers
+                read_instances(instances, keep, self.score_threshold, network.card.background, size)
+                for instances in answers
             ]
             return average_flipped(*views) if self.hflip_tta else views[0]
         for scores in answers:
             network.check_scores(scores, len(images))
-        if network.output == "object_logit":
+        if network.card.output == "object_logit":
             views = [
                 Segmentation(enlarge(logits.float(), finer_size(logits, size))[:, 0].sigmoid(), None)
                 for logits in answers
@@ -238,12 +258,12 @@ class NetworkSource:
         keep = self._keep(data, labels, scores.shape[1]).to(images.device)
         if self.hflip_tta:  # scores whose softmax is the mean of both
             scores = torch.logaddexp(*(view.float().log_softmax(1) for view in (scores, answers[1].flip(-1))))
-        return read_scores(scores, keep, network.background, size)
+        return read_scores(scores, keep, network.card.background, size)
 
     def _keep(self, data: ImageSet, labels: Int[NDArray, "B"], count: int) -> Bool[Tensor, "B K"]:
         """Return which classes are objects in each image. The classes of a network without names are named by their numbers."""
-        objects = np.arange(count) != self.network.background
-        names = self.network.classes or tuple(map(str, range(count)))
+        objects = np.arange(count) != self.network.card.background
+        names = self.network.card.classes or tuple(map(str, range(count)))
         return torch.from_numpy(object_table(names, objects, self.keep, self.object_classes, data, labels))
 
 
@@ -287,6 +307,10 @@ class TorchForward:
                 f"{self.name}: the network does not take images of {images.shape[2]}x{images.shape[3]} pixels "
                 f"({one_line(error, 160)}); give another --input-size, such as a multiple of 32"
             ) from None
+
+    def network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
+        """Return the network with its card. `forward` converts the output of the model to the form that the card states."""
+        return Network(self.name, sha256, forward or self, card, self.device, self.precision)
 
 
 def best_precision(device: torch.device) -> str:

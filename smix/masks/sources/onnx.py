@@ -11,27 +11,24 @@
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from msgspec import Meta
 from torch import Tensor
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError
 from smix.files import sha256
-from smix.masks.sources.network import Network
-from smix.masks.sources.weights import NetworkCard
+from smix.masks.sources.network import Network, NetworkCard
 from smix.untrusted import UnreadableError, one_line, read_json, typed
 
 
 class OnnxCard(NetworkCard, frozen=True, kw_only=True):
-    """The content of FILE.json next to FILE.onnx."""
+    """The content of FILE.json next to FILE.onnx. Keys that are not listed are ignored."""
 
     output: Literal["class_scores", "object_logit"]
-    background: Annotated[int, Meta(ge=0)] = 0
     any_size: bool = False
     channels: Literal["RGB"] = "RGB"
 
@@ -76,15 +73,4 @@ def onnx_network(path: Path, device: torch.device) -> Network:
             ) from None
         return torch.from_numpy(np.asarray(scores))
 
-    return Network(
-        f"onnx:{path.name}",
-        sha256(path),
-        forward,
-        card.input_size,
-        card.mean,
-        card.std,
-        card.output,
-        card.classes,
-        card.background,
-        any_size=card.any_size,
-    )
+    return Network(f"onnx:{path.name}", sha256(path), forward, card)

@@ -6,13 +6,14 @@ std on the 0..255 scale. Without it, images are normalised as for the ImageNet w
 
 from pathlib import Path
 
+import msgspec
 import torch
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError, OptionError, unknown
 from smix.files import sha256
-from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, TorchForward
-from smix.masks.sources.weights import Channels, NetworkCard, expect_weights_of, load_weights
+from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Channels, Network, NetworkCard, TorchForward
+from smix.masks.sources.weights import expect_weights_of, load_weights
 from smix.untrusted import UnreadableError, read_json, typed
 
 INPUT_SIZE = (256, 256)
@@ -52,20 +53,11 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
             model = smp.create_model(architecture, encoder, encoder_weights=None, classes=count)
         model.load_state_dict(state)
     forward = TorchForward(f"smp:{place}", model, device)
-    return Network(
-        forward.name,
-        sha256(weights),
-        forward,
-        card.input_size,
-        card.mean,
-        card.std,
-        "object_logit" if count == 1 else "class_scores",
-        card.classes if count > 1 else (),
-        any_size=fixed_size is None,
-        stride=model.encoder.output_stride if model.requires_divisible_input_shape else 1,
-        device=device,
-        precision=forward.precision,
-    )
+    stride = model.encoder.output_stride if model.requires_divisible_input_shape else 1
+    changes = {"any_size": fixed_size is None, "stride": stride}
+    if count == 1:
+        changes |= {"output": "object_logit", "classes": ()}
+    return forward.network(sha256(weights), msgspec.structs.replace(card, **changes))
 
 
 def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int] | None]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from smix.errors import MaskError, unknown
 from smix.files import sha256
-from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, Output, TorchForward
+from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, NetworkCard, TorchForward
 from smix.masks.sources.reading import Instances
 from smix.masks.sources.weights import expect_weights_of, load_weights
 
@@ -36,41 +36,24 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
     published = torchvision.models.get_model_weights(model).DEFAULT
     path = weights or _downloaded(published.url)
     forward = TorchForward(f"torchvision:{model}", _loaded(model, path, published.url), device)
+    classes = tuple(published.meta["categories"])
+    if model not in MASK_RCNN:
+        side = published.transforms().resize_size[0]
+        card = NetworkCard(input_size=(side, side), mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=classes)
+        return forward.network(sha256(path), card, lambda images: forward(images)["out"])
+    transform: Any = forward.model.transform
+    side = transform.min_size[-1]
+    # The network itself normalises images of values from 0 to 1.
+    mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
+    card = NetworkCard(input_size=(side, side), mean=mean, std=std, output="instances", classes=classes)
 
-    output: Output
-    if model in MASK_RCNN:
-        transform: Any = forward.model.transform
+    def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
+        # The network itself resizes to 800 pixels and more: images come here at the size they are to have.
+        transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
+        results = forward(images)
+        return [Instances(image["masks"][:, 0].float().logit(), image["labels"], image["scores"]) for image in results]
 
-        def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
-            # The network itself resizes to 800 pixels and more: images come here at the size they are to have.
-            transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
-            return [
-                Instances(image["masks"][:, 0].float().logit(), image["labels"], image["scores"])
-                for image in forward(images)
-            ]
-
-        # The network itself normalises images of values from 0 to 1.
-        mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
-        side, output, function = transform.min_size[-1], "instances", instances
-    else:
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-        side, output, function = (
-            published.transforms().resize_size[0],
-            "class_scores",
-            lambda images: forward(images)["out"],
-        )
-    return Network(
-        forward.name,
-        sha256(path),
-        function,
-        (side, side),
-        mean,
-        std,
-        output,
-        tuple(published.meta["categories"]),
-        device=device,
-        precision=forward.precision,
-    )
+    return forward.network(sha256(path), card, instances)
 
 
 def _loaded(model: str, path: Path, url: str) -> nn.Module:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError
-from smix.masks.sources.network import Network, TorchForward
+from smix.masks.sources.network import Channels, Network, NetworkCard, TorchForward
 from smix.masks.sources.reading import Instances
-from smix.masks.sources.weights import Channels
 from smix.untrusted import one_line
 
 NO_MODEL = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError)
@@ -76,20 +75,16 @@ def transformers_network(place: str, device: torch.device) -> Network:
     lower = [name.lower() for name in names]
     mean, std = _normalisation(processor)
     any_size = config.model_type not in FIXED_SIZE
-    return Network(
-        forward.name,
-        checksum,
-        instances if by_queries else scores,
-        _native_size(processor) if any_size else (config.image_size, config.image_size),
-        mean,
-        std,
-        "instances" if by_queries else "object_logit" if one_channel else "class_scores",
-        () if one_channel else names,
-        lower.index("background") if "background" in lower else None,
-        any_size,
-        device=device,
-        precision=forward.precision,
+    card = NetworkCard(
+        input_size=_native_size(processor) if any_size else (config.image_size, config.image_size),
+        mean=mean,
+        std=std,
+        output="instances" if by_queries else "object_logit" if one_channel else "class_scores",
+        classes=() if one_channel else names,
+        background=lower.index("background") if "background" in lower else None,
+        any_size=any_size,
     )
+    return forward.network(checksum, card, instances if by_queries else scores)
 
 
 def _normalisation(processor: Any) -> tuple[Channels, Channels]:

@@ -1,14 +1,11 @@
-"""Read files of weights, and the JSON files next to them that say how images are prepared."""
+"""Read files of weights."""
 
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
 import torch
-from msgspec import Meta
 from torch import Tensor
 
 from smix.arrays import check_stored
@@ -20,23 +17,6 @@ INVALID_WEIGHTS = (
     *(TypeError, ValueError, OSError),
 )
 """Errors that PyTorch raises for a file that holds no weights, or those of another network; see Python's documentation of pickle."""
-
-Side = Annotated[int, Meta(ge=1)]
-Channels = tuple[float, float, float]
-Positive = Annotated[float, Meta(gt=0)]
-
-
-class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
-    """The content of the JSON file next to a network. Keys that are not listed are ignored."""
-
-    mean: Channels
-    """Mean of red, green and blue that is subtracted, on the 0..255 scale."""
-    std: tuple[Positive, Positive, Positive]
-    """Standard deviation of red, green and blue that is divided by, on the 0..255 scale."""
-    input_size: tuple[Side, Side]
-    """Height and width of the images that the network was trained on."""
-    classes: tuple[str, ...] = ()
-    """Names of the classes, the background included."""
 
 
 @contextmanager
