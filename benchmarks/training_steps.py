@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from smix import rng
 from smix.config import TrainConfig
-from smix.data.batches import Batch, Batches
+from smix.data.batches import Batches, TrainingBatch
 from smix.mixing import Method, Target, parse_method
 from smix.models import build_model
 from smix.training.distributed import World
@@ -40,7 +40,7 @@ def learner_of(model: str, classes: int, config: TrainConfig, device: torch.devi
     return learner
 
 
-def endless(batches: Batches, batch_size: int) -> Iterator[Batch]:
+def endless(batches: Batches, batch_size: int) -> Iterator[TrainingBatch]:
     epoch = 0
     while True:
         yield from batches.shuffled(0, epoch, batch_size)
@@ -54,7 +54,7 @@ class Stepper:
     learner: Learner
     method: Method | None
     """None: a loop that knows nothing of mixing."""
-    stream: Iterator[Batch]
+    stream: Iterator[TrainingBatch]
     config: TrainConfig
     device: torch.device
     count: int = 0
@@ -78,7 +78,7 @@ class Stepper:
         for part, start, end in zip(PARTS, at, at[1:], strict=False):
             self.seconds[part].append(end - start)
 
-    def _mixed(self, batch: Batch) -> tuple[torch.Tensor, Target]:
+    def _mixed(self, batch: TrainingBatch) -> tuple[torch.Tensor, Target]:
         torch.manual_seed(rng.key(0, "model", self.count))
         if self.method is None:
             whole, no = torch.ones(len(batch.labels), device=self.device), torch.zeros_like(batch.labels).bool()

@@ -12,7 +12,7 @@ from smix import files
 from smix.config import EvaluateConfig, MachineOptions
 from smix.data.batches import Normalisation
 from smix.data.sets import ImageSet, load_data
-from smix.data.streaming import LARGER, SIDE, fits, looked_at
+from smix.data.streaming import ENLARGEMENT, SIDE, as_evaluated, fits_on_device
 from smix.errors import OptionError
 from smix.models import build_model, head_of
 from smix.training.records import Run, check_unchanged
@@ -42,7 +42,7 @@ class Classifier:
     @property
     def larger(self) -> float:
         """Factor by which images of another size exceed the input before the centre is cut out: about as in its training."""
-        return 1.0 if self.resident else LARGER
+        return 1.0 if self.resident else ENLARGEMENT
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def of_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Machine
             f"mean, std: expected one number a channel of {config.data}, which has {test.channels}, got {len(config.mean)}"
         )
     state = read_weights(path)
-    resident = fits(test, None)
+    resident = fits_on_device(test, None)
     size = test.size if resident and test.size is not None else (SIDE, SIDE)
     model = _fresh(config.model, len(test.classes), test.channels, size)
     last = f"{head_of(model)}.weight"
@@ -91,7 +91,7 @@ def of_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Machine
         normalise = Normalisation(config.mean, config.std)
     else:
         train = load_data(config.data, options.data_root, "train")
-        normalise = Normalisation.of(train.loaded() if resident else looked_at(train, (SIDE, SIDE))[0])
+        normalise = Normalisation.of(train.loaded() if resident else as_evaluated(train, (SIDE, SIDE))[0])
     classes = tuple(map(str, range(len(model.state_dict()[last]))))
     return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident)
 

@@ -10,7 +10,7 @@ from torch import nn
 from smix.config import EvaluateConfig, MachineOptions, cores
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet, load_data
-from smix.data.streaming import Masks, Reader, Streamed, fits
+from smix.data.streaming import MaskLookup, Reader, Streamed, fits_on_device
 from smix.device import find_device
 from smix.errors import DataError, OptionError, RunError
 from smix.lab.classifier import Classifier, of_file, of_run
@@ -50,18 +50,18 @@ class EvalTarget:
         """True if the images have another size than the input of the network."""
         return self.data.size != self.classifier.size
 
-    def loader(self, data: ImageSet | None = None, masks: Masks | None = None) -> Loader:
+    def loader(self, data: ImageSet | None = None, masks: MaskLookup | None = None) -> Loader:
         """Return a loader of the images, or of others of the split."""
         loader = self._loader(self.data if data is None else data, masks)
         return loader if self.batch_size is None else replace(loader, at_once=self.batch_size)
 
-    def _loader(self, data: ImageSet, masks: Masks | None) -> Batches | Streamed:
+    def _loader(self, data: ImageSet, masks: MaskLookup | None) -> Batches | Streamed:
         normalise = self.classifier.normalise
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
             return Batches.of(data, normalise, self.device, masks)
         height, width = self.classifier.size
-        reader = Reader(data, (height, width), masks=masks, larger=self.classifier.larger)
+        reader = Reader(data, (height, width), masks=masks, enlargement=self.classifier.larger)
         return Streamed(reader, normalise, self.device, min(cores(), MOST_WORKERS))
 
 
@@ -100,7 +100,7 @@ def subject_of(path: Path, config: EvaluateConfig, options: MachineOptions) -> E
     _check_shape(classifier, data)
     device = find_device(options.device)
     # The network's own images are read as they were when it was trained.
-    resident = classifier.resident if own else data.size == classifier.size and fits(data, None)
+    resident = classifier.resident if own else data.size == classifier.size and fits_on_device(data, None)
     shown = data.take(config.limit)
     model = classifier.model.to(device)
     if mapped is not None:

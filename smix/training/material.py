@@ -16,7 +16,7 @@ from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
 from smix.data.batches import Batches, Loader, Normalisation
 from smix.data.sets import ImageSet, balanced_order, load_data
-from smix.data.streaming import SIDE, Reader, Streamed, fits, looked_at
+from smix.data.streaming import SIDE, Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
@@ -79,7 +79,7 @@ class RunInputs:
             shown = self.training.rows(rows)
             masks = None if self.masks is None else self.masks.masks[rows]
         else:
-            shown, masks = looked_at(
+            shown, masks = as_evaluated(
                 self.training, _plane(self.size), rows, None if self.masks is None else self.masks.masks
             )
         valid = None if self.masks is None or self.masks.valid is None else self.masks.valid[rows]
@@ -97,7 +97,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         raise OptionError("hflip: expected none of spectrograms, which it plays backwards, got --hflip; add --no-hflip")
     whole = load_data(config.data, options.data_root, "train")
     test = load_data(config.data, options.data_root, "test").take(config.test_limit)
-    resident = fits(whole, config.image_size)
+    resident = fits_on_device(whole, config.image_size)
     if resident:
         whole, test = whole.loaded(), test.loaded()
         size = whole.array.shape[1:-1]
@@ -119,7 +119,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         model = build_model(config.model, len(whole.classes), whole.channels, size, pretrained)
     if config.init_weights is not None and not pretrained:
         load_init(model, config.init_weights)
-    normalise = Normalisation.of(whole if resident else looked_at(whole, _plane(size))[0])
+    normalise = Normalisation.of(whole if resident else as_evaluated(whole, _plane(size))[0])
     return RunInputs(method, model, training, validation, test, normalise, masks, size, resident)
 
 
