@@ -1,10 +1,10 @@
 """COCO annotations: instances as run-length codes and polygons, and the segments of panoptic pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -88,30 +88,23 @@ class Annotations:
 
     file: Path
     style: Literal["coco", "panoptic"]
-    images: Sequence[Image]
     categories: Sequence[Category]
-    annotations: Sequence[dict[str, object]] = ()
-    """Instances, each parsed when its image is read, so that a damaged annotation affects only one image."""
-    pictures: Sequence[Panoptic] = ()
+    """The classes, numbered from 1."""
+    images: Mapping[str, Image]
+    """Images by file name without suffix."""
+    instances_of: Mapping[object, Sequence[dict[str, object]]]
+    """Instances by image id, each parsed when its image is read, so that a damaged annotation affects only one image."""
+    pictures: Mapping[str, Panoptic]
+    """Panoptic pictures by file name."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes, from 1."""
-        return tuple(category.name for category in self.categories)
-
-    @property
-    def things(self) -> tuple[bool, ...]:
-        """True for classes that are things, False for stuff."""
-        return tuple(bool(category.isthing) for category in self.categories)
-
-    @property
-    def sizes(self) -> set[tuple[int, ...]]:
-        """Heights and widths of the listed images."""
-        return {(image.height, image.width) for image in self.images}
+    @cached_property
+    def numbers(self) -> dict[Id, int]:
+        """Numbers of the classes by category id."""
+        return {category.id: number for number, category in enumerate(self.categories, 1)}
 
     def has(self, names: Iterable[str]) -> bool:
         """Return whether an image with one of these names, without suffix, is listed."""
-        return any(name in self._by_name for name in names)
+        return any(name in self.images for name in names)
 
     def instances(self, names: Iterable[str], lookup: UInt8[NDArray, "256"]) -> UInt8[NDArray, "H W"]:
         """Return the class map of the first listed image with one of these names. Later instances cover earlier ones.
@@ -123,17 +116,17 @@ class Annotations:
         Raises:
             MaskError: No image has one of the names, or its annotations cannot be read.
         """
-        image = next((self._by_name[name] for name in names if name in self._by_name), None)
+        image = next((self.images[name] for name in names if name in self.images), None)
         if image is None:
             raise MaskError("no mask")
         size = (image.height, image.width)
         classes = np.zeros(size, np.uint8)
-        for values in self._by_image.get(image.id, ()):
+        for values in self.instances_of.get(image.id, ()):
             try:
                 instance: Instance = typed(values, Instance)
-                if instance.category_id not in self._numbers:
+                if instance.category_id not in self.numbers:
                     raise UnreadableError(f"an unknown category_id, {instance.category_id}")
-                if number := lookup[self._numbers[instance.category_id]]:
+                if number := lookup[self.numbers[instance.category_id]]:
                     classes[_inside(instance.segmentation, size)] = number
             except (ValueError, LookupError, MemoryError) as error:
                 raise MaskError(
@@ -159,35 +152,16 @@ class Annotations:
         segments = pixels.astype(np.int32) @ np.array([1, 256, 256**2], np.int32)
         classes = np.zeros(segments.shape, np.uint8)
         names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
-        listed = next((self._by_picture[name] for name in names if name in self._by_picture), None)
+        listed = next((self.pictures[name] for name in names if name in self.pictures), None)
         if listed is None:
             raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
         for segment in listed.segments_info:
-            if segment.category_id not in self._numbers:
+            if segment.category_id not in self.numbers:
                 raise MaskError(
                     f"{path.name}: expected segment {segment.id} to have a listed category, got category_id {segment.category_id}"
                 )
-            classes[segments == segment.id] = lookup[self._numbers[segment.category_id]]
+            classes[segments == segment.id] = lookup[self.numbers[segment.category_id]]
         return classes
-
-    @cached_property
-    def _numbers(self) -> dict[Id, int]:
-        return {category.id: number for number, category in enumerate(self.categories, 1)}
-
-    @cached_property
-    def _by_name(self) -> dict[str, Image]:
-        return {_stem(image.file_name): image for image in self.images}
-
-    @cached_property
-    def _by_picture(self) -> dict[str, Panoptic]:
-        return {picture.file_name: picture for picture in self.pictures}
-
-    @cached_property
-    def _by_image(self) -> dict[object, list[dict[str, object]]]:
-        groups: dict[object, list[dict[str, object]]] = {}
-        for annotation in self.annotations:
-            groups.setdefault(annotation["image_id"], []).append(annotation)
-        return groups
 
 
 def _stem(name: str) -> str:
@@ -245,7 +219,7 @@ def _read(file: Path) -> Annotations:
         images, categories = content.images, content.categories
         panoptic = bool(content.annotations) and "segments_info" in content.annotations[0]
         pictures: list[Panoptic] = typed(content.annotations, list[Panoptic], "annotations") if panoptic else []
-        unique: dict[str, list[Id]] = {
+        unique: dict[str, list[Any]] = {
             "image id": [image.id for image in images],
             # Masks are looked up by name without suffix, so cat.jpg and cat.png would be the same image.
             "image name": [_stem(image.file_name) for image in images],
@@ -257,13 +231,16 @@ def _read(file: Path) -> Annotations:
                 raise UnreadableError(f"the duplicate {kind} {twice}")
         if any(image.height * image.width > MAX_PIXELS for image in images):
             raise UnreadableError(f"an image of more than {MAX_PIXELS:,} pixels")
+        instances_of: dict[object, list[dict[str, object]]] = {}
         for annotation in () if panoptic else content.annotations:
-            typed(annotation.get("image_id"), Id, "annotations[...].image_id")
+            image_id = typed(annotation.get("image_id"), Id, "annotations[...].image_id")
+            instances_of.setdefault(image_id, []).append(annotation)
     except UnreadableError as error:
         raise MaskError(f"{file}: expected COCO annotations, got {error}; repair the file") from None
     if len(categories) > MAX_CATEGORIES:
         raise MaskError(f"{file}: expected at most {MAX_CATEGORIES} categories, got {len(categories)}; drop some")
-    if panoptic:
-        return Annotations(file, "panoptic", images, categories, pictures=pictures)
-    import_optional("pycocotools", "coco", MaskError)
-    return Annotations(file, "coco", images, categories, content.annotations)
+    if not panoptic:
+        import_optional("pycocotools", "coco", MaskError)
+    by_name = dict(zip(unique["image name"], images, strict=True))
+    by_picture = {picture.file_name: picture for picture in pictures}
+    return Annotations(file, "panoptic" if panoptic else "coco", categories, by_name, instances_of, by_picture)

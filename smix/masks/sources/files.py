@@ -131,7 +131,7 @@ class FilesSource:
         order = np.random.default_rng(0).permutation(len(data)).tolist()
         if annotations is not None and annotations.style == "coco":
             paths, has_masks = [], any(annotations.has(places.names(data.stem(image))) for image in order)
-            sizes: set[Any] = {*annotations.sizes}
+            sizes: set[Any] = {(image.height, image.width) for image in annotations.images.values()}
         else:
             pictures = (path for image in order if (path := self._picture(places, data, image)))
             paths = list(islice(pictures, SAMPLE))
@@ -142,7 +142,9 @@ class FilesSource:
             )
         style = style or style_of(self.folder, paths)
         if annotations is not None:
-            names, objects = ("background", *annotations.names), np.array([False, *annotations.things])
+            categories = annotations.categories
+            names = ("background", *(category.name for category in categories))
+            objects = np.array([False, *(bool(category.isthing) for category in categories)])
         elif style == "cityscapes":
             from torchvision.datasets import Cityscapes
 
