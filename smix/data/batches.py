@@ -1,9 +1,10 @@
 """Batches of a data set for training and evaluation, and a data set that lives on the device as uint8."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,42 +73,34 @@ class Pixels(NamedTuple):
     masks: Bool[Tensor, "B *S"] | None
 
 
-@runtime_checkable
-class Loader(Protocol):
+class Loader(ABC):
     """A split of a data set for training and evaluation: `Batches`, or `Streamed` if it does not fit on the device."""
 
-    @property
-    def normalise(self) -> Normalisation: ...
+    normalise: Normalisation
+    at_once: int
+    """Number of images per batch of `in_order` and `pixels`."""
 
-    @property
-    def at_once(self) -> int:
-        """Number of images per batch of `in_order` and `pixels`."""
-        ...
-
+    @abstractmethod
     def __len__(self) -> int: ...
 
-    def steps(self, batch_size: int) -> int:
-        """Return the number of full batches in an epoch, at least 1; the last, smaller batch is dropped."""
-        ...
-
+    @abstractmethod
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
         """Yield the training batches of an epoch from `first_step` on: of each, the part of process `rank` of `world`."""
-        ...
+
+    @abstractmethod
+    def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
+        """Yield the images of rows without augmentation. None: all images, in their order."""
+
+    def steps(self, batch_size: int) -> int:
+        """Return the number of full batches in an epoch, at least 1; the last, smaller batch is dropped."""
+        return max(1, len(self) // batch_size)
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
         """Yield normalised images without augmentation and their labels, in their order: every `world`-th from `rank` on."""
-        ...
-
-    def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
-        """Yield the images of rows without augmentation. None: all images, in their order."""
-        ...
-
-
-def full_batches(count: int, batch_size: int) -> int:
-    """Return the number of full batches of `count` images, at least 1."""
-    return max(1, count // batch_size)
+        for images, labels, _ in self.pixels(torch.arange(rank, len(self), world)):
+            yield self.normalise(images), labels
 
 
 def epoch_batches(
@@ -119,13 +112,13 @@ def epoch_batches(
         The number of the step, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
     """
     order = torch.randperm(count, generator=rng.generator(seed, "order", epoch)).to(device)
-    for step in range(first_step, full_batches(count, batch_size)):
+    for step in range(first_step, max(1, count // batch_size)):
         batch = order[step * batch_size : (step + 1) * batch_size]
         yield step, batch, slice(rank * len(batch) // world, (rank + 1) * len(batch) // world)
 
 
 @dataclass(frozen=True, eq=False)
-class Batches:
+class Batches(Loader):
     """A `Loader` of images, labels and masks that are on the device as a whole, images as uint8."""
 
     images: UInt8[Tensor, "N *S C"]
@@ -162,9 +155,6 @@ class Batches:
     def __len__(self) -> int:
         return len(self.images)
 
-    def steps(self, batch_size: int) -> int:
-        return full_batches(len(self), batch_size)
-
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
@@ -181,10 +171,6 @@ class Batches:
                 images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]
             yield TrainingBatch(self.normalise(images), self.labels[rows], masks, valid)
-
-    def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        for images, labels, _ in self.pixels(torch.arange(rank, len(self), world)):
-            yield self.normalise(images), labels
 
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         rows = torch.arange(len(self)) if rows is None else rows

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 
 from smix import launch, rng
 from smix.config import cores
-from smix.data.batches import Normalisation, Pixels, TrainingBatch, epoch_batches, full_batches
+from smix.data.batches import Loader, Normalisation, Pixels, TrainingBatch, epoch_batches
 from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
 
@@ -124,7 +124,7 @@ class Reader(Dataset):
 
 
 @dataclass(frozen=True, eq=False)
-class Streamed:
+class Streamed(Loader):
     """A `Loader` of images that are read again in each epoch."""
 
     reader: Reader
@@ -139,9 +139,6 @@ class Streamed:
     def __len__(self) -> int:
         return len(self.reader.data)
 
-    def steps(self, batch_size: int) -> int:
-        return full_batches(len(self), batch_size)
-
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
@@ -152,17 +149,12 @@ class Streamed:
             valid = None if self.valid is None else self._copy(self.valid[rows])
             yield TrainingBatch(self.normalise(images), self._labels(rows), masks, valid)
 
-    def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        rows = torch.arange(rank, len(self), world)
-        if not len(rows):  # more processes than images
-            empty = torch.zeros(0, *self.reader.size, self.reader.data.channels, dtype=torch.uint8)
-            yield self._copy(self.normalise(empty)), self._labels([])
-            return
-        for images, labels, _ in self.pixels(rows):
-            yield self.normalise(images), labels
-
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         rows = torch.arange(len(self)) if rows is None else rows
+        if not len(rows):  # more processes than images
+            empty = torch.zeros(0, *self.reader.size, self.reader.data.channels, dtype=torch.uint8)
+            yield Pixels(self._copy(empty), self._labels([]), None)
+            return
         for batch, (images, masks) in self._read(self.reader, [batch.tolist() for batch in rows.split(self.at_once)]):
             yield Pixels(images, self._labels(batch), masks)
 

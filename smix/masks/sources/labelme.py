@@ -46,7 +46,7 @@ class Shape(msgspec.Struct, frozen=True):
     """PNG in base64 that fills the box of a shape of type "mask"."""
 
 
-class Drawing(msgspec.Struct, frozen=True, rename="camel"):
+class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
     """The content of a file."""
 
     image_height: Side
@@ -152,8 +152,8 @@ def read_shapes(path: Path, labels: set[str] | None) -> Bool[NDArray, "H W"]:
     return np.array(picture) != 0
 
 
-def _read(path: Path) -> Drawing:
-    drawing: Drawing = typed(read_json(path, MAX_BYTES), Drawing)
+def _read(path: Path) -> LabelmeFile:
+    drawing: LabelmeFile = typed(read_json(path, MAX_BYTES), LabelmeFile)
     return drawing
 
 

@@ -50,9 +50,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
     try:
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             model = spandrel.ModelLoader(device=device).load_from_file(path)
-    except (
-        Exception
-    ) as error:  # a damaged file can raise anything: pickle, safetensors and spandrel each have their own errors
+    except Exception as error:  # pickle, safetensors and spandrel each have their own errors
         raise MaskError(
             f"upscale: expected a super-resolution network in {path}, got {one_line(error, 120)}; check the file"
         ) from None
