@@ -34,11 +34,11 @@ from benchmarks.mixing import processor
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.manifest import Manifest, SplitId
+from smix.masks.manifest import Manifest, SplitId, packed_bytes
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
 from smix.masks.staged import npy
-from smix.masks.store import STATS_DTYPE, packed_bytes
+from smix.masks.store import STATS_DTYPE
 
 REPORTS_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
 HERE = Path(__file__).parent / "results"

@@ -28,11 +28,11 @@ from smix import files, launch, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
-from smix.masks.manifest import Manifest, SplitId, check_manifest
+from smix.masks.manifest import Manifest, SplitId, check_manifest, packed_bytes
 from smix.masks.refine import PARAMETERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.staged import Shard, StagedStore
-from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
+from smix.masks.store import COST, Flag, MaskStore, pack
 
 ROWS_PER_SHARD = 1024
 """A build that is killed loses at most this many masks ..."""

@@ -73,9 +73,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     if isinstance(data.images, Pictures):
         home = data.images.home.resolve()
         if any(out.resolve().is_relative_to(home.parent / split) for split in ("train", "test", "val", home.name)):
-            raise MaskError(
-                f"{out}: the folder is inside that of the images, which masks might replace; choose another"
-            )
+            raise MaskError(f"{out}: the folder is inside that of the images; choose another")
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(

@@ -75,8 +75,8 @@ class Manifest:
 
     def shard_shapes(self, number: int) -> list[tuple[int, ...]]:
         """Return the shapes of the uint8 arrays in the files of a shard."""
-        rows, bytes_per_mask = len(self.rows(number)), -(-math.prod(self.shape) // 8)
-        return [(rows, bytes_per_mask), (rows, *self.shape)][: 1 if self.classes is None else 2]
+        rows = len(self.rows(number))
+        return [(rows, packed_bytes(self.shape)), (rows, *self.shape)][: 1 if self.classes is None else 2]
 
     def rows(self, number: int) -> range:
         """Return the rows of a shard."""
@@ -98,6 +98,11 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """Return the content of manifest.json, with a sha256 of itself."""
         return signed(asdict(self))
+
+
+def packed_bytes(shape: tuple[int, ...]) -> int:
+    """Return the number of bytes of a mask of one bit per pixel."""
+    return -(-math.prod(shape) // 8)
 
 
 def check_manifest(manifest: Manifest) -> None:

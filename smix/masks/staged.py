@@ -188,9 +188,7 @@ class StagedStore:
             for number in self.numbers:
                 record, folder = next(self._records(number), (None, ""))
                 if record is None:
-                    raise MaskError(
-                        f"{self.path}: shard {number} was damaged meanwhile; run the same smix masks build again"
-                    )
+                    raise MaskError(f"{self.path}: shard {number} was damaged meanwhile; start the build again")
                 stats.append(record.decoded_stats())
                 broken |= record.broken
                 names = self.manifest.shard_files(number)

@@ -13,7 +13,7 @@ A mask covers the whole uncropped image. Row i belongs to image i of the whole s
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -155,7 +155,7 @@ class MaskStore:
         return read_problems(content, self.manifest.count)
 
     def __getitem__(self, index: Rows) -> Bool[NDArray, "n *S"]:
-        return unpack(self._gather(index, self._shard, packed_bytes(self.shape)), self.shape)
+        return unpack(self._gather(index, 0), self.shape)
 
     def classes(self, index: Rows) -> UInt8[NDArray, "n *S"]:
         """Return the class maps of rows: 0 for no object, k for the k-th name in `manifest.classes`.
@@ -168,17 +168,15 @@ class MaskStore:
         """
         if self.manifest.classes is None:
             raise MaskError(f"{self.path}: the store has no class maps; build one with --save-classes")
-        return self._gather(index, self._class_shard, *self.shape)
+        return self._gather(index, 1)
 
-    def _gather(
-        self, index: Rows, shard: Callable[[int], NDArray[np.uint8]], *shape: int
-    ) -> UInt8[NDArray, "n *shape"]:
-        """Copy rows out of the arrays that `shard` returns."""
+    def _gather(self, index: Rows, kind: int) -> UInt8[NDArray, "n *shape"]:
+        """Copy rows out of the packed masks (kind 0) or the class maps (1)."""
         rows = self._rows(index)
-        content = np.empty((len(rows), *shape), np.uint8)
+        content = np.empty((len(rows), *self.manifest.shard_shapes(0)[kind][1:]), np.uint8)
         numbers, places = np.divmod(rows, self.manifest.rows_per_shard)
         # Row by row: a random batch reads as many shards as it has rows.
-        arrays = {number: shard(number) for number in np.unique(numbers).tolist()}
+        arrays = {number: self._shard(number, kind) for number in np.unique(numbers).tolist()}
         for place, (number, row) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
             content[place] = arrays[number][row]
         return content
@@ -189,9 +187,7 @@ class MaskStore:
         if rows.ndim != 1:
             raise IndexError(f"{self.path}: expected row numbers of one dimension, got shape {rows.shape}")
         if missing := int((self.stats["flags"][rows] & Flag.NOT_BUILT != 0).sum()):
-            raise MaskError(
-                f"{self.path}: {missing} of the requested masks are not built; build more with a larger --limit"
-            )
+            raise MaskError(f"{self.path}: {missing} of the requested masks are not built; increase --limit")
         return rows
 
     def check_made_of(self, data: ImageSet) -> None:
@@ -245,16 +241,13 @@ class MaskStore:
                 "intact files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}"
             )
         for number in range(self.manifest.shard_count):
-            self._shard(number)
-            if self.manifest.classes is not None:
-                self._class_shard(number)
+            for kind in range(len(self.manifest.shard_files(number))):
+                self._shard(number, kind)
         _ = self.problems
 
-    def _shard(self, number: int) -> UInt8[NDArray, "n bytes"]:
-        return self._file(self.manifest.shard_files(number)[0], np.uint8, *self.manifest.shard_shapes(number)[0])
-
-    def _class_shard(self, number: int) -> UInt8[NDArray, "n *S"]:
-        return self._file(self.manifest.shard_files(number)[1], np.uint8, *self.manifest.shard_shapes(number)[1])
+    def _shard(self, number: int, kind: int) -> UInt8[NDArray, "n *shape"]:
+        name, shape = self.manifest.shard_files(number)[kind], self.manifest.shard_shapes(number)[kind]
+        return self._file(name, np.uint8, *shape)
 
     def _file(self, name: str, dtype: Any, *shape: int) -> NDArray[Any]:
         """Return the array in a file of the store. Its sha256 is compared on first use and after the file has changed."""
@@ -329,8 +322,3 @@ def unpack(packed: UInt8[NDArray, "n bytes"], shape: tuple[int, ...]) -> Bool[ND
     """Unpack rows of bits into masks of a spatial size: the inverse of `pack`."""
     bits = np.unpackbits(packed, axis=1, count=math.prod(shape), bitorder="big")
     return bits.view(bool).reshape(len(packed), *shape)
-
-
-def packed_bytes(shape: tuple[int, ...]) -> int:
-    """Return the number of bytes of a packed mask."""
-    return -(-math.prod(shape) // 8)

@@ -19,8 +19,8 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.lookup import masks_of
-from smix.masks.manifest import read_manifest
-from smix.masks.store import STATS_DTYPE, Flag, pack, packed_bytes, unpack
+from smix.masks.manifest import packed_bytes, read_manifest
+from smix.masks.store import STATS_DTYPE, Flag, pack, unpack
 from tests.conftest import make_set
 from tests.masks.stores import content, small_parts
 
@@ -308,7 +308,7 @@ def test_a_store_made_with_a_limit_is_refused_for_more_and_serves_less(data, tmp
     message = r"expected masks of 13 images of made train, got 12 \(12 are built\); build the rest .* larger --limit"
     with pytest.raises(MaskError, match=message):
         store.check_belongs(data.take(13))
-    with pytest.raises(MaskError, match="28 of the requested masks are not built; build more"):
+    with pytest.raises(MaskError, match="28 of the requested masks are not built; increase --limit"):
         store[:]
 
 

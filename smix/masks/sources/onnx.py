@@ -58,9 +58,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-        raise MaskError(
-            f"{path}: expected an ONNX network, got {one_line(error, 160)}; copy or export it again"
-        ) from None
+        raise MaskError(f"{path}: expected an ONNX network, got {one_line(error)}; copy or export it again") from None
     input_name = session.get_inputs()[0].name
 
     def forward(images: Float[Tensor, "B 3 h w"]) -> Tensor:
