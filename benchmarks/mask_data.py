@@ -117,7 +117,7 @@ def segment(network: Path, images: NDArray[np.uint8], input_size: str, flip: boo
         input_size: "own" or a number of pixels, as on the command line.
         flip: Average with the answer to the mirrored image.
     """
-    source = load_source(f"onnx:{network}", input_size=input_size, flip=flip)
+    source = load_source(f"onnx:{network}", input_size=input_size, hflip_tta=flip)
     how = [sha256(network), input_size, flip]
     parts = [
         _segment_chunk(source, images[start : start + CHUNK], how, cache) for start in range(0, len(images), CHUNK)

@@ -57,7 +57,7 @@ def on_device(data: ImageSet, device: torch.device) -> Batches:
     reach = np.random.default_rng(0).uniform(0.15, 0.5, (len(data), 1, 1)) * height
     masks = np.hypot(y - height / 2, x - width / 2) < reach
     valid = np.ones(len(data), bool)
-    return Batches.of(data, Normalisation.of(data), device, masks, valid, crop=4, flip=True)
+    return Batches.of(data, Normalisation.of(data), device, masks, valid, crop_padding=4, hflip=True)
 
 
 def measure_card(

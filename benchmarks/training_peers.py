@@ -185,8 +185,8 @@ def measure_parity(
             torch.from_numpy(images).to(device),
             torch.from_numpy(labels).to(device),
             normalise,
-            crop=crop,
-            flip=bool(crop),
+            crop_padding=crop,
+            hflip=bool(crop),
         )
         for (split, (images, labels)), crop in zip(arrays.items(), (4, 0), strict=True)
     }
