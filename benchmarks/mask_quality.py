@@ -34,9 +34,9 @@ from benchmarks.mask_data import (
     shrunk,
 )
 from smix.data.digits import digits_on_photos
+from smix.masks.criteria import StoreValidity
 from smix.masks.refine import REFINEMENTS, label_pieces, refine, sizes
 from smix.masks.sources.network import auto_size
-from smix.masks.validity import StoreValidity
 from smix.mixing import Validity
 
 SIDES = (32, 64, 128)

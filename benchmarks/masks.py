@@ -33,11 +33,11 @@ from benchmarks.common import RESULTS, environment, markdown, seconds, write
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.manifest import Manifest, SplitId
+from smix.masks.manifest import Manifest, SplitId, packed_bytes
 from smix.masks.sources import Segmentation
 from smix.masks.sources.network import NetworkSource
-from smix.masks.store import STATS, packed_bytes
-from smix.masks.work import npy
+from smix.masks.staged import npy
+from smix.masks.store import STATS_DTYPE
 
 REPORT_NETWORK = "torchvision:deeplabv3_mobilenet_v3_large"
 """Network of the report that proposed SMix."""
@@ -79,13 +79,13 @@ def plain_loop(source: NetworkSource, forward: Forward, data: ImageSet, out: Pat
     """Segment one image after another, as a typical script does, with the same network and input size as `source`."""
     out.mkdir(parents=True)
     network, size = source.network, source.describe(data)["input_size"]
-    mean = torch.tensor(network.mean, device=network.device).view(3, 1, 1) / 255
-    std = torch.tensor(network.std, device=network.device).view(3, 1, 1) / 255
+    mean = torch.tensor(network.card.mean, device=network.device).view(3, 1, 1) / 255
+    std = torch.tensor(network.card.std, device=network.device).view(3, 1, 1) / 255
     for place, pixels in enumerate(data.array):
         image = Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC)
         x = (torchvision.transforms.functional.to_tensor(image).to(network.device) - mean) / std
         scores = forward(x[None])
-        mask = (scores[0].argmax(0) != network.background).byte().cpu().numpy()
+        mask = (scores[0].argmax(0) != network.card.background).byte().cpu().numpy()
         small = cv2.resize(mask, pixels.shape[1::-1], interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(out / f"{place:06d}.png"), refine_with_opencv(small))
 
@@ -174,12 +174,13 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
     rows = 1024 * max(1, -(-count // (1024 * 256)))
     rng = np.random.default_rng(0)
     out.mkdir(parents=True)
-    entries = []
+    checksums = {}
     for number, first in enumerate(range(0, count, rows)):
         content = npy(rng.integers(0, 256, (min(rows, count - first), width), dtype=np.uint8))
-        (out / f"shard-{number:05d}.npy").write_bytes(content)
-        entries.append(hashlib.sha256(content).hexdigest())
-    stats = npy(np.zeros(count, STATS))
+        name = f"shard-{number:05d}.npy"
+        checksums[name] = hashlib.sha256(content).hexdigest()
+        (out / name).write_bytes(content)
+    stats = npy(np.zeros(count, STATS_DTYPE))
     (out / "stats.npy").write_bytes(stats)
     manifest = Manifest(
         data=SplitId("random", "train", "0" * 64, count),
@@ -187,8 +188,7 @@ def random_store(side: int, gigabytes: float, out: Path) -> MaskStore:
         source={"name": "random"},
         refine={"name": "none"},
         rows_per_shard=rows,
-        shards=tuple(entries),
-        stats=hashlib.sha256(stats).hexdigest(),
+        files={**checksums, "stats.npy": hashlib.sha256(stats).hexdigest()},
     )
     (out / "manifest.json").write_bytes(manifest.to_bytes())
     return MaskStore(out)
@@ -209,9 +209,9 @@ def measure_store(side: int, gigabytes: float, folder: Path) -> dict[str, Any]:
     return {
         "side": side,
         "masks": len(store),
-        "shards": len(store.manifest.shards),
+        "shards": store.manifest.shard_count,
         "gigabytes": size / 1e9,
-        "gigabytes_of_1281167": (packed_bytes((side, side)) + STATS.itemsize) * 1_281_167 / 1e9,
+        "gigabytes_of_1281167": (packed_bytes((side, side)) + STATS_DTYPE.itemsize) * 1_281_167 / 1e9,
         "open_ms": 1e3 * statistics.median(opened),
         "pickled_bytes": len(pickle.dumps(store)),
         "checksums_of_all_shards_s": first,

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from benchmarks.common import take_turns
 from smix import rng
 from smix.config import TrainConfig
-from smix.data.batches import Batch, Batches
+from smix.data.batches import Batches, TrainingBatch
 from smix.mixing import Method, Target, parse_method
 from smix.models import build_model
 from smix.training.distributed import World
@@ -44,7 +44,7 @@ def new_learner(model: str, classes: int, config: TrainConfig, device: torch.dev
     return learner
 
 
-def endless(batches: Batches, batch_size: int) -> Iterator[Batch]:
+def endless(batches: Batches, batch_size: int) -> Iterator[TrainingBatch]:
     """Yield training batches of one epoch after another."""
     epoch = 0
     while True:
@@ -59,7 +59,7 @@ class Stepper:
     learner: Learner
     method: Method | None
     """None: a loop without any code for mixing."""
-    stream: Iterator[Batch]
+    stream: Iterator[TrainingBatch]
     config: TrainConfig
     device: torch.device
     count: int = 0
@@ -83,7 +83,7 @@ class Stepper:
         for part, start, end in zip(PARTS, times, times[1:], strict=False):
             self.seconds[part].append(end - start)
 
-    def _mix(self, batch: Batch) -> tuple[Float[Tensor, "B C *S"], Target]:
+    def _mix(self, batch: TrainingBatch) -> tuple[Float[Tensor, "B C *S"], Target]:
         torch.manual_seed(rng.key(0, "model", self.count))
         if self.method is None:
             ones, no = torch.ones(len(batch.labels), device=self.device), torch.zeros_like(batch.labels).bool()

@@ -446,7 +446,7 @@ BAD = {
             "--out",
             "{tmp}/s",
         ],
-        ["leave --input-size out"],
+        ["omit --input-size"],
     ),
     "mix into a file": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],

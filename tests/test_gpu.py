@@ -10,7 +10,7 @@ from smix.device import in_words
 from smix.lab.compare import compare
 from smix.lab.evaluate import evaluate
 from smix.masks.build import build_masks
-from smix.masks.sources.network import Network, NetworkSource, placed
+from smix.masks.sources.network import Network, NetworkCard, NetworkSource, for_inference
 from smix.training.runs import train
 from tests.conftest import make_set
 from tests.lab.trained import ALL, sets, write_sets
@@ -75,9 +75,12 @@ def test_masks_of_a_network_equal_those_on_the_cpu(gpu, tmp_path):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             layers = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(8, 3, 1))
-        forward, mean, std = placed(layers, torch.device(device)), (127.5,) * 3, (64.0,) * 3
-        network = Network("small", "0" * 64, forward, (32, 32), mean, std, "class_scores", device=torch.device(device))
-        stores[device] = build_masks(images, NetworkSource(network, hflip=True), tmp_path / device, refine="none")[:]
+        forward, mean, std = for_inference(layers, torch.device(device)), (127.5,) * 3, (64.0,) * 3
+        card = NetworkCard(input_size=(32, 32), mean=mean, std=std)
+        network = Network("small", "0" * 64, forward, card, torch.device(device))
+        stores[device] = build_masks(images, NetworkSource(network, hflip_tta=True), tmp_path / device, refine="none")[
+            :
+        ]
     assert stores["cpu"].any()
     assert (stores[gpu] == stores["cpu"]).mean() > 0.99
 

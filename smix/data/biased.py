@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.data.digits import digits_of, draw_over
+from smix.data.digits import Digits, draw_digits
 
 BIAS = 0.8
 REGION_SIZE = 128
@@ -21,31 +21,23 @@ REGIONS = (
     *((0, 0, 450), (0, 70, 140), (0, 210, 140), (0, 162, 380), (0, 290, 440)),
     *((1, 150, 240), (1, 0, 0), (1, 128, 0), (1, 180, 480), (1, 299, 40)),
 )
-"""Photograph, top and left of the region of each digit. Of china.jpg: sky, upper roofs, lower roofs, lake, trees. Of
+"""Photograph, top and left of the region of each digit. In china.jpg: sky, upper roofs, lower roofs, lake, trees. In
 flower.jpg: petals, and four parts of the leaves behind."""
 
 
 @cache
-def biased_digits(
-    split: Literal["train", "test"], seed: int = 0, bias: float = BIAS
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Return images (N, 32, 32, 3), labels (N,) and object masks (N, 32, 32): 1,297 to train and 500 to test.
+def biased_digits(split: Literal["train", "test"], seed: int = 0, bias: float = BIAS) -> Digits:
+    """Return images, labels and object masks: 1,297 for training and 500 for testing.
 
     Args:
+        split: "train" or "test".
         seed: The same seed gives the same images.
         bias: Fraction of the training images whose background is a crop of the region of their class; the others get a random region.
     """
-    from sklearn.datasets import load_digits, load_sample_images
 
-    digits, labels = load_digits(return_X_y=True)
-    photos = load_sample_images().images
-    regions = [photos[photo][top : top + REGION_SIZE, left : left + REGION_SIZE] for photo, top, left in REGIONS]
-    chosen = digits_of(split, seed, len(digits))
-    rng = np.random.default_rng((seed, 1 if split == "train" else 2))
-    drawn = []
-    for digit in chosen:
+    def region(label: int, photos: list[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
         typical = split == "train" and rng.random() < bias
-        region = labels[digit] if typical else rng.integers(len(regions))
-        drawn.append(draw_over(digits[digit], regions[region], rng))
-    images, masks = map(np.stack, zip(*drawn, strict=True))
-    return images, labels[chosen].astype(np.int64), masks
+        photo, top, left = REGIONS[label if typical else rng.integers(len(REGIONS))]
+        return photos[photo][top : top + REGION_SIZE, left : left + REGION_SIZE]
+
+    return draw_digits(split, seed, region)

@@ -3,60 +3,72 @@
 The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 20 to 28 pixels, given one
 bright colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg), which
 are dimmed so that every digit can be seen. Each digit is used once, and train and test share none. The photographs are
-shared: what is behind a digit says nothing about it.
+shared: the background says nothing about the digit.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 
 SIDE = 32
-SIZES = (20, 28)
+DIGIT_SIDES = (20, 28)
 TEST_DIGITS = 500
 DIMMED = 0.5
-DARKEST = 160
-"""Least value of a colour's channels."""
-OBJECT_FROM = 0.5
-"""Ink above this belongs to the mask: at that point the digit covers half of the photograph."""
+MIN_COLOUR = 160
+"""Lowest value of a channel of a digit's colour."""
+MIN_INK = 0.5
+"""Ink above this value belongs to the mask: there the digit covers more than half of the photograph."""
+
+Digits = tuple[UInt8[NDArray, "N 32 32 3"], Int[NDArray, "N"], Bool[NDArray, "N 32 32"]]
 
 
 @cache
-def digits_on_photos(
-    split: Literal["train", "test"], seed: int = 0
-) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Images (N, 32, 32, 3), labels (N,) and object masks (N, 32, 32): 1,297 to train and 500 to test; the same for the
-    same seed."""
+def digits_on_photos(split: Literal["train", "test"], seed: int = 0) -> Digits:
+    """Return images, labels and object masks: 1,297 for training and 500 for testing.
+
+    Args:
+        split: "train" or "test".
+        seed: The same seed gives the same images.
+    """
+
+    def photo(label: int, photos: list[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
+        return photos[rng.integers(len(photos))]
+
+    return draw_digits(split, seed, photo)
+
+
+def draw_digits(
+    split: Literal["train", "test"],
+    seed: int,
+    choose: Callable[[int, list[NDArray[np.uint8]], np.random.Generator], NDArray[np.uint8]],
+) -> Digits:
+    """Draw the digits of a split over photographs.
+
+    Args:
+        split: "train" or "test"; they share no digit.
+        seed: The same seed gives the same images.
+        choose: Function of the label, both photographs and a generator that returns the background of an image, (H, W, 3).
+    """
     from sklearn.datasets import load_digits, load_sample_images
 
     digits, labels = load_digits(return_X_y=True)
     photos = load_sample_images().images
-    chosen = digits_of(split, seed, len(digits))
+    order = np.random.default_rng((seed, 0)).permutation(len(digits))
+    order = order[:TEST_DIGITS] if split == "test" else order[TEST_DIGITS:]
     rng = np.random.default_rng((seed, 1 if split == "train" else 2))
-    drawn = [draw_over(digits[digit], photos[rng.integers(len(photos))], rng) for digit in chosen]
+    drawn = [_draw_over(digits[digit], choose(int(labels[digit]), photos, rng), rng) for digit in order]
     images, masks = map(np.stack, zip(*drawn, strict=True))
-    return images, labels[chosen].astype(np.int64), masks
+    return images, labels[order].astype(np.int64), masks
 
 
-def digits_of(split: Literal["train", "test"], seed: int, count: int) -> NDArray[np.int64]:
-    """Return which of `count` digits belong to a split, in a random order; train and test share none."""
-    order = np.random.default_rng((seed, 0)).permutation(count)
-    return order[:TEST_DIGITS] if split == "test" else order[TEST_DIGITS:]
-
-
-def draw_over(
-    digit: NDArray[np.float64], photo: NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Draw a digit over a random crop of a photograph.
-
-    Args:
-        digit: Ink of the 64 pixels of a digit, 0 to 16.
-        photo: (H, W, 3), at least 128 pixels high and wide.
-
-    Returns:
-        The image (32, 32, 3) and the mask of the digit (32, 32).
-    """
+def _draw_over(
+    digit: Float[NDArray, "64"], photo: UInt8[NDArray, "H W 3"], rng: np.random.Generator
+) -> tuple[UInt8[NDArray, "32 32 3"], Bool[NDArray, "32 32"]]:
+    """Draw a digit, whose ink is 0 to 16, over a random crop of a photograph. Return the image and the mask of the digit."""
     from PIL import Image
 
     # A crop of 32 to 128 pixels, shrunk to 32: photographs at several scales.
@@ -65,14 +77,13 @@ def draw_over(
     crop = Image.fromarray(photo[top : top + side, left : left + side])
     background = DIMMED * np.asarray(crop.resize((SIDE, SIDE), Image.Resampling.BOX), np.float64)
 
-    size = int(rng.integers(SIZES[0], SIZES[1] + 1))
-    enlarged = Image.fromarray((digit.reshape(8, 8) * (255 / 16)).astype(np.uint8)).resize(
-        (size, size), Image.Resampling.BICUBIC
-    )
+    size = int(rng.integers(DIGIT_SIDES[0], DIGIT_SIDES[1] + 1))
+    grey = Image.fromarray((digit.reshape(8, 8) * (255 / 16)).astype(np.uint8))
+    enlarged = np.asarray(grey.resize((size, size), Image.Resampling.BICUBIC), np.float64)
     ink = np.zeros((SIDE, SIDE))
     down, right = rng.integers(SIDE - size + 1, size=2)
     # Half as much again, up to full: strokes as solid as those of a pen.
-    ink[down : down + size, right : right + size] = np.minimum(1.5 / 255 * np.asarray(enlarged, np.float64), 1)
-    colour = rng.integers(DARKEST, 256, size=3)
+    ink[down : down + size, right : right + size] = np.minimum(1.5 / 255 * enlarged, 1)
+    colour = rng.integers(MIN_COLOUR, 256, size=3)
     image = np.rint(background + ink[..., None] * (colour - background)).astype(np.uint8)
-    return image, ink > OBJECT_FROM
+    return image, ink > MIN_INK

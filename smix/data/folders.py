@@ -1,4 +1,4 @@
-"""Data sets that are folders of image files: one's own, and Tiny ImageNet."""
+"""Data sets that are folders of image files: those of users, and Tiny ImageNet."""
 
 import hashlib
 import os
@@ -18,7 +18,16 @@ TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 
 def folder(name: str, place: str, split: Split) -> ImageSet:
-    """The images of PLACE/SPLIT/CLASS; "val" will do for "test". The folders of train name the classes of both splits."""
+    """Load the images of a folder PLACE/SPLIT/CLASS. The folders of "train" name the classes of both splits.
+
+    Args:
+        name: Name of the data set.
+        place: Path of the folder.
+        split: "train" or "test", for which a folder "val" is used if there is no "test".
+
+    Raises:
+        DataError: A folder is missing, contains no images, or the test split has classes that training does not have.
+    """
     path = Path(place)
     if not path.is_dir():
         raise DataError(f"{name}: expected a folder {path}, got none; check the path")
@@ -28,19 +37,23 @@ def folder(name: str, place: str, split: Split) -> ImageSet:
     for needed in (path / "train", home):
         if not needed.is_dir():
             raise DataError(f"{name}: expected {needed}/CLASS/image files, got no such folder; make it")
-    classes, others = folders_in(path / "train"), folders_in(home)
-    if unseen := sorted(set(others) - set(classes)):
+    classes = folders_in(path / "train")
+    if unseen := sorted(set(folders_in(home)) - set(classes)):
         raise DataError(
             f"{name}: expected the classes of {path / 'train'}, got also {', '.join(unseen[:5])} in {home}; move them"
         )
-    files = [(f"{inner}/{file}", label) for label, inner in enumerate(classes) for file in list_images(home / inner)]
+    files = [
+        (f"{folder_name}/{file}", label)
+        for label, folder_name in enumerate(classes)
+        for file in list_images(home / folder_name)
+    ]
     if not files:
         raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
     return set_of_files(name, split, home, files, classes)
 
 
 def folders_in(path: Path) -> list[str]:
-    """Return the names of the folders in a folder but hidden ones, sorted.
+    """Return the sorted names of the folders in a folder, without hidden ones.
 
     Raises:
         DataError: The folder cannot be read, or a name in it is not UTF-8 or holds control characters.
@@ -49,13 +62,13 @@ def folders_in(path: Path) -> list[str]:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
         raise DataError(f"{path}: expected a folder of classes, got {error.strerror}; make it readable") from None
-    if (odd := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(f"{path}: expected names of folders without control characters, got {odd}; rename it")
+    if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
+        raise DataError(f"{path}: expected names of folders without control characters, got {invalid}; rename it")
     return names
 
 
 def read_listing(path: Path) -> str:
-    """Return the text of a file that a data set consists of. Raises UnreadableError, which names it."""
+    """Return the content of a text file of a data set. Raises UnreadableError, whose message names the file."""
     try:
         return read_text(path)
     except UnreadableError as error:
@@ -65,7 +78,18 @@ def read_listing(path: Path) -> str:
 def set_of_files(
     name: str, split: Split, home: Path, files: Sequence[tuple[str, int]], classes: Sequence[str]
 ) -> ImageSet:
-    """A split of image files, not yet decoded: paths from `home` with their labels, in the order in which they are given."""
+    """Return a split of image files that are not decoded yet.
+
+    Args:
+        name: Name of the data set.
+        split: "train" or "test".
+        home: Folder of the files.
+        files: Paths from `home` with the labels, in the order of the rows.
+        classes: Names of the classes.
+
+    Raises:
+        DataError: A file is missing or not a regular file, or the labels or class names are invalid.
+    """
     names = np.array([file for file, _ in files], object)
     labels = np.array([label for _, label in files], np.int64)
     digest = hashlib.sha256(labels.tobytes())
@@ -78,16 +102,25 @@ def set_of_files(
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{home}/{file}: expected an image, got a folder, pipe or device; remove it")
         digest.update(f"{file}\0{status.st_size}\n".encode())
-    whole = np.arange(len(files))
-    images = Pictures(home, names, common_size(home, names))
-    return ImageSet(images, labels, tuple(classes), index=whole, name=name, split=split, fingerprint=digest.hexdigest())
+    pictures, rows = Pictures(home, names, common_size(home, names)), np.arange(len(files))
+    return ImageSet(
+        pictures, labels, tuple(classes), index=rows, name=name, split=split, fingerprint=digest.hexdigest()
+    )
 
 
 def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Tiny ImageNet (Le and Yang, Stanford CS231n, 2015): 200 classes, 64 x 64 pixels, as its archive unpacks.
+    """Load Tiny ImageNet (Le and Yang, Stanford CS231n, 2015) from its unpacked archive: 200 classes, 64 x 64 pixels.
 
     The classes are in the order of their sorted WordNet ids. The test split is "val", whose labels are published; those of
-    the archive's own "test" are not.
+    the archive's "test" are not.
+
+    Args:
+        name: Name of the data set.
+        data_root: Folder of the data sets.
+        split: "train" or "test".
+
+    Raises:
+        DataError: The folder is missing or incomplete.
     """
     home = data_root / "tiny-imagenet-200"
     if not home.is_dir():
@@ -108,8 +141,8 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
                 for file in list_images(home / "train" / wnid)
             ]
         else:
-            if odd := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
-                raise UnreadableError(f"{odd} in val_annotations.txt, which is no file name")
+            if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
+                raise UnreadableError(f"{invalid} in val_annotations.txt, which is no file name")
             files = sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
         classes = _first_synonyms(ids, words)
         if missing := sorted(set(labels.values()) - {label for _, label in files}):
@@ -122,7 +155,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
 
 
 def _first_synonyms(ids: Sequence[str], words: dict[str, str]) -> list[str]:
-    """The first word for each WordNet id; with the id behind it where several have the same."""
+    """Return the first word of each WordNet id, followed by the id if several have the same word."""
     first = [words[wnid].split(",")[0].strip() for wnid in ids]
     count = Counter(first)
     return [word if count[word] == 1 else f"{word} ({wnid})" for word, wnid in zip(first, ids, strict=True)]

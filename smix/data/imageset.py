@@ -1,4 +1,4 @@
-"""A split of a data set: images as uint8, labels, and masks where the set carries them; its balanced order and fingerprint."""
+"""A split of a data set: images as uint8, labels, and masks if it carries them; its class-balanced order and its fingerprint."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Int, UInt8
 from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
@@ -13,34 +14,47 @@ from smix.errors import DataError
 from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "test"]
-MOST_CHANNELS = 16
+MAX_CHANNELS = 16
 """A longer last axis is a spatial one."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """A split of a classification data set."""
+    """A split of a classification data set.
+
+    Raises:
+        DataError: Images, labels, class names or masks have a wrong shape, type or value.
+
+    >>> import numpy as np
+    >>> images = np.zeros((4, 32, 32, 3), np.uint8)
+    >>> data = ImageSet(images, np.array([0, 0, 1, 1]), ("cat", "dog"), name="mine", split="train")
+    >>> len(data), data.size, data.channels
+    (4, (32, 32), 3)
+    >>> data.take(2).labels.tolist()
+    [1, 0]
+    """
 
     images: NDArray[np.uint8] | Pictures
-    """(N, *S, C), 0..255; or files, decoded to (H, W, 3) when they are asked for and perhaps of different sizes."""
-    labels: NDArray[np.int64]
-    """(N,), from 0 to len(classes) - 1."""
+    """(N, *S, C) of 0..255, or files that are decoded to (H, W, 3) when they are accessed and may have different sizes."""
+    labels: NDArray[Any]
+    """(N,) class of each image, from 0 to len(classes) - 1, of any integer type; converted to int64."""
     classes: tuple[str, ...]
-    masks: NDArray[np.bool_] | None = None
-    """(N, *S): where the object is, if the set knows."""
+    """Names of the classes."""
+    masks: NDArray[Any] | None = None
+    """(N, *S), True where the object is. None: the data set has no masks."""
     index: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(N,): the row of each image in the whole split; not given: this is the whole split."""
+    """(N,) row of each image in the whole split. Default: this is the whole split."""
     _: KW_ONLY
     name: str
+    """Name by which `load_data` loads it."""
     split: Split
     fingerprint: str = ""
-    """Sha256 of the whole split's images and labels, or of paths, file sizes and labels; computed of a whole split."""
+    """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
-    """The values of the source that are 0 and 255 here; None: it held 0..255 itself."""
+    """Values of the source that became 0 and 255. None: it has values of 0..255."""
 
     def __post_init__(self) -> None:
-        where = f"{self.name} {self.split}"
-        labels, masks = checked(where, self.images, self.labels, self.classes, self.masks)
+        labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "masks", masks)
         if not self.fingerprint:  # a whole split, fresh from its source
@@ -51,49 +65,51 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def array(self) -> NDArray[np.uint8]:
-        """The images (N, *S, C). Raises DataError if they are not in memory: see `loaded`."""
+    def array(self) -> UInt8[NDArray, "N *S C"]:
+        """The images in memory. Raises DataError if they are files: see `loaded`."""
         if isinstance(self.images, Pictures):
             raise DataError(f"{self.name} {self.split}: expected images in memory, got files; call loaded() first")
         return self.images
 
     @property
     def size(self) -> tuple[int, ...] | None:
-        """The spatial size S; None: the images have different sizes."""
+        """Spatial size S of the images. None: it differs."""
         return self.images.size if isinstance(self.images, Pictures) else self.images.shape[1:-1]
 
     @property
     def channels(self) -> int:
-        """1 to 16; 3 for images that are decoded when they are asked for."""
+        """Number of channels, 1 to 16; 3 for images in files."""
         return 3 if isinstance(self.images, Pictures) else self.images.shape[-1]
 
     def loaded(self) -> "ImageSet":
-        """The same with its images in memory. Raises DataError: one cannot be read, or has another size than the first."""
+        """Return the data set with its images in memory.
+
+        Raises:
+            DataError: An image cannot be read, or has another size than the first.
+        """
         return replace(self, images=self.images.decoded()) if isinstance(self.images, Pictures) else self
 
-    def with_images(self, images: Pictures) -> "ImageSet":
-        """The same images, read meanwhile."""
-        return replace(self, images=images)
-
     def stem(self, place: int) -> str:
-        """Return the name of an image in other folders: its path without the suffix, or its row, "000017"."""
+        """Return the name of an image for other files: its path without the suffix, or its row, such as "000017"."""
         if isinstance(self.images, Pictures):
             path = str(self.images.names[place])
             return path.rpartition(".")[0] or path
         return f"{self.index[place]:06d}"
 
     def rows(self, index: NDArray[np.int64]) -> "ImageSet":
-        """The images at these places; `index` of the result still counts in the whole split."""
-        return replace(
-            self,
-            images=self.images[index],
-            labels=self.labels[index],
-            masks=None if self.masks is None else self.masks[index],
-            index=self.index[index],
-        )
+        """Return the images at `index`. The `index` of the result refers to the whole split."""
+        masks = None if self.masks is None else self.masks[index]
+        return replace(self, images=self.images[index], labels=self.labels[index], masks=masks, index=self.index[index])
 
     def take(self, count: int | None) -> "ImageSet":
-        """The first `count` images of a fixed, class-balanced order (None: all): a smaller take is part of a larger."""
+        """Return the first images of a fixed, class-balanced order, so that a smaller part belongs to every larger one.
+
+        Args:
+            count: Number of images. None: all.
+
+        Raises:
+            DataError: There are fewer images.
+        """
         if count is None or count == len(self):
             return self
         if not 1 <= count <= len(self):
@@ -101,26 +117,47 @@ class ImageSet:
         return self.rows(balanced_order(self.labels, self.fingerprint)[:count])
 
 
-def balanced_order(labels: NDArray[np.int64], key: str) -> NDArray[np.int64]:
-    """All rows in an order whose every beginning holds the classes as evenly as it can; shuffled inside a class by key."""
+def balanced_order(labels: Int[NDArray, "N"], key: str) -> Int[NDArray, "N"]:
+    """Return all rows in an order in which the first n have the classes as evenly as possible, for every n.
+
+    Args:
+        labels: Class of each row.
+        key: Text that determines the order of the rows of a class.
+    """
     shuffled = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16)).permutation(len(labels))
     turn = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
-        mine = shuffled[labels[shuffled] == label]
-        turn[mine] = np.arange(len(mine))
+        rows = shuffled[labels[shuffled] == label]
+        turn[rows] = np.arange(len(rows))
     return shuffled[np.argsort(turn[shuffled], kind="stable")]
 
 
-def checked(
-    where: str,
-    images: Any,
-    labels: NDArray[Any],
-    classes: Sequence[str],
-    masks: NDArray[Any] | None,
-) -> tuple[NDArray[np.int64], NDArray[np.bool_] | None]:
-    """Labels and masks in the types of an `ImageSet`. Raises DataError if they or the images are none."""
+def check_set(
+    where: str, images: Any, labels: NDArray[Any], classes: Sequence[str], masks: NDArray[Any] | None
+) -> tuple[Int[NDArray, "N"], Bool[NDArray, "N *S"] | None]:
+    """Check the content of an `ImageSet`.
+
+    Args:
+        where: Name of the data set and the split in messages.
+        images: Images in memory or in files.
+        labels: Labels of any integer type.
+        classes: Names of the classes.
+        masks: Masks of 0 and 1 of any type.
+
+    Returns:
+        Labels as int64 and masks as bool.
+
+    Raises:
+        DataError: Something has a wrong shape, type or value.
+    """
     if isinstance(images, np.ndarray):
-        _check_array(where, images)
+        if images.dtype != np.uint8:
+            raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
+        if not 3 <= images.ndim <= 5 or not 1 <= images.shape[-1] <= MAX_CHANNELS:
+            raise DataError(
+                f"{where}: expected images (N, *S, C) of 1 to 3 spatial dimensions with 1 to {MAX_CHANNELS} channels last, "
+                f"got shape {images.shape}; move or add the axis of the channels"
+            )
     if not len(images) or labels.shape != (len(images),):
         raise DataError(
             f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}"
@@ -133,34 +170,21 @@ def checked(
             f"{where}: expected labels from 0 to {len(classes) - 1} for {len(classes)} classes, "
             f"got {labels.min()} to {labels.max()}; number the classes from 0"
         )
-    if (odd := next((name for name in classes if not is_text(name) or len(name) > LONGEST_NAME), None)) is not None:
+    if (invalid := next((name for name in classes if not is_text(name) or len(name) > LONGEST_NAME), None)) is not None:
         raise DataError(
             f"{where}: expected class names of at most {LONGEST_NAME} characters without control characters, "
-            f'got "{odd}"; rename the class'
+            f'got "{invalid}"; rename the class'
         )
     if masks is not None:
         shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
-        if (
-            masks.shape != shape
-            or masks.dtype.kind not in "buif"
-            or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size)
-        ):
-            raise DataError(f"{where}: expected masks of 0 and 1, shape {shape}, got {masks.shape}; make them so")
+        of_numbers = masks.dtype.kind in "buif"
+        if masks.shape != shape or not of_numbers or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
+            raise DataError(f"{where}: expected masks of 0 and 1, shape {shape}, got {masks.shape}; convert them")
         masks = masks.astype(bool)
     return labels, masks
 
 
-def _check_array(where: str, images: NDArray[Any]) -> None:
-    if images.dtype != np.uint8:
-        raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
-    if not 3 <= images.ndim <= 5 or not 1 <= images.shape[-1] <= MOST_CHANNELS:
-        raise DataError(
-            f"{where}: expected images (N, *S, C) of 1 to 3 spatial dimensions with 1 to {MOST_CHANNELS} channels last, "
-            f"got shape {images.shape}; move or add the axis of the channels"
-        )
-
-
-def _fingerprint(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+def _fingerprint(images: UInt8[NDArray, "N *S C"], labels: Int[NDArray, "N"]) -> str:
     digest = hashlib.sha256(repr(images.shape).encode())
     digest.update(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels).data)

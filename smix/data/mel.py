@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 from scipy import fft
 
 RATE = 16_000
-"""Samples a second."""
+"""Samples per second."""
 WINDOW = 400
-"""25 ms."""
+"""Samples per window: 25 ms."""
 HOP = 160
-"""10 ms."""
+"""Samples from one window to the next: 10 ms."""
 TRANSFORM = 512
-"""A window is filled up with zeros to this length."""
+"""Samples per Fourier transform: a window is padded with zeros."""
 BANDS = 64
 """Number of mel bands from 0 to 8,000 Hz."""
 FLOOR = -80.0
-"""Level that becomes 0, in dB; 0 dB, the greatest power that a sine of full scale has at one frequency, becomes 255."""
+"""Level in dB that becomes 0; 0 dB, the highest power that a sine of full scale has at one frequency, becomes 255."""
 FRAMES = 1 + (RATE - WINDOW) // HOP
-"""98 whole windows lie in a second."""
+"""Number of complete windows in a second: 98."""
 PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}
 
 
 def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
-    """Return log-mel spectrograms of waves in -1..1: axis 1 is the frequency, the lowest first; axis 2 is the time."""
+    """Return log-mel spectrograms of waves in -1..1, 0..255: axis 1 is the frequency, the lowest first; axis 2 is the time."""
     # Periodic, as is usual for spectra; its sum scales a sine of full scale to the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
     frames = sliding_window_view(waves.astype(np.float32), WINDOW, -1)[:, ::HOP] * window
@@ -44,7 +44,7 @@ def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
 
 @cache
 def triangles() -> Float[NDArray, "64 257"]:
-    """The weight of each frequency of the transform in each band."""
+    """Return the weight of each frequency of the transform in each band, in [0, 1]."""
     corners = hertz(np.linspace(0, mel(np.array(RATE / 2)), BANDS + 2))
     lower, peak, upper = (corners[start : start + BANDS, None] for start in range(3))
     places = np.arange(TRANSFORM // 2 + 1) * RATE / TRANSFORM
@@ -53,10 +53,10 @@ def triangles() -> Float[NDArray, "64 257"]:
 
 
 def mel(hertz: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
-    """Slaney's scale: 3 mel are 200 Hz up to 1 kHz (15 mel), and 27 mel are a factor of 6.4 above."""
+    """Convert hertz to mel on Slaney's scale: 3 mel are 200 Hz up to 1 kHz (15 mel), and 27 mel are a factor of 6.4 above."""
     return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
 
 
 def hertz(mel: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
-    """The inverse of `mel`."""
+    """Convert mel to hertz: the inverse of `mel`."""
     return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))

@@ -1,4 +1,4 @@
-"""Image files in a folder, decoded when they are asked for: data sets larger than the memory, of images of any size."""
+"""Image files in a folder that are decoded when they are accessed: data sets larger than the memory, of images of any size."""
 
 import io
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, cast, overload
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,19 +22,19 @@ from smix.untrusted import is_text, one_line, open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
-"""001_mask.png beside an image 001, and 001.png beside 001.jpg, is a mask and no image, if it has one channel or a palette."""
+"""001_mask.png next to an image 001, and 001.png next to 001.jpg, is a mask and no image if it has one channel or a palette."""
 MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
 """Formats that Pillow may open: for some of the others it starts programs, Ghostscript for example."""
-MOST_PIXELS = 1 << 27
-"""Largest picture that is read, in pixels: 134 million take 1.5 GB while they are decoded."""
+MAX_PIXELS = 1 << 27
+"""Maximum number of pixels of a picture: 134 million take 1.5 GB while they are decoded."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""Errors of Pillow: which one depends on the format and on the place of the damage."""
-TOGETHER = 16
-"""Images that a thread decodes before it takes others."""
+"""Errors that Pillow raises, depending on the format and the place of the damage."""
+IMAGES_PER_TASK = 16
+"""Number of images that a thread decodes before it takes others."""
 SIZES_READ = 1000
 """Number of images whose headers are read to find a common size: a million headers would take minutes to read."""
 
@@ -43,12 +44,13 @@ class Pictures:
     """Images in files: `pictures[3]` is uint8 (H, W, 3), `pictures[array or slice]` are fewer pictures, not yet decoded."""
 
     home: Path
+    """Folder of the images."""
     names: NDArray[np.object_]
     """(N,) paths from `home`, with "/"."""
     size: tuple[int, int] | None = None
     """Height and width, if the images of the whole split share them; see `common_size`."""
     held: tuple[NDArray[np.uint8], ...] | None = None
-    """The images themselves, where they were read beforehand."""
+    """The decoded images, if they were read in advance."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,50 +68,50 @@ class Pictures:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[place] for place in range(len(self)))
 
-    def decode(self, name: str) -> NDArray[np.uint8]:
-        """The image of this name, (H, W, 3). Raises DataError if it cannot be read."""
+    def decode(self, name: str) -> UInt8[NDArray, "H W 3"]:
+        """Return the image of this name as RGB. Raises DataError if it cannot be read."""
         return decode(self.home / name)
 
     def read(self) -> tuple["Pictures", dict[int, DataError]]:
-        """The same, read beforehand, and why some could not be: those are black."""
-        images: list[NDArray[np.uint8]] = []
-        broken: dict[int, DataError] = {}
+        """Read all images in advance.
+
+        Returns:
+            The pictures, black where an image cannot be read, and the errors by place.
+        """
+        images: list[NDArray[np.uint8] | None] = []
+        errors: dict[int, DataError] = {}
         for place in range(len(self)):
             try:
                 images.append(self[place])
             except DataError as error:
-                broken[place] = error
-                images.append(np.zeros((0, 0, 3), np.uint8))
-        size = next((image.shape for image in images if image.size), (32, 32, 3))
-        held = tuple(image if image.size else np.zeros(size, np.uint8) for image in images)
-        return replace(self, held=held), broken
+                errors[place] = error
+                images.append(None)
+        size = next((image.shape for image in images if image is not None), (32, 32, 3))
+        held = tuple(np.zeros(size, np.uint8) if image is None else image for image in images)
+        return replace(self, held=held), errors
 
-    def decoded(self) -> NDArray[np.uint8]:
-        """All of them, (N, H, W, 3).
+    def decoded(self) -> UInt8[NDArray, "N H W 3"]:
+        """Return all images in memory.
 
         Raises:
-            DataError: one cannot be read, or has another size.
+            DataError: An image cannot be read, or has another size than the first.
         """
         first = self[0]
         images = np.empty((len(self), *first.shape), np.uint8)
 
-        def fill(begin: int) -> None:
-            for place in range(begin, min(begin + TOGETHER, len(self))):
+        def fill(start: int) -> None:
+            for place in range(start, min(start + IMAGES_PER_TASK, len(self))):
                 image = self[place]
                 if image.shape != first.shape:
-                    got, wanted = (f"{one.shape[1]}x{one.shape[0]}" for one in (image, first))
+                    got, expected = (f"{shape[1]}x{shape[0]}" for shape in (image.shape, first.shape))
                     raise DataError(
-                        f"{self.home}: expected images of one size, got {wanted} and {got} ({self.names[place]}); "
+                        f"{self.home}: expected images of one size, got {expected} and {got} ({self.names[place]}); "
                         "resize them first"
                     )
                 images[place] = image
 
-        pool = ThreadPoolExecutor()  # Pillow frees the interpreter while it decodes
-        try:
-            for _ in pool.map(fill, range(0, len(self), TOGETHER)):
-                pass  # in order: of several broken images the first is told
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor() as pool:  # Pillow releases the interpreter while it decodes
+            list(pool.map(fill, range(0, len(self), IMAGES_PER_TASK)))  # of several errors, the first is raised
         return images
 
 
@@ -118,15 +120,15 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """Open a picture, not yet decoded.
 
     Raises:
-        ValueError: The picture is larger than `MOST_PIXELS`.
+        ValueError: The picture has more than `MAX_PIXELS` pixels.
         Exception: One of `UNREADABLE`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half as many pixels
         opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
     with opened as picture:
-        if picture.width * picture.height > MOST_PIXELS:
-            raise ValueError(f"{picture.width}x{picture.height}, more than {MOST_PIXELS:,} pixels")
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")
         yield picture
 
 
@@ -136,7 +138,7 @@ def list_images(folder: Path) -> list[str]:
     Raises:
         DataError: A folder cannot be read, or an image has a name that is not UTF-8 or holds control characters.
     """
-    found = []
+    paths = []
 
     def fail(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
@@ -147,10 +149,10 @@ def list_images(folder: Path) -> list[str]:
         inner[:] = [name for name in inner if not name.startswith(".")]
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
         start = Path(where).relative_to(folder).parts
-        found += [(*start, file) for file in images - _masks(Path(where), images)]
-    names = ["/".join(parts) for parts in sorted(found)]
-    if (odd := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(f"{folder}: expected file names in UTF-8 without control characters, got {odd}; rename it")
+        paths += [(*start, file) for file in images - _masks(Path(where), images)]
+    names = ["/".join(parts) for parts in sorted(paths)]
+    if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
+        raise DataError(f"{folder}: expected file names in UTF-8 without control characters, got {invalid}; rename it")
     return names
 
 
@@ -162,8 +164,8 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
     def is_mask(stem: str) -> bool:
         return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
 
-    named_so = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
-    return {file for file in named_so if _mode(folder / file) in MASK_MODES}
+    candidates = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
+    return {file for file in candidates if _mode(folder / file) in MASK_MODES}
 
 
 def _mode(path: Path) -> str:
@@ -176,12 +178,12 @@ def _mode(path: Path) -> str:
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
-    """Height and width of the images, if a thousand of them, evenly spread, share them."""
+    """Return the height and width that `SIZES_READ` of the images, evenly spaced, share. None: they differ."""
     return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
 
 
 def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
-    """Return the height and width that all of them share, by their headers."""
+    """Return the height and width in the headers of images, files or their content. None: they differ, or none can be read."""
     sizes = set()
     for image in images:
         try:
@@ -191,21 +193,29 @@ def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
             ):
                 sizes.add((picture.height, picture.width))
         except UNREADABLE:
-            continue  # broken images are told where they are decoded
+            continue  # reported when the image is decoded
         if len(sizes) > 1:
             return None
     return sizes.pop() if sizes else None
 
 
-def decode(path: Path, content: bytes | None = None) -> NDArray[np.uint8]:
-    """Return an image, a file or its content, as RGB (H, W, 3). Raises DataError if it cannot be read."""
+def decode(path: Path, content: bytes | None = None) -> UInt8[NDArray, "H W 3"]:
+    """Decode an image as RGB.
+
+    Args:
+        path: The file.
+        content: Its content, if it is in memory.
+
+    Raises:
+        DataError: The image cannot be read, or has more than 8 bits per channel.
+    """
     try:
         with (
             open_file(path) if content is None else nullcontext(io.BytesIO(content)) as file,
             open_picture(file) as picture,
         ):
             if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"{picture.mode}, more than 8 bits a channel")
-            return np.array(picture.convert("RGB"))  # torch wants arrays that can be written
+                raise ValueError(f"{picture.mode}, more than 8 bits per channel")
+            return np.array(picture.convert("RGB"))  # a copy: torch needs arrays that are writeable
     except UNREADABLE as error:
         raise DataError(f"{path}: expected a readable image, got {one_line(error)}; replace it") from None

@@ -1,4 +1,4 @@
-"""Data sets by name: which there are, where they are looked for, and how one's own are named."""
+"""Data sets by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,20 +18,28 @@ from smix.errors import unknown
 
 
 def load_data(name: str, data_root: Path | str = "data", split: Split = "train") -> ImageSet:
-    """Load a split of a named data set; docs/data.md describes them all.
+    """Load a split of a data set by its name; docs/data.md describes them all.
 
     Args:
         name: One of `SETS`; `npz:FILE` (x_train, y_train, x_test, y_test, and perhaps mask_train, mask_test, classes);
-            `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image; "val" will do for "test"); or `hf:NAME_OR_DIR`
+            `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, or "val" for "test"); or `hf:NAME_OR_DIR`
             (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
-            asked for; `loaded()` reads them into memory, which asks for one size. Masks beside images of a folder (001.png
-            with one channel or a palette beside 001.jpg, 001_mask.png beside 001) are no images.
-        data_root: Where the sets of `SETS` are found, or downloaded to.
+            accessed; `loaded()` reads them into memory if they share a size. Masks next to images of a folder (001.png
+            with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are no images.
+        data_root: Folder where the data sets of `SETS` are found, or downloaded to.
+        split: "train" or "test".
+
+    Returns:
+        The split.
 
     Raises:
-        OptionError: no such name.
-        DataError: missing, broken, or of a wrong shape, type or value.
-        RunError: the spectrograms of speech-commands cannot be kept beside its files.
+        OptionError: The name is unknown.
+        DataError: The data set is missing or damaged, or has a wrong shape, type or value.
+        RunError: The spectrograms of speech-commands cannot be written next to its files.
+
+    >>> data = load_data("digits-on-photos", split="test")
+    >>> data.images.shape, data.masks.shape, data.classes[:3]
+    ((500, 32, 32, 3), (500, 32, 32), ('0', '1', '2'))
     """
     kind, colon, place = name.partition(":")
     if colon and kind in OWN:
@@ -42,18 +50,19 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedSet:
     """A data set with a name of its own."""
 
     load: Callable[[str, Path, Split], ImageSet]
+    """Function of the name, the data root and the split."""
     place: str = ""
-    """File or folder below the root that the set consists of; none: the set is built in."""
+    """File or folder below the data root; empty: the set is built in."""
     get: str = "downloaded on first use; or say where it is with --data-root"
-    """Advice where it is missing."""
+    """Advice if it is missing."""
 
 
 def is_here(name: str, data_root: Path) -> bool:
-    """Return whether a data set is ready without a download."""
+    """Return whether a data set of `SETS` can be loaded without a download."""
     return (data_root / SETS[name].place).exists() or not SETS[name].place
 
 
@@ -71,15 +80,15 @@ def _digits(name: str, data_root: Path, split: Split) -> ImageSet:
 
 
 SETS = {
-    "digits-on-photos": Named(_digits),
-    "biased-digits": Named(_digits),
-    "cifar10": Named(cifar, "cifar-10-batches-py"),
-    "cifar100": Named(cifar, "cifar-100-python"),
-    # Of its four files the one that is downloaded last.
-    "fashion-mnist": Named(fashion_mnist, "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
-    "caltech101": Named(caltech101, "caltech101/101_ObjectCategories"),
-    "tiny-imagenet": Named(tiny_imagenet, "tiny-imagenet-200", f"download {TINY_IMAGENET_URL} and unpack it there"),
-    "speech-commands": Named(
+    "digits-on-photos": NamedSet(_digits),
+    "biased-digits": NamedSet(_digits),
+    "cifar10": NamedSet(cifar, "cifar-10-batches-py"),
+    "cifar100": NamedSet(cifar, "cifar-100-python"),
+    # The file that is downloaded last of the four.
+    "fashion-mnist": NamedSet(fashion_mnist, "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
+    "caltech101": NamedSet(caltech101, "caltech101/101_ObjectCategories"),
+    "tiny-imagenet": NamedSet(tiny_imagenet, "tiny-imagenet-200", f"download {TINY_IMAGENET_URL} and unpack it there"),
+    "speech-commands": NamedSet(
         speech_commands,
         "speech_commands_v0.02",
         f"download {SPEECH_COMMANDS_URL} and unpack it in speech_commands_v0.02 there",

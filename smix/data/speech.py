@@ -1,4 +1,4 @@
-"""Google Speech Commands as log-mel spectrograms, which are made once and kept beside the files."""
+"""Google Speech Commands as log-mel spectrograms, which are computed once and stored next to the files."""
 
 import hashlib
 import json
@@ -21,21 +21,30 @@ from smix.errors import DataError
 from smix.untrusted import UnreadableError, one_line, open_file
 
 SPEECH_COMMANDS_URL = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
-KEPT = "smix-spectrograms.npz"
+CACHE = "smix-spectrograms.npz"
 KIND = (RATE, 16, 1)
-"""Samples a second, bits a sample and channels of every recording."""
-TOGETHER = 64
-"""Waves that a thread turns into spectrograms at once."""
+"""Samples per second, bits per sample and channels of every recording."""
+WAVES_PER_TASK = 64
+"""Number of recordings that a thread converts at once."""
 
 
 def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of 64 x 98 x 1.
+    """Load Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of 64 x 98 x 1.
 
-    The test split is testing_list.txt (11,005 recordings); all others are to train, those of validation_list.txt, too:
-    training sets its own validation images aside. The noise in _background_noise_ is left out. A recording is a second at
-    16 kHz: a shorter one is followed by silence, a longer one is cut. `smix.data.mel` says how it becomes an image.
+    The test split is testing_list.txt (11,005 recordings); all others are for training, including those of validation_list.txt, because
+    training holds out validation images itself. The noise in _background_noise_ is ignored. A recording is one second at 16 kHz: a
+    shorter one is padded with silence, a longer one is truncated. See `smix.data.mel` for the spectrograms.
 
     A flip along the last axis, the time, plays a word backwards: it is no augmentation of sound.
+
+    Args:
+        name: Name of the data set.
+        data_root: Folder of the data sets.
+        split: "train" or "test".
+
+    Raises:
+        DataError: The folder is missing, incomplete or damaged.
+        RunError: The spectrograms cannot be written.
     """
     home = data_root / "speech_commands_v0.02"
     if not home.is_dir():
@@ -51,7 +60,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
         parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
         if not all(parts.values()):
             raise FileNotFoundError(f"{len(parts['train'])} recordings to train and {len(test)} to test")
-        images = _kept(home, parts, split)
+        images = _cached(home, parts, split)
     except (OSError, UnreadableError) as error:
         raise DataError(
             f"{name}: expected the whole of {SPEECH_COMMANDS_URL} in {home}, got {one_line(error)}; unpack it again"
@@ -60,39 +69,35 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
     return ImageSet(images[..., None], labels, tuple(words), name=name, split=split)
 
 
-def _kept(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDArray, "N 64 98"]:
-    """The spectrograms of a split: those that are kept, if they are of these files, or new ones."""
+def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDArray, "N 64 98"]:
+    """Return the spectrograms of a split: the stored ones if they belong to these files, otherwise new ones."""
     sizes = {part: [(path, os.stat(f"{home}/{path}").st_size) for path in parts[part]] for part in parts}  # noqa: PTH116
     key = hashlib.sha256(json.dumps([PARAMETERS, sizes], sort_keys=True).encode()).hexdigest()
     try:
-        with open_npz(home / KEPT) as kept:
-            if str(kept["key"]) == key:
-                return kept[split]
+        with open_npz(home / CACHE) as stored:
+            if str(stored["key"]) == key:
+                return stored[split]
     except UnreadableError:
-        pass  # there is none, or a broken one: it is made again
+        pass  # missing or damaged: computed again
     everything = parts["train"] + parts["test"]
     images = np.empty((len(everything), BANDS, FRAMES), np.uint8)
 
-    def fill(begin: int) -> int:
-        some = everything[begin : begin + TOGETHER]
-        images[begin : begin + len(some)] = spectrograms(_waves(home, some))
-        return begin + len(some)
+    def fill(start: int) -> int:
+        paths = everything[start : start + WAVES_PER_TASK]
+        images[start : start + len(paths)] = spectrograms(_waves(home, paths))
+        return start + len(paths)
 
-    pool = ThreadPoolExecutor()
-    try:
-        with progress.bar("spectrograms", len(everything), "recordings") as done:
-            for finished in pool.map(fill, range(0, len(everything), TOGETHER)):
-                done(finished)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor() as pool, progress.bar("spectrograms", len(everything), "recordings") as show:
+        for finished in pool.map(fill, range(0, len(everything), WAVES_PER_TASK)):
+            show(finished)
     train, test = np.split(images, [len(parts["train"])])
-    with files.atomic(home / KEPT) as file:
+    with files.atomic(home / CACHE) as file:
         np.savez(file, key=np.array(key), train=train, test=test)
     return train if split == "train" else test
 
 
 def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
-    """Recordings in -1..1, all of one second."""
+    """Read recordings in -1..1, all of one second."""
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):
         try:

@@ -148,7 +148,7 @@ def _attacked(target: EvalTarget, loader: Loader, seed: int) -> Suite:
 
 def _objects(target: EvalTarget, loader: Loader, where: str, seed: int) -> Suite:
     data, masks = _with_masks(target.data, where)
-    source, fingerprint = masks.described["source"]["name"], masks.described["fingerprint"]
+    source, fingerprint = masks.provenance["source"]["name"], masks.provenance["fingerprint"]
 
     def add(evaluation: Evaluation, advance: Advance) -> Evaluation:
         result = measure.on_objects(target.model, target.loader(data, masks.masks), data.index, seed, advance)

@@ -13,7 +13,7 @@ from smix import files
 from smix.config import EvaluateConfig, MachineOptions, cores
 from smix.data.batches import Batches, Loader, Normalisation
 from smix.data.sets import ImageSet, load_data
-from smix.data.streaming import LARGER, SIDE, Masks, Reader, Streamed, fits, looked_at
+from smix.data.streaming import ENLARGEMENT, SIDE, MaskLookup, Reader, Streamed, as_evaluated, fits_on_device
 from smix.device import find_device
 from smix.errors import DataError, OptionError, RunError
 from smix.lab.label_map import LabelMap, label_map, map_by_name, read_label_map
@@ -46,7 +46,7 @@ class Classifier:
     @property
     def larger(self) -> float:
         """Factor by which images of another size are enlarged beyond the input before the centre crop: about as in training."""
-        return 1.0 if self.resident else LARGER
+        return 1.0 if self.resident else ENLARGEMENT
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class EvalTarget:
         """True if the images have another size than the input of the network."""
         return self.data.size != self.classifier.size
 
-    def loader(self, data: ImageSet | None = None, masks: Masks | None = None) -> Loader:
+    def loader(self, data: ImageSet | None = None, masks: MaskLookup | None = None) -> Loader:
         """Return a loader of the images, or of other images of the split."""
         data, normalise = data or self.data, self.classifier.normalise
         loader: Batches | Streamed
@@ -94,7 +94,7 @@ class EvalTarget:
             loader = Batches.of(data, normalise, self.device, masks)
         else:
             height, width = self.classifier.size
-            reader = Reader(data, (height, width), masks=masks, larger=self.classifier.larger)
+            reader = Reader(data, (height, width), masks=masks, enlargement=self.classifier.larger)
             loader = Streamed(reader, normalise, self.device, min(cores(), MAX_WORKERS))
         return loader if self.batch_size is None else replace(loader, at_once=self.batch_size)
 
@@ -134,7 +134,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     _check_shape(classifier, data)
     device = find_device(options.device)
     # The network's own test images are read as they were during training.
-    resident = classifier.resident if own else data.size == classifier.size and fits(data, None)
+    resident = classifier.resident if own else data.size == classifier.size and fits_on_device(data, None)
     data = data.take(config.limit)
     model = classifier.model.to(device)
     return EvalTarget(
@@ -184,7 +184,7 @@ def _from_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Mach
             f"mean, std: expected one number per channel of {config.data}, which has {test.channels}, got {len(config.mean)}"
         )
     state = read_weights(path)
-    resident = fits(test, None)
+    resident = fits_on_device(test, None)
     size = test.size if resident and test.size is not None else (SIDE, SIDE)
     model = _new_model(config.model, len(test.classes), test.channels, size)
     head = f"{head_of(model)}.weight"
@@ -195,7 +195,7 @@ def _from_file(path: Path, test: ImageSet, config: EvaluateConfig, options: Mach
         normalise = Normalisation(config.mean, config.std)
     else:
         train = load_data(config.data, options.data_root, "train")
-        normalise = Normalisation.of(train.loaded() if resident else looked_at(train, (SIDE, SIDE))[0])
+        normalise = Normalisation.of(train.loaded() if resident else as_evaluated(train, (SIDE, SIDE))[0])
     classes = tuple(map(str, range(len(model.state_dict()[head]))))
     return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident)
 

@@ -1,7 +1,8 @@
-"""Build a mask store: decode, segment, shrink to the masks' size, refine, pack. Stopped and started again, it goes on.
+"""Build a mask store: decode images, segment them, shrink and refine the masks, and pack them.
 
-Other threads decode the batches ahead and refine those behind; the source is called in this one, in order, so that a network
-has the machine to itself. Finished shards wait on the disk (work.py) until all are there: a build that is killed redoes one shard.
+Other threads decode the next batches and refine the previous ones. The source is called in the calling thread, in order, so that a
+network has the machine for itself. Finished shards wait on the disk until all are there (staged.py): a build that is killed and
+started again repeats at most one shard.
 """
 
 import errno
@@ -10,16 +11,16 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -27,19 +28,22 @@ from smix import files, progress, signals
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
-from smix.masks.manifest import Manifest, SplitId, check_manifest
-from smix.masks.refine import NUMBERS, Refinement, refine
+from smix.masks.manifest import Manifest, SplitId, check_manifest, packed_bytes
+from smix.masks.refine import PARAMETERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
-from smix.masks.store import COST, Flag, MaskStore, pack, packed_bytes
-from smix.masks.work import Shard, StagedStore
+from smix.masks.staged import Shard, StagedStore
+from smix.masks.store import COST, Flag, MaskStore, pack
 
 ROWS_PER_SHARD = 1024
-"""A build that is killed loses at most this much work ..."""
-MOST_SHARDS = 256
+"""A build that is killed loses at most this many masks ..."""
+MAX_SHARDS = 256
 """... unless the data set is so large that it would be more files than a process may keep open."""
 BATCH = 16
 SIZE_OF_FOLDERS = (224, 224)
-"""Size of the masks where images have different sizes."""
+"""Size of the masks of images that have different sizes."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def build_masks(
@@ -55,222 +59,231 @@ def build_masks(
     strict: bool = False,
     part: tuple[int, int] = (1, 1),
 ) -> MaskStore | None:
-    """Find the object of each image and store the masks in `out`.
+    """Find the object in each image and store the masks.
 
-    A store that is there with the same settings is completed: after an interruption, a larger `limit`, or damage. What it had is
-    never given up: damaged masks are built again, whatever the limit.
+    An existing store with the same settings is completed: after an interruption, with a larger `limit`, or after damage. Masks that it
+    contained are kept, and damaged ones are built again, whatever the limit.
 
     Args:
-        data: A whole split.
-        limit: Only the masks of `data.take(limit)`: class-balanced, and part of every larger limit.
-        size: Of the masks; None: the images' own, or 224 x 224 for files of different sizes.
-        save_classes: Store the class of each pixel, too, 8 bits.
-        strict: Stop at the first image that cannot be read, or has no mask; otherwise its mask is empty and flagged.
-        part: (i, n): only the i-th of n parts, from 1; any number of processes can build parts of one store at once.
+        data: A whole split of a data set.
+        source: Source of the masks, see `load_source`.
+        out: Folder of the store.
+        refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md).
+        limit: Build only the masks of `data.take(limit)`, which are class-balanced and part of every larger limit. None: all.
+        quiet: Show no progress bar.
+        size: Spatial size of the masks. None: that of the images, or 224 x 224 for files of different sizes.
+        save_classes: Store the class of each pixel, too, in 8 bits.
+        strict: Stop at the first image that cannot be read or has no mask. By default its mask is empty and flagged.
+        part: (i, n) builds only the i-th of n parts, counted from 1. Processes can build parts of one store at once.
 
     Returns:
-        The store; None if other parts are missing.
+        The store. None: other parts are missing.
 
     Raises:
-        MaskError: `out` holds masks made otherwise, or the disk is full; what was built stays.
+        DataError: `limit` is out of range.
+        OptionError: `part` is out of range.
+        MaskError: `out` contains masks of other settings, the source fails, or the disk is full. Finished shards are kept.
+        RunError: `out` cannot be written, or another process is building there.
+
+    >>> import tempfile
+    >>> from smix import load_data
+    >>> from smix.masks import load_source
+    >>> data = load_data("digits-on-photos")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store = build_masks(data, load_source("carried"), folder, limit=20)
+    >>> int(store.built.sum()), store.shape
+    (20, (32, 32))
     """
     out = Path(out)
     if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))):
         raise MaskError(f"{out}: expected a whole split, got a part of {data.name}; give the whole one and a limit")
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
-    described = source.describe(data)  # first: some sources know their classes only when they have seen the data
-    names: tuple[str, ...] | None = getattr(source, "classes", ()) if save_classes else None
+    description = source.describe(data)  # first: some sources know their classes only after they have seen the data
     manifest = Manifest(
         data=SplitId(data.name, data.split, data.fingerprint, len(data)),
         shape=size or data.size or SIZE_OF_FOLDERS,
-        source=described,
-        refine={"name": refine, **NUMBERS.get(refine, {})},
+        source=description,
+        refine={"name": refine, **PARAMETERS.get(refine, {})},
         rows_per_shard=rows_per_shard(len(data)),
-        classes=names,
+        classes=getattr(source, "classes", ()) if save_classes else None,
     )
     check_manifest(manifest)
-    wanted = np.sort(data.take(limit).index)
-    alone = part[1] == 1
+    requested = np.sort(data.take(limit).index)
     try:
         with (
-            files.lock(out, shared=not alone),
+            files.lock(out, shared=part[1] > 1),
             files.lock(out, f".part-{part[0]}-of-{part[1]}.lock"),
             signals.interruptible(),
         ):
             with files.lock(out, ".finish.lock", wait=True):
-                work = StagedStore(out, manifest)
-            wanted = np.union1d(wanted, work.built_rows())
-            build = _Build(work, data, source, refine, wanted, strict, quiet)
-            with _costed(out, build):
-                build.run(part)
-            if not work.is_complete(wanted):
-                assert not alone, f"{out}: all shards were built, and some are missing"
-                return None
-            work.finish()
+                staged = StagedStore(out, manifest)
+            requested = np.union1d(requested, staged.built_rows())
+            _Builder(staged, data, source, refine, requested, strict, quiet).build(part)
+            if not staged.is_complete(requested):
+                if part[1] > 1:
+                    return None
+                raise MaskError(f"{out}: a finished shard was damaged meanwhile; run the same smix masks build again")
+            staged.finish()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise MaskError(
-            f"{out}: expected room for {len(data) * packed_bytes(manifest.shape):,} bytes of masks, got no space left on the "
-            "disk; free some and start the same command again: finished shards are kept"
+            f"{out}: {len(data) * packed_bytes(manifest.shape):,} bytes of masks are needed, and there is no space left on the disk; "
+            "free some and start the same command again: finished shards are kept"
         ) from None
     return MaskStore(out)
 
 
 def rows_per_shard(count: int) -> int:
-    """A multiple of 1,024."""
-    return ROWS_PER_SHARD * max(1, -(-count // (ROWS_PER_SHARD * MOST_SHARDS)))
+    """Return the number of masks per shard for a data set of `count` images: a multiple of 1,024."""
+    return ROWS_PER_SHARD * max(1, -(-count // (ROWS_PER_SHARD * MAX_SHARDS)))
 
 
 @dataclass(frozen=True, eq=False)
-class _Found:
-    """Masks of a batch, at the size of the store."""
+class _MaskBatch:
+    """Masks of a batch of images, at the size of the store."""
 
-    rows: NDArray[np.int64]
-    masks: NDArray[np.bool_]
-    score: NDArray[np.float32]
-    classes: NDArray[np.uint8] | None
+    rows: Int[NDArray, "B"]
+    masks: Bool[NDArray, "B *S"]
+    score: Float32[NDArray, "B"]
+    classes: UInt8[NDArray, "B *S"] | None
     broken: dict[int, str]
-    """Why, by place in the batch."""
+    """Reason why a mask is broken, by its place in the batch."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Build:
-    work: StagedStore
+class _Builder:
+    """Builds the missing masks of a store."""
+
+    staged: StagedStore
     data: ImageSet
     source: Source
-    refine: Refinement
-    wanted: NDArray[np.int64]
+    refinement: Refinement
+    requested: Int[NDArray, "N"]
+    """Rows that the store must contain, sorted."""
     strict: bool
     quiet: bool
     written: list[int] = field(default_factory=list)
-    """Number of masks that each finished shard got."""
+    """Number of masks that were built for each shard."""
 
-    def run(self, part: tuple[int, int]) -> None:
-        """Build what is missing of the shards of this part."""
-        work = self.work
-        mine = [number for number in work.numbers if number % part[1] == part[0] - 1]
-        todo = {}
-        total = finished = 0
-        for number in mine:
-            shard, rows = work.load(number), work.wanted_of(number, self.wanted)
-            missing = rows if shard is None else rows[~shard.built[rows]]
-            total, finished = total + len(rows), finished + len(rows) - len(missing)
-            if shard is None or len(missing):
-                todo[number] = missing
-        with progress.bar("masks", total, quiet=self.quiet) as done:
-            done(finished)
-            for number, missing in todo.items():
-                shard, start = work.load(number) or work.empty(number), work.manifest.rows(number).start
-                # What is found ahead of its turn ends with the shard: a build that is killed redoes one, no more.
-                for found in self._found(_batches(missing + start, self._batch)):
-                    self._put(shard, start, found)
-                    finished += len(found.rows)
-                    done(finished)
+    def build(self, part: tuple[int, int]) -> None:
+        """Build what is missing in the shards of a part, and append a line to cost.jsonl, however the build ends."""
+        start = time.perf_counter()
+        try:
+            self._build(part)
+        finally:
+            if self.written:
+                line = json.dumps({"masks": sum(self.written), "seconds": time.perf_counter() - start})
+                try:
+                    files.append_text(self.staged.path / COST, f"{line}\n")
+                except RunError as error:  # the masks are worth more than the time that they took
+                    sys.stderr.write(f"{error}\n")
+
+    def _build(self, part: tuple[int, int]) -> None:
+        staged, missing, total = self.staged, {}, 0
+        for number in staged.numbers[part[0] - 1 :: part[1]]:
+            shard, rows = staged.load(number), staged.requested_in(number, self.requested)
+            total += len(rows)
+            if shard is None or not shard.built[rows].all():
+                missing[number] = rows if shard is None else rows[~shard.built[rows]]
+        finished = total - sum(map(len, missing.values()))
+        with progress.bar("masks", total, quiet=self.quiet) as show, ThreadPoolExecutor(THREADS) as pool:
+            show(finished)
+            for number, rows in missing.items():
+                shard, start = staged.load(number) or staged.empty(number), staged.manifest.rows(number).start
+                # The lookahead ends with the shard, so that a build that is killed repeats one shard, no more.
+                for batch in self._mask_batches(rows + start, pool):
+                    self._put(shard, start, batch)
+                    finished += len(batch.rows)
+                    show(finished)
                     if signals.orphaned():
                         raise KeyboardInterrupt
-                work.write(number, shard)
-                self.written.append(len(missing))
+                staged.write(number, shard)
+                self.written.append(len(rows))
 
-    @property
-    def _batch(self) -> int:
-        return int(getattr(self.source, "batch_size", BATCH))
+    def _mask_batches(self, rows: Int[NDArray, "N"], pool: Executor) -> Iterator[_MaskBatch]:
+        """Yield the masks of rows, in order."""
+        size = int(getattr(self.source, "batch_size", BATCH))
+        batches = [rows[start : start + size] for start in range(0, len(rows), size)]
+        segmented = (self._segment(*batch) for batch in ahead(pool, self._read, batches))
+        return ahead(pool, self._refine, segmented)
 
-    def _found(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[_Found]:
-        """Yield the masks of rows, in order: a few batches are read ahead, and refined behind."""
-        threads = min(8, (os.cpu_count() or 1) + 1)
-        reading: deque[Future[tuple[ImageSet, dict[int, str]]]] = deque()
-        refining: deque[Future[_Found]] = deque()
-        with ThreadPoolExecutor(threads) as pool:
-            try:
-                for place, rows in enumerate(batches):
-                    while len(reading) < threads and place + len(reading) < len(batches):
-                        reading.append(pool.submit(self._read, batches[place + len(reading)]))
-                    batch, broken = reading.popleft().result()
-                    refining.append(pool.submit(self._refined, self._segmented(rows, batch, broken)))
-                    if len(refining) > threads:
-                        yield refining.popleft().result()
-                while refining:
-                    yield refining.popleft().result()
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _read(self, rows: NDArray[np.int64]) -> tuple[ImageSet, dict[int, str]]:
-        """The images of these rows, and why some are none."""
+    def _read(self, rows: Int[NDArray, "B"]) -> tuple[Int[NDArray, "B"], ImageSet, dict[int, str]]:
+        """Return images, and the reasons why some cannot be read by their place in the batch."""
         batch = self.data.rows(rows)
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
-            return batch, {}
-        pictures, failed = batch.images.read()
-        why = {place: str(error).replace(f"{pictures.home}{os.sep}", "") for place, error in failed.items()}
-        return batch.with_images(pictures), why
+            return rows, batch, {}
+        pictures, errors = batch.images.read()
+        broken = {place: str(error).replace(f"{pictures.home}{os.sep}", "") for place, error in errors.items()}
+        return rows, replace(batch, images=pictures), broken
 
-    def _segmented(self, rows: NDArray[np.int64], batch: ImageSet, broken: dict[int, str]) -> _Found:
-        shape = self.work.manifest.shape
-        found = self.source(batch, np.arange(len(rows)))
-        for place in np.flatnonzero(~found.object.flatten(1).isfinite().all(1).numpy()).tolist():
-            broken.setdefault(place, found.problems.get(place, "no finite answer"))
-        classes = None if self.work.manifest.classes is None else shrink_classes(found, shape)
-        return _Found(rows, shrink(found.mask(), shape).numpy(), confidence(found).numpy(), classes, broken)
+    def _segment(self, rows: Int[NDArray, "B"], batch: ImageSet, broken: dict[int, str]) -> _MaskBatch:
+        shape = self.staged.manifest.shape
+        result = self.source(batch, np.arange(len(rows)))
+        for place in np.flatnonzero(~result.object.flatten(1).isfinite().all(1).numpy()).tolist():
+            broken.setdefault(place, result.problems.get(place, "no finite answer"))
+        classes = None if self.staged.manifest.classes is None else shrink_classes(result, shape)
+        return _MaskBatch(rows, shrink(result.mask(), shape).numpy(), confidence(result).numpy(), classes, broken)
 
-    def _refined(self, found: _Found) -> _Found:
-        masks = refine(found.masks, self.refine)
-        masks[list(found.broken)] = False  # what is said of an image that nobody saw is no object
-        return replace(found, masks=masks)
+    def _refine(self, batch: _MaskBatch) -> _MaskBatch:
+        masks = refine(batch.masks, self.refinement)
+        masks[list(batch.broken)] = False  # the source's answer for an image that could not be read is no object
+        return replace(batch, masks=masks)
 
-    def _put(self, shard: Shard, start: int, found: _Found) -> None:
-        if self.strict and found.broken:
-            place, why = min(found.broken.items())
+    def _put(self, shard: Shard, start: int, batch: _MaskBatch) -> None:
+        """Copy masks into a shard whose first row is `start`."""
+        reasons = {place: f"{self.data.stem(int(batch.rows[place]))}: {why}" for place, why in batch.broken.items()}
+        if self.strict and reasons:
             raise MaskError(
-                f"{self.data.name}: expected a mask of every image (--strict), got none of "
-                f"{self.data.stem(int(found.rows[place]))}: {why}"
+                f"{self.data.name}: expected a mask of every image (--strict), got none of {reasons[min(reasons)]}"
             )
-        places, flat = found.rows - start, found.masks.reshape(len(found.masks), -1)
-        shard.packed[places] = pack(found.masks)
+        places, flat = batch.rows - start, batch.masks.reshape(len(batch.masks), -1)
+        shard.packed[places] = pack(batch.masks)
         shard.stats["coverage"][places] = flat.mean(1)
-        shard.stats["score"][places] = found.score
+        shard.stats["score"][places] = batch.score
         shard.stats["flags"][places] = np.where(flat.any(1), 0, Flag.EMPTY)
-        if shard.classes is not None and found.classes is not None:
-            shard.classes[places] = found.classes
-        for place, why in found.broken.items():
+        if shard.classes is not None and batch.classes is not None:
+            shard.classes[places] = batch.classes
+        for place, reason in reasons.items():
             shard.stats[places[place]] = (0, 0, Flag.BROKEN | Flag.EMPTY)
-            shard.broken[int(found.rows[place])] = f"{self.data.stem(int(found.rows[place]))}: {why}"
+            shard.broken[int(batch.rows[place])] = reason
 
 
-@contextmanager
-def _costed(out: Path, build: _Build) -> Iterator[None]:
-    """Note how long the masks took that were built inside, however it ended: a line in cost.jsonl."""
-    start = time.perf_counter()
+THREADS = min(8, (os.cpu_count() or 1) + 1)
+"""Threads that decode and refine, and batches that each of both may be ahead."""
+
+
+def ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield `function(item)` for each item, in order, while a pool computes up to `THREADS` of the next ones."""
+    pending: deque[Future[Result]] = deque()
     try:
-        yield
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > THREADS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        if build.written:
-            line = json.dumps({"masks": sum(build.written), "seconds": time.perf_counter() - start})
-            try:
-                files.append_text(out / COST, f"{line}\n")
-            except RunError as error:  # the masks are worth more than the time that they took
-                sys.stderr.write(f"{error}\n")
-
-
-def _batches(rows: NDArray[np.int64], batch: int) -> list[NDArray[np.int64]]:
-    return [rows[first : first + batch] for first in range(0, len(rows), batch)]
+        for future in pending:
+            future.cancel()
 
 
 def shrink(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
-    """Shrink masks to a size by area: a pixel is object if at least half of it is."""
+    """Resize masks to a spatial size by area: a pixel is object if at least half of it is."""
     if tuple(masks.shape[1:]) == tuple(size):
         return masks
     return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5
 
 
-def shrink_classes(found: Segmentation, size: Sequence[int]) -> NDArray[np.uint8]:
-    """The class map at the masks' size, by the nearest pixel. Sources without classes say 1 for object."""
-    classes = found.mask().to(torch.uint8) if found.classes is None else found.classes
+def shrink_classes(result: Segmentation, size: Sequence[int]) -> UInt8[NDArray, "B *S"]:
+    """Resize class maps to a spatial size by the nearest pixel. A source without classes has class 1 for object."""
+    classes = result.mask().to(torch.uint8) if result.classes is None else result.classes
     return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(torch.uint8).numpy()
 
 
-def confidence(found: Segmentation) -> Tensor:
-    """Mean probability on the object, (B,); 0 where there is none."""
-    mask = found.mask()
-    inside = torch.where(mask, found.object, 0.0).flatten(1).sum(1)
+def confidence(result: Segmentation) -> Float[Tensor, "B"]:
+    """Return the mean probability on the object of each image; 0 if there is no object."""
+    mask = result.mask()
+    inside = torch.where(mask, result.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()

@@ -1,15 +1,17 @@
-"""Masks as files that other programs read and people correct: a PNG a mask, or COCO's annotations. `masks:DIR` reads both back."""
+"""Write masks as files that other programs read and people correct: a PNG per mask, or COCO annotations. `masks:DIR` reads both."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 from PIL import Image
 
 from smix import files, progress
+from smix.data.optional import import_optional
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
@@ -23,20 +25,24 @@ ANNOTATIONS = "annotations.json"
 
 
 def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "png", quiet: bool = True) -> int:
-    """Write every mask that is built and not broken, at the store's size; files of the same names are replaced.
+    """Write every mask that is built and not broken, at the store's size. Files of the same names are replaced.
+
+    A file exported.json names the data set: `masks:DIR` refuses the masks for other images.
 
     Args:
-        data: The data set of the store, whole: it names the files.
-        out: Folder. png: `STEM.png`, 0 and 255, where STEM is the image's path without its suffix, or its row ("000017").
-            coco: one annotations.json, with compressed run-length codes, boxes and areas; an empty mask is no annotation.
-            Beside them exported.json says of which images they are: `masks:DIR` refuses them for others.
+        store: The mask store.
+        data: The whole data set of the store, which names the files.
+        out: Folder.
+        format: "png": `STEM.png` with 0 and 255, where STEM is the image's path without its suffix, or its row ("000017").
+            "coco": one annotations.json with compressed run-length codes, boxes and areas; an empty mask is no annotation.
+        quiet: Show no progress bar.
 
     Returns:
-        How many masks were written.
+        The number of masks that were written.
 
     Raises:
-        MaskError: the store is of another data set, has not 2 spatial dimensions, or is broken; `out` lies among the images;
-            PNG files would lie beside an annotations.json, which hides them; pycocotools is missing.
+        MaskError: The store belongs to another data set, does not have 2 spatial dimensions or is damaged, `out` is inside the images'
+            folder, PNG files would be hidden by an annotations.json, or pycocotools is not installed.
         RunError: `out` cannot be written.
     """
     out = Path(out)
@@ -44,108 +50,95 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
     if len(data) != len(store):
         raise MaskError(f"{store.path}: expected a whole split, got a part of {data.name}; give the whole one")
     if len(store.shape) != 2:
-        raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to export, got size {store.shape}")
+        raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")
     _check_folder(out, data, format)
-    provenance_of = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint}
     rows = np.flatnonzero(store.built & ~np.isin(np.arange(len(store)), list(store.problems)))
-    with progress.bar("masks", len(rows), "masks", quiet) as done:
-        _check_names(data, rows)
+    _check_names(data, rows)
+    with progress.bar("masks", len(rows), "masks", quiet) as show:
+        masks = _masks(store, rows, show)
         if format == "coco":
-            _write_coco(out / ANNOTATIONS, data, store.shape, rows, _masks(store, rows, done))
+            _write_coco(out / ANNOTATIONS, data, store.shape, rows, masks)
         else:
-            for row, mask in _masks(store, rows, done):
-                _write_png(out, data.stem(row), mask)
-    files.write_json(out / EXPORTED, provenance_of)
+            for row, mask in masks:
+                path = out / f"{data.stem(row)}.png"
+                files.check_no_link(out, path.parent)
+                # Not synced, which would take most of the time: an export can be repeated.
+                with files.atomic(path, sync=False) as file:
+                    Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
+    files.write_json(out / EXPORTED, {"name": data.name, "split": data.split, "fingerprint": data.fingerprint})
     return len(rows)
-
-
-def _write_png(out: Path, stem: str, mask: NDArray[np.bool_]) -> None:
-    """Write a mask: whole or not at all. It is not synced, which would take most of the time and save nothing that is lost."""
-    path = out / f"{stem}.png"
-    files.check_no_link(out, path.parent)
-    with files.atomic(path, sync=False) as file:
-        Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
 
 
 def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     if isinstance(data.images, Pictures):
         home = data.images.home.resolve()
         if any(out.resolve().is_relative_to(home.parent / split) for split in ("train", "test", "val", home.name)):
-            raise MaskError(
-                f"{out}: expected a folder outside of the images, which the masks might replace, got one inside; choose another"
-            )
+            raise MaskError(f"{out}: the folder is inside that of the images; choose another")
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(
-            f"{out}: expected a folder without {ANNOTATIONS}, which would be read instead of the masks, got one; remove it or "
-            "choose another folder"
+            f"{out}: the folder contains {ANNOTATIONS}, which would be read instead of the masks; remove it or choose another folder"
         )
 
 
-def _check_names(data: ImageSet, rows: NDArray[np.int64]) -> None:
-    """Raise MaskError where two images differ by the suffix alone, or a name leads out of the folder."""
+def _check_names(data: ImageSet, rows: Int[NDArray, "n"]) -> None:
+    """Raise MaskError if two images differ by the suffix alone, or a name leads out of the folder."""
     stems = list(map(data.stem, rows.tolist()))
     if (stem := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
-    if odd := next((stem for stem in stems if ".." in stem.split("/") or stem.startswith("/")), ""):
-        raise MaskError(f"{data.name}: expected images inside their folder, got {odd}; move it")
+    if outside := next((stem for stem in stems if ".." in stem.split("/") or stem.startswith("/")), ""):
+        raise MaskError(f"{data.name}: expected images inside their folder, got {outside}; move it")
 
 
-def _masks(store: MaskStore, rows: NDArray[np.int64], done: Any) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    for first in range(0, len(rows), BATCH):
-        some = rows[first : first + BATCH]
-        yield from zip(some.tolist(), store[some], strict=True)
-        done(first + len(some))
+def _masks(store: MaskStore, rows: Int[NDArray, "n"], show: Any) -> Iterator[tuple[int, Bool[NDArray, "H W"]]]:
+    for start in range(0, len(rows), BATCH):
+        batch = rows[start : start + BATCH]
+        yield from zip(batch.tolist(), store[batch], strict=True)
+        show(start + len(batch))
 
 
 def _write_coco(
     path: Path,
     data: ImageSet,
     size: tuple[int, ...],
-    rows: NDArray[np.int64],
-    masks: Iterator[tuple[int, NDArray[np.bool_]]],
+    rows: Int[NDArray, "n"],
+    masks: Iterable[tuple[int, Bool[NDArray, "H W"]]],
 ) -> None:
-    """Line by line: a million annotations need not fit into memory."""
-    try:
-        from pycocotools import mask as codes
-    except ImportError:
-        raise MaskError("coco: expected the package pycocotools, got none; install smix[coco]") from None
+    """Write annotations line by line: a million of them need not fit into memory."""
+    codes = import_optional("pycocotools.mask", "coco", MaskError)
+
+    def images() -> Iterator[dict[str, Any]]:
+        names = data.images.names if isinstance(data.images, Pictures) else None
+        for row in rows.tolist():
+            name = f"{data.stem(row)}.png" if names is None else str(names[row])
+            yield {
+                "id": row + 1,
+                "file_name": name,
+                "height": size[0],
+                "width": size[1],
+            }  # some tools ignore an id of 0
 
     def annotations() -> Iterator[dict[str, Any]]:
         for row, mask in masks:
-            if not mask.any():
-                continue
-            code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))
-            yield {
-                "id": row + 1,
-                "image_id": row + 1,
-                "category_id": int(data.labels[row]) + 1,
-                "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
-                "bbox": [int(number) for number in codes.toBbox(code)],
-                "area": int(mask.sum()),
-                "iscrowd": 0,  # what COCO's own codes are of; trainers leave crowds out
-            }
+            if mask.any():
+                code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))
+                yield {
+                    "id": row + 1,
+                    "image_id": row + 1,
+                    "category_id": int(data.labels[row]) + 1,
+                    "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
+                    "bbox": [int(number) for number in codes.toBbox(code)],
+                    "area": int(mask.sum()),
+                    "iscrowd": 0,  # run-length codes in COCO are crowds, which trainers ignore
+                }
 
-    height, width = size
-    names = data.images.names if isinstance(data.images, Pictures) else None
-    images = (
-        {
-            "id": row + 1,  # some tools take 0 for none
-            "file_name": f"{data.stem(row)}.png" if names is None else str(names[row]),
-            "height": height,
-            "width": width,
-        }
-        for row in rows.tolist()
-    )
     categories = ({"id": number, "name": name} for number, name in enumerate(data.classes, 1))
+    parts = {"images": images(), "annotations": annotations(), "categories": categories}
     with files.atomic(path) as file:
-        for before, part, entries in (
-            ("{", "images", images),
-            (",\n", "annotations", annotations()),
-            (",\n", "categories", categories),
-        ):
-            file.write(f'{before}"{part}": ['.encode())
-            for number, entry in enumerate(entries):
-                file.write(f"{',' if number else ''}\n{json.dumps(entry)}".encode())
+        for number, (name, entries) in enumerate(parts.items()):
+            start = ",\n" if number else "{"
+            file.write(f'{start}"{name}": ['.encode())
+            for place, entry in enumerate(entries):
+                file.write(f"{',' if place else ''}\n{json.dumps(entry)}".encode())
             file.write(b"\n]")
         file.write(b"}\n")

@@ -1,4 +1,4 @@
-"""The object masks of a data set, from wherever a configuration says they are."""
+"""Look up the object masks of a data set, in a mask store or in the data set itself."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
@@ -17,16 +18,16 @@ from smix.masks.store import MaskStore
 
 @dataclass(frozen=True, eq=False)
 class StoredMasks:
-    """Masks that are read when they are asked for: `masks[rows]` is (n, *S), of the store's size."""
+    """Masks that are read from a store when they are accessed: `masks[rows]` is (n, *S), of the store's size."""
 
     store: MaskStore
-    index: NDArray[np.int64]
-    """The row in the store of each image."""
+    index: Int[NDArray, "N"]
+    """Row of each image in the store."""
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def __getitem__(self, rows: Int[NDArray, "n"]) -> Bool[NDArray, "n *S"]:
         return self.store[self.index[rows]]
 
 
@@ -34,63 +35,67 @@ class StoredMasks:
 class ObjectMasks:
     """A mask for each image of a data set."""
 
-    masks: NDArray[np.bool_] | StoredMasks
-    """(N, *S), of the images' size; of images in files, of the store's size and not yet read."""
-    valid: NDArray[np.bool_] | None
-    """(N,): the store's verdict; None: all may be used."""
-    described: dict[str, Any]
-    """Description of their origin that a run keeps."""
+    masks: Bool[NDArray, "N *S"] | StoredMasks
+    """Masks of the images' size; for images in files, masks of the store's size that are read when they are accessed."""
+    valid: Bool[NDArray, "N"] | None
+    """True for masks that the store calls valid. None: all are."""
+    provenance: dict[str, Any]
+    """Fingerprint, source and refinement of the masks, and the fraction that is empty."""
 
 
-def masks_of(data: ImageSet, where: str) -> ObjectMasks:
-    """The masks of the images of `data`. `where`: the folder of a store, or "carried".
+def masks_of(data: ImageSet, location: str) -> ObjectMasks:
+    """Return the masks of the images of a data set.
+
+    Args:
+        data: The data set, or a part of it.
+        location: Folder of a mask store, or "carried" for the masks in the data set itself.
 
     Raises:
-        MaskError: there are none, or they belong to other images.
+        MaskError: The masks are missing, or belong to other images.
     """
-    if where == "carried":
+    if location == "carried":
         if data.masks is None:
             raise MaskError(
-                f"masks: expected object masks of {data.name}, which carries none; build them with smix masks build and give "
-                "their folder with --masks"
+                f"masks: {data.name} carries no object masks; build them with smix masks build and give their folder with --masks"
             )
-        return ObjectMasks(data.masks, None, _described(data.masks, None, {"name": "carried"}, None))
-    store = MaskStore(where)
+        return _in_memory(data.masks, None, {"name": "carried"}, None)
+    store = MaskStore(location)
     store.check_belongs(data)
-    if isinstance(data.images, Pictures):
-        return _of_files(store, data.index)
-    masks, valid = stretched(store[data.index], data.array.shape[1:-1]), store.valid[data.index]
-    return ObjectMasks(masks, valid, _described(masks, valid, store.manifest.source, store.manifest.refine))
+    valid, source, refinement = store.valid[data.index], store.manifest.source, store.manifest.refine
+    if not isinstance(data.images, Pictures):
+        return _in_memory(stretch(store[data.index], data.array.shape[1:-1]), valid, source, refinement)
+    # The fingerprint covers the checksums of all shards and the rows in use, so that no mask is read.
+    checksums = [store.manifest.files[name] for name in store.manifest.file_names if name.startswith("shard-")]
+    fingerprint = _sha256("".join(checksums).encode(), np.ascontiguousarray(data.index), np.packbits(valid))
+    empty = float((store.coverage[data.index] == 0).mean())
+    return ObjectMasks(StoredMasks(store, data.index), valid, _provenance(fingerprint, source, refinement, empty))
 
 
-def _of_files(store: MaskStore, index: NDArray[np.int64]) -> ObjectMasks:
-    """Return masks of files. Their fingerprint is that of the store's checksums and of the rows in use, so that no mask is read."""
-    valid = store.valid[index]
-    digest = hashlib.sha256("".join(store.manifest.shards).encode())
-    digest.update(np.ascontiguousarray(index).tobytes())
-    digest.update(np.packbits(valid).tobytes())
-    described = {
-        "fingerprint": digest.hexdigest(),
-        "source": store.manifest.source,
-        "refine": store.manifest.refine,
-        "empty": float((store.coverage[index] == 0).mean()),
-    }
-    return ObjectMasks(StoredMasks(store, index), valid, described)
-
-
-def stretched(masks: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.bool_]:
+def stretch(masks: Bool[NDArray, "n *s"], size: tuple[int, ...]) -> Bool[NDArray, "n *S"]:
     """Resize masks to the size of the images: a mask covers the whole image, whatever its own size."""
-    if masks.shape[1:] == size:
-        return masks
-    return shrink(torch.from_numpy(masks), size).numpy()
+    return masks if masks.shape[1:] == size else shrink(torch.from_numpy(masks), size).numpy()
 
 
-def _described(
-    masks: NDArray[np.bool_], valid: NDArray[np.bool_] | None, source: dict[str, Any], refine: dict[str, Any] | None
-) -> dict[str, Any]:
-    """The fingerprint is of the masks that are used, and of what the store says of them: a store may grow meanwhile."""
-    digest = hashlib.sha256(np.packbits(masks).tobytes())
-    if valid is not None:
-        digest.update(np.packbits(valid).tobytes())
+def _in_memory(
+    masks: Bool[NDArray, "N *S"],
+    valid: Bool[NDArray, "N"] | None,
+    source: dict[str, Any],
+    refinement: dict[str, Any] | None,
+) -> ObjectMasks:
+    # The fingerprint covers the masks in use, not the whole store, which may grow meanwhile.
+    fingerprint = _sha256(np.packbits(masks), *([] if valid is None else [np.packbits(valid)]))
     empty = float((~masks.reshape(len(masks), -1).any(1)).mean())
-    return {"fingerprint": digest.hexdigest(), "source": source, "refine": refine, "empty": empty}
+    return ObjectMasks(masks, valid, _provenance(fingerprint, source, refinement, empty))
+
+
+def _provenance(
+    fingerprint: str, source: dict[str, Any], refinement: dict[str, Any] | None, empty: float
+) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "source": source, "refine": refinement, "empty": empty}
+
+
+def _sha256(*parts: bytes | NDArray[Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else part.tobytes())
+    return digest.hexdigest()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,15 +12,15 @@ from msgspec import Meta
 from smix.errors import MaskError
 from smix.untrusted import OtherVersionError, UnreadableError, convert, read_checked, typed, with_checksum
 
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 BUILDING = "building"
-"""The folder of finished shards that are not yet part of the store."""
+"""Folder of the shards that are finished, but not yet part of the store."""
+STATS, BROKEN = "stats.npy", "broken.json"
 
-MOST_PIXELS = 1 << 31
+MAX_PIXELS = 1 << 31
 Count = Annotated[int, Meta(ge=1, le=1 << 40)]
 Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]*\Z")]
 Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
-Sha256OrEmpty = Annotated[str, Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,13 @@ class Manifest:
     source: dict[str, Any]
     """Name, sha256 of the weights, input size and other settings of the source."""
     refine: dict[str, Any]
-    """Name and numbers of the refinement."""
+    """Name and parameters of the refinement."""
     rows_per_shard: Count
     classes: Annotated[tuple[Name, ...], Meta(max_length=254)] | None = None
     """Names of the numbers from 1 in the class maps. None: no class maps."""
-    shards: tuple[Sha256, ...] = ()
-    """Sha256 of shard-00000.npy and so on; empty while the store is being built."""
-    class_shards: tuple[Sha256, ...] = ()
-    """Sha256 of classes-00000.npy and so on; empty without class maps."""
-    stats: Sha256OrEmpty = ""
-    """Sha256 of stats.npy."""
-    broken: Sha256OrEmpty = ""
-    """Sha256 of broken.json; empty if no mask is broken."""
-    format: Literal[2] = FORMAT
+    files: dict[str, Sha256] = field(default_factory=dict)
+    """Sha256 of each file of the store except manifest.json, by file name; empty while the store is being built."""
+    format: Literal[3] = FORMAT
 
     @property
     def count(self) -> int:
@@ -70,13 +64,19 @@ class Manifest:
         return -(-self.count // self.rows_per_shard)
 
     @property
-    def files(self) -> dict[str, str]:
-        """Sha256 of each file of the store except manifest.json, by file name. File names are never read from the manifest."""
-        found = {shard_name(number): sha256 for number, sha256 in enumerate(self.shards)}
-        found |= {class_shard_name(number): sha256 for number, sha256 in enumerate(self.class_shards)}
-        return found | {
-            name: sha256 for name, sha256 in (("stats.npy", self.stats), ("broken.json", self.broken)) if sha256
-        }
+    def file_names(self) -> list[str]:
+        """Names of the files that a finished store must have; broken.json is optional."""
+        return [*(name for number in range(self.shard_count) for name in self.shard_files(number)), STATS]
+
+    def shard_files(self, number: int) -> list[str]:
+        """Return the names of the files of a shard: of its masks and, if the store has class maps, of those."""
+        kinds = ("shard",) if self.classes is None else ("shard", "classes")
+        return [f"{kind}-{number:05d}.npy" for kind in kinds]
+
+    def shard_shapes(self, number: int) -> list[tuple[int, ...]]:
+        """Return the shapes of the uint8 arrays in the files of a shard."""
+        rows = len(self.rows(number))
+        return [(rows, packed_bytes(self.shape)), (rows, *self.shape)][: 1 if self.classes is None else 2]
 
     def rows(self, number: int) -> range:
         """Return the rows of a shard."""
@@ -100,22 +100,23 @@ class Manifest:
         return with_checksum(asdict(self))
 
 
+def packed_bytes(shape: tuple[int, ...]) -> int:
+    """Return the number of bytes of a mask of one bit per pixel."""
+    return -(-math.prod(shape) // 8)
+
+
 def check_manifest(manifest: Manifest) -> None:
-    """Raise MaskError unless `read_manifest` will accept the manifest: before the masks of hours are built for it."""
+    """Check before a build that its manifest can be read.
+
+    Raises:
+        MaskError: A name or a size in it is not allowed.
+    """
     try:
         _checked(json.loads(manifest.to_bytes()))
     except UnreadableError as error:
         raise MaskError(
             f"masks: expected names and sizes that a mask store can hold, got {error}; rename or resize them"
         ) from None
-
-
-def shard_name(number: int) -> str:
-    return f"shard-{number:05d}.npy"
-
-
-def class_shard_name(number: int) -> str:
-    return f"classes-{number:05d}.npy"
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -132,22 +133,20 @@ def read_manifest(path: Path) -> Manifest:
             f"{'finish' if begun else 'build'} it with {'the same ' if begun else ''}smix masks build"
         )
     manifest = _read(file)
-    count = manifest.shard_count
-    if (len(manifest.shards), len(manifest.class_shards), bool(manifest.stats)) != (
-        count,
-        0 if manifest.classes is None else count,
-        True,
-    ):
-        raise _damaged(
-            file,
-            f"{len(manifest.shards)} shards instead of {count}, {len(manifest.class_shards)} shards of class maps, "
-            f"and {'a' if manifest.stats else 'no'} sha256 of stats.npy",
-        )
+    required = manifest.file_names
+    if missing := [name for name in required if name not in manifest.files]:
+        raise _damaged(file, f"no sha256 of {missing[0]}")
+    if unknown := sorted(set(manifest.files) - {*required, BROKEN}):
+        raise _damaged(file, f"a sha256 of {unknown[0]}, which the store does not have")
     return manifest
 
 
 def read_begun(path: Path) -> Manifest:
-    """Return the manifest of the store that is being built in `path / BUILDING`. Raises MaskError: it is damaged."""
+    """Return the manifest of the store that is being built in `path / BUILDING`.
+
+    Raises:
+        MaskError: The manifest is missing or damaged.
+    """
     return _read(path / BUILDING / "manifest.json")
 
 
@@ -163,13 +162,13 @@ def _read(file: Path) -> Manifest:
 
 
 def _checked(values: dict[str, Any]) -> Manifest:
-    """Return the manifest of JSON values. Raises UnreadableError: They are none."""
+    """Convert JSON values to a manifest. Raises UnreadableError if they do not have its form."""
     values.pop("sha256", None)
     manifest = convert(values, Manifest)
-    if math.prod(manifest.shape) > MOST_PIXELS:
-        raise UnreadableError(f"a shape of more than {MOST_PIXELS:,} pixels")
-    for part, described in (("source", manifest.source), ("refine", manifest.refine)):
-        typed(described.get("name"), Name, f"{part}.name")
+    if math.prod(manifest.shape) > MAX_PIXELS:
+        raise UnreadableError(f"a shape of more than {MAX_PIXELS:,} pixels")
+    for part, settings in (("source", manifest.source), ("refine", manifest.refine)):
+        typed(settings.get("name"), Name, f"{part}.name")
     return manifest
 
 

@@ -1,13 +1,13 @@
-"""A mask store: a folder with the object masks of one split of a data set, one bit a pixel.
+"""A mask store: a folder with the object masks of one split of a data set, one bit per pixel.
 
-    manifest.json     what it is of, how it was made, the shards with their sha256; written last, so what it lists is whole
+    manifest.json     the data set, the settings of the build, and the sha256 of every other file; written last
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
-    classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only if it was asked for
-    broken.json       why masks are flagged broken, by row; only if any is broken
-    cost.jsonl        a line a build: how many masks it made, in how many seconds; not part of the store's identity
+    classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only with --save-classes
+    broken.json       the reason why a mask is broken, by row; only if any is
+    cost.jsonl        one line per build: number of masks, seconds; not covered by the manifest
 
-A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whatever part of it was built.
+A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whichever rows were built.
 """
 
 import hashlib
@@ -20,29 +20,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
 from numpy.typing import NDArray
 
+from smix import files
 from smix.arrays import map_npy
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.manifest import class_shard_name, read_manifest, shard_name
-from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text
+from smix.masks.manifest import BROKEN, STATS, read_manifest
+from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
 """Row numbers, negative ones from the end, or a bool for each row."""
-STATS = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
-
-BYTES = np.dtype(np.uint8)
+STATS_DTYPE = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
 COST = "cost.jsonl"
 
 
 class Flag(IntFlag):
-    """Why a mask cannot be used."""
+    """Reasons why a mask cannot be used."""
 
     BROKEN = 1
     """The image could not be read, or the source gave no finite answer."""
     EMPTY = 2
+    """The mask has no object."""
     NOT_BUILT = 4
+    """The image was not given to the source."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class _Mapped:
     """Status of the file when its sha256 was compared."""
 
     def changed(self) -> bool:
-        """Return whether the file was written since. Where another took its name, the memory is still that of the first."""
+        """Return whether the file was written since. A file that was replaced stays in memory as it was."""
         try:
             now = os.stat(self.path)  # noqa: PTH116 - for each shard of a batch: pathlib takes four times as long
         except FileNotFoundError:
@@ -65,15 +67,30 @@ class _Mapped:
 
 
 class MaskStore:
-    """The masks in a folder: `store[index]` are bool arrays (n, *S).
+    """The masks in a folder: `store[index]` is a bool array (n, *S).
 
     A shard is compared with its sha256 when it is first read, and again when the size or the time of its file has changed since. A store
     may grow while it is open.
 
     A store can be pickled: only the path travels, and all processes of a machine share the memory that the files are mapped to.
 
+    Args:
+        path: Folder of the store.
+
     Raises:
         MaskError: The store is missing or damaged, or rows are read that were not built.
+
+    >>> import tempfile
+    >>> from smix import build_masks, load_data
+    >>> from smix.masks import load_source
+    >>> data = load_data("digits-on-photos")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = build_masks(data, load_source("carried"), folder, limit=20)
+    ...     store = MaskStore(folder)
+    ...     rows = store.built.nonzero()[0]
+    ...     masks = store[rows[:3]]
+    >>> len(store), len(rows), masks.shape, masks.dtype
+    (1297, 20, (3, 32, 32), dtype('bool'))
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -81,7 +98,7 @@ class MaskStore:
         self.manifest = read_manifest(self.path)
         self._mapped: dict[str, _Mapped] = {}
         # A copy (9 bytes per row), so that later changes of the file are not seen.
-        self.stats: NDArray[Any] = self._file("stats.npy", STATS, self.manifest.count).copy()
+        self.stats: NDArray[Any] = self._file(STATS, STATS_DTYPE, self.manifest.count).copy()
 
     def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
         return MaskStore, (str(self.path.resolve()),)
@@ -91,108 +108,109 @@ class MaskStore:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The spatial size S."""
+        """Spatial size S of the masks."""
         return self.manifest.shape
 
     @property
-    def coverage(self) -> NDArray[np.float32]:
-        """(N,) share of each mask's pixels that are object."""
+    def coverage(self) -> Float32[NDArray, "N"]:
+        """Fraction of each mask's pixels that are object, in [0, 1]."""
         return self.stats["coverage"]
 
     @property
-    def score(self) -> NDArray[np.float32]:
-        """(N,) mean confidence of the source on the object."""
+    def score(self) -> Float32[NDArray, "N"]:
+        """Mean confidence of the source on the object, in [0, 1]."""
         return self.stats["score"]
 
     @property
-    def built(self) -> NDArray[np.bool_]:
-        """(N,) which masks were asked of the source."""
+    def built(self) -> Bool[NDArray, "N"]:
+        """True for masks that are built."""
         return (self.stats["flags"] & Flag.NOT_BUILT) == 0
 
     @property
-    def valid(self) -> NDArray[np.bool_]:
-        """(N,) which masks show an object at all: built, not broken, not empty."""
+    def valid(self) -> Bool[NDArray, "N"]:
+        """True for masks with an object: built, not broken, not empty."""
         return self.stats["flags"] == 0
 
     @property
     def seconds(self) -> float:
-        """Seconds that the masks took to build, summed over all builds and processes; NaN if that was not kept."""
+        """Seconds that the masks took to build, summed over all builds and processes; NaN if they were not recorded."""
         try:
-            lines = [parse_json(line) for line in read_text(self.path / COST, links=False).splitlines()]
-            return math.fsum(line["seconds"] for line in lines) if lines else math.nan
-        except (ValueError, TypeError, KeyError):
+            lines = read_text(self.path / COST, links=False).splitlines()
+            return (
+                math.fsum(typed(parse_json(line), dict[str, float])["seconds"] for line in lines) if lines else math.nan
+            )
+        except (UnreadableError, KeyError):
             return math.nan
 
     @property
     def problems(self) -> dict[int, str]:
-        """Why masks are broken, by row."""
-        if not self.manifest.broken:
+        """Reason why a mask is broken, by row."""
+        if BROKEN not in self.manifest.files:
             return {}
         try:
-            content = read_bytes(self.path / "broken.json", links=False)
+            content = read_bytes(self.path / BROKEN, links=False)
         except UnreadableError as error:
-            raise self._broken("broken.json", str(error)) from None
-        self._check_sha256("broken.json", hashlib.sha256(content).hexdigest())
+            raise self._broken(BROKEN, str(error)) from None
+        self._check_sha256(BROKEN, hashlib.sha256(content).hexdigest())
         return read_problems(content, self.manifest.count)
 
-    def __getitem__(self, index: Rows) -> NDArray[np.bool_]:
-        rows = self._rows(index)
-        packed = np.empty((len(rows), packed_bytes(self.shape)), np.uint8)
-        shards, places = np.divmod(rows, self.manifest.rows_per_shard)
-        # Row by row: a random batch hits as many shards as it has rows.
-        mapped = {number: self._shard(number) for number in np.unique(shards).tolist()}
-        for place, (number, row) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
-            packed[place] = mapped[number][row]
-        return unpack(packed, self.shape)
+    def __getitem__(self, index: Rows) -> Bool[NDArray, "n *S"]:
+        return unpack(self._gather(index, 0), self.shape)
 
-    def classes(self, index: Rows) -> NDArray[np.uint8]:
-        """Class maps (n, *S) of these rows: 0 no object, k the k-th name in `manifest.classes`.
+    def classes(self, index: Rows) -> UInt8[NDArray, "n *S"]:
+        """Return the class maps of rows: 0 for no object, k for the k-th name in `manifest.classes`.
+
+        Args:
+            index: Row numbers, a slice, or a bool for each row.
 
         Raises:
-            MaskError: the store was built without.
+            MaskError: The store has no class maps, or rows are not built.
         """
         if self.manifest.classes is None:
-            raise MaskError(f"{self.path}: expected a store with class maps, got none; build one with --save-classes")
-        rows = self._rows(index)
-        maps = np.empty((len(rows), *self.shape), np.uint8)
-        shards, places = np.divmod(rows, self.manifest.rows_per_shard)
-        mapped = {number: self._class_shard(number) for number in np.unique(shards).tolist()}
-        for place, (number, row) in enumerate(zip(shards.tolist(), places.tolist(), strict=True)):
-            maps[place] = mapped[number][row]
-        return maps
+            raise MaskError(f"{self.path}: the store has no class maps; build one with --save-classes")
+        return self._gather(index, 1)
 
-    def _rows(self, index: Rows) -> NDArray[np.int64]:
-        """Numbers from 0 of the rows asked for. Raises MaskError unless they are built."""
-        rows = np.arange(len(self))[index] if isinstance(index, slice) else np.atleast_1d(index)
-        if rows.dtype == bool:
-            if rows.shape != (len(self),):
-                raise IndexError(f"{self.path}: expected a bool for each of {len(self)} rows, got shape {rows.shape}")
-            rows = np.flatnonzero(rows)
-        if rows.ndim != 1 or (len(rows) and not np.issubdtype(rows.dtype, np.integer)):
-            raise IndexError(f"{self.path}: expected row numbers, got {rows.dtype} of shape {rows.shape}")
-        if len(rows) and not (rows.min() >= -len(self) and rows.max() < len(self)):
-            raise IndexError(f"{self.path}: expected rows below {len(self)}, got {rows.min()} to {rows.max()}")
-        rows = np.where(rows < 0, rows + len(self), rows).astype(np.int64)
+    def _gather(self, index: Rows, kind: int) -> UInt8[NDArray, "n *shape"]:
+        """Copy rows out of the packed masks (kind 0) or the class maps (1)."""
+        rows = self._rows(index)
+        content = np.empty((len(rows), *self.manifest.shard_shapes(0)[kind][1:]), np.uint8)
+        numbers, places = np.divmod(rows, self.manifest.rows_per_shard)
+        # Row by row: a random batch reads as many shards as it has rows.
+        arrays = {number: self._shard(number, kind) for number in np.unique(numbers).tolist()}
+        for place, (number, row) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
+            content[place] = arrays[number][row]
+        return content
+
+    def _rows(self, index: Rows) -> Int[NDArray, "n"]:
+        """Return row numbers from 0. Raises MaskError unless all of them are built."""
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        if rows.ndim != 1:
+            raise IndexError(f"{self.path}: expected row numbers of one dimension, got shape {rows.shape}")
         if missing := int((self.stats["flags"][rows] & Flag.NOT_BUILT != 0).sum()):
-            raise MaskError(f"{self.path}: expected masks of all rows asked for, got {missing} not built; build more")
+            raise MaskError(f"{self.path}: {missing} of the requested masks are not built; increase --limit")
         return rows
 
     def check_made_of(self, data: ImageSet) -> None:
-        """Raises MaskError unless this store is of the split that `data` is, or is a part of."""
-        mine = self.manifest.data
-        for what, expected, got in (
-            ("split", data.split, mine.split),
-            ("data set", data.fingerprint, mine.fingerprint),
-        ):
-            if expected != got:
-                raise MaskError(
-                    f"{self.path}: expected masks of {data.name} {data.split}, got masks of another {what} "
-                    f"({mine.name} {mine.split}, {mine.fingerprint[:8]} instead of {data.fingerprint[:8]}); "
-                    "build them for this one with smix masks build"
-                )
+        """Check that the store was built from the split that `data` is, or is a part of.
+
+        Raises:
+            MaskError: It was built from another split or data set.
+        """
+        own = self.manifest.data
+        kind = "split" if own.split != data.split else "data set" if own.fingerprint != data.fingerprint else None
+        if kind is not None:
+            raise MaskError(
+                f"{self.path}: expected masks of {data.name} {data.split}, got masks of another {kind} "
+                f"({own.name} {own.split}, {own.fingerprint[:8]} instead of {data.fingerprint[:8]}); "
+                "build them for this one with smix masks build"
+            )
 
     def check_belongs(self, data: ImageSet) -> None:
-        """Raises MaskError unless this store has a built mask for every image of `data`."""
+        """Check that the store has a built mask for every image of `data`.
+
+        Raises:
+            MaskError: It was built from another split or data set, or too few of its masks are built.
+        """
         self.check_made_of(data)
         if missing := int((~self.built[data.index]).sum()):
             raise MaskError(
@@ -202,100 +220,105 @@ class MaskStore:
 
     def damaged(self) -> list[str]:
         """Return the names of the files that differ from their sha256. Reads every file."""
-        return [name for name, expected in self.manifest.files.items() if self._sha256(name) != expected]
+        names = []
+        for name, expected in self.manifest.files.items():
+            try:
+                intact = files.sha256(self.path / name, links=False) == expected
+            except UnreadableError:
+                intact = False
+            if not intact:
+                names.append(name)
+        return names
 
-    def check_whole(self) -> None:
-        """Read every file and compare it with its sha256. Raises MaskError, which names the damaged ones."""
+    def verify(self) -> None:
+        """Read every file and compare it with its sha256.
+
+        Raises:
+            MaskError: Files are damaged; the message names them.
+        """
         if damaged := self.damaged():
-            raise self._broken("whole files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}")
+            raise self._broken(
+                "intact files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}"
+            )
         for number in range(self.manifest.shard_count):
-            self._shard(number)
-            if self.manifest.classes is not None:
-                self._class_shard(number)
+            for kind in range(len(self.manifest.shard_files(number))):
+                self._shard(number, kind)
         _ = self.problems
 
-    def _shard(self, number: int) -> NDArray[np.uint8]:
-        return self._file(shard_name(number), BYTES, len(self.manifest.rows(number)), packed_bytes(self.shape))
+    def _shard(self, number: int, kind: int) -> UInt8[NDArray, "n *shape"]:
+        name, shape = self.manifest.shard_files(number)[kind], self.manifest.shard_shapes(number)[kind]
+        return self._file(name, np.uint8, *shape)
 
-    def _class_shard(self, number: int) -> NDArray[np.uint8]:
-        return self._file(class_shard_name(number), BYTES, len(self.manifest.rows(number)), *self.shape)
-
-    def _file(self, name: str, dtype: np.dtype[Any], *shape: int) -> NDArray[Any]:
-        """Return the array in a file of the store. Checks its sha256 on first use and after the file has changed."""
+    def _file(self, name: str, dtype: Any, *shape: int) -> NDArray[Any]:
+        """Return the array in a file of the store. Its sha256 is compared on first use and after the file has changed."""
         known = self._mapped.get(name)
         try:
             if known is not None and not known.changed():
                 return known.array
-            path = self.path / name
-            with open_file(path, links=False) as file:
+            with open_file(self.path / name, links=False) as file:
                 status = os.fstat(file.fileno())
                 self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
                 array = map_npy(file)
         except (OSError, UnreadableError) as error:
             raise self._broken(name, getattr(error, "strerror", None) or one_line(error)) from None
         if array.dtype != dtype or array.shape != shape:
-            raise self._broken(f"{name} of shape {shape} and {dtype}", f"{array.shape} of {array.dtype}")
-        self._mapped[name] = _Mapped(array, str(path), status)
+            raise self._broken(f"{name} of shape {shape} and {np.dtype(dtype)}", f"{array.shape} of {array.dtype}")
+        self._mapped[name] = _Mapped(array, str(self.path / name), status)
         return array
 
-    def _check_sha256(self, name: str, got: str) -> None:
-        if got == self.manifest.files[name]:
+    def _check_sha256(self, name: str, checksum: str) -> None:
+        if checksum == self.manifest.files[name]:
             return
-        grown = read_manifest(self.path)  # by a build that went on since the store was opened
-        if grown.identity == self.manifest.identity and got == grown.files.get(name):
+        grown = read_manifest(self.path)  # a build may have extended the store since it was opened
+        if grown.identity == self.manifest.identity and checksum == grown.files.get(name):
             self.manifest = grown
             return
-        raise self._broken(f"{name} with sha256 {self.manifest.files[name][:8]}", got[:8])
-
-    def _sha256(self, name: str) -> str:
-        """Return the sha256 of a file, empty if it cannot be read."""
-        try:
-            with open_file(self.path / name, links=False) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except UnreadableError:
-            return ""
+        raise self._broken(f"{name} with sha256 {self.manifest.files[name][:8]}", checksum[:8])
 
     def _broken(self, expected: str, got: str) -> MaskError:
         return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
 
 
 def read_problems(content: bytes, count: int) -> dict[int, str]:
-    """Return the content of broken.json: why masks are broken, by row below `count`.
+    """Return the content of broken.json: the reason why a mask is broken, by row below `count`.
 
     Raises:
         MaskError: `content` is not a valid broken.json.
     """
     try:
-        problems = {int(row): why for row, why in parse_json(content).items()}
-    except (ValueError, AttributeError):
+        problems = {int(row): reason for row, reason in typed(parse_json(content), dict[str, str]).items()}
+    except ValueError:
         problems = {-1: ""}
-    if not all(0 <= row < count and isinstance(why, str) for row, why in problems.items()):
+    if not all(0 <= row < count for row in problems):
         raise MaskError("broken.json: expected a reason for each broken row, got other content; build the masks again")
     return problems
 
 
 def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:
-    """Read every file of each store. Returns the stores that are whole, and what is wrong with the others."""
-    whole, damaged = [], []
+    """Read every file of several stores.
+
+    Args:
+        paths: Folders of the stores.
+
+    Returns:
+        The folders of the intact stores, and the errors of the others.
+    """
+    intact, errors = [], []
     for path in paths:
         try:
-            MaskStore(path).check_whole()
-            whole.append(path)
+            MaskStore(path).verify()
+            intact.append(path)
         except MaskError as error:
-            damaged.append(error)
-    return whole, damaged
+            errors.append(error)
+    return intact, errors
 
 
-def pack(masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Masks (n, *S) as rows of bits."""
+def pack(masks: Bool[NDArray, "n *S"]) -> UInt8[NDArray, "n bytes"]:
+    """Pack masks into rows of bits, the first pixel in the highest bit."""
     return np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1, bitorder="big")
 
 
-def unpack(packed: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """The inverse of `pack`."""
+def unpack(packed: UInt8[NDArray, "n bytes"], shape: tuple[int, ...]) -> Bool[NDArray, "n *S"]:
+    """Unpack rows of bits into masks of a spatial size: the inverse of `pack`."""
     bits = np.unpackbits(packed, axis=1, count=math.prod(shape), bitorder="big")
     return bits.view(bool).reshape(len(packed), *shape)
-
-
-def packed_bytes(shape: tuple[int, ...]) -> int:
-    return -(-math.prod(shape) // 8)

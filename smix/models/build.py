@@ -16,16 +16,16 @@ from smix.models.torchvision import imagenet_resnet, mobilenetv3, small_resnet, 
 
 Size = tuple[int, ...]
 Builder = Callable[[int, int, Size], nn.Module]
-"""Number of classes, number of channels, spatial size of the images -> network."""
+"""Function of the number of classes, the number of channels and the spatial size of the images that returns a network."""
+
+
+def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
+    """Build a ResNet of 6n + 2 layers for CIFAR (He et al., CVPR 2016, section 4.2)."""
+    return SmallResNet((n, n, n), (16, 32, 64), num_classes, channels, len(size))
+
 
 MODELS: dict[str, Builder] = {
-    "resnet8": lambda classes, channels, size: cifar_resnet(1, classes, channels, size),
-    "resnet14": lambda classes, channels, size: cifar_resnet(2, classes, channels, size),
-    "resnet20": lambda classes, channels, size: cifar_resnet(3, classes, channels, size),
-    "resnet32": lambda classes, channels, size: cifar_resnet(5, classes, channels, size),
-    "resnet44": lambda classes, channels, size: cifar_resnet(7, classes, channels, size),
-    "resnet56": lambda classes, channels, size: cifar_resnet(9, classes, channels, size),
-    "resnet110": lambda classes, channels, size: cifar_resnet(18, classes, channels, size),
+    **{f"resnet{6 * n + 2}": partial(cifar_resnet, n) for n in (1, 2, 3, 5, 7, 9, 18)},
     "resnet10": lambda classes, channels, size: small_resnet(10, classes, channels),
     "resnet18": lambda classes, channels, size: small_resnet(18, classes, channels),
     "resnet34": lambda classes, channels, size: small_resnet(34, classes, channels),
@@ -33,18 +33,14 @@ MODELS: dict[str, Builder] = {
     "resnet50-imagenet": lambda classes, channels, size: imagenet_resnet(50, classes, channels),
     "preactresnet18": lambda classes, channels, size: preactresnet18(classes, channels),
     "vgg16": lambda classes, channels, size: vgg16(classes, channels),
-    "mobilenetv3-small": lambda classes, channels, size: mobilenetv3(False, classes, channels, size),
-    "mobilenetv3-large": lambda classes, channels, size: mobilenetv3(True, classes, channels, size),
+    "mobilenetv3-small": partial(mobilenetv3, False),
+    "mobilenetv3-large": partial(mobilenetv3, True),
     "vit-tiny": vit_tiny,
 }
 
 
-def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
-    """6n + 2 layers."""
-    return SmallResNet((n, n, n), (16, 32, 64), num_classes, channels, len(size))
-
-
 def narrow_resnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    """Build resnetD-wW: a ResNet of D layers whose first stage has W channels, for 1 to 3 spatial dimensions."""
     depth, width = int(name["depth"]), int(name["width"])
     blocks = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
     if depth not in blocks:
@@ -53,13 +49,15 @@ def narrow_resnet(name: re.Match[str], num_classes: int, channels: int, size: Si
 
 
 def wrn(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name.groupdict().get("dropout", 0))
+    """Build wrn-D-K or wrn-D-K-dropP: a Wide ResNet of D layers, K times as wide, with dropout P."""
+    depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name["dropout"] or 0)
     if depth < 10 or (depth - 4) % 6:
         raise OptionError(f"model: expected 6n + 4 layers for wrn-D-K, got {depth}; choose 16, 22, 28, 34 or 40")
     return wide_resnet(depth, widen, dropout, num_classes, channels)
 
 
 def pyramidnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
+    """Build pyramidnet-D-aALPHA: a PyramidNet of D layers that is ALPHA channels wider at its end."""
     depth, alpha = int(name["depth"]), int(name["alpha"])
     # The paper's choice (table 4): blocks of two layers up to 110, of three from 164 on.
     bottleneck = depth >= 164
@@ -72,40 +70,47 @@ def pyramidnet(name: re.Match[str], num_classes: int, channels: int, size: Size)
     return PyramidNet((depth - 2) // layers, alpha, bottleneck, num_classes, channels)
 
 
-def any_of_timm(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    return timm_model(name["name"], num_classes, channels, size)
-
-
 FAMILIES: dict[str, tuple[str, Callable[[re.Match[str], int, int, Size], nn.Module]]] = {
     "resnetD-wW": (r"resnet(?P<depth>\d+)-w(?P<width>[1-9]\d*)", narrow_resnet),
-    "wrn-D-K": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)", wrn),
+    "wrn-D-K": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)(?P<dropout>)", wrn),
     "wrn-D-K-dropP": (r"wrn-(?P<depth>\d+)-(?P<widen>[1-9]\d*)-drop(?P<dropout>0\.\d+)", wrn),
     "pyramidnet-D-aALPHA": (r"pyramidnet-(?P<depth>\d+)-a(?P<alpha>[1-9]\d*)", pyramidnet),
-    "timm:NAME": (r"timm:(?P<name>.*)", any_of_timm),
+    "timm:NAME": (r"timm:(?P<name>.*)", lambda match, *options: timm_model(match["name"], *options)),
 }
-"""Form of the names, for help and errors -> pattern of the names, and what makes such a network."""
+"""For each form of names: its pattern, and the function that builds such a network."""
 
 ANY_DIMENSIONS = r"resnet(8|14|20|32|44|56|110|\d+-w\d+)"
-"""These take signals and volumes, too."""
+"""Networks that take signals and volumes, too."""
 
 
 def model_names() -> list[str]:
-    """All names, and the forms of the names of families."""
+    """Return all names of networks, and the forms of the names of families."""
     return [*MODELS, *FAMILIES]
 
 
 def build_model(
     name: str, num_classes: int, channels: int = 3, size: Size = (32, 32), pretrained: bool = False
 ) -> nn.Module:
-    """A network with fresh weights from torch's global generator; for images of 2 or 3 dimensions, channels last in memory.
+    """Build a network by its name.
 
     Args:
         name: One of `MODELS`, or of a family, such as wrn-28-10, resnet18-w16, pyramidnet-110-a48 or timm:resnet26.
+        num_classes: Number of classes.
+        channels: Number of channels of the images.
         size: Spatial size of the images, of 1, 2 or 3 numbers.
-        pretrained: Start from timm's own weights; only timm:NAME has any. They are downloaded.
+        pretrained: Download and use the weights of timm; only for timm:NAME.
+
+    Returns:
+        The network in training mode, with weights from PyTorch's global generator unless `pretrained`. For images of 2 or 3 dimensions,
+        its weights are channels last in memory.
 
     Raises:
-        OptionError: no such name, or the network cannot take images of this size.
+        OptionError: The name is unknown, or the network cannot take images of this size.
+
+    >>> import torch
+    >>> model = build_model("resnet8", 10)
+    >>> model(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     build = _builder(name)
     shown = " x ".join(map(str, size))
@@ -121,7 +126,7 @@ def build_model(
     if pretrained:
         if not name.startswith("timm:"):
             raise OptionError(
-                f"init_weights: expected a file of weights for {name}, got pretrained, which only timm:NAME has"
+                f"init_weights: {name} has no pretrained weights, only timm:NAME has; give a file of weights"
             )
         model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
     else:
@@ -131,10 +136,12 @@ def build_model(
 
 
 def head_of(model: nn.Module) -> str:
-    """Name of the last linear layer, which gives the logits: its weights are NAME.weight and NAME.bias in the state.
+    """Return the name of the last linear layer, which gives the logits.
+
+    Its weights are NAME.weight and NAME.bias in the state dict.
 
     Raises:
-        OptionError: the network has no linear layer.
+        OptionError: The network has no linear layer.
     """
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not names:

@@ -12,31 +12,36 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from smix.models.small import start_as_he
+from smix.models.small import init_he
 
 
 def preactresnet18(num_classes: int, channels: int = 3) -> nn.Module:
-    """The form of kuangliu/pytorch-cifar, which the papers of mixup and its descendants use: 11,171,146 parameters for 10
-    classes. It has no batch norm and ReLU after the last block; the paper's networks have. Differs from that form: the
-    convolutions start with He's variance."""
+    """Build PreActResNet-18 in the form of kuangliu/pytorch-cifar, which the papers of mixup and its descendants use.
+
+    It has 11,171,146 parameters for 10 classes, and no batch norm and ReLU after the last block; the paper's networks have. Differs from
+    that form: the convolutions start with He's variance.
+    """
     return PreActResNet(64, (64, 128, 256, 512), 2, num_classes, channels, last_norm=False)
 
 
 def wide_resnet(depth: int, widen: int, dropout: float, num_classes: int, channels: int = 3) -> nn.Module:
-    """WRN-depth-widen: a stem of 16 channels, three stages of (depth - 4) / 6 blocks, `widen` times as wide as 16, 32, 64."""
+    """Build WRN-depth-widen: a stem of 16 channels, three stages of (depth - 4) / 6 blocks, `widen` times as wide as 16, 32, 64."""
     widths = (16 * widen, 32 * widen, 64 * widen)
     return PreActResNet(16, widths, (depth - 4) // 6, num_classes, channels, dropout=dropout)
 
 
 class PreActResNet(nn.Module):
-    """A 3x3 stem of stride 1, stages of pre-activation blocks that halve the image from the second on, the mean over all
-    places, and a linear layer.
+    """A 3x3 stem of stride 1, stages of pre-activation blocks that halve the image from the second on, global average
+    pooling, and a linear layer.
 
     Args:
-        stem: Channels after the stem.
-        widths: Channels of each stage.
-        blocks: Blocks of each stage.
-        last_norm: Batch norm and ReLU after the last block.
+        stem: Number of channels after the stem.
+        widths: Number of channels of each stage.
+        blocks: Number of blocks of each stage.
+        num_classes: Number of classes.
+        channels: Number of channels of the images.
+        dropout: Probability of dropout between the convolutions of a block, in [0, 1).
+        last_norm: Append batch norm and ReLU to the last block.
     """
 
     def __init__(
@@ -61,7 +66,7 @@ class PreActResNet(nn.Module):
         self.blocks = nn.Sequential(*stages)
         self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True)) if last_norm else nn.Identity()
         self.classify = nn.Linear(width, num_classes)
-        start_as_he(self)
+        init_he(self)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         return self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))

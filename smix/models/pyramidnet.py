@@ -11,16 +11,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
-from smix.models.small import start_as_he
+from smix.models.small import init_he
 
 
 class PyramidNet(nn.Module):
-    """A 3x3 stem of 16 channels, three stages of blocks, batch norm, ReLU, the mean over all places, and a linear layer.
+    """A 3x3 stem of 16 channels, three stages of blocks, batch norm, ReLU, global average pooling, and a linear layer.
 
     Args:
-        blocks: Blocks of each stage.
-        alpha: What all blocks together add to the 16 channels.
-        bottleneck: Blocks of 1x1, 3x3 and 1x1 convolutions, the last 4 times as wide, for blocks of two 3x3 convolutions.
+        blocks: Number of blocks of each stage.
+        alpha: Number of channels that all blocks together add to the first 16.
+        bottleneck: Use blocks of 1x1, 3x3 and 1x1 convolutions, the last 4 times as wide, instead of two 3x3 convolutions.
+        num_classes: Number of classes.
+        channels: Number of channels of the images.
     """
 
     def __init__(self, blocks: int, alpha: int, bottleneck: bool, num_classes: int, channels: int = 3) -> None:
@@ -38,7 +40,7 @@ class PyramidNet(nn.Module):
         self.blocks = nn.Sequential(*pyramid)
         self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU(inplace=True))
         self.classify = nn.Linear(width, num_classes)
-        start_as_he(self)
+        init_he(self)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         return self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
@@ -61,6 +63,7 @@ class PyramidBlock(nn.Module):
 
 
 def basic_layers(width: int, inner: int, stride: int) -> nn.Sequential:
+    """Return two 3x3 convolutions with batch norm, the first with a stride."""
     return nn.Sequential(
         nn.BatchNorm2d(width),
         nn.Conv2d(width, inner, kernel_size=3, stride=stride, padding=1, bias=False),
@@ -72,6 +75,7 @@ def basic_layers(width: int, inner: int, stride: int) -> nn.Sequential:
 
 
 def bottleneck_layers(width: int, inner: int, stride: int) -> nn.Sequential:
+    """Return convolutions of 1x1, 3x3 with a stride, and 1x1 with batch norm, the last 4 times as wide."""
     return nn.Sequential(
         nn.BatchNorm2d(width),
         nn.Conv2d(width, inner, kernel_size=1, bias=False),

@@ -15,13 +15,15 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class SmallResNet(nn.Module):
-    """A 3x3 stem of stride 1, stages of basic blocks that halve the image from the second on, the mean over all places, and a
-    linear layer. Images of any size from 1 on.
+    """A 3x3 stem of stride 1, stages of basic blocks that halve the image from the second on, global average pooling, and
+    a linear layer. Images may have any size from 1 on.
 
     Args:
-        blocks: Blocks of each stage.
-        widths: Channels of each stage; the stem has those of the first.
-        dimensions: Spatial ones: 1, 2 or 3.
+        blocks: Number of blocks of each stage.
+        widths: Number of channels of each stage; the stem has as many as the first.
+        num_classes: Number of classes.
+        channels: Number of channels of the images.
+        dimensions: Number of spatial dimensions: 1, 2 or 3.
     """
 
     def __init__(
@@ -41,7 +43,7 @@ class SmallResNet(nn.Module):
                 width = wider
         self.blocks = nn.Sequential(*stages)
         self.classify = nn.Linear(width, num_classes)
-        start_as_he(self)
+        init_he(self)
 
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
         places = tuple(range(2, x.ndim))
@@ -55,7 +57,7 @@ class Block(nn.Module):
         super().__init__()
         convolution, norm = CONVOLUTIONS[dimensions], NORMS[dimensions]
         shortcut = None
-        # Made before the rest: a seed then gives the weights that it gave with torchvision's block.
+        # Created first: a seed then gives the same weights as with torchvision's block.
         if stride != 1 or width != wider:
             shortcut = nn.Sequential(convolution(width, wider, kernel_size=1, stride=stride, bias=False), norm(wider))
         self.conv1 = convolution(width, wider, kernel_size=3, stride=stride, padding=1, bias=False)
@@ -72,9 +74,8 @@ class Block(nn.Module):
         return self.relu(out)
 
 
-def start_as_he(model: nn.Module) -> None:
-    """Draw the convolutions again: normal, of variance 2 / (kernel size x output channels) (He et al., ICCV 2015, eq. 14),
-    biases 0."""
+def init_he(model: nn.Module) -> None:
+    """Initialise all convolutions: normal, of variance 2 / (kernel size x output channels) (He et al., ICCV 2015, eq. 14), biases 0."""
     for module in model.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

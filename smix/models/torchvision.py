@@ -1,4 +1,4 @@
-"""Networks of torchvision, with fresh weights, for any number of channels, and with a start that suits small images."""
+"""Networks of torchvision with random weights, for any number of channels, with first layers for small images."""
 
 from collections import OrderedDict
 
@@ -8,10 +8,10 @@ from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
 from smix.errors import OptionError
-from smix.models.small import start_as_he
+from smix.models.small import init_he
 
 SMALL = 96
-"""Images up to this size are small: from larger ones a network may well drop three of four places at the start."""
+"""Maximum side of small images, in pixels: networks for them have a first convolution of stride 1."""
 
 RESNETS = {
     10: lambda num_classes: ResNet(BasicBlock, [1, 1, 1, 1], num_classes),
@@ -22,63 +22,62 @@ RESNETS = {
 
 
 def small_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
-    """ResNet-10, 18 or 34 (He et al., CVPR 2016, table 1) with a 3x3 first convolution of stride 1 and no max-pool: 11,173,962
+    """Build ResNet-10, 18 or 34 (He et al., CVPR 2016, table 1) with a 3x3 first convolution of stride 1 and no max-pool: 11,173,962
     parameters for 18 layers and 10 classes."""
     model = RESNETS[depth](num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
-    start_as_he(model.conv1)
+    init_he(model.conv1)
     model.maxpool = nn.Identity()
     return model
 
 
 def imagenet_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
-    """torchvision's own, with a 7x7 convolution of stride 2 and a max-pool at the start."""
+    """Build torchvision's ResNet, with a 7x7 convolution of stride 2 and a max-pool at the start."""
     model = RESNETS[depth](num_classes=num_classes)
     if channels != 3:
         model.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-        start_as_he(model.conv1)
+        init_he(model.conv1)
     return model
 
 
 def vgg16(num_classes: int, channels: int) -> nn.Module:
-    """The convolutions of VGG-16 (Simonyan and Zisserman, ICLR 2015, table 1 D) with batch norm, the mean over all places, and
-    one linear layer, as is usual for CIFAR; the paper has three. Max-pools round up, so that images of less than 32 pixels have
-    a place left."""
+    """Build VGG-16 for CIFAR: the convolutions of Simonyan and Zisserman (ICLR 2015, table 1 D) with batch norm, global average pooling,
+    and one linear layer; the paper has three. Max-pools round up, so that images of less than 32 pixels keep a pixel."""
     features = make_layers(cfgs["D"], batch_norm=True)
     for place, layer in enumerate(features):
         if isinstance(layer, nn.MaxPool2d):
             features[place] = nn.MaxPool2d(kernel_size=2, stride=2, ceil_mode=True)
     if channels != 3:
         features[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
-    start_as_he(features)
+    init_he(features)
     head = {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "classify": nn.Linear(512, num_classes)}
     return nn.Sequential(OrderedDict(features=features, **head))
 
 
 def mobilenetv3(large: bool, num_classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
-    """MobileNetV3 (Howard et al., ICCV 2019, tables 1 and 2); for small images the first convolution has stride 1."""
+    """Build MobileNetV3 (Howard et al., ICCV 2019, tables 1 and 2); for small images the first convolution has stride 1."""
     model = (mobilenet_v3_large if large else mobilenet_v3_small)(num_classes=num_classes)
     first = model.features[0][0]
     if channels != 3:
         model.features[0][0] = nn.Conv2d(channels, 16, kernel_size=3, stride=first.stride, padding=1, bias=False)
-        start_as_he(model.features[0][0])
+        init_he(model.features[0][0])
     if max(size) <= SMALL:
         model.features[0][0].stride = (1, 1)
     return model
 
 
 def vit_tiny(num_classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
-    """A small Vision Transformer (Dosovitskiy et al., ICLR 2021): 6 layers of width 192 with 3 heads, of which DeiT-Ti (Touvron
-    et al., ICML 2021, table 1) has 12. Patches of 4 pixels for images of up to 64, of 16 for larger ones.
+    """Build a small Vision Transformer (Dosovitskiy et al., ICLR 2021): 6 layers of width 192 with 3 heads; DeiT-Ti (Touvron et al.,
+    ICML 2021, table 1) has 12 layers. Patches have 4 pixels for images of up to 64, 16 for larger ones.
 
     Raises:
-        OptionError: images that are not square, or not of whole patches.
+        OptionError: The images are not square, or their side is not a multiple of the patch.
     """
     patch = 4 if max(size) <= 64 else 16
     if size[0] != size[1] or size[0] % patch:
         raise OptionError(
             f"model: expected square images of a multiple of {patch} pixels for vit-tiny, got {size[0]} x {size[1]}; "
-            "crop them so, or choose another model"
+            "crop them, or choose another model"
         )
     model = VisionTransformer(
         size[0], patch, num_layers=6, num_heads=3, hidden_dim=192, mlp_dim=768, num_classes=num_classes

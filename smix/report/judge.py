@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from smix import progress
 from smix.data.sets import ImageSet
+from smix.masks.criteria import StoreValidity
 from smix.masks.store import MaskStore
-from smix.masks.validity import StoreValidity
 from smix.mixing import Validity
 
 CRITERIA = {
@@ -60,7 +60,7 @@ def check(store: MaskStore, name: str, quiet: bool = True) -> Checked:
     Raises:
         MaskError: the store is broken.
     """
-    store.check_whole()
+    store.verify()
     rows = np.flatnonzero(store.built)
     valid = {criterion: np.zeros(len(rows), bool) for criterion in CRITERIA}
     step = max(1, PIXELS // math.prod(store.shape))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from smix.data.sets import ImageSet, balanced_order
-from smix.masks.lookup import stretched
+from smix.masks.lookup import stretch
 from smix.report.charts import FOOT, names_of, row_axes
 from smix.report.images import paint, show
 from smix.report.judge import CRITERIA, Checked, percent
@@ -126,7 +126,7 @@ def contact_sheet(data: ImageSet, checked: Checked, count: int = SHEET) -> Figur
             y,
             cell,
             high,
-            np.concatenate([image, paint(image, stretched(mask[None], image.shape[:2])[0])], 1),
+            np.concatenate([image, paint(image, stretch(mask[None], image.shape[:2])[0])], 1),
         )
         said = f"{100 * checked.store.coverage[row]:.1f} %{'' if good else ' ✗'}"
         name = shortened(data.classes[data.labels[row]], cell - 0.65)

@@ -10,7 +10,7 @@ import numpy as np
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet, Split, is_local, load_data
-from smix.data.streaming import fits
+from smix.data.streaming import fits_on_device
 from smix.errors import DataError, MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.lookup import masks_of
@@ -74,10 +74,10 @@ def _check_used(run: Run, data: ImageSet) -> None:
     """Raises MaskError: those of the training images are not what the run used."""
     config = run.config
     training = split(data.take(config.train_limit), config.val_fraction)[0]
-    if isinstance(training.images, Pictures) and training.size is not None and fits(data, config.image_size):
+    if isinstance(training.images, Pictures) and training.size is not None and fits_on_device(data, config.image_size):
         # The run had the images in memory: its masks were brought to their size. The images themselves do not matter here.
         training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))
-    got, wanted = masks_of(training, config.masks).described["fingerprint"], run.provenance["masks"]["fingerprint"]
+    got, wanted = masks_of(training, config.masks).provenance["fingerprint"], run.provenance["masks"]["fingerprint"]
     if got != wanted:
         raise MaskError(
             f"masks: expected the masks that the runs used, got others ({got[:8]} instead of {wanted[:8]}); put back what lay there"

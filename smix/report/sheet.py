@@ -23,7 +23,7 @@ from PIL import Image
 from smix import files, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet, balanced_order
-from smix.masks.lookup import stretched
+from smix.masks.lookup import stretch
 from smix.masks.store import pack
 from smix.report.judge import Checked, by_class, percent
 from smix.report.thumbnails import thumbnail
@@ -114,7 +114,7 @@ class _Tiles:
         texts = []
         for row, mask in zip(rows.tolist(), self.checked.store[rows], strict=True):
             picture = thumbnail(self.data, row, self.side)
-            small = stretched(mask[None], picture.shape[:2])[0]
+            small = stretch(mask[None], picture.shape[:2])[0]
             texts.append((*small.shape, _base64(pack(small[None])) + _base64(_webp(picture))))
         return texts
 

@@ -16,7 +16,7 @@ from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
 from smix.data.batches import Batches, Loader, Normalisation
 from smix.data.sets import ImageSet, balanced_order, load_data
-from smix.data.streaming import SIDE, Reader, Streamed, fits, looked_at
+from smix.data.streaming import SIDE, Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
@@ -80,7 +80,7 @@ class RunInputs:
         if self.resident:
             images, masks = self.training.rows(rows), None if masks is None else masks[rows]
         else:
-            images, masks = looked_at(self.training, self._plane, rows, masks)
+            images, masks = as_evaluated(self.training, self._plane, rows, masks)
         valid = None if self.masks is None or self.masks.valid is None else self.masks.valid[rows]
         return draw_samples(self.method, images, seed, masks, valid)
 
@@ -102,7 +102,7 @@ class RunInputs:
             "config": self.config.to_json(),
             "versions": versions(),
             "data": data,
-            "masks": None if self.masks is None else self.masks.described,
+            "masks": None if self.masks is None else self.masks.provenance,
             "normalisation": dataclasses.asdict(self.normalise),
         }
 
@@ -123,7 +123,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         raise OptionError("hflip: flipped spectrograms are sounds played backwards; add --no-hflip")
     train = load_data(config.data, options.data_root, "train")
     test = load_data(config.data, options.data_root, "test").take(config.test_limit)
-    resident = fits(train, config.image_size)
+    resident = fits_on_device(train, config.image_size)
     if resident:
         train, test = train.loaded(), test.loaded()
         size = train.array.shape[1:-1]
@@ -145,7 +145,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         model = build_model(config.model, len(train.classes), train.channels, size, pretrained)
     if config.init_weights is not None and not pretrained:
         load_init(model, config.init_weights)
-    normalise = Normalisation.of(train if resident else looked_at(train, (size[0], size[1]))[0])
+    normalise = Normalisation.of(train if resident else as_evaluated(train, (size[0], size[1]))[0])
     return RunInputs(config, method, model, training, validation, test, normalise, masks, size, resident)
 
 

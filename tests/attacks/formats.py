@@ -31,7 +31,7 @@ from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.labelme import read_shapes
 from smix.masks.sources.places import EXPORTED, check_exported
-from smix.masks.work import Shard, StagedStore
+from smix.masks.staged import Shard, StagedStore
 from smix.report.reading import predicted_by, samples_of
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.distributed import ALONE
@@ -109,17 +109,17 @@ def read_store(file: Path) -> object:
     return digest(masks[:], masks.stats, sorted(masks.problems.items()), masks.manifest, classes)
 
 
-def part(suffix: str) -> Callable[[Path], Path]:
+def part(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         build_masks(make_set(24), Missing(3, 17), folder / "store")
         finished, building = MaskStore(folder / "store"), folder / "interrupted" / "building"
         building.mkdir(parents=True)
-        manifest = replace(finished.manifest, shards=(), stats="", broken="")
+        manifest = replace(finished.manifest, files={})
         work = StagedStore(folder / "interrupted", manifest)
         packed = np.packbits(finished[:].reshape(24, -1), axis=1)
         work.write(0, Shard(packed, finished.stats, None, finished.problems))
         shutil.copytree(folder / "interrupted", folder / "kept")
-        return folder / "interrupted" / "building" / f"00000.{suffix}"
+        return folder / "interrupted" / "building" / name
 
     return make
 

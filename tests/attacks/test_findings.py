@@ -22,7 +22,7 @@ from smix import EvaluateConfig, evaluate, files, train
 from smix.arrays import check_stored
 from smix.config import MachineOptions, RunOptions, SharedConfig
 from smix.data import load_data
-from smix.data.pictures import MOST_PIXELS, decode
+from smix.data.pictures import decode
 from smix.errors import DataError, MaskError, RunError, SmixError, printable
 from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab.run_all import run_all
@@ -193,7 +193,7 @@ def test_compressed_weights_are_refused_before_they_fill_the_memory(tmp_path):
 
 
 def test_an_image_of_too_many_pixels_is_refused_by_its_header(tmp_path):
-    side = math.isqrt(MOST_PIXELS) + 1
+    side = math.isqrt(MAX_PIXELS) + 1
     header = f"P5 {side} {side} 255\n".encode()
     (tmp_path / "a.ppm").write_bytes(header)
     with pytest.raises(DataError, match="more than 134,217,728 pixels"):

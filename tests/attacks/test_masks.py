@@ -17,7 +17,7 @@ from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.sources.labelme import read_shapes
 from smix.masks.sources.run_lengths import decoded, inside
-from smix.masks.work import npy
+from smix.masks.staged import npy
 from smix.untrusted import UnreadableError, parse_json
 from tests.conftest import make_set
 from tests.masks.stores import Drawn, content, raises_at, small_parts
@@ -232,9 +232,9 @@ BAD_SHAPES = {
     "a polygon far away": ({"shape_type": "polygon", "points": [[0, 0], [1e9, 0], [0, 1e9]]}, {}, "far outside"),
     "not finite": ({"shape_type": "polygon", "points": [[0, 0], [5, 0], [0, "Infinity"]]}, {}, "points"),
     "a huge image": ({"points": []}, {"imageHeight": 10**6, "imageWidth": 10**6}, "size"),
-    "a size that is a text": ({"points": []}, {"imageHeight": "20"}, "size"),
-    "half a pixel": ({"points": []}, {"imageHeight": 20.5}, "size"),
-    "a size of 0": ({"points": []}, {"imageHeight": 0}, "size"),
+    "a size that is a text": ({"points": []}, {"imageHeight": "20"}, "imageHeight: expected int"),
+    "half a pixel": ({"points": []}, {"imageHeight": 20.5}, "imageHeight: expected int"),
+    "a size of 0": ({"points": []}, {"imageHeight": 0}, "imageHeight: expected int"),
     "no mask": ({"shape_type": "mask", "points": [[0, 0], [5, 5]], "mask": PNG}, {}, "UnidentifiedImageError"),
     "no base64": ({"shape_type": "mask", "points": [[0, 0], [5, 5]], "mask": "\u20ac"}, {}, "ASCII"),
 }
@@ -302,7 +302,7 @@ def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys)
         {"broken": {"500": "x"}},
         {"broken": {"a": "x"}},
         {"number": 1},
-        {"sha256_masks": "0" * 64},
+        {"checksums": ["0" * 64]},
         {"x": 1},
     ],
     ids=str,
@@ -333,16 +333,16 @@ def store(tmp_path, monkeypatch) -> MaskStore:
 
 BAD_MANIFESTS = {
     "no rows in a shard": ({"rows_per_shard": 0}, "rows_per_shard: expected int >= 1"),
-    "fewer rows in a shard": ({"rows_per_shard": 4}, "5 shards instead of 10"),
+    "fewer rows in a shard": ({"rows_per_shard": 4}, r"no sha256 of shard-00005\.npy"),
     "more rows in a shard": ({"rows_per_shard": 9}, "got .*8, 18"),
     "another shape": ({"shape": [14, 11]}, r"shard-00000\.npy of shape \(8, 20\) and uint8, got \(8, 18\) of uint8"),
     "a shape of four": ({"shape": [2, 5, 7, 2]}, "shape: expected array of at most length 3|shape: "),
     "a shape of texts": ({"shape": ["10", "14"]}, r"shape\[0\]: expected int"),
     "a negative shape": ({"shape": [-10, -14]}, r"shape\[0\]: expected int >= 1"),
     "a huge shape": ({"shape": [2**39, 2**39]}, "a shape of more than"),
-    "no shards": ({"shards": []}, "0 shards instead of 5"),
-    "paths as shards": ({"shards": ["../x"] * 5}, r"shards\[0\]: expected str matching"),
-    "class maps that are not there": ({"classes": ["a"]}, "0 shards of class maps"),
+    "no files": ({"files": {}}, r"no sha256 of shard-00000\.npy"),
+    "a checksum that is none": ({"files": {"shard-00000.npy": "../x"}}, r"files\[...\]: expected str matching"),
+    "class maps that are not there": ({"classes": ["a"]}, r"no sha256 of classes-00000\.npy"),
     "a name with an escape": ({"source": {"name": "\x1b[2J"}}, "source.name: expected str matching"),
     "no name": ({"refine": {}}, "refine.name: expected str, got null"),
     "another field": ({"rows": 5}, 'an unknown, missing or altered field "rows"'),

@@ -253,7 +253,7 @@ REFUSED = {
     ),
     "masks of another size": (
         {"mask_train": np.zeros((12, 7, 5))},
-        r"shape \(12, 5, 7\), got \(12, 7, 5\); make them so",
+        r"shape \(12, 5, 7\), got \(12, 7, 5\); convert them",
     ),
     "masks with a channel": ({"mask_train": np.zeros((12, 5, 7, 1))}, r"got \(12, 5, 7, 1\)"),
     "too few masks": ({"mask_train": np.zeros((11, 5, 7))}, r"got \(11, 5, 7\)"),
@@ -302,7 +302,7 @@ def cut(path: Path) -> None:
 def test_a_file_that_is_no_npz_is_refused(tmp_path, spoil):
     spoil(tmp_path / "set.npz")
     with pytest.raises(
-        DataError, match=r"npz:.*expected an npz file \(a zip of arrays\), got another or a cut one; copy"
+        DataError, match=r"npz:.*expected an npz file \(a zip of arrays\), got another or a truncated one; copy"
     ):
         load_data(f"npz:{tmp_path / 'set.npz'}")
 

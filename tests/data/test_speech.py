@@ -14,7 +14,7 @@ from scipy.io import wavfile
 from smix import load_data
 from smix.data import speech
 from smix.data.mel import BANDS, FLOOR, FRAMES, RATE, TRANSFORM, hertz, mel, spectrograms, triangles
-from smix.data.speech import KEPT
+from smix.data.speech import CACHE
 from smix.errors import DataError, RunError
 
 SECONDS = np.arange(RATE) / RATE
@@ -167,7 +167,7 @@ def test_spectrograms_are_made_once_and_again_when_the_files_or_the_parameters_c
     assert load_data("speech-commands", tmp_path).fingerprint == first.fingerprint
     load_data("speech-commands", tmp_path, "test")
     assert made == [6]
-    assert (home / KEPT).is_file()
+    assert (home / CACHE).is_file()
     record(home / "up/b_nohash_0.wav", np.ones(16000, np.int16))
     assert len(load_data("speech-commands", tmp_path)) == 5
     assert made == [6, 7]
@@ -182,10 +182,10 @@ def test_spectrograms_are_made_once_and_again_when_the_files_or_the_parameters_c
 @pytest.mark.parametrize("spoil", ["cut", "empty", "other"])
 def test_broken_spectrograms_are_made_again(home, tmp_path, spoil):
     before = load_data("speech-commands", tmp_path).fingerprint
-    whole = (home / KEPT).read_bytes()
-    (home / KEPT).write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b"\x93NUMPY"}[spoil])
+    whole = (home / CACHE).read_bytes()
+    (home / CACHE).write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "other": b"\x93NUMPY"}[spoil])
     assert load_data("speech-commands", tmp_path).fingerprint == before
-    assert (home / KEPT).read_bytes() == whole
+    assert (home / CACHE).read_bytes() == whole
 
 
 def test_a_stopped_command_leaves_no_half_file(home, tmp_path, monkeypatch):
@@ -200,8 +200,8 @@ def test_a_stopped_command_leaves_no_half_file(home, tmp_path, monkeypatch):
 
 def test_threads_and_batches_change_nothing(home, tmp_path, monkeypatch):
     before = load_data("speech-commands", tmp_path).images
-    (home / KEPT).unlink()
-    monkeypatch.setattr(speech, "TOGETHER", 2)
+    (home / CACHE).unlink()
+    monkeypatch.setattr(speech, "WAVES_PER_TASK", 2)
     assert np.array_equal(load_data("speech-commands", tmp_path).images, before)
 
 
@@ -218,7 +218,7 @@ def one_line(data_root: Path, *parts: str) -> None:
     assert "\n" not in str(caught.value)
     for part in parts:
         assert part in str(caught.value)
-    assert not list(data_root.glob(f"*/{KEPT}"))
+    assert not list(data_root.glob(f"*/{CACHE}"))
 
 
 def test_without_speech_commands_its_address_is_told(tmp_path):

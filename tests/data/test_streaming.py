@@ -12,10 +12,10 @@ from torchvision.transforms import v2
 
 from smix import rng
 from smix.data import streaming
-from smix.data.batches import Batch, Normalisation
+from smix.data.batches import Normalisation, TrainingBatch
 from smix.data.pictures import Pictures, common_size
 from smix.data.sets import ImageSet, load_data
-from smix.data.streaming import CUTOUT, Reader, Streamed, fits, looked_at
+from smix.data.streaming import CUTOUT, Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, MaskError
 from tests.conftest import make_set
 
@@ -136,7 +136,7 @@ def streamed(data: ImageSet, workers: int = 0, masks: bool = True, crop_padding:
     return Streamed(reader, PLAIN, CPU, workers, valid)
 
 
-def assert_same(one: list[Batch], other: list[Batch]) -> None:
+def assert_same(one: list[TrainingBatch], other: list[TrainingBatch]) -> None:
     assert len(one) == len(other) > 0
     for mine, theirs in zip(one, other, strict=True):
         for a, b in zip(mine, theirs, strict=True):
@@ -164,7 +164,7 @@ def test_a_size_that_is_not_square_is_covered_and_its_centre_cut_out(before, lar
     y, x = np.mgrid[: before[0], : before[1]]
     ramps = np.stack([2 * y, 2 * x, np.full_like(x, 9)], -1).astype(np.uint8)
     data = ImageSet(ramps[None], np.zeros(1, np.int64), ("a",), name="made", split="test")
-    image, mask = Reader(data, size, masks=np.ones((1, 7, 5), bool), larger=larger).read(0)
+    image, mask = Reader(data, size, masks=np.ones((1, 7, 5), bool), enlargement=larger).read(0)
     assert image.shape == (*size, 3)
     assert mask is not None
     assert mask.all()  # nothing from outside of the image
@@ -235,7 +235,7 @@ def test_two_ranks_have_together_the_batches_of_one(data, masks):
     whole = list(loader.shuffled(5, 0, 10))
     parts = [list(loader.shuffled(5, 0, 10, rank=rank, world=2)) for rank in range(2)]
     joined = [
-        Batch(*(None if a is None else torch.cat([a, b]) for a, b in zip(first, second, strict=True)))
+        TrainingBatch(*(None if a is None else torch.cat([a, b]) for a, b in zip(first, second, strict=True)))
         for first, second in zip(*parts, strict=True)
     ]
     assert_same(joined, whole)
@@ -308,26 +308,28 @@ class Broken:
 )
 def test_images_of_one_size_stay_on_the_device_unless_another_is_asked_for(size, asked, expected):
     images = np.zeros((4, *size, 1), np.uint8)
-    assert fits(ImageSet(images, np.zeros(4, np.int64), ("a",), name="made", split="train"), asked) == expected
+    assert (
+        fits_on_device(ImageSet(images, np.zeros(4, np.int64), ("a",), name="made", split="train"), asked) == expected
+    )
 
 
 def test_images_of_different_sizes_do_not_fit(data, tmp_path):
     assert data.size is None
-    assert not fits(data, None)
+    assert not fits_on_device(data, None)
     same = load_data(write_folder(tmp_path, same=True))
     assert common_size(same.images.home, same.images.names) == (16, 16)
-    assert fits(same, None)
-    assert fits(same, 16)
-    assert not fits(same, 32)
+    assert fits_on_device(same, None)
+    assert fits_on_device(same, 16)
+    assert not fits_on_device(same, 32)
 
 
 def test_a_set_stays_on_the_device_up_to_two_gibibytes(monkeypatch):
     data = make_set(40)
     bytes_ = 40 * 10 * 14 * 3
     monkeypatch.setattr(streaming, "RESIDENT_BYTES", bytes_)
-    assert fits(data, None)
+    assert fits_on_device(data, None)
     monkeypatch.setattr(streaming, "RESIDENT_BYTES", bytes_ - 1)
-    assert not fits(data, None)
+    assert not fits_on_device(data, None)
     monkeypatch.undo()
     assert streaming.RESIDENT_BYTES == 2 * 1024**3
 
@@ -335,10 +337,10 @@ def test_a_set_stays_on_the_device_up_to_two_gibibytes(monkeypatch):
 def test_what_is_looked_at_is_what_evaluation_sees_and_is_spread_over_the_set(data, monkeypatch):
     masks = discs(40, (10, 14))
     rows = np.array([30, 1, 7])
-    images, shown = looked_at(data, (16, 16), rows, masks)
+    images, shown = as_evaluated(data, (16, 16), rows, masks)
     everything = torch.cat([batch for batch, _ in streamed(data).in_order()])
     assert np.array_equal(images.array, (everything[rows].movedim(1, -1) * 255).round().to(torch.uint8).numpy())
     assert (images.index.tolist(), images.labels.tolist()) == ([30, 1, 7], data.labels[rows].tolist())
     assert shown.shape == (3, 16, 16)
     monkeypatch.setattr(streaming, "STATISTICS", 15)
-    assert looked_at(data, (16, 16))[0].index.tolist() == list(range(0, 40, 3))
+    assert as_evaluated(data, (16, 16))[0].index.tolist() == list(range(0, 40, 3))

@@ -86,7 +86,7 @@ def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, 
         "masks", "check", tmp_path / "a", tmp_path / "none", tmp_path / "b", tmp_path / "c", "--verify"
     )
     assert code == 2
-    assert "a: expected whole files, got damaged: shard-00000.npy; repair it with the same smix masks build" in err
+    assert "a: expected intact files, got damaged: shard-00000.npy; repair it with the same smix masks build" in err
     assert "none: expected a mask store" in err
     assert len(err.strip().splitlines()) == 1
     assert said.count("all files match their checksums") == 2
@@ -117,9 +117,9 @@ def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path)
         (["--shard", "3/2"], "shard: expected I/N with 1 <= I <= N, got 3/2"),
         (["--shard", "1/2", "--jobs", "2"], "omit --jobs and --engine"),
         (["--jobs", "0"], "jobs: expected 1 or more, got 0"),
-        (["--hflip-tta"], "hflip-tta: expected another source with --hflip-tta, got carried"),
-        (["--classes", "cat"], "classes: expected another source with --classes, got carried"),
-        (["--upscale", "esrgan:x"], "upscale: expected another source"),
+        (["--hflip-tta"], "hflip-tta: the source carried has no such option; omit --hflip-tta"),
+        (["--classes", "cat"], "classes: the source carried has no such option; omit --classes"),
+        (["--upscale", "esrgan:x"], "upscale: the source carried has no such option"),
         (["--size", "0"], "size: expected 1 or more"),
         (["--score-threshold", "2"], "score_threshold: expected 0 to 1, got 2"),
     ],

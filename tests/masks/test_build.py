@@ -23,13 +23,13 @@ from tests.masks.stores import Drawn, Missing, content, raises_at
 pytestmark = pytest.mark.usefixtures("small_shards")
 
 
-@pytest.mark.parametrize("how", REFINEMENTS)
-def test_a_mask_is_found_shrunk_refined_and_stored(data, tmp_path, how):
-    store = build_masks(data, Drawn(finer=3), tmp_path, refine=how)
+@pytest.mark.parametrize("method", REFINEMENTS)
+def test_a_mask_is_found_shrunk_refined_and_stored(data, tmp_path, method):
+    store = build_masks(data, Drawn(finer=3), tmp_path, refine=method)
     bright = torch.from_numpy(data.images.mean(-1) / 255).float() + 0.25 > 0.5
     assert 0.1 < bright.float().mean() < 0.9
-    assert np.array_equal(store[:], refine(bright.numpy(), how))
-    assert store.manifest.refine["name"] == how
+    assert np.array_equal(store[:], refine(bright.numpy(), method))
+    assert store.manifest.refine["name"] == method
 
 
 def test_each_image_is_asked_for_once(data, tmp_path):
@@ -66,13 +66,13 @@ def test_a_store_stays_readable_while_more_of_it_is_built(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build_masks(data, Drawn(before=raises_at(9, KeyboardInterrupt())), tmp_path)
     again = MaskStore(tmp_path)
-    again.check_whole()
+    again.verify()
     assert np.array_equal(np.flatnonzero(again.built), rows)
     assert np.array_equal(again[rows], masks)
 
 
 def test_a_build_whose_first_batch_fails_leaves_no_store_that_would_refuse_the_next(data, tmp_path):
-    with pytest.raises(MaskError, match="has masks"):
+    with pytest.raises(MaskError, match="has no masks"):
         build_masks(replace(data, masks=None), load_source("carried"), tmp_path)
     assert content(tmp_path) == {}
     assert build_masks(data, Drawn(), tmp_path).built.all()
@@ -234,12 +234,12 @@ def test_a_full_disk_is_one_clear_line_and_what_was_built_stays(data, tmp_path, 
             build_masks(data, Drawn(), out)
     message = str(caught.value)
     assert message.startswith(
-        f"{out}: expected room for {40 * 18} bytes of masks, got no space left on the disk; free some"
+        f"{out}: {40 * 18} bytes of masks are needed, and there is no space left on the disk; free some"
     )
     assert "\n" not in message
     assert not list(out.glob("*.tmp")) + list(out.glob(".*.tmp"))
     store = MaskStore(out)
-    store.check_whole()
+    store.verify()
     assert np.array_equal(store[rows], masks)
     build_masks(data, Drawn(), out)
     assert content(out) == whole
@@ -270,7 +270,7 @@ def test_a_disk_without_room_for_the_folder_itself_is_the_same_line(data, tmp_pa
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "mkdir", full)
-    with pytest.raises(MaskError, match="expected room for 720 bytes of masks, got no space left on the disk"):
+    with pytest.raises(MaskError, match="720 bytes of masks are needed, and there is no space left on the disk"):
         build_masks(data, Drawn(), tmp_path / "new")
 
 

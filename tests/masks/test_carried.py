@@ -27,7 +27,7 @@ def test_masks_of_volumes_are_found_too():
 
 
 def test_a_data_set_without_masks_is_refused_with_what_to_do():
-    message = "carried: expected a data set that has masks, got made without; use another source, or put mask_train"
+    message = "carried: made has no masks; use another source, or put mask_train"
     with pytest.raises(MaskError, match=message):
         load_source("carried")(make_set(masks=False), np.arange(2))
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import Cityscapes
 
 from smix import load_data
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.masks import build_masks, load_source
-from smix.masks.sources.places import fitted
-from smix.masks.sources.styles import CITYSCAPES, VOC
+from smix.masks.sources.places import resize_classes
+from smix.masks.sources.styles import VOC
 from tests.conftest import make_set
 
 SIZE = (10, 14)
@@ -111,7 +112,7 @@ def test_names_of_classes_can_lie_beside_the_pictures(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", numbers(1, 2, 3))
     with pytest.raises(
-        MaskError, match="expected masks whose style can be told from them, got values 0, 1, 2, 3; give --style"
+        MaskError, match="the style of the masks cannot be determined from their values 0, 1, 2, 3; give --style"
     ):
         found(folder, tmp_path / "masks")
     (tmp_path / "masks/classes.txt").write_text("nothing\nwing\nbeak\ntail\n")
@@ -146,8 +147,9 @@ def test_cityscapes_label_ids_are_found_by_their_names_and_what_has_instances_is
     name = "x_000_leftImg8bit"
     write(tmp_path / f"city/train/aachen/{name}.png", np.zeros((*SIZE, 3), np.uint8))
     (tmp_path / "city/test").mkdir()
-    car, sky, person = (CITYSCAPES.index(one) for one in ("car", "sky", "person"))
-    assert (car, sky, person, CITYSCAPES[33]) == (26, 23, 24, "bicycle")
+    numbers_of = {kind.name: kind.id for kind in Cityscapes.classes}
+    car, sky, person = (numbers_of[name] for name in ("car", "sky", "person"))
+    assert (car, sky, person, numbers_of["bicycle"]) == (26, 23, 24, 33)
     write(tmp_path / "gtFine/train/aachen/x_000_gtFine_labelIds.png", numbers(car, sky, person, 0))
     data = load_data(f"folder:{tmp_path / 'city'}")
     for place in ("gtFine", "gtFine/train"):
@@ -228,14 +230,14 @@ def test_of_overlapping_instances_the_chosen_ones_are_joined(folder, tmp_path):
     ("content", "message"),
     [
         ('{"images": [', "annotations.json: expected COCO annotations, got invalid JSON "),
-        ("[]", "annotations.json: expected COCO annotations, got TypeError"),
+        ("[]", "annotations.json: expected COCO annotations, got expected object, got array"),
         (
             '{"images": [], "annotations": []}',
-            "annotations.json: expected COCO annotations, got no 'categories'",
+            "annotations.json: expected COCO annotations, got no categories",
         ),
         (
             '{"images": [{"id": 1, "file_name": "one.jpg", "height": 3}], "annotations": [], "categories": []}',
-            "expected COCO annotations, got images\\[0\\]: no width; repair it",
+            "expected COCO annotations, got images\\[0\\]: no width; repair the file",
         ),
         (
             json.dumps({"images": [], "annotations": [], "categories": [{"id": n, "name": "x"} for n in range(255)]}),
@@ -330,7 +332,7 @@ def test_names_of_classes_are_part_of_what_made_the_masks(folder, tmp_path):
         f"{name}.png: expected classes below 2, got 2" for name in ("one", "two", "three")
     ]
     (tmp_path / "masks/classes.txt").write_text("nothing\n")
-    with pytest.raises(MaskError, match=r"classes\.txt: expected 2 to 255 names, one a line"):
+    with pytest.raises(MaskError, match=r"classes\.txt: expected 2 to 255 names, one per line"):
         found(folder, tmp_path / "masks", style="classes")
 
 
@@ -381,11 +383,9 @@ def test_what_a_style_does_not_have_is_a_problem_of_the_image(folder, tmp_path, 
 def test_colours_without_annotations_are_no_style(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
-    with pytest.raises(MaskError, match="whose style can be told from them, got colours; give --style"):
+    with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; give --style"):
         found(folder, tmp_path / "masks")
-    with pytest.raises(
-        MaskError, match="expected a JSON of COCO annotations for style panoptic, got none; put it there as"
-    ):
+    with pytest.raises(MaskError, match="style panoptic needs a JSON file of COCO annotations; put it there as"):
         found(folder, tmp_path / "masks", style="panoptic")
 
 
@@ -395,7 +395,7 @@ def test_the_style_is_asked_of_all_classes(tmp_path):
             write(tmp_path / f"images/train/{kind}/{kind}{row}.jpg", np.zeros((*SIZE, 3), np.uint8))
             write(tmp_path / f"masks/{kind}{row}.png", numbers(number))
     (tmp_path / "images/test").mkdir()
-    with pytest.raises(MaskError, match="got values 0, 1, 2; give --style"):
+    with pytest.raises(MaskError, match="from their values 0, 1, 2; give --style"):
         found(load_data(f"folder:{tmp_path / 'images'}"), tmp_path / "masks")
 
 
@@ -490,9 +490,9 @@ def test_masks_that_share_a_size_keep_it_and_a_batch_is_read_as_the_whole(tmp_pa
 
 def test_fitting_keeps_a_pixel_that_is_object_by_half_and_its_class():
     given = np.array([[7, 0, 0, 0], [0, 7, 0, 0], [9, 9, 0, 0], [9, 9, 0, 9]], np.uint8)
-    assert fitted(given, (2, 2)).tolist() == [[7, 0], [9, 0]]
-    assert fitted(given, (4, 4)).tolist() == given.tolist()
-    assert fitted(given, (8, 8)).tolist() == given.repeat(2, 0).repeat(2, 1).tolist()
+    assert resize_classes(given, (2, 2)).tolist() == [[7, 0], [9, 0]]
+    assert resize_classes(given, (4, 4)).tolist() == given.tolist()
+    assert resize_classes(given, (8, 8)).tolist() == given.repeat(2, 0).repeat(2, 1).tolist()
 
 
 def test_the_mask_of_an_image_that_is_called_as_one_is_nobody_elses(tmp_path):

@@ -1,5 +1,7 @@
 """A network as a source: what it is fed, which classes are objects, mirror images, sizes; by networks that can be computed by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 
 from smix import load_data
 from smix.errors import MaskError, OptionError
-from smix.masks.sources.network import Network, NetworkSource, auto_size
+from smix.masks.sources.network import Network, NetworkCard, NetworkSource, auto_size
 from smix.masks.sources.reading import Instances
 from tests.conftest import make_set
 
@@ -20,7 +22,8 @@ def colours(output: str = "class_scores", **changes) -> Network:
         return scores if output == "class_scores" else scores[:, 1:2] - 10
 
     given = {"classes": ("background", "red", "green", "blue"), **changes}
-    return Network("colours", "0", forward, (24, 24), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), output, **given)
+    card = NetworkCard(input_size=(24, 24), mean=(0.0,) * 3, std=(1.0,) * 3, output=output, **given)
+    return Network("colours", "0", forward, card)
 
 
 def lopsided(data):
@@ -66,11 +69,11 @@ def test_a_network_that_names_no_classes_has_numbers():
     [
         (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
         (colours(), {"object_classes": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
-        (colours("object_logit"), {"keep": ("red",)}, "expected a network that knows classes, got classes red"),
+        (colours("object_logit"), {"keep": ("red",)}, "the network knows no classes; omit the classes red"),
         (
             colours(background=None),
             {},
-            "expected --classes, the classes that are objects, since it knows no background",
+            "the network has no background class; give the classes that are objects with --classes",
         ),
     ],
 )
@@ -96,7 +99,7 @@ def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
         seen[..., 7:] = 0
         return plain.forward(seen)
 
-    half = Network(**{**{f: getattr(plain, f) for f in plain.__dataclass_fields__}, "forward": left})
+    half = replace(plain, forward=left)
     data = make_set(8)
     data.images[:] = (115, 0, 0)
     one = NetworkSource(half, "own")(data, np.arange(2))
@@ -157,7 +160,8 @@ def test_flipping_takes_the_mean_of_instances():
             found.append(Instances(mask, torch.tensor([1]), torch.tensor([0.75])))
         return found
 
-    network = Network("cat", "0", forward, (24, 24), (0.0,) * 3, (1.0,) * 3, "instances", ("ground", "cat"))
+    options = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "output": "instances", "classes": ("ground", "cat")}
+    network = Network("cat", "0", forward, NetworkCard(input_size=(24, 24), **options))
     data = make_set(8)
     data.images[:] = 0
     data.images[:, :, 2:12, 0] = 200
@@ -197,7 +201,8 @@ def test_a_network_that_answers_at_half_its_input_is_read_at_its_input(output, h
         half = torch.nn.functional.avg_pool2d(images[:, :1], 2) / 50
         return half if output == "object_logit" else torch.cat([torch.zeros_like(half), half], 1)
 
-    network = Network("half", "0", forward, (24, 24), (100.0,) * 3, (1.0,) * 3, output)
+    card = NetworkCard(input_size=(24, 24), mean=(100.0,) * 3, std=(1.0,) * 3, output=output)
+    network = Network("half", "0", forward, card)
     data = make_set(8)
     found = NetworkSource(network, "own", hflip_tta)(data, np.arange(3))
     halves = torch.from_numpy(data.array[:3, ..., 0]).float().unflatten(1, (5, 2)).unflatten(3, (7, 2)).mean((2, 4))

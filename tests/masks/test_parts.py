@@ -16,7 +16,7 @@ from smix import load_data
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
 from smix.masks import MaskStore, build_masks
-from smix.masks.build import MOST_SHARDS, ROWS_PER_SHARD, rows_per_shard
+from smix.masks.build import MAX_SHARDS, ROWS_PER_SHARD, rows_per_shard
 from smix.masks.lookup import masks_of
 from smix.masks.sources import Segmentation
 from smix.masks.store import Flag
@@ -127,7 +127,7 @@ def test_a_build_whose_parent_died_stops(data, tmp_path, monkeypatch):
 )
 def test_shards_hold_1024_rows_or_as_many_that_256_files_suffice(monkeypatch, count, rows):
     monkeypatch.undo()
-    assert (ROWS_PER_SHARD, MOST_SHARDS) == (1024, 256)
+    assert (ROWS_PER_SHARD, MAX_SHARDS) == (1024, 256)
     assert rows_per_shard(count) == rows
     assert -(-count // rows) <= 256
 
@@ -155,14 +155,14 @@ def test_class_maps_are_stored_beside_the_masks_at_their_size(data, tmp_path):
         maps[0].tolist() == [[1] * 7 + [0] * 3 + [2] * 4] * 10 or maps[0].tolist() == [[1] * 7 + [0] * 4 + [2] * 3] * 10
     )
     assert np.array_equal(maps > 0, store[np.array([3, 39, -1])])
-    store.check_whole()
+    store.verify()
     (tmp_path / "classes-00002.npy").write_bytes(b"")
     assert MaskStore(tmp_path).damaged() == ["classes-00002.npy"]
     assert build_masks(data, Classes(), tmp_path, save_classes=True).damaged() == []
 
 
 def test_a_store_without_class_maps_says_how_to_get_them(data, tmp_path):
-    with pytest.raises(MaskError, match="expected a store with class maps, got none; build one with --save-classes"):
+    with pytest.raises(MaskError, match="the store has no class maps; build one with --save-classes"):
         build_masks(data, Classes(), tmp_path).classes(0)
 
 

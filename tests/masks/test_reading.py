@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from smix.masks.sources import reading
-from smix.masks.sources.reading import Instances, Segmentation, both_ways, class_numbers, read_instances, read_scores
+from smix.masks.sources.reading import (
+    Instances,
+    Segmentation,
+    average_flipped,
+    class_numbers,
+    read_instances,
+    read_scores,
+)
 
 
 def random_scores(count: int = 3, classes: int = 5, levels: int | None = None) -> torch.Tensor:
@@ -108,18 +115,18 @@ def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch, gpu):
     scores, keep = random_scores(), torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
     one = read_scores(scores, keep, 2, (14, 20))
     for at_once in (1, 2 * 5 * 14 * 20, 2**27):
-        monkeypatch.setattr(reading, "AT_ONCE", at_once)
+        monkeypatch.setattr(reading, "SCORES_PER_STEP", at_once)
         other = read_scores(scores.to(gpu), keep.to(gpu), 2, (14, 20))
         assert torch.allclose(other.object.cpu(), one.object, atol=1e-4)
         assert (other.classes.cpu() == one.classes).float().mean() > 0.99
 
 
-def test_both_ways_take_the_mean_and_the_surer_class():
+def test_average_flipped_take_the_mean_and_the_surer_class():
     one = Segmentation(torch.tensor([[[0.9, 0.8, 0.4, 0.0]]]), torch.tensor([[[1, 1, 0, 0]]], dtype=torch.uint8))
     mirrored = Segmentation(torch.tensor([[[0.0, 0.9, 0.0, 0.6]]]), torch.tensor([[[0, 2, 0, 2]]], dtype=torch.uint8))
-    both = both_ways(one, mirrored)
+    both = average_flipped(one, mirrored)
     assert both.object.tolist() == [[pytest.approx([0.75, 0.4, 0.65, 0.0])]]
     assert both.classes.tolist() == [[[1, 0, 2, 0]]]
-    assert both_ways(Segmentation(one.object, None), Segmentation(mirrored.object, None)).mask().tolist() == [
+    assert average_flipped(Segmentation(one.object, None), Segmentation(mirrored.object, None)).mask().tolist() == [
         [[True, False, True, False]]
     ]

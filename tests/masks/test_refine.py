@@ -372,12 +372,12 @@ def test_published_refuses_masks_of_other_than_two_dimensions_and_tells_of_the_o
     assert refine(np.ones(shape, bool), "default").all()
 
 
-def test_a_manifest_can_keep_all_numbers_that_decide(monkeypatch):
-    """Changing a number changes the masks: none is left out, none is idle."""
+def test_a_manifest_can_keep_all_parameters(monkeypatch):
+    """Changing a parameter changes the masks: none is left out, none is idle."""
     masks = np.concatenate([drawn(blob, (20, 33)), drawn(noise, (20, 33))])
     before = refine(masks, "default")
-    assert ours.NUMBERS["default"] == {"least_piece": ours.LEAST_PIECE, "least_hole": ours.LEAST_HOLE}
-    for name in ours.NUMBERS["default"]:
+    assert ours.PARAMETERS["default"] == {"min_piece": ours.MIN_PIECE, "min_hole": ours.MIN_HOLE}
+    for name in ours.PARAMETERS["default"]:
         with monkeypatch.context() as patch:
-            patch.setattr(ours, name.upper(), 3 * ours.NUMBERS["default"][name])
+            patch.setattr(ours, name.upper(), 3 * ours.PARAMETERS["default"][name])
             assert not np.array_equal(refine(masks, "default"), before)

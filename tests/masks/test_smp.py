@@ -13,7 +13,7 @@ import torch
 from smix.errors import MaskError, OptionError
 from smix.masks import load_source
 from smix.masks.sources.network import IMAGENET_MEAN
-from smix.masks.sources.smp import _of_encoder
+from smix.masks.sources.smp import encoder_preprocessing
 from tests.conftest import make_set
 
 pytestmark = pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_size_that_does_not_fit_the_encoder_is_one_line(tmp_path):
         load_source(name, weights=path, input_size="50")
     source = load_source(name, weights=path, input_size="own")
     with pytest.raises(
-        MaskError, match=r"expected a network that takes images of \(10, 14\), got .*; give another --input-size"
+        MaskError, match=r"the network does not take images of 10x14 pixels \(.*\); give another --input-size"
     ):
         source(make_set(4), np.arange(2))
     small = load_source("smp:unet/resnet18", weights=saved(tmp_path, "unet/resnet18", 2), input_size="50")
@@ -135,7 +135,7 @@ def test_a_transformer_of_one_size_is_fed_that(tmp_path):
 )
 def test_images_are_normalised_as_timm_says_for_the_same_weights(encoder, published):
     settings = timm.get_pretrained_cfg(published)
-    mean, std, own = _of_encoder(encoder)
+    mean, std, own = encoder_preprocessing(encoder)
     assert [*mean, *std] == pytest.approx([255 * number for number in (*settings.mean, *settings.std)])
     assert own == ((224, 224) if "vit" in encoder else None)
 
@@ -146,7 +146,7 @@ def test_images_are_normalised_as_timm_says_for_the_same_weights(encoder, publis
         ("smp:unett/resnet18", 'smp architecture: expected a known name, got "unett"; did you mean "unet'),
         ("smp:unet/resnet19", 'smp encoder: expected a known name, got "resnet19"; did you mean "resnet1'),
         ("smp:unet", "smp encoder: expected a known name"),
-        ("smp:unet/resnet18", "weights: expected --weights FILE for smp:unet/resnet18"),
+        ("smp:unet/resnet18", "weights: smp:unet/resnet18 has no published weights; give a file with --weights"),
     ],
 )
 def test_unknown_names_and_missing_weights_are_refused(name, message):

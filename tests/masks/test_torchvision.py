@@ -119,8 +119,8 @@ def test_without_weights_one_line_names_the_file_its_address_and_its_place(home)
     with pytest.raises(MaskError) as caught:
         load_source(f"torchvision:{PUBLISHED}")
     assert str(caught.value) == (
-        f"weights: expected {PLACE.name}, got no download (<urlopen error no route to host>); "
-        f"fetch {ADDRESS} elsewhere and put it at {home / PLACE}, or give it with --weights"
+        f"weights: {PLACE.name} cannot be downloaded (<urlopen error no route to host>); "
+        f"download {ADDRESS} elsewhere and put it at {home / PLACE}, or give the file with --weights"
     )
 
 
@@ -239,7 +239,7 @@ def test_an_unknown_source_is_refused_with_the_nearest_name_or_all(name, suggest
 
 @pytest.mark.parametrize("name", ["carried", "onnx:net.onnx", "masks:folder", "transformers:net"])
 def test_weights_are_for_networks_that_come_without(name, saved):
-    with pytest.raises(OptionError, match=rf"weights: expected another source with --weights, got {name}; leave"):
+    with pytest.raises(OptionError, match=rf"weights: the source {name} has no such option; omit --weights"):
         load_source(name, weights=saved[PUBLISHED, True])
 
 

@@ -104,7 +104,7 @@ def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp
 def test_without_a_background_the_objects_must_be_named(tmp_path):
     folder, _ = segformer(tmp_path, ["wall", "cat"])
     with pytest.raises(
-        MaskError, match="expected --classes, the classes that are objects, since it knows no background"
+        MaskError, match="the network has no background class; give the classes that are objects with --classes"
     ):
         load_source(f"transformers:{folder}")
     load_source(f"transformers:{folder}", classes=["cat"])
@@ -235,7 +235,7 @@ def test_a_size_that_a_model_cannot_take_is_one_line(tmp_path):
     config.update({"intermediate_size": 16, "out_indices": [1, 2, 3, 4], "pool_scales": [1], **NAMES})
     folder = save(drawn(transformers.BeitForSemanticSegmentation, config), tmp_path)
     source = load_source(f"transformers:{folder}", input_size="own", classes=["cat"])
-    with pytest.raises(MaskError, match=r"expected a model that takes images of \(10, 14\), got .*; give another"):
+    with pytest.raises(MaskError, match=r"the network does not take images of 10x14 pixels \(.*\); give another"):
         source(make_set(4), np.arange(1))
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.lookup import stretched
-from smix.masks.validity import StoreValidity
+from smix.masks.criteria import StoreValidity
+from smix.masks.lookup import stretch
 from smix.mixing import Validity
 from smix.report import judge
 from smix.report import masks as report
@@ -198,7 +198,7 @@ def test_thumbnails_keep_the_shape_and_masks_follow(data):
     assert (thumbnail(grey, 3, 20) == data.images[3][..., :1]).all()
     mask = np.zeros((10, 10), bool)
     mask[:5] = True
-    assert (stretched(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()
+    assert (stretch(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()
 
 
 @pytest.mark.slow

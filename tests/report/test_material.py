@@ -39,7 +39,7 @@ def compared(folder: Path, data: str, where: str = "carried", loaded: bool = Fal
     made = json.loads((path / "config.json").read_text())
     sets = {part: load_data(data, folder, part) for part in ("train", "test")}
     whole = sets["train"].loaded() if loaded else sets["train"]
-    made["masks"] = masks_of(split(whole.take(90), 0.1)[0], where).described
+    made["masks"] = masks_of(split(whole.take(90), 0.1)[0], where).provenance
     made["data"] |= {f"fingerprint_{part}": one.fingerprint for part, one in sets.items()}
     edit(path / "config.json", **{part: made[part] for part in ("masks", "data")})
     return read_comparison(folder / "runs")

@@ -1,4 +1,4 @@
-"""Sources of masks: `source(data, index) -> Segmentation`. Networks, existing segmentations, and masks that a data set carries."""
+"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks that a data set carries."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
 from smix.masks.sources.labelme import LabelmeSource
-from smix.masks.sources.network import Network, NetworkSource
+from smix.masks.sources.network import NetworkSource
 from smix.masks.sources.onnx import onnx_network
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.smp import smp_network
@@ -24,32 +24,36 @@ from smix.masks.sources.upscale import load_upscaler
 
 __all__ = ["Segmentation", "Source", "load_source"]
 
-KINDS = (
-    "torchvision:MODEL",
-    "onnx:FILE",
-    "transformers:MODEL_OR_DIR",
-    "smp:ARCH/ENCODER",
-    "masks:DIR",
-    "labelme:DIR",
-    "carried",
-)
+NETWORK = ("input-size", "hflip-tta", "upscale", "classes", "object-classes")
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "torchvision": ("torchvision:MODEL", ("weights", *NETWORK)),
+    "onnx": ("onnx:FILE", NETWORK),
+    "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
+    "smp": ("smp:ARCH/ENCODER", ("weights", *NETWORK)),
+    "masks": ("masks:DIR", ("classes", "object-classes", "style")),
+    "labelme": ("labelme:DIR", ("classes", "object-classes")),
+    "carried": ("carried", ()),
+}
+"""Form of the names of each kind of source, and the options that it has."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Whatever finds objects in images.
+    """A function that finds the objects in images.
 
-    A source that has the attribute `needs_images = False` never looks at `data.images`, which are then not decoded for it. One
-    that has `classes`, a tuple of names, says what the numbers from 1 in `Segmentation.classes` are.
+    Optional attributes: `needs_images = False` means that the source does not read `data.images`, which are then not decoded.
+    `classes`, a tuple of names, names the numbers in `Segmentation.classes` from 1. `batch_size` is the number of images per call.
     """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """All that decides which masks it finds in `data`, for the manifest of a store: two builds that agree in it may
-        share one."""
+        """Return all settings that determine the masks of `data`, as JSON values with a "name", for the manifest of a store.
+
+        Builds whose descriptions are equal can share a store.
+        """
         ...
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """The objects of the images at these places of `data`."""
+        """Return the objects in the images of `data` at `index` (n,)."""
         ...
 
 
@@ -66,59 +70,59 @@ def load_source(
     style: Style | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> Source:
-    """A source by name.
+    """Load a source of masks by its name.
 
     Args:
         name: `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`, `labelme:DIR` or
             `carried`.
-        weights: A file of weights for torchvision's networks (None: downloaded) and for those of segmentation_models_pytorch.
-        input_size: Pixels that images are resized to before segmenting; "own": not resized; None or "auto": what served images
-            of their size best.
-        hflip_tta: Take the mean over each image and its mirror image.
+        weights: File of weights for networks of torchvision (None: the published ones are downloaded) and
+            segmentation_models_pytorch.
+        input_size: Side in pixels of the square that images are resized to before they are segmented. "own": images are not resized.
+            None or "auto": the size that gave the best masks of images of this size when measured (docs/masks.md).
+        hflip_tta: Average the result over each image and its mirror image.
         upscale: `esrgan:FILE`, a super-resolution network that enlarges images before they are resized.
-        classes: The classes that are objects, by the source's names; empty: all but the background.
-        object_classes: A JSON file that names, for each label of the data set, the classes that are objects in its images.
-        score_threshold: Networks that find instances: those of less confidence are left out, in [0, 1].
-        style: How the pictures of `masks:DIR` are to be read; None: found out.
-        device: Where networks compute; auto: on a GPU if there is one.
+        classes: Classes that are objects, by the source's names. Empty: all but the background.
+        object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
+        score_threshold: Lowest confidence of an instance, in [0, 1], for networks that find instances.
+        style: Meaning of the pixels in the pictures of `masks:DIR`. None: determined from them.
+        device: Device of the networks. "auto": a GPU if there is one.
+
+    Returns:
+        The source.
 
     Raises:
-        OptionError: no such source, or an option that it does not have.
-        MaskError: it cannot be loaded.
+        OptionError: The name is unknown, or the source does not have an option.
+        MaskError: The source cannot be loaded.
+
+    >>> from smix import load_data
+    >>> data, source = load_data("digits-on-photos"), load_source("carried")
+    >>> source(data, np.arange(4)).mask().shape
+    torch.Size([4, 32, 32])
     """
     kind, _, place = name.partition(":")
-    networks = kind in ("torchvision", "onnx", "transformers", "smp")
-    if kind not in [text.partition(":")[0] for text in KINDS] or bool(place) == (kind == "carried"):
-        raise unknown("source", name, KINDS)
-    for option, given, fits in (
-        ("weights", weights is not None, kind in ("torchvision", "smp")),
-        ("input-size", input_size is not None, networks),
-        ("hflip-tta", hflip_tta, networks),
-        ("upscale", upscale is not None, networks),
-        ("classes", bool(classes), kind != "carried"),
-        ("object-classes", object_classes is not None, kind != "carried"),
-        ("style", style is not None, kind == "masks"),
-    ):
-        if given and not fits:
-            raise OptionError(f"{option}: expected another source with --{option}, got {name}; leave --{option} out")
+    if kind not in KINDS or bool(place) == (kind == "carried"):
+        raise unknown("source", name, [form for form, _ in KINDS.values()])
+    options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
+    options |= {"classes": classes, "object-classes": object_classes, "style": style}
+    for option, value in options.items():
+        if value and option not in KINDS[kind][1]:
+            raise OptionError(f"{option}: the source {name} has no such option; omit --{option}")
     if not 0 <= score_threshold <= 1:
         raise OptionError(f"score-threshold: expected 0 to 1, got {score_threshold}")
-    labels = None if object_classes is None else read_object_classes(Path(object_classes))
+    names = None if object_classes is None else read_object_classes(Path(object_classes))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":
-        return files_source(Path(place), style, tuple(classes), labels)
+        return files_source(Path(place), style, tuple(classes), names)
     if kind == "labelme":
-        return LabelmeSource(Path(place), tuple(classes), labels)
-    where = find_device(device)
-    network: Network
-    if kind == "torchvision":
-        network = torchvision_network(place, None if weights is None else Path(weights), where)
-    elif kind == "onnx":
-        network = onnx_network(Path(place), where)
-    elif kind == "smp":
-        network = smp_network(place, None if weights is None else Path(weights), where)
+        return LabelmeSource(Path(place), tuple(classes), names)
+    torch_device, file = find_device(device), None if weights is None else Path(weights)
+    if kind == "onnx":
+        network = onnx_network(Path(place), torch_device)
+    elif kind == "transformers":
+        network = transformers_network(place, torch_device)
     else:
-        network = transformers_network(place, where)
-    larger = None if upscale is None else load_upscaler(upscale, network.device)
-    return NetworkSource(network, input_size or "auto", hflip_tta, larger, tuple(classes), labels, score_threshold)
+        load = torchvision_network if kind == "torchvision" else smp_network
+        network = load(place, file, torch_device)
+    upscaler = None if upscale is None else load_upscaler(upscale, network.device)
+    return NetworkSource(network, input_size or "auto", hflip_tta, upscaler, tuple(classes), names, score_threshold)

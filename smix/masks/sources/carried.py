@@ -13,20 +13,18 @@ from smix.masks.sources.reading import Segmentation
 
 
 class CarriedSource:
-    """Takes `ImageSet.masks` for what was found."""
+    """A source that returns `ImageSet.masks`."""
 
-    name = "carried"
     classes = ()
     needs_images = False
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
+        """Return the sha256 of the masks."""
         masks = None if data.masks is None else hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()
-        return {"name": self.name, "sha256": masks, "input_size": "own"}
+        return {"name": "carried", "sha256": masks, "input_size": "own"}
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
+        """Return the masks of the images of `data` at `index`. Raises MaskError if it has none."""
         if data.masks is None:
-            raise MaskError(
-                f"carried: expected a data set that has masks, got {data.name} without; use another source, or put mask_train "
-                "into the npz file"
-            )
+            raise MaskError(f"carried: {data.name} has no masks; use another source, or put mask_train into the file")
         return Segmentation(torch.from_numpy(data.masks[index]).float(), None)

@@ -4,59 +4,72 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
-from smix.untrusted import UnreadableError, read_json
+from smix.untrusted import UnreadableError, read_json, typed
 
 ObjectClasses = dict[str, list[str] | None]
-"""Classes that are objects, for each label of a data set; None: all that are objects."""
+"""Names of the source's classes that are objects, for each class of a data set. None: all that are objects by default."""
 
 
-def number_of(name: str, names: Sequence[str]) -> int:
-    """The place of a class. Raises OptionError with the nearest name if there is none."""
+def class_index(name: str, names: Sequence[str]) -> int:
+    """Return the index of a class.
+
+    Raises:
+        OptionError: No class has this name; the message names the most similar one.
+    """
     if name not in names:
         raise unknown("classes", name, names)
     return names.index(name)
 
 
-def kept(
+def class_names_in(keep: Sequence[str], object_classes: ObjectClasses | None) -> tuple[str, ...]:
+    """Return all names in `--classes` and `--object-classes`, in their order."""
+    return (*keep, *(name for names in (object_classes or {}).values() for name in names or ()))
+
+
+def object_table(
     names: Sequence[str],
-    objects: NDArray[np.bool_],
+    objects: Bool[NDArray, "K"],
     keep: Sequence[str],
     object_classes: ObjectClasses | None,
     data: ImageSet,
-    labels: NDArray[np.int64],
-) -> NDArray[np.bool_]:
-    """Return which of K classes are objects in the images of these labels, (B, K).
+    labels: Int[NDArray, "B"],
+) -> Bool[NDArray, "B K"]:
+    """Return which of K classes are objects in images with these labels.
 
     Args:
-        names: Of the K classes.
-        objects: (K,) those that are objects unless `keep` says otherwise.
-        keep: Names of those that are; empty: `objects`.
+        names: Names of the K classes.
+        objects: True for classes that are objects by default.
+        keep: Names of the classes that are objects. Empty: those in `objects`.
+        object_classes: Names of the classes that are objects in the images of each label. None: those in `keep`.
+        data: Data set that names the labels.
+        labels: Labels of the images.
 
     Raises:
-        OptionError: a name that the source does not know.
-        MaskError: a label that the class map does not have.
+        OptionError: The source does not know a name.
+        MaskError: `object_classes` has no entry for a label.
     """
     if keep:
         objects = np.zeros(len(names), bool)
-        objects[[number_of(name, names) for name in keep]] = True
-    if object_classes is None:
-        return np.tile(objects, (len(labels), 1))
-    rows = np.zeros((len(labels), len(names)), bool)
-    for row, label in zip(rows, labels.tolist(), strict=True):
-        if (chosen := entry(object_classes, data, label)) is None:
-            row[:] = objects
-        else:
-            row[[number_of(one, names) for one in chosen]] = True
-            row &= objects
-    return rows
+        objects[[class_index(name, names) for name in keep]] = True
+    table = np.tile(objects, (len(labels), 1))
+    if object_classes is not None:
+        for row, label in zip(table, labels.tolist(), strict=True):
+            if (chosen := classes_of_label(object_classes, data, label)) is not None:
+                row &= np.isin(np.arange(len(names)), [class_index(name, names) for name in chosen])
+    return table
 
 
-def entry(object_classes: ObjectClasses, data: ImageSet, label: int) -> list[str] | None:
-    """Return the entry of a label in a class map. Raises MaskError if there is none."""
+def classes_of_label(object_classes: ObjectClasses, data: ImageSet, label: int) -> list[str] | None:
+    """Return the names of the classes that are objects in the images of a label. None: all that are objects by default.
+
+    Raises:
+        MaskError: `object_classes` has no entry for the label.
+    """
     name = data.classes[label]
     if name not in object_classes:
         raise MaskError(
@@ -67,20 +80,15 @@ def entry(object_classes: ObjectClasses, data: ImageSet, label: int) -> list[str
 
 
 def read_object_classes(path: Path) -> ObjectClasses:
-    """Read a class map from a JSON file such as {"cat": ["cat"], "deer": null}.
+    """Read object classes from a JSON file such as {"cat": ["cat"], "deer": null}.
 
     Raises:
-        MaskError: no such file, or something else in it.
+        MaskError: The file is missing, or has another form.
     """
     try:
-        values = read_json(path)
+        object_classes: ObjectClasses = typed(read_json(path), ObjectClasses)
     except UnreadableError as error:
-        raise MaskError(f"object-classes: expected a JSON file {path}, got {error}; write it") from None
-    entries = values.values() if isinstance(values, dict) else [0]
-    if not all(
-        one is None or (isinstance(one, list) and all(isinstance(name, str) for name in one)) for one in entries
-    ):
         raise MaskError(
-            f'object-classes: expected {{"label": ["class", ...] or null, ...}} in {path}, got something else; correct it'
-        )
-    return dict(values)
+            f'object-classes: expected {{"label": ["class", ...] or null, ...}} in {path}, got {error}; correct the file'
+        ) from None
+    return object_classes

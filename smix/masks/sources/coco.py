@@ -1,27 +1,28 @@
-"""COCO's annotations: instances as run-length codes and polygons, and the segments of its panoptic pictures."""
+"""COCO annotations: instances as run-length codes and polygons, and the segments of panoptic pictures."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+from jaxtyping import Bool, UInt8
 from msgspec import Meta
 from numpy.typing import NDArray
 
+from smix.data.optional import import_optional
 from smix.errors import MaskError
-from smix.masks.sources.run_lengths import MOST_PIXELS, decoded, inside
+from smix.masks.sources.run_lengths import MAX_PIXELS, decoded, inside
 from smix.untrusted import UnreadableError, first_duplicate, one_line, read_bytes, read_json, typed
 
-MOST = 254
+MAX_CATEGORIES = 254
 """More classes do not fit into a class map."""
-LARGEST = 1 << 31
-"""Maximum size of an annotation file in bytes: four times that of the COCO training set."""
-PARTS = ("images", "annotations", "categories")
+MAX_BYTES = 1 << 31
+"""Maximum size of an annotation file: four times that of the COCO training set."""
 
-Side = Annotated[int, Meta(ge=1, le=MOST_PIXELS)]
+Side = Annotated[int, Meta(ge=1, le=MAX_PIXELS)]
 Id = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | str
 """Larger numbers could be chosen so that a dictionary takes for ever."""
 
@@ -73,100 +74,94 @@ class Category(msgspec.Struct, frozen=True):
     isthing: int | bool = 1
 
 
+class Content(msgspec.Struct, frozen=True):
+    """A file of annotations."""
+
+    images: list[Image]
+    annotations: list[dict[str, object]]
+    categories: list[Category]
+
+
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """The content of a JSON file of COCO's."""
+    """The annotations in a file."""
 
     file: Path
     style: Literal["coco", "panoptic"]
-    images: Sequence[Image]
     categories: Sequence[Category]
-    annotations: Sequence[dict[str, object]] = ()
-    """Instances, each parsed when its image is read, so that a damaged annotation affects only one image."""
-    pictures: Sequence[Panoptic] = ()
+    """The classes, numbered from 1."""
+    images: Mapping[str, Image]
+    """Images by file name without suffix."""
+    instances_of: Mapping[object, Sequence[dict[str, object]]]
+    """Instances by image id, each parsed when its image is read, so that a damaged annotation affects only one image."""
+    pictures: Mapping[str, Panoptic]
+    """Panoptic pictures by file name."""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the classes, from 1."""
-        return tuple(one.name for one in self.categories)
-
-    @property
-    def things(self) -> tuple[bool, ...]:
-        """True for classes that are things, False for stuff."""
-        return tuple(bool(one.isthing) for one in self.categories)
-
-    @property
-    def sizes(self) -> set[tuple[int, ...]]:
-        """Heights and widths of the listed images."""
-        return {(one.height, one.width) for one in self.images}
+    @cached_property
+    def numbers(self) -> dict[Id, int]:
+        """Numbers of the classes by category id."""
+        return {category.id: number for number, category in enumerate(self.categories, 1)}
 
     def has(self, names: Iterable[str]) -> bool:
-        """Return whether there is an image of one of these names, without suffix."""
-        return any(name in self._by_name for name in names)
+        """Return whether an image with one of these names, without suffix, is listed."""
+        return any(name in self.images for name in names)
 
-    def instances(self, names: Iterable[str], kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the class of each pixel of the first image of these names; of two instances on a pixel, the later one's.
+    def instances(self, names: Iterable[str], lookup: UInt8[NDArray, "256"]) -> UInt8[NDArray, "H W"]:
+        """Return the class map of the first listed image with one of these names. Later instances cover earlier ones.
 
         Args:
-            kept: (256,) the number by which a class appears, 0 if it is no object.
+            names: Names without suffix.
+            lookup: For each class, its number in the result; 0 if it is no object.
 
         Raises:
-            MaskError: There is no such image, or its annotations cannot be read.
+            MaskError: No image has one of the names, or its annotations cannot be read.
         """
-        image = next((self._by_name[name] for name in names if name in self._by_name), None)
+        image = next((self.images[name] for name in names if name in self.images), None)
         if image is None:
             raise MaskError("no mask")
         size = (image.height, image.width)
-        numbers = np.zeros(size, np.uint8)
-        for values in self._by_image.get(image.id, ()):
+        classes = np.zeros(size, np.uint8)
+        for values in self.instances_of.get(image.id, ()):
             try:
-                one: Instance = typed(values, Instance)
-                if one.category_id not in self._numbers:
-                    raise UnreadableError(f"an unknown category_id, {one.category_id}")
-                if number := kept[self._numbers[one.category_id]]:
-                    numbers[_inside(one.segmentation, size)] = number
+                instance: Instance = typed(values, Instance)
+                if instance.category_id not in self.numbers:
+                    raise UnreadableError(f"an unknown category_id, {instance.category_id}")
+                if number := lookup[self.numbers[instance.category_id]]:
+                    classes[_inside(instance.segmentation, size)] = number
             except (ValueError, LookupError, MemoryError) as error:
                 raise MaskError(
                     f"annotation {values.get('id')}: expected a class and a mask of {size[0]}x{size[1]}, got {one_line(error)}"
                 ) from None
-        return numbers
+        return classes
 
-    def panoptic(self, path: Path, pixels: NDArray[np.uint8], kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the class of each pixel of a panoptic picture, whose colours are the numbers of segments; `kept` as above."""
+    def panoptic(
+        self, path: Path, pixels: UInt8[NDArray, "H W *C"], lookup: UInt8[NDArray, "256"]
+    ) -> UInt8[NDArray, "H W"]:
+        """Return the class map of a panoptic picture, whose colours are the numbers of segments.
+
+        Args:
+            path: Path of the picture.
+            pixels: Content of the picture.
+            lookup: For each class, its number in the result; 0 if it is no object.
+
+        Raises:
+            MaskError: The picture is grey or not listed, or a segment has an unknown category.
+        """
         if pixels.ndim != 3:
             raise MaskError(f"{path.name}: expected a panoptic picture in colours, got one channel")
         segments = pixels.astype(np.int32) @ np.array([1, 256, 256**2], np.int32)
-        numbers = np.zeros(segments.shape, np.uint8)
-        names = ("/".join(path.parts[first:]) for first in range(len(path.parts)))
-        listed = next((self._by_picture[name] for name in names if name in self._by_picture), None)
+        classes = np.zeros(segments.shape, np.uint8)
+        names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
+        listed = next((self.pictures[name] for name in names if name in self.pictures), None)
         if listed is None:
             raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
-        for one in listed.segments_info:
-            if one.category_id not in self._numbers:
+        for segment in listed.segments_info:
+            if segment.category_id not in self.numbers:
                 raise MaskError(
-                    f"{path.name}: expected segment {one.id} to have a listed category, got category_id {one.category_id}"
+                    f"{path.name}: expected segment {segment.id} to have a listed category, got category_id {segment.category_id}"
                 )
-            numbers[segments == one.id] = kept[self._numbers[one.category_id]]
-        return numbers
-
-    @cached_property
-    def _numbers(self) -> dict[Id, int]:
-        return {one.id: number for number, one in enumerate(self.categories, 1)}
-
-    @cached_property
-    def _by_name(self) -> dict[str, Image]:
-        return {_stem(one.file_name): one for one in self.images}
-
-    @cached_property
-    def _by_picture(self) -> dict[str, Panoptic]:
-        return {one.file_name: one for one in self.pictures}
-
-    @cached_property
-    def _by_image(self) -> dict[object, list[dict[str, object]]]:
-        found: dict[object, list[dict[str, object]]] = {}
-        for one in self.annotations:
-            found.setdefault(one["image_id"], []).append(one)
-        return found
+            classes[segments == segment.id] = lookup[self.numbers[segment.category_id]]
+        return classes
 
 
 def _stem(name: str) -> str:
@@ -175,7 +170,7 @@ def _stem(name: str) -> str:
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
-def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bool[NDArray, "H W"]:
     if isinstance(segmentation, list):
         return inside(segmentation, size)
     if segmentation.size != size:
@@ -184,67 +179,68 @@ def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> ND
 
 
 def find_annotations(folder: Path) -> Annotations | None:
-    """The JSON of COCO's in a folder: annotations.json, or the only one; for panoptic pictures also the one beside it.
+    """Read the COCO annotations in a folder: annotations.json, or the only JSON file of this kind, or FOLDER.json next to the
+    folder for panoptic pictures.
+
+    Returns:
+        The annotations. None: there are none.
 
     Raises:
-        MaskError: it is damaged, there are several, or pycocotools is missing.
+        MaskError: The file is damaged, several files hold annotations, or pycocotools is not installed.
     """
     if (file := folder / "annotations.json").is_file():
         return _read(file)
-    here = [file for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
-    if len(here) > 1:
+    files = [file for file in sorted(folder.glob("*.json")) if _looks_like_coco(file)]
+    if len(files) > 1:
         raise MaskError(
-            f"{folder}: expected one JSON of COCO annotations, got {', '.join(file.name for file in here[:4])}; "
+            f"{folder}: expected one JSON file of COCO annotations, got {', '.join(file.name for file in files[:4])}; "
             "name the right one annotations.json"
         )
-    if here:
-        return _read(here[0])
-    beside = folder.resolve().parent / f"{folder.resolve().name}.json"
-    if beside.is_file() and _looks_like_coco(beside):
-        found = _read(beside)
-        return found if found.style == "panoptic" else None
+    if files:
+        return _read(files[0])
+    sibling = folder.resolve().parent / f"{folder.resolve().name}.json"
+    if sibling.is_file() and _looks_like_coco(sibling):
+        annotations = _read(sibling)
+        return annotations if annotations.style == "panoptic" else None
     return None
 
 
 def _looks_like_coco(file: Path) -> bool:
     try:
-        content = read_bytes(file, LARGEST)
+        content = read_bytes(file, MAX_BYTES)
     except UnreadableError:
         return False
-    return all(f'"{part}"'.encode() in content for part in PARTS)
+    return all(f'"{key}"'.encode() in content for key in Content.__struct_fields__)
 
 
 def _read(file: Path) -> Annotations:
     try:
-        values = read_json(file, LARGEST)
-        images: list[Image] = typed(values["images"], list[Image], "images")
-        categories: list[Category] = typed(values["categories"], list[Category], "categories")
-        annotations: list[dict[str, object]] = typed(values["annotations"], list[dict[str, object]], "annotations")
-        panoptic = bool(annotations) and "segments_info" in annotations[0]
-        pictures: list[Panoptic] = typed(annotations, list[Panoptic], "annotations") if panoptic else []
-        named: dict[str, list[Id]] = {
-            "image id": [one.id for one in images],
+        content: Content = typed(read_json(file, MAX_BYTES), Content)
+        images, categories = content.images, content.categories
+        panoptic = bool(content.annotations) and "segments_info" in content.annotations[0]
+        pictures: list[Panoptic] = typed(content.annotations, list[Panoptic], "annotations") if panoptic else []
+        unique: dict[str, list[Any]] = {
+            "image id": [image.id for image in images],
             # Masks are looked up by name without suffix, so cat.jpg and cat.png would be the same image.
-            "image name": [_stem(one.file_name) for one in images],
-            "category id": [one.id for one in categories],
-            "panoptic file name": [one.file_name for one in pictures],
+            "image name": [_stem(image.file_name) for image in images],
+            "category id": [category.id for category in categories],
+            "panoptic file name": [picture.file_name for picture in pictures],
         }
-        for what, keys in named.items():
-            if (twice := first_duplicate(keys)) is not None:
-                raise UnreadableError(f"the duplicate {what} {twice}")
-        if any(one.height * one.width > MOST_PIXELS for one in images):
-            raise UnreadableError(f"an image of more than {MOST_PIXELS:,} pixels")
-        for one in () if panoptic else annotations:
-            typed(one.get("image_id"), Id, "annotations[...].image_id")
-    except (UnreadableError, KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise MaskError(f"{file}: expected COCO annotations, got {reason}; repair it") from None
-    if len(categories) > MOST:
-        raise MaskError(f"{file}: expected at most {MOST} categories, got {len(categories)}; drop some")
-    if panoptic:
-        return Annotations(file, "panoptic", images, categories, pictures=pictures)
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError:
-        raise MaskError("masks: expected the package pycocotools, got none; install smix[coco]") from None
-    return Annotations(file, "coco", images, categories, annotations)
+        for kind, values in unique.items():
+            if (twice := first_duplicate(values)) is not None:
+                raise UnreadableError(f"the duplicate {kind} {twice}")
+        if any(image.height * image.width > MAX_PIXELS for image in images):
+            raise UnreadableError(f"an image of more than {MAX_PIXELS:,} pixels")
+        instances_of: dict[object, list[dict[str, object]]] = {}
+        for annotation in () if panoptic else content.annotations:
+            image_id = typed(annotation.get("image_id"), Id, "annotations[...].image_id")
+            instances_of.setdefault(image_id, []).append(annotation)
+    except UnreadableError as error:
+        raise MaskError(f"{file}: expected COCO annotations, got {error}; repair the file") from None
+    if len(categories) > MAX_CATEGORIES:
+        raise MaskError(f"{file}: expected at most {MAX_CATEGORIES} categories, got {len(categories)}; drop some")
+    if not panoptic:
+        import_optional("pycocotools", "coco", MaskError)
+    by_name = dict(zip(unique["image name"], images, strict=True))
+    by_picture = {picture.file_name: picture for picture in pictures}
+    return Annotations(file, "panoptic" if panoptic else "coco", categories, by_name, instances_of, by_picture)

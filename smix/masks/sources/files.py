@@ -1,7 +1,7 @@
-"""Segmentations that exist, as pictures beside the images or in a folder of their own, or as COCO annotations.
+"""Existing segmentations: pictures next to the images or in a folder of their own, or COCO annotations.
 
-Of `cat/001.jpg` the mask is DIR/cat/001.png, DIR/cat/001_mask.png or DIR/001.png, that of row 17 of an array DIR/000017.png, and that of
-Cityscapes' x_leftImg8bit.png is x_gtFine_labelIds.png.
+The mask of `cat/001.jpg` is DIR/cat/001.png, DIR/cat/001_mask.png or DIR/001.png, that of row 17 of an array DIR/000017.png, and that of
+x_leftImg8bit.png of Cityscapes is x_gtFine_labelIds.png.
 """
 
 import hashlib
@@ -12,208 +12,182 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
+from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from smix.data.pictures import Pictures
+from smix.data.pictures import Pictures, size_of
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
-from smix.masks.sources.choice import ObjectClasses, kept, number_of
+from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.coco import Annotations, find_annotations
-from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
+from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, read_masks
 from smix.masks.sources.reading import Segmentation
-from smix.masks.sources.styles import (
-    CITYSCAPES,
-    FIRST_WITH_INSTANCES,
-    Style,
-    class_names,
-    numbers_in,
-    read_picture,
-    size_of,
-    style_of,
-)
-from smix.untrusted import UnreadableError, read_bytes
+from smix.masks.sources.styles import Style, class_names, numbers_in, read_mask_picture, style_of
+from smix.untrusted import read_bytes
 
 __all__ = ["FilesSource", "Style", "files_source"]
 
 ENDINGS = (".png", "_mask.png", "-mask.png")
-LOOKED_AT = 20
-"""Pictures from which their style, their classes and their size are found out."""
+SAMPLE = 20
+"""Number of pictures from which the style, the classes and the size are determined."""
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """Layout and style of the mask files of a split."""
+class Layout:
+    """Names, style and size of the mask files of a split."""
 
     places: Places
     style: Style
     names: tuple[str, ...]
     """Names of the class numbers, from 0."""
-    objects: NDArray[np.bool_]
+    objects: Bool[NDArray, "K"]
     """True for classes that are objects by default."""
     size: tuple[int, ...]
-    """Size that masks are resized to."""
+    """Height and width that masks are resized to."""
     annotations: Annotations | None
-
-    def picture(self, data: ImageSet, place: int) -> Path | None:
-        return _picture(self.places, data, place)
-
-    def numbers(self, data: ImageSet, place: int, kept: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The class of each pixel as `kept` (256,) says, 0 for none. Raises MaskError: there is no mask."""
-        if self.annotations is not None and self.style == "coco":
-            return self.annotations.instances(self.places.names(data.stem(place)), kept)
-        if (path := self.picture(data, place)) is None:
-            raise MaskError("no mask")
-        if self.annotations is not None:
-            return self.annotations.panoptic(path, read_picture(path).numbers, kept)
-        return kept[numbers_in(path, self.style, len(self.names))]
 
 
 @dataclass(eq=False)
 class FilesSource:
-    """A mask for each image, from files."""
+    """A source that reads a mask for each image from the files in a folder."""
 
     folder: Path
     style: Style | None
-    """None: found out."""
+    """None: determined from some of the files."""
     keep: tuple[str, ...] = ()
+    """Classes that are objects; empty: those that are by default."""
     object_classes: ObjectClasses | None = None
-    reading: Reading | None = None
-    """Found out from the whole split by `describe`."""
+    """Classes that are objects in the images of each label."""
+    layout: Layout | None = None
+    """Set by `describe`, which sees the whole split."""
     needs_images = False
 
     @property
     def batch_size(self) -> int:
-        """Number of masks that are read at once: fewer where they are large."""
-        return max(1, min(16, (1 << 26) // math.prod(self.reading.size))) if self.reading else 16
+        """Number of masks that are read at once: fewer if they are large."""
+        return max(1, min(16, (1 << 26) // math.prod(self.layout.size))) if self.layout else 16
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the numbers in `Segmentation.classes`, from 1; none before `describe`."""
-        return () if self.reading is None else self.reading.names[1:]
+        return () if self.layout is None else self.layout.names[1:]
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """The style, and a sha256 of every file that belongs to `data`: one corrected mask makes another store.
+        """Return the style, and the sha256 of all files that belong to the images of a whole split.
 
         Raises:
-            MaskError: none belongs to it, or it cannot be told how they are to be read.
-            OptionError: a class that they do not know.
+            MaskError: No file belongs to an image of `data`, or its style cannot be determined.
+            OptionError: The files do not have one of the classes that were chosen.
         """
-        self.reading = reading = self._read(data)
-        digest = hashlib.sha256("\n".join(reading.names).encode())
-        if reading.annotations is not None:
-            digest.update(read_bytes(reading.annotations.file))
-        if reading.style != "coco":
-            for place in range(len(data)):
-                if (path := reading.picture(data, place)) is not None:
-                    digest.update(f"{data.stem(place)}\n".encode() + _content(path))
+        self.layout = layout = self._layout(data)
+        digest = hashlib.sha256("\n".join(layout.names).encode())
+        if layout.annotations is not None:
+            digest.update(read_bytes(layout.annotations.file))
+        if layout.style != "coco":
+            digest_files(digest, data, lambda image: self._picture(layout.places, data, image))
         return {
             "name": f"masks:{self.folder.name}",
-            "style": reading.style,
+            "style": layout.style,
             "sha256": digest.hexdigest(),
-            "size": list(reading.size),
+            "size": list(layout.size),
             "objects": list(self.keep) or "all",
             "object_classes": self.object_classes,
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """The masks of the images at these places, and why some have none."""
-        if self.reading is None:
-            self.reading = self._read(data)
-        reading = self.reading
-        chosen = kept(reading.names, reading.objects, self.keep, self.object_classes, data, data.labels[index])
-        objects = torch.full((len(index), *reading.size), torch.nan)
-        classes = torch.zeros((len(index), *reading.size), dtype=torch.uint8)
-        problems = {}
-        for place, (image, row) in enumerate(zip(index.tolist(), chosen, strict=True)):
-            numbers = np.zeros(256, np.uint8)
-            numbers[: len(row)] = np.where(row, np.arange(len(row)), 0)
-            try:
-                classes[place] = fitted(reading.numbers(data, image, numbers), reading.size)
-            except MaskError as error:
-                problems[place] = str(error)
-            else:
-                objects[place] = (classes[place] != 0).float()
-        return Segmentation(objects, classes, problems)
+        """Return the masks of the images of `data` at `index`, and why some have none."""
+        if self.layout is None:
+            self.layout = self._layout(data)
+        layout = self.layout
+        labels, label_of_row = np.unique(data.labels, return_inverse=True)
+        table = object_table(layout.names, layout.objects, self.keep, self.object_classes, data, labels)
+        lookup = np.zeros((len(labels), 256), np.uint8)
+        lookup[:, : len(layout.names)] = np.where(table, np.arange(len(layout.names)), 0)
+        return read_masks(
+            lambda image: self._classes(layout, data, image, lookup[label_of_row[image]]), index, layout.size
+        )
 
-    def _read(self, data: ImageSet) -> Reading:
+    def _classes(
+        self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[NDArray, "256"]
+    ) -> UInt8[NDArray, "H W"]:
+        """Return the class map of an image; `lookup` is 0 for classes that are no objects, and the number of the others."""
+        if layout.annotations is not None and layout.style == "coco":
+            return layout.annotations.instances(layout.places.names(data.stem(image)), lookup)
+        if (path := self._picture(layout.places, data, image)) is None:
+            raise MaskError("no mask")
+        if layout.annotations is not None:
+            return layout.annotations.panoptic(path, read_mask_picture(path).numbers, lookup)
+        return lookup[numbers_in(path, layout.style, len(layout.names))]
+
+    def _layout(self, data: ImageSet) -> Layout:
         places = places_of(self.folder, data)
         annotations = find_annotations(self.folder) if self.style in (None, "coco", "panoptic") else None
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(
-                f"{self.folder}: expected a JSON of COCO annotations for style {style}, got none; put it there as annotations.json"
+                f"{self.folder}: style {style} needs a JSON file of COCO annotations; put it there as annotations.json"
             )
-        # Images of all classes, since files are sorted by class.
+        # A sample of images of all classes, since files are sorted by class.
         order = np.random.default_rng(0).permutation(len(data)).tolist()
         if annotations is not None and annotations.style == "coco":
-            paths, found = [], any(annotations.has(places.names(data.stem(place))) for place in order)
-            sizes: set[tuple[int, ...] | None] = {*annotations.sizes}
+            paths, has_masks = [], any(annotations.has(places.names(data.stem(image))) for image in order)
+            sizes: set[Any] = {(image.height, image.width) for image in annotations.images.values()}
         else:
-            paths = list(islice((path for place in order if (path := _picture(places, data, place))), LOOKED_AT))
-            found, sizes = bool(paths), {size_of(path) for path in paths} - {None}
-        if not found:
+            pictures = (path for image in order if (path := self._picture(places, data, image)))
+            paths = list(islice(pictures, SAMPLE))
+            has_masks, sizes = bool(paths), {*map(size_of, ([path] for path in paths))} - {None}
+        if not has_masks:
             raise MaskError(
                 f"{self.folder}: expected masks such as {data.stem(0)}.png, got none of any image of {data.name}; check the folder"
             )
         style = style or style_of(self.folder, paths)
-        names, objects = _classes(self.folder, style, paths, annotations)
-        for name in (*self.keep, *(name for chosen in (self.object_classes or {}).values() for name in chosen or ())):
-            number_of(name, names)
+        if annotations is not None:
+            categories = annotations.categories
+            names = ("background", *(category.name for category in categories))
+            objects = np.array([False, *(bool(category.isthing) for category in categories)])
+        elif style == "cityscapes":
+            from torchvision.datasets import Cityscapes
+
+            classes = [kind for kind in Cityscapes.classes if kind.id >= 0]
+            names, objects = tuple(kind.name for kind in classes), np.array([kind.has_instances for kind in classes])
+        else:
+            names = class_names(self.folder, paths) if style == "classes" else ("background", "object")
+            objects = np.arange(len(names)) > 0
+        for name in class_names_in(self.keep, self.object_classes):
+            class_index(name, names)
         size = (sizes.pop() if len(sizes) == 1 else data.size) or SIZE_OF_FOLDERS
-        return Reading(places, style, names, objects, size, annotations)
+        return Layout(places, style, names, objects, size, annotations)
+
+    def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
+        """Return the mask of an image, which is never the image itself. None: there is none."""
+        own = None
+        if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
+            own = data.images.home / data.images.names[image]
+        for name in places.names(data.stem(image)):
+            for ending in ENDINGS:
+                if ending != ".png" and f"{name}{ending.removesuffix('.png')}" in places.image_names:
+                    continue  # 001_mask.png is the mask of the image 001_mask, not of 001
+                path = self.folder / f"{name}{ending}"
+                if path.is_file() and not (own is not None and path.samefile(own)):
+                    return path
+            if name.endswith("_leftImg8bit"):
+                path = self.folder / f"{name.removesuffix('_leftImg8bit')}_gtFine_labelIds.png"
+                if path.is_file():
+                    return path
+        return None
 
 
 def files_source(
     folder: Path, style: Style | None, keep: tuple[str, ...], object_classes: ObjectClasses | None
 ) -> FilesSource:
-    """The masks in a folder.
+    """Return a source of the masks in a folder.
 
     Raises:
-        MaskError: no such folder.
-        OptionError: no such style.
+        MaskError: The folder does not exist.
+        OptionError: The style is unknown.
     """
     if not folder.is_dir():
         raise MaskError(f"masks: expected a folder {folder}, got none; check the path")
     if style is not None and style not in get_args(Style):
         raise unknown("style", style, get_args(Style))
     return FilesSource(folder, style, keep, object_classes)
-
-
-def _picture(places: Places, data: ImageSet, place: int) -> Path | None:
-    """The mask of an image, which is never the image itself."""
-    stem, own = data.stem(place), None
-    if isinstance(data.images, Pictures) and data.images.names[place].endswith(".png"):
-        own = data.images.home / data.images.names[place]
-    for name in places.names(stem):
-        for ending in ENDINGS:
-            if f"{name}{ending.removesuffix('.png')}" in places.others and ending != ".png":
-                continue  # 001_mask.png is of the image 001_mask, not of 001
-            path = places.folder / f"{name}{ending}"
-            if path.is_file() and not (own is not None and path.samefile(own)):
-                return path
-        if name.endswith("_leftImg8bit"):
-            path = places.folder / f"{name.removesuffix('_leftImg8bit')}_gtFine_labelIds.png"
-            if path.is_file():
-                return path
-    return None
-
-
-def _content(path: Path) -> bytes:
-    """Return what a sha256 is taken of: why a file cannot be read is told when its turn comes."""
-    try:
-        return read_bytes(path)
-    except UnreadableError as error:
-        return str(error).encode()
-
-
-def _classes(
-    folder: Path, style: Style, paths: list[Path], annotations: Annotations | None
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
-    """Names of the class numbers from 0, and which are objects by themselves."""
-    if annotations is not None:
-        return ("background", *annotations.names), np.array([False, *annotations.things])
-    if style == "cityscapes":
-        return CITYSCAPES, np.arange(len(CITYSCAPES)) >= FIRST_WITH_INSTANCES
-    names = class_names(folder, paths) if style == "classes" else ("background", "object")
-    return names, np.arange(len(names)) > 0

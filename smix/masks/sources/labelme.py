@@ -6,42 +6,69 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
-import torch
+from jaxtyping import Bool
+from msgspec import Meta
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from smix.data.pictures import UNREADABLE
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.choice import ObjectClasses, entry, number_of
-from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, fitted, places_of
+from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, classes_of_label
+from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, read_masks
 from smix.masks.sources.reading import Segmentation
-from smix.masks.sources.run_lengths import MOST_PIXELS
-from smix.untrusted import UnreadableError, one_line, parse_json, read_bytes
+from smix.masks.sources.run_lengths import MAX_PIXELS
+from smix.untrusted import UnreadableError, one_line, read_json, typed
 
-AREAS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
-"""Kinds of shapes that have an area, and how many points each needs; lines and points are left out."""
-LARGEST = 1 << 28
-"""Largest file, in bytes: labelme may keep the image in it."""
-FAR = 1 << 14
-"""Distance from which on Pillow's coordinates overflow, in pixels."""
-NO_SHAPES = (*UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError, MemoryError, RecursionError)
+MIN_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
+"""Kinds of shapes that have an area, and how many points each needs; lines and points are ignored."""
+MAX_BYTES = 1 << 28
+"""Maximum size of a file: labelme may store the image in it."""
+MAX_COORDINATE = 1 << 14
+"""Distance in pixels beyond which Pillow's coordinates overflow."""
+
+Side = Annotated[int, Meta(ge=1)]
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """A shape that was drawn. Keys that are not listed are ignored, here and below."""
+
+    label: str
+    points: list[tuple[float, float]]
+    """x and y in pixels."""
+    shape_type: str | None = None
+    """Kind of the shape. None: a polygon, in files of old versions."""
+    mask: str | None = None
+    """PNG in base64 that fills the box of a shape of type "mask"."""
+
+
+class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
+    """The content of a file."""
+
+    image_height: Side
+    image_width: Side
+    shapes: list[Shape]
 
 
 @dataclass(eq=False)
 class LabelmeSource:
-    """The union of the shapes in a file is the object."""
+    """A source that reads the files of labelme in a folder. The union of the shapes is the object.
+
+    Raises:
+        MaskError: The folder does not exist.
+    """
 
     folder: Path
     keep: tuple[str, ...] = ()
     """Labels of shapes that are objects; empty: all."""
     object_classes: ObjectClasses | None = None
-    """The labels of shapes that are objects in the images of each label of the data set."""
+    """Labels of shapes that are objects in the images of each class of the data set."""
     places: Places | None = None
-    """Names of the files; found out from the whole split by `describe`."""
+    """Names of the files, set by `describe`, which sees the whole split."""
     classes = ()
     needs_images = False
 
@@ -50,27 +77,23 @@ class LabelmeSource:
             raise MaskError(f"labelme: expected a folder {self.folder}, got none; check the path")
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """A sha256 of every file that belongs to `data`.
+        """Return the sha256 of all files that belong to the images of a whole split.
 
         Raises:
-            MaskError: none does.
-            OptionError: a label that no shape in them has.
+            MaskError: No file belongs to an image of `data`.
+            OptionError: No shape has one of the labels that were chosen.
         """
-        self.places = places = places_of(self.folder, data)
-        chosen = {*self.keep, *(name for names in (self.object_classes or {}).values() for name in names or ())}
-        digest, count, labels = hashlib.sha256(), 0, set()
-        for place in range(len(data)):
-            if (path := _file(places, data, place)) is not None:
-                content = _content(path)
-                digest.update(f"{data.stem(place)}\n".encode() + content)
-                count += 1
-                labels |= _labels(content) if chosen else set()
-        if not count:
+        self.places = places_of(self.folder, data)
+        digest = hashlib.sha256()
+        paths = digest_files(digest, data, lambda image: self._file(data, image))
+        if not paths:
             raise MaskError(
                 f"{self.folder}: expected files such as {data.stem(0)}.json, got none of any image of {data.name}; check the folder"
             )
-        for name in sorted(chosen):
-            number_of(name, sorted(labels))
+        if names := class_names_in(self.keep, self.object_classes):
+            labels = sorted({label for path in paths for label in _labels(path)})
+            for name in names:
+                class_index(name, labels)
         return {
             "name": f"labelme:{self.folder.name}",
             "sha256": digest.hexdigest(),
@@ -79,114 +102,98 @@ class LabelmeSource:
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """The masks of the images at these places, and why some have none."""
+        """Return the masks of the images of `data` at `index`, and why some have none."""
+        labels = {label: self._labels_of(data, label) for label in np.unique(data.labels[index]).tolist()}
+
+        def read(image: int) -> NDArray[np.uint8]:
+            if (path := self._file(data, image)) is None:
+                raise MaskError("no mask")
+            return read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
+
+        return read_masks(read, index, data.size or SIZE_OF_FOLDERS)
+
+    def _file(self, data: ImageSet, image: int) -> Path | None:
         if self.places is None:
             self.places = places_of(self.folder, data)
-        size = data.size or SIZE_OF_FOLDERS
-        objects, problems = torch.full((len(index), *size), torch.nan), {}
-        for place, image in enumerate(index.tolist()):
-            wanted = self._wanted(data, int(data.labels[image]))
-            try:
-                if (path := _file(self.places, data, image)) is None:
-                    raise MaskError("no mask")
-                objects[place] = fitted(read_shapes(path, wanted).astype(np.uint8), size).float()
-            except MaskError as error:
-                problems[place] = str(error)
-        return Segmentation(objects, None, problems)
+        paths = (self.folder / f"{name}.json" for name in self.places.names(data.stem(image)))
+        return next((path for path in paths if path.is_file()), None)
 
-    def _wanted(self, data: ImageSet, label: int) -> set[str] | None:
-        """Labels of the shapes that are objects in the images of a label; None: all."""
+    def _labels_of(self, data: ImageSet, label: int) -> set[str] | None:
+        """Return the labels of the shapes that are objects in the images of a class. None: all."""
         keep = set(self.keep) or None
-        chosen = None if self.object_classes is None else entry(self.object_classes, data, label)
+        chosen = None if self.object_classes is None else classes_of_label(self.object_classes, data, label)
         if chosen is None:
             return keep
         return set(chosen) if keep is None else keep & set(chosen)
 
 
-def read_shapes(path: Path, wanted: set[str] | None) -> NDArray[np.bool_]:
-    """Return the union of the shapes of these labels (None: all) in a file of labelme's, (imageHeight, imageWidth).
+def read_shapes(path: Path, labels: set[str] | None) -> Bool[NDArray, "H W"]:
+    """Return the union of the shapes in a file of labelme, True inside.
+
+    Args:
+        path: The JSON file.
+        labels: Labels of the shapes that are drawn. None: all.
 
     Raises:
         MaskError: The file cannot be read, or a shape in it has too few points.
     """
     try:
-        values = parse_json(_content(path))
-        height, width = values["imageHeight"], values["imageWidth"]
-        if not all(isinstance(side, int) and side >= 1 for side in (height, width)) or height * width > MOST_PIXELS:
-            raise UnreadableError(f"an image of size {height!r:.20}x{width!r:.20}")
-        picture = Image.new("L", (width, height))
-        for shape in values["shapes"]:
-            if wanted is None or shape["label"] in wanted:
+        drawing = _read(path)
+        if drawing.image_height * drawing.image_width > MAX_PIXELS:
+            raise UnreadableError(f"an image of size {drawing.image_height}x{drawing.image_width}")
+        picture = Image.new("L", (drawing.image_width, drawing.image_height))
+        for shape in drawing.shapes:
+            if labels is None or shape.label in labels:
                 _fill(picture, shape)
-    except NO_SHAPES as error:
-        if isinstance(error, MaskError):
-            raise
-        reason = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise MaskError(f"{path.name}: expected a labelme file, got {reason}; repair it") from None
+    except MaskError:
+        raise
+    except (*UNREADABLE, MemoryError) as error:
+        raise MaskError(f"{path.name}: expected a labelme file, got {one_line(error)}; repair it") from None
     return np.array(picture) != 0
 
 
-def _content(path: Path) -> bytes:
-    """Raises MaskError: The file cannot be read."""
-    try:
-        return read_bytes(path, LARGEST)
-    except UnreadableError as error:
-        raise MaskError(f"{path.name}: expected a labelme file, got {error}; repair it") from None
+def _read(path: Path) -> LabelmeFile:
+    drawing: LabelmeFile = typed(read_json(path, MAX_BYTES), LabelmeFile)
+    return drawing
 
 
-def _file(places: Places, data: ImageSet, place: int) -> Path | None:
-    paths = (places.folder / f"{name}.json" for name in places.names(data.stem(place)))
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _labels(content: bytes) -> set[str]:
+def _labels(path: Path) -> set[str]:
     """Return the labels of the shapes in a file; none if it is damaged, which is reported when it is read."""
     try:
-        return {str(shape["label"]) for shape in parse_json(content)["shapes"]}
-    except NO_SHAPES:
+        return {shape.label for shape in _read(path).shapes}
+    except UnreadableError:
         return set()
 
 
-def _fill(picture: Image.Image, shape: dict[str, Any]) -> None:
+def _fill(picture: Image.Image, shape: Shape) -> None:
     """Draw a shape as labelme.utils.shape_to_mask does: outline and interior."""
-    kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
-    if kind not in AREAS:
+    kind, points = shape.shape_type or "polygon", shape.points
+    if kind not in MIN_POINTS:
         return
-    if not np.isfinite(points).all():
-        raise ValueError(f"points {points}")
-    if len(points) < AREAS[kind]:
-        raise MaskError(f"{shape['label']}: expected a {kind} of at least {AREAS[kind]} points, got {len(points)}")
+    if len(points) < MIN_POINTS[kind]:
+        raise MaskError(f"{shape.label}: expected a {kind} of at least {MIN_POINTS[kind]} points, got {len(points)}")
     draw = ImageDraw.Draw(picture)
-    if kind == "circle":
-        _draw_circle(draw, points[0], math.dist(*points[:2]), picture.size)
-        return
     (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
-    if kind == "rectangle":
+    if kind == "circle":
+        (x, y), radius = points[0], math.dist(*points[:2])
+        if max(abs(x), abs(y)) + radius <= MAX_COORDINATE:
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
+        else:  # Pillow's coordinates would overflow
+            rows, columns = np.ogrid[: picture.height, : picture.width]
+            picture.paste(1, mask=Image.fromarray((np.hypot(rows - y, columns - x) <= radius).astype(np.uint8) * 255))
+    elif kind == "rectangle":
         # What lies outside of the image is not drawn anyway, and far outside Pillow draws nothing.
         left, right = np.clip((left, right), -1, picture.width)
         top, bottom = np.clip((top, bottom), -1, picture.height)
         draw.rectangle([left, top, right, bottom], fill=1, outline=1)
-    elif max(-left, -top, right, bottom) > FAR + max(picture.size):
+    elif max(-left, -top, right, bottom) > MAX_COORDINATE + max(picture.size):
         raise UnreadableError(f"a {kind} far outside the image")
     elif kind == "polygon":
         draw.polygon(points, fill=1, outline=1)
     else:
-        content = base64.b64decode("".join(shape["mask"].split()), validate=True)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as part:
-            if part.width * part.height > MOST_PIXELS:
-                raise UnreadableError(f"a mask of {part.width}x{part.height}")
-            inside = Image.fromarray((np.asarray(part) != 0).astype(np.uint8))
-        picture.paste(1, (int(left), int(top)), inside.point([0] + [255] * 255))
-
-
-def _draw_circle(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radius: float, size: tuple[int, int]) -> None:
-    x, y = centre
-    if max(abs(x), abs(y)) + radius <= FAR:
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
-        return
-    for row in range(size[1]):  # Pillow's coordinates would overflow
-        if (distance := abs(row - y)) <= radius:
-            half = math.sqrt((radius - distance) * (radius + distance))
-            first, last = math.ceil(max(0.0, x - half)), math.floor(min(size[0] - 1.0, x + half))
-            if first <= last:
-                draw.line([first, row, last, row], fill=1)
+        content = base64.b64decode("".join((shape.mask or "").split()), validate=True)
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as mask:
+            if mask.width * mask.height > MAX_PIXELS:
+                raise UnreadableError(f"a mask of {mask.width}x{mask.height}")
+            inside = Image.fromarray(np.where(np.asarray(mask) != 0, np.uint8(255), np.uint8(0)))
+        picture.paste(1, (int(left), int(top)), inside)

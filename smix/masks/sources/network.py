@@ -1,188 +1,234 @@
-"""Any segmentation network as a source of masks: resizing, normalising, flipping and reading its output are here, once."""
+"""Use a segmentation network as a source of masks: resize and normalise images, flip them, and read the network's output."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import msgspec
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
+from msgspec import Meta
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.sources.choice import ObjectClasses, kept, number_of
+from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.reading import (
-    Instances,
     Segmentation,
-    both_ways,
-    check_scores,
-    enlarged,
-    finer,
+    average_flipped,
+    enlarge,
+    finer_size,
     read_instances,
     read_scores,
-    resized,
+    resize_images,
 )
 from smix.masks.sources.upscale import Upscaler
+from smix.untrusted import one_line
 
 Output = Literal["class_scores", "object_logit", "instances"]
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CPU = torch.device("cpu")
-LEAST_SIZE = 16
-"""Nothing can be seen in fewer pixels; no network answers more than one pixel then."""
+MIN_INPUT_SIZE = 16
+"""Smallest input size in pixels: for fewer, no network answers more than one pixel."""
+
+
+Channels = tuple[float, float, float]
+Positive = Annotated[float, Meta(gt=0)]
+Side = Annotated[int, Meta(ge=1)]
+
+
+class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
+    """Properties of a segmentation network: how images are prepared for it and how its output is read."""
+
+    input_size: tuple[Side, Side]
+    """Height and width of the images that the network was trained on."""
+    mean: Channels
+    """Mean of red, green and blue that is subtracted, on the 0..255 scale."""
+    std: tuple[Positive, Positive, Positive]
+    """Standard deviation of red, green and blue that is divided by, on the 0..255 scale."""
+    output: Output = "class_scores"
+    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: read as their union."""
+    classes: tuple[str, ...] = ()
+    """Names of the K classes; empty if they are not known."""
+    background: Annotated[int, Meta(ge=0)] | None = 0
+    """The class that is no object. None: there is none."""
+    any_size: bool = True
+    """True if the network takes images of other sizes than its own."""
+    stride: Side = 1
+    """Number that the height and width of an input must be multiples of."""
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A network, and how it wants to be fed: nobody else decides how images are normalised."""
+    """A segmentation network."""
 
     name: str
     sha256: str
-    """Sha256 of its weights."""
-    forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor | list[Instances]]
-    """Gives (B, K, h, w), or the instances in each image, if it is what its description says."""
-    native_size: tuple[int, int]
-    """Height and width that it was made for."""
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    """Mean and standard deviation on the 0..255 scale."""
-    output: Output
-    """`class_scores`: logits, arg-max; `object_logit`: one channel, sigmoid; `instances`: their union."""
-    classes: tuple[str, ...] = ()
-    """Names of the K classes; empty: it names none."""
-    background: int | None = 0
-    """The class that is no object; None: there is none."""
-    any_size: bool = True
-    """Can it be fed images of another size than its own?"""
-    stride: int = 1
-    """Height and width of what it is fed must be multiples of it."""
+    """Sha256 of the weights."""
+    forward: Callable[[Float[Tensor, "B 3 h w"]], Any]
+    """Function that returns scores (B, K, h, w) or, if the output is "instances", a list of `Instances`."""
+    card: NetworkCard
     device: torch.device = CPU
     precision: str = "float32"
+
+    def check_scores(self, scores: Tensor, count: int) -> None:
+        """Check that scores of `count` images have the form that the card states.
+
+        Raises:
+            MaskError: They have another shape or type.
+        """
+        card, channels = self.card, scores.shape[1] if scores.ndim == 4 else 0
+        fits = channels == 1 if card.output == "object_logit" else channels > max(1, card.background or 0)
+        if not (fits and scores.is_floating_point() and len(scores) == count):
+            wanted = (
+                "1 channel" if card.output == "object_logit" else f"2 classes or more, background {card.background}"
+            )
+            raise MaskError(
+                f"{self.name}: expected {card.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
+                f"{tuple(scores.shape)}; correct its description"
+            )
+        if card.classes and card.output == "class_scores" and len(card.classes) != channels:
+            raise MaskError(
+                f"{self.name}: expected the names of {channels} classes, got {len(card.classes)}; correct its description"
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkSource:
-    """A network as a source: what it is fed, and which of its classes are objects."""
+    """A source that segments images with a network.
+
+    Raises:
+        OptionError: The network does not know a class in `keep` or `object_classes`.
+        MaskError: The network cannot take the input size, or which of its classes are objects is not known.
+    """
 
     network: Network
     input_size: str = "auto"
-    """Pixels of the square that images are resized to; "own": they stay as they are; "auto": see `auto_size`."""
+    """Side in pixels of the square that images are resized to; "own": images are not resized; "auto": see `auto_size`."""
     hflip_tta: bool = False
-    """Take the mean over each image and its mirror image."""
+    """Average the result over each image and its mirror image."""
     upscale: Upscaler | None = None
-    """Enlarges images before they are resized."""
+    """Network that enlarges images before they are resized."""
     keep: tuple[str, ...] = ()
-    """The classes that are objects; empty: all but the background."""
+    """Classes that are objects; empty: all but the background."""
     object_classes: ObjectClasses | None = None
-    """The classes that are objects in the images of each label."""
+    """Classes that are objects in the images of each label."""
     score_threshold: float = 0.5
-    """Instances of less confidence are left out."""
+    """Lowest confidence of an instance, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        network = self.network
-        size = self.input_size
-        if size not in ("auto", "own") and not (re.fullmatch("[1-9][0-9]*", size) and int(size) >= LEAST_SIZE):
+        network, size = self.network, self.input_size
+        side = int(size) if re.fullmatch("[1-9][0-9]*", size) else 0
+        if size not in ("auto", "own") and side < MIN_INPUT_SIZE:
             raise MaskError(
-                f'input-size: expected {LEAST_SIZE} pixels or more, "own" (the images\' own size) or "auto", got "{size}"'
+                f'input-size: expected {MIN_INPUT_SIZE} pixels or more, "own" (the images\' own size) or "auto", got "{size}"'
             )
-        if not network.any_size and size != "auto" and network.native_size != (int(size) if size.isdigit() else 0,) * 2:
+        if not network.card.any_size and size != "auto" and network.card.input_size != (side, side):
             raise MaskError(
-                f"{network.name}: expected input size {network.native_size[0]}x{network.native_size[1]} (it takes no other), "
-                f"got {size}; leave --input-size out"
+                f"{network.name}: expected input size {network.card.input_size[0]}x{network.card.input_size[1]} (it takes no other), "
+                f"got {size}; omit --input-size"
             )
-        if size.isdigit() and int(size) % network.stride:
+        if side % network.card.stride:
             raise MaskError(
-                f"{network.name}: expected an input size that is a multiple of {network.stride}, got {size}; "
-                f"give {-(-int(size) // network.stride) * network.stride}"
+                f"{network.name}: expected an input size that is a multiple of {network.card.stride}, got {size}; "
+                f"give {-(-side // network.card.stride) * network.card.stride}"
             )
-        named = (*self.keep, *(name for names in (self.object_classes or {}).values() for name in names or ()))
-        if named and network.output == "object_logit":
-            raise MaskError(f"{network.name}: expected a network that knows classes, got classes {', '.join(named)}")
-        for name in named if network.classes else ():
-            number_of(name, network.classes)
-        if network.background is None and network.output == "class_scores" and not (self.keep or self.object_classes):
+        names = class_names_in(self.keep, self.object_classes)
+        if names and network.card.output == "object_logit":
+            raise MaskError(f"{network.name}: the network knows no classes; omit the classes {', '.join(names)}")
+        for name in names if network.card.classes else ():
+            class_index(name, network.card.classes)
+        if (
+            network.card.background is None
+            and network.card.output == "class_scores"
+            and not (self.keep or self.object_classes)
+        ):
             raise MaskError(
-                f"{network.name}: expected --classes, the classes that are objects, since it knows no background; "
-                f"choose of {', '.join(network.classes[:12])}, ..."
+                f"{network.name}: the network has no background class; give the classes that are objects with --classes, "
+                f"such as {', '.join(network.card.classes[:12])}"
             )
 
     @property
     def batch_size(self) -> int:
-        """Images that are fed at once: what keeps a GPU busy, or stays in a processor's caches."""
+        """Number of images per forward pass: enough to keep a GPU busy, few enough for the caches of a CPU."""
         return 8 if self.network.device.type == "cpu" else 64
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Names of the numbers in `Segmentation.classes`, from 1."""
-        return tuple(name for place, name in enumerate(self.network.classes) if place != self.network.background)
+        return tuple(
+            name for place, name in enumerate(self.network.card.classes) if place != self.network.card.background
+        )
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """The weights, how they are fed, and how their output is read."""
+        """Return the sha256 of the weights, the preparation of the images and the reading of the output."""
         network = self.network
         size = self._size(data)
-        facts: dict[str, Any] = {
+        description: dict[str, Any] = {
             "name": network.name,
             "sha256": network.sha256,
             "input_size": "own" if size is None else list(size),
             "resize": "bicubic",
-            "mean": list(network.mean),
-            "std": list(network.std),
-            "output": network.output,
-            "background": network.background,
+            "mean": list(network.card.mean),
+            "std": list(network.card.std),
+            "output": network.card.output,
+            "background": network.card.background,
             "precision": network.precision,
             "hflip_tta": self.hflip_tta,
             "upscale": None if self.upscale is None else self.upscale.describe(),
             "objects": list(self.keep) or "all",
             "object_classes": self.object_classes,
         }
-        return facts | ({"score_threshold": self.score_threshold} if network.output == "instances" else {})
+        if network.card.output == "instances":
+            description["score_threshold"] = self.score_threshold
+        return description
 
     @torch.inference_mode()
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """Segment the images at these places of `data`."""
-        images = self._fed(data, index)
+        """Segment the images of `data` at `index` (n,)."""
+        images = self._resized(data, index)
         mean, std = (
-            torch.tensor(numbers, device=images.device).view(1, 3, 1, 1)
-            for numbers in (self.network.mean, self.network.std)
+            torch.tensor(values, device=images.device).view(1, 3, 1, 1)
+            for values in (self.network.card.mean, self.network.card.std)
         )
-        images = images.sub_(mean).div_(std)
-        found = self._found(images, data, data.labels[index])
-        return Segmentation(found.object.cpu(), None if found.classes is None else found.classes.cpu())
+        objects = self._segment(images.sub_(mean).div_(std), data, data.labels[index])
+        return Segmentation(objects.object.cpu(), None if objects.classes is None else objects.classes.cpu())
 
-    def _fed(self, data: ImageSet, index: NDArray[np.int64]) -> Float[Tensor, "B 3 h w"]:
-        """The images at the size that the network gets, on its device, 0..255."""
+    def _resized(self, data: ImageSet, index: NDArray[np.int64]) -> Float[Tensor, "B 3 h w"]:
+        """Return images at the network's input size and on its device, 0..255."""
         size = self._size(data)
         if isinstance(data.images, Pictures):
             pictures = [torch.from_numpy(data.images[int(place)])[None] for place in index]
-        else:
-            if data.images.ndim != 4:
-                raise MaskError(
-                    f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
-                )
+        elif data.images.ndim == 4:
             pictures = [torch.from_numpy(data.images[index])]
+        else:
+            raise MaskError(
+                f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
+            )
         if size is None and len({picture.shape[1:] for picture in pictures}) > 1:
             raise self._different_sizes(data)
-        fed = []
+        batches = []
         for picture in pictures:
             images = picture.to(self.network.device).movedim(-1, 1).float().expand(-1, 3, -1, -1)  # grey is repeated
             if self.upscale is not None:
                 images = self.upscale(images)
-            fed.append(images if size is None else resized(images, size))
-        return fed[0].contiguous() if len(fed) == 1 else torch.cat(fed)
+            batches.append(images if size is None else resize_images(images, size))
+        return batches[0].contiguous() if len(batches) == 1 else torch.cat(batches)
 
     def _size(self, data: ImageSet) -> tuple[int, int] | None:
-        """Height and width that images are resized to; None: their own."""
-        native = self.network.native_size
+        """Return the height and width that images are resized to. None: they are not resized."""
+        native = self.network.card.input_size
         if self.input_size == "own":
             if data.size is None:
                 raise self._different_sizes(data)
             return None
         if self.input_size != "auto":
             return int(self.input_size), int(self.input_size)
-        return auto_size(native, data.size, self.network.stride) if self.network.any_size else native
+        return auto_size(native, data.size, self.network.card.stride) if self.network.card.any_size else native
 
     def _different_sizes(self, data: ImageSet) -> MaskError:
         return MaskError(
@@ -190,54 +236,93 @@ class NetworkSource:
             "give a number of pixels"
         )
 
-    def _found(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: NDArray[np.int64]) -> Segmentation:
-        network = self.network
-        size = (images.shape[2], images.shape[3])
-        answers = [network.forward(given) for given in ([images, images.flip(-1)] if self.hflip_tta else [images])]
-        if network.output == "instances":
-            keep = self._kept(data, labels, len(network.classes)).to(images.device)
-            found = [
-                read_instances(one, keep, self.score_threshold, network.background, size)
-                for one in answers
-                if isinstance(one, list)
+    def _segment(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: Int[NDArray, "B"]) -> Segmentation:
+        network, size = self.network, (images.shape[2], images.shape[3])
+        answers = [network.forward(view) for view in ([images, images.flip(-1)] if self.hflip_tta else [images])]
+        if network.card.output == "instances":
+            keep = self._keep(data, labels, len(network.card.classes)).to(images.device)
+            views = [
+                read_instances(instances, keep, self.score_threshold, network.card.background, size)
+                for instances in answers
             ]
-            return both_ways(*found) if self.hflip_tta else found[0]
-        scores = [one for one in answers if isinstance(one, Tensor)]
-        for one in scores:
-            check_scores(network.name, one, len(images), network.output, network.background, network.classes)
-        if network.output == "object_logit":
-            sure = [enlarged(one.float(), finer(one, size))[:, 0].sigmoid() for one in scores]
-            return Segmentation((sure[0] + sure[1].flip(-1)) / 2 if self.hflip_tta else sure[0], None)
-        keep = self._kept(data, labels, scores[0].shape[1]).to(images.device)
+            return average_flipped(*views) if self.hflip_tta else views[0]
+        for scores in answers:
+            network.check_scores(scores, len(images))
+        if network.card.output == "object_logit":
+            views = [
+                Segmentation(enlarge(logits.float(), finer_size(logits, size))[:, 0].sigmoid(), None)
+                for logits in answers
+            ]
+            return average_flipped(*views) if self.hflip_tta else views[0]
+        scores = answers[0]
+        keep = self._keep(data, labels, scores.shape[1]).to(images.device)
         if self.hflip_tta:  # scores whose softmax is the mean of both
-            both = torch.logaddexp(*(one.float().log_softmax(1) for one in (scores[0], scores[1].flip(-1))))
-            return read_scores(both, keep, network.background, size)
-        return read_scores(scores[0], keep, network.background, size)
+            scores = torch.logaddexp(*(view.float().log_softmax(1) for view in (scores, answers[1].flip(-1))))
+        return read_scores(scores, keep, network.card.background, size)
 
-    def _kept(self, data: ImageSet, labels: NDArray[np.int64], count: int) -> Bool[Tensor, "B K"]:
-        """Return which classes are objects in which image. A network that names no classes has numbers instead."""
-        objects = np.arange(count) != self.network.background
-        names = self.network.classes or tuple(map(str, range(count)))
-        return torch.from_numpy(kept(names, objects, self.keep, self.object_classes, data, labels))
+    def _keep(self, data: ImageSet, labels: Int[NDArray, "B"], count: int) -> Bool[Tensor, "B K"]:
+        """Return which classes are objects in each image. The classes of a network without names are named by their numbers."""
+        objects = np.arange(count) != self.network.card.background
+        names = self.network.card.classes or tuple(map(str, range(count)))
+        return torch.from_numpy(object_table(names, objects, self.keep, self.object_classes, data, labels))
 
 
 def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int = 1) -> tuple[int, int]:
-    """The input size that served images of `size` best, by measurement (docs/masks.md), as a multiple of `stride`."""
-    most = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
-    height, width = (max(1, min(edge, most) // stride) * stride for edge in native)
+    """Return the input size that gave the best masks of images of `size` when measured (docs/masks.md).
+
+    Args:
+        native: Height and width that the network was trained on.
+        size: Spatial size of the images. None: it differs.
+        stride: Number that the result is a multiple of.
+    """
+    limit = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
+    height, width = (max(1, min(edge, limit) // stride) * stride for edge in native)
     return height, width
 
 
-def chosen_precision(device: torch.device) -> str:
-    """Return the precision of torch's networks: 16 bits where the hardware has them (docs/decisions.md), never by timing."""
+class TorchForward:
+    """The forward pass of a PyTorch network for inference: channels last, in the precision that suits the device.
+
+    Args:
+        name: Name of the source in messages.
+        model: The network; it is moved to `device`.
+
+    Raises:
+        MaskError: The network cannot take images of the size that it is called with.
+    """
+
+    def __init__(self, name: str, model: nn.Module, device: torch.device) -> None:
+        self.name, self.model, self.device = name, for_inference(model, device), device
+        self.precision = best_precision(device)
+
+    def __call__(self, images: Float[Tensor, "B 3 h w"]) -> Any:
+        try:
+            with (
+                torch.random.fork_rng(devices=()),  # Mask2Former draws for its layer drop, in evaluation mode too
+                torch.autocast(self.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"),
+            ):
+                return self.model(images.contiguous(memory_format=torch.channels_last))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise MaskError(
+                f"{self.name}: the network does not take images of {images.shape[2]}x{images.shape[3]} pixels "
+                f"({one_line(error, 160)}); give another --input-size, such as a multiple of 32"
+            ) from None
+
+    def network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
+        """Return the network with its card. `forward` converts the output of the model to the form that the card states."""
+        return Network(self.name, sha256, forward or self, card, self.device, self.precision)
+
+
+def best_precision(device: torch.device) -> str:
+    """Return the precision of PyTorch networks: 16 bits where the hardware supports it, "float32" elsewhere (docs/decisions.md)."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if device.type == "cpu":
-        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-        return "bfloat16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
     return "float32"
 
 
-def placed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """On its device, for inference, channels last."""
+def for_inference(network: nn.Module, device: torch.device) -> nn.Module:
+    """Return a network in evaluation mode on its device, channels last, without gradients."""
     return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,58 +1,55 @@
-"""Segmentation networks as ONNX files, run by onnxruntime. FILE.json beside FILE.onnx says how to feed the network:
+"""Segmentation networks as ONNX files, run by onnxruntime. FILE.json next to FILE.onnx says how images are prepared:
 
 {
   "input_size": [257, 257],
   "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, on the 0..255 scale
-  "output": "class_scores",                                       logits, arg-max; or "object_logit": sigmoid
+  "output": "class_scores",                                       logits, read by arg-max; or "object_logit": by sigmoid
   "background": 0,                                                the class that is no object
-  "any_size": true,                                               may be fed images of another size
-  "classes": ["background", "aeroplane", ...]                     their names, optional
+  "any_size": true,                                               the network takes images of other sizes
+  "classes": ["background", "aeroplane", ...]                     names of the classes, optional
 }
 """
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smix.data.optional import import_optional
 from smix.errors import MaskError
 from smix.files import sha256
-from smix.masks.sources.network import Network
-from smix.untrusted import one_line, read_json
+from smix.masks.sources.network import Network, NetworkCard
+from smix.untrusted import UnreadableError, one_line, read_json, typed
+
+
+class OnnxCard(NetworkCard, frozen=True, kw_only=True):
+    """The content of FILE.json next to FILE.onnx. Keys that are not listed are ignored."""
+
+    output: Literal["class_scores", "object_logit"]
+    any_size: bool = False
+    channels: Literal["RGB"] = "RGB"
 
 
 def onnx_network(path: Path, device: torch.device) -> Network:
-    """The network in an ONNX file with its JSON.
+    """Load the network in an ONNX file, and its JSON.
 
     Raises:
-        MaskError: no onnxruntime, a missing or broken file, or a JSON that does not say what is needed.
+        MaskError: onnxruntime is not installed, a file is missing or damaged, or the JSON is incomplete.
     """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MaskError("onnx: expected the package onnxruntime, got none; install smix[onnx]") from None
-    beside = path.with_suffix(".json")
-    for file in (path, beside):
+    onnxruntime = import_optional("onnxruntime", "onnx", MaskError)
+    card_file = path.with_suffix(".json")
+    for file in (path, card_file):
         if not file.is_file():
-            raise MaskError(f"onnx: expected a network {path} and how to feed it in {beside.name}, got no {file}")
+            raise MaskError(f"onnx: {file} is missing; a network is {path} with its description {card_file.name}")
     try:
-        facts = read_json(beside)
-        own = (int(facts["input_size"][0]), int(facts["input_size"][1]))
-        mean, std = (tuple(float(number) for number in facts[key]) for key in ("mean", "std"))
-        output, background = facts["output"], int(facts.get("background", 0))
-        classes = tuple(str(name) for name in facts.get("classes", ()))
-        if min(*own, background + 1) < 1 or not min(std) > 0:
-            raise ValueError("a size, std or background that is out of range")
-        if facts.get("channels", "RGB") != "RGB":
-            raise ValueError(f"channels {facts['channels']} instead of RGB")
-    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
-        raise MaskError(f"{beside}: expected input_size, mean, std and output as JSON, got {one_line(error)}") from None
-    if output not in ("class_scores", "object_logit") or len(mean) != 3 or len(std) != 3:
+        card: OnnxCard = typed(read_json(card_file), OnnxCard)
+    except UnreadableError as error:
         raise MaskError(
-            f'{beside}: expected output "class_scores" or "object_logit" and 3 numbers as mean and std, got "{output}", {mean}, {std}'
-        )
+            f"{card_file}: expected input_size, mean, std and output as JSON, got {error}; correct the file (docs/masks.md)"
+        ) from None
     on_gpu = device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     providers = [*(["CUDAExecutionProvider"] if on_gpu else []), "CPUExecutionProvider"]
     options = onnxruntime.SessionOptions()
@@ -61,30 +58,17 @@ def onnx_network(path: Path, device: torch.device) -> Network:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-        reason = " ".join(str(error).split())[:120]
-        raise MaskError(f"{path}: expected an ONNX network, got {reason}; copy or export it again") from None
-    feed = session.get_inputs()[0].name
+        raise MaskError(f"{path}: expected an ONNX network, got {one_line(error)}; copy or export it again") from None
+    input_name = session.get_inputs()[0].name
 
     def forward(images: Float[Tensor, "B 3 h w"]) -> Tensor:
         try:
-            scores = session.run(None, {feed: images.numpy()})[0]
+            scores = session.run(None, {input_name: images.numpy()})[0]
         except Exception as error:
-            reason = " ".join(str(error).split())[:200]
             raise MaskError(
-                f"{path}: expected a network that takes images of {tuple(images.shape)}, got {reason}; "
-                f"correct {beside.name} or --input-size"
+                f"{path}: the network does not take images of {images.shape[2]}x{images.shape[3]} pixels "
+                f"({one_line(error, 240)}); correct {card_file.name} or --input-size"
             ) from None
         return torch.from_numpy(np.asarray(scores))
 
-    return Network(
-        f"onnx:{path.name}",
-        sha256(path),
-        forward,
-        own,
-        mean,
-        std,
-        output,
-        classes,
-        background,
-        any_size=bool(facts.get("any_size", False)),
-    )
+    return Network(f"onnx:{path.name}", sha256(path), forward, card)

@@ -1,18 +1,23 @@
-"""Find the files that other programs wrote for an image, and resize the masks in them."""
+"""Find the files that other programs wrote for an image, and read and resize the masks in them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import UInt8
 from numpy.typing import NDArray
+from torch import Tensor
 
 from smix.data.pictures import MASK_ENDINGS, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.untrusted import first_duplicate, read_json
+from smix.masks.sources.reading import Segmentation
+from smix.untrusted import UnreadableError, first_duplicate, read_bytes, read_json, typed
 
 EXPORTED = "exported.json"
 """File that `smix masks export` writes next to masks: it names their images."""
@@ -20,17 +25,24 @@ SIZE_OF_FOLDERS = (512, 512)
 """Size of masks where neither they nor the images share a size."""
 
 
+class Exported(msgspec.Struct, frozen=True):
+    """The content of exported.json: the split of a data set whose masks were exported."""
+
+    name: str
+    split: str
+    fingerprint: str
+
+
 @dataclass(frozen=True)
 class Places:
     """Possible names of the file of an image in a folder, without suffix."""
 
-    folder: Path
     splits: tuple[str, ...]
-    """Names of the folder of this split."""
+    """Possible names of the folder of this split."""
     flat: bool
-    """May 001 stand for cat/001? Not if two images are called 001."""
-    others: frozenset[str] = field(default=frozenset(), repr=False)
-    """Images that are called as the mask of another would be: 001_mask."""
+    """True if 001 may stand for cat/001, because no two images are called 001."""
+    image_names: frozenset[str] = field(default=frozenset(), repr=False)
+    """Names of images that end like those of masks, such as 001_mask."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the names for cat/001: cat/001, train/cat/001, and if it is the only 001, 001 and train/001."""
@@ -41,10 +53,10 @@ class Places:
 
 
 def places_of(folder: Path, data: ImageSet) -> Places:
-    """Return the names of files in `folder` that belong to the images of `data`, a whole split.
+    """Return the names of files in a folder that belong to the images of a whole split.
 
     Raises:
-        MaskError: images have other than 2 spatial dimensions, or two have one name; the masks were exported for other images.
+        MaskError: The images do not have 2 spatial dimensions, two have one name, or the masks were exported for other images.
     """
     check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
@@ -52,43 +64,93 @@ def places_of(folder: Path, data: ImageSet) -> Places:
             f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
         )
     if not isinstance(data.images, Pictures):
-        return Places(folder, (data.split,), flat=False)
+        return Places((data.split,), flat=False)
     stems = [data.stem(place) for place in range(len(data))]
     if (twice := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: expected images of different names, got two called {twice}; rename one")
     flat = len({stem.rpartition("/")[2] for stem in stems}) == len(stems)
     splits = dict.fromkeys((data.split, data.images.home.name))  # "val" may be that of the test split
-    others = (stem for stem in stems if stem.endswith(MASK_ENDINGS))
-    both = (name for stem in others for name in ((stem, stem.rpartition("/")[2]) if flat else (stem,)))
-    return Places(folder, tuple(splits), flat, frozenset(both))
+    like_masks = [stem for stem in stems if stem.endswith(MASK_ENDINGS)]
+    last_parts = [stem.rpartition("/")[2] for stem in like_masks] if flat else []
+    return Places(tuple(splits), flat, frozenset(like_masks + last_parts))
 
 
 def check_exported(folder: Path, data: ImageSet) -> None:
-    """Raises MaskError if the masks in a folder were exported for other images than `data`."""
+    """Check that the masks in a folder were not exported for other images than `data`.
+
+    Raises:
+        MaskError: exported.json in the folder names other images, or is damaged.
+    """
     if not (folder / EXPORTED).is_file():
         return
     try:
-        provenance_of = read_json(folder / EXPORTED)
-        theirs = str(provenance_of["fingerprint"])
-        whose = f"{provenance_of['name']} {provenance_of['split']}"
-    except (ValueError, KeyError, TypeError):
-        raise MaskError(f"{folder}: expected a whole {EXPORTED}, got something else; remove it") from None
-    if theirs != data.fingerprint:
+        exported: Exported = typed(read_json(folder / EXPORTED), Exported)
+    except UnreadableError as error:
+        raise MaskError(f"{folder}: expected an intact {EXPORTED}, got {error}; remove it") from None
+    if exported.fingerprint != data.fingerprint:
         raise MaskError(
-            f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for {whose} "
-            f"({theirs[:8]}); choose another folder, or, if they are of these images, remove {EXPORTED}"
+            f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for "
+            f"{exported.name} {exported.split} ({exported.fingerprint[:8]}); choose another folder, or, if they are of these "
+            f"images, remove {EXPORTED}"
         )
 
 
-def fitted(numbers: NDArray[np.uint8], size: tuple[int, ...]) -> torch.Tensor:
-    """A class map at another size: larger by the nearest pixel, smaller by area, of which the object must have half."""
-    given = torch.from_numpy(numbers)
-    if tuple(given.shape) == size:
-        return given
-    near = F.interpolate(given[None, None].float(), size, mode="nearest-exact")[0, 0].to(torch.uint8)
-    if any(new > old for new, old in zip(size, given.shape, strict=True)):
-        return near
-    share = F.interpolate((given != 0)[None, None].float(), size, mode="area")[0, 0]
-    # Where the nearest pixel is none of the object's, the largest number near it stands for its class.
-    most = F.adaptive_max_pool2d(given[None, None].float(), size)[0, 0].to(torch.uint8)
-    return torch.where(share >= 0.5, torch.where(near != 0, near, most), torch.zeros_like(near))
+def digest_files(digest: Any, data: ImageSet, find: Callable[[int], Path | None]) -> list[Path]:
+    """Update a hashlib object with the files of all images, and return their paths.
+
+    Args:
+        digest: The hashlib object.
+        data: The data set that names the images.
+        find: Function that returns the file of an image. None: there is none.
+    """
+    paths = []
+    for image in range(len(data)):
+        if (path := find(image)) is not None:
+            paths.append(path)
+            try:
+                content = read_bytes(path)
+            except UnreadableError as error:  # reported when the mask is read
+                content = str(error).encode()
+            digest.update(f"{data.stem(image)}\n".encode() + content)
+    return paths
+
+
+def read_masks(
+    read: Callable[[int], NDArray[np.uint8]], index: NDArray[np.int64], size: tuple[int, ...]
+) -> Segmentation:
+    """Read the class maps of images, resized to one size.
+
+    Args:
+        read: Function that returns the class map (h, w) of an image, 0 for no object, or raises MaskError.
+        index: The images.
+        size: Height and width of the result.
+
+    Returns:
+        Class maps, objects of probability 0 and 1, and the messages of the errors.
+    """
+    objects = torch.full((len(index), *size), torch.nan)
+    classes = torch.zeros((len(index), *size), dtype=torch.uint8)
+    problems = {}
+    for place, image in enumerate(index.tolist()):
+        try:
+            classes[place] = resize_classes(read(image), size)
+        except MaskError as error:
+            problems[place] = str(error)
+        else:
+            objects[place] = (classes[place] != 0).float()
+    return Segmentation(objects, classes, problems)
+
+
+def resize_classes(numbers: UInt8[NDArray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
+    """Resize a class map: enlarge it by the nearest pixel, shrink it by area, where an object needs at least half of a pixel."""
+    classes = torch.from_numpy(numbers)
+    if tuple(classes.shape) == size:
+        return classes
+    values = classes[None, None].float()
+    nearest = F.interpolate(values, size, mode="nearest-exact")[0, 0].to(torch.uint8)
+    if any(new > old for new, old in zip(size, classes.shape, strict=True)):
+        return nearest
+    share = F.interpolate((values != 0).float(), size, mode="area")[0, 0]
+    # Where the nearest pixel is background, the largest number near it stands for the class of the object.
+    largest = F.adaptive_max_pool2d(values, size)[0, 0].to(torch.uint8)
+    return torch.where(share >= 0.5, torch.where(nearest != 0, nearest, largest), 0).to(torch.uint8)

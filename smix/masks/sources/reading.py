@@ -1,6 +1,6 @@
 """Convert the output of segmentation networks to objects. `keep` (B, K) says which classes are objects in which image."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -8,10 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from smix.errors import MaskError
-
-AT_ONCE = 2**27
-"""Number of scores that are converted at once on a GPU, in some copies of half a gigabyte."""
+SCORES_PER_STEP = 2**27
+"""Number of scores that are converted at once on a GPU. Each temporary copy takes half a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,116 +46,100 @@ def read_scores(
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """Convert class scores (logits): the arg-max decides whether a pixel is object, the softmax over kept classes how surely.
+    """Convert class scores to objects: a pixel is object if the class with the highest score is kept.
 
-    `size` is that of the images: scores that are coarser are enlarged before anything is decided.
+    Args:
+        scores: Logits of K classes.
+        keep: True for the classes that are objects in each image.
+        background: The class that is no object. None: there is none.
+        size: Height and width of the images. Coarser scores are first enlarged to it.
+
+    Returns:
+        The sum of the softmax over the kept classes, and the class of each pixel.
     """
-    size = finer(scores, size)
-    # On a CPU one image at a time stays in the caches, and memory that is used again need not be got from the system.
+    size = finer_size(scores, size)
+    # On a CPU, one image at a time stays in the caches.
     numbers = scores.shape[1] * size[0] * size[1]
-    step = 1 if scores.device.type == "cpu" else max(1, AT_ONCE // numbers)
-    powers, winners = torch.empty(2, min(step, len(scores)), scores.shape[1], size[0] * size[1], device=scores.device)
+    step = 1 if scores.device.type == "cpu" else max(1, SCORES_PER_STEP // numbers)
     objects, classes = [], []
-    for first in range(0, len(scores), step):
-        some, kept = enlarged(scores[first : first + step].float(), size).flatten(2), keep[first : first + step]
-        top = some.amax(1, keepdim=True)
-        best = _arg_max(some, top, winners[: len(some)])
-        torch.sub(some, top, out=powers[: len(some)]).exp_()
-        every, chosen = (torch.stack([torch.ones_like(kept), kept], 1).float() @ powers[: len(some)]).unbind(1)
-        objects.append((chosen / every).clamp(max=1))
-        classes.append(torch.where(kept.gather(1, best), class_numbers(best, background), 0).to(torch.uint8))
-    return Segmentation(torch.cat(objects).unflatten(1, size), torch.cat(classes).unflatten(1, size))
+    for start in range(0, len(scores), step):
+        enlarged, kept = enlarge(scores[start : start + step].float(), size), keep[start : start + step]
+        top, best = enlarged.max(1)
+        powers = (enlarged - top[:, None]).exp_().flatten(2)
+        # One product gives the softmax's denominator and its numerator summed over the kept classes.
+        total, chosen = (torch.stack([torch.ones_like(kept), kept], 1).float() @ powers).unbind(1)
+        objects.append((chosen / total).clamp(max=1).unflatten(1, size))
+        is_object = kept.gather(1, best.flatten(1)).view_as(best)
+        classes.append(torch.where(is_object, class_numbers(best, background), 0).to(torch.uint8))
+    return Segmentation(torch.cat(objects), torch.cat(classes))
 
 
-def finer(scores: Float[Tensor, "n K h w"], size: tuple[int, int] | None) -> tuple[int, int]:
-    """The size of scores or of the images, whichever is larger; None: that of scores."""
+def finer_size(scores: Float[Tensor, "n K h w"], size: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size of scores or `size`, whichever has more pixels. None: that of the scores."""
     own = (scores.shape[2], scores.shape[3])
     return own if size is None or own[0] * own[1] >= size[0] * size[1] else size
 
 
-def enlarged(scores: Float[Tensor, "n K h w"], size: tuple[int, int]) -> Float[Tensor, "n K H W"]:
-    """Bilinear. Many networks answer at a quarter or less of what they are fed; edges then lie between their pixels."""
+def enlarge(scores: Float[Tensor, "n K h w"], size: tuple[int, int]) -> Float[Tensor, "n K H W"]:
+    """Resize scores bilinearly. Many networks answer at a quarter of their input size or less; edges then lie between their pixels."""
     return scores if tuple(scores.shape[2:]) == size else F.interpolate(scores, size, mode="bilinear")
 
 
-def _arg_max(
-    scores: Float[Tensor, "B K n"], top: Float[Tensor, "B 1 n"], winners: Float[Tensor, "B K n"]
-) -> Int[Tensor, "B n"]:
-    """Over K. On a CPU torch's own takes ten times as long as comparing with the maximum and adding up; but ties need it."""
-    if scores.device.type == "cpu":
-        numbers = torch.arange(scores.shape[1], dtype=torch.float32)
-        torch.eq(scores, top, out=winners)
-        count, best = (torch.stack([torch.ones_like(numbers), numbers]) @ winners).unbind(1)
-        tied = count != 1
-        best[tied] = scores.movedim(1, 2)[tied].argmax(1).float()
-        return best.long()
-    return scores.argmax(1)
-
-
 def read_instances(
-    found: list[Instances],
+    batch: list[Instances],
     keep: Bool[Tensor, "B K"],
     score_threshold: float,
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """The union of the instances of kept classes whose score is `score_threshold` or more; `size` as in `read_scores`."""
+    """Convert instances to objects: the union of those of kept classes whose score is at least `score_threshold`.
+
+    Args:
+        batch: The instances in each image.
+        keep: True for the classes that are objects in each image.
+        score_threshold: Lowest confidence of an instance, in [0, 1].
+        background: The class that is no object. None: there is none.
+        size: Height and width of the images. Coarser masks are first enlarged to it.
+
+    Returns:
+        The probability and the class of the most probable instance at each pixel.
+    """
     objects, classes = [], []
-    for instances, kept in zip(found, keep, strict=True):
+    for instances, kept in zip(batch, keep, strict=True):
         chosen = (instances.scores >= score_threshold) & kept[instances.labels]
-        labels, shape = instances.labels[chosen], finer(instances.masks[None], size)
+        labels, shape = instances.labels[chosen], finer_size(instances.masks[None], size)
         if not len(labels):
-            nothing = torch.zeros(shape, device=keep.device)
-            objects.append(nothing)
-            classes.append(nothing.to(torch.uint8))
+            objects.append(torch.zeros(shape, device=keep.device))
+            classes.append(torch.zeros(shape, device=keep.device, dtype=torch.uint8))
             continue
-        surest, which = enlarged(instances.masks[chosen].float()[None], shape)[0].sigmoid().max(0)
-        objects.append(surest)
-        classes.append(torch.where(surest > 0.5, class_numbers(labels[which], background), 0).to(torch.uint8))
+        probability, place = enlarge(instances.masks[chosen].float()[None], shape)[0].sigmoid().max(0)
+        objects.append(probability)
+        numbers = class_numbers(labels[place], background)
+        classes.append(torch.where(probability > 0.5, numbers, 0).to(torch.uint8))
     return Segmentation(torch.stack(objects), torch.stack(classes))
 
 
 def class_numbers(classes: Int[Tensor, "*s"], background: int | None) -> Int[Tensor, "*s"]:
-    """Numbers of which 0 is the background, whichever number the network gives it; the others keep theirs, moved up if below.
-
-    A network without background has its classes moved up by one.
-    """
+    """Renumber classes so that 0 is the background. Classes below it move up by one; without a background, all do."""
     if background is None:
         return classes + 1
     return torch.where(classes == background, 0, classes + (classes < background).long())
 
 
-def both_ways(one: Segmentation, flipped: Segmentation) -> Segmentation:
-    """The mean of the objects found in images and in their mirror images; where classes differ, the surer one's."""
-    theirs = flipped.object.flip(-1)
-    mean = (one.object + theirs) / 2
-    if one.classes is None or flipped.classes is None:
+def average_flipped(plain: Segmentation, flipped: Segmentation) -> Segmentation:
+    """Return the mean of the objects in images and in their mirror images. Where classes differ, the more probable one counts."""
+    mirrored = flipped.object.flip(-1)
+    mean = (plain.object + mirrored) / 2
+    if plain.classes is None or flipped.classes is None:
         return Segmentation(mean, None)
-    surer = torch.where(one.object >= theirs, one.classes, flipped.classes.flip(-1))
-    either = torch.where(surer == 0, torch.maximum(one.classes, flipped.classes.flip(-1)), surer)
-    return Segmentation(mean, torch.where(mean > 0.5, either, 0))
+    others = flipped.classes.flip(-1)
+    likelier = torch.where(plain.object >= mirrored, plain.classes, others)
+    classes = torch.where(likelier == 0, torch.maximum(plain.classes, others), likelier)
+    return Segmentation(mean, torch.where(mean > 0.5, classes, 0))
 
 
-def check_scores(
-    name: str, scores: Tensor, count: int, output: str, background: int | None, classes: Sequence[str] = ()
-) -> None:
-    """Raises MaskError unless scores have the form that the network's description says."""
-    channels = scores.shape[1] if scores.ndim == 4 else 0
-    fits = channels == 1 if output == "object_logit" else channels > max(1, background or 0)
-    if not (fits and scores.is_floating_point() and len(scores) == count):
-        wanted = "1 channel" if output == "object_logit" else f"2 classes or more, background {background}"
-        raise MaskError(
-            f"{name}: expected {output} ({count}, {wanted}, h, w), got {scores.dtype} of shape {tuple(scores.shape)}; "
-            "correct its description"
-        )
-    if classes and output == "class_scores" and len(classes) != channels:
-        raise MaskError(
-            f"{name}: expected the names of {channels} classes, got {len(classes)}; correct its description"
-        )
-
-
-def resized(images: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
-    """Bicubic, antialiased; it overshoots, and no image has values outside 0..255."""
+def resize_images(images: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
+    """Resize images of 0..255 by antialiased bicubic interpolation, which overshoots and is therefore clamped."""
     if tuple(images.shape[2:]) == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(0, 255)

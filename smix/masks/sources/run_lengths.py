@@ -8,17 +8,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from smix.untrusted import UnreadableError
 
-MOST_PIXELS = 1 << 26
+MAX_PIXELS = 1 << 26
 """Maximum number of pixels of an image: a billion would be a mistake, and take a gigabyte per mask."""
-MOST_STEPS = 1 << 24
+MAX_STEPS = 1 << 24
 """Longest outline of the polygons of an object, in pixels: pycocotools allocates five times as many points, unchecked."""
 
 
-def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> NDArray[np.bool_]:
+def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> Bool[NDArray, "H W"]:
     """Return the mask (H, W) of a run-length encoding.
 
     Args:
@@ -56,7 +57,7 @@ def _uncompressed(code: str) -> list[int]:
     return runs
 
 
-def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArray[np.bool_]:
+def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[NDArray, "H W"]:
     """Return a mask (H, W) of the pixels inside any of the polygons, as pycocotools fills them.
 
     Args:
@@ -68,16 +69,18 @@ def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> NDArra
     """
     from pycocotools import mask
 
-    left = float(MOST_STEPS)
+    budget = float(MAX_STEPS)
     for corners in polygons:
         # Of fewer numbers pycocotools makes an empty mask, or errors of all kinds.
         if len(corners) < 6 or len(corners) % 2:
             raise UnreadableError(f"a polygon of {len(corners)} coordinates instead of an even number, 6 or more")
         points = np.array(corners, np.float64).reshape(-1, 2)
         steps = np.abs(points - np.roll(points, 1, 0)).max(1)
-        left -= math.fsum(steps)
-        if not np.abs(points).max() < MOST_STEPS or not left > 0:
+        budget -= math.fsum(steps)
+        if not np.abs(points).max() < MAX_STEPS or not budget > 0:
             raise UnreadableError("a polygon with coordinates that are not finite or far outside the image")
     if not polygons:
         return np.zeros(size, bool)
-    return np.asarray(mask.decode(mask.merge(mask.frPyObjects([list(one) for one in polygons], *size)))).astype(bool)
+    return np.asarray(mask.decode(mask.merge(mask.frPyObjects([list(corners) for corners in polygons], *size)))).astype(
+        bool
+    )

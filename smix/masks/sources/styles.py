@@ -1,9 +1,10 @@
-"""Read the pictures of segmentations, and find out which number means what."""
+"""Read pictures of segmentations, and determine what their numbers mean."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from smix.data.pictures import UNREADABLE, open_picture
@@ -12,36 +13,33 @@ from smix.untrusted import UnreadableError, one_line, open_file, read_text
 
 Style = Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"]
 UNKNOWN = 255
-"""The class of pixels that nobody decided on, in VOC's pictures."""
+"""Class number of pixels without annotation in pictures of PASCAL VOC."""
 VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
-CITYSCAPES = (
-    *("unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road"),
-    *("sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole"),
-    *("polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck"),
-    *("bus", "caravan", "trailer", "train", "motorcycle", "bicycle"),
-)
-FIRST_WITH_INSTANCES = CITYSCAPES.index("person")
 CLASSES = "classes.txt"
 
 
-class Picture(NamedTuple):
-    """Content of a picture: numbers, not colours, where it has a palette."""
+class MaskPicture(NamedTuple):
+    """Content of a picture: numbers, not colours, if it has a palette."""
 
-    numbers: NDArray[np.uint8]
+    numbers: UInt8[NDArray, "H W *C"]
     """(H, W) or (H, W, 3)."""
-    palette: NDArray[np.uint8] | None
-    """(256, 3) colours of the numbers."""
+    palette: UInt8[NDArray, "256 3"] | None
+    """Colours of the numbers."""
 
 
-def read_picture(path: Path) -> Picture:
-    """Raises MaskError if it cannot be read."""
+def read_mask_picture(path: Path) -> MaskPicture:
+    """Read a picture.
+
+    Raises:
+        MaskError: The file cannot be read, or has values above 255.
+    """
     try:
-        with open_file(path) as opened, open_picture(opened) as picture:
+        with open_file(path) as file, open_picture(file) as picture:
             if picture.mode in ("RGBA", "LA"):  # as editors write them
-                return Picture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
+                return MaskPicture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
             values = np.asarray(picture)
             if picture.mode not in ("1", "L", "P", "RGB") and (
                 values.ndim != 2 or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255
@@ -49,43 +47,50 @@ def read_picture(path: Path) -> Picture:
                 raise ValueError(f"mode {picture.mode} with values up to {values.max()}")
             palette = None
             if picture.mode == "P":
+                palette = np.zeros((256, 3), np.uint8)
                 colours = picture.getpalette() or []
-                palette = np.array(colours + [0] * (768 - len(colours)), np.uint8).reshape(256, 3)
-            return Picture(values.astype(np.uint8), palette)  # also 16 bits, of small numbers
+                palette.flat[: len(colours)] = colours
+            return MaskPicture(values.astype(np.uint8), palette)  # also 16 bits, of small numbers
     except UNREADABLE as error:
         raise MaskError(f"{path.name}: expected a readable picture, got {one_line(error)}") from None
 
 
-def numbers_in(path: Path, style: Style, count: int) -> NDArray[np.uint8]:
-    """The class of each pixel, 0 for none and for unknown; not of panoptic pictures.
+def numbers_in(path: Path, style: Style, count: int) -> UInt8[NDArray, "H W"]:
+    """Return the class of each pixel of a picture, 0 for background and unknown pixels.
 
     Args:
-        count: How many classes there are, with the background.
+        path: The picture.
+        style: Any style but "panoptic" and "coco".
+        count: Number of classes, the background included.
 
     Raises:
-        MaskError: the picture cannot be read, or holds what the style does not have.
+        MaskError: The picture cannot be read, or holds values that the style does not have.
     """
-    numbers, palette = read_picture(path)
-    grey = _grey(numbers if style != "binary" or palette is None else _by_colour(numbers, palette))
+    numbers, palette = read_mask_picture(path)
+    grey = _grey(numbers if style != "binary" or palette is None else _black_and_white(numbers, palette))
     if grey is None:
         raise MaskError(f"{path.name}: expected one channel for style {style}, got colours")
-    most = int(grey.max())
+    maximum = int(grey.max())
     if style == "binary":
-        if 1 < most < 128:
-            raise MaskError(f"{path.name}: expected 0 and 1, or 0 and 255, for style binary, got {most}")
-        return (grey >= (128 if most > 1 else 1)).astype(np.uint8)
+        if 1 < maximum < 128:
+            raise MaskError(f"{path.name}: expected 0 and 1, or 0 and 255, for style binary, got {maximum}")
+        return (grey >= (128 if maximum > 1 else 1)).astype(np.uint8)
     if style == "trimap":
-        if most > 3:
-            raise MaskError(f"{path.name}: expected 1 to 3 for style trimap, got {most}")
+        if maximum > 3:
+            raise MaskError(f"{path.name}: expected 1 to 3 for style trimap, got {maximum}")
         return (grey == 1).astype(np.uint8)
-    numbers = np.where(grey == UNKNOWN, 0, grey).astype(np.uint8)
-    if (most := int(numbers.max())) >= count:
-        raise MaskError(f"{path.name}: expected classes below {count}, got {most}")
-    return numbers
+    classes = np.where(grey == UNKNOWN, 0, grey).astype(np.uint8)
+    if (maximum := int(classes.max())) >= count:
+        raise MaskError(f"{path.name}: expected classes below {count}, got {maximum}")
+    return classes
 
 
 def style_of(folder: Path, paths: list[Path]) -> Style:
-    """Told from some pictures of a folder. Raises MaskError if it cannot be."""
+    """Determine the style of the pictures in a folder from some of them.
+
+    Raises:
+        MaskError: The pictures fit several styles, or none of them can be read.
+    """
     if any(path.stem.endswith("_labelIds") for path in paths):
         return "cityscapes"
     pictures = _readable(paths)
@@ -99,59 +104,57 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
         return "classes"
     shown = "colours" if coloured else f"values {', '.join(map(str, sorted(values)[:6]))}"
     raise MaskError(
-        f"{folder}: expected masks whose style can be told from them, got {shown}; give --style classes, trimap, cityscapes, "
+        f"{folder}: the style of the masks cannot be determined from their {shown}; give --style classes, trimap, cityscapes, "
         "binary or panoptic"
     )
 
 
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
-    """Return the names of the classes in pictures, from 0: those of classes.txt, or VOC's for VOC's palette and numbers, or the numbers."""
+    """Return the names of the class numbers in pictures, from 0.
+
+    They are those in classes.txt; without it, those of PASCAL VOC for pictures with its numbers and a palette, else the numbers.
+
+    Raises:
+        MaskError: classes.txt cannot be used, or no picture can be read.
+    """
     if (file := folder / CLASSES).is_file():
         try:
             names = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
         except UnreadableError as error:
-            raise MaskError(f"{file}: expected names of classes, one a line, got {error}; correct it") from None
+            raise MaskError(f"{file}: expected names of classes, one per line, got {error}; correct it") from None
         if not 2 <= len(names) <= UNKNOWN:
             raise MaskError(
-                f"{file}: expected 2 to {UNKNOWN} names, one a line, the background's first, got {len(names)}; correct it"
+                f"{file}: expected 2 to {UNKNOWN} names, one per line, the background first, got {len(names)}; correct it"
             )
         return names
     pictures = _readable(paths)
-    most = max(int(numbers[numbers != UNKNOWN].max(initial=0)) for numbers, _ in pictures)
-    if most < len(VOC) and all(picture.palette is not None for picture in pictures):
+    maximum = max(int(numbers[numbers != UNKNOWN].max(initial=0)) for numbers, _ in pictures)
+    if maximum < len(VOC) and all(picture.palette is not None for picture in pictures):
         return VOC
     return ("background", *map(str, range(1, UNKNOWN)))
 
 
-def size_of(path: Path) -> tuple[int, ...] | None:
-    """Height and width by the header; None: it cannot be read."""
-    try:
-        with open_file(path) as opened, open_picture(opened) as picture:
-            return picture.height, picture.width
-    except UNREADABLE:
-        return None
-
-
-def _readable(paths: list[Path]) -> list[Picture]:
+def _readable(paths: list[Path]) -> list[MaskPicture]:
     """Return the pictures that can be read. Raises MaskError if there is none."""
-    pictures = []
+    pictures, errors = [], []
     for path in paths:
         try:
-            pictures.append(read_picture(path))
-        except MaskError:
-            if not pictures and path is paths[-1]:
-                raise
+            pictures.append(read_mask_picture(path))
+        except MaskError as error:
+            errors.append(error)
+    if not pictures:
+        raise errors[-1]
     return pictures
 
 
-def _grey(numbers: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """One channel, also where an editor made three equal ones of it; None: these are colours."""
+def _grey(numbers: UInt8[NDArray, "H W *C"]) -> UInt8[NDArray, "H W"] | None:
+    """Return the only channel, also of a picture with three equal ones, as editors write them. None: the picture has colours."""
     if numbers.ndim == 2:
         return numbers
     return numbers[..., 0] if (numbers == numbers[..., :1]).all() else None
 
 
-def _by_colour(numbers: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Black and white as such, in whatever order an editor put them into the palette; other palettes by number."""
+def _black_and_white(numbers: UInt8[NDArray, "H W"], palette: UInt8[NDArray, "256 3"]) -> UInt8[NDArray, "H W"]:
+    """Return 0 and 255 if all colours are black and white, in whatever order the palette has them; otherwise the numbers."""
     used = palette[np.unique(numbers)]
     return palette[numbers][..., 0] if np.isin(used, (0, 255)).all() and (used == used[:, :1]).all() else numbers

@@ -1,4 +1,4 @@
-"""Torchvision's segmentation networks, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
+"""Segmentation networks of torchvision, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
 
 from pathlib import Path
 from typing import Any
@@ -10,19 +10,23 @@ from torch import Tensor, nn
 
 from smix.errors import MaskError, unknown
 from smix.files import sha256
-from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, chosen_precision, placed
+from smix.masks.sources.network import IMAGENET_MEAN, IMAGENET_STD, Network, NetworkCard, TorchForward
 from smix.masks.sources.reading import Instances
-from smix.masks.sources.weights import expecting, load_weights
+from smix.masks.sources.weights import expect_weights_of, load_weights
 
 MASK_RCNN = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 
 
 def torchvision_network(model: str, weights: Path | None, device: torch.device) -> Network:
-    """The network `model` of torchvision.models.segmentation, or Mask R-CNN; weights from a file, or downloaded.
+    """Load a network of torchvision.models.segmentation, or Mask R-CNN.
+
+    Args:
+        model: Name of the network in torchvision.
+        weights: File of weights. None: the published ones, downloaded on first use.
 
     Raises:
         OptionError: torchvision has no such network.
-        MaskError: no weights, or not those of this network.
+        MaskError: The weights cannot be downloaded, or are those of another network.
     """
     import torchvision
 
@@ -31,55 +35,33 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
         raise unknown("torchvision model", model, known)
     published = torchvision.models.get_model_weights(model).DEFAULT
     path = weights or _downloaded(published.url)
-    network = placed(_loaded(model, path, published.url), device)
-    precision = chosen_precision(device)
-    name, classes = f"torchvision:{model}", tuple(published.meta["categories"])
+    forward = TorchForward(f"torchvision:{model}", _loaded(model, path, published.url), device)
+    classes = tuple(published.meta["categories"])
+    if model not in MASK_RCNN:
+        side = published.transforms().resize_size[0]
+        card = NetworkCard(input_size=(side, side), mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=classes)
+        return forward.network(sha256(path), card, lambda images: forward(images)["out"])
+    transform: Any = forward.model.transform
+    side = transform.min_size[-1]
+    # The network itself normalises images of values from 0 to 1.
+    mean, std = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
+    card = NetworkCard(input_size=(side, side), mean=mean, std=std, output="instances", classes=classes)
 
-    def called(images: Float[Tensor, "B 3 h w"]) -> Any:
-        with torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32"):
-            return network(images.contiguous(memory_format=torch.channels_last))
+    def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
+        # The network itself resizes to 800 pixels and more: images come here at the size they are to have.
+        transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
+        results = forward(images)
+        return [Instances(image["masks"][:, 0].float().logit(), image["labels"], image["scores"]) for image in results]
 
-    if model in MASK_RCNN:
-        transform: Any = network.transform
-
-        def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
-            # It resizes by itself, to 800 pixels and more: images come here at the size they are to have.
-            transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
-            return [
-                Instances(one["masks"][:, 0].float().logit(), one["labels"], one["scores"]) for one in called(images)
-            ]
-
-        # It normalises by itself, what lies between 0 and 1.
-        zero, scale = (0.0, 0.0, 0.0), (255.0, 255.0, 255.0)
-        own = (transform.min_size[-1], transform.min_size[-1])
-        return Network(
-            name, sha256(path), instances, own, zero, scale, "instances", classes, device=device, precision=precision
-        )
-
-    def scores(images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B K h w"]:
-        return called(images)["out"]
-
-    size = published.transforms().resize_size[0]
-    return Network(
-        name,
-        sha256(path),
-        scores,
-        (size, size),
-        IMAGENET_MEAN,
-        IMAGENET_STD,
-        "class_scores",
-        classes,
-        device=device,
-        precision=precision,
-    )
+    return forward.network(sha256(path), card, instances)
 
 
 def _loaded(model: str, path: Path, url: str) -> nn.Module:
     import torchvision
 
-    with expecting(model, path, f"download {url}"):
+    with expect_weights_of(model, path, f"download {url}"):
         state = load_weights(path)
-        # Some have an auxiliary classifier, which is of no use here; lraspp and Mask R-CNN cannot be asked for one.
+        # Some have an auxiliary classifier, which is not used here; lraspp and Mask R-CNN have no such argument.
         auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
             network = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
@@ -88,12 +70,12 @@ def _loaded(model: str, path: Path, url: str) -> nn.Module:
 
 
 def weights_file(url: str) -> Path:
-    """Return where torch keeps its download of `url`."""
+    """Return the path where PyTorch stores its download of `url`."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def _downloaded(url: str) -> Path:
-    """The published weights, from torch's cache or the network."""
+    """Return the file of published weights, downloaded unless PyTorch has it."""
     path = weights_file(url)
     if not path.is_file():
         try:
@@ -102,7 +84,7 @@ def _downloaded(url: str) -> Path:
         except (URLError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise MaskError(
-                f"weights: expected {path.name}, got no download ({reason}); fetch {url} elsewhere and put it at {path}, "
-                "or give it with --weights"
+                f"weights: {path.name} cannot be downloaded ({reason}); download {url} elsewhere and put it at {path}, "
+                "or give the file with --weights"
             ) from None
     return path

@@ -9,8 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from smix.data.optional import import_optional
 from smix.errors import MaskError, unknown
 from smix.files import sha256
+from smix.untrusted import one_line
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,32 +34,30 @@ class Upscaler:
 
 
 def load_upscaler(text: str, device: torch.device) -> Upscaler:
-    """The network of `esrgan:FILE`.
+    """Load the network of `esrgan:FILE`.
 
     Raises:
-        MaskError: no spandrel, no such file, or none that enlarges images.
+        OptionError: `text` has another form.
+        MaskError: spandrel is not installed, or the file is missing or holds no network that enlarges RGB images.
     """
-    kind, colon, place = text.partition(":")
-    if kind != "esrgan" or not colon or not place:
+    kind, _, place = text.partition(":")
+    if kind != "esrgan" or not place:
         raise unknown("upscale", text, ["esrgan:FILE"])
     path = Path(place)
     if not path.is_file():
         raise MaskError(f"upscale: expected a file {path}, got none; check the path")
-    try:
-        from spandrel import ImageModelDescriptor, ModelLoader
-    except ImportError:
-        raise MaskError("upscale: expected the package spandrel, got none; install smix[esrgan]") from None
+    spandrel = import_optional("spandrel", "esrgan", MaskError)
     try:
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
-            model = ModelLoader(device=device).load_from_file(path)
-    except (
-        Exception
-    ) as error:  # a file that is no network can raise anything: pickle, safetensors and spandrel each their own
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise MaskError(f"upscale: expected a super-resolution network in {path}, got {reason}") from None
-    if not isinstance(model, ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
+            model = spandrel.ModelLoader(device=device).load_from_file(path)
+    except Exception as error:  # pickle, safetensors and spandrel each have their own errors
         raise MaskError(
-            f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}"
+            f"upscale: expected a super-resolution network in {path}, got {one_line(error, 120)}; check the file"
+        ) from None
+    if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
+        raise MaskError(
+            f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}; "
+            "choose another file"
         )
     model.eval()
     return Upscaler(f"esrgan:{path.name}", sha256(path), model.scale, model)

@@ -1,4 +1,4 @@
-"""Files of weights."""
+"""Read files of weights."""
 
 import pickle
 from collections.abc import Iterator
@@ -12,37 +12,39 @@ from smix.arrays import check_stored
 from smix.errors import MaskError
 from smix.untrusted import UnreadableError, one_line, open_file
 
-NO_WEIGHTS = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    EOFError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    TypeError,
-    ValueError,
-    OSError,
+INVALID_WEIGHTS = (
+    *(RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
+    *(TypeError, ValueError, OSError),
 )
-"""Errors of a file that holds no weights or others; see Python's documentation of pickle."""
+"""Errors that PyTorch raises for a file that holds no weights, or those of another network; see Python's documentation of pickle."""
 
 
 @contextmanager
-def expecting(name: str, path: Path, advice: str) -> Iterator[None]:
-    """Inside the block the network `name` is made of the weights in a file. Raises MaskError if they are not its own."""
+def expect_weights_of(name: str, path: Path, advice: str) -> Iterator[None]:
+    """Translate errors in the block, which loads the weights in a file into a network.
+
+    Args:
+        name: Name of the network.
+        path: File of the weights.
+        advice: What to do if the file holds other weights.
+
+    Raises:
+        MaskError: The file does not hold the weights of this network.
+    """
     try:
         yield
     except MaskError:
         raise
-    except NO_WEIGHTS as error:
+    except INVALID_WEIGHTS as error:
         raise MaskError(f"weights: expected the weights of {name} in {path}, got {one_line(error)}; {advice}") from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """A state_dict, from safetensors or by torch.load of weights alone.
+    """Return the state dict in a file of safetensors, or in one of PyTorch without running code from it.
 
     Raises:
-        MaskError: no such file.
-        Exception: one of `NO_WEIGHTS`: something else is in it.
+        MaskError: The file is missing or compressed.
+        Exception: One of `INVALID_WEIGHTS`: the file has another content.
     """
     try:
         with open_file(path) as file:

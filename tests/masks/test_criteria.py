@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from smix.errors import OptionError
-from smix.masks.validity import StoreValidity, pieces
+from smix.masks.criteria import StoreValidity, pieces
 from smix.mixing import Validity
 
 
