@@ -14,21 +14,13 @@ from smix.lab.status import what_is_missing
 from smix.mixing import parse_method
 from smix.paths import same_value
 from smix.report.reading import Predicted, contradiction, evaluations_in, predicted_by, samples_of
+from smix.report.records import Problem
 from smix.report.tables import by_method
 from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
 from smix.training.samples import Samples
 
 SHOWN = 60
 """Characters of a value that differs, at most."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A run, or a part of one, that is not in the report."""
-
-    path: Path
-    why: str
-    """One line: what was expected, what came, what to do."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -17,11 +17,12 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from matplotlib.figure import Figure as MatplotlibFigure
 from PIL import Image
 
 from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
-from smix.report.comparison import Problem
+from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table
 from smix.report.vector import Drawing, drawing
 
@@ -29,6 +30,22 @@ LONG = 26
 """Words in a table that are longer may take several lines."""
 OURS = ("overview", "missing", "contents")
 """Anchors of the page's own parts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure, and how it is drawn."""
+
+    name: str
+    """Name of its files and of its anchor."""
+    title: str
+    alt: str
+    """Alternative text: what the figure shows, in one sentence."""
+    draw: Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
+    """Draws the figure; None: there is nothing to draw."""
+    caption: str = ""
+    raster: bool = False
+    """Shows photographs: saved as PNG only."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,11 +21,12 @@ from smix import files, progress
 from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
 from smix.report.across import across_table
-from smix.report.comparison import Comparison, Problem, comparison_of, comparisons_in
+from smix.report.comparison import Comparison, comparison_of, comparisons_in
 from smix.report.conclusion import evidence, headline
 from smix.report.highlights import highlights
 from smix.report.material import judged_masks, test_images
 from smix.report.page import Chapter, Facts, Linked, Page, Picture, Section, write_page
+from smix.report.records import Problem
 from smix.report.render import save, svg_text
 from smix.report.style import styles
 from smix.report.table import Table, csv_text, in_markdown, latex, markdown
