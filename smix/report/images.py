@@ -14,8 +14,8 @@ from smix.data.sets import ImageSet
 from smix.errors import DataError
 from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
-from smix.report.plots import Band, Heading, Tile, image_grid, shortened
-from smix.report.plots.layout import text_width
+from smix.report.plots.layout import Heading, shortened, text_width
+from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
 from smix.report.render import check_picture, save
 from smix.report.style import SMALL, Style, looks
 from smix.training.samples import Samples, draw_samples
@@ -26,6 +26,8 @@ MAX_MIXES = 16
 """Maximum number of images in one picture of mixes: more are too small to see."""
 MIN_WIDTH = 0.62
 """Minimum width of a mixed image, in inches."""
+GAP = 0.05
+"""Space between two mixed images, in inches."""
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
@@ -94,16 +96,19 @@ def draw_mixes(
     """
     first = next(iter(samples.values()))
     count = len(first.labels)
+    width = tile_width(count, GAP, MIN_WIDTH)
     names = [classes[label] for label in first.labels]
-    bands = [Band([Tile([image], [name]) for image, name in zip(first.images, names, strict=True)], ["own image"])]
+    bands = [
+        Band([Tile([image], [name]) for image, name in zip(first.images, names, strict=True)], {"own image": None})
+    ]
     partner = partners(samples)
     if all(((one.partner == partner) | (one.partner == np.arange(count))).all() for one in samples.values()):
-        bands.append(Band([Tile([first.images[n]], [names[n]]) for n in partner], ["partner"]))
+        bands.append(Band([Tile([first.images[n]], [names[n]]) for n in partner], {"partner": None}))
     for method, one in samples.items():
         marker = None if styles is None else styles[method]
-        bands.append(Band([mix_tile(one, n, classes, MIN_WIDTH) for n in range(count)], [method], [marker]))
+        bands.append(Band([mix_tile(one, n, classes, width) for n in range(count)], {method: marker}))
     note = "Each mix shows its own image where the weight map is white, and its partner where it is black. Numbers: label weights."
-    return image_grid(Heading("The same images mixed by each method", note), bands, count, 0.05, MIN_WIDTH)
+    return image_grid(Heading("The same images mixed by each method", note), bands, count, GAP, MIN_WIDTH)
 
 
 def mix_tile(samples: Samples, n: int, classes: Sequence[str], width: float) -> Tile:

@@ -61,14 +61,21 @@ class JudgedMasks:
     """Seconds that the masks took to build: 0 if they came with the data, NaN if unknown."""
     problems: Mapping[int, str] = field(default_factory=dict)
     """Reasons why masks are broken, by row."""
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    """Source and refinement of the masks."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    refine: Mapping[str, Any] = field(default_factory=dict)
+    """Name and settings of the source of the masks, and of their refinement."""
+
+    @property
+    def input_size(self) -> str:
+        """Size of the images that the source works on."""
+        size = self.source.get("input_size", "own")
+        return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
 
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
 
-    def positions(self, rows: Int[NDArray, "m"]) -> Int[NDArray, "m"]:
+    def positions(self, rows: Int[NDArray, "k"]) -> Int[NDArray, "k"]:
         """Return the positions of some rows in the arrays of this class."""
         return np.searchsorted(self.rows, rows)
 
@@ -113,10 +120,11 @@ def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = 
         rows,
         store.coverage[rows],
         store.score[rows],
-        {criterion: store.valid[rows] for criterion in CRITERIA},
+        dict.fromkeys(CRITERIA, store.valid[rows]),
         store.seconds,
         store.problems,
-        {"source": manifest.source, "refine": manifest.refine},
+        manifest.source,
+        manifest.refine,
     )
     return _judge(judged, quiet)
 
@@ -128,11 +136,13 @@ def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
         MaskError: It carries none.
     """
     if data.masks is None:
-        raise MaskError(f"{data.name}: expected a data set with masks, got one without; build them with smix masks build")
+        raise MaskError(
+            f"{data.name}: expected a data set with masks, got one without; build them with smix masks build"
+        )
     rows = np.sort(data.take(min(limit, len(data))).index)
     coverage = data.masks[rows].reshape(len(rows), -1).mean(1, dtype=np.float32)
     name, ones = short_name(data.name, data.split), np.ones(len(rows), np.float32)
-    valid = {criterion: coverage > 0 for criterion in CRITERIA}
+    valid = dict.fromkeys(CRITERIA, coverage > 0)
     return _judge(JudgedMasks(name, data, data.masks, rows, coverage, ones, valid), quiet=True)
 
 

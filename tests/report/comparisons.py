@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from smix.data.sets import ImageSet
 from smix.evaluation.scores import Scores, scores
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
-from smix.report.comparison import Comparison
+from smix.report.masks import JudgedMasks
+from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.style import styles
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs
@@ -53,7 +56,14 @@ def compared(
 ) -> Comparison:
     """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    return Comparison("made", Path("runs"), runs, (), predictions or {}, evaluations or {}, samples or {})
+    scores = predictions or {}
+    records = records_of(runs, scores, evaluations or {})
+    return Comparison("made", Path("runs"), runs, (), records, scores, samples or {})
+
+
+def assets_of(methods: Sequence[str] = (), images: ImageSet | None = None, masks: JudgedMasks | None = None) -> ReportAssets:
+    """Assets with the styles of these methods; by default those of all `METHODS`."""
+    return ReportAssets(styles(methods or METHODS), images, masks)
 
 
 def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:

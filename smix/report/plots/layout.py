@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -15,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
-from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, TEXT, Style
+from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
 
 WIDTH = 6.4
 """Width of every figure in inches. A phone shows it at about two thirds of this, where 9 points are still readable."""
@@ -23,8 +24,6 @@ EDGE = 0.08
 """Margin on every side, in inches."""
 FOOT = 0.5
 """Height of the ticks and the axis label below a chart, in inches."""
-TICK_STEPS = [1, 2, 2.5, 5, 10]
-"""Distances between ticks, up to a power of ten."""
 LABEL = 1.75
 """Maximum width of the name of a method next to a chart, in inches."""
 
@@ -94,30 +93,18 @@ def signed(value: float, decimals: int = 0) -> str:
 
 
 def write(
-    figure: Figure,
-    x: float,
-    y: float,
-    lines: str | Sequence[str],
-    size: float = SIZE,
-    ha: str = "left",
-    colour: str = TEXT,
-    bold: bool = False,
+    figure: Figure, x: float, y: float, lines: str | Sequence[str], size: float = SMALL, **properties: Any
 ) -> None:
-    """Write lines whose middle is at (x, y). Matplotlib aligns only single lines in an SVG, so each is a text of its own."""
+    """Write lines whose middle is at (x, y). Matplotlib aligns only single lines in an SVG, so each is a text of its own.
+
+    Args:
+        properties: Further properties of `matplotlib.text.Text`, such as `ha`, `color` and `weight`.
+    """
     lines = [lines] if isinstance(lines, str) else lines
     for n, line in enumerate(lines):
-        below = y + (n - (len(lines) - 1) / 2) * line_height(size)
-        figure.text(
-            x,
-            figure.get_figheight() - below,
-            sanitised(line),
-            transform=figure.dpi_scale_trans,
-            fontsize=size,
-            ha=ha,
-            va="center_baseline",
-            color=colour,
-            weight="bold" if bold else "normal",
-        )
+        bottom = figure.get_figheight() - y - (n - (len(lines) - 1) / 2) * line_height(size)
+        place: dict[str, Any] = {"transform": figure.dpi_scale_trans, "va": "center_baseline"}
+        figure.text(x, bottom, sanitised(line), fontsize=size, **place, **properties)
 
 
 def mark(figure: Figure, x: float, y: float, style: Style) -> None:
@@ -125,6 +112,16 @@ def mark(figure: Figure, x: float, y: float, style: Style) -> None:
     line = Line2D([x], [figure.get_figheight() - y], color=style.colour, marker=style.marker, ls="none", mew=0)
     line.set_transform(figure.dpi_scale_trans)
     figure.add_artist(line)
+
+
+def title(figure: Figure, x: float, bottom: float, lines: Sequence[str], style: Style | None) -> float:
+    """Write a bold title with the marker of a method in front of its first line, above `bottom`; return where the title ends."""
+    top = bottom - len(lines) * line_height()
+    if style is not None:
+        mark(figure, x + 0.06, top + line_height() / 2, style)
+        x += 0.17
+    write(figure, x, (top + bottom) / 2, lines, SIZE, weight="bold")
+    return x + max(text_width(line, SIZE, bold=True) for line in lines)
 
 
 def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure, float]:
@@ -135,8 +132,8 @@ def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure
     title_height, note_height = len(title) * line_height(LARGE), len(note) * line_height(SMALL)
     top = EDGE + title_height + note_height + 0.12
     figure = Figure(figsize=(width, top + height))
-    write(figure, EDGE, EDGE + title_height / 2, title, LARGE, bold=True)
-    write(figure, EDGE, EDGE + title_height + note_height / 2, note, SMALL, colour=SOFT)
+    write(figure, EDGE, EDGE + title_height / 2, title, LARGE, weight="bold")
+    write(figure, EDGE, EDGE + title_height + note_height / 2, note, color=SOFT)
     return figure, top
 
 
