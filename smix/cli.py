@@ -352,7 +352,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and show the report of a comparison; 1 if a run has no result."""
     from smix.lab.status import what_is_missing
-    from smix.report.conclusion import conclusion
+    from smix.report.verdict import conclusion
     from smix.report.write import write_report
 
     unfinished = [run for run in runs if run.result is None]
@@ -367,9 +367,9 @@ def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
 
 def _show_report(written: "Report", said: "Sequence[Run]" = ()) -> None:
     """Table and conclusion of each comparison, where the report is, and what is not in it but of these runs."""
-    from smix.report.conclusion import conclusion
     from smix.report.table import terminal
     from smix.report.tables import accuracy_table
+    from smix.report.verdict import conclusion
 
     for comparison in written.comparisons:
         several = [f"{comparison.name} ({comparison.folder})"] if len(written.comparisons) > 1 else []

@@ -3,13 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from smix.evaluation.scores import Scores, scores
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
-from smix.report.comparison import Comparison
+from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.style import styles
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs
@@ -53,7 +55,13 @@ def compared(
 ) -> Comparison:
     """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    return Comparison("made", Path("runs"), runs, (), predictions or {}, evaluations or {}, samples or {})
+    records = records_of(runs, predictions or {}, evaluations or {})
+    return Comparison("made", Path("runs"), runs, (), records, predictions or {}, samples or {})
+
+
+def assets_of(comparison: Comparison, **assets: Any) -> ReportAssets:
+    """Styles, and these test images and masks."""
+    return ReportAssets(styles(comparison.methods), **assets)
 
 
 def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:
