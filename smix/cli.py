@@ -194,7 +194,7 @@ def mix(
         The picture, a PNG.
     """
     from smix.mixing import split_methods
-    from smix.report.mixes import write_mixes
+    from smix.report.images import write_mixes
 
     show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")
 
@@ -319,7 +319,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     from smix.lab.compare import compare as compare_all
     from smix.lab.compare import planned
     from smix.lab.run_all import check_folders
-    from smix.report.mixes import write_mixes
+    from smix.report.images import write_mixes
 
     check_folders(
         planned(settings.CONFIG, settings.METHODS, range(settings.SEEDS), out)
@@ -352,7 +352,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and show the report of a comparison; 1 if a run has no result."""
     from smix.lab.status import what_is_missing
-    from smix.report.conclusion import conclusion
+    from smix.report.verdict import conclusion
     from smix.report.write import write_report
 
     unfinished = [run for run in runs if run.result is None]
@@ -367,9 +367,9 @@ def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
 
 def _show_report(written: "Report", said: "Sequence[Run]" = ()) -> None:
     """Table and conclusion of each comparison, where the report is, and what is not in it but of these runs."""
-    from smix.report.conclusion import conclusion
     from smix.report.table import terminal
     from smix.report.tables import accuracy_table
+    from smix.report.verdict import conclusion
 
     for comparison in written.comparisons:
         several = [f"{comparison.name} ({comparison.folder})"] if len(written.comparisons) > 1 else []

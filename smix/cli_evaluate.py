@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from smix.config import EvaluateConfig, MachineOptions
 from smix.errors import OptionError, printable
-from smix.report.terminal import show
+from smix.report.terminal import evaluation_parts, evaluations_parts, show
 
 
 def evaluate(
@@ -36,7 +36,6 @@ def evaluate(
     from smix.lab.evaluate import evaluate as evaluate_one
     from smix.lab.evaluate import evaluate_all, file_of
     from smix.lab.evaluations import mean_corruption_errors
-    from smix.report.evaluated import evaluated, of_all
 
     if reference is not None and not (reference.is_file() or (reference / "config.json").is_file()):
         raise OptionError(
@@ -46,7 +45,7 @@ def evaluate(
     if path.is_file() or (path / "config.json").is_file():
         one = evaluate_one(path, config, options, out)
         errors = None if reference is None else mean_corruption_errors(one, reference)
-        show(*evaluated(one, errors, name), f"Written: {file_of(path, one, out)}")
+        show(*evaluation_parts(one, errors, name), f"Written: {file_of(path, one, out)}")
         return
     if out is not None:
         raise OptionError(
@@ -54,6 +53,6 @@ def evaluate(
         )
     found, problems = evaluate_all(path, config, options)
     of_each = {} if reference is None else {run: mean_corruption_errors(one, reference) for run, one in found.items()}
-    show(*of_all(found, of_each, name), f"Written: {path}/RUN/{file_of(Path(), next(iter(found.values())))}")
+    show(*evaluations_parts(found, of_each, name), f"Written: {path}/RUN/{file_of(Path(), next(iter(found.values())))}")
     for why in problems.values():
         sys.stderr.write(f"smix: {printable(why)}\n")

@@ -35,7 +35,7 @@ NAMES = {VANILLA: "training without mixing", CUTMIX: "CutMix", SMIX: "SMix"}
 def summary(runs: "Sequence[Run]") -> str:
     """Return a two-sentence summary of the demo: the task, and the measured result."""
     from smix.data.biased import BIAS
-    from smix.report.tables import differences
+    from smix.report.records import differences
 
     task = (
         f"In {round(10 * BIAS)} of 10 training images the background reveals the digit, and in the test images it carries no "

@@ -15,9 +15,9 @@ from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, p
 from smix.report.plots import layout
 from smix.report.plots.charts import row_axes
 from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, text_width, wrapped, write
-from smix.report.render import save
 from smix.report.sheet import draw_sheet, write_sheet
 from smix.report.style import FEWER, MORE, SMALL, SOFT, looks
+from smix.report.svg import save
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
 NAMED = 5

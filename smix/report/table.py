@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,11 @@ def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, b
     return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
 
 
+def p_value(p: float) -> str:
+    """Format a p-value: three decimals, and "< 0.001" below."""
+    return UNKNOWN if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def terminal(table: Table) -> TerminalTable:
     """Cells are plain text: nothing in a name is markup, or something that a terminal obeys."""
     made = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
@@ -68,7 +74,7 @@ def terminal(table: Table) -> TerminalTable:
         made.add_column(Text(head), justify="right" if place else "left", overflow="fold")
     for row in table.rows:
         style = "bold" if any(cell.best for cell in row) else None
-        made.add_row(*(Text(_printable(cell.text)) for cell in row), style=style)
+        made.add_row(*(Text(printable(cell.text)) for cell in row), style=style)
     return made
 
 
@@ -131,13 +137,19 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+def printable(text: str) -> str:
+    """Replace control characters, line breaks, and characters that change the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign
+        for sign in text
+    )
 
 
 def in_markdown(text: str) -> str:
     """Escape a text: no HTML, no end of a cell, no emphasis."""
-    text = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
 
@@ -154,4 +166,4 @@ LATEX = {
 
 
 def _in_latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in _printable(text))
+    return "".join(LATEX.get(sign, sign) for sign in printable(text))

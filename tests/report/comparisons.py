@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from smix.data.sets import ImageSet
 from smix.evaluation.scores import Scores, scores
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
-from smix.report.masks import JudgedMasks
 from smix.report.records import Comparison, ReportAssets, records_of
 from smix.report.style import styles
 from smix.training.records import Run
@@ -56,14 +55,13 @@ def compared(
 ) -> Comparison:
     """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    scores = predictions or {}
-    records = records_of(runs, scores, evaluations or {})
-    return Comparison("made", Path("runs"), runs, (), records, scores, samples or {})
+    records = records_of(runs, predictions or {}, evaluations or {})
+    return Comparison("made", Path("runs"), runs, (), records, predictions or {}, samples or {})
 
 
-def assets_of(methods: Sequence[str] = (), images: ImageSet | None = None, masks: JudgedMasks | None = None) -> ReportAssets:
-    """Assets with the styles of these methods; by default those of all `METHODS`."""
-    return ReportAssets(styles(methods or METHODS), images, masks)
+def assets_of(comparison: Comparison, **assets: Any) -> ReportAssets:
+    """Styles, and these test images and masks."""
+    return ReportAssets(styles(comparison.methods), **assets)
 
 
 def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:
