@@ -75,7 +75,7 @@ class JudgedMasks:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
 
-    def positions(self, rows: Int[NDArray, "k"]) -> Int[NDArray, "k"]:
+    def positions(self, rows: Int[NDArray, "size"]) -> Int[NDArray, "size"]:
         """Return the positions of some rows in the arrays of this class."""
         return np.searchsorted(self.rows, rows)
 

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from smix.report.charts import LABEL, end_labels, labels_of, line_charts, names_of, panels, row_chart
-from smix.report.layout import WIDTH, Heading, width_of
+from smix.report.figures.common import labels_of
+from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts, panels
+from smix.report.plots.layout import LABEL, WIDTH, Heading, text_width
 from smix.report.style import SMALL, looks, styles
 from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
@@ -10,30 +11,16 @@ from tests.report.pictures import assert_readable, drawn_texts, texts_of
 HEADING = Heading("Title", "note")
 
 
-def test_names_are_wrapped_to_a_width():
-    names = names_of({method: method for method in METHODS})
-    assert list(names.lines) == list(METHODS)
-    assert names.width <= LABEL
-    assert names.width == max(width_of(line, SMALL) for lines in names.lines.values() for line in lines)
-    assert names.height_of("smix(alpha=0.7,labels=coverage)+fmix") > 1.8 * names.height_of("smix")
-    assert names.height == pytest.approx(sum(names.height_of(method) for method in METHODS))
-
-
 def test_labels_say_how_many_of_the_planned_runs_there_are():
     comparison = compared({"vanilla": [0.5, 0.6, 0.7], "smix": [0.9, None, None]})
-    assert labels_of(comparison, {"vanilla": 3, "smix": 1}) == {"vanilla": "vanilla", "smix": "smix (1 of 3)"}
+    assert labels_of(comparison, comparison.values("test_accuracy")) == {"vanilla": "vanilla", "smix": "smix (1 of 3)"}
 
 
 def ends_at(values: dict[str, float]) -> tuple:
-    @looks
-    def draw():
-        names = names_of({method: method for method in values})
-        figure, (axes,) = line_charts(HEADING, names)
-        axes.set(xlim=(0, 10), ylim=(0, 1))
-        end_labels(axes, {method: (10.0, value) for method, value in values.items()}, names, styles(list(values)))
-        return figure, axes
-
-    return draw()
+    curves = {method: Curve(np.array([0.0, 10.0]), np.array([value, value])) for method, value in values.items()}
+    charts = [Chart(curves, "Axis", settings={"xlim": (0, 10), "ylim": (0, 1)})]
+    figure = looks(line_charts)(HEADING, charts, {method: method for method in values}, styles(list(values)))
+    return figure, figure.axes[0]
 
 
 def test_names_stand_at_the_ends_of_lines_where_they_do_not_meet():
@@ -64,18 +51,20 @@ def test_a_line_without_an_end_has_no_name():
     assert "b" not in texts_of(figure)
 
 
-def test_a_row_for_each_method_with_what_is_said_of_it():
-    labels = {method: method for method in METHODS}
-    said = {method: f"{n}.25 ± 0.5" for n, method in enumerate(METHODS)}
-    figure, axes, middles = looks(row_chart)(HEADING, labels, said, "Axis")
+def test_a_row_for_each_method_with_its_name_and_its_text():
+    looked, said = styles(METHODS), {method: f"{n}.25 ± 0.5" for n, method in enumerate(METHODS)}
+    rows = [Row(method, [Estimate(looked[method], n, n - 1, n + 1)], said[method]) for n, method in enumerate(METHODS)]
+    figure = looks(interval_rows)(HEADING, {"": rows}, "Axis")
     assert_readable(figure)
+    (axes,) = figure.axes
     boxes = {text.get_text(): box for text, box in drawn_texts(figure).items()}
-    for method, middle in zip(METHODS, middles, strict=True):
-        y = axes.transData.transform((0, middle))[1]
+    for method, line in zip(METHODS, axes.lines, strict=True):
+        y = axes.transData.transform((0, line.get_ydata()[0]))[1]
         _, bottom, right, top = boxes[said[method]]
         assert (bottom + top) / 2 == pytest.approx(y, abs=3)
         assert right == pytest.approx(100 * WIDTH - 8, abs=3)
-    assert {"mixup", "Axis", *said.values()} <= boxes.keys()
+    assert {"mixup", "Axis", "smix(alpha=0.7,", "labels=coverage)+fmix", *said.values()} <= boxes.keys()
+    assert all(text_width(text.get_text(), SMALL) <= LABEL for text in drawn_texts(figure) if text.get_ha() == "right")
 
 
 @pytest.mark.slow
@@ -83,9 +72,8 @@ def test_a_row_for_each_method_with_what_is_said_of_it():
 @pytest.mark.parametrize("count", [1, 4, 13])
 def test_panels_are_of_one_size_beside_and_below_one_another(columns, count):
     titles = {method: method for method in METHODS[:count]}
-    figure, found = looks(panels)(
-        HEADING, titles, styles(METHODS), columns, height=1.0, said=dict.fromkeys(titles, "and so on " * 9)
-    )
+    notes = dict.fromkeys(titles, "and so on " * 9)
+    figure, found = looks(panels)(HEADING, titles, styles(METHODS), notes, columns, height=1.0)
     assert list(found) == list(titles)
     boxes = np.array([axes.get_position().extents for axes in found.values()]) * np.tile(figure.get_size_inches(), 2)
     sizes = boxes[:, 2:] - boxes[:, :2]

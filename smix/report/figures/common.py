@@ -1,6 +1,5 @@
 """Queries that several figures share."""
 
-import math
 from collections.abc import Callable, Mapping, Sized
 from statistics import fmean
 
@@ -34,11 +33,16 @@ def run_rows(
     """
     rows = []
     for method, seeds in values.items():
-        points = [100 * value for value in seeds.values()] or [math.nan]
-        mean, std, count = (found := summary(points)).mean, found.std, len(seeds)
-        estimate = Estimate(assets.styles[method], mean, mean - std, mean + std, points, count == comparison.planned)
-        deviation = f" ± {std:.2f}" if count > 1 else ""
-        rows.append(Row(comparison.label(method, count), [estimate], text(mean) + deviation if count else ""))
+        label, style = comparison.label(method, len(seeds)), assets.styles[method]
+        if not seeds:
+            rows.append(Row(label, [Estimate(style)]))
+            continue
+        points = [100 * value for value in seeds.values()]
+        found = summary(points)
+        ends = found.mean - found.std, found.mean + found.std  # NaN for one run
+        estimate = Estimate(style, found.mean, *ends, points, found.count == comparison.planned)
+        deviation = f" ± {found.std:.2f}" if found.count > 1 else ""
+        rows.append(Row(label, [estimate], text(found.mean) + deviation))
     return rows
 
 

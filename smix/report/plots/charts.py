@@ -17,6 +17,8 @@ from smix.report.plots import layout
 from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
 from smix.report.style import SIZE, SMALL, SOFT, TEXT, Style
 
+TICK_STEPS = [1, 2, 2.5, 5, 10]
+"""Distances between ticks, up to a power of ten."""
 LEADER = 0.3
 """Between a line chart and the names at its right, for a leader and the marker, in inches."""
 MARKS = 8
@@ -54,13 +56,13 @@ class Row:
 def interval_rows(
     heading: Heading, charts: Mapping[str, Sequence[Row]], axis: str = "", zero: bool = False, min_span: float = 0.0
 ) -> Figure:
-    """Draw rows in one chart, or in charts of two columns on one scale.
+    """Draw rows in one chart, or in charts of two columns.
 
     Args:
         charts: Rows of each chart by its title; all charts have the same rows. A single chart needs no title.
         axis: Label of the horizontal axis.
         zero: Draw a line at 0.
-        min_span: Minimum span of the axes of several charts.
+        min_span: Minimum span of the axes; above 0, all charts have the same.
     """
     columns, first = min(2, len(charts)), next(iter(charts.values()))
     title_height, height = 0.28 if columns > 1 else 0.0, rows_height(first)
@@ -72,14 +74,15 @@ def interval_rows(
         x, y = names + n % columns * width, top + n // columns * (title_height + height)
         write(figure, x, y + 0.09, title, weight="bold")
         axes = draw_rows(figure, y + title_height, rows, axis, x, width, named=n % columns == 0)
-        axes.xaxis.set_major_locator(MaxNLocator(6 if columns == 1 else 4, steps=[1, 2, 2.5, 5, 10]))
+        axes.xaxis.set_major_locator(MaxNLocator(6 if columns == 1 else 4, steps=TICK_STEPS))
         if zero:
             axes.axvline(0, color=TEXT, lw=1)
         drawn.append(axes)
-    limits = np.array([axes.get_xlim() for axes in drawn])
-    span = max(min_span, np.ptp(limits, 1).max())
-    for axes, middle in zip(drawn, limits.mean(1), strict=True):
-        axes.set_xlim(middle - span / 2, middle + span / 2)
+    extents = np.array([axes.dataLim.intervalx for axes in drawn])
+    span = max(min_span, 1.12 * np.ptp(extents, 1).max())
+    for axes, middle in zip(drawn, extents.mean(1), strict=True):
+        if min_span:
+            axes.set_xlim(middle - span / 2, middle + span / 2)
     return figure
 
 
@@ -110,13 +113,14 @@ def draw_rows(
         if named:
             write(figure, left - 0.12, top + middle, _lines(row), ha="right", weight=weight)
         write(figure, left + width - EDGE, top + middle, row.text, ha="right")
-        count = len(row.estimates)
-        for n, one in enumerate(row.estimates):
+        known = [one for one in row.estimates if not math.isnan(one.mean)]
+        count = len(known)
+        for n, one in enumerate(known):
             draw = _draw_runs if one.values else _draw_estimate
             draw(axes, middle + 0.64 * height * ((n + 0.5) / count - 0.5), one, 5.0 if count > 1 else 8.0)
-        means = [one.mean for one in row.estimates]
         if count > 1:
-            axes.hlines(middle, np.nanmin(means), np.nanmax(means), color=SOFT, lw=0.8, alpha=0.5, zorder=1)
+            means = [one.mean for one in known]
+            axes.hlines(middle, min(means), max(means), color=SOFT, lw=0.8, alpha=0.5, zorder=1)
     axes.use_sticky_edges = False  # a box would have no margin next to it
     axes.margins(x=0.06)
     return axes
@@ -146,7 +150,7 @@ def _heights(rows: Sequence[Row]) -> list[float]:
     """Return the height of each row: several estimates need less than one with its interval."""
     heights = []
     for row in rows:
-        minimum = 0.36 if len(row.estimates) == 1 else 0.32 if len(row.estimates) > 6 else 0.25
+        minimum = 0.4 if len(row.estimates) == 1 else 0.32 if len(row.estimates) > 6 else 0.25
         heights.append(max(minimum, len(_lines(row)) * line_height(SMALL) + 0.09))
     return heights
 
@@ -217,7 +221,7 @@ def line_charts(
         axes = layout.axes_at(figure, left, top + head, WIDTH - left - right, height)
         axes.grid(axis="y")
         axes.set_xlabel(chart.axis)
-        axes.xaxis.set_major_locator(MaxNLocator(7, integer=chart.integer))
+        axes.xaxis.set_major_locator(MaxNLocator(7, integer=chart.integer, steps=TICK_STEPS))
         for n, (method, curve) in enumerate(chart.curves.items()):
             style, step = styles[method], max(1, len(curve.x) // MARKS)
             marks: dict[str, Any] = {"marker": style.marker, "ms": 4.5, "mew": 0, "markevery": (n % step, step)}

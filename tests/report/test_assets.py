@@ -11,12 +11,12 @@ from smix.data.sets import load_data
 from smix.errors import DataError, MaskError
 from smix.masks import build_masks, load_source
 from smix.masks.lookup import masks_of
-from smix.report import material, topics
-from smix.report.comparison import Comparison, read_comparison
-from smix.report.material import judged_masks
-from smix.report.style import styles
-from smix.report.topic import Beside
+from smix.report.assets import load_masks, load_test_images
+from smix.report.figures import pictures
+from smix.report.reading import read_comparison
+from smix.report.records import Comparison
 from smix.training.material import split
+from tests.report.comparisons import assets_of
 from tests.report.runs import CLASSES, TESTED, write_run
 from tests.sealed import edit
 
@@ -47,22 +47,19 @@ def compared(folder: Path, data: str, where: str = "carried", loaded: bool = Fal
 
 def test_carried_masks_that_are_others_meanwhile_are_refused(tmp_path):
     found = compared(tmp_path, written(tmp_path, (9, 7, 3)))
-    with judged_masks(found, tmp_path) as masks:
-        assert masks is not None
-        assert len(masks.checked.rows) == 113
+    masks = load_masks(found, tmp_path)
+    assert masks is not None
+    assert len(masks.rows) == 113
     written(tmp_path, (9, 7, 3), flipped=True)
-    with (
-        pytest.raises(MaskError, match="expected the masks that the runs used, got others"),
-        judged_masks(found, tmp_path),
-    ):
-        pass
+    with pytest.raises(MaskError, match="expected the masks that the runs used, got others"):
+        load_masks(found, tmp_path)
 
 
 def test_images_that_are_others_meanwhile_are_refused_without_their_path(tmp_path):
     found = compared(tmp_path, written(tmp_path, (9, 7, 3)))
     written(tmp_path, (7, 9, 3))
-    with pytest.raises(DataError, match=r"^made: expected the images that the runs were made of, got others"):
-        material.test_images(found, tmp_path)
+    with pytest.raises(DataError, match=r"^made: expected the images that the runs used, got others"):
+        load_test_images(found, tmp_path)
 
 
 def test_a_store_of_another_source_is_refused(tmp_path):
@@ -70,16 +67,12 @@ def test_a_store_of_another_source_is_refused(tmp_path):
     whole = load_data(data, tmp_path, "train")
     build_masks(whole, load_source("carried"), tmp_path / "store", "none")
     found = compared(tmp_path, data, str(tmp_path / "store"))
-    with judged_masks(found, tmp_path) as masks:
-        assert masks is not None
+    assert load_masks(found, tmp_path) is not None
     (tmp_path / "store").rename(tmp_path / "old")
     written(tmp_path, (9, 7, 3), flipped=True)
     build_masks(load_data(data, tmp_path, "train"), load_source("carried"), tmp_path / "store", "none")
-    with (
-        pytest.raises(MaskError, match="expected the masks that the runs used, got others"),
-        judged_masks(found, tmp_path),
-    ):
-        pass
+    with pytest.raises(MaskError, match="expected the masks that the runs used, got others"):
+        load_masks(found, tmp_path)
 
 
 def test_masks_of_files_that_a_run_had_in_memory_are_known_again(tmp_path):
@@ -97,23 +90,16 @@ def test_masks_of_files_that_a_run_had_in_memory_are_known_again(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(drawn[n]).save(path)
     build_masks(whole, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "store", "none")
-    with judged_masks(compared(tmp_path, data, str(tmp_path / "store"), loaded=True), tmp_path) as masks:
-        assert masks is not None
+    assert load_masks(compared(tmp_path, data, str(tmp_path / "store"), loaded=True), tmp_path) is not None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "drawn"), [((17, 2), False), ((5, 6, 7, 1), False), ((9, 7, 2), False), ((9, 7, 1), True)]
 )
-def test_what_is_no_picture_is_not_drawn_and_the_rest_of_its_topic_stays(tmp_path, shape, drawn):
+def test_data_without_pictures_is_not_drawn_and_its_valid_masks_are(tmp_path, shape, drawn):
     found = compared(tmp_path, written(tmp_path, shape))
-    look = styles(found.methods)
-    with judged_masks(found, tmp_path) as masks:
-        beside = Beside(material.test_images(found, tmp_path), masks)
-        shown = topics._masks(found, beside, look)
-        mistakes = topics._mistakes(found, beside, look)
-    assert shown is not None
-    names = [getattr(part, "name", "") for part in shown.parts]
-    assert "valid-masks" in names
-    assert ("contact-sheet" in names) == drawn
-    assert (mistakes is not None) == drawn
+    assets = assets_of(found, test_images=load_test_images(found, tmp_path), masks=load_masks(found, tmp_path))
+    assert pictures.valid_masks(found, assets) is not None
+    for draw in (pictures.contact_sheet, pictures.mistakes):
+        assert (draw(found, assets) is not None) == drawn
