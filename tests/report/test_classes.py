@@ -5,8 +5,9 @@ import pytest
 import torch
 from scipy import stats
 
-from smix.report.class_tables import class_table, confused_table, gain_table, gains, rank_correlation
-from smix.report.comparison import read_comparison
+from smix.report.classes import class_table, confused_table, gain_table, gains, rank_correlation
+from smix.report.reading import read_comparison
+from smix.report.records import ReportAssets
 from tests.report.runs import CLASSES, TESTED, predictions, write_run, write_runs
 
 SHARES = dict(zip(CLASSES, (10.0, 40.0, 70.0, 90.0), strict=True))
