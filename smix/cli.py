@@ -194,7 +194,7 @@ def mix(
         The picture, a PNG.
     """
     from smix.mixing import split_methods
-    from smix.report.mixes import write_mixes
+    from smix.report.images import write_mixes
 
     show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")
 
@@ -319,7 +319,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     from smix.lab.compare import compare as compare_all
     from smix.lab.compare import planned
     from smix.lab.run_all import check_folders
-    from smix.report.mixes import write_mixes
+    from smix.report.images import write_mixes
 
     check_folders(
         planned(settings.CONFIG, settings.METHODS, range(settings.SEEDS), out)

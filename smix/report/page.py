@@ -69,6 +69,10 @@ class Part:
     """Figure that shows photographs."""
     anchor: str = ""
 
+    def __post_init__(self) -> None:
+        images = (self.svg is not None) + (self.png is not None)
+        assert images == isinstance(self.content, Figure), f"{self.content.name}: a figure is either an SVG or a PNG"
+
     @property
     def kind(self) -> str:
         """Table, Figure or Facts."""
@@ -158,7 +162,7 @@ def page_in_markdown(page: Page) -> str:
     """Return a page in Markdown, with links to its figures."""
     environment = Environment(
         loader=PackageLoader("smix.report"),
-        autoescape=False,  # noqa: S701 - the filter `md` escapes what Markdown and HTML would obey
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -173,7 +177,9 @@ def anchored(page: Page) -> Page:
     chapters = []
     for chapter, name in zip(page.chapters, anchors([one.name for one in page.chapters], RESERVED), strict=True):
         sections = []
-        for section, own in zip(chapter.sections, anchors([one.name for one in chapter.sections], RESERVED), strict=True):
+        for section, own in zip(
+            chapter.sections, anchors([one.name for one in chapter.sections], RESERVED), strict=True
+        ):
             anchor = own if alone else f"{name}.{own}"
             parts = [part for part in section.parts if isinstance(part, Part)]
             names = anchors([part.content.name for part in parts])
@@ -230,7 +236,7 @@ def _image(part: Part) -> Embedded:
     alt = printable(part.content.alt)
     if part.svg is not None:
         return embedded(part.svg, alt, f"{part.anchor}_")
-    assert part.png is not None, f"{part.content.name}: a figure has either an SVG or a PNG"
+    assert part.png is not None, "see Part"
     return photograph(part.png, alt)
 
 

@@ -38,7 +38,7 @@ from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, Summary, compare_pairs, summary
 from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects, errors_of
 from smix.mixing import METHODS
-from smix.report.judge import Checked, by_class
+from smix.report.masks import JudgedMasks
 from smix.report.style import PLAIN as PLAIN
 from smix.report.style import Style
 from smix.training.records import Run
@@ -158,22 +158,6 @@ class Comparison:
 
 
 @dataclass(frozen=True, eq=False)
-class Masks:
-    """The masks that the runs of a comparison used, judged."""
-
-    checked: Checked
-    data: ImageSet
-    """Whole split that the masks belong to."""
-    seconds: float
-    """Seconds that the masks took to build: 0 if they came with the data, NaN if unknown."""
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """Percentage of valid masks of each class by the default rule."""
-        return {one.name: one.valid["default"] for one in by_class(self.checked, self.data)}
-
-
-@dataclass(frozen=True, eq=False)
 class ReportAssets:
     """What a report shows in addition to the files of the runs. None: not available."""
 
@@ -181,7 +165,8 @@ class ReportAssets:
     """Colour and marker of each method."""
     test_images: ImageSet | None = None
     """Test split as it was predicted."""
-    masks: Masks | None = None
+    masks: JudgedMasks | None = None
+    """Masks that the runs used."""
 
 
 @dataclass(frozen=True)

@@ -203,8 +203,8 @@ def corruption_table(suite: str, name: str) -> MethodTable:
         Column("mCE, vanilla = 100", "mce", suite=suite, condition="all", decimals=1, counted=False),
     )
     note = (
-        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error rate "
-        "divided by that of vanilla with the same seed, in percent."
+        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
+        "rate divided by that of vanilla with the same seed, in percent."
     )
     return MethodTable(name, f"Accuracy on corrupted images ({suite})", columns, note)
 
@@ -239,7 +239,9 @@ def _attack_columns(comparison: Comparison) -> list[Column]:
     return [
         Column("Clean (%)", suite="attacks", condition="clean"),
         *(
-            Column(f"{name.upper()}, {255 * eps:.3g}/255 (%)", suite="attacks", condition=name, severity=eps, counted=False)
+            Column(
+                f"{name.upper()}, {255 * eps:.3g}/255 (%)", suite="attacks", condition=name, severity=eps, counted=False
+            )
             for name, eps in strength
         ),
     ]
@@ -347,9 +349,9 @@ def pairs(comparison: Comparison, assets: ReportAssets) -> Table | None:
             ),
         },
         differences(comparison.runs),
-        "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are of each "
-        "pair alone. Detectable: the smallest true difference that so many seeds find with probability 0.8; none possible: it would be "
-        "above 100 points.",
+        "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are "
+        "of each pair alone. Detectable: the smallest true difference that so many seeds find with probability 0.8; none possible: "
+        "it would be above 100 points.",
     )
 
 

@@ -62,7 +62,10 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         reason = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return winner, f"{reason}.{missing}"
     if accuracy.count < 2:
-        return winner, f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds.{missing}"
+        return (
+            winner,
+            f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds.{missing}",
+        )
     clear = [pair for pair in leads if pair.significant]
     open_pairs = [pair for pair in leads if not pair.significant]
     clauses = []
@@ -73,7 +76,9 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         clauses.append(f"{start} not statistically significant against {_against(open_pairs)}")
     corrected = f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs"
     test = corrected if len(pairs) > 1 else "paired t-test"
-    few = f" {seeds} are few, both to find a difference and to trust one: take at least 5." if accuracy.count < 5 else ""
+    few = (
+        f" {seeds} are few, both to find a difference and to trust one: take at least 5." if accuracy.count < 5 else ""
+    )
     return winner, f"{', '.join(clauses)} ({test}).{_detectable(open_pairs, seeds)}{few}{missing}"
 
 

@@ -5,8 +5,6 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
-
-from smix.evaluation.statistics import Difference
 from smix.report.accuracy_figures import (
     accuracy_distribution,
     accuracy_over_time,
@@ -15,6 +13,8 @@ from smix.report.accuracy_figures import (
 )
 from smix.report.comparison import Comparison
 from smix.report.layout import signed
+
+from smix.evaluation.statistics import Difference
 from smix.report.style import styles
 from smix.report.tables import differences
 from smix.training.loop import Epoch

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-
 from smix.report.charts import LABEL, end_labels, labels_of, line_charts, names_of, panels, row_chart
 from smix.report.layout import WIDTH, Heading, width_of
+
 from smix.report.style import SMALL, looks, styles
 from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, drawn_texts, texts_of

@@ -6,11 +6,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from smix.report.class_figures import class_gain
 from smix.report.class_tables import gains, rank_correlation
 from smix.report.comparison import Comparison
 from smix.report.layout import signed
+
 from smix.report.style import styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of

@@ -13,9 +13,9 @@ from smix import files
 from smix.errors import RunError
 from smix.evaluation.scores import scores
 from smix.lab.evaluations import FOLDER, Evaluation, write_evaluation
-from smix.report.records import ReportAssets
-from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
 from smix.report.provenance import options, versions
+from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
+from smix.report.records import ReportAssets
 from smix.training.records import Result, read_run
 from smix.untrusted import signed
 from tests.report.evaluations import evaluation

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.collections import LineCollection, PathCollection
+from smix.report.comparison import Comparison
+from smix.report.confidence_figures import overconfidence, pooled, reliability, risk_coverage, wrong_by_confidence
+from smix.report.layout import signed
 
 from smix.evaluation.calibration import Bin
 from smix.evaluation.confidence import Level, RiskCoverage
 from smix.evaluation.scores import Scores
-from smix.report.comparison import Comparison
-from smix.report.confidence_figures import overconfidence, pooled, reliability, risk_coverage, wrong_by_confidence
-from smix.report.layout import signed
 from smix.report.style import styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of

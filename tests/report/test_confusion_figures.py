@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
-
-from smix.evaluation.scores import Scores
 from smix.report.comparison import Comparison
 from smix.report.confusion_figures import CELLS, confusion, confusion_change
 from smix.report.layout import signed
+
+from smix.evaluation.scores import Scores
 from smix.report.style import FEWER, MORE, styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of

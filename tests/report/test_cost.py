@@ -22,7 +22,7 @@ def comparison(tmp_path_factory):
 
 
 def cost_table(comparison: Comparison, mask_seconds: float) -> Table:
-    return cost(comparison, assets_of(comparison, masks=judged({}, mask_seconds)))
+    return cost(comparison, assets_of(masks=judged({}, mask_seconds)))
 
 
 def row(table, method: str) -> dict:

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
-
 from smix.report.layout import (
     EDGE,
     WIDTH,
@@ -22,6 +21,7 @@ from smix.report.layout import (
     wrapped,
     write,
 )
+
 from smix.report.style import FONT, LARGE, SMALL, looks
 from tests.report.pictures import assert_readable, drawn_texts
 

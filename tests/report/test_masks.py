@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
+from smix.report.judge import ClassShares, by_class, check
+from smix.report.mask_figures import INVALID, VALID, contact_sheet, coverage_chart, valid_chart
+from smix.report.thumbnails import thumbnail
 
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
@@ -13,9 +16,6 @@ from smix.masks.validity import StoreValidity
 from smix.mixing import Validity
 from smix.report import judge
 from smix.report import masks as report
-from smix.report.judge import ClassShares, by_class, check
-from smix.report.mask_figures import INVALID, VALID, contact_sheet, coverage_chart, valid_chart
-from smix.report.thumbnails import thumbnail
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import Drawn
 from tests.report.pictures import assert_readable, texts_of

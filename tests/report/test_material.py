@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from smix.report.comparison import Comparison, read_comparison
+from smix.report.material import judged_masks
+from smix.report.topic import Beside
 
 from smix.data.sets import load_data
 from smix.errors import DataError, MaskError
 from smix.masks import build_masks, load_source
 from smix.masks.lookup import masks_of
 from smix.report import material, topics
-from smix.report.comparison import Comparison, read_comparison
-from smix.report.material import judged_masks
 from smix.report.style import styles
-from smix.report.topic import Beside
 from smix.training.material import split
 from tests.report.runs import CLASSES, TESTED, write_run
 from tests.sealed import edit

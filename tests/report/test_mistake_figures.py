@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from smix.report.mistake_figures import SHOWN, mistakes, wanted
 
 from smix.evaluation.confidence import Level
 from smix.evaluation.scores import Mistake, Scores
-from smix.report.mistake_figures import SHOWN, mistakes, wanted
 from smix.report.style import styles
 from tests.report.comparisons import METHODS, made_scores
 from tests.report.pictures import assert_readable, texts_of

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from smix.mixing import parse_method
 from smix.report.layout import WIDTH
 from smix.report.mix_figures import best_pair, mixes, pair, partners
+
+from smix.mixing import parse_method
 from smix.report.style import styles
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set

@@ -3,10 +3,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
 from smix.report.comparison import Comparison
 from smix.report.robustness_figures import attacks, corruptions, objects
+
+from smix.lab.evaluations import Attacked, Corrupted, Evaluation, Objects
 from smix.report.style import styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_evaluation, place
 from tests.report.pictures import assert_readable, texts_of

@@ -13,6 +13,7 @@ from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_runs
 
 ASSETS = ReportAssets({})
+OVERALL, EACH = corruption_table(LABEL, "corruptions"), each_corruption_table(LABEL, "each-corruption")
 ACCURACY = {"vanilla": (0.5, 0.6), "smix": (0.7, 0.8)}
 
 
@@ -39,7 +40,7 @@ def test_groups_are_all_corruptions_once():
 
 
 def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
-    table = corruption_table(LABEL, "corruptions")(comparison, ASSETS)
+    table = OVERALL(comparison, ASSETS)
     found = row(table, "smix")
     assert found["Clean (%)"] == pytest.approx(75.0)
     assert found["All (%)"] == pytest.approx(75.0 - 3 - 0.7)  # severities 1 to 5, places 0 to 14
@@ -48,7 +49,7 @@ def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
 
 
 def test_mce_is_against_vanilla_of_the_same_seed(comparison):
-    table = corruption_table(LABEL, "corruptions")(comparison, ASSETS)
+    table = OVERALL(comparison, ASSETS)
     assert row(table, "vanilla")["mCE, vanilla = 100"] == pytest.approx(100)
     expected = fmean(
         100 * fmean((5 * (1 - one + 0.001 * n) + 0.15) / (5 * (1 - plain + 0.001 * n) + 0.15) for n in range(15))
@@ -58,11 +59,15 @@ def test_mce_is_against_vanilla_of_the_same_seed(comparison):
 
 
 def test_methods_that_were_evaluated_in_part_say_so(comparison):
-    assert [line[0].text for line in corruption_table(LABEL, "corruptions")(comparison, ASSETS).rows] == ["vanilla", "mixup (1 of 2)", "smix"]
+    assert [line[0].text for line in OVERALL(comparison, ASSETS).rows] == [
+        "vanilla",
+        "mixup (1 of 2)",
+        "smix",
+    ]
 
 
 def test_each_corruption_has_a_row_and_each_method_a_column(comparison):
-    table = each_corruption_table(LABEL, "each-corruption")(comparison, ASSETS)
+    table = EACH(comparison, ASSETS)
     assert [line[0].text for line in table.rows] == list(CORRUPTIONS)
     assert table.head == ("Corruption", "vanilla", "mixup (1 of 2)", "smix")
     assert table.rows[2][3].value == pytest.approx(75.0 - 3 - 0.2)
@@ -125,12 +130,17 @@ def bold(table) -> list[str]:
 )
 def test_the_best_is_one_alone_of_several_that_have_all_of_their_runs(tmp_path, accuracies, best):
     found = evaluated(tmp_path, accuracies)
-    assert bold(corruption_table(LABEL, "corruptions")(found, ASSETS)) == bold(each_corruption_table(LABEL, "each-corruption")(found, ASSETS)) == best
+    assert bold(OVERALL(found, ASSETS)) == bold(EACH(found, ASSETS)) == best
 
 
 def test_notes_and_names_are_of_the_runs_that_were_evaluated(tmp_path):
     found = evaluated(tmp_path, {"vanilla": [0.5], "smix": [0.7]})
-    for table in (corruption_table(LABEL, "corruptions")(found, ASSETS), ATTACKS(found, ASSETS), OBJECTS(found, ASSETS), OTHER_DATA(found, ASSETS)):
+    for table in (
+        OVERALL(found, ASSETS),
+        ATTACKS(found, ASSETS),
+        OBJECTS(found, ASSETS),
+        OTHER_DATA(found, ASSETS),
+    ):
         assert "One run of each method" in table.note
         assert [line[0].text for line in table.rows] == ["vanilla (1 of 2)", "smix (1 of 2)"]
 
@@ -146,7 +156,7 @@ def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
     assert found.suites == []
     assert [make(found, ASSETS) for make in (ATTACKS, OBJECTS, OTHER_DATA)] == [None] * 3
-    assert corruption_table(LABEL, "corruptions")(found, ASSETS) is each_corruption_table(LABEL, "each-corruption")(found, ASSETS) is None
+    assert OVERALL(found, ASSETS) is EACH(found, ASSETS) is None
 
 
 def test_the_suites_are_never_mixed(comparison, tmp_path):

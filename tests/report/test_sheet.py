@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from smix.report.judge import Checked, check
 
 from smix import load_data
 from smix.data.sets import ImageSet
 from smix.masks import build_masks, load_source
 from smix.report import sheet
-from smix.report.judge import Checked, check
 from smix.report.sheet import write_sheet
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
