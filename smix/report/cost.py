@@ -78,18 +78,18 @@ def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
             ),
         },
         rows,
-        f"Time of training and validation, mean over seeds, as measured while the machine may have been busy; overhead: over the seeds that "
-        f"the method and {PLAIN} share. Masks are built once for all runs; here their full time, summed over builds and processes of the "
-        f"whole store, is charged to each run. The last two columns are accuracies on {images_of}: after all epochs, and after the last epoch "
-        f"that ended within the time of the fastest run of the same seed, masks included ({_range(limits.values())}). A method that is "
-        "stopped early has not reached the last reductions of its learning rate.",
+        "Time of training and validation, mean over seeds, measured while the machine may have been busy; overhead: over the seeds that "
+        f"the method and {PLAIN} share. Masks are built once for all runs; here their full time, summed over builds and processes of "
+        f"the whole store, is charged to each run. The last two columns are accuracies on {images_of}: after all epochs, and after the "
+        f"last epoch that ended within the time of the fastest run of the same seed, masks included ({_range(limits.values())}). A method "
+        "that is stopped early has not reached the last reductions of its learning rate.",
     )
 
 
 def budgets(runs: Sequence[Run], starts: Mapping[str, float]) -> dict[int, float]:
     """Return the seconds of the fastest finished run of each seed, masks included; seeds of unknown time are left out.
 
-    Each seed has its own budget since the time of a method differs between seeds: the mean would stop the slower runs of the fastest method.
+    Each seed has its own budget, as the time of a method differs between seeds: a mean would stop the slower runs of the fastest method.
 
     Args:
         starts: Seconds before the first epoch of each method: see `start_of`.

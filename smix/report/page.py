@@ -69,6 +69,10 @@ class Part:
     """Figure that shows photographs."""
     anchor: str = ""
 
+    def __post_init__(self) -> None:
+        images = (self.svg is not None) + (self.png is not None)
+        assert images == isinstance(self.content, Figure), f"{self.content.name}: a figure is either an SVG or a PNG"
+
     @property
     def kind(self) -> str:
         """Table, Figure or Facts."""
@@ -232,7 +236,7 @@ def _image(part: Part) -> Embedded:
     alt = printable(part.content.alt)
     if part.svg is not None:
         return embedded(part.svg, alt, f"{part.anchor}_")
-    assert part.png is not None, f"{part.content.name}: a figure has either an SVG or a PNG"
+    assert part.png is not None, "see Part"
     return photograph(part.png, alt)
 
 

@@ -94,13 +94,12 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
         reason = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
         raise RunError(f"{folder}: expected a finished run to report, got 0 of {requested}: {reason}")
     predictions = {run.path: predictions[run.path] for run in finished if run.path in predictions}
-    _drop_unusual(
-        predictions,
-        lambda path: predictions[path].labels,
+    labels = {path: predicted.labels for path, predicted in predictions.items()}
+    why = (
         "expected predictions of the same test images as the other runs, got other labels or another order in predictions.npz; "
-        f"{LEFT_OUT}",
-        problems,
+        f"{LEFT_OUT}"
     )
+    _drop_unusual(predictions, labels, {path: path for path in labels}, why, problems)
     scores_of_runs = {path: predicted.scores for path, predicted in predictions.items()}
     evaluations, samples = _evaluations(finished, problems), _samples(runs, problems)
     return Comparison(
@@ -203,16 +202,12 @@ def _most_frequent(values: Mapping[Key, Any]) -> tuple[Any, list[Key]]:
 
 
 def _drop_unusual(
-    items: dict[Key, T],
-    value: Callable[[Key], Any],
-    why: str,
-    problems: list[Problem],
-    path: Callable[[Key], Path] = Path,
+    items: dict[Key, T], values: Mapping[Key, Any], paths: Mapping[Key, Path], why: str, problems: list[Problem]
 ) -> None:
-    """Remove the items whose value is not the most frequent one, and name them."""
-    for key in _most_frequent({key: value(key) for key in items})[1]:
+    """Remove the items whose value is not the most frequent one, and name their paths."""
+    for key in _most_frequent(values)[1]:
         del items[key]
-        problems.append(Problem(path(key), why))
+        problems.append(Problem(paths[key], why))
 
 
 def _short(value: object) -> str:
@@ -307,10 +302,11 @@ def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]
     firsts = {method: own[0] for method, own in by_method(runs).items()}
     found = {}
     for method, run in firsts.items():
-        if samples := attempt(problems, run.path, samples_of, run):
+        if (samples := attempt(problems, run.path, samples_of, run)) is not None:
             found[method] = samples
+    digests = {method: _digest(samples) for method, samples in found.items()}
     why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
-    _drop_unusual(found, lambda method: _digest(found[method]), why, problems, path=lambda method: firsts[method].path)
+    _drop_unusual(found, digests, {method: run.path for method, run in firsts.items()}, why, problems)
     return found
 
 

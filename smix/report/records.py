@@ -292,7 +292,9 @@ def _of_result(run: Run) -> Iterator[Number]:
 
 
 def _of_scores(scores: Scores, classes: Sequence[str]) -> Iterator[Number]:
-    numbers = {**scores.numbers(), "error": 1 - scores.calibration.accuracy, "top5_error": 1 - scores.top5}
+    numbers = {**scores.numbers(), "error": 1 - scores.calibration.accuracy}
+    if len(classes) > 5:
+        numbers["top5_error"] = 1 - scores.top5
     for name, value in numbers.items():
         yield "", "", "", None, name, value
     for (low, _), level in zip(pairwise(LEVELS), scores.levels, strict=True):

@@ -53,6 +53,8 @@ class Column:
     decimals: int = 2
     best: Best | None = None
     """The mean in bold: the largest, the smallest, or that nearest to zero. None: no value is better than another."""
+    optional: bool = False
+    """True: left out if no run has a value."""
     counted: bool = True
     """False: it may have fewer values than the method has runs, such as those relative to vanilla."""
 
@@ -73,16 +75,14 @@ class MethodTable:
     """May hold {spread} (what the cells show), {images} and {left_out} (numbers of images of the suite of the first column)."""
 
     def __call__(self, comparison: Comparison, assets: ReportAssets) -> Table | None:
-        """Return the table, without columns that have no value; None if there is no value at all."""
+        """Return the table; None if there is no value at all."""
         columns = self.columns(comparison) if callable(self.columns) else self.columns
-        values = {column: found for column in columns if (found := column.values(comparison))}
+        values = {column: column.values(comparison) for column in columns}
+        values = {column: found for column, found in values.items() if found or not column.optional}
         methods = [method for method in comparison.methods if any(method in found for found in values.values())]
         if not methods:
             return None
-        counts = {
-            method: min(len(found[method]) for column, found in values.items() if method in found and column.counted)
-            for method in methods
-        }
+        counts = {method: _runs_behind(method, values) for method in methods}
         cells = [_column_cells(comparison, column, found, methods) for column, found in values.items()]
         labels = [Cell(comparison.label(method, count)) for method, count in counts.items()]
         spread = spread_note(len(seeds) for found in values.values() for seeds in found.values())
@@ -90,6 +90,12 @@ class MethodTable:
         note = self.note.format(spread=spread, images=images, left_out=left_out)
         head = ("Method", *(column.heading for column in values))
         return Table(self.name, self.title, head, tuple(zip(labels, *cells, strict=True)), note)
+
+
+def _runs_behind(method: str, values: Mapping[Column, Mapping[str, Mapping[int, float]]]) -> int:
+    """Return how many runs of a method every counted column has at least; if none is counted, how many any column has."""
+    counted = [len(found[method]) for column, found in values.items() if method in found and column.counted]
+    return min(counted) if counted else max(len(found.get(method, ())) for found in values.values())
 
 
 def _column_cells(
@@ -151,7 +157,7 @@ CONFIDENCE = MethodTable(
     "Errors and confidence",
     (
         Column("Error (%)", "error", best="min"),
-        Column("Top-5 error (%)", "top5_error", best="min"),
+        Column("Top-5 error (%)", "top5_error", best="min", optional=True),
         *(Column(f"Errors above confidence {low:g} (%)", f"errors_above_{low:g}", best="min") for low in SURE),
         Column(
             f"Error rate above confidence {SURE[0]:g} (%)",
@@ -197,8 +203,8 @@ def corruption_table(suite: str, name: str) -> MethodTable:
         Column("mCE, vanilla = 100", "mce", suite=suite, condition="all", decimals=1, counted=False),
     )
     note = (
-        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error rate "
-        "divided by that of vanilla with the same seed, in percent."
+        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
+        "rate divided by that of vanilla with the same seed, in percent."
     )
     return MethodTable(name, f"Accuracy on corrupted images ({suite})", columns, note)
 
@@ -343,9 +349,9 @@ def pairs(comparison: Comparison, assets: ReportAssets) -> Table | None:
             ),
         },
         differences(comparison.runs),
-        "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are of each "
-        "pair alone. Detectable: the smallest true difference that so many seeds find with probability 0.8; none possible: it would be "
-        "above 100 points.",
+        "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are "
+        "of each pair alone. Detectable: the smallest true difference that so many seeds find with probability 0.8; none possible: "
+        "it would be above 100 points.",
     )
 
 

@@ -21,7 +21,7 @@ from smix import files, progress
 from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
 from smix.report.assets import load_masks, load_test_images
-from smix.report.page import Chapter, Facts, Figure, Page, Part, page_in_markdown, write_page
+from smix.report.page import Chapter, Figure, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
@@ -162,8 +162,7 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     """Draw all sections of a comparison, and write their tables and figures."""
     sections = []
     for section in SECTIONS:
-        contents = [part if isinstance(part, Figure) else part(comparison, assets) for part in section.parts]
-        parts = [_part(content, comparison, assets, target) for content in contents if content is not None]
+        parts = [_part(content, comparison, assets, target) for content in section.parts]
         if parts := [part for part in parts if part is not None]:
             lead = section.lead if isinstance(section.lead, str) else section.lead(comparison, assets)
             sections.append(replace(section, lead=lead, parts=parts))
@@ -171,14 +170,13 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     return Chapter(slug(name), name, headline(runs), evidence(runs), highlights(comparison), sections)
 
 
-def _part(
-    content: Table | Figure | Facts, comparison: Comparison, assets: ReportAssets, target: _Target
-) -> Part | None:
-    """Write the files of a table or a figure, and return the part of the page; None: there is nothing to draw."""
-    if isinstance(content, Facts):
-        return Part(content)
-    if isinstance(content, Table):
-        return _table_part(content, target)
+def _part(content: Figure | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target) -> Part | None:
+    """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
+    if isinstance(content, Part):
+        return content
+    if not isinstance(content, Figure):
+        made = content(comparison, assets)
+        return _table_part(made, target) if isinstance(made, Table) else None if made is None else Part(made)
     figure = content.draw(comparison, assets)
     if figure is None:
         return None

@@ -13,9 +13,9 @@ import pytest
 
 from smix import RunOptions, TrainConfig
 from smix.errors import RunError
-from smix.report import topics, write
-from smix.report.conclusion import conclusion, evidence, headline
-from smix.report.page import write_page
+from smix.report import write
+from smix.report.page import Section, write_page
+from smix.report.verdict import conclusion, evidence, headline
 from smix.report.write import write_report
 from smix.training.records import runs_in
 from smix.training.runs import train
@@ -23,7 +23,7 @@ from tests.conftest import make_set, write_npz
 from tests.report.evaluations import write_evaluations
 from tests.report.pages import PAGES
 from tests.report.runs import write_run, write_runs
-from tests.report.test_render import write_drawn
+from tests.report.test_svg import write_drawn
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +144,7 @@ from pathlib import Path
 from smix import write_report
 from smix.report.page import write_page
 from tests.report.pages import PAGES
-from tests.report.test_render import write_drawn
+from tests.report.test_svg import write_drawn
 
 comparison, out = map(Path, sys.argv[1:])
 for name, make in PAGES.items():
@@ -192,15 +192,14 @@ def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monke
     write_report(tmp_path / "runs", tmp_path / "out")
     before = contents(tmp_path / "out")
     write_run(tmp_path / "runs", "cutmix", 0, 3.0)
-    real = topics.accuracy_table
-    for module, name in ((topics, "runs_table"), (write, "write_page")):
+    broken = (*write.SECTIONS, Section("broken", "Broken", "", (lambda *_: 1 / 0,)))
+    for name, replacement in (("SECTIONS", broken), ("write_page", lambda *_: 1 / 0)):
         with monkeypatch.context() as patched:
-            patched.setattr(module, name, lambda *_: 1 / 0)
+            patched.setattr(write, name, replacement)
             with pytest.raises(ZeroDivisionError):
                 write_report(tmp_path / "runs", tmp_path / "out")
         assert contents(tmp_path / "out") == before
         assert not list((tmp_path / "out").glob(".report.*.tmp"))
-    assert topics.accuracy_table is real
 
 
 @pytest.mark.usefixtures("blank_figures")
@@ -256,7 +255,7 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
 def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path, out, monkeypatch):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(write, "topics_of", lambda *_: pytest.fail("it was drawn"))
+    monkeypatch.setattr(write, "_chapter", lambda *_: pytest.fail("it was drawn"))
     with pytest.raises(RunError, match="expected a folder to write"):
         write_report(tmp_path / "runs", tmp_path / out)
 

@@ -1,9 +1,10 @@
-"""How a comparison was made."""
+"""The provenance of a comparison."""
 
 import pytest
 
-from smix.report.comparison import read_comparison
-from smix.report.how import how, versions
+from smix.report.provenance import options, versions
+from smix.report.reading import read_comparison
+from smix.report.records import ReportAssets
 from tests.report.runs import write_run
 from tests.sealed import edit
 
@@ -20,7 +21,7 @@ from tests.sealed import edit
 )
 def test_names_of_data_lose_their_paths_and_nothing_else(tmp_path, data, said):
     write_run(tmp_path, "vanilla", 0, data=data, init_weights="/some/where/w.pt")
-    found = dict(how(read_comparison(tmp_path)))
+    found = dict(options(read_comparison(tmp_path), ReportAssets({})).rows)
     assert (found["data"], found["init-weights"]) == (said, "w.pt")
 
 
@@ -28,6 +29,6 @@ def test_versions_that_differ_are_all_said(tmp_path):
     for seed, processes in ((0, 1), (1, 4)):
         path = write_run(tmp_path, "smix", seed) / "config.json"
         edit(path, processes=processes, compile=True)
-    found = dict(versions(read_comparison(tmp_path)))
+    found = dict(versions(read_comparison(tmp_path), ReportAssets({})).rows)
     assert (found["processes"], found["compile"], found["torch"]) == ("1, 4", "True", "2.15.0")
     assert "threads" not in found

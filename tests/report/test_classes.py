@@ -5,11 +5,13 @@ import pytest
 import torch
 from scipy import stats
 
-from smix.report.class_tables import class_table, confused_table, gain_table, gains, rank_correlation
-from smix.report.comparison import read_comparison
+from smix.report.classes import class_table, confused_table, gain_table, gains, rank_correlation
+from smix.report.reading import read_comparison
+from tests.report.comparisons import assets_of, judged
 from tests.report.runs import CLASSES, TESTED, predictions, write_run, write_runs
 
 SHARES = dict(zip(CLASSES, (10.0, 40.0, 70.0, 90.0), strict=True))
+ASSETS = assets_of(masks=judged(SHARES))
 
 
 @pytest.fixture(scope="module")
@@ -32,16 +34,16 @@ def test_gains_are_in_points_and_paired_by_seed(comparison):
 
 
 def test_each_class_has_its_share_of_valid_masks_beside_what_was_gained(comparison):
-    table = class_table(comparison, SHARES)
+    table = class_table(comparison, ASSETS)
     assert table.head == ("Class", "Valid masks (%)", "vanilla (%)", "mixup", "smix")
     assert [row[0].text for row in table.rows] == list(CLASSES)
     assert [row[1].value for row in table.rows] == list(SHARES.values())
     assert table.rows[2][2].value == pytest.approx(100 * (of_class(1.0, 0)[2] + of_class(0.5, 1)[2]) / 2)
-    assert class_table(comparison, None).head == ("Class", "vanilla (%)", "mixup", "smix")
+    assert class_table(comparison, assets_of()).head == ("Class", "vanilla (%)", "mixup", "smix")
 
 
 def test_the_report_s_explanation_is_tested_beside_methods_without_masks(comparison):
-    table = gain_table(comparison, SHARES)
+    table = gain_table(comparison, ASSETS)
     assert [row[0].text for row in table.rows] == ["mixup", "smix"]
     shares = list(SHARES.values())
     found = {method: gains(comparison)[method] for method in ("mixup", "smix")}
@@ -74,19 +76,19 @@ def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
 
 def test_methods_are_named_by_the_seeds_that_they_share_with_vanilla(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 0.5, 1.0], "smix": [2.0, None, None]}))
-    table = class_table(found, None)
+    table = class_table(found, assets_of())
     assert table.head == ("Class", "vanilla (%)", "smix (1 of 3)")
     assert "mean over the seeds that both have" in table.note
-    assert [row[0].text for row in gain_table(found, SHARES).rows] == ["smix (1 of 3)"]
+    assert [row[0].text for row in gain_table(found, ASSETS).rows] == ["smix (1 of 3)"]
 
 
 @pytest.mark.parametrize("shares", [{}, dict.fromkeys(CLASSES, 50.0), {CLASSES[0]: 10.0, CLASSES[1]: 20.0}])
 def test_shares_that_do_not_vary_or_are_of_too_few_classes_tell_nothing(comparison, shares):
-    assert gain_table(comparison, shares) is None
+    assert gain_table(comparison, assets_of(masks=judged(shares))) is None
 
 
 def test_what_is_confused_most_is_named_with_its_share(comparison):
-    table = confused_table(comparison)
+    table = confused_table(comparison, ASSETS)
     total = torch.stack([one.confusion for one in comparison.scores_of("vanilla").values()]).sum(0)
     wrong = total.clone().fill_diagonal_(0)
     label, predicted = divmod(int(wrong.argmax()), len(CLASSES))
@@ -99,5 +101,5 @@ def test_without_vanilla_there_are_no_gains(tmp_path):
     write_run(tmp_path, "smix", 0)
     found = read_comparison(tmp_path)
     assert gains(found) == {}
-    assert class_table(found, SHARES) is gain_table(found, SHARES) is None
-    assert confused_table(found) is not None
+    assert class_table(found, ASSETS) is gain_table(found, ASSETS) is None
+    assert confused_table(found, ASSETS) is not None

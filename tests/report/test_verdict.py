@@ -1,7 +1,8 @@
 import pytest
 
-from smix.report.conclusion import conclusion, evidence, headline, sentences
-from smix.report.tables import differences
+from smix.report.records import ReportAssets, differences
+from smix.report.verdict import conclusion, evidence, headline, pair_sentences
+from tests.report.comparisons import compared
 from tests.report.runs import made_run, made_runs
 
 CLEAR = {
@@ -75,7 +76,7 @@ def test_what_so_many_seeds_could_have_shown_is_said_of_noise_alone():
 
 
 def test_each_pair_in_plain_words_names_the_better_method_first():
-    found = sentences(differences(made_runs(CLEAR)))
+    found = [text for _, text in pair_sentences(compared(CLEAR), ReportAssets({})).rows]
     assert len(found) == 3
     assert found[1].startswith("smix is better than vanilla (mean difference +19.60 points")
     assert found[2].startswith("cutmix and smix are not distinguishable with 5 seeds")

@@ -5,8 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from smix.report.comparison import read_comparison
-from smix.report.cost_tables import accuracy_after, budgets, cost_table, start_of
+from smix.report.cost import accuracy_after, budgets, cost, start_of
+from smix.report.reading import read_comparison
+from smix.report.records import Comparison, records_of
+from smix.report.table import Table
+from tests.report.comparisons import assets_of, judged
 from tests.report.runs import made_run, write_runs
 
 
@@ -18,18 +21,22 @@ def comparison(tmp_path_factory):
     )
 
 
+def cost_table(comparison: Comparison, mask_seconds: float) -> Table:
+    return cost(comparison, assets_of(masks=judged({}, mask_seconds)))
+
+
 def row(table, method: str) -> dict:
     cells = next(line for line in table.rows if line[0].text == method)
     return dict(zip(table.head, cells, strict=True))
 
 
-def test_a_method_with_masks_bears_what_they_took(comparison):
+def test_the_time_of_masks_is_charged_to_the_methods_that_use_them(comparison):
     table = cost_table(comparison, 30.5)
-    assert row(table, "smix")["Over, with masks (%)"].value == pytest.approx(50)
-    assert row(table, "smix")["Over vanilla (%)"].value == pytest.approx(0)
+    assert row(table, "smix")["Overhead with masks (%)"].value == pytest.approx(50)
+    assert row(table, "smix")["Overhead over vanilla (%)"].value == pytest.approx(0)
     assert row(table, "smix")["Masks"].value == 30.5
     assert row(table, "mixup")["Masks"].text == "none"
-    assert row(table, "mixup")["Over, with masks (%)"].value == pytest.approx(0)
+    assert row(table, "mixup")["Overhead with masks (%)"].value == pytest.approx(0)
     assert row(table, "vanilla")["Images per second"].value == pytest.approx(300 / 61)
 
 
@@ -43,11 +50,11 @@ def test_at_equal_seconds_the_masks_leave_fewer_epochs(comparison):
 
 def test_masks_that_took_an_unknown_time_leave_the_cost_unknown(comparison):
     found = row(cost_table(comparison, math.nan), "smix")
-    assert found["Masks"].text == found["Over, with masks (%)"].text == found["At equal seconds (%)"].text == "-"
+    assert found["Masks"].text == found["Overhead with masks (%)"].text == found["At equal seconds (%)"].text == "-"
 
 
 def test_masks_that_came_with_the_data_cost_nothing(comparison):
-    assert row(cost_table(comparison, 0.0), "smix")["Over, with masks (%)"].value == pytest.approx(0)
+    assert row(cost_table(comparison, 0.0), "smix")["Overhead with masks (%)"].value == pytest.approx(0)
 
 
 def timed(method: str, seed: int, seconds: float | None):
@@ -60,7 +67,7 @@ def timed(method: str, seed: int, seconds: float | None):
 
 
 def of(comparison, *runs):
-    return replace(comparison, runs=list(runs))
+    return replace(comparison, runs=list(runs), records=records_of(runs, {}, {}))
 
 
 def test_the_quickest_run_of_each_seed_keeps_all_its_epochs(comparison):
@@ -98,10 +105,10 @@ def test_overhead_is_over_the_seeds_that_both_have(comparison):
         timed("smix", 1, None),
     )
     cells = row(cost_table(found, 10.0), "smix (1 of 2)")
-    assert cells["Over vanilla (%)"].value == pytest.approx(10)
-    assert cells["Over, with masks (%)"].value == pytest.approx(20)
+    assert cells["Overhead over vanilla (%)"].value == pytest.approx(10)
+    assert cells["Overhead with masks (%)"].value == pytest.approx(20)
     apart = of(comparison, timed("vanilla", 0, 100.0), timed("smix", 1, 110.0))
-    assert row(cost_table(apart, 0.0), "smix (1 of 2)")["Over vanilla (%)"].text == "-"
+    assert row(cost_table(apart, 0.0), "smix (1 of 2)")["Overhead over vanilla (%)"].text == "-"
 
 
 def test_images_per_second_are_all_images_over_all_seconds(comparison):
@@ -139,4 +146,4 @@ def test_methods_without_a_finished_run_have_no_cost(tmp_path):
 
 def test_without_vanilla_there_is_nothing_to_be_over(tmp_path):
     table = cost_table(read_comparison(write_runs(tmp_path, {"cutmix": [1.0]})), 0.0)
-    assert row(table, "cutmix")["Over vanilla (%)"].text == "-"
+    assert row(table, "cutmix")["Overhead over vanilla (%)"].text == "-"
