@@ -107,8 +107,12 @@ def draw_mixes(
     for method, one in samples.items():
         marker = None if styles is None else styles[method]
         bands.append(Band([mix_tile(one, n, classes, width) for n in range(count)], {method: marker}))
-    note = "Each mix shows its own image where the weight map is white, and its partner where it is black. Numbers: label weights."
-    return image_grid(Heading("The same images mixed by each method", note), bands, count, GAP, MIN_WIDTH)
+    heading = Heading(
+        "The same images mixed by each method",
+        "Each mix shows its own image where the weight map is white, and its partner where it is black. The numbers are the label "
+        "weights.",
+    )
+    return image_grid(heading, bands, count, GAP, MIN_WIDTH)
 
 
 def mix_tile(samples: Samples, n: int, classes: Sequence[str], width: float) -> Tile:

@@ -118,12 +118,12 @@ def draw_valid(judged: Sequence[JudgedMasks], criterion: str = "figure14") -> Fi
 
 @looks
 def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
-    """Draw a histogram of the coverage of each store's masks, with the bounds of the default criterion."""
+    """Draw a histogram of the coverage of each store's masks, with the bounds of the default rule."""
     bounds = CRITERIA["default"].shape
     low, high = 100 * bounds.min_coverage, 100 * bounds.max_coverage
     heading = Heading(
         "Coverage of the image by the masks",
-        "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default criterion, orange: invalid. Dotted: "
+        "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: invalid. Dotted: "
         f"{low:g} and {high:g} %, the bounds of this criterion.",
     )
     left, height, gap = EDGE + 0.5, 1.3, 0.35

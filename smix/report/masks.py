@@ -96,7 +96,7 @@ class JudgedMasks:
 
     @property
     def class_shares(self) -> dict[str, float]:
-        """Percentage of valid masks of each class by the default criterion."""
+        """Percentage of valid masks of each class by the default rule."""
         return {one.name: one.valid["default"] for one in self.by_class()}
 
 

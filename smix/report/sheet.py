@@ -65,7 +65,7 @@ def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
     heading = Heading(
         f"Masks of {judged.name}",
         f"{len(rows)} of {len(judged.rows):,}, class-balanced: each image, the same with its mask in pink, and the coverage of the mask "
-        "(✗: invalid by the default criterion).",
+        "(✗: invalid by the default rule).",
     )
     return image_grid(heading, [Band(tiles[n : n + COLUMNS], {}) for n in range(0, len(tiles), COLUMNS)], COLUMNS, 0.12)
 

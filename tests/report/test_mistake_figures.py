@@ -46,7 +46,7 @@ def test_each_method_has_a_row_of_its_most_confident_mistakes():
     assert [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes] == [7, 3, 5]
     texts = texts_of(figure)
     # Never rounded up to certainty.
-    for text in ("predicted dog $x$", "99.99 % confident", "label cat", "label dog $x$", "50.00 % confident"):
+    for text in ("predicted dog $x$", "99.99 % sure", "label cat", "label dog $x$", "50.00 % confident"):
         assert text in texts
     assert {"predicted cat", "label deer"} <= set(texts)
     assert {"7 of 1,000", "1,234 of 1,000", "vanilla", "smix"} <= set(texts)
@@ -54,7 +54,7 @@ def test_each_method_has_a_row_of_its_most_confident_mistakes():
 
 def test_full_certainty_is_said():
     figure = mistakes({1: image(1)}, {"vanilla": network((1, 0, 1, 1.0))})
-    assert "100.00 % confident" in texts_of(figure)
+    assert "100.00 % sure" in texts_of(figure)
 
 
 def test_a_method_without_an_error_has_no_row_and_the_others_a_limited_number_of_images():

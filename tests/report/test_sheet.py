@@ -103,7 +103,7 @@ def test_the_page_asks_for_nothing_and_names_are_no_code(written):
 
 def test_the_page_begins_with_the_answer(written):
     text = re.sub(r"<[^>]*>", " ", written[0].read_text().partition("<body>")[2])
-    assert "200 of 300 masks are valid by the default criterion." in " ".join(text.split())[:200]
+    assert "200 of 300 masks are valid by the default rule." in " ".join(text.split())[:200]
 
 
 @pytest.mark.slow

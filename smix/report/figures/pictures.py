@@ -83,7 +83,7 @@ def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
 def _caption(comparison: Comparison, mistake: Mistake) -> list[str]:
     confidence = math.floor(1e4 * mistake.confidence) / 100  # 99.996 % is not 100
     predicted, label = comparison.classes[mistake.predicted], comparison.classes[mistake.label]
-    return [f"predicted {predicted}", f"{confidence:.2f} % confident", f"label {label}"]
+    return [f"predicted {predicted}", f"{confidence:.2f} % sure", f"label {label}"]
 
 
 def valid_masks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
