@@ -180,7 +180,7 @@ def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_pa
     written = write_report(tmp_path / "runs", tmp_path / "out")
     reasons = [problem.why for problem in written.problems]
     assert len(reasons) == 2
-    assert all("expected the images that the runs were made of, got others" in why for why in reasons)
+    assert all("expected the images that the runs used, got others" in why for why in reasons)
     assert all("what shows them is left out" in why for why in reasons)
     assert not (tmp_path / "out" / "figures" / "mistakes.png").exists()
     assert (tmp_path / "out" / "figures" / "reliability.svg").exists()

@@ -129,7 +129,7 @@ def _draw_colour_bar(figure: Figure, scale: ColourScale, unit: str) -> None:
 class Tile:
     """Images below one another, and lines of text under them."""
 
-    images: Sequence[UInt8[NDArray, "H W C"]]
+    images: Sequence[UInt8[NDArray, "H W _"]]
     caption: Sequence[str] = ()
 
 
