@@ -14,13 +14,11 @@ from smix.report.figures.accuracy import (
     accuracy_per_epoch,
     accuracy_per_run,
 )
-from smix.report.masks import judge_carried
 from smix.report.plots.layout import signed
 from smix.report.records import Comparison, ReportAssets, records_of
 from smix.report.style import styles
 from smix.training.loop import Epoch
-from tests.conftest import make_set
-from tests.report.comparisons import METHODS, assets_of, compared
+from tests.report.comparisons import METHODS, assets_of, compared, judged
 from tests.report.pictures import assert_readable, texts_of
 
 STYLES = styles(METHODS)
@@ -46,7 +44,7 @@ def test_no_text_hides_another(count, seeds):
 
 def with_masks(seconds: float) -> ReportAssets:
     """Masks that took so long to build."""
-    return replace(ASSETS, masks=replace(judge_carried(make_set(8)), seconds=seconds))
+    return assets_of(masks=judged({}, seconds))
 
 
 def again(comparison: Comparison, runs) -> Comparison:
@@ -233,7 +231,7 @@ def test_without_a_finished_run_no_budget_is_drawn():
 def test_names_of_methods_are_shown_as_they_are():
     hostile = "mixup$x_1$<b>\x1b[2J"
     comparison = compared({"vanilla": [0.5, 0.6], hostile: [0.5, 0.7]})
-    assets = assets_of(comparison)
+    assets = assets_of(comparison.methods)
     for figure in (
         accuracy_per_run(comparison, assets),
         accuracy_per_epoch(comparison, assets),

@@ -99,7 +99,7 @@ def test_masks_of_files_that_a_run_had_in_memory_are_known_again(tmp_path):
 )
 def test_data_without_pictures_is_not_drawn_and_its_valid_masks_are(tmp_path, shape, drawn):
     found = compared(tmp_path, written(tmp_path, shape))
-    assets = assets_of(found, test_images=load_test_images(found, tmp_path), masks=load_masks(found, tmp_path))
+    assets = assets_of(found.methods, load_test_images(found, tmp_path), load_masks(found, tmp_path))
     assert pictures.valid_masks(found, assets) is not None
     for draw in (pictures.contact_sheet, pictures.mistakes):
         assert (draw(found, assets) is not None) == drawn

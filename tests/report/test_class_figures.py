@@ -9,12 +9,10 @@ from hypothesis import strategies as st
 
 from smix.report.classes import gains, rank_correlation
 from smix.report.figures import predictions
-from smix.report.masks import JudgedMasks
 from smix.report.plots.layout import signed
-from smix.report.records import Comparison, ReportAssets
+from smix.report.records import Comparison
 from smix.report.style import styles
-from tests.conftest import make_set
-from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
+from tests.report.comparisons import METHODS, assets_of, compared, judged, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 
 STYLES = styles(METHODS)
@@ -23,14 +21,7 @@ CLASSES = ("cat", "dog $x$", "<b>", "none")
 
 def class_gain(comparison: Comparison, shares: dict[str, float]):
     """The figure of masks of which these shares are valid."""
-
-    class Masks(JudgedMasks):
-        class_shares = shares
-
-    data = make_set(8)
-    nothing = np.zeros(0)
-    masks = Masks("made", data, data.masks, nothing.astype(np.int64), nothing, nothing, {})
-    return predictions.class_gain(comparison, ReportAssets(STYLES, None, masks))
+    return predictions.class_gain(comparison, assets_of(masks=judged(shares)))
 
 
 def right(*hits: int):
