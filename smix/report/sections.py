@@ -28,7 +28,7 @@ SECTIONS = (
         "Accuracy",
         "Test accuracy of each run at the last epoch, and whether the differences between methods are statistically significant.",
         (
-            tables.accuracy,
+            lambda comparison, assets: tables.accuracy_table(comparison.runs),
             Figure(
                 "accuracy-distribution",
                 "Test accuracy of each run",
