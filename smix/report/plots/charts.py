@@ -272,7 +272,7 @@ def panels(
         foot: Space below each row of axes in inches.
         below: Height that is left free below all of them, in inches.
     """
-    gap = 0.35
+    gap = 0.4
     width = (
         WIDTH - left - EDGE - 0.18 - gap * (columns - 1)
     ) / columns  # half of the last tick's number exceeds the axes
