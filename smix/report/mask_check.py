@@ -120,7 +120,7 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
     heading = Heading(
         "Coverage of the image by the masks",
         "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: invalid. Dotted: "
-        f"{low:g} and {high:g} %, the bounds of this criterion.",
+        f"{low:g} and {high:g} %, the bounds of this rule.",
     )
     left, height, gap = EDGE + 0.5, 1.3, 0.35
     titles = []
