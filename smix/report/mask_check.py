@@ -13,10 +13,10 @@ from smix.errors import MaskError, printable
 from smix.masks.store import MaskStore
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent, short_name
 from smix.report.plots import layout
-from smix.report.plots.charts import row_axes
-from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, text_width, wrapped, write
+from smix.report.plots.charts import Estimate, Row, interval_rows
+from smix.report.plots.layout import EDGE, FOOT, WIDTH, Heading, line_height, wrapped, write
 from smix.report.sheet import draw_sheet, write_sheet
-from smix.report.style import FEWER, MORE, SMALL, SOFT, looks
+from smix.report.style import FEWER, MORE, SMALL, SOFT, Style, looks
 from smix.report.svg import save
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
@@ -97,22 +97,18 @@ def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -
 
 @looks
 def draw_valid(judged: Sequence[JudgedMasks], criterion: str = "figure14") -> Figure:
-    """Draw the shares of valid and invalid masks of each store: figure 14 of the report, with horizontal bars."""
+    """Draw the shares of valid and invalid masks of each store as horizontal bars, by the criterion of figure 14."""
     heading = Heading(
         "Valid masks", "In percent of the masks, as in figure 14: a mask with a coverage of 1 % or more is valid."
     )
-    labels = [wrapped(f"{one.name} ({len(one.rows):,} masks)", LABEL, SMALL) for one in judged]
-    heights = [max(0.62, len(lines) * line_height(SMALL) + 0.12) for lines in labels]
-    figure, top = layout.sheet(heading, sum(heights) + FOOT)
-    left = EDGE + max(text_width(line, SMALL) for lines in labels for line in lines) + 0.12
-    axes, middles = row_axes(figure, left, top, WIDTH - left - 1.2, heights)
-    valid = np.array([one.share(criterion) for one in judged])
-    for shift, colour, label, shares in ((-0.12, VALID, "valid", valid), (0.12, INVALID, "invalid", 100 - valid)):
-        bars = axes.barh(np.array(middles) + shift, shares, 0.22, color=colour)
-        axes.bar_label(bars, [f"{share:.1f} {label}" for share in shares], padding=3, fontsize=SMALL)
-    for lines, middle in zip(labels, middles, strict=True):
-        write(figure, left - 0.12, top + middle, lines, ha="right")
-    axes.set(xlim=(0, 100), xlabel="Share of the masks (%)")
+    rows = []
+    for one in judged:
+        valid = one.share(criterion)
+        rows.append(Row(f"{one.name} ({len(one.rows):,} masks)"))
+        for label, colour, share in (("valid", VALID, valid), ("invalid", INVALID, 100 - valid)):
+            rows.append(Row(label, [Estimate(Style(colour, "|"), share, 0.0, share, [share])], f"{share:.1f} %"))
+    figure = interval_rows(heading, {"": rows}, "Share of the masks (%)")
+    figure.axes[0].set_xlim(0, 100)
     return figure
 
 
@@ -124,7 +120,7 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
     heading = Heading(
         "Coverage of the image by the masks",
         "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: invalid. Dotted: "
-        f"{low:g} and {high:g} %, the bounds of this criterion.",
+        f"{low:g} and {high:g} %, the bounds of this rule.",
     )
     left, height, gap = EDGE + 0.5, 1.3, 0.35
     titles = []

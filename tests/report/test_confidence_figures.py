@@ -108,7 +108,7 @@ def test_wrong_predictions_of_each_level_and_above_it_are_of_all_seeds_together(
     assert rates[[0, 2]] == pytest.approx([100 * 14 / 40, 100 * 4 / 40])
     assert math.isnan(rates[1]), "no prediction of this level, so no share of them"
     assert line_of(below, "vanilla").get_ydata() == pytest.approx([100 * 18 / 80, 100 * 4 / 80, 100 * 4 / 80])
-    # A network that is as often right as it says is wrong in 50 to 100, 10 to 50, and 0 to 10 %.
+    # A calibrated model is wrong in 50 to 100, 10 to 50, and 0 to 10 %.
     assert [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in above.patches] == [
         *(pytest.approx((50, 100)), pytest.approx((10, 50)), pytest.approx((0, 10))),
     ]

@@ -154,8 +154,8 @@ def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store, data):
     assert_readable(figure)
     bars = [(bar.get_width(), to_hex(bar.get_facecolor()).upper()) for bar in figure.axes[0].patches]
     share = checked.share("figure14")
-    assert bars == [(pytest.approx(share), VALID)] * 2 + [(pytest.approx(100 - share), INVALID)] * 2
-    assert {f"{share:.1f} valid", f"{100 - share:.1f} invalid", "$made$ <of> a name that"} <= set(texts_of(figure))
+    assert bars == [(pytest.approx(share), VALID), (pytest.approx(100 - share), INVALID)] * 2
+    assert {"valid", "invalid", f"{share:.1f} %", f"{100 - share:.1f} %", "$made$ <of> a name"} <= set(texts_of(figure))
 
 
 @pytest.mark.slow

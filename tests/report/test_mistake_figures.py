@@ -39,7 +39,7 @@ def image(row: int, channels: int = 3, size: tuple[int, int] = (5, 7)) -> np.nda
     return np.full((*size, channels), row, np.uint8)
 
 
-def test_each_method_has_a_row_of_its_most_confident_mistakes():
+def test_each_method_has_a_row_of_its_most_confident_errors():
     scores = {"vanilla": network((7, 0, 1, 0.99996), (3, 1, 2, 0.5)), "smix": network((5, 3, 0, 0.25), wrong=1234)}
     figure = mistakes({row: image(row) for row in (3, 5, 7)}, scores)
     assert_readable(figure)
@@ -52,7 +52,7 @@ def test_each_method_has_a_row_of_its_most_confident_mistakes():
     assert {"7 of 1,000", "1,234 of 1,000", "vanilla", "smix"} <= set(texts)
 
 
-def test_full_certainty_is_said():
+def test_full_confidence_is_not_rounded():
     figure = mistakes({1: image(1)}, {"vanilla": network((1, 0, 1, 1.0))})
     assert "100.00 % sure" in texts_of(figure)
 

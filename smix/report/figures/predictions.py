@@ -92,25 +92,20 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
         count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each]).sum(0).T
         rates[method] = Curve(x, 100 * np.divide(wrong, count, out=np.full(len(x), np.nan), where=count > 0))
         confident[method] = Curve(x, 100 * np.cumsum(wrong[::-1])[::-1] / count.sum())
+    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
+    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
+    bounds = [f"> {first:g}" if first else "all" for first in low]
+    titles = (
+        "Error rate of the predictions at each level of confidence (%)",
+        "Wrong predictions above a confidence, of all (%)",
+    )
     charts = []
-    for curves, title, ticks in (
-        (
-            rates,
-            "Error rate of the predictions at each level of confidence (%)",
-            [f"{100 * one.low:g}\N{EN DASH}{100 * one.high:g}" for one in levels],
-        ),
-        (
-            confident,
-            "Wrong predictions above a confidence, of all predictions (%)",
-            [f"> {100 * one.low:g}" if one.low else "all" for one in levels],
-        ),
-    ):
+    for title, curves, ticks in zip(titles, (rates, confident), (ranges, bounds), strict=True):
         top = 1.05 * max(float(np.nanmax(curve.y)) for curve in curves.values()) or 1.0
         settings = {"xlim": (-0.5, len(x) - 0.5), "ylim": (0, top), "xticks": x, "xticklabels": ticks}
         charts.append(Chart(curves, "Confidence (%)", title, settings=settings))
     heading = Heading("Errors by confidence", "Over all seeds. Grey: error rate of a calibrated model.")
     figure = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
-    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
     figure.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
     return figure
 

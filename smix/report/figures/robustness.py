@@ -86,14 +86,10 @@ def attacks(comparison: Comparison, assets: ReportAssets, data: str = "") -> Fig
             by_size[255 * eps] = percentages(values)
             by_size[0.0] |= percentages({m: {seed: clean[m][seed] for seed in seeds} for m, seeds in values.items()})
         name, _, steps = attack.partition("-")
-        title, limits = (
-            sanitised(name).upper() + (f", {steps} steps" if steps else ""),
-            {"xlim": (0, None), "ylim": (0, None)},
-        )
+        title = sanitised(name).upper() + (f", {steps} steps" if steps else "")
+        limits = {"xlim": (0, None), "ylim": (0, None)}
         charts.append(Chart(_curves(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
-    note = (
-        "In percent, by the maximum change of a pixel value, of 255; mean over seeds. White-box attacks on each model."
-    )
+    note = "In percent, by the maximum change of a pixel value; mean over seeds. White-box attacks on each model."
     return line_charts(Heading("Accuracy under attack", note), charts, labels_of(comparison, clean), assets.styles, 2.4)
 
 

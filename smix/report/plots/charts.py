@@ -78,10 +78,10 @@ def interval_rows(
         if zero:
             axes.axvline(0, color=TEXT, lw=1)
         drawn.append(axes)
-    extents = np.array([axes.dataLim.intervalx for axes in drawn])
-    span = max(min_span, 1.12 * np.ptp(extents, 1).max())
-    for axes, middle in zip(drawn, extents.mean(1), strict=True):
-        if min_span:
+    if min_span:
+        extents = np.array([axes.dataLim.intervalx for axes in drawn])
+        span = max(min_span, 1.12 * np.ptp(extents, 1).max())
+        for axes, middle in zip(drawn, extents.mean(1), strict=True):
             axes.set_xlim(middle - span / 2, middle + span / 2)
     return figure
 
@@ -106,9 +106,11 @@ def draw_rows(
         width = WIDTH - left
     text = max(text_width(row.text, SMALL) for row in rows) + 0.12
     heights = _heights(rows)
-    axes, middles = row_axes(figure, left, top, width - text - EDGE, heights)
-    axes.set_xlabel(axis)
-    for row, middle, height in zip(rows, middles, heights, strict=True):
+    axes = layout.axes_at(figure, left, top, width - text - EDGE, sum(heights))
+    axes.set(ylim=(sum(heights), 0), yticks=[], xlabel=axis)  # the vertical unit is an inch from the top
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    for row, height, middle in zip(rows, heights, np.cumsum(heights) - np.array(heights) / 2, strict=True):
         weight = "normal" if row.estimates else "bold"
         if named:
             write(figure, left - 0.12, top + middle, _lines(row), ha="right", weight=weight)
@@ -126,24 +128,13 @@ def draw_rows(
     return axes
 
 
-def row_axes(
-    figure: Figure, left: float, top: float, width: float, heights: Sequence[float]
-) -> tuple[Axes, list[float]]:
-    """Return axes for rows of these heights, and the middle of each row; the vertical unit is an inch from the top."""
-    axes = layout.axes_at(figure, left, top, width, sum(heights))
-    axes.set(ylim=(sum(heights), 0), yticks=[])
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x")
-    return axes, [sum(heights[:n]) + height / 2 for n, height in enumerate(heights)]
-
-
 def _lines(row: Row) -> list[str]:
-    return layout.wrapped(row.label, LABEL, SMALL)
+    return layout.wrapped(row.label, LABEL, SMALL, bold=not row.estimates)
 
 
 def _label_width(rows: Sequence[Row]) -> float:
     """Return the width of the names of rows and their margins in inches."""
-    return EDGE + max(text_width(line, SMALL) for row in rows for line in _lines(row)) + 0.12
+    return EDGE + max(text_width(line, SMALL, not row.estimates) for row in rows for line in _lines(row)) + 0.12
 
 
 def _heights(rows: Sequence[Row]) -> list[float]:
@@ -281,7 +272,7 @@ def panels(
         foot: Space below each row of axes in inches.
         below: Height that is left free below all of them, in inches.
     """
-    gap = 0.35
+    gap = 0.4
     width = (
         WIDTH - left - EDGE - 0.18 - gap * (columns - 1)
     ) / columns  # half of the last tick's number exceeds the axes
