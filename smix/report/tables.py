@@ -82,6 +82,42 @@ class MethodTable:
         return Table(self.name, self.title, head, tuple(zip(labels, *cells, strict=True)), note)
 
 
+@dataclass(frozen=True)
+class ConditionTable:
+    """A table with one row per condition and one column per method: means over seeds."""
+
+    name: str
+    title: str
+    heading: str
+    """Heading of the first column."""
+    conditions: Callable[[Comparison], Iterable[str]]
+    note: str
+    metric: str = "accuracy"
+    suite: str = ""
+    best: Best = "max"
+
+    def __call__(self, comparison: Comparison, assets: ReportAssets) -> Table | None:
+        """Return the table; None if there is no value."""
+        rows = {
+            condition: comparison.values(self.metric, suite=self.suite, condition=condition)
+            for condition in self.conditions(comparison)
+        }
+        counts = {
+            method: max(len(values.get(method, ())) for values in rows.values()) if rows else 0
+            for method in comparison.methods
+        }
+        counts = {method: count for method, count in counts.items() if count}
+        cells = []
+        for condition, values in rows.items():
+            means = {method: fmean(seeds.values()) for method, seeds in values.items()}
+            complete = {method: mean for method, mean in means.items() if len(values[method]) == comparison.planned}
+            best = best_of(complete, self.best)
+            numbers = (number(means.get(method, math.nan), 1, 100, best=method == best) for method in counts)
+            cells.append((Cell(condition), *numbers))
+        head = (self.heading, *(comparison.label(method, count) for method, count in counts.items()))
+        return Table(self.name, self.title, head, tuple(cells), self.note) if counts else None
+
+
 def _column_cells(
     comparison: Comparison, column: Column, values: Mapping[str, Mapping[int, float]], methods: Sequence[str]
 ) -> list[Cell]:
@@ -176,42 +212,6 @@ def corruption_table(suite: str, name: str) -> MethodTable:
         "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
         f"rate divided by that of {PLAIN} with the same seed, in percent.",
     )
-
-
-@dataclass(frozen=True)
-class ConditionTable:
-    """A table with one row per condition and one column per method: means over seeds."""
-
-    name: str
-    title: str
-    heading: str
-    """Heading of the first column."""
-    conditions: Callable[[Comparison], Iterable[str]]
-    note: str
-    metric: str = "accuracy"
-    suite: str = ""
-    best: Best = "max"
-
-    def __call__(self, comparison: Comparison, assets: ReportAssets) -> Table | None:
-        """Return the table; None if there is no value."""
-        rows = {
-            condition: comparison.values(self.metric, suite=self.suite, condition=condition)
-            for condition in self.conditions(comparison)
-        }
-        counts = {
-            method: max(len(values.get(method, ())) for values in rows.values()) if rows else 0
-            for method in comparison.methods
-        }
-        counts = {method: count for method, count in counts.items() if count}
-        cells = []
-        for condition, values in rows.items():
-            means = {method: fmean(seeds.values()) for method, seeds in values.items()}
-            complete = {method: mean for method, mean in means.items() if len(values[method]) == comparison.planned}
-            best = best_of(complete, self.best)
-            numbers = (number(means.get(method, math.nan), 1, 100, best=method == best) for method in counts)
-            cells.append((Cell(condition), *numbers))
-        head = (self.heading, *(comparison.label(method, count) for method, count in counts.items()))
-        return Table(self.name, self.title, head, tuple(cells), self.note) if counts else None
 
 
 def each_corruption_table(suite: str, name: str) -> ConditionTable:

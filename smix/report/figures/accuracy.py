@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smix.evaluation.statistics import verdict
-from smix.report.figures.common import RUNS, labels_of, metric_per_run
+from smix.report.figures.common import labels_of, metric_per_run
 from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
 from smix.report.plots.layout import Heading, signed
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
@@ -22,11 +22,7 @@ UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 
 
 
 accuracy_per_run = partial(
-    metric_per_run,
-    metric="test_accuracy",
-    heading=Heading("Test accuracy of every run", f"In percent. {RUNS}"),
-    axis="Test accuracy (%)",
-    absent=True,
+    metric_per_run, metric="test_accuracy", title="Test accuracy of every run", axis="Test accuracy (%)", absent=True
 )
 
 

@@ -58,8 +58,9 @@ def metric_per_run(
     comparison: Comparison,
     assets: ReportAssets,
     metric: str,
-    heading: Heading,
+    title: str,
     axis: str,
+    note: str = "",
     signs: bool = False,
     absent: bool = False,
 ) -> Figure | None:
@@ -69,7 +70,9 @@ def metric_per_run(
 
     Args:
         metric: Name of the metric, as in `Comparison.values`.
-        axis: Label of the horizontal axis.
+        title: Title of the figure.
+        axis: Label of the horizontal axis, with the unit.
+        note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
         signs: Write means with their signs, and draw a line at 0.
     """
@@ -79,7 +82,7 @@ def metric_per_run(
     if absent:
         values = {method: values.get(method, {}) for method in comparison.methods}
     rows = run_rows(comparison, assets, values, (lambda mean: signed(mean, 2)) if signs else "{:.2f}".format)
-    return interval_rows(heading, {"": rows}, axis, zero=signs)
+    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, axis, zero=signs)
 
 
 def predicted(comparison: Comparison) -> dict[str, list[Scores]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smix.evaluation.calibration import Bin
 from smix.evaluation.statistics import rank_correlation
 from smix.report.classes import gains
-from smix.report.figures.common import RUNS, labels_of, metric_per_run, percentages, predicted
+from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
 from smix.report.plots.charts import Chart, Curve, label_points, line_charts, panels
 from smix.report.plots.layout import Heading, sanitised, shortened, signed
 from smix.report.plots.pictures import ColourScale, matrices
@@ -28,11 +28,9 @@ FULL = "#00509e"
 overconfidence = partial(
     metric_per_run,
     metric="overconfidence",
-    heading=Heading(
-        "Overconfidence",
-        f"Mean confidence minus accuracy, in points. {RUNS} Right of 0 a model is overconfident, left of it underconfident.",
-    ),
+    title="Overconfidence: mean confidence minus accuracy",
     axis="Confidence minus accuracy (points)",
+    note="Right of 0 a model is overconfident, left of it underconfident.",
     signs=True,
 )
 
