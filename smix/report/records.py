@@ -304,7 +304,7 @@ def _of_scores(scores: Scores, classes: Sequence[str]) -> Iterator[Number]:
         yield "", "", "confidence above", level.low, "error_rate", level.error_rate
     for share in COVERAGES:
         yield "", "", "coverage", share, "error_rate", 1 - scores.risk.accuracy_at(share)
-    by_class = {"class_accuracy": scores.class_accuracy}
+    by_class = {"class_accuracy": scores.class_accuracy, "class_ece": scores.calibration.class_errors}
     for metric, values in by_class.items():
         for name, value in zip(classes, values.tolist(), strict=True):
             yield "", "", name, None, metric, value

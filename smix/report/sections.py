@@ -74,6 +74,8 @@ SECTIONS = (
             ),
             Figure("reliability", "Accuracy against confidence in 15 bins, by method", predictions.reliability),
             tables.CALIBRATION,
+            Figure("class-wise", "Class-wise calibration error of each run, by method", predictions.class_wise),
+            tables.CLASS_CALIBRATION,
         ),
     ),
     Section(

@@ -172,6 +172,16 @@ CALIBRATION = MethodTable(
     f"temperature that fits the validation images. {SMALLEST}; of overconfidence the value nearest to 0.",
 )
 
+CLASS_CALIBRATION = ConditionTable(
+    "class-calibration",
+    "Expected calibration error (ECE) of each class (%)",
+    "Class",
+    lambda comparison: comparison.classes,
+    "ECE of the probability of the class, with 15 bins of equal width; mean over seeds.",
+    metric="class_ece",
+    best="min",
+)
+
 CONFIDENCE = MethodTable(
     "confidence",
     "Errors and confidence",

@@ -90,6 +90,7 @@ def test_every_figure_and_table_that_an_issue_names_is_there(report):
             "risk-coverage",
             "confusion",
             "confusion-change",
+            "class-wise",
             "corruptions",
             "attacks",
         ),
@@ -101,14 +102,14 @@ def test_every_figure_and_table_that_an_issue_names_is_there(report):
     assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
     assert tables == {
         *("accuracy", "pairs", "runs", "test-images", "calibration", "confidence", "levels", "confused", "classes"),
-        *("corruptions", "each-corruption", "attacks", "background", "other-data", "cost"),
+        *("corruptions", "each-corruption", "attacks", "background", "other-data", "cost", "class-calibration"),
     }
 
 
 def test_the_markdown_links_to_files_that_are_there_and_says_the_conclusion(comparison, report):
     text = (report / "report.md").read_text()
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 19
+    assert len(pictures) == 20
     assert all((report / picture).stat().st_size > 1000 for picture in pictures)
     runs = runs_in(comparison)
     assert f"**{headline(runs)}**".replace("_", "\\_") in text

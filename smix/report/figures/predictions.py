@@ -34,6 +34,8 @@ overconfidence = partial(
     signs=True,
 )
 
+class_wise = partial(metric_per_run, metric="class_wise", title="Class-wise calibration", axis="Class-wise ECE (%)")
+
 
 @looks
 def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
