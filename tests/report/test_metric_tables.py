@@ -12,7 +12,7 @@ from smix.evaluation.confidence import LEVELS
 from smix.report.accuracy_tables import test_images as table_of_test_images
 from smix.report.reading import read_comparison
 from smix.report.records import ReportAssets, records_of
-from smix.report.tables import CALIBRATION, CONFIDENCE, LEVEL_TABLE
+from smix.report.tables import CALIBRATION, CLASS_CALIBRATION, CONFIDENCE, LEVEL_TABLE
 from smix.report.verdict import changes_from_plain
 from tests.report.runs import predictions, write_runs
 
@@ -134,3 +134,11 @@ def test_over_test_images_the_first_seed_of_each_pair_is_resampled_and_named_so(
     draws = np.random.default_rng(0).integers(0, 61, (4000, 61))
     expected = np.quantile(100 * (right.astype(int) - plain.astype(int))[draws].mean(1), [0.025, 0.975])
     assert (low, high) == pytest.approx(expected, abs=2.0)
+
+
+def test_the_mean_over_classes_of_their_calibration_errors_is_the_class_wise_error(comparison):
+    table = CLASS_CALIBRATION(comparison, ASSETS)
+    assert table.head == ("Class", "vanilla", "mixup", "smix (2 of 3)")
+    means = [fmean(row[place].value for row in table.rows) for place in (1, 2, 3)]
+    place = CALIBRATION(comparison, ASSETS).head.index("ECE, class-wise (%)")
+    assert means == pytest.approx([row[place].value for row in CALIBRATION(comparison, ASSETS).rows])
