@@ -25,8 +25,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 import smix
 from benchmarks.mixing import processor
 from smix.evaluation.calibration import BINS, calibration
-from smix.evaluation.confidence import by_level, risk_coverage
-from smix.evaluation.softmax import top
+from smix.evaluation.confidence import errors_by_confidence, risk_coverage
+from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature
 
 HERE = Path(__file__).parent / "results"
@@ -54,8 +54,8 @@ def measure(samples: int, rounds: int) -> dict[str, Any]:
         return multiclass_calibration_error(logits, labels, CLASSES, n_bins=BINS).item()
 
     def levels() -> None:
-        found = top(logits, labels)
-        by_level(found.confidence, found.correct)
+        found = top_class(logits, labels)
+        errors_by_confidence(found.confidence, found.correct)
         risk_coverage(found.confidence, found.correct)
 
     candidates: dict[str, Callable[[], Any]] = {

@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import runpy
 import shutil
 import signal
 import subprocess
@@ -24,10 +25,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from scripts.gpu_parts import ROOT, Part, all_parts, installed
-from smix.version import __version__
+from scripts.gpu_parts import ROOT, STANDINS, Part, all_parts, installed
 
-STANDINS = ROOT / "scripts/standins"
 DEVICE = """
 import json, torch
 facts = {"torch": torch.__version__, "cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version()}
@@ -132,7 +131,7 @@ def run_part(part: Part, out: Path, device: str) -> Record:
 
 def environment(part: Part, device: str) -> dict[str, str]:
     """Return the environment variables of a part: the source tree on the path, and what keeps its result from depending on others."""
-    standins = [] if installed("jaxtyping") else [str(STANDINS)]
+    standins = [str(folder) for name, folder in STANDINS.items() if not installed(name)]
     paths = [str(ROOT), *standins, *filter(None, [os.environ.get("PYTHONPATH", "")])]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
     if part.junit is not None:
@@ -174,7 +173,7 @@ def machine(parts: Sequence[Part], device: str) -> dict[str, Any]:
         "device": device,
         "system": platform.platform(),
         "python": f"{platform.python_version()} ({sys.executable})",
-        "smix": __version__,
+        "smix": runpy.run_path(str(ROOT / "smix/version.py"))["__version__"],  # smix itself may lack a package
         "commit": _output(["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]),
         "nvidia-smi": _output(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]),
         **{"torch": None, "cuda": None, "cudnn": None, "gpus": [], **(json.loads(said) if said else {})},
@@ -199,8 +198,8 @@ def missing_table(parts: Sequence[Part], missing: Sequence[str]) -> list[str]:
         less = [part.name for part in parts if name in part.optional]
         what = [f"left out: {_few(without, len(parts))}"] if without else []
         what += [f"less in: {_few(less, len(parts))}"] if less else []
-        if name == "jaxtyping":
-            what = ["replaced by scripts/standins: shapes are not checked"]
+        if name in STANDINS:
+            what = [f"replaced by {STANDINS[name].relative_to(ROOT)}"]
         lines.append(f"| {name} | {'; '.join(what)} |")
     return lines if missing else ["No package is missing."]
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+STANDINS = {file.stem: file.parent for file in sorted((ROOT / "scripts/standins").glob("*/*.py"))}
+"""Folders to put on the path in place of packages that are not installed, by package."""
 TIME_LIMIT = 480.0
 """Seconds after which a part is killed."""
 
@@ -36,8 +38,8 @@ class Part:
         return packages(self.modules) | set(self.packages)
 
     def missing(self) -> list[str]:
-        """Return the packages that it needs and that are not installed. jaxtyping has a stand-in."""
-        return [name for name in sorted(self.needs() - {"jaxtyping"}) if not installed(name)]
+        """Return the packages that it needs, that are not installed and that have no stand-in."""
+        return [name for name in sorted(self.needs() - STANDINS.keys()) if not installed(name)]
 
 
 def installed(package: str) -> bool:

@@ -367,8 +367,8 @@ def _report(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
 
 def _show_report(written: "Report", said: "Sequence[Run]" = ()) -> None:
     """Table and conclusion of each comparison, where the report is, and what is not in it but of these runs."""
+    from smix.report.accuracy_tables import accuracy_table
     from smix.report.table import terminal
-    from smix.report.tables import accuracy_table
     from smix.report.verdict import conclusion
 
     for comparison in written.comparisons:

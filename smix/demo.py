@@ -42,7 +42,9 @@ def summary(runs: "Sequence[Run]") -> str:
         "information about it, so a network that relies on backgrounds generalises poorly."
     )
     pairs = [
-        pair if pair.first == SMIX else pair.turned() for pair in differences(runs) if SMIX in (pair.first, pair.second)
+        pair if pair.first == SMIX else pair.swapped()
+        for pair in differences(runs)
+        if SMIX in (pair.first, pair.second)
     ]
     against = {pair.second: pair for pair in pairs}
     if len(against) < len(METHODS) - 1:

@@ -235,7 +235,7 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
         raise UnreadableError(f"{where}: {text}" if where else text) from None
 
 
-def signed(values: Mapping[str, Any]) -> bytes:
+def with_checksum(values: Mapping[str, Any]) -> bytes:
     """Return a JSON object that holds a sha256 of itself, as the content of a file.
 
     Raises:
@@ -245,8 +245,8 @@ def signed(values: Mapping[str, Any]) -> bytes:
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()
 
 
-def read_signed(path: Path, format: int | None = None) -> dict[str, Any]:
-    """Return the object in a file written by `signed`, without its sha256.
+def read_checked(path: Path, format: int | None = None) -> dict[str, Any]:
+    """Return the object in a file written by `with_checksum`, without its sha256.
 
     Args:
         format: Expected value of "format". Default: any.

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from smix.training.records import VOUCHED
-from smix.untrusted import signed
+from smix.untrusted import with_checksum
 
 
 def edit(file: Path, **changes: Any) -> None:
     """Change values of a JSON file that holds a sha256 of itself; a value `...` removes its key."""
     values = {**json.loads(file.read_text()), **changes}
     del values["sha256"]
-    file.write_bytes(signed({name: value for name, value in values.items() if value is not ...}))
+    file.write_bytes(with_checksum({name: value for name, value in values.items() if value is not ...}))
     if file.name in VOUCHED:
         reseal(file.parent)
 

@@ -132,14 +132,14 @@ def test_every_marked_test_and_every_benchmark_is_a_part_that_exists(tmp_path):
     assert "timm" not in parts["benchmarks.mixing"].needs()
 
 
-def test_smix_mixes_and_trains_with_the_stand_in_for_jaxtyping():
+def test_smix_mixes_and_trains_with_the_stand_ins():
     code = """
-import jaxtyping, torch, smix.training.runs, smix.masks.build, smix.lab.evaluate
-assert "standins" in jaxtyping.__file__
+import jaxtyping, lazy_loader, torch, smix.training.runs, smix.masks.build, smix.lab.evaluate
+assert "standins" in jaxtyping.__file__ and "standins" in lazy_loader.__file__
 mixed, target = smix.Fallback(smix.SMix(), smix.FMix())(torch.rand(4, 3, 8, 8), torch.arange(4), masks=torch.ones(4, 8, 8))
 print(tuple(mixed.shape))
 """
-    paths = os.pathsep.join([str(ROOT), str(gpu.STANDINS)])
+    paths = os.pathsep.join([str(ROOT), *map(str, gpu.STANDINS.values())])
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True
     )

@@ -1,0 +1,8 @@
+"""Evaluation of trained models: metrics of their predictions, tests between methods, and robustness.
+
+The public names are listed in `__init__.pyi`, and each is imported when it is first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

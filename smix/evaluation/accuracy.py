@@ -17,20 +17,49 @@ from smix.evaluation.softmax import shifted
 
 
 def accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> float:
-    """Share of the samples whose largest logit is that of their label, in [0, 1]."""
+    """Return the fraction of the samples whose largest logit is that of their label, in [0, 1].
+
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+
+    >>> logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
+    >>> smix.evaluation.accuracy(logits, torch.tensor([0, 1, 2, 2]))
+    0.75
+    """
     return (logits.argmax(1) == labels).double().mean().item()
 
 
 def cross_entropy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> float:
-    """Mean of -log softmax(logits)[label], in nats."""
+    """Return the mean of -log softmax(logits)[label], in nats.
+
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+
+    >>> f"{smix.evaluation.cross_entropy(torch.zeros(4, 10), torch.tensor([0, 1, 2, 3])):.4f}"  # log 10
+    '2.3026'
+    """
     return F.cross_entropy(logits.double(), labels).item()
 
 
 def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: int = 5) -> float:
-    """Share of the samples whose label is among the k largest logits, in [0, 1]; 1 if there are no more than k classes.
+    """Return the fraction of the samples whose label is among the k largest logits, in [0, 1].
 
-    Among equal logits the earlier class comes first, so that `k=1` is `accuracy`. DataError: as `confusion_matrix`.
-    OptionError: k below 1.
+    Among equal logits the earlier class comes first, so that `k=1` is `accuracy`.
+
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+        k: Number of predicted classes, 1 or more. If there are no more than k classes, the result is 1.
+
+    Raises:
+        DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
+        OptionError: k is below 1.
+
+    >>> logits = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0]])
+    >>> smix.evaluation.top_k_accuracy(logits, torch.tensor([2, 0]), k=2)
+    0.5
     """
     if k < 1:
         raise OptionError(f"k: expected 1 or more, got {k}; 5 is usual")
@@ -43,9 +72,19 @@ def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: in
 
 
 def confusion_matrix(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> Int[Tensor, "K K"]:
-    """Number of samples of class `row` that were taken for class `column`; all entries sum to N.
+    """Return the number of samples of class `row` that are predicted as class `column`; all entries sum to N.
 
-    DataError: no sample, labels out of [0, K), or a logit that is NaN or infinite.
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+
+    Raises:
+        DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
+
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0]])
+    >>> smix.evaluation.confusion_matrix(logits, torch.tensor([0, 1, 1]))
+    tensor([[1, 0],
+            [1, 1]])
     """
     classes = logits.shape[1]
     counts = np.zeros(classes**2, np.int64)
@@ -55,13 +94,23 @@ def confusion_matrix(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> 
 
 
 def class_accuracy(confusion: Int[Tensor, "K K"]) -> Float[Tensor, "K"]:
-    """Share of the samples of each class that were taken for it, in [0, 1]: its recall. NaN for a class without samples."""
+    """Return the recall of each class: the fraction of its samples that is predicted as it, in [0, 1].
+
+    Args:
+        confusion: Result of `confusion_matrix`.
+
+    Returns:
+        One number per class; NaN for a class without samples.
+
+    >>> smix.evaluation.class_accuracy(torch.tensor([[1, 0], [1, 1]]))
+    tensor([1.0000, 0.5000], dtype=torch.float64)
+    """
     return confusion.diagonal().double() / confusion.sum(1).double()
 
 
 @dataclass(frozen=True)
 class Confused:
-    """Samples of one class that were taken for another."""
+    """Samples of one class that are predicted as another."""
 
     label: str
     predicted: str
@@ -71,19 +120,31 @@ class Confused:
 
 
 def most_confused(confusion: Int[Tensor, "K K"], classes: Sequence[str], count: int = 10) -> list[Confused]:
-    """The pairs (label, prediction) with the most errors, most first, at most `count`; equal ones by place of their class.
+    """Return the pairs (label, prediction) with the most errors.
 
-    DataError: not one name a class.
+    Args:
+        confusion: Result of `confusion_matrix`.
+        classes: Name of each class.
+        count: Maximum number of pairs.
+
+    Returns:
+        The pairs in descending order; equal ones in the order of their classes.
+
+    Raises:
+        DataError: There is not one name per class.
+
+    >>> smix.evaluation.most_confused(torch.tensor([[3, 1], [0, 4]]), ["cat", "dog"])
+    [Confused(label='cat', predicted='dog', count=1, share=0.25)]
     """
     if len(classes) != len(confusion):
         raise DataError(
             f"classes: expected {len(confusion)} names, got {len(classes)}; give those of the data set, in order"
         )
-    wrong = confusion.clone().fill_diagonal_(0).flatten()
-    order = wrong.argsort(descending=True, stable=True)[:count].tolist()
+    errors = confusion.clone().fill_diagonal_(0).flatten()
+    order = errors.argsort(descending=True, stable=True)[:count].tolist()
     totals, size = confusion.sum(1).tolist(), len(confusion)
     return [
-        Confused(classes[place // size], classes[place % size], n, n / totals[place // size])
+        Confused(classes[place // size], classes[place % size], number, number / totals[place // size])
         for place in order
-        if (n := int(wrong[place])) > 0
+        if (number := int(errors[place])) > 0
     ]

@@ -1,8 +1,8 @@
-"""Images that are changed as little as possible to be mistaken: FGSM and PGD, within a distance of each value.
+"""Adversarial attacks: FGSM and PGD, within a distance eps of each value of an image (L-infinity norm).
 
 Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015 (FGSM); Madry et al., "Towards Deep Learning
 Models Resistant to Adversarial Attacks", ICLR 2018 (PGD). Images are on the 0..1 scale, where `eps` = 8/255 is usual for CIFAR;
-the network must normalise them itself (`Normalised`).
+the model must normalise them itself (`NormalisedModel`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,18 @@ from smix.errors import DataError, OptionError
 from smix.evaluation.corruptions.draws import Draws
 
 
-class Normalised(nn.Module):
-    """A network with its normalisation in front: takes images on the 0..1 scale."""
+class NormalisedModel(nn.Module):
+    """A model with its normalisation in front, which takes images on the 0..1 scale.
+
+    Args:
+        model: Takes normalised images (B, C, *S).
+        normalise: Mean and standard deviation of each channel.
+
+    >>> from smix.data.batches import Normalisation
+    >>> model = smix.evaluation.NormalisedModel(torch.nn.Flatten(), Normalisation((0.5,), (0.25,)))
+    >>> model(torch.full((1, 1, 2, 2), 0.75))
+    tensor([[1., 1., 1., 1.]])
+    """
 
     def __init__(self, model: nn.Module, normalise: Normalisation) -> None:
         super().__init__()
@@ -29,22 +39,32 @@ class Normalised(nn.Module):
     def forward(self, images: Float[Tensor, "B C *S"]) -> Float[Tensor, "B K"]:
         check_scale(images)
         ones = [1] * (images.ndim - 2)
-        mean, std = (images.new_tensor(each).view(-1, *ones) for each in (self.normalise.mean, self.normalise.std))
-        return self.model((images - mean) / std)
+        mean, std = (images.new_tensor(values).view(-1, *ones) for values in (self.normalise.mean, self.normalise.std))
+        logits: Tensor = self.model((images - mean) / std)
+        return logits
 
 
 def fgsm(
     model: nn.Module, images: Float[Tensor, "B C *S"], labels: Int[Tensor, "B"], eps: float = 8 / 255
 ) -> Float[Tensor, "B C *S"]:
-    """One step of `eps` along the sign of the loss's gradient, cut to 0..1.
+    """Return adversarial images by one step of `eps` along the sign of the loss gradient, clipped to [0, 1].
+
+    Goodfellow et al., ICLR 2015, section 4.
 
     Args:
-        model: Takes images on the 0..1 scale. It is asked in evaluation mode and left as it was: mode, gradients, statistics.
-        images: In [0, 1].
+        model: Takes images on the 0..1 scale. It runs in evaluation mode and is left as it was: mode, gradients, statistics.
+        images: Images in [0, 1].
+        labels: Class numbers.
+        eps: Size of the step, in (0, 1].
 
     Raises:
-        DataError: images outside of [0, 1]; normalised ones, most likely.
-        OptionError: `eps` outside of (0, 1].
+        DataError: An image is outside of [0, 1]; most likely the images are normalised.
+        OptionError: `eps` is out of its range.
+
+    >>> images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 3])
+    >>> attacked = smix.evaluation.fgsm(torch.nn.Flatten(), images, labels, eps=0.25)
+    >>> attacked[0].flatten()  # the pixel of the true class becomes darker, the others brighter
+    tensor([0.2500, 0.7500, 0.7500, 0.7500])
     """
     return pgd(model, images, labels, eps, step=eps, steps=1)
 
@@ -59,20 +79,34 @@ def pgd(
     index: Sequence[int] | Int[Tensor, "B"] | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "B C *S"]:
-    """`steps` steps of `step` along the sign of the loss's gradient, each cut to at most `eps` from the images and to 0..1.
+    """Return adversarial images by projected gradient descent.
+
+    It takes `steps` steps of `step` along the sign of the loss gradient, each clipped to at most `eps` from the images and to
+    [0, 1] (Madry et al., ICLR 2018, section 2.1).
 
     Args:
-        model, images: As for `fgsm`.
-        index: Of each image in its data set: the start is drawn within `eps` of the image, by seed and index. None: the attack
-            starts at the images themselves.
+        model: Takes images on the 0..1 scale. It runs in evaluation mode and is left as it was: mode, gradients, statistics.
+        images: Images in [0, 1].
+        labels: Class numbers.
+        eps: Largest change of a value, in (0, 1].
+        step: Size of a step, in (0, 1].
+        steps: Number of steps, 1 or more.
+        index: Index of each image in its data set: the start is drawn within `eps` of the image, by seed and index. Default: the
+            attack starts at the images themselves.
+        seed: Seed of the starts.
 
     Raises:
-        DataError: images outside of [0, 1], or more or fewer indices than images.
-        OptionError: `eps` or `step` outside of (0, 1], or less than one step.
+        DataError: An image is outside of [0, 1], or there is not one index per image.
+        OptionError: `eps`, `step` or `steps` is out of its range.
+
+    >>> images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 3])
+    >>> attacked = smix.evaluation.pgd(torch.nn.Flatten(), images, labels, eps=8 / 255, index=range(2))
+    >>> attacked.shape, bool((attacked - images).abs().max() <= 8 / 255 + 1e-6)
+    (torch.Size([2, 1, 2, 2]), True)
     """
     _check_numbers(eps, step, steps)
     check_scale(images)
-    # Inside, so that it works under no_grad and inference_mode, too.
+    # Gradients are needed, also under no_grad and inference_mode.
     with torch.inference_mode(False), torch.enable_grad(), _in_evaluation(model):
         images, labels = images.detach().clone(), labels.clone()
         lowest, highest = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
@@ -81,7 +115,7 @@ def pgd(
             attacked = torch.clamp(images + eps * _start(images, index, seed), lowest, highest)
         for _ in range(steps):
             attacked.requires_grad_()
-            # The sum: no image's gradient depends on how many others there are.
+            # The sum, so that no gradient depends on the batch size.
             loss = F.cross_entropy(model(attacked), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, attacked)
             attacked = torch.clamp(attacked.detach() + step * gradient.sign(), lowest, highest)
@@ -89,16 +123,14 @@ def pgd(
 
 
 def check_scale(images: Float[Tensor, "B C *S"]) -> None:
-    """Raises:
-    DataError: images outside of [0, 1].
-    """
+    """Raise DataError if an image is outside of [0, 1]."""
     if not images.numel():
         return
     low, high = images.detach().aminmax()
     if not (low >= 0 and high <= 1):
         raise DataError(
             f"attack: expected images from 0 to 1, got {low.item():.3g} to {high.item():.3g}; "
-            "give them before they are normalised, and the network as Normalised"
+            "give them before they are normalised, and the model as NormalisedModel"
         )
 
 
@@ -111,17 +143,18 @@ def _check_numbers(eps: float, step: float, steps: int) -> None:
 
 
 def _start(images: Tensor, index: Sequence[int] | Tensor, seed: int) -> Tensor:
+    """Return uniform draws from [-1, 1), shaped as the images."""
     rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
     if len(rows) != len(images):
         raise DataError(
-            f"attack: expected an index for each of {len(images)} images, got {len(rows)}; give all of them"
+            f"attack: expected an index for each of {len(images)} images, got {len(rows)}; pass one per image"
         )
     return 2 * Draws(seed, "attack", rows, images.device).uniform("start", *images.shape[1:]) - 1
 
 
 @contextmanager
 def _in_evaluation(model: nn.Module) -> Iterator[None]:
-    """The mode of each module is restored: some parts of a network may have been frozen by their own."""
+    """Set evaluation mode, and restore the mode of each module: parts of a model may be frozen."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

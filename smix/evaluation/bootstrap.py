@@ -1,4 +1,4 @@
-"""Estimate how much the difference of two trained networks would change on other test images."""
+"""Estimate how much the difference of two trained models would change on other test images."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,15 @@ from smix.errors import DataError, OptionError
 
 
 @dataclass(frozen=True)
-class OverImages:
-    """A paired bootstrap over test images alone."""
+class ImageBootstrap:
+    """Result of a paired bootstrap over test images alone, in the unit of the numbers."""
 
     mean: float
     """Mean of first - second over the images."""
     low: float
+    """Lower bound of the percentile interval; NaN for fewer than two images."""
     high: float
-    """Percentile interval; NaN for fewer than two images."""
+    """Upper bound of the percentile interval; NaN for fewer than two images."""
     images: int
     draws: int
 
@@ -30,33 +31,45 @@ def bootstrap_over_images(
     seed: int = 0,
     draws: int = 2000,
     level: float = 0.95,
-) -> OverImages:
-    """Interval of the mean difference of two networks, over test images **alone**: the two networks stay as they are.
+) -> ImageBootstrap:
+    """Return an interval of the mean difference of two models, over test images **alone**: the two models stay as they are.
 
-    The percentile interval of Efron and Tibshirani, "An introduction to the bootstrap" (1993), chapter 13, of images drawn
-    with replacement, the same for both networks. It says how far the test split fixes the difference of these two networks;
-    it says nothing of another seed, so it is no evidence that one *method* is better (`smix.evaluation.statistics` is).
+    It is the percentile interval of Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13, of images drawn
+    with replacement, the same for both models. It says how far the test split fixes the difference of these two models;
+    it says nothing of another seed, so it is no evidence that one *method* is better (`compare_pairs` is).
 
-    `first` and `second` hold one number an image, in any unit: right or wrong, a loss. The same seed gives the same interval.
-    DataError: no image, other numbers of images, or a number that is not finite. OptionError: fewer than one draw, or a level
-    out of (0, 1).
+    Args:
+        first: One number per image in any unit, such as correct or wrong, or a loss.
+        second: The same of the other model, on the same images.
+        seed: Seed of the draws.
+        draws: Number of draws, 1 or more.
+        level: Confidence level in (0, 1).
+
+    Raises:
+        DataError: There is no image, the numbers of images differ, or a number is not finite.
+        OptionError: `draws` or `level` is out of its range.
+
+    >>> first = torch.tensor([True] * 9 + [False])
+    >>> found = smix.evaluation.bootstrap_over_images(first, torch.zeros(10, dtype=torch.bool))
+    >>> found.mean, found.images
+    (0.9, 10)
     """
     if first.shape != second.shape or not len(first):
         raise DataError(
             f"bootstrap: expected one number for each of the same images, got {tuple(first.shape)} and {tuple(second.shape)}; "
-            f"evaluate both networks on the same split"
+            f"evaluate both models on the same split"
         )
     if draws < 1 or not 0 < level < 1:
         raise OptionError(f"bootstrap: expected 1 draw or more and a level between 0 and 1, got {draws} and {level}")
     differences = first.detach().cpu().double() - second.detach().cpu().double()
     if not differences.isfinite().all():
-        raise DataError("bootstrap: expected finite numbers, got NaN or infinity; leave out networks that diverged")
+        raise DataError("bootstrap: expected finite numbers, got NaN or infinity; leave out models that diverged")
     images, mean = len(differences), differences.mean().item()
     if images < 2:
-        return OverImages(mean, math.nan, math.nan, images, draws)
-    # How often each value is drawn, not which images are: of right and wrong there are three values, whatever the number of images.
+        return ImageBootstrap(mean, math.nan, math.nan, images, draws)
+    # Draw how often each value occurs instead of which images: correct and wrong give three values, however many images.
     values, counts = np.unique(differences.numpy(), return_counts=True)
     generator = np.random.default_rng(rng.key(seed, "bootstrap over images"))
     means = generator.multinomial(images, counts / images, draws) @ values / images
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return OverImages(mean, low, high, images, draws)
+    return ImageBootstrap(mean, low, high, images, draws)

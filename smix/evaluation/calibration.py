@@ -1,5 +1,5 @@
-"""Calibration: compare confidence with accuracy, after Guo et al., "On calibration of modern neural
-networks" (ICML 2017), section 2.
+"""Calibration: compare confidence with accuracy, after Guo et al., "On calibration of modern neural networks", ICML 2017,
+section 2.
 
 **Bins.** Bin m of M holds the confidences in ((m - 1) / M, m / M], as in Guo et al. and in `sklearn.calibration`; exactly 0
 is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M, m / M) and put exactly 1 in a bin of its own
@@ -7,7 +7,7 @@ is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M,
 edges in float64.
 
 Bins of equal mass have the edges where sorted confidences are cut into M parts whose sizes differ by one at most (Nixon et
-al., "Measuring calibration in deep learning", CVPR workshops 2019). Equal confidences are never parted: the figure does not
+al., "Measuring calibration in deep learning", CVPR workshops 2019). Equal confidences stay in one bin: the figure does not
 depend on the order of the samples, some bins may be larger, and others empty.
 """
 
@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.evaluation.softmax import check, check_confidence, chunks
+from smix.evaluation.softmax import check_confidence, check_predictions, chunks
 
 BINS = 15
 """Number of bins in Guo et al."""
@@ -30,15 +30,15 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """The samples whose confidence is in (low, high]; in the first bin low belongs to it."""
+    """Samples whose confidence is in (low, high]; the first bin includes low."""
 
     low: float
     high: float
     count: int
     confidence: float
-    """Their mean; NaN if there are none."""
+    """Mean confidence of the samples; NaN if there are none."""
     accuracy: float
-    """The share of them that is right; NaN if there are none."""
+    """Fraction of the samples that is predicted correctly; NaN if there are none."""
 
 
 Curve = tuple[Bin, ...]
@@ -47,7 +47,7 @@ Curve = tuple[Bin, ...]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Calibration of a network on N samples."""
+    """Calibration of a model on N samples."""
 
     samples: int
     accuracy: float
@@ -56,11 +56,11 @@ class Calibration:
     ece: float
     """Expected calibration error of bins of equal width, in [0, 1] (Guo et al., equation 3)."""
     ece_mass: float
-    """The same of bins of equal mass, in [0, 1]."""
+    """Expected calibration error of bins of equal mass, in [0, 1]."""
     mce: float
-    """Maximum calibration error of bins of equal width, in [0, 1] (Guo et al., equation 5). One sample can make it."""
+    """Maximum calibration error of bins of equal width, in [0, 1] (Guo et al., equation 5). A single sample can determine it."""
     class_wise: float
-    """Class-wise ECE, in [0, 1]: see `class_wise_error`."""
+    """Class-wise ECE, in [0, 1]: see `class_wise_calibration_error`."""
     brier: float
     """Mean over samples of the sum over classes of (probability - truth)^2, in [0, 2] (Brier, 1950)."""
     nll: float
@@ -72,35 +72,51 @@ class Calibration:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence - accuracy, in [-1, 1]: above 0 the network is too sure, below 0 not sure enough."""
+        """Mean confidence - accuracy, in [-1, 1]: above 0 the model is overconfident, below 0 underconfident."""
         return self.confidence - self.accuracy
 
 
 def calibration(
     logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], bins: int = BINS, temperature: float = 1.0
 ) -> Calibration:
-    """All figures in one pass. Errors: DataError as `smix.evaluation.softmax.chunks`, OptionError for fewer than one bin."""
+    """Return all calibration figures of some predictions, in one pass.
+
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+        bins: Number of bins, 1 or more.
+        temperature: Number that all logits are divided by, above 0.
+
+    Raises:
+        DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
+        OptionError: `bins` or `temperature` is out of its range.
+
+    >>> logits, labels = torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])  # confidence 1/2, accuracy 3/4
+    >>> found = smix.evaluation.calibration(logits, labels)
+    >>> found.ece, found.overconfidence
+    (0.25, -0.25)
+    """
     edges = _edges(bins)
     samples, classes = logits.shape
     confidence, correct = [], []
     squares = own = nll = 0.0
     gaps = np.zeros((classes, bins))
-    for one in chunks(logits, labels, temperature):
-        _add_gaps(gaps, one.probabilities, one.labels, edges)
-        squares += float(np.einsum("nk,nk->", one.probabilities, one.probabilities))
-        own += float(one.probabilities[np.arange(len(one.labels)), one.labels].sum())
-        nll += float(one.nll.sum())
-        confidence.append(one.confidence)
-        correct.append(one.predicted == one.labels)
+    for chunk in chunks(logits, labels, temperature):
+        _add_gaps(gaps, chunk.probabilities, chunk.labels, edges)
+        squares += float(np.einsum("nk,nk->", chunk.probabilities, chunk.probabilities))
+        own += float(chunk.probabilities[np.arange(len(chunk.labels)), chunk.labels].sum())
+        nll += float(chunk.nll.sum())
+        confidence.append(chunk.confidence)
+        correct.append(chunk.predicted == chunk.labels)
     sure, right = torch.from_numpy(np.concatenate(confidence)), torch.from_numpy(np.concatenate(correct))
     curve, curve_mass = reliability(sure, right, bins), reliability(sure, right, bins, "mass")
     return Calibration(
         samples=samples,
         accuracy=right.double().mean().item(),
         confidence=sure.mean().item(),
-        ece=expected_error(curve),
-        ece_mass=expected_error(curve_mass),
-        mce=maximum_error(curve),
+        ece=expected_calibration_error(curve),
+        ece_mass=expected_calibration_error(curve_mass),
+        mce=maximum_calibration_error(curve),
         class_wise=float(np.abs(gaps).sum()) / samples / classes,
         brier=max(0.0, (squares - 2 * own) / samples + 1),
         nll=nll / samples,
@@ -115,7 +131,23 @@ def reliability(
     bins: int = BINS,
     equal: Literal["width", "mass"] = "width",
 ) -> Curve:
-    """Mean confidence and accuracy of the samples in each bin. DataError: no sample, or a confidence out of [0, 1]."""
+    """Return mean confidence and accuracy of the samples in each bin: the reliability curve.
+
+    Args:
+        confidence: Probability of each prediction, in [0, 1].
+        correct: True for correct predictions.
+        bins: Number of bins, 1 or more.
+        equal: `width`: bins of equal width. `mass`: bins with equal numbers of samples.
+
+    Raises:
+        DataError: There is no sample, or a confidence is out of [0, 1].
+        OptionError: `bins` is below 1.
+
+    >>> confidence, correct = torch.tensor([0.25, 0.75, 0.75]), torch.tensor([True, True, False])
+    >>> curve = smix.evaluation.reliability(confidence, correct, bins=2)
+    >>> [(bin.count, bin.confidence, bin.accuracy) for bin in curve]
+    [(1, 0.25, 1.0), (2, 0.75, 0.5)]
+    """
     check_confidence(confidence, correct)
     sure, right = confidence.detach().cpu().double().numpy(), correct.cpu().numpy()
     inner = _edges(bins)
@@ -131,26 +163,57 @@ def reliability(
     )
 
 
-def expected_error(curve: Sequence[Bin]) -> float:
-    """Mean over samples of |accuracy - confidence| of their bin, in [0, 1]."""
-    filled = [one for one in curve if one.count]
-    return sum(one.count * abs(one.accuracy - one.confidence) for one in filled) / sum(one.count for one in filled)
+def expected_calibration_error(curve: Sequence[Bin]) -> float:
+    """Return the mean over samples of |accuracy - confidence| of their bin, in [0, 1] (Guo et al., equation 3).
+
+    Args:
+        curve: Result of `reliability`, with at least one sample.
+
+    >>> confidence, correct = torch.tensor([0.25, 0.75, 0.75, 0.75]), torch.tensor([True, True, False, True])
+    >>> curve = smix.evaluation.reliability(confidence, correct, bins=2)
+    >>> round(smix.evaluation.expected_calibration_error(curve), 4)  # (1 * 0.75 + 3 * 0.0833) / 4
+    0.25
+    """
+    filled = [bin_ for bin_ in curve if bin_.count]
+    gaps = sum(bin_.count * abs(bin_.accuracy - bin_.confidence) for bin_ in filled)
+    return gaps / sum(bin_.count for bin_ in filled)
 
 
-def maximum_error(curve: Sequence[Bin]) -> float:
-    """Largest |accuracy - confidence| of a bin that has samples, in [0, 1]."""
-    return max(abs(one.accuracy - one.confidence) for one in curve if one.count)
+def maximum_calibration_error(curve: Sequence[Bin]) -> float:
+    """Return the largest |accuracy - confidence| of a bin that has samples, in [0, 1] (Guo et al., equation 5).
+
+    Args:
+        curve: Result of `reliability`, with at least one sample.
+
+    >>> confidence, correct = torch.tensor([0.25, 0.75, 0.75, 0.75]), torch.tensor([True, True, False, True])
+    >>> smix.evaluation.maximum_calibration_error(smix.evaluation.reliability(confidence, correct, bins=2))
+    0.75
+    """
+    return max(abs(bin_.accuracy - bin_.confidence) for bin_ in curve if bin_.count)
 
 
-def class_wise_error(probabilities: Float[Tensor, "N K"], labels: Int[Tensor, "N"], bins: int = BINS) -> float:
-    """Mean over classes of the calibration error of that class's probability, of bins of equal width, in [0, 1].
+def class_wise_calibration_error(
+    probabilities: Float[Tensor, "N K"], labels: Int[Tensor, "N"], bins: int = BINS
+) -> float:
+    """Return the mean over classes of the calibration error of that class's probability, in [0, 1].
 
-    Kull et al., "Beyond temperature scaling" (NeurIPS 2019), section 2: for class k the confidence of a sample is its
-    probability of k, and it is "right" if k is its label. A class without samples counts, by the probability it is given.
-    DataError: no sample, labels out of [0, K), or a probability out of [0, 1].
+    Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 2: for class k the confidence of a sample is its
+    probability of k, and it is correct if k is its label. A class without samples counts with its probabilities.
+
+    Args:
+        probabilities: Softmax of the logits, in [0, 1].
+        labels: Class numbers.
+        bins: Number of bins of equal width, 1 or more.
+
+    Raises:
+        DataError: There is no sample, a label is out of [0, K), or a probability is out of [0, 1].
+        OptionError: `bins` is below 1.
+
+    >>> smix.evaluation.class_wise_calibration_error(torch.full((4, 2), 0.5), torch.tensor([0, 0, 0, 1]))
+    0.25
     """
     edges = _edges(bins)
-    check(probabilities, labels)
+    check_predictions(probabilities, labels)
     check_confidence(probabilities.flatten(), torch.ones(probabilities.numel(), dtype=torch.bool))
     samples, classes = probabilities.shape
     gaps = np.zeros((classes, bins))
@@ -164,9 +227,9 @@ def _add_gaps(
     labels: Int[np.ndarray, "n"],
     edges: Float[np.ndarray, "edges"],
 ) -> None:
-    """Adds the sum of (probability - truth) of each class and bin to `gaps`, in place.
+    """Add the sum of (probability - truth) of each class and bin to `gaps`, in place.
 
-    Most probabilities are in the first bin. So all are added there, and those above its edge are then moved.
+    Most probabilities are in the first bin. All are added there, and those above its edge are then moved.
     """
     classes, bins = gaps.shape
     gaps[:, 0] += probabilities.sum(0)
@@ -184,14 +247,14 @@ def _sums(place: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], size: int
 
 
 def _edges(bins: int) -> Float[np.ndarray, "edges"]:
-    """The inner edges of bins of equal width. The division rounds once, as that of 1 by a number of equal classes."""
+    """Return the inner edges of bins of equal width. The division rounds once, like 1 / K for K equal classes."""
     if bins < 1:
         raise OptionError(f"bins: expected 1 or more, got {bins}; {BINS} are usual")
     return np.arange(1, bins) / bins
 
 
 def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "edges"]:
-    """The largest confidence of each part but the last; the larger parts come first, as of `numpy.array_split`."""
+    """Return the largest confidence of each part but the last; larger parts come first, as in `numpy.array_split`."""
     size, larger = divmod(len(confidence), bins)
     parts = np.arange(1, bins)
     ends = parts * size + np.minimum(parts, larger)

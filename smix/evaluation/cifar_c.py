@@ -20,25 +20,34 @@ from smix.untrusted import UnreadableError, open_file
 
 LABEL = "official CIFAR-C"
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Files of the archives beside the 15: for validation, not part of the mean."""
+"""Corruptions of the archives in addition to the 15: for validation, not part of the mean."""
 
 
-def read_official(folder: Path | str, name: str, severity: int) -> tuple[UInt8[Tensor, "N 32 32 3"], Int[Tensor, "N"]]:
-    """Images and labels of one corruption at one severity, 10,000 in the published archives.
+def read_cifar_c(folder: Path | str, name: str, severity: int) -> tuple[UInt8[Tensor, "N 32 32 3"], Int[Tensor, "N"]]:
+    """Read images and labels of one corruption at one severity, 10,000 in the published archives.
 
     Args:
-        folder: Of `gaussian_noise.npy` and the others, and `labels.npy`.
-        name: One of the 15, or of `EXTRA`.
-        severity: 1 to 5; the clean images are not in the archive.
+        folder: Folder of `gaussian_noise.npy` and the others, and `labels.npy`.
+        name: One of the 15 corruptions, or of `EXTRA`.
+        severity: Severity from 1 to 5; the clean images are not in the archive.
+
+    Returns:
+        Images, channels last, and class numbers.
 
     Raises:
-        DataError: a file is missing, broken, or holds something else.
-        OptionError: no such corruption or severity.
+        DataError: A file is missing, damaged, or holds something else.
+        OptionError: The corruption or the severity is unknown.
+
+    >>> np.save("fog.npy", np.zeros((5 * 2, 32, 32, 3), np.uint8))  # the published archive has 5 x 10,000 images
+    >>> np.save("labels.npy", np.arange(5 * 2) % 2)
+    >>> images, labels = smix.evaluation.read_cifar_c(".", "fog", severity=3)
+    >>> images.shape, labels
+    (torch.Size([2, 32, 32, 3]), tensor([0, 1]))
     """
     if name not in CORRUPTIONS and name not in EXTRA:
         raise unknown("corruption", name, (*CORRUPTIONS, *EXTRA))
     if severity not in SEVERITIES:
-        raise OptionError(f"corruption: expected a severity from 1 to 5, got {severity}; choose one of these")
+        raise OptionError(f"corruption: expected a severity from 1 to 5, got {severity}; choose one of them")
     path, labels_path = Path(folder) / f"{name}.npy", Path(folder) / "labels.npy"
     images, labels = _array(path), _array(labels_path)
     if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or not len(images) or len(images) % 5:
@@ -68,37 +77,53 @@ def _array(path: Path) -> NDArray[np.generic]:
 
 @dataclass(frozen=True)
 class CorruptionErrors:
-    """Error rates of a model on corrupted images."""
+    """Error rates of a model on corrupted images.
+
+    >>> rates = {"fog": (0.1, 0.2), "snow": (0.3, 0.4)}
+    >>> smix.evaluation.CorruptionErrors("resnet18", "own corruptions, CIFAR-C severities", rates).mean
+    0.25
+    """
 
     model: str
     suite: str
-    """Label of the images: `LABEL` of this module or of smix's suite."""
+    """Label of the images: `LABEL` of this module or of smix.evaluation.corruptions.suite."""
     rates: Mapping[str, tuple[float, ...]]
-    """Corruption -> share of wrong predictions at each severity, in [0, 1]."""
+    """Fraction of wrong predictions at each severity, in [0, 1], by corruption."""
 
     @property
     def mean(self) -> float:
-        """Over all corruptions and severities, each alike."""
-        rates = [np.mean(each) for each in self.rates.values()]
-        return float(np.mean(rates))
+        """Mean over all corruptions and severities, with equal weights, in [0, 1]."""
+        return float(np.mean([np.mean(rates) for rates in self.rates.values()]))
 
 
 def mean_corruption_error(errors: CorruptionErrors, reference: CorruptionErrors) -> float:
-    """mCE: the mean over corruptions of the errors' sum over that of the reference model (eq. 1); 1: as good as the reference.
+    """Return the mean corruption error (mCE) of a model relative to a reference model; 1: as good as the reference.
 
-    The paper's reference is AlexNet on ImageNet-C, in percent. For CIFAR-C there is none that all use, so it must be named beside
-    the number: `reference.model`.
+    It is the mean over corruptions of the sum of the errors over all severities, divided by that of the reference (Hendrycks and
+    Dietterich, ICLR 2019, section 4.1). The reference of the paper is AlexNet on ImageNet-C, and its numbers are percent. CIFAR-C has
+    no common reference, so it must be named next to the number: `reference.model`.
+
+    Args:
+        errors: Error rates of the model.
+        reference: Error rates of the reference model on the same images.
 
     Raises:
-        DataError: other corruptions, severities or images than the reference, or a reference that is never wrong.
+        DataError: The corruptions, severities or images differ, or the reference makes no error on a corruption.
+
+    >>> suite = "own corruptions, CIFAR-C severities"
+    >>> model = smix.evaluation.CorruptionErrors("smix", suite, {"fog": (0.1, 0.2), "snow": (0.3, 0.3)})
+    >>> reference = smix.evaluation.CorruptionErrors("vanilla", suite, {"fog": (0.2, 0.4), "snow": (0.3, 0.3)})
+    >>> round(smix.evaluation.mean_corruption_error(model, reference), 3)
+    0.75
     """
-    for what, ours, theirs in (
+    for aspect, got, expected in (
         ("suite", errors.suite, reference.suite),
-        ("corruptions", _shown(errors), _shown(reference)),
+        ("corruptions", _corruptions(errors), _corruptions(reference)),
     ):
-        if ours != theirs:
+        if got != expected:
             raise DataError(
-                f"mCE: expected the {what} of the reference {reference.model}, {theirs}, got {ours}; evaluate both alike"
+                f"mCE: expected the {aspect} of the reference {reference.model}, {expected}, got {got}; "
+                f"evaluate both models on the same images"
             )
     perfect = [name for name, rates in reference.rates.items() if sum(rates) == 0]
     if perfect or not reference.rates:
@@ -109,5 +134,5 @@ def mean_corruption_error(errors: CorruptionErrors, reference: CorruptionErrors)
     return float(np.mean([sum(rates) / sum(reference.rates[name]) for name, rates in errors.rates.items()]))
 
 
-def _shown(errors: CorruptionErrors) -> str:
+def _corruptions(errors: CorruptionErrors) -> str:
     return ", ".join(f"{name} x {len(rates)}" for name, rates in sorted(errors.rates.items()))

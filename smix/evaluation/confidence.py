@@ -1,5 +1,5 @@
-"""Errors of a network by their confidence. All functions take the confidence of each sample and
-whether its prediction is right: `smix.evaluation.softmax.top` gives both.
+"""Errors of a model by its confidence. All functions take the confidence of each sample and whether its prediction is correct;
+`smix.evaluation.top_class` computes both.
 """
 
 import math
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -18,12 +19,12 @@ LEVELS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 """Bounds of the levels of confidence."""
 
 SURE = (0.9, 0.99)
-"""Errors above these are counted by themselves."""
+"""Thresholds above which confident errors are counted."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """The samples whose confidence is in (low, high]; exactly 0 belongs to the level that begins there."""
+    """Samples whose confidence is in (low, high]; exactly 0 belongs to the level that begins there."""
 
     low: float
     high: float
@@ -31,30 +32,31 @@ class Level:
     wrong: int
     samples: int
     """Number of samples of all levels together."""
-    errors: int
-    """Number of errors of all samples together."""
 
     @property
     def error_rate(self) -> float:
-        """Share of this level's predictions that are wrong, in [0, 1]; NaN if there are none."""
+        """Fraction of this level's predictions that is wrong, in [0, 1]; NaN if there are none."""
         return self.wrong / self.count if self.count else math.nan
 
-    @property
-    def share_of_samples(self) -> float:
-        return self.count / self.samples
 
-    @property
-    def share_of_errors(self) -> float:
-        """Share of all errors that are made at this level, in [0, 1]; NaN if there is no error."""
-        return self.wrong / self.errors if self.errors else math.nan
-
-
-def by_level(
+def errors_by_confidence(
     confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], bounds: Sequence[float] = LEVELS
 ) -> tuple[Level, ...]:
-    """Wrong predictions at each level of confidence. Every sample is in one level.
+    """Count the wrong predictions at each level of confidence. Every sample is in one level.
 
-    DataError: no sample, or a confidence out of [0, 1]. OptionError: bounds that do not rise from 0 to 1.
+    Args:
+        confidence: Probability of each prediction, in [0, 1].
+        correct: True for correct predictions.
+        bounds: Bounds of the levels, which rise from 0 to 1.
+
+    Raises:
+        DataError: There is no sample, or a confidence is out of [0, 1].
+        OptionError: The bounds do not rise from 0 to 1.
+
+    >>> confidence, correct = torch.tensor([0.4, 0.8, 0.95]), torch.tensor([False, True, True])
+    >>> levels = smix.evaluation.errors_by_confidence(confidence, correct, bounds=(0, 0.5, 1))
+    >>> [(level.count, level.wrong) for level in levels]
+    [(1, 1), (2, 0)]
     """
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != 1 or any(a >= b for a, b in pairwise(bounds)):
         raise OptionError(
@@ -66,58 +68,89 @@ def by_level(
     counts = place.bincount(minlength=len(bounds) - 1).tolist()
     wrong = place[~correct.cpu()].bincount(minlength=len(bounds) - 1).tolist()
     return tuple(
-        Level(bounds[m], bounds[m + 1], counts[m], wrong[m], sum(counts), sum(wrong)) for m in range(len(counts))
+        Level(low, high, count, errors, len(place))
+        for (low, high), count, errors in zip(pairwise(bounds), counts, wrong, strict=True)
     )
 
 
-def above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], threshold: float) -> Level:
-    """The samples whose confidence is above `threshold`, in [0, 1): how many errors are made by a network that is sure.
+def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], threshold: float) -> Level:
+    """Count the samples whose confidence is above a threshold, and the errors among them.
 
-    DataError: no sample, or a confidence out of [0, 1]. OptionError: the threshold is out of its range.
+    Args:
+        confidence: Probability of each prediction, in [0, 1].
+        correct: True for correct predictions.
+        threshold: Confidence in [0, 1).
+
+    Raises:
+        DataError: There is no sample, or a confidence is out of [0, 1].
+        OptionError: The threshold is out of its range.
+
+    >>> confidence, correct = torch.tensor([0.4, 0.95, 0.99]), torch.tensor([False, False, True])
+    >>> smix.evaluation.errors_above(confidence, correct, threshold=0.9).error_rate
+    0.5
     """
     if not 0 <= threshold < 1:
         raise OptionError(f"threshold: expected a number from 0 to below 1, got {threshold}; such as 0.9")
     check_confidence(confidence, correct)
-    sure, wrong = confidence.detach().cpu().double() > threshold, ~correct.cpu()
-    return Level(threshold, 1.0, int(sure.sum()), int((sure & wrong).sum()), len(sure), int(wrong.sum()))
+    above, wrong = confidence.detach().cpu().double() > threshold, ~correct.cpu()
+    return Level(threshold, 1.0, int(above.sum()), int((above & wrong).sum()), len(above))
 
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Errors of a network that answers only when it is sure enough."""
+    """Errors of a model that answers only where it is confident enough."""
 
     coverage: Float[Tensor, "N"]
-    """Share of the samples that are answered, the most confident first: 1 / N, 2 / N, ... 1."""
+    """Fraction of the samples that is answered, the most confident first: 1 / N, 2 / N, ... 1."""
     risk: Float[Tensor, "N"]
-    """Share of the answers that are wrong, in [0, 1]."""
+    """Fraction of the answers that is wrong, in [0, 1]."""
 
     @property
     def aurc(self) -> float:
-        """Area under the curve, the mean of the risk over all N coverages, in [0, 1]; less is better.
+        """Area under the curve, the mean of the risk over all N coverages, in [0, 1]; lower is better.
 
-        Geifman et al., "Bias-reduced uncertainty estimation for deep neural classifiers" (ICLR 2019), section 3.
+        Geifman et al., "Bias-reduced uncertainty estimation for deep neural classifiers", ICLR 2019, section 3.
         """
         return self.risk.mean().item()
 
     def accuracy_at(self, coverage: float) -> float:
-        """Accuracy, in [0, 1], when at least this share of the samples is answered; coverage in (0, 1], else OptionError."""
+        """Return the accuracy, in [0, 1], if at least this fraction of the samples is answered.
+
+        Args:
+            coverage: Fraction in (0, 1].
+
+        Raises:
+            OptionError: The coverage is out of its range.
+        """
         if not 0 < coverage <= 1:
-            raise OptionError(f"coverage: expected a share above 0, at most 1, got {coverage}; 1 answers every sample")
+            raise OptionError(
+                f"coverage: expected a fraction above 0, at most 1, got {coverage}; 1 answers every sample"
+            )
         count = math.ceil(coverage * len(self.risk) - 1e-9)
         return 1 - self.risk[max(count, 1) - 1].item()
 
 
 def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) -> RiskCoverage:
-    """Geifman and El-Yaniv, "Selective classification for deep neural networks" (NeurIPS 2017), section 2.
+    """Return the risk-coverage curve: the error rate among the most confident samples.
 
-    Samples of equal confidence come in no order, so the errors among them count as spread evenly: the mean over all their
-    orders. DataError: no sample, or a confidence out of [0, 1].
+    Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, section 2. The errors among samples of
+    equal confidence are spread evenly, which is the mean over all orders of these samples.
+
+    Args:
+        confidence: Probability of each prediction, in [0, 1].
+        correct: True for correct predictions.
+
+    Raises:
+        DataError: There is no sample, or a confidence is out of [0, 1].
+
+    >>> curve = smix.evaluation.risk_coverage(torch.tensor([0.9, 0.8, 0.6, 0.5]), torch.tensor([True, True, True, False]))
+    >>> curve.accuracy_at(0.75), curve.accuracy_at(1.0)
+    (1.0, 0.75)
     """
     check_confidence(confidence, correct)
     values, order = confidence.detach().cpu().double().sort(descending=True)
     wrong = (~correct.cpu())[order].double()
-    sizes = values.unique_consecutive(return_counts=True)[1]
-    group = torch.arange(len(sizes)).repeat_interleave(sizes)
-    spread = (group.bincount(wrong, minlength=len(sizes)) / sizes)[group]
+    group = F.pad((values.diff() != 0).cumsum(0), (1, 0))
+    spread = (group.bincount(wrong) / group.bincount())[group]
     answered = torch.arange(1, len(values) + 1, dtype=torch.float64)
     return RiskCoverage(answered / len(values), spread.cumsum(0) / answered)

@@ -1,7 +1,7 @@
-"""Swap backgrounds and hide parts of images by masks, to find out whether a network looks at the object.
+"""Swap backgrounds and hide parts of images by masks, to find out whether a model looks at the object.
 
-After Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition", ICLR 2021 (there, Mixed-Rand). Images
-without a valid mask, or whose mask is empty or everything, are left out, and counted.
+After Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition", ICLR 2021 (Mixed-Rand in the
+paper). Images without a valid mask, or whose mask is empty or covers everything, are left out and counted.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from smix.evaluation.corruptions.draws import Draws
 
 
 @dataclass(frozen=True, eq=False)
-class Changed:
-    """The images that could be changed. Compare with the accuracy on the same rows, not on all images."""
+class ChangedImages:
+    """Images that could be changed. Compare with the accuracy on the same rows, not on all images."""
 
     images: UInt8[Tensor, "n *S C"]
     rows: Int[Tensor, "n"]
-    """Row of each image among those given, ascending."""
+    """Row of each image in the input, ascending."""
     left_out: int
     """Number of images without a usable mask."""
 
@@ -32,24 +32,34 @@ def swap_backgrounds(
     labels: Int[Tensor, "N"],
     valid: Bool[Tensor, "N"] | None = None,
     seed: int = 0,
-) -> Changed:
-    """Each object on the background of an image of another class.
-
-    Args:
-        images: A whole split: partners are drawn from it, by seed and row, each usable image of another class alike likely.
-        masks: True on the object.
-        valid: Which masks may be used; None: all.
+) -> ChangedImages:
+    """Return each object on the background of an image of another class.
 
     The partner's own object is painted over with the mean colour of the partner's background.
 
+    Args:
+        images: A complete split. Partners are drawn from it, by seed and row: each usable image of another class with equal
+            probability.
+        masks: True on the object.
+        labels: Class numbers.
+        valid: True for masks that may be used. Default: all.
+        seed: Seed of the partners.
+
     Raises:
-        DataError: masks, labels or verdicts of another number or size than the images; or no two usable images of two classes.
+        DataError: Masks, labels or `valid` have another number or size than the images, or no two usable images differ in class.
+
+    >>> images = torch.zeros(4, 8, 8, 3, dtype=torch.uint8)
+    >>> masks = torch.zeros(4, 8, 8, dtype=torch.bool)
+    >>> masks[:, 2:6, 2:6] = True
+    >>> changed = smix.evaluation.swap_backgrounds(images, masks, torch.tensor([0, 0, 1, 1]))
+    >>> changed.images.shape, changed.left_out
+    (torch.Size([4, 8, 8, 3]), 0)
     """
     _check(images, masks, labels, valid)
     rows = usable(masks, valid)
     others = rows[partners(labels[rows], rows, seed)]
     swapped = on_background(images[rows], masks[rows], images[others], masks[others])
-    return Changed(swapped, rows, len(images) - len(rows))
+    return ChangedImages(swapped, rows, len(images) - len(rows))
 
 
 def on_background(
@@ -58,33 +68,40 @@ def on_background(
     others: UInt8[Tensor, "n *S C"],
     their_masks: Bool[Tensor, "n *S"],
 ) -> UInt8[Tensor, "n *S C"]:
-    """Each object on the background of the other image, whose own object is painted over with the mean colour around it. All
-    masks are usable."""
+    """Return each object on the background of the other image, whose own object is painted over with the mean colour around it.
+
+    Args:
+        images: Images of the objects.
+        masks: Usable masks of the objects.
+        others: Images of the backgrounds.
+        their_masks: Usable masks of the objects in `others`.
+    """
     backgrounds = _filled(others, their_masks, _mean_colour(others, ~their_masks))
     return torch.where(masks[..., None], images, backgrounds)
 
 
 def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
-    """Return for each place another one of another class, each alike likely: the u-th of those that are not of its class.
+    """Return for each image the place of another one of another class, all with equal probability.
 
     Args:
-        classes: Of images with usable masks.
-        index: Of each in its data set: u is drawn by seed and index.
+        classes: Class of each image with a usable mask.
+        index: Index of each image in its data set; the partner is drawn by seed and index.
+        seed: Seed of the partners.
 
     Raises:
-        DataError: there are no two classes.
+        DataError: There are no two classes.
     """
     if not len(classes) or bool((classes == classes[0]).all()):
         raise DataError(
             f"background swap: expected usable masks in two classes or more, got {len(classes)} in {min(len(classes), 1)}; "
-            "give the whole test split and its masks"
+            "pass the complete test split and its masks"
         )
     order = classes.argsort(stable=True)
-    _, inverse, counts = classes.unique(return_inverse=True, return_counts=True)
-    mine, before = counts[inverse], (counts.cumsum(0) - counts)[inverse]
+    counts = classes.bincount()
+    own, before = counts[classes], (counts.cumsum(0) - counts)[classes]
     draws = Draws(seed, "background", tuple(index.tolist()), classes.device)
-    chosen = (draws.uniform("partner").double() * (len(classes) - mine)).long()
-    return order[torch.where(chosen < before, chosen, chosen + mine)]
+    chosen = (draws.uniform("partner").double() * (len(classes) - own)).long()
+    return order[torch.where(chosen < before, chosen, chosen + own)]
 
 
 def occlude(
@@ -93,33 +110,43 @@ def occlude(
     part: Literal["object", "background"],
     valid: Bool[Tensor, "N"] | None = None,
     colour: UInt8[Tensor, "C"] | None = None,
-) -> Changed:
-    """The object, or all but the object, painted over.
+) -> ChangedImages:
+    """Return images whose object, or everything but the object, is painted over.
 
     Args:
-        masks, valid: As for `swap_backgrounds`.
-        colour: What with; None: the mean of all pixels of all images, which says nothing about any of them.
+        images: Images, channels last.
+        masks: True on the object.
+        part: Part to paint over.
+        valid: True for masks that may be used. Default: all.
+        colour: Colour of the paint. Default: the mean of all pixels of all images, which says nothing about any of them.
 
     Raises:
-        DataError: masks or verdicts of another number or size than the images.
-        OptionError: no such part.
+        DataError: Masks or `valid` have another number or size than the images.
+        OptionError: The part is unknown.
+
+    >>> images = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)
+    >>> masks = torch.zeros(2, 8, 8, dtype=torch.bool)
+    >>> masks[0, 2:6, 2:6] = True  # the second image has no object
+    >>> changed = smix.evaluation.occlude(images, masks, "object", colour=torch.zeros(3, dtype=torch.uint8))
+    >>> changed.rows, changed.left_out
+    (tensor([0]), 1)
     """
     if part not in ("object", "background"):
-        raise OptionError(f'occlusion: expected object or background, got "{part}"; choose one of these')
+        raise OptionError(f'occlusion: expected object or background, got "{part}"; choose one of them')
     _check(images, masks, None, valid)
     rows = usable(masks, valid)
     if colour is None:
         everywhere = images.flatten(0, -2)[None]
         colour = _mean_colour(everywhere, torch.ones_like(everywhere[..., 0], dtype=torch.bool))[0]
     hidden = masks[rows] if part == "object" else ~masks[rows]
-    return Changed(_filled(images[rows], hidden, colour.expand(len(rows), -1)), rows, len(images) - len(rows))
+    return ChangedImages(_filled(images[rows], hidden, colour.expand(len(rows), -1)), rows, len(images) - len(rows))
 
 
 def usable(masks: Bool[Tensor, "N *S"], valid: Bool[Tensor, "N"] | None) -> Int[Tensor, "n"]:
-    """Rows of the masks that are valid and have an object and a background."""
+    """Return the rows of the masks that are valid and have an object and a background."""
     flat = masks.flatten(1)
-    good = flat.any(1) & ~flat.all(1)
-    return (good if valid is None else good & valid).nonzero()[:, 0]
+    divided = flat.any(1) & ~flat.all(1)
+    return (divided if valid is None else divided & valid).nonzero()[:, 0]
 
 
 def _mean_colour(images: UInt8[Tensor, "B *S C"], where: Bool[Tensor, "B *S"]) -> UInt8[Tensor, "B C"]:
@@ -135,12 +162,12 @@ def _filled(
 
 
 def _check(images: Tensor, masks: Tensor, labels: Tensor | None, valid: Tensor | None) -> None:
-    wanted = {
+    expected = {
         "masks": (masks, images.shape[:-1]),
         "labels": (labels, images.shape[:1]),
         "valid": (valid, images.shape[:1]),
     }
-    for name, (tensor, shape) in wanted.items():
+    for name, (tensor, shape) in expected.items():
         if tensor is not None and tensor.shape != shape:
-            shown, got = (" x ".join(map(str, each)) for each in (shape, tensor.shape))
-            raise DataError(f"occlusion: expected {name} of shape {shown}, got {got}; give those of the same images")
+            shown, got = (" x ".join(map(str, sizes)) for sizes in (shape, tensor.shape))
+            raise DataError(f"occlusion: expected {name} of shape {shown}, got {got}; pass those of the same images")

@@ -11,7 +11,20 @@ from torch import Tensor, nn
 def predict(
     model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b C *S"], Int[Tensor, "b"]]]
 ) -> tuple[Float[Tensor, "N K"], Int[Tensor, "N"]]:
-    """Logits and true labels of all batches, on the CPU. The model is in evaluation mode meanwhile; its mode is restored."""
+    """Return the logits and labels of all batches, on the CPU.
+
+    The model is in evaluation mode meanwhile; its mode is restored.
+
+    Args:
+        model: Maps images to logits.
+        batches: Images and labels, on the device of the model.
+
+    >>> model = torch.nn.Flatten()
+    >>> batches = [(torch.zeros(4, 1, 2, 5), torch.arange(4)), (torch.zeros(3, 1, 2, 5), torch.arange(3))]
+    >>> logits, labels = smix.evaluation.predict(model, batches)
+    >>> logits.shape, labels.shape
+    (torch.Size([7, 10]), torch.Size([7]))
+    """
     was_training = model.training
     model.eval()
     try:

@@ -1,20 +1,26 @@
-"""Everything that the predictions of one network say: accuracy, confusion, calibration, and how sure it is of its mistakes."""
+"""All scores of the predictions of one model: accuracy, confusion, calibration, and its most confident errors."""
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.evaluation.accuracy import class_accuracy, confusion_matrix, top_k_accuracy
 from smix.evaluation.calibration import BINS, Calibration, calibration
-from smix.evaluation.confidence import SURE, Level, RiskCoverage, above, by_level, risk_coverage
-from smix.evaluation.softmax import top
+from smix.evaluation.confidence import (
+    SURE,
+    Level,
+    RiskCoverage,
+    errors_above,
+    errors_by_confidence,
+    risk_coverage,
+)
+from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import TemperatureScaling, temperature_scaling
 
 MISTAKES = 24
-"""Number of the most confident errors that are kept."""
+"""Maximum number of most confident errors to keep."""
 
 
 @dataclass(frozen=True)
@@ -31,24 +37,24 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """One network on one split."""
+    """Scores of one model on one split."""
 
     correct: Bool[Tensor, "N"]
     """True for correct predictions."""
     top5: float
     """Top-5 accuracy in [0, 1]; 1 with five classes or fewer."""
     confusion: Int[Tensor, "K K"]
-    """Samples of class `row` that were taken for class `column`."""
+    """Number of samples of class `row` that are predicted as class `column`."""
     calibration: Calibration
     levels: tuple[Level, ...]
-    """Wrong predictions by confidence."""
+    """Errors at each level of confidence."""
     sure: tuple[Level, ...]
     """Errors above each confidence of `SURE`."""
     risk: RiskCoverage
     temperature: TemperatureScaling | None
-    """None: there are no predictions of validation images to fit it on."""
+    """None without predictions of validation images to fit it on."""
     mistakes: tuple[Mistake, ...]
-    """At most `MISTAKES`, the most confident first; of equal ones the earlier row."""
+    """The most confident errors, at most `MISTAKES`, the most confident first; of equal ones the earlier row."""
 
     @property
     def class_accuracy(self) -> Float[Tensor, "K"]:
@@ -56,9 +62,9 @@ class Scores:
         return class_accuracy(self.confusion)
 
     def numbers(self) -> dict[str, float]:
-        """The figures that are one number, by name, as tables and files have them; shares in [0, 1]."""
+        """Return the scores that are one number, by their names in tables and files; fractions in [0, 1], nll in nats."""
         c = self.calibration
-        found = {
+        numbers = {
             "accuracy": c.accuracy,
             "top5": self.top5,
             "ece": c.ece,
@@ -72,10 +78,10 @@ class Scores:
             "aurc": self.risk.aurc,
         }
         for level in self.sure:
-            found[f"errors_above_{level.low:g}"] = level.wrong / level.samples
+            numbers[f"errors_above_{level.low:g}"] = level.wrong / level.samples
         if self.temperature is not None and (after := self.temperature.after) is not None:
-            found |= {"temperature": self.temperature.temperature, "ece_scaled": after.ece, "nll_scaled": after.nll}
-        return found
+            numbers |= {"temperature": self.temperature.temperature, "ece_scaled": after.ece, "nll_scaled": after.nll}
+        return numbers
 
 
 def scores(
@@ -84,34 +90,43 @@ def scores(
     validation: tuple[Float[Tensor, "V K"], Int[Tensor, "V"]] | None = None,
     bins: int = BINS,
 ) -> Scores:
-    """All of it.
+    """Return all scores of the predictions of one model.
 
     Args:
-        validation: Predictions of other images by the same network; a temperature is fitted on them.
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+        validation: Logits and labels of other images by the same model, to fit a temperature on. Default: no temperature.
+        bins: Number of bins of the calibration errors, 1 or more.
 
     Raises:
-        DataError: no sample, labels out of [0, K), or a logit that is NaN or infinite.
+        DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
+        OptionError: `bins` is below 1.
+
+    >>> logits, labels = 5 * torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
+    >>> found = smix.evaluation.scores(logits, labels)
+    >>> found.numbers()["accuracy"], len(found.mistakes)
+    (0.75, 1)
     """
-    said = top(logits, labels)
-    confidence, correct = said.confidence, said.correct
+    top = top_class(logits, labels)
+    confidence, correct = top.confidence, top.correct
     return Scores(
         correct=correct,
         top5=top_k_accuracy(logits, labels),
         confusion=confusion_matrix(logits, labels),
         calibration=calibration(logits, labels, bins),
-        levels=by_level(confidence, correct),
-        sure=tuple(above(confidence, correct, threshold) for threshold in SURE),
+        levels=errors_by_confidence(confidence, correct),
+        sure=tuple(errors_above(confidence, correct, threshold) for threshold in SURE),
         risk=risk_coverage(confidence, correct),
         temperature=None if validation is None else temperature_scaling(logits, labels, *validation, bins),
         mistakes=tuple(
-            Mistake(row, int(labels[row]), int(said.predicted[row]), float(confidence[row]))
+            Mistake(row, int(labels[row]), int(top.predicted[row]), float(confidence[row]))
             for row in _most_confident(confidence, correct)
         ),
     )
 
 
 def _most_confident(confidence: Tensor, correct: Tensor) -> list[int]:
-    """Rows of the wrong predictions."""
-    wrong = torch.nonzero(~correct)[:, 0].numpy()
-    order = np.argsort(-confidence[wrong].numpy(), kind="stable")[:MISTAKES]
-    return wrong[order].tolist()
+    """Return the rows of the most confident errors."""
+    wrong = torch.nonzero(~correct)[:, 0]
+    order = confidence[wrong].argsort(descending=True, stable=True)[:MISTAKES]
+    return [int(row) for row in wrong[order]]

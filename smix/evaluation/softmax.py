@@ -25,36 +25,58 @@ class Chunk:
 
     labels: Int[np.ndarray, "n"]
     predicted: Int[np.ndarray, "n"]
-    """The class of the largest logit; of equal ones the first."""
+    """Class of the largest logit; of equal ones the first."""
     probabilities: Float[np.ndarray, "n K"]
     confidence: Float[np.ndarray, "n"]
-    """The largest probability, in [1 / K, 1]."""
+    """Largest probability, in [1 / K, 1]."""
     nll: Float[np.ndarray, "n"]
     """-log of the label's probability, in nats; finite even where that probability is 0 in float64."""
 
 
 @dataclass(frozen=True)
-class Top:
+class TopClass:
     """Predicted class and confidence of each of N samples."""
 
     predicted: Int[Tensor, "N"]
+    """Class of the largest logit; of equal ones the first."""
     confidence: Float[Tensor, "N"]
-    """The largest softmax probability, in [1 / K, 1]."""
+    """Largest softmax probability, in [1 / K, 1], float64."""
     correct: Bool[Tensor, "N"]
+    """True if the predicted class is the label."""
 
 
-def top(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Top:
-    """Prediction and confidence of each sample. Errors: as `chunks`."""
-    parts = [(one.predicted, one.confidence, one.labels) for one in chunks(logits, labels, temperature)]
+def top_class(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> TopClass:
+    """Return the prediction and confidence of each sample.
+
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+        temperature: Number that all logits are divided by, above 0.
+
+    Raises:
+        DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
+        OptionError: The temperature is out of its range.
+
+    >>> found = smix.evaluation.top_class(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([1, 1]))
+    >>> found.predicted, found.confidence, found.correct
+    (tensor([0, 1]), tensor([0.5000, 0.8808], dtype=torch.float64), tensor([False,  True]))
+    """
+    parts = [(chunk.predicted, chunk.confidence, chunk.labels) for chunk in chunks(logits, labels, temperature)]
     predicted, confidence, label = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
-    return Top(predicted, confidence, predicted == label)
+    return TopClass(predicted, confidence, predicted == label)
 
 
 def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Iterator[Chunk]:
-    """The softmax of logits / temperature, in order; temperature in (0, inf], where infinity makes all classes equal.
+    """Yield the softmax of logits / temperature, in order.
 
-    DataError: no sample or no class, labels of another number or out of [0, K), a logit that is NaN or infinite.
-    OptionError: the temperature is out of range.
+    Args:
+        logits: One row per sample, one column per class.
+        labels: Class numbers.
+        temperature: Number in (0, inf]; infinity makes all classes equal.
+
+    Raises:
+        DataError: There is no sample or no class, a label is out of [0, K), or a logit is NaN or infinite.
+        OptionError: The temperature is out of its range.
     """
     if not temperature > 0:
         raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits as they are")
@@ -70,11 +92,14 @@ def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: 
 def shifted(
     logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]
 ) -> Iterator[tuple[Float[np.ndarray, "n K"], Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
-    """Logits less the largest of their sample (at most 0), the class of the largest, and the labels. Checks both.
+    """Yield the logits less the largest of their sample (at most 0), the class of the largest, and the labels, in order.
 
-    By numpy, on one thread: in steps as short as these, threads mostly wait for each other, on a busy machine for minutes.
+    numpy does it on one thread: in steps as short as these, threads mostly wait for each other, on a busy machine for minutes.
+
+    Raises:
+        DataError: There is no sample or no class, a label is out of [0, K), or a logit is NaN or infinite.
     """
-    check(logits, labels)
+    check_predictions(logits, labels)
     step = max(64, CHUNK // logits.shape[1])
     for start in range(0, len(logits), step):
         part = logits[start : start + step].detach().cpu()
@@ -93,35 +118,35 @@ def shifted(
         yield gaps, predicted, labels[start : start + step].cpu().numpy().astype(np.int64)
 
 
-def check(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> None:
-    """Shapes and labels; DataError."""
+def check_predictions(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> None:
+    """Raise DataError unless there is one row of logits per label, and labels are in [0, K)."""
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise DataError(
             f"predictions: expected logits (N, K) and labels (N), got {tuple(logits.shape)} and {tuple(labels.shape)}; "
-            f"give one row of logits a label"
+            f"give one row of logits per label"
         )
     if 0 in logits.shape:
         raise DataError(
-            f"predictions: expected a sample and a class at least, got {tuple(logits.shape)}; is the split empty?"
+            f"predictions: expected at least one sample and one class, got {tuple(logits.shape)}; is the split empty?"
         )
-    least, most = int(labels.min()), int(labels.max())
-    if least < 0 or most >= logits.shape[1]:
+    minimum, maximum = int(labels.min()), int(labels.max())
+    if minimum < 0 or maximum >= logits.shape[1]:
         raise DataError(
-            f"labels: expected classes 0 to {logits.shape[1] - 1}, got {least if least < 0 else most}; "
-            f"is the network that of another data set?"
+            f"labels: expected classes 0 to {logits.shape[1] - 1}, got {minimum if minimum < 0 else maximum}; "
+            f"was the model trained on another data set?"
         )
 
 
 def check_confidence(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) -> None:
-    """Confidences of one sample or more, in [0, 1]; DataError."""
+    """Raise DataError unless there is one confidence in [0, 1] per sample."""
     if confidence.ndim != 1 or confidence.shape != correct.shape or not len(confidence):
         raise DataError(
-            f"confidence: expected one number a sample and one sample at least, got {tuple(confidence.shape)} and "
-            f"{tuple(correct.shape)}; take them of smix.evaluation.softmax.top"
+            f"confidence: expected one number per sample and at least one sample, got {tuple(confidence.shape)} and "
+            f"{tuple(correct.shape)}; compute both with smix.evaluation.top_class"
         )
-    least, most = confidence.min().item(), confidence.max().item()
-    if math.isnan(least) or least < 0 or most > 1:
+    minimum, maximum = confidence.min().item(), confidence.max().item()
+    if math.isnan(minimum) or minimum < 0 or maximum > 1:
         raise DataError(
-            f"confidence: expected probabilities from 0 to 1, got {least if not least >= 0 else most}; "
+            f"confidence: expected probabilities from 0 to 1, got {minimum if not minimum >= 0 else maximum}; "
             f"logits must go through a softmax first"
         )

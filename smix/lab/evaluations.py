@@ -12,7 +12,7 @@ from msgspec import Meta
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
-from smix.untrusted import UnreadableError, convert, one_line, read_signed, signed
+from smix.untrusted import UnreadableError, convert, one_line, read_checked, with_checksum
 
 FOLDER = "evaluation"
 FORMAT = 2
@@ -101,13 +101,13 @@ class Evaluation:
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     """Write a file of `smix evaluate`, with a sha256 of itself."""
-    files.write_bytes(path, signed({"format": FORMAT, **dataclasses.asdict(evaluation)}))
+    files.write_bytes(path, with_checksum({"format": FORMAT, **dataclasses.asdict(evaluation)}))
 
 
 def read_evaluation(path: Path) -> Evaluation:
     """Return what `write_evaluation` wrote. Raises RunError: The file is missing, damaged or changed."""
     try:
-        values = read_signed(path, FORMAT)
+        values = read_checked(path, FORMAT)
         del values["format"]
         return convert(values, Evaluation)
     except (UnreadableError, KeyError) as error:

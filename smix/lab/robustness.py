@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet
 from smix.errors import DataError
-from smix.evaluation.attacks import Normalised, pgd
-from smix.evaluation.cifar_c import read_official
+from smix.evaluation.attacks import NormalisedModel, pgd
+from smix.evaluation.cifar_c import read_cifar_c
 from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES, corrupt
 from smix.evaluation.occlusion import occlude, on_background, partners, usable
 from smix.lab.label_map import LabelMap
@@ -82,7 +82,7 @@ def on_corrupted(
 
 def check_official(folder: Path, data: ImageSet, mapped: LabelMap | None) -> None:
     """Raises DataError unless the folder has corrupted versions of these images, by their labels."""
-    theirs = read_official(folder, next(iter(CORRUPTIONS)), SEVERITIES[0])[1].numpy()
+    theirs = read_cifar_c(folder, next(iter(CORRUPTIONS)), SEVERITIES[0])[1].numpy()
     same = len(theirs) > data.index.max() and data.size == (32, 32)
     if same and mapped is not None:
         same = bool(theirs.max() < len(mapped.label))
@@ -108,7 +108,7 @@ def on_official(model: nn.Module, loader: Batches, folder: Path, index: NDArray[
     for name in CORRUPTIONS:
         each = []
         for severity in SEVERITIES:
-            images = read_official(folder, name, severity)[0][index].to(loader.images.device)
+            images = read_cifar_c(folder, name, severity)[0][index].to(loader.images.device)
             changed = Batches(images, loader.labels, loader.normalise, at_once=loader.at_once)
             each.append(sum(_hits(model, some, labels) for some, labels in changed.in_order()) / len(loader))
             done(len(loader))
@@ -130,7 +130,7 @@ def on_attacked(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed
     Raises:
         DataError: a logit is not finite.
     """
-    whole = Normalised(model, loader.normalise)
+    whole = NormalisedModel(model, loader.normalise)
     right = [0] * len(ATTACKS)
     for images, labels, rows in _numbered(loader, index):
         most = attacked_at_once(images[0].numel())

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from smix.errors import MaskError
-from smix.untrusted import OtherVersionError, UnreadableError, convert, read_signed, signed, typed
+from smix.untrusted import OtherVersionError, UnreadableError, convert, read_checked, typed, with_checksum
 
 FORMAT: Literal[2] = 2
 BUILDING = "building"
@@ -97,7 +97,7 @@ class Manifest:
 
     def to_bytes(self) -> bytes:
         """Return the content of manifest.json, with a sha256 of itself."""
-        return signed(asdict(self))
+        return with_checksum(asdict(self))
 
 
 def check_manifest(manifest: Manifest) -> None:
@@ -153,7 +153,7 @@ def read_begun(path: Path) -> Manifest:
 
 def _read(file: Path) -> Manifest:
     try:
-        return _checked(read_signed(file, FORMAT))
+        return _checked(read_checked(file, FORMAT))
     except OtherVersionError as error:
         raise MaskError(
             f"{file.parent}: expected a mask store written by this version of smix, got {error}; build it again in a new folder"

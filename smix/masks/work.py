@@ -38,7 +38,7 @@ from smix.masks.manifest import (
     shard_name,
 )
 from smix.masks.store import STATS, Flag, packed_bytes, read_problems
-from smix.untrusted import UnreadableError, convert, open_file, read_bytes, read_signed, signed
+from smix.untrusted import UnreadableError, convert, open_file, read_bytes, read_checked, with_checksum
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class StagedStore:
             stats=base64.b64encode(shard.stats.tobytes()).decode(),
             broken={str(row): why for row, why in shard.broken.items()},
         )
-        files.write_bytes(self.building / f"{number:05d}.json", signed(dataclasses.asdict(entry)))
+        files.write_bytes(self.building / f"{number:05d}.json", with_checksum(dataclasses.asdict(entry)))
 
     def finish(self) -> None:
         """Make the store of the shards: files get their names, nothing is copied. Without new ones there is nothing to do.
@@ -220,7 +220,7 @@ class StagedStore:
     def _entry(self, number: int) -> Entry | None:
         """Return the entry of a finished shard, or None if it is missing, damaged or of another build."""
         try:
-            entry = convert(read_signed(self.building / f"{number:05d}.json"), Entry)
+            entry = convert(read_checked(self.building / f"{number:05d}.json"), Entry)
             stats, rows = base64.b64decode(entry.stats, validate=True), self.manifest.rows(number)
             belongs = (entry.identity, entry.number) == (self.manifest.identity, number)
             fits = len(stats) == len(rows) * STATS.itemsize and all(int(row) in rows for row in entry.broken)

@@ -1,4 +1,4 @@
-"""Mixing methods: tensors in, tensors out. `core.py` first, then one file a method."""
+"""Mixing methods: tensors in, tensors out. Read `core.py` first; then there is one file per method."""
 
 from smix.mixing.combine import Fallback, RandomChoice
 from smix.mixing.core import Method

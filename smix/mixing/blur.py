@@ -9,10 +9,16 @@ from torch import Tensor
 
 
 def blur(
-    maps: Float[Tensor, "B 1 *S"], sigma: float, beyond: Literal["edge", "zero"] = "edge"
+    maps: Float[Tensor, "B 1 *S"], sigma: float, border: Literal["edge", "zero"] = "edge"
 ) -> Float[Tensor, "B 1 *S"]:
-    """Gaussian blur, one axis after the other, cut off at 3 sigma; beyond the border the map goes on as at its edge, or is 0."""
-    sigma = max(sigma, 1e-3)  # already nothing at all; far smaller ones divide 0 by 0
+    """Return maps blurred by a Gaussian, one axis after the other, cut off at 3 sigma.
+
+    Args:
+        maps: Maps with any number of spatial dimensions.
+        sigma: Standard deviation in pixels, 0 or more.
+        border: Values beyond the border: `edge` repeats the outermost pixels, `zero` is 0.
+    """
+    sigma = max(sigma, 1e-3)  # already the identity; far smaller ones divide 0 by 0
     radius = math.ceil(3 * sigma)
     offsets = torch.arange(-radius, radius + 1, device=maps.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -20,11 +26,11 @@ def blur(
     with torch.autocast(maps.device.type, enabled=False):
         for axis in range(2, maps.ndim):
             length = maps.shape[axis]
-            taken = torch.arange(length, device=maps.device)[:, None] + offsets
-            weight = kernel.expand_as(taken)
-            if beyond == "zero":
-                weight = weight * ((taken >= 0) & (taken < length))
-            # As a matrix: for one channel many times faster than a convolution.
-            matrix = torch.zeros(length, length, device=maps.device).scatter_add(1, taken.clamp(0, length - 1), weight)
+            source = torch.arange(length, device=maps.device)[:, None] + offsets
+            weight = kernel.expand_as(source)
+            if border == "zero":
+                weight = weight * ((source >= 0) & (source < length))
+            # A matrix product: for one channel many times faster than a convolution.
+            matrix = torch.zeros(length, length, device=maps.device).scatter_add(1, source.clamp(0, length - 1), weight)
             maps = (maps.movedim(axis, -1) @ matrix.mT).movedim(-1, axis)
     return maps

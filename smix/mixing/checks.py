@@ -1,7 +1,7 @@
-"""Check the arguments of mixing methods, with messages that say what was expected, what came and what to do.
+"""Checks of the arguments of mixing methods. All of them raise DataError or OptionError.
 
-Shapes, types and devices are looked at always. Values only on the CPU and outside of torch.compile: on a GPU that would wait
-for the device, and a compiled graph would break.
+Shapes, types and devices are always checked. Values are checked only on the CPU and outside of torch.compile: on a GPU that would
+wait for the device, and a compiled graph would break.
 """
 
 import math
@@ -17,41 +17,37 @@ from torch import Tensor
 from smix.errors import DataError, OptionError
 
 
-def set_numbers(options: Any) -> None:
-    """Turn the numeric options of a frozen dataclass into Python's int and float, by the types of its fields.
+def convert_numbers(options: Any) -> None:
+    """Convert the numeric options of a frozen dataclass to Python's int and float, by the types of its fields.
 
-    Numbers of numpy are numbers, too, and 2 is 2.0: torch would make a tensor of integers from it.
+    Numbers of numpy are accepted, and 2 becomes 2.0: torch would make a tensor of integers of it.
 
     Raises:
-        OptionError: an option has another type.
+        OptionError: An option has another type.
     """
-    types = get_type_hints(type(options))
+    hints = get_type_hints(type(options))
     for field in fields(options):
-        kinds = (
-            get_args(types[field.name]) if get_origin(types[field.name]) in (Union, UnionType) else (types[field.name],)
-        )
-        tuples, one = (
-            any(get_origin(kind) is tuple and float in get_args(kind) for kind in kinds),
-            int in kinds or float in kinds,
-        )
-        value = getattr(options, field.name)
-        if value is None and NoneType in kinds:
+        hint, value = hints[field.name], getattr(options, field.name)
+        types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        takes_number = int in types or float in types
+        takes_tuple = any(get_origin(type_) is tuple and float in get_args(type_) for type_ in types)
+        if value is None and NoneType in types:
             continue
         try:
-            if tuples and isinstance(value, tuple):
+            if takes_tuple and isinstance(value, tuple):
                 value = tuple(map(_as_float, value))
-            elif one:
-                # A fraction stays what it is, and is refused by the check of the range.
-                value = int(value) if int in kinds and _is_whole(value) else _as_float(value)
+            elif takes_number:
+                # A fraction stays a fraction, and is refused by the check of the range.
+                value = int(value) if int in types and _is_whole(value) else _as_float(value)
         except TypeError:
-            single = "a whole number" if int in kinds else "a number"
-            wanted = " or ".join([single] * one + ["a tuple of numbers"] * tuples)
-            raise OptionError(f"{field.name}: expected {wanted}, got {value!r}") from None
+            number = "a whole number" if int in types else "a number"
+            expected = " or ".join([number] * takes_number + ["a tuple of numbers"] * takes_tuple)
+            raise OptionError(f"{field.name}: expected {expected}, got {value!r}") from None
         object.__setattr__(options, field.name, value)
 
 
 def _as_float(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):  # of a text, float would make a number
+    if isinstance(value, bool) or not isinstance(value, Real):  # float("1") is a number
         raise TypeError
     try:
         return float(value)
@@ -63,7 +59,7 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and math.isfinite(_as_float(value))
 
 
-def _looks_at_values(x: Tensor) -> bool:
+def _can_read(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
@@ -73,6 +69,7 @@ def _check_tensor(name: str, value: object) -> None:
 
 
 def check_images(x: Tensor) -> None:
+    """Check images (B, C, *S): floating point, finite, with 1 to 3 spatial dimensions."""
     _check_tensor("x", x)
     if not 3 <= x.ndim <= 5:
         raise DataError(
@@ -82,22 +79,24 @@ def check_images(x: Tensor) -> None:
         raise DataError(f"x: expected floating-point images, got {x.dtype}; convert and normalise them first")
     if not all(x.shape[2:]):
         raise DataError(f"x: expected axes of one pixel or more, got shape {tuple(x.shape)}")
-    # One pass where all is well; a sum may be infinite though no pixel is.
-    if _looks_at_values(x) and not math.isfinite(x.sum(dtype=torch.float32).item()) and not x.isfinite().all():
+    # One pass if all pixels are finite; the sum may be infinite although no pixel is.
+    if _can_read(x) and not math.isfinite(x.sum(dtype=torch.float32).item()) and not x.isfinite().all():
         raise DataError("x: expected finite pixels, got NaN or infinity; look at the images before mixing")
 
 
 def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
+    """Check that a generator is on this device."""
     if generator is None:
         return
-    here, there = device, generator.device
-    if here.type != there.type or (None not in (here.index, there.index) and here.index != there.index):
+    own = generator.device
+    if device.type != own.type or (None not in (device.index, own.index) and device.index != own.index):
         raise DataError(
-            f"generator: expected one on {device}, got one on {generator.device}; make it with torch.Generator({str(device)!r})"
+            f"generator: expected one on {device}, got one on {own}; make it with torch.Generator({str(device)!r})"
         )
 
 
 def check_valid(valid: Tensor, x: Tensor) -> None:
+    """Check that there is one bool per image."""
     _check_tensor("valid", valid)
     if valid.shape != x.shape[:1] or valid.dtype != torch.bool or valid.device != x.device:
         raise DataError(
@@ -106,8 +105,8 @@ def check_valid(valid: Tensor, x: Tensor) -> None:
         )
 
 
-def checked_masks(masks: Tensor, x: Tensor) -> Tensor:
-    """Return masks as float32 (B, 1, *S)."""
+def check_masks(masks: Tensor, x: Tensor) -> Tensor:
+    """Check masks, (B, 1, *S) or (B, *S) with values in [0, 1], and return them as float32 (B, 1, *S)."""
     _check_tensor("masks", masks)
     batch, size = x.shape[:1], x.shape[2:]
     if masks.shape not in ((*batch, 1, *size), (*batch, *size)):
@@ -118,33 +117,35 @@ def checked_masks(masks: Tensor, x: Tensor) -> Tensor:
         raise DataError(f"masks: expected them on {x.device} like the images, got {masks.device}")
     if not (masks.dtype in (torch.bool, torch.uint8) or masks.is_floating_point()):
         raise DataError(f"masks: expected bool, uint8 or floating point, got {masks.dtype}")
-    if masks.dtype != torch.bool and _looks_at_values(x) and masks.numel():
+    if masks.dtype != torch.bool and _can_read(x) and masks.numel():
         low, high = masks.aminmax()
         if not (low >= 0 and high <= 1):
             raise DataError(
                 f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide by 255 if they are pictures"
             )
     if masks.dtype == torch.bool:
-        # Four times faster to float than bool. Some readers of images (Pillow) leave 255 where a bool is true.
+        # Four times faster to convert than bool. Some image libraries (Pillow) store True as 255.
         masks = masks.view(torch.uint8).clamp(max=1)
     return masks.reshape(*batch, 1, *size).float()
 
 
 def check_out(out: Tensor, x: Tensor) -> None:
+    """Check that a buffer is like the images, in other memory, and that no gradient is needed."""
     if (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
         raise DataError(
             f"out: expected {x.dtype} of shape {tuple(x.shape)} on {x.device} like the images, "
             f"got {out.dtype} of shape {tuple(out.shape)} on {out.device}"
         )
-    there = 0 if torch.compiler.is_compiling() else out.untyped_storage().data_ptr()  # 0 too where nothing is stored
-    if there and there == x.untyped_storage().data_ptr():
+    address = 0 if torch.compiler.is_compiling() else out.untyped_storage().data_ptr()  # 0 also for empty tensors
+    if address and address == x.untyped_storage().data_ptr():
         raise DataError("out: expected memory of its own, got that of the images; make it with torch.empty_like(x)")
     if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
-        which = "images" if x.requires_grad else "a buffer"
-        raise DataError(f"out: expected images and a buffer without grad, got {which} with it; leave out= away")
+        holder = "images" if x.requires_grad else "a buffer"
+        raise DataError(f"out: expected images and a buffer without grad, got {holder} with grad; omit out=")
 
 
 def check_labels(y: Tensor, count: int, device: torch.device) -> None:
+    """Check labels: int64 class numbers (B,), or finite floating-point rows (B, K)."""
     _check_tensor("y", y)
     if y.ndim not in (1, 2) or len(y) != count:
         raise DataError(f"y: expected {count} labels, shape ({count},) or ({count}, K), got shape {tuple(y.shape)}")
@@ -154,27 +155,28 @@ def check_labels(y: Tensor, count: int, device: torch.device) -> None:
         )
     if y.device != device:
         raise DataError(f"y: expected it on {device} like the images, got {y.device}")
-    if not (_looks_at_values(y) and y.numel()):
+    if not (_can_read(y) and y.numel()):
         return
-    if y.ndim == 1 and (least := int(y.min())) < 0:
-        raise DataError(f"y: expected class numbers from 0, got {least}; leave out images without a label")
+    if y.ndim == 1 and (minimum := int(y.min())) < 0:
+        raise DataError(f"y: expected class numbers from 0, got {minimum}; leave out images without a label")
     if y.ndim == 2 and not math.isfinite(y.sum(dtype=torch.float32).item()):
         raise DataError("y: expected finite label rows, got NaN or infinity; look at the labels before mixing")
 
 
 def check_classes(y: Tensor, count: int, shape: Sequence[int]) -> None:
-    """That labels fit logits, or rows, of this shape (B, K)."""
+    """Check that labels fit logits, or rows, of this shape (B, K)."""
     if len(shape) != 2 or shape[0] != count:
         raise DataError(f"logits: expected shape ({count}, K) for {count} labels, got {tuple(shape)}")
     if y.ndim == 2 and y.shape[1] != shape[1]:
         raise DataError(
-            f"y: expected rows of {shape[1]} classes, got {y.shape[1]}; give the number of classes of the labels"
+            f"y: expected rows of {shape[1]} classes, got {y.shape[1]}; pass the number of classes of the labels"
         )
-    if y.ndim == 1 and _looks_at_values(y) and y.numel() and (most := int(y.max())) >= shape[1]:
-        raise DataError(f"y: expected class numbers below {shape[1]}, got {most}; give the number of all classes")
+    if y.ndim == 1 and _can_read(y) and y.numel() and (maximum := int(y.max())) >= shape[1]:
+        raise DataError(f"y: expected class numbers below {shape[1]}, got {maximum}; pass the number of all classes")
 
 
 def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int) -> None:
+    """Check class weights (K,): floating point, for cross-entropy with class numbers."""
     if kind != "ce" or y.ndim != 1:
         raise OptionError(
             f'loss: expected class_weight with kind "ce" and class numbers, got kind "{kind}" and labels of shape '
@@ -189,11 +191,11 @@ def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int)
 
 
 def check_blend(x: Tensor, weight: Tensor) -> None:
-    """That images fit a plan with these maps."""
+    """Check that images fit a plan with these maps."""
     if len(x) != len(weight):
         raise DataError(f"blend: expected the {len(weight)} images of this plan, got {len(x)}")
-    sizes = weight.shape[2:], x.shape[2:]
-    if x.ndim != weight.ndim or not all(map_ in (1, length) for map_, length in zip(*sizes, strict=True)):
-        raise DataError(f"blend: expected images of size {tuple(sizes[0])} as this plan's, got shape {tuple(x.shape)}")
+    size = tuple(weight.shape[2:])
+    if x.ndim != weight.ndim or not all(side in (1, length) for side, length in zip(size, x.shape[2:], strict=True)):
+        raise DataError(f"blend: expected images of size {size} as this plan's, got shape {tuple(x.shape)}")
     if not x.is_floating_point():
         raise DataError(f"blend: expected floating-point images, got {x.dtype}; convert and normalise them first")

@@ -5,20 +5,28 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from smix.errors import OptionError
-from smix.mixing.core import Batch, Method
+from smix.mixing.core import Method, MixBatch
 from smix.mixing.plan import Plan
 from smix.mixing.validity import Validity
 
 
 @dataclass(frozen=True, repr=False)
 class Fallback(Method):
-    """The first method where the own mask is valid, the second elsewhere: the report's hybrid (section on repairs, eq. 10).
-    `fell_back` says where the second was asked, whether or not its own `prob` then mixed.
+    """Use the first method where the own mask is valid, the second elsewhere: the hybrid of the SMix report, eq. 10.
+
+    `Target.fell_back` is True where the second method was used, even if its own `prob` then left the sample unmixed.
 
     Args:
-        first: A method that follows masks, say `SMix()`.
-        second: A method for the samples whose mask is of no use, say `FMix()`.
-        valid: What a mask must have; the caller's `valid=` (a store's verdict) is AND-ed with it.
+        first: A method that follows masks, such as `SMix()`.
+        second: A method for the samples whose mask is unusable, such as `FMix()`.
+        valid: Criteria of a valid mask, in addition to the caller's `valid=` (such as the verdicts of a mask store).
+
+    >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    >>> masks = torch.zeros(4, 32, 32, dtype=torch.bool)  # no image has an object
+    >>> method = smix.Fallback(smix.SMix(), smix.FMix())
+    >>> mixed, target = method(x, y, masks=masks, generator=torch.Generator().manual_seed(0))
+    >>> torch.equal(target.fell_back, target.mixed)
+    True
     """
 
     first: Method
@@ -35,24 +43,31 @@ class Fallback(Method):
     def needs_masks(self) -> bool:
         return True
 
-    def draw(self, batch: Batch) -> Plan:
+    def draw(self, batch: MixBatch) -> Plan:
         assert batch.masks is not None
         valid = self.valid(batch.masks)
         if batch.valid is not None:
             valid = valid & batch.valid
-        plan = self.first.pair(batch).where(valid, self.second.pair(batch))
+        plan = self.first.plan_pairs(batch).where(valid, self.second.plan_pairs(batch))
         paired = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
         return replace(plan, fell_back=plan.fell_back | (~valid & (paired | plan.mixed)))
 
 
 @dataclass(frozen=True, repr=False)
 class RandomChoice(Method):
-    """One of several methods for each sample, by chance (`per_batch=True`: one for the whole batch, drawn once a batch too). All
-    of them are drawn, so that nothing waits for the device: it costs their sum.
+    """Use one of several methods, chosen at random for each sample, or with `per_batch=True` for the whole batch.
+
+    All methods are drawn, so that nothing waits for the device: the cost is the sum of theirs.
 
     Args:
-        methods: Two or more.
-        weights: How likely each one is, in proportion; None: all alike.
+        methods: Two methods or more.
+        weights: Relative probability of each method, 0 or more. Default: all equal.
+
+    >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    >>> method = smix.RandomChoice((smix.Mixup(alpha=0.8), smix.CutMix(alpha=1.0)), weights=(0.3, 0.7))
+    >>> mixed, target = method(x, y, generator=torch.Generator().manual_seed(0))
+    >>> mixed.shape
+    torch.Size([4, 3, 32, 32])
     """
 
     methods: tuple[Method, ...]
@@ -77,11 +92,11 @@ class RandomChoice(Method):
     def needs_masks(self) -> bool:
         return any(method.needs_masks for method in self.methods)
 
-    def draw(self, batch: Batch) -> Plan:
+    def draw(self, batch: MixBatch) -> Plan:
         weights = self.weights or (1.0,) * len(self.methods)
         uniform = batch.uniform().expand(len(batch.x))
-        plan, passed = self.methods[0].pair(batch), 0.0
+        plan, cumulative = self.methods[0].plan_pairs(batch), 0.0
         for method, weight in zip(self.methods[1:], weights, strict=False):
-            passed += weight
-            plan = plan.where(uniform < passed / sum(weights), method.pair(batch))
+            cumulative += weight
+            plan = plan.where(uniform < cumulative / sum(weights), method.plan_pairs(batch))
         return plan

@@ -1,31 +1,34 @@
-"""A mix is a plan: for each sample a partner, a weight map over its pixels, and the share of its own label.
+"""A mix is a plan: for each sample a partner, a weight map over its pixels, and the weight of its own label.
 
     x_mix = w x + (1 - w) x[partner]        loss = s CE(f(x_mix), y) + (1 - s) CE(f(x_mix), y[partner])
 
-A method states one thing: how it draws the map (`Method.maps`). Pairing, the gate `prob`, label shares, blending and
-checks are written once, for all. Weights and shares are always those of the *own* image: 1 keeps it, 0 takes the partner's.
+A method states how it draws the map (`Method.maps`). Pairing, the gate `prob`, label weights, blending and checks are written
+once, for all methods. Weights always belong to the *own* image, the one at the same index of the batch: 1 keeps it, 0 takes its
+partner. In code the weight map w is `weight`, and the weight s of the own label, the papers' lambda, is `share`.
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
-from smix.mixing.checks import check_generator, check_images, check_valid, checked_masks, set_numbers
+from smix.mixing.checks import check_generator, check_images, check_masks, check_valid, convert_numbers
 from smix.mixing.move import Move
-from smix.mixing.plan import Plan, Target, opened, where_moved
-from smix.mixing.share import Labels, label_share
+from smix.mixing.plan import Plan, Target, keep_own, select_move
+from smix.mixing.share import LabelRule, label_share
 
-Masks = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
+MaskTensor = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
-    """Input of a method while it draws: the images, their object masks, who is paired with whom, and the
-    generator. `draws` is the number of independent draws: B, or 1 for one draw a batch."""
+class MixBatch:
+    """Input of a method while it draws: images, masks, partners and the source of random numbers.
+
+    `draws` is the number of independent draws: B, or 1 for a single draw that the whole batch shares.
+    """
 
     x: Float[Tensor, "B C *S"]
     masks: Float[Tensor, "B 1 *S"] | None
@@ -36,21 +39,21 @@ class Batch:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """The spatial size S."""
+        """Spatial size S of the images, in pixels."""
         return tuple(self.x.shape[2:])
 
     def per_draw(self, values: Float[Tensor, "n"]) -> Float[Tensor, "n 1 *one"]:
-        """One value a draw, shaped to broadcast over a map."""
+        """Return one value per draw, shaped to broadcast over a map."""
         return values.view(-1, 1, *[1] * len(self.size))
 
     def uniform(self, *shape: int) -> Float[Tensor, "..."]:
-        """Independent uniform draws from [0, 1), float32."""
-        return torch.rand(self.draws, *shape, device=self.x.device, **drawn_from(self.generator))
+        """Return independent uniform draws from [0, 1), float32, of shape (draws, *shape)."""
+        return torch.rand(self.draws, *shape, device=self.x.device, **generator_option(self.generator))
 
     def beta(self, a: float, b: float) -> Float[Tensor, "n"]:
-        """Draws from Beta(a, b).
+        """Return draws from Beta(a, b).
 
-        As sigmoid(log g_a - log g_b), with log g_a = log Gamma(a + 1) + log(U) / a: a ratio of two float32 gamma draws
+        They are sigmoid(log g_a - log g_b), with log g_a = log Gamma(a + 1) + log(U) / a: a ratio of two float32 gamma draws
         would underflow to 0 / 0 for a below 0.05.
         """
         if a == b == 1:
@@ -58,25 +61,42 @@ class Batch:
         shape = torch.full((2, self.draws), a, device=self.x.device)
         if a != b:
             shape[1].fill_(b)  # `shape[1] = b` would make a tensor on the CPU first
-        uniform = torch.rand(2, self.draws, device=self.x.device, **drawn_from(self.generator))
+        uniform = torch.rand(2, self.draws, device=self.x.device, **generator_option(self.generator))
         log_gamma = torch._standard_gamma(shape + 1, generator=self.generator).log() + (1 - uniform).log() / shape
         return torch.sigmoid(log_gamma[0] - log_gamma[1])
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Method:
-    """A mixing method. Subclasses are frozen dataclasses of numbers that say how to draw weight maps.
+    """Base class of the mixing methods: frozen dataclasses of numbers that say how to draw weight maps.
+
+    A subclass defines `maps` and, if it has options, `check`.
 
     Args:
-        prob: Probability that a sample is mixed at all.
-        per_batch: One draw for the whole batch, as most papers' code does, instead of one a sample.
+        prob: Probability that a sample is mixed at all, in [0, 1].
+        per_batch: Draw once for the whole batch, as the code of most papers does, instead of once per sample.
+
+    Raises:
+        OptionError: An option has a wrong type or is out of its range.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True, repr=False)
+    ... class TopHalf(smix.Method):
+    ...     def maps(self, batch):
+    ...         weight = torch.zeros(1, 1, *batch.size)
+    ...         weight[:, :, : batch.size[0] // 2] = 1.0
+    ...         return weight
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> mixed, target = TopHalf()(torch.zeros(4, 3, 8, 8), torch.arange(4), generator=generator)
+    >>> target.share[target.mixed].unique()
+    tensor([0.5000])
     """
 
     prob: float = 1.0
     per_batch: bool = False
 
     def __post_init__(self) -> None:
-        set_numbers(self)
+        convert_numbers(self)
         if not 0 <= self.prob <= 1:
             raise OptionError(f"prob: expected a probability in [0, 1], got {self.prob}")
         if not isinstance(self.per_batch, bool):
@@ -84,27 +104,43 @@ class Method:
         self.check()
 
     def check(self) -> None:
-        """Raises OptionError where a number of this method is out of its range."""
+        """Raise OptionError if an option of this method is out of its range."""
 
     @property
     def needs_masks(self) -> bool:
-        """True if `masks=` must be given."""
-        return getattr(self, "labels", "area") == "visible"
+        """True if `masks=` is required."""
+        return False
+
+    @property
+    def label_rule(self) -> LabelRule:
+        """Rule for the weight of the own label; see `label_share`."""
+        return "area"
 
     def __call__(
         self,
         x: Float[Tensor, "B C *S"],
         y: Int[Tensor, "B"] | Float[Tensor, "B K"],
         *,
-        masks: Masks | None = None,
+        masks: MaskTensor | None = None,
         valid: Bool[Tensor, "B"] | None = None,
         generator: torch.Generator | None = None,
         out: Float[Tensor, "B C *S"] | None = None,
     ) -> tuple[Float[Tensor, "B C *S"], Target]:
-        """Mix a batch. The arguments are those of `plan` and `Plan.blend`, and y: class numbers or rows of class weights.
+        """Mix a batch: `plan`, `Plan.blend` and `Plan.target` in one call, which describe the arguments.
+
+        Args:
+            x: Images.
+            y: Class numbers, or rows of class weights.
+            masks: Object masks.
+            valid: True for masks that may be used.
+            generator: Source of all random numbers.
+            out: Buffer for the mixed images.
 
         Returns:
             The mixed images, in the type and memory format of x, and their labels.
+
+        Raises:
+            DataError: The shape, type, device or values of an argument do not fit.
         """
         plan = self.plan(x, masks=masks, valid=valid, generator=generator)
         return plan.blend(x, out), plan.target(y)
@@ -113,7 +149,7 @@ class Method:
         self,
         x: Float[Tensor, "B C *S"],
         *,
-        masks: Masks | None = None,
+        masks: MaskTensor | None = None,
         valid: Bool[Tensor, "B"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Plan:
@@ -121,12 +157,16 @@ class Method:
 
         Args:
             x: Images with 1, 2 or 3 spatial dimensions, floating point.
-            masks: (B, 1, *S) or (B, *S), the object of each image: bool, uint8 of 0 and 1, or float in [0, 1].
-            valid: Masks that may be used, say of a store; None: all. `Fallback` looks at it; other methods use every mask.
-            generator: On the device of x. None: torch's global one.
+            masks: Object of each image, (B, 1, *S) or (B, *S): bool, uint8 of 0 and 1, or float in [0, 1].
+            valid: True for masks that may be used, such as the verdicts of a mask store. Only `Fallback` reads it; other methods
+                use every mask. Default: all masks.
+            generator: Source of all random numbers, on the device of x. Default: torch's global generator.
+
+        Returns:
+            The plan, on the device of x.
 
         Raises:
-            DataError: shapes, types, devices or values that do not fit.
+            DataError: The shape, type, device or values of an argument do not fit.
         """
         check_images(x)
         check_generator(generator, x.device)
@@ -134,15 +174,15 @@ class Method:
             raise DataError(
                 f"{self!r}: expected masks=, the object of each image, got None; load them from a MaskStore"
             )
-        masks = None if masks is None else checked_masks(masks, x)
+        masks = None if masks is None else check_masks(masks, x)
         if valid is not None:
             check_valid(valid, x)
-        partner = torch.randperm(len(x), device=x.device, **drawn_from(generator))
-        batch = Batch(x, masks, valid, partner, generator, len(x))
-        return self.pair(batch) if len(x) else unmixed(batch)  # Fourier transforms refuse an empty batch
+        partner = torch.randperm(len(x), device=x.device, **generator_option(generator))
+        batch = MixBatch(x, masks, valid, partner, generator, len(x))
+        return self.plan_pairs(batch) if len(x) else unmixed(batch)  # Fourier transforms refuse an empty batch
 
-    def pair(self, batch: Batch) -> Plan:
-        """The plan of this method for partners that are drawn already."""
+    def plan_pairs(self, batch: MixBatch) -> Plan:
+        """Return the plan for partners that are already drawn, with the gate `prob` applied."""
         if self.per_batch:
             batch = replace(batch, draws=1)
         plan = self.draw(batch)
@@ -150,61 +190,93 @@ class Method:
             plan = plan.only((batch.uniform() < self.prob).expand(len(batch.x)))
         return plan
 
-    def draw(self, batch: Batch) -> Plan:
-        """The plan before the gate: every sample mixed with its partner, if that is another one."""
-        return self.planned(batch, self.maps(batch))
+    def draw(self, batch: MixBatch) -> Plan:
+        """Return the plan before the gate: every sample is mixed with its partner, unless it is its own partner."""
+        return self.plan_maps(batch, self.maps(batch))
 
-    def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
-        """The weight maps of the own images, in new memory: one a sample, or a single one for all; axes may be 1."""
+    def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
+        """Return the weight maps of the own images, in new memory: one per draw. Axes may have length 1."""
         raise AssertionError(f"{type(self).__name__} states no maps")
 
-    def planned(
+    def plan_maps(
         self,
-        batch: Batch,
+        batch: MixBatch,
         weight: Float[Tensor, "n 1 *S"],
         own_move: Move | None = None,
         partner_move: Move | None = None,
     ) -> Plan:
-        """The plan of these maps and moves, with the label shares that follow from them."""
+        """Return the plan of these maps and moves, with the label weights that follow from them."""
         own_memory = len(weight) == len(batch.x) and not weight.requires_grad
         weight = weight.expand(len(batch.x), *weight.shape[1:])
-        rule: Labels = getattr(self, "labels", "area")
-        share = label_share(rule, weight, batch.masks, batch.partner, own_move, partner_move)
-        other = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
+        share = label_share(self.label_rule, weight, batch.masks, batch.partner, own_move, partner_move)
+        paired = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
         return Plan(
             batch.partner,
             # In place: a map less in memory, and at 64 pixels a fifth of the time.
-            opened(other, weight, out=weight if own_memory else None),
-            torch.where(other, share, 1.0),
-            mixed=other,
-            fell_back=torch.zeros_like(other),
-            own_move=where_moved(other, own_move, None),
+            keep_own(~paired, weight, out=weight if own_memory else None),
+            torch.where(paired, share, 1.0),
+            mixed=paired,
+            fell_back=torch.zeros_like(paired),
+            own_move=select_move(paired, own_move, None),
             partner_move=partner_move,
         )
 
     def __repr__(self) -> str:
-        ordered = sorted(fields(self), key=lambda field: bool(field.kw_only))
-        return f"{type(self).__name__}({', '.join(f'{f.name}={getattr(self, f.name)!r}' for f in ordered)})"
+        common = [field.name for field in fields(Method)]
+        names = sorted((field.name for field in fields(self)), key=lambda name: (name in common, name == "labels"))
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
 
-def unmixed(batch: Batch) -> Plan:
+@dataclass(frozen=True, kw_only=True, repr=False)
+class MapMethod(Method):
+    """Base class of methods whose weights differ between pixels, so that labels may follow the objects.
+
+    Args:
+        labels: Rule for the weight of the own label: `area` (mean of the map) or `visible` (visible part of each object; needs
+            masks). See `label_share`.
+    """
+
+    labels: LabelRule = "area"
+
+    LABEL_RULES: ClassVar[tuple[str, ...]] = ("area", "visible")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labels not in self.LABEL_RULES:
+            *first, last = (f'"{rule}"' for rule in self.LABEL_RULES)
+            method = type(self).__name__.lower()
+            raise OptionError(f'{method}: expected labels {", ".join(first)} or {last}, got "{self.labels}"')
+
+    @property
+    def needs_masks(self) -> bool:
+        return self.labels == "visible"
+
+    @property
+    def label_rule(self) -> LabelRule:
+        return self.labels
+
+
+def unmixed(batch: MixBatch) -> Plan:
     """Return the plan that leaves every image and label of a batch as it is."""
     itself = torch.arange(len(batch.x), device=batch.x.device)
-    one = torch.ones(len(batch.x), device=batch.x.device)
-    no = torch.zeros_like(itself, dtype=torch.bool)
-    return Plan(itself, batch.per_draw(one), one, mixed=no, fell_back=no)
+    ones = torch.ones(len(batch.x), device=batch.x.device)
+    nowhere = torch.zeros_like(itself, dtype=torch.bool)
+    return Plan(itself, batch.per_draw(ones), ones, mixed=nowhere, fell_back=nowhere)
 
 
-def drawn_from(generator: torch.Generator | None) -> dict[str, Any]:
-    """The keyword of torch's samplers. Left out where None: spelt out, torch.compile makes a graph for every batch size."""
+def generator_option(generator: torch.Generator | None) -> dict[str, Any]:
+    """Return `generator=` as a keyword argument of torch's samplers, or none.
+
+    With an explicit None torch.compile makes a graph for every batch size.
+    """
     return {} if generator is None else {"generator": generator}
 
 
-LEAST_ALPHA, LARGEST_ALPHA = 1e-30, 1e30
-"""Far beyond where a Beta is a coin, or 1/2; not so far that float32 overflows."""
+MIN_ALPHA, MAX_ALPHA = 1e-30, 1e30
+"""Range of the parameters of a Beta distribution: far beyond where it is a coin, or constant; float32 does not overflow yet."""
 
 
 def check_alpha(method: str, alpha: float) -> None:
-    """OptionError unless alpha can be a parameter of a Beta."""
-    if not LEAST_ALPHA <= alpha <= LARGEST_ALPHA:
-        raise OptionError(f"{method}: expected alpha from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, got {alpha}")
+    """Raise OptionError unless alpha can be a parameter of a Beta distribution."""
+    if not MIN_ALPHA <= alpha <= MAX_ALPHA:
+        raise OptionError(f"{method}: expected alpha from {MIN_ALPHA:g} to {MAX_ALPHA:g}, got {alpha}")

@@ -1,9 +1,10 @@
-"""GridMix: a chequered mix of two images, cell by cell.
+"""GridMix: mix two images cell by cell on a regular grid.
 
 After Baek et al., "GridMix: Strong regularization through local context mapping", Pattern Recognition 109, 2021, as surveys
-describe it: the image is cut into g x g cells, and each cell is taken from one of the two images; the label follows the number of pixels.
-The law of lambda is ours: drawn from Beta(alpha, alpha), and every cell is the own image's with probability lambda. Not here: the
-paper's second loss, on the label of each cell. openmixup's `gridmix` is another method, a lattice of holes in a box.
+describe it: the image is cut into g x g cells, each cell is taken from one of the two images, and the label follows the number of
+pixels. The distribution is a choice of smix: lambda from Beta(alpha, alpha), and every cell is the own image's with probability
+lambda. The paper's second loss, on the label of each cell, is not implemented. openmixup's `gridmix` is another method, a lattice
+of holes in a box.
 """
 
 from dataclasses import dataclass
@@ -13,30 +14,34 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.core import Batch, Method, check_alpha
-from smix.mixing.share import MapLabels, check_rule
+from smix.mixing.core import MapMethod, MixBatch, check_alpha
 
 
 @dataclass(frozen=True, repr=False)
-class GridMix(Method):
-    """Args:
-    alpha: Both parameters of the Beta that the probability of an own cell is drawn from; above 0.
-    cells: g, number of cells along each axis, 2 or more; one a pixel where an axis is shorter. Where g does not divide the axis,
-        cells differ by a pixel.
-    labels: `area` (mean of the map) or `visible` (what is kept of each object; needs masks).
+class GridMix(MapMethod):
+    """Take each cell of a grid from the own image or from its partner (Baek et al., Pattern Recognition 2021).
+
+    Args:
+        alpha: Both parameters of the Beta distribution of lambda, the probability of an own cell, above 0.
+        cells: Number of cells along each axis, 2 or more; one per pixel where an axis is shorter. Where it does not divide the
+            axis, cells differ by a pixel.
+        labels: Label rule, `area` or `visible`; see `MapMethod`.
+
+    >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
+    >>> plan = smix.GridMix(cells=4).plan(x, generator=torch.Generator().manual_seed(0))
+    >>> plan.weight[:, 0, ::8, ::8].shape  # one weight of 0 or 1 per cell
+    torch.Size([4, 4, 4])
     """
 
     alpha: float = 1.0
     cells: int = 4
-    labels: MapLabels = "area"
 
     def check(self) -> None:
         check_alpha("gridmix", self.alpha)
-        check_rule("gridmix", self.labels)
         if not (isinstance(self.cells, int) and self.cells >= 2):
             raise OptionError(f"gridmix: expected 2 cells or more, a whole number, got {self.cells}")
 
-    def maps(self, batch: Batch) -> Float[Tensor, "n 1 *S"]:
+    def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         kept = batch.per_draw(batch.beta(self.alpha, self.alpha))
         cells = [min(self.cells, length) for length in batch.size]
         weight = (batch.uniform(1, *cells) < kept).float()

@@ -1,4 +1,4 @@
-"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback, `|` RandomChoice; bare words are strings."""
+"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback, `|` is RandomChoice; unquoted words are strings."""
 
 import ast
 from dataclasses import fields
@@ -35,32 +35,50 @@ METHODS: dict[str, type[Method]] = {
     "smix": SMix,
     "objectpaste": ObjectPaste,
 }
+"""Classes of the basic methods, by their names on the command line.
+
+>>> smix.METHODS["cutmix"](alpha=0.5)
+CutMix(alpha=0.5, edge='clip', labels='area', prob=1.0, per_batch=False)
+"""
 
 
 def parse_method(text: str) -> Method:
-    """The method that a text names: `+` binds closer than `|`. (The numbers of combinations, such as their
-    `prob` and `weights`, have no text: make those in Python.)
+    """Return the method that a text describes.
+
+    Args:
+        text: A name with options, such as `cutmix(alpha=0.5)`; a method and its fallback, `smix+fmix`; or a random choice,
+            `mixup|cutmix`. `+` binds closer than `|`. Options of combinations, such as their `prob` and `weights`, cannot be
+            written: create those in Python.
 
     Raises:
-        OptionError: an unknown name or option (the nearest is suggested), or a value out of range.
+        OptionError: A name or option is unknown (the message suggests the nearest), or a value is out of its range.
+
+    >>> smix.parse_method("mixup(alpha=0.2)")
+    Mixup(alpha=0.2, prob=1.0, per_batch=False)
+    >>> type(smix.parse_method("smix(labels=coverage)+fmix")).__name__
+    'Fallback'
     """
     choices = [_parse_fallback(part) for part in _split(text, "|")]
     return RandomChoice(tuple(choices)) if len(choices) > 1 else choices[0]
 
 
 def split_methods(text: str) -> list[str]:
-    """The texts of a comma-separated list of methods; commas inside brackets do not split."""
+    """Return the items of a comma-separated list of methods; commas inside brackets do not split.
+
+    >>> split_methods("mixup,cutmix(alpha=1,edge=inside)")
+    ['mixup', 'cutmix(alpha=1,edge=inside)']
+    """
     return _split(text, ",")
 
 
 def _parse_fallback(text: str) -> Method:
-    first, *others = [_parse_one(part) for part in _split(text, "+")]
+    first, *others = [_parse_basic(part) for part in _split(text, "+")]
     if len(others) > 1:
         raise OptionError(f'method: expected at most one "+" (a method and its fallback), got "{text}"')
     return Fallback(first, others[0]) if others else first
 
 
-def _parse_one(text: str) -> Method:
+def _parse_basic(text: str) -> Method:
     name, bracket, rest = text.partition("(")
     name = name.strip()
     if name not in METHODS:
@@ -89,7 +107,7 @@ def _value(text: str) -> object:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Split at separators outside brackets."""
+    """Split at the separators outside brackets."""
     parts, depth = [""], 0
     for character in text:
         depth += (character in "([") - (character in ")]")

@@ -10,25 +10,41 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.mixing.checks import check_blend, check_class_weight, check_classes, check_labels, check_out
-from smix.mixing.move import Move, moved, resample, stay
-from smix.mixing.tensors import Tensors, parts, per_sample
+from smix.mixing.move import Move, apply_move, no_move, resample
+from smix.mixing.tensors import Tensors, batch_slices, per_sample
 
 
 @dataclass(frozen=True, eq=False)
 class Target(Tensors):
-    """The labels of a mixed batch: `share` of `y`, the rest of `y_partner`. Slices are targets of micro-batches."""
+    """Labels of a mixed batch: `share` of `y`, the rest of `y_partner`. Slices are the targets of micro-batches.
+
+    >>> x, y = torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 2, 2])
+    >>> mixed, target = smix.Mixup()(x, y, generator=torch.Generator().manual_seed(0))
+    >>> target.soft(num_classes=3).sum(1)
+    tensor([1., 1., 1., 1.])
+    >>> logits = torch.zeros(4, 3)  # model(mixed)
+    >>> target.loss(logits)  # log 3
+    tensor(1.0986)
+    >>> len(target[:2])
+    2
+    """
 
     y: Int[Tensor, "B"] | Float[Tensor, "B K"]
+    """Own labels: class numbers, or rows of class weights."""
     y_partner: Int[Tensor, "B"] | Float[Tensor, "B K"]
+    """Labels of the partners."""
     share: Float[Tensor, "B"]
+    """Weight of the own label, the papers' lambda, in [0, 1]."""
     mixed: Bool[Tensor, "B"]
+    """True for mixed samples; see `Plan.mixed`."""
     fell_back: Bool[Tensor, "B"]
+    """True where `Fallback` used its second method."""
 
     def __len__(self) -> int:
         return len(self.share)
 
     def __getitem__(self, rows: slice | Tensor) -> "Target":
-        return self.each(lambda tensor: tensor[rows])
+        return self.map(lambda tensor: tensor[rows])
 
     def loss(
         self,
@@ -38,16 +54,23 @@ class Target(Tensors):
         reduction: Literal["mean", "sum", "none"] = "mean",
         class_weight: Float[Tensor, "K"] | None = None,
     ) -> Float[Tensor, "*B"]:
-        """`share` CE(logits, y) + (1 - share) CE(logits, y_partner); `bce` is the mean over the classes of the binary
-        cross-entropies against `soft(K)`.
+        """Return `share` CE(logits, y) + (1 - share) CE(logits, y_partner), in nats.
 
         Args:
-            logits: One row a sample, one column a class.
-            kind: Cross-entropy, or binary cross-entropy of every class (labels of several classes).
-            label_smoothing: In [0, 1]: this much of each label is spread evenly over the classes.
-            reduction: As in torch.nn.functional.cross_entropy.
-            class_weight: Weight of each class in the cross-entropy, for class numbers; the mean is over the weights, each
-                label counted by its share. torch divides by other numbers for numbers than for rows, so rows are refused.
+            logits: One row per sample, one column per class.
+            kind: `ce`: cross-entropy. `bce`: mean over the classes of the binary cross-entropies against `soft(K)`, for labels of
+                several classes.
+            label_smoothing: Part of each label that is spread evenly over the classes, in [0, 1].
+            reduction: Reduction over the batch, as in torch.nn.functional.cross_entropy.
+            class_weight: Weight of each class in the cross-entropy, for class numbers. The mean is over the weights, each label
+                counted by its share. Rows are refused, since torch normalises them by other numbers.
+
+        Returns:
+            A scalar, or with `reduction="none"` one loss per sample.
+
+        Raises:
+            OptionError: An option is out of its range.
+            DataError: The shapes of logits, labels and class weights do not fit.
         """
         if kind not in ("ce", "bce") or reduction not in ("mean", "sum", "none"):
             raise OptionError(
@@ -62,7 +85,7 @@ class Target(Tensors):
         if kind == "bce":
             soft = self.soft(logits.shape[1])
             soft = soft * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-            each = F.binary_cross_entropy_with_logits(logits, soft.to(logits.dtype), reduction="none").mean(1)
+            losses = F.binary_cross_entropy_with_logits(logits, soft.to(logits.dtype), reduction="none").mean(1)
         else:
             own, other = (
                 F.cross_entropy(
@@ -74,20 +97,24 @@ class Target(Tensors):
                 )
                 for y in (self.y, self.y_partner)
             )
-            each = self.share * own + (1 - self.share) * other
+            losses = self.share * own + (1 - self.share) * other
         if reduction == "none":
-            return each
+            return losses
         if reduction == "sum":
-            return each.sum()
+            return losses.sum()
         if class_weight is None:
-            return each.mean()
-        return each.sum() / (self.share * class_weight[self.y] + (1 - self.share) * class_weight[self.y_partner]).sum()
+            return losses.mean()
+        weights = self.share * class_weight[self.y] + (1 - self.share) * class_weight[self.y_partner]
+        return losses.sum() / weights.sum()
 
     def soft(self, num_classes: int) -> Float[Tensor, "B K"]:
-        """The label weights as rows over the classes; they sum to 1 if those of y do.
+        """Return rows of class weights, for other loss functions. They sum to 1 if those of y do.
+
+        Args:
+            num_classes: Number of classes K.
 
         Raises:
-            DataError: a class number that is not below `num_classes`, or rows of another length.
+            DataError: A class number is not below `num_classes`, or the rows of y have another length.
         """
         check_classes(self.y, len(self), (len(self), num_classes))
         if self.y.ndim == 2:
@@ -97,40 +124,61 @@ class Target(Tensors):
         return rows.scatter_add(1, self.y_partner[:, None], 1 - self.share[:, None])
 
     def accuracy(self, logits: Float[Tensor, "B K"]) -> Float[Tensor, ""]:
-        """Mean over the batch of the label share that the predicted class has, in [0, 1]."""
+        """Return the mean label weight of the predicted classes, in [0, 1].
+
+        Args:
+            logits: One row per sample, one column per class.
+
+        Raises:
+            DataError: The shapes of logits and labels do not fit.
+        """
         check_classes(self.y, len(self), logits.shape)
-        guess = logits.argmax(1)
+        predicted = logits.argmax(1)
         if self.y.ndim == 2:
-            return self.soft(logits.shape[1]).gather(1, guess[:, None]).mean()
-        return (self.share * (self.y == guess) + (1 - self.share) * (self.y_partner == guess)).mean()
+            return self.soft(logits.shape[1]).gather(1, predicted[:, None]).mean()
+        return (self.share * (self.y == predicted) + (1 - self.share) * (self.y_partner == predicted)).mean()
 
 
 @dataclass(frozen=True, eq=False)
 class Plan(Tensors):
-    """The mix of each sample of a batch. An unmixed sample has itself as partner, weight 1 and share 1."""
+    """Drawn mix of each sample of a batch. An unmixed sample is its own partner, with weight 1 and share 1.
+
+    >>> x = torch.zeros(4, 3, 8, 8)
+    >>> plan = smix.CutMix().plan(x, generator=torch.Generator().manual_seed(0))
+    >>> plan.weight.shape, plan.partner.shape
+    (torch.Size([4, 1, 8, 8]), torch.Size([4]))
+    >>> mixed, target = plan.blend(x), plan.target(torch.arange(4))
+    >>> torch.equal(target.share, plan.weight.mean((1, 2, 3)))
+    True
+    """
 
     partner: Int[Tensor, "B"]
+    """Index of the partner in the batch."""
     weight: Float[Tensor, "B 1 *S"]
-    """Weight map of the own image in [0, 1]; every spatial axis may be 1: one weight for the whole axis."""
+    """Weight map of the own image, in [0, 1]. An axis of length 1 has the same weight everywhere."""
     share: Float[Tensor, "B"]
+    """Weight of the own label, the papers' lambda, in [0, 1]."""
     mixed: Bool[Tensor, "B"]
-    """The gate was open and the partner is another sample (or nothing, where `fill` is)."""
+    """True if the gate was open and the partner is another sample (or zeros: see `fill`)."""
     fell_back: Bool[Tensor, "B"]
-    """`Fallback` used its second method."""
+    """True where `Fallback` used its second method."""
     own_move: Move | None = None
-    """Move of the own image before it is mixed; None: none."""
+    """Move of the own images before they are mixed. None: no move."""
     partner_move: Move | None = None
-    """Move of the partner's image before it is mixed."""
+    """Move of the partners' images before they are mixed. None: no move."""
     fill: Bool[Tensor, "B"] | None = None
-    """Zeros, the mean of normalised images, in place of a partner."""
+    """True where zeros, the mean of normalised images, take the place of a partner. None: nowhere."""
 
     def blend(self, x: Float[Tensor, "B C *S"], out: Float[Tensor, "B C *S"] | None = None) -> Float[Tensor, "B C *S"]:
-        """w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.
+        """Return w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.
 
         Args:
-            x: The images that the plan was drawn for, or others of their number and size (of any size if the map is
-                one number: hidden layers, say).
-            out: A buffer like x to write to and return. At 224 pixels, on a CPU, fresh memory costs more than the mix.
+            x: The images that the plan was drawn for, or others of their number and size. A map of one number fits any size:
+                with `Mixup`, hidden layers can be mixed.
+            out: Buffer like x to write to and return. At 224 pixels, on a CPU, fresh memory costs more than the mix.
+
+        Raises:
+            DataError: The images or the buffer do not fit the plan.
         """
         check_blend(x, self.weight)
         if out is not None:
@@ -141,14 +189,14 @@ class Plan(Tensors):
         weight = self.weight.to(x.dtype)
         if self.own_move is None:
             return mixed.lerp_(x, weight)
-        for part in parts(len(x), x[0:1].numel(), x.device):
+        for part in batch_slices(len(x), x[0:1].numel(), x.device):
             mixed[part].lerp_(resample(x[part], self.own_move[part]), weight[part])
         return mixed
 
     def _partners(self, x: Tensor, out: Tensor | None) -> Tensor:
-        """The partners' images, in memory that may be written to."""
+        """Return the partners' images, in memory that may be written to."""
         if self.partner_move is not None:
-            images = moved(x, self.partner_move, self.partner)
+            images = apply_move(x, self.partner_move, self.partner)
             return images if out is None else out.copy_(images)
         if torch.is_grad_enabled() and x.requires_grad:
             return x[self.partner]
@@ -156,59 +204,67 @@ class Plan(Tensors):
         return torch.index_select(x, 0, self.partner, out=torch.empty_like(x) if out is None else out)
 
     def target(self, y: Int[Tensor, "B"] | Float[Tensor, "B K"]) -> Target:
-        """The labels of the mixed batch. y: class numbers, or one row of class weights a sample."""
+        """Return the labels of the mixed batch.
+
+        Args:
+            y: Class numbers, or one row of class weights per sample.
+
+        Raises:
+            DataError: The labels are not those of this batch.
+        """
         check_labels(y, len(self.partner), self.partner.device)
         return Target(y, y[self.partner], self.share, self.mixed, self.fell_back)
 
     def where(self, chosen: Bool[Tensor, "B"], other: "Plan") -> "Plan":
-        """This plan where `chosen`, the other elsewhere; what one of them has not is filled with what changes nothing."""
+        """Return this plan where `chosen` is True, the other elsewhere."""
         return Plan(
             torch.where(chosen, self.partner, other.partner),
             torch.lerp(other.weight, self.weight, per_sample(chosen, self.weight).float()),  # exact for 0 and 1
             torch.where(chosen, self.share, other.share),
             torch.where(chosen, self.mixed, other.mixed),
             torch.where(chosen, self.fell_back, other.fell_back),
-            where_moved(chosen, self.own_move, other.own_move),
-            where_moved(chosen, self.partner_move, other.partner_move),
-            _where_filled(chosen, self.fill, other.fill),
+            select_move(chosen, self.own_move, other.own_move),
+            select_move(chosen, self.partner_move, other.partner_move),
+            _select_fill(chosen, self.fill, other.fill),
         )
 
     def only(self, gate: Bool[Tensor, "B"]) -> "Plan":
-        """This plan where the gate is open, no mixing elsewhere."""
+        """Return this plan where `gate` is True, no mixing elsewhere."""
         itself = torch.arange(len(gate), device=gate.device)
         return Plan(
             torch.where(gate, self.partner, itself),
-            opened(gate, self.weight),
+            keep_own(~gate, self.weight),
             torch.where(gate, self.share, 1.0),
             self.mixed & gate,
             self.fell_back & gate,
-            where_moved(gate, self.own_move, None),
-            where_moved(gate, self.partner_move, None),
+            select_move(gate, self.own_move, None),
+            select_move(gate, self.partner_move, None),
             None if self.fill is None else self.fill & gate,
         )
 
 
-def opened(
-    gate: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"], out: Float[Tensor, "B 1 *S"] | None = None
+def keep_own(
+    kept: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"], out: Float[Tensor, "B 1 *S"] | None = None
 ) -> Float[Tensor, "B 1 *S"]:
-    """The weights where the gate is open, 1 elsewhere. (Three times faster than a broadcast `where`.)"""
-    return torch.maximum(weight, per_sample(~gate, weight).float(), out=out)
+    """Return the weights, and 1 in samples that are kept as they are. (Three times faster than a broadcast `where`.)"""
+    return torch.maximum(weight, per_sample(kept, weight).float(), out=out)
 
 
-def where_moved(chosen: Bool[Tensor, "B"], mine: Move | None, other: Move | None) -> Move | None:
-    """One move where `chosen`, the other elsewhere; None stays where it is."""
-    if mine is None and other is None:
+def select_move(chosen: Bool[Tensor, "B"], first: Move | None, second: Move | None) -> Move | None:
+    """Return the first move where `chosen` is True, the second elsewhere; None is no move."""
+    either = first or second
+    if either is None:
         return None
-    count, axes = (mine or other).scale.shape  # type: ignore[union-attr]
-    still = stay(count, axes, chosen.device)
-    return (mine or still).where(chosen, other or still)
+    count, axes = either.scale.shape
+    in_place = no_move(count, axes, chosen.device)
+    return (first or in_place).where(chosen, second or in_place)
 
 
-def _where_filled(chosen: Tensor, mine: Tensor | None, other: Tensor | None) -> Tensor | None:
-    if mine is None and other is None:
+def _select_fill(chosen: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    if first is None and second is None:
         return None
-    no = torch.zeros_like(chosen)
-    return torch.where(chosen, no if mine is None else mine, no if other is None else other)
+    nowhere = torch.zeros_like(chosen)
+    return torch.where(chosen, nowhere if first is None else first, nowhere if second is None else second)
 
 
 torch.export.register_dataclass(Target)

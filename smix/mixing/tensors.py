@@ -1,42 +1,57 @@
 """Frozen dataclasses of tensors: what plans, targets and moves have in common."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar, cast
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 # Not typing.Self: beartype, which checks the shapes in the tests, refuses it on single methods.
 _T = TypeVar("_T", bound="Tensors")
 
 
 class Tensors:
-    """Can be moved and pinned, field by field; absent fields (None) stay absent."""
+    """Base class of dataclasses of tensors that are moved and pinned together; absent fields (None) stay absent."""
 
-    def each(self: _T, change: Any) -> _T:
+    def map(self: _T, change: Callable[[Any], Any]) -> _T:
+        """Return the same with `change` applied to every tensor."""
         values = (getattr(self, field.name) for field in fields(cast(Any, self)))
         return type(self)(*(None if value is None else change(value) for value in values))
 
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
-        return self.each(lambda value: value.to(device, non_blocking=non_blocking))
+        """Return the same on another device; see torch.Tensor.to."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: _T) -> _T:
-        return self.each(lambda value: value.pin_memory())
+        """Return the same in pinned memory; DataLoader(pin_memory=True) calls it."""
+        return self.map(lambda tensor: tensor.pin_memory())
 
 
-def per_sample(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """(B,) shaped to broadcast over the (B, ...) of another tensor."""
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """Return values of shape (B,), shaped to broadcast over a tensor of shape (B, ...)."""
     return values.view(-1, *[1] * (like.ndim - 1))
 
 
-AT_ONCE = 2**18
-"""Values that are worked on at once: what lies between two steps stays in a processor's cache, and small beside a batch."""
-MORE_ON_GPU = 64
+CPU_CHUNK = 2**18
+"""Values to process at once: intermediate results stay in a processor's cache, and are small next to a batch."""
+GPU_CHUNK = 64 * CPU_CHUNK
 
 
-def parts(count: int, values: int, device: torch.device) -> list[slice]:
-    """The slices of a batch of `count` samples of so many values, to be worked on one after the other."""
+def batch_slices(count: int, values: int, device: torch.device) -> list[slice]:
+    """Return slices of a batch of `count` samples with `values` numbers each, to be processed one after the other."""
     if torch.compiler.is_compiling():  # which would make a graph for every number of them
         return [slice(None)]
-    most = AT_ONCE if device.type == "cpu" else AT_ONCE * MORE_ON_GPU
-    step = max(1, most // max(1, values))
+    chunk = CPU_CHUNK if device.type == "cpu" else GPU_CHUNK
+    step = max(1, chunk // max(1, values))
     return [slice(start, start + step) for start in range(0, max(1, count), step)]
+
+
+def unravel(index: Int[Tensor, "n"], size: tuple[int, ...]) -> list[Int[Tensor, "n"]]:
+    """Return the coordinates of flat indices. Unlike torch.unravel_index it copies nothing to the device, and so never waits."""
+    coordinates = []
+    for length in reversed(size):
+        coordinates.append(index % length)
+        index = index // length
+    return coordinates[::-1]

@@ -1,8 +1,6 @@
 """Classes: their accuracy, what each method gains in them, and whether it gains where the masks are valid."""
 
 import math
-from collections.abc import Mapping
-from itertools import permutations
 from statistics import fmean
 
 import numpy as np
@@ -11,15 +9,13 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 from smix.evaluation.accuracy import most_confused
-from smix.evaluation.statistics import holm
+from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation
 from smix.report.records import PLAIN, Comparison, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table, number, p_value
 from smix.report.tables import listing
 
 CONFUSED = ("Most", "Second", "Third", "Fourth", "Fifth")
 """Headings of the pairs of classes that are confused most."""
-EXACT = 8
-"""Maximum number of classes whose orders are all tried: 40,320 of them."""
 
 
 def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
@@ -98,27 +94,8 @@ def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
         },
         zip(tests, corrected, strict=True),
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
-        f"the reason. p from all orders of up to {EXACT} classes, from Student's t for more, corrected over the rows.",
+        f"the reason. p from all orders of up to {EXACT_PAIRS} classes, from Student's t for more, corrected over the rows.",
     )
-
-
-def rank_correlation(x: Float[NDArray, "n"], y: Float[NDArray, "n"]) -> tuple[float, float]:
-    """Return Spearman's rho, in [-1, 1], and its two-sided p; NaN for fewer than two pairs or if all values of x or y are equal.
-
-    For at most `EXACT` pairs p is the share of all orders whose rho is as far from 0: four in perfect order are 2 of 24. For more it is
-    that of Student's t, which would be 0 for so few.
-    """
-    from scipy import stats
-
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return math.nan, math.nan
-    if len(x) > EXACT:
-        result = stats.spearmanr(x, y)
-        return float(result.statistic), float(result.pvalue)
-    ranks, others = (values - values.mean() for values in (stats.rankdata(x), stats.rankdata(y)))
-    orders = np.array(list(permutations(others))) @ ranks / (np.linalg.norm(ranks) * np.linalg.norm(others))
-    rho = float(orders[0])  # the first order is the original one
-    return rho, float(np.mean(np.abs(orders) >= abs(rho) - 1e-12))
 
 
 def confused_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
@@ -131,11 +108,9 @@ def confused_table(comparison: Comparison, assets: ReportAssets) -> Table | None
             texts = [f"{pair.label} as {pair.predicted}, {100 * pair.share:.1f} %" for pair in pairs]
             texts += [UNKNOWN] * (len(CONFUSED) - len(texts))
             rows.append((comparison.label(method, len(scores)), *texts))
-    headings: Mapping[str, int] = {heading: place for place, heading in enumerate(("Method", *CONFUSED))}
-    return listing(
-        "confused",
-        "Classes that are confused most",
-        {heading: lambda row, place=place: Cell(row[place]) for heading, place in headings.items()},  # type: ignore[misc]
-        rows,
+    head, note = (
+        ("Method", *CONFUSED),
         "Class as prediction, and the share of that class's test images. Over all seeds.",
     )
+    cells = tuple(tuple(map(Cell, row)) for row in rows)
+    return Table("confused", "Classes that are confused most", head, cells, note) if rows else None

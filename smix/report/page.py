@@ -34,11 +34,9 @@ class Figure:
     name: str
     """Name of its files and of its anchor."""
     title: str
-    alt: str
-    """Alternative text: what the figure shows, in one sentence."""
+    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
     draw: Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
     """Draws the figure; None: there is nothing to draw."""
-    caption: str = ""
     raster: bool = False
     """Shows photographs: saved as PNG only."""
 
@@ -233,7 +231,7 @@ def _data(cell: Cell) -> Markup:
 
 def _image(part: Part) -> Embedded:
     assert isinstance(part.content, Figure), "only figures have images"
-    alt = printable(part.content.alt)
+    alt = printable(part.content.title)
     if part.svg is not None:
         return embedded(part.svg, alt, f"{part.anchor}_")
     assert part.png is not None, "see Part"

@@ -46,6 +46,7 @@ from smix.training.samples import Samples
 
 COVERAGES = (0.8, 0.5)
 """Shares of the test images, the most confident first, whose errors are records."""
+NO_RUNS = Summary(math.nan, math.nan, 0, math.nan, math.nan)
 CONDITIONS = ("clean", "swapped", "object_hidden", "background_hidden")
 """Conditions of the suite "objects"."""
 
@@ -178,8 +179,8 @@ class Row:
     """Number of finished runs."""
     planned: int
     """Number of seeds that any method of the comparison has."""
-    accuracy: Summary | None
-    """Test accuracy of the finished runs, in percent; None without any."""
+    accuracy: Summary
+    """Test accuracy of the finished runs, in percent; NaN without any."""
     seconds: float
     """Mean time of the finished runs; NaN without any."""
 
@@ -215,7 +216,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
     rows = []
     for method, own in by_method(runs).items():
         results = [run.result for run in own if run.result is not None]
-        accuracy = summary([100 * result.test_accuracy for result in results]) if results else None
+        accuracy = summary([100 * result.test_accuracy for result in results]) if results else NO_RUNS
         seconds = fmean(result.seconds for result in results) if results else math.nan
         rows.append(Row(method, len(results), planned, accuracy, seconds))
     return rows
@@ -223,7 +224,7 @@ def rows_of(runs: Sequence[Run]) -> list[Row]:
 
 def best_rows(rows: Sequence[Row]) -> list[int]:
     """Return the places of the rows with the highest mean: several if they are equal, none if no method is complete."""
-    means = [row.accuracy.mean if row.accuracy is not None and row.complete else -math.inf for row in rows]
+    means = [row.accuracy.mean if row.finished and row.complete else -math.inf for row in rows]
     highest = max(means, default=-math.inf)
     return [n for n, mean in enumerate(means) if mean > -math.inf and math.isclose(mean, highest, abs_tol=1e-9)]
 
@@ -242,7 +243,7 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
 
 def difference_from(method: str, pairs: Iterable[Difference]) -> list[Difference]:
     """Return the pairs that hold this method, each as the other method minus this one."""
-    return [pair.turned() if pair.first == method else pair for pair in pairs if method in (pair.first, pair.second)]
+    return [pair.swapped() if pair.first == method else pair for pair in pairs if method in (pair.first, pair.second)]
 
 
 def records_of(

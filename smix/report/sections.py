@@ -7,7 +7,7 @@ from functools import partial
 
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions import suite
-from smix.report import classes, cost, provenance, tables, verdict
+from smix.report import accuracy_tables, classes, cost, provenance, tables, verdict
 from smix.report.figures import accuracy, pictures, predictions, robustness
 from smix.report.page import Figure, Section
 from smix.report.records import PLAIN, Comparison, ReportAssets
@@ -28,17 +28,11 @@ SECTIONS = (
         "Accuracy",
         "Test accuracy of each run at the last epoch, and whether the differences between methods are statistically significant.",
         (
-            tables.accuracy,
-            Figure(
-                "accuracy-distribution",
-                "Test accuracy of each run",
-                "Test accuracy of each run as a point, with the mean and one standard deviation of each method.",
-                accuracy.accuracy_per_run,
-            ),
+            lambda comparison, assets: accuracy_tables.accuracy_table(comparison.runs),
+            Figure("accuracy-distribution", "Test accuracy of each run, by method", accuracy.accuracy_per_run),
             Figure(
                 "accuracy-differences",
-                f"Difference from {PLAIN}",
-                f"Mean difference of each method from {PLAIN} over seeds with its 95 % interval, in points of test accuracy.",
+                f"Difference from {PLAIN} with its 95 % interval, by method",
                 accuracy.accuracy_differences,
             ),
         ),
@@ -48,27 +42,15 @@ SECTIONS = (
         "Mixes",
         "The same images under every method, as a training step uses them.",
         (
-            Figure(
-                "pair",
-                "One pair under every method",
-                "An image and its partner, and for each method their mix, the weight of each pixel, and the label weights.",
-                pictures.pair,
-                raster=True,
-            ),
-            Figure(
-                "mixes",
-                "Eight images under every method",
-                "Eight images and their partners, and for each method their mixes, weight maps and label weights.",
-                pictures.mixes,
-                raster=True,
-            ),
+            Figure("pair", "One pair of images, mixed by each method", pictures.pair, raster=True),
+            Figure("mixes", "Eight images and their partners, mixed by each method", pictures.mixes, raster=True),
         ),
     ),
     Section(
         "pairs",
         "Every pair of methods",
         "The differences that are statistically significant, and those that so many seeds could have detected.",
-        (tables.pairs, verdict.pair_sentences, tables.test_images),
+        (accuracy_tables.pairs, verdict.pair_sentences, accuracy_tables.test_images),
         folded=True,
     ),
     Section(
@@ -76,17 +58,9 @@ SECTIONS = (
         "Training",
         "Accuracy during training, by epochs and by seconds.",
         (
+            Figure("accuracy-per-epoch", "Accuracy after each epoch, by method", accuracy.accuracy_per_epoch),
             Figure(
-                "accuracy-per-epoch",
-                "Accuracy per epoch",
-                "Accuracy of each method after each epoch: the mean and the range over seeds.",
-                accuracy.accuracy_per_epoch,
-            ),
-            Figure(
-                "accuracy-over-time",
-                "Accuracy by time",
-                "The same accuracy against the seconds of training; methods with masks start when these are built, if that time is known.",
-                accuracy.accuracy_over_time,
+                "accuracy-over-time", "Accuracy against the time of training, by method", accuracy.accuracy_over_time
             ),
         ),
     ),
@@ -96,17 +70,9 @@ SECTIONS = (
         verdict.overconfidence,
         (
             Figure(
-                "overconfidence",
-                "Overconfidence",
-                "Mean confidence minus accuracy of each run: a network above 0 is overconfident, one below 0 underconfident.",
-                predictions.overconfidence,
+                "overconfidence", "Mean confidence minus accuracy of each run, by method", predictions.overconfidence
             ),
-            Figure(
-                "reliability",
-                "Reliability diagrams",
-                "Accuracy against confidence of each method, in 15 bins; a calibrated network lies on the diagonal.",
-                predictions.reliability,
-            ),
+            Figure("reliability", "Accuracy against confidence in 15 bins, by method", predictions.reliability),
             tables.CALIBRATION,
         ),
     ),
@@ -117,16 +83,12 @@ SECTIONS = (
         (
             Figure(
                 "wrong-by-confidence",
-                "Errors by confidence",
-                "Error rate at each level of confidence, by method.",
+                "Error rate at each level of confidence, by method",
                 predictions.wrong_by_confidence,
             ),
             tables.CONFIDENCE,
             Figure(
-                "risk-coverage",
-                "Errors against coverage",
-                "Error rate of the most confident predictions, against the share of the test images that they cover.",
-                predictions.risk_coverage,
+                "risk-coverage", "Error rate of the most confident predictions, by coverage", predictions.risk_coverage
             ),
             tables.LEVEL_TABLE,
         ),
@@ -136,16 +98,10 @@ SECTIONS = (
         "Classes",
         "Which classes are recognised, which are confused with each other, and what changes with the method.",
         (
-            Figure(
-                "confusion",
-                "Confusion matrices",
-                "For each method, the share of each class's test images that was predicted as each class, over all seeds.",
-                predictions.confusion,
-            ),
+            Figure("confusion", "Confusion matrix of each method", predictions.confusion),
             Figure(
                 "confusion-change",
-                f"Confusion: difference from {PLAIN}",
-                f"The confusion matrix of each method minus that of {PLAIN}, in points.",
+                f"Confusion matrix of each method minus that of {PLAIN}",
                 predictions.confusion_change,
             ),
             classes.confused_table,
@@ -162,8 +118,7 @@ SECTIONS = (
             for part in (
                 Figure(
                     f"corruptions{name}",
-                    f"Accuracy on corrupted images: {label}",
-                    "Accuracy on each of the corruptions, and at each severity, by method.",
+                    f"Accuracy by severity and by corruption ({label})",
                     partial(robustness.corruptions, suite=label),
                 ),
                 tables.corruption_table(label, f"corruptions{name}"),
@@ -175,27 +130,14 @@ SECTIONS = (
         "attacks",
         "Attacks",
         "Images whose values were changed slightly, with knowledge of the network, so that it misclassifies them.",
-        (
-            Figure(
-                "attacks",
-                "Accuracy under attack",
-                "Accuracy against the size of the change that an attack may make, by method.",
-                robustness.attacks,
-            ),
-            tables.ATTACKS,
-        ),
+        (Figure("attacks", "Accuracy against the size of the attack, by method", robustness.attacks), tables.ATTACKS),
     ),
     Section(
         "background",
         "Background swap",
         "Whether a network recognises the object or its surroundings.",
         (
-            Figure(
-                "background",
-                "Objects on other backgrounds",
-                "Accuracy on unchanged test images, with another background, without the object, and without the background.",
-                robustness.objects,
-            ),
+            Figure("background", "Accuracy with other backgrounds and hidden objects", robustness.objects),
             tables.OBJECTS,
         ),
     ),
@@ -211,23 +153,12 @@ SECTIONS = (
         "Masks",
         _masks_lead,
         (
-            Figure(
-                "class-gain",
-                "Gain of a class against its valid masks",
-                f"For each method with masks, the gain of each class over {PLAIN} against the share of its masks that are valid.",
-                predictions.class_gain,
-            ),
+            Figure("class-gain", "Gain of each class against its share of valid masks", predictions.class_gain),
             classes.gain_table,
-            Figure(
-                "valid-masks",
-                "Valid masks",
-                "Share of the masks that are valid and invalid as in figure 14.",
-                pictures.valid_masks,
-            ),
+            Figure("valid-masks", "Shares of valid and invalid masks, as in figure 14", pictures.valid_masks),
             Figure(
                 "contact-sheet",
-                "Contact sheet",
-                "Images, each next to the same image with its mask in pink.",
+                "Images, each next to itself with its mask in pink",
                 pictures.contact_sheet,
                 raster=True,
             ),
@@ -237,21 +168,13 @@ SECTIONS = (
         "mistakes",
         "The most confident errors",
         "Errors of the first seed of each method with the highest confidence.",
-        (
-            Figure(
-                "mistakes",
-                "The most confident errors",
-                "Misclassified test images with the highest confidence, by method: prediction, confidence and true class.",
-                pictures.mistakes,
-                raster=True,
-            ),
-        ),
+        (Figure("mistakes", "Misclassified test images with the highest confidence", pictures.mistakes, raster=True),),
     ),
     Section(
         "provenance",
         "Provenance",
         "The options that all runs share, and every run.",
-        (provenance.options, provenance.versions, tables.runs),
+        (provenance.options, provenance.versions, accuracy_tables.runs),
         folded=True,
     ),
 )

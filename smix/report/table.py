@@ -48,7 +48,7 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
     if not math.isfinite(value):
         return Cell(UNKNOWN)
     shown = scale * value
-    return Cell(f"{shown:+.{decimals}f}" if sign else f"{shown:.{decimals}f}", shown, best=best)
+    return Cell(f"{shown:{'+' if sign else ''},.{decimals}f}", shown, best=best)
 
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:

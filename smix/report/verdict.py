@@ -49,7 +49,6 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
     if not places:
         return "", f"No method has finished all of its runs.{missing}"
     best, accuracy = rows[places[0]].method, rows[places[0]].accuracy
-    assert accuracy is not None, "the best row has a mean"
     seeds = f"{accuracy.count} seed{'s' if accuracy.count > 1 else ''}"
     if len(places) > 1:
         equal = _enumeration([rows[place].method for place in places])
@@ -57,7 +56,7 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         return "", f"{tie}{missing}"
     winner = f"{best} has the highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}"
     pairs = differences(runs)
-    leads = [pair.turned() for pair in difference_from(best, pairs)]
+    leads = [pair.swapped() for pair in difference_from(best, pairs)]
     if not leads:
         reason = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return winner, f"{reason}.{missing}"
@@ -89,7 +88,6 @@ def headline(runs: Sequence[Run]) -> str:
     if len(places) != 1:
         return conclusion(runs)
     row = rows[places[0]]
-    assert row.accuracy is not None, "the best row has a mean"
     winner = f"{row.method} has the highest mean test accuracy, {row.accuracy.mean:.2f} %"
     if row.method == PLAIN:
         others = any(other.complete for other in rows if other is not row)
@@ -114,7 +112,7 @@ def pair_sentences(comparison: Comparison, assets: ReportAssets) -> Facts | None
     pairs = differences(comparison.runs)
     rows = []
     for pair in pairs:
-        better_first = pair.turned() if pair.significant and pair.mean < 0 else pair
+        better_first = pair.swapped() if pair.significant and pair.mean < 0 else pair
         rows.append((f"{pair.first}, {pair.second}", sentence(better_first)))
     return Facts(tuple(rows), "In words") if rows else None
 
@@ -150,7 +148,6 @@ def highlights(comparison: Comparison) -> list[Highlight]:
     finished, planned = sum(row.finished for row in rows), sum(row.planned for row in rows)
     found = []
     for row in [rows[place] for place in best_rows(rows)][:1]:
-        assert row.accuracy is not None, "the best row has a mean"
         low, high = interval(row.accuracy)
         detail = NOT_ENOUGH if math.isnan(low) else f"{low:.1f} to {high:.1f} % (95 % interval of its mean)"
         found.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))

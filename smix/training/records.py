@@ -23,10 +23,10 @@ from smix.untrusted import (
     is_file,
     one_line,
     parse_json,
-    read_signed,
+    read_checked,
     read_text,
-    signed,
     typed,
+    with_checksum,
 )
 
 FORMAT = 2
@@ -91,7 +91,7 @@ def _read_result(path: Path) -> tuple[Result | None, dict[str, str]]:
     if not file.is_file() and not file.is_symlink():
         return None, {}
     try:
-        values = read_signed(file, FORMAT)
+        values = read_checked(file, FORMAT)
         if isinstance(values.get("diverged"), str):
             raise DivergedError(f"{path}: {values['diverged']}")
         sums: dict[str, str] = typed(values.pop("files", None), dict[str, str], "files")
@@ -105,18 +105,18 @@ def write_result(path: Path, result: Result) -> None:
     """Write result.json: the last file of a run, which holds the sha256 of the others."""
     sums = {name: files.sha256(path / name, links=False) for name in VOUCHED if (path / name).is_file()}
     values = {"format": FORMAT, **dataclasses.asdict(result), "files": sums}
-    files.write_bytes(path / "result.json", signed(values))
+    files.write_bytes(path / "result.json", with_checksum(values))
 
 
 def write_diverged(path: Path, why: str) -> None:
     """Write a result.json that records that training diverged. Reading it raises DivergedError."""
-    files.write_bytes(path / "result.json", signed({"format": FORMAT, "diverged": why}))
+    files.write_bytes(path / "result.json", with_checksum({"format": FORMAT, "diverged": why}))
 
 
 def write_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
     """Write config.json. Raises RunError: It holds a name or a value that nobody could read again."""
     try:
-        content = signed({"format": FORMAT, **provenance})
+        content = with_checksum({"format": FORMAT, **provenance})
         typed(parse_json(content), Provenance)
     except UnreadableError as error:
         raise RunError(
@@ -134,7 +134,7 @@ def read_run(path: Path) -> Run:
     """
     file = path / "config.json"
     try:
-        provenance = read_signed(file, FORMAT)
+        provenance = read_checked(file, FORMAT)
         checked: Provenance = typed(provenance, Provenance)
         config = TrainConfig.from_json(checked.config)
     except UnreadableError as error:
@@ -280,7 +280,7 @@ def check_same(out: Path, provenance: dict[str, Any]) -> None:
     if not file.is_file() and not file.is_symlink():
         return
     try:
-        old = read_signed(file, FORMAT)
+        old = read_checked(file, FORMAT)
         others = [
             (f"--{key}" if part == "config" else f"{part} {key}", old[part][key], value)
             for part in ("config", "data", "masks")

@@ -23,7 +23,7 @@ from smix.config import SharedConfig, TrainConfig
 from smix.data import load_data
 from smix.data.pictures import decode
 from smix.data.speech import _waves
-from smix.evaluation.cifar_c import read_official
+from smix.evaluation.cifar_c import read_cifar_c
 from smix.lab.evaluations import read_evaluation, write_evaluation
 from smix.lab.label_map import read_label_map
 from smix.lab.sweep import cross, read_sweep, write_sweep
@@ -375,7 +375,7 @@ FORMATS = (
     Format("webp", picture("webp"), read_picture, checked=False),
     Format("wav", recording, lambda file: digest(_waves(file.parent, [file.name])), checked=False),
     Format("Tiny ImageNet's lists", tiny_imagenet, read_tiny_imagenet, checked=False),
-    Format("CIFAR-10-C", corrupted, lambda file: digest(*read_official(file.parent, "fog", 2)), checked=False),
+    Format("CIFAR-10-C", corrupted, lambda file: digest(*read_cifar_c(file.parent, "fog", 2)), checked=False),
     Format("COCO", coco, read_coco, plain_json, checked=False),
     Format("labelme", labelme, lambda file: digest(read_shapes(file, None)), plain_json, checked=False),
     Format("exported.json", exported, lambda file: check_exported(file.parent, make_set(4)), plain_json, checked=False),

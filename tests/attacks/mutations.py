@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smix.untrusted import signed
+from smix.untrusted import with_checksum
 
 HOSTILE: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2, 1.5, -0.0, 1e-300, 1e300, 10**18, 2**63, 10**400, -(10**30)),
@@ -112,7 +112,7 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
             value.pop("sha256", None)
         value = replaced(value, draws)
         try:
-            texts[place] = signed(value).decode() if seal and isinstance(value, dict) else json.dumps(value)
+            texts[place] = with_checksum(value).decode() if seal and isinstance(value, dict) else json.dumps(value)
         except (ValueError, TypeError):
             texts[place] = json.dumps(value)
     return "\n".join(texts).encode("utf-8", "surrogatepass")

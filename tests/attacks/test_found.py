@@ -34,7 +34,7 @@ from smix.mixing import parse_method
 from smix.report.table import Cell, Table, csv_text, latex
 from smix.training.checkpoint import load_checkpoint
 from smix.training.records import read_run
-from smix.untrusted import UnreadableError, convert, open_file, signed
+from smix.untrusted import UnreadableError, convert, open_file, with_checksum
 from tests.attacks.formats import CONFIG, learner, tiny_imagenet
 from tests.conftest import make_set
 from tests.masks.stores import content
@@ -283,9 +283,9 @@ def test_heads_and_cells_are_neither_formulas_nor_arguments():
 
 
 def test_a_record_of_ours_is_what_was_written():
-    assert json.loads(signed({"a": 1}))["a"] == 1
+    assert json.loads(with_checksum({"a": 1}))["a"] == 1
     with pytest.raises(SmixError, match="not text in UTF-8"):
-        signed({"a": "\ud800"})
+        with_checksum({"a": "\ud800"})
     with pytest.raises(UnreadableError, match="expected object"):
         convert([], Evaluation)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from smix.data.batches import Normalisation
 from smix.errors import DataError, OptionError
 from smix.evaluation.accuracy import accuracy
-from smix.evaluation.attacks import Normalised, fgsm, pgd
+from smix.evaluation.attacks import NormalisedModel, fgsm, pgd
 
 EPS = 8 / 255
 
@@ -35,7 +35,7 @@ def model() -> nn.Module:
         )
         net(torch.randn(16, 3, 8, 8))
     net[1].eval()
-    return Normalised(net, Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.25)))
+    return NormalisedModel(net, Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.25)))
 
 
 class TwoClasses(nn.Module):
@@ -153,7 +153,7 @@ def test_starts_are_of_seed_and_index(model, images, labels):
 def test_normalised_is_the_normalisation_of_training(images):
     normalise = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
     whole = (images * 255).round()
-    found = Normalised(nn.Flatten(), normalise)(whole / 255)
+    found = NormalisedModel(nn.Flatten(), normalise)(whole / 255)
     assert torch.allclose(found, normalise(whole.byte().movedim(1, -1)).flatten(1), atol=1e-5)
 
 

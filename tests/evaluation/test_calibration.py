@@ -15,12 +15,12 @@ from smix.errors import DataError, OptionError
 from smix.evaluation.calibration import (
     BINS,
     calibration,
-    class_wise_error,
-    expected_error,
-    maximum_error,
+    class_wise_calibration_error,
+    expected_calibration_error,
+    maximum_calibration_error,
     reliability,
 )
-from smix.evaluation.softmax import top
+from smix.evaluation.softmax import top_class
 from tests.evaluation.predictions import made, of_confidence
 
 CASES = [(1000, 10, 3.0), (1000, 10, 0.3), (300, 2, 2.0), (16, 100, 5.0), (1, 3, 1.0)]
@@ -83,7 +83,7 @@ def test_brier_of_two_classes_is_twice_that_of_sklearn():
 
 @pytest.mark.parametrize(("equal", "strategy"), [("width", "uniform"), ("mass", "quantile")])
 def test_the_curve_is_that_of_sklearn(equal, strategy):
-    found = top(*made(3000, 4))
+    found = top_class(*made(3000, 4))
     curve = [one for one in reliability(found.confidence, found.correct, 10, equal) if one.count]
     accuracy, confidence = calibration_curve(found.correct, found.confidence, n_bins=10, strategy=strategy)
     assert sum(one.count for one in curve) == 3000
@@ -97,7 +97,7 @@ def slow_class_wise(shares: np.ndarray, labels: np.ndarray, bins: int) -> float:
     errors = []
     for k in range(shares.shape[1]):
         curve = reliability(torch.from_numpy(shares[:, k].copy()), torch.from_numpy(labels == k), bins)
-        errors.append(expected_error(curve))
+        errors.append(expected_calibration_error(curve))
     return float(np.mean(errors))
 
 
@@ -107,7 +107,7 @@ def test_class_wise_error_by_the_letter(count, classes, scale, bins):
     logits, labels = made(count, classes, scale=scale)
     shares = logits.double().softmax(1)
     expected = slow_class_wise(shares.numpy(), labels.numpy(), bins)
-    assert class_wise_error(shares, labels, bins) == pytest.approx(expected, abs=1e-12)
+    assert class_wise_calibration_error(shares, labels, bins) == pytest.approx(expected, abs=1e-12)
     assert calibration(logits, labels, bins).class_wise == pytest.approx(expected, abs=1e-12)
 
 
@@ -131,8 +131,8 @@ def test_bins_of_equal_mass_by_hand():
     curve = reliability(*of_confidence([0.9, 0.6, 0.7, 0.5, 0.8], [True, True, False, False, False]), 2, "mass")
     assert [(one.low, one.high, one.count) for one in curve] == [(0.0, 0.7, 3), (0.7, 1.0, 2)]
     assert [one.accuracy for one in curve] == pytest.approx([1 / 3, 1 / 2])
-    assert expected_error(curve) == pytest.approx((0.8 + 0.7) / 5)
-    assert maximum_error(curve) == pytest.approx(0.35)
+    assert expected_calibration_error(curve) == pytest.approx((0.8 + 0.7) / 5)
+    assert maximum_calibration_error(curve) == pytest.approx(0.35)
 
 
 def test_an_underconfident_network_has_a_negative_sign():
@@ -166,7 +166,7 @@ def test_confidence_one_is_in_the_last_bin_and_not_in_one_of_its_own():
     """torchmetrics#3510: 0.95 right and 1 wrong are one bin with a gap of 0.475; parted they have gaps of 0.05 and 1."""
     functional = pytest.importorskip("torchmetrics.functional.classification")
     confidence, correct = of_confidence([0.95, 1.0], [True, False])
-    assert expected_error(reliability(confidence, correct)) == pytest.approx(0.475)
+    assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(0.475)
     shares = torch.stack([confidence, 1 - confidence], 1)
     told = functional.multiclass_calibration_error(shares, torch.tensor([0, 1]), 2, n_bins=15)
     assert told.item() == pytest.approx(0.525) or told.item() == pytest.approx(0.475)  # the latter once they repair it
@@ -174,8 +174,8 @@ def test_confidence_one_is_in_the_last_bin_and_not_in_one_of_its_own():
 
 def test_class_probabilities_of_exactly_0_and_1():
     shares = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [0.0, 1.0]])
-    assert class_wise_error(shares, torch.tensor([0, 1, 0, 1])) == 0.0
-    assert class_wise_error(shares, torch.tensor([0, 1, 1, 1])) == pytest.approx(0.25)
+    assert class_wise_calibration_error(shares, torch.tensor([0, 1, 0, 1])) == 0.0
+    assert class_wise_calibration_error(shares, torch.tensor([0, 1, 1, 1])) == pytest.approx(0.25)
 
 
 # Bins of equal mass
@@ -191,7 +191,7 @@ def test_bins_of_equal_mass_never_part_equal_confidences(eighths, bins, random):
     shuffled = random.sample(pairs, len(pairs))
     again = reliability(*of_confidence(*map(list, zip(*shuffled, strict=True))), bins, "mass")
     assert [one.count for one in again] == [one.count for one in curve]
-    assert expected_error(again) == pytest.approx(expected_error(curve), abs=1e-12)
+    assert expected_calibration_error(again) == pytest.approx(expected_calibration_error(curve), abs=1e-12)
     if len(set(eighths)) == len(eighths):
         sizes = [one.count for one in curve]
         assert max(sizes) - min(sizes) <= 1
@@ -266,7 +266,7 @@ def test_labels_of_no_class_are_refused(label):
 
 
 def test_no_sample_is_refused():
-    with pytest.raises(DataError, match=r"^predictions: expected a sample and a class at least, got"):
+    with pytest.raises(DataError, match=r"^predictions: expected at least one sample and one class, got"):
         calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
 
 
@@ -275,7 +275,7 @@ def test_confidences_that_are_none_are_refused(value):
     with pytest.raises(DataError, match=r"^confidence: expected probabilities from 0 to 1, got .*$"):
         reliability(*of_confidence([0.5, value], [True, True]))
     with pytest.raises(DataError, match=r"^confidence: expected probabilities from 0 to 1, got .*$"):
-        class_wise_error(torch.tensor([[0.5, value]]), torch.tensor([0]))
+        class_wise_calibration_error(torch.tensor([[0.5, value]]), torch.tensor([0]))
 
 
 def test_options_out_of_range_are_refused():

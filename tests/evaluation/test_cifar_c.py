@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smix.errors import DataError, OptionError
-from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error, read_official
+from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error, read_cifar_c
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def archive(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["gaussian_noise", "fog", "spatter"])
 @pytest.mark.parametrize("severity", range(1, 6))
 def test_severities_follow_each_other(archive, name, severity):
-    images, labels = read_official(archive, name, severity)
+    images, labels = read_cifar_c(archive, name, severity)
     assert images.shape == (4, 32, 32, 3)
     assert images[:, 0, 0, 0].tolist() == [4 * (severity - 1) + i for i in range(4)]
     assert labels.tolist() == [0, 1, 2, 3]
@@ -30,28 +30,28 @@ def test_severities_follow_each_other(archive, name, severity):
 
 def test_mistakes_are_told(archive):
     with pytest.raises(OptionError, match='did you mean "fog"'):
-        read_official(archive, "fogg", 1)
+        read_cifar_c(archive, "fogg", 1)
     with pytest.raises(OptionError, match="from 1 to 5, got 0"):
-        read_official(archive, "fog", 0)
+        read_cifar_c(archive, "fog", 0)
     with pytest.raises(DataError, match=r"snow\.npy: expected a \.npy file of CIFAR-10-C"):
-        read_official(archive, "snow", 1)
+        read_cifar_c(archive, "snow", 1)
     (archive / "snow.npy").write_bytes((archive / "fog.npy").read_bytes()[:-1000])
     with pytest.raises(DataError, match=r"snow\.npy: expected a \.npy file of CIFAR-10-C or CIFAR-100-C, got"):
-        read_official(archive, "snow", 1)
+        read_cifar_c(archive, "snow", 1)
     for content in (b"", b"\x93NUMPY", b"not an array", b"\x93NUMPY\x01\x00\x10\x00{'descr': '|O'}  "):
         (archive / "snow.npy").write_bytes(content)
         with pytest.raises(DataError, match=r"snow\.npy: expected a \.npy file of CIFAR-10-C or CIFAR-100-C, got"):
-            read_official(archive, "snow", 1)
+            read_cifar_c(archive, "snow", 1)
     np.save(archive / "snow.npy", np.zeros((20, 32, 32, 3), np.float32))
     with pytest.raises(DataError, match="got 20 x 32 x 32 x 3 of float32"):
-        read_official(archive, "snow", 1)
+        read_cifar_c(archive, "snow", 1)
     np.save(archive / "snow.npy", np.zeros((25, 32, 32, 3), np.uint8))
     with pytest.raises(DataError, match=r"labels\.npy: expected 25 whole numbers, got 20 of uint8"):
-        read_official(archive, "snow", 1)
+        read_cifar_c(archive, "snow", 1)
     with (archive / "snow.npy").open("wb") as file:
         np.savez(file, a=np.zeros(3))
     with pytest.raises(DataError, match="the magic string is not correct"):
-        read_official(archive, "snow", 1)
+        read_cifar_c(archive, "snow", 1)
 
 
 def errors(model: str, suite: str = "official", **rates: tuple[float, ...]) -> CorruptionErrors:

@@ -9,42 +9,39 @@ import pytest
 import torch
 
 from smix.errors import DataError, OptionError
-from smix.evaluation.confidence import LEVELS, SURE, above, by_level, risk_coverage
-from smix.evaluation.softmax import top
+from smix.evaluation.confidence import LEVELS, SURE, errors_above, errors_by_confidence, risk_coverage
+from smix.evaluation.softmax import top_class
 from tests.evaluation.predictions import made, of_confidence
 
 
 def test_levels_by_the_letter():
-    found = top(*made(3000, 6))
-    levels = by_level(found.confidence, found.correct)
+    found = top_class(*made(3000, 6))
+    levels = errors_by_confidence(found.confidence, found.correct)
     for level in levels:
         inside = (found.confidence > level.low) & (found.confidence <= level.high)
         assert level.count == int(inside.sum())
         assert level.wrong == int((inside & ~found.correct).sum())
         assert level.error_rate == pytest.approx(1 - found.correct[inside].double().mean().item())
-    assert sum(level.share_of_samples for level in levels) == pytest.approx(1)
-    assert sum(level.share_of_errors for level in levels) == pytest.approx(1)
+    assert sum(level.count for level in levels) == levels[0].samples == 3000
 
 
 def test_every_bound_is_in_the_level_below_it_and_zero_in_the_first():
-    levels = by_level(*of_confidence(list(LEVELS), [False] * len(LEVELS)))
+    levels = errors_by_confidence(*of_confidence(list(LEVELS), [False] * len(LEVELS)))
     assert [level.count for level in levels] == [2] + [1] * (len(LEVELS) - 2)
     assert [level.wrong for level in levels] == [level.count for level in levels]
 
 
-def test_what_is_not_there_has_no_share():
-    levels = by_level(*of_confidence([0.3, 0.99], [True, True]))
+def test_a_level_without_samples_has_no_error_rate():
+    levels = errors_by_confidence(*of_confidence([0.3, 0.99], [True, True]))
     assert [level.count for level in levels] == [1, 0, 0, 0, 0, 0, 1, 0]
     assert math.isnan(levels[1].error_rate)
-    assert all(math.isnan(level.share_of_errors) for level in levels)
 
 
 def test_errors_above_a_threshold():
     confidence, correct = of_confidence([0.5, 0.9, 0.91, 0.99, 0.995, 1.0], [False, False, True, False, True, False])
-    sure, surest = (above(confidence, correct, threshold) for threshold in SURE)
-    assert (sure.count, sure.wrong, sure.samples, sure.errors) == (4, 2, 6, 4)
+    sure, surest = (errors_above(confidence, correct, threshold) for threshold in SURE)
+    assert (sure.count, sure.wrong, sure.samples) == (4, 2, 6)
     assert (surest.count, surest.wrong) == (2, 1)
-    assert (surest.error_rate, surest.share_of_samples, surest.share_of_errors) == (0.5, 1 / 3, 0.25)
 
 
 def test_the_curve_by_hand():
@@ -78,14 +75,14 @@ def test_area_is_that_of_torch_uncertainty():
     logits, labels = made(2000, 10)
     metric = theirs.AURC()
     metric.update(logits.double().softmax(1), labels)
-    found = top(logits, labels)
+    found = top_class(logits, labels)
     risk = risk_coverage(found.confidence, found.correct).risk.numpy()
     trapezoid = np.trapezoid(risk, np.arange(1, 2001) / 2000) / (1 - 1 / 2000)  # theirs; ours is the mean
     assert trapezoid == pytest.approx(metric.compute().item(), rel=1e-5)
 
 
 def test_the_best_order_has_the_least_area():
-    found = top(*made(200, 5))
+    found = top_class(*made(200, 5))
     areas = [
         risk_coverage(confidence, found.correct).aurc
         for confidence in (found.correct.double(), found.confidence, 1 - found.correct.double())
@@ -101,23 +98,23 @@ def test_one_sample(right):
 
 def test_half_precision_and_one_class():
     logits, labels = made(100, 3)
-    half = top(logits.half(), labels)
+    half = top_class(logits.half(), labels)
     assert half.confidence.dtype == torch.float64
-    assert torch.equal(half.confidence, top(logits.half().float(), labels).confidence)
-    single = top(torch.tensor([[5.0]]), torch.tensor([0]))
+    assert torch.equal(half.confidence, top_class(logits.half().float(), labels).confidence)
+    single = top_class(torch.tensor([[5.0]]), torch.tensor([0]))
     assert (single.confidence.item(), single.correct.item()) == (1.0, True)
 
 
 def test_what_cannot_be_is_refused_in_one_line():
     confidence, correct = of_confidence([0.5, math.nan], [True, True])
-    for refuse in (by_level, risk_coverage, lambda *both: above(*both, 0.9)):
+    for refuse in (errors_by_confidence, risk_coverage, lambda *both: errors_above(*both, 0.9)):
         with pytest.raises(DataError, match=r"^confidence: expected probabilities from 0 to 1, got nan; [^\n]*$"):
             refuse(confidence, correct)
     fine, right = of_confidence([0.5], [True])
     for bounds in ((0.0,), (0.1, 1.0), (0.0, 0.9), (0.0, 0.5, 0.5, 1.0)):
         with pytest.raises(OptionError, match=r"^bounds: expected numbers that rise from 0 to 1, got"):
-            by_level(fine, right, bounds)
+            errors_by_confidence(fine, right, bounds)
     with pytest.raises(OptionError, match=r"^threshold: expected a number from 0 to below 1, got 1"):
-        above(fine, right, 1.0)
-    with pytest.raises(OptionError, match=r"^coverage: expected a share above 0, at most 1, got 0"):
+        errors_above(fine, right, 1.0)
+    with pytest.raises(OptionError, match=r"^coverage: expected a fraction above 0, at most 1, got 0"):
         risk_coverage(fine, right).accuracy_at(0.0)

@@ -12,9 +12,9 @@ from torchmetrics.functional.classification import multiclass_accuracy, multicla
 from smix.errors import DataError
 from smix.evaluation.accuracy import confusion_matrix, top_k_accuracy
 from smix.evaluation.calibration import BINS, calibration
-from smix.evaluation.confidence import SURE, above, by_level, risk_coverage
+from smix.evaluation.confidence import SURE, errors_above, errors_by_confidence, risk_coverage
 from smix.evaluation.scores import MISTAKES, Mistake, scores
-from smix.evaluation.softmax import top
+from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature, temperature_scaling
 from tests.evaluation.predictions import made
 
@@ -26,12 +26,12 @@ def test_every_part_is_that_of_its_own_function():
     logits, labels = made(500, 7)
     validation = made(300, 7, seed=1)
     found = scores(logits, labels, validation)
-    said = top(logits, labels)
+    said = top_class(logits, labels)
     assert found.top5 == top_k_accuracy(logits, labels, 5)
     assert torch.equal(found.confusion, confusion_matrix(logits, labels))
     assert repr(found.calibration) == repr(calibration(logits, labels))
-    assert repr(found.levels) == repr(by_level(said.confidence, said.correct))
-    assert found.sure == tuple(above(said.confidence, said.correct, threshold) for threshold in SURE)
+    assert repr(found.levels) == repr(errors_by_confidence(said.confidence, said.correct))
+    assert found.sure == tuple(errors_above(said.confidence, said.correct, threshold) for threshold in SURE)
     assert found.risk.aurc == risk_coverage(said.confidence, said.correct).aurc
     assert repr(found.temperature) == repr(temperature_scaling(logits, labels, *validation))
 
@@ -102,7 +102,7 @@ def test_mistakes_are_the_surest_first_and_of_equal_ones_the_earlier_row():
 
 def test_no_more_mistakes_are_kept_than_a_page_shows():
     logits, labels = made(900, 9)
-    said = top(logits, labels)
+    said = top_class(logits, labels)
     wrong = np.flatnonzero(~said.correct.numpy()).tolist()
     expected = sorted(wrong, key=lambda row: (-said.confidence[row].item(), row))[:MISTAKES]
     found = scores(logits, labels).mistakes

@@ -15,11 +15,11 @@ from smix.evaluation.statistics import (
     SIGNIFICANT,
     Difference,
     compare_pairs,
-    confidence_interval,
     detectable_difference,
     holm,
     interval,
     paired_p,
+    rank_correlation,
     sentence,
     summary,
     verdict,
@@ -44,12 +44,12 @@ def test_a_summary_is_that_of_numpy_with_n_minus_one():
     found = summary(values)
     assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
     assert found.std == pytest.approx(np.std(values, ddof=1), rel=1e-12)
-    assert (found.count, found.least, found.most) == (4, 0.5, 0.9)
+    assert (found.count, found.minimum, found.maximum) == (4, 0.5, 0.9)
 
 
 def test_a_single_value_has_no_deviation():
     found = summary([0.25])
-    assert (found.mean, found.count, found.least, found.most) == (0.25, 1, 0.25, 0.25)
+    assert (found.mean, found.count, found.minimum, found.maximum) == (0.25, 1, 0.25, 0.25)
     assert math.isnan(found.std)
 
 
@@ -77,7 +77,7 @@ def test_p_and_interval_are_those_of_scipy(count):
 def test_an_interval_of_another_level_is_that_of_scipy(level):
     differences = np.array([0.1, 0.3, -0.2, 0.25])
     expected = stats.t.interval(level, 3, loc=differences.mean(), scale=stats.sem(differences))
-    assert confidence_interval(differences, level) == pytest.approx(expected, rel=1e-9)
+    assert interval(summary(differences.tolist()), level) == pytest.approx(expected, rel=1e-9)
 
 
 def test_the_tests_are_paired_and_see_what_unpaired_ones_cannot():
@@ -163,14 +163,14 @@ def test_equal_differences_have_the_p_of_the_sign_flip_test(count, shift):
     differences = np.full(count, shift)
     flips = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=count)]
     expected = np.mean(np.array(flips) >= abs(differences.sum()) - 1e-12)
-    assert paired_p(differences) == expected
-    assert (paired_p(differences) < SIGNIFICANT) == (count >= 6)
+    assert paired_p(differences.tolist()) == expected
+    assert (paired_p(differences.tolist()) < SIGNIFICANT) == (count >= 6)
 
 
 def test_differences_that_are_equal_but_for_rounding_count_as_equal():
     first, second = np.array([0.1, 0.7, 0.3, 0.9, 0.5]) + 0.2, np.array([0.1, 0.7, 0.3, 0.9, 0.5])
     assert np.ptp(first - second) > 0
-    assert paired_p(first - second) == 2.0**-4
+    assert paired_p((first - second).tolist()) == 2.0**-4
 
 
 @pytest.mark.parametrize("count", [2, 5, 50])
@@ -219,13 +219,32 @@ def test_holm_passes_over_what_was_not_tested():
     assert found[3] == pytest.approx(0.04)
 
 
+# Rank correlation
+
+
+@pytest.mark.parametrize(("n", "p"), [(2, 1.0), (4, 2 / 24), (7, 2 / 5040), (8, 2 / 40320)])
+def test_p_of_few_classes_in_perfect_order_is_that_of_all_orders(n, p):
+    found = rank_correlation(np.arange(float(n)), np.arange(float(n))[::-1] ** 3)
+    assert found == pytest.approx((-1.0, p))
+
+
+def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
+    x, y = np.array([1.0, 2, 2, 3, 5]), np.array([2.0, 1, 4, 4, 5])
+    exact = stats.permutation_test(
+        (x,), lambda one: stats.spearmanr(one, y).statistic, permutation_type="pairings", n_resamples=np.inf
+    )
+    assert rank_correlation(x, y) == pytest.approx((exact.statistic, exact.pvalue))
+    x, y = np.random.default_rng(0).normal(size=(2, 9))
+    assert rank_correlation(x, y) == pytest.approx(tuple(stats.spearmanr(x, y)))
+
+
 # Noise
 
 
 @pytest.mark.slow
 def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
     generator = np.random.default_rng(0)
-    found = np.array([paired_p(generator.normal(0, 1, 5)) for _ in range(2000)])
+    found = np.array([paired_p(generator.normal(0, 1, 5).tolist()) for _ in range(2000)])
     spread = math.sqrt(0.05 * 0.95 / 2000)
     assert abs((found < 0.05).mean() - 0.05) < 3 * spread
     assert stats.kstest(found, "uniform").pvalue > 0.01
@@ -234,7 +253,7 @@ def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
 @pytest.mark.slow
 def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
     generator = np.random.default_rng(1)
-    intervals = [confidence_interval(generator.normal(0.25, 1, 4)) for _ in range(2000)]
+    intervals = [interval(summary(generator.normal(0.25, 1, 4).tolist())) for _ in range(2000)]
     covered = np.mean([low <= 0.25 <= high for low, high in intervals])
     assert abs(covered - 0.95) < 3 * math.sqrt(0.05 * 0.95 / 2000)
 
@@ -377,14 +396,12 @@ def test_sentences():
 def test_fewer_than_two_common_seeds_are_not_enough_runs(count):
     [pair] = compare_pairs({"a": dict.fromkeys(range(count), 0.9), "b": dict.fromkeys(range(5), 0.1)})
     assert verdict(pair) == NOT_ENOUGH
-    assert sentence(pair) == f"a and b: not enough runs, {count} of the same seed where 2 are the least."
+    assert sentence(pair) == f"a and b: not enough runs; at least 2 seeds in common are needed, got {count}."
 
 
 def test_equal_differences_do_not_say_what_could_have_been_shown():
     [pair] = compare_pairs({"a": {0: 0.5, 1: 0.6}, "b": {0: 0.4, 1: 0.5}})
-    assert sentence(pair).endswith(
-        "the differences of all seeds are equal, so what could have been shown is not known."
-    )
+    assert sentence(pair).endswith("the differences of all seeds are equal, so the detectable difference is unknown.")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

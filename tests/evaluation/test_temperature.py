@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from smix.errors import DataError
 from smix.evaluation.calibration import calibration
-from smix.evaluation.softmax import top
+from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature, temperature_scaling
 from tests.evaluation.predictions import made
 
@@ -92,7 +92,7 @@ def test_an_infinite_temperature_makes_all_classes_equal():
     found = calibration(logits, labels, temperature=math.inf)
     assert found.confidence == 0.25
     assert found.nll == pytest.approx(math.log(4))
-    assert torch.equal(top(logits, labels, math.inf).predicted, logits.argmax(1))
+    assert torch.equal(top_class(logits, labels, math.inf).predicted, logits.argmax(1))
 
 
 def test_one_wrong_sample_in_half_precision():

@@ -16,9 +16,9 @@ from smix.data.batches import Batches, Normalisation
 from smix.data.streaming import Reader, Streamed
 from smix.errors import DataError, MaskError, RunError
 from smix.evaluation.accuracy import accuracy
-from smix.evaluation.attacks import Normalised, fgsm, pgd
+from smix.evaluation.attacks import NormalisedModel, fgsm, pgd
 from smix.evaluation.cifar_c import LABEL as OFFICIAL
-from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt, corrupted
+from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt, corrupt_batches
 from smix.evaluation.occlusion import occlude, partners, swap_backgrounds
 from smix.evaluation.predict import predict
 from smix.lab import parts, robustness
@@ -59,7 +59,7 @@ def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
     assert len({each for values in suite.accuracy.values() for each in values}) > 3
     for name in ("gaussian_noise", "snow", "contrast", "jpeg_compression"):
         for severity in SEVERITIES:
-            changed = corrupted(loader, name, severity, subject.data.index.tolist())
+            changed = corrupt_batches(loader, name, severity, subject.data.index.tolist())
             assert suite.accuracy[name][severity - 1] == accuracy(*predict(subject.model, changed.in_order()))
 
 
@@ -97,7 +97,7 @@ def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
 @pytest.mark.slow
 def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole):
     subject, loader = asked(finished)
-    network = Normalised(subject.model, subject.classifier.normalise)
+    network = NormalisedModel(subject.model, subject.classifier.normalise)
     images = loader.images.movedim(-1, 1).float() / 255
     for attack, found in zip(ATTACKS, whole[1].attacks, strict=True):
         start = subject.data.index.tolist() if attack.steps > 1 else None
@@ -170,7 +170,7 @@ def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, t
     held = Batches(pixels, torch.from_numpy(subject.data.labels), subject.classifier.normalise)
     assert {each[0] for each in shown.values()} == {accuracy(*predict(subject.model, held.in_order()))}
     for name in ("fog", "gaussian_noise", "pixelate"):
-        changed = corrupted(held, name, 3, index.tolist())
+        changed = corrupt_batches(held, name, 3, index.tolist())
         assert shown[name][1] == accuracy(*predict(subject.model, changed.in_order()))
     attacked, expected = (
         robustness.on_attacked(subject.model, loader, index, 0, lambda count: None) for loader in (streamed, held)
@@ -184,9 +184,9 @@ def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
     outputs = ((0, 1, 2), (3, 4, 5))
     model, labels = Grouped(subject.model, outputs).eval(), loader.labels // 3
     images = loader.images.movedim(-1, 1).float() / 255
-    changed = fgsm(Normalised(model, loader.normalise), images, labels, 8 / 255)
+    changed = fgsm(NormalisedModel(model, loader.normalise), images, labels, 8 / 255)
     with torch.no_grad():
-        right = (Normalised(model, loader.normalise)(changed).argmax(1) == labels).double().mean().item()
+        right = (NormalisedModel(model, loader.normalise)(changed).argmax(1) == labels).double().mean().item()
     found = robustness.on_attacked(model, replace(loader, labels=labels), subject.data.index, 0, lambda count: None)
     assert found == (pytest.approx(right, abs=1.01 / TEST),)
 

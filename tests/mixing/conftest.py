@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from smix.mixing.core import Batch
+from smix.mixing.core import MixBatch
 
 
 @pytest.fixture
@@ -20,6 +20,6 @@ def fix_lambda(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Replaces the draw from the Beta by a number, for whatever is mixed afterwards."""
 
     def fix(value: float) -> None:
-        monkeypatch.setattr(Batch, "beta", lambda batch, a, b: torch.full((batch.draws,), value))
+        monkeypatch.setattr(MixBatch, "beta", lambda batch, a, b: torch.full((batch.draws,), value))
 
     return fix

@@ -81,7 +81,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "no masks",
         lambda: smix_of(None),
-        "SMix(alpha=0.4, labels='half', feather=0.0, prob=1.0, per_batch=False): expected masks=, the object of each "
+        "SMix(alpha=0.4, feather=0.0, labels='half', prob=1.0, per_batch=False): expected masks=, the object of each "
         "image, got None; load them from a MaskStore",
     ),
     ("masks of fewer images", lambda: smix_of(MASKS[:6]), MASK_SHAPE + "(6, 1, 5, 9)"),
@@ -205,7 +205,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "images with gradient into a buffer",
         lambda: blended_into(torch.empty_like(X), X.clone().requires_grad_()),
-        "out: expected images and a buffer without grad, got images with it; leave out= away",
+        "out: expected images and a buffer without grad, got images with grad; omit out=",
     ),
     (
         "a buffer of a call",
@@ -222,7 +222,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         (
             f"label rows of another width, {name}",
             act,
-            "y: expected rows of 8 classes, got 9; give the number of classes of the labels",
+            "y: expected rows of 8 classes, got 9; pass the number of classes of the labels",
         )
         for name, act in {
             "soft": lambda: target_of(ROWS).soft(8),
@@ -266,7 +266,7 @@ def test_bad_batches_raise_data_errors(act: Callable, message: str):
 @pytest.mark.parametrize("label", [9, 12])
 def test_a_class_number_beyond_the_logits_raises_instead_of_passing(label: int):
     target = mixup_of(X).target(torch.full((7,), label))
-    message = f"y: expected class numbers below 9, got {label}; give the number of all classes"
+    message = f"y: expected class numbers below 9, got {label}; pass the number of all classes"
     for kind in ("ce", "bce"):
         with pytest.raises(DataError) as error:
             target.loss(torch.zeros(7, 9), kind=kind)

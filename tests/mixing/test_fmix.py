@@ -8,16 +8,16 @@ import pytest
 import torch
 
 from smix.mixing import FMix
-from smix.mixing.core import Batch
+from smix.mixing.core import MixBatch
 from smix.mixing.fmix import clouds, isotropic_spectrum
-from smix.mixing.select import largest
+from smix.mixing.select import mark_largest
 from tests.mixing.cases import seeded
 from tests.reference import fmix as reference
 
 
 def noise(size: tuple[int, ...], decay: float, draws: int, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    batch = Batch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    batch = MixBatch(x, None, None, torch.arange(draws), seeded(seed), draws)
     return clouds(isotropic_spectrum(batch, decay), size).numpy()
 
 
@@ -52,7 +52,7 @@ def test_the_marks_are_the_largest_values_and_of_equal_ones_the_first(
     }[values]
     counts = torch.arange(length + 1)
     expected = [reference.largest(row, count) for row, count in zip(field.tolist(), counts.tolist(), strict=True)]
-    assert largest(field, counts).tolist() == expected
+    assert mark_largest(field, counts).tolist() == expected
 
 
 @pytest.mark.parametrize("size", [(24, 40), (31,), (4, 5, 7)], ids=str)

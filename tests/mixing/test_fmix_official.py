@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from smix.mixing import FMix
-from smix.mixing.core import Batch
+from smix.mixing.core import MixBatch
 from smix.mixing.fmix import clouds, official_spectrum
 from tests.mixing.cases import seeded, within
 from tests.mixing.listed import drawn
@@ -25,7 +25,7 @@ SIZES = pytest.mark.parametrize(
 
 def noise(size: tuple[int, ...], draws: int, decay: float = 3.0, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    batch = Batch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    batch = MixBatch(x, None, None, torch.arange(draws), seeded(seed), draws)
     return clouds(official_spectrum(batch, decay), size).numpy()
 
 

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from smix.mixing import Move, tensors
-from smix.mixing.move import moved, resample, stay
-from smix.mixing.tensors import parts
+from smix.mixing.move import apply_move, no_move, resample
+from smix.mixing.tensors import batch_slices
 from tests.mixing.cases import images, seeded
 from tests.reference import move as reference
 
@@ -69,7 +69,7 @@ def test_growing_is_bilinear_interpolation_seen_through_the_frame(size: tuple[in
 @SIZES
 def test_staying_gives_the_image_back_exactly(size: tuple[int, ...], dtype: torch.dtype):
     x = images(5, size).to(dtype)
-    found = resample(x, stay(5, len(size), x.device))
+    found = resample(x, no_move(5, len(size), x.device))
     assert torch.equal(found, x)
     assert found.dtype == dtype
 
@@ -78,7 +78,7 @@ def test_a_region_of_autocast_changes_no_pixel():
     x, move = images(5, (7, 5)), some_moves(5, (7, 5))
     expected = resample(x, move)
     with torch.autocast("cpu", torch.bfloat16):
-        assert (resample(x, stay(5, 2, x.device)) - x).abs().max() == 0
+        assert (resample(x, no_move(5, 2, x.device)) - x).abs().max() == 0
         assert (resample(x, move) - expected).abs().max() == 0
 
 
@@ -87,7 +87,7 @@ def test_a_region_of_autocast_changes_no_pixel():
 def test_a_negative_scale_mirrors_exactly(size: tuple[int, ...], dtype: torch.dtype):
     x = images(4, size).to(dtype)
     for axis, length in enumerate(size):
-        move = stay(4, len(size), x.device)
+        move = no_move(4, len(size), x.device)
         move.scale[1:3, axis] = -1
         move.offset[1:3, axis] = length
         found = resample(x, move)
@@ -109,7 +109,7 @@ def test_a_mirrored_and_scaled_image_is_the_scaled_mirror_image(size: tuple[int,
 @SIZES
 def test_whole_pixels_are_shifted_exactly_and_leave_0_behind(size: tuple[int, ...]):
     x = images(3, size)
-    move = stay(3, len(size), x.device)
+    move = no_move(3, len(size), x.device)
     move.offset[:, -1] = torch.tensor([2.0, -1.0, size[-1]])
     expected = torch.zeros_like(x)
     expected[0, ..., 2:], expected[1, ..., :-1] = x[0, ..., :-2], x[1, ..., 1:]
@@ -150,17 +150,17 @@ def test_other_types_are_computed_in_float32_and_rounded_once(dtype: torch.dtype
 @pytest.fixture
 def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of images with 2 x 54 values."""
-    monkeypatch.setattr(tensors, "AT_ONCE", 4 * 2 * 54)
+    monkeypatch.setattr(tensors, "CPU_CHUNK", 4 * 2 * 54)
 
 
 @pytest.mark.usefixtures("four_at_once")
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 13])
 def test_a_large_batch_moved_in_parts_is_the_batch_moved_at_once(count: int):
     x, move = images(count, (6, 9), channels=2), some_moves(count, (6, 9))
-    assert len(parts(count, x[0].numel(), x.device)) == -(-count // 4)
+    assert len(batch_slices(count, x[0].numel(), x.device)) == -(-count // 4)
     rows = torch.randperm(count, generator=seeded(0))
-    torch.testing.assert_close(moved(x, move, rows), resample(x[rows], move), rtol=0, atol=1e-6)
-    torch.testing.assert_close(moved(x, move), resample(x, move), rtol=0, atol=1e-6)
+    torch.testing.assert_close(apply_move(x, move, rows), resample(x[rows], move), rtol=0, atol=1e-6)
+    torch.testing.assert_close(apply_move(x, move), resample(x, move), rtol=0, atol=1e-6)
 
 
 @pytest.mark.usefixtures("four_at_once")
@@ -169,18 +169,18 @@ def test_a_large_batch_moved_in_parts_is_the_batch_moved_at_once(count: int):
 def test_the_memory_format_stays(size: tuple[int, ...], layout: torch.memory_format, dtype: torch.dtype):
     x = images(11, size).to(dtype).to(memory_format=layout)
     move, rows = some_moves(len(x), size), torch.arange(len(x)).flip(0)
-    found = moved(x, move, rows)
+    found = apply_move(x, move, rows)
     assert found.is_contiguous(memory_format=layout)
-    torch.testing.assert_close(found, moved(x.contiguous(), move, rows), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found, apply_move(x.contiguous(), move, rows), rtol=0, atol=1e-6)
 
 
 def test_gradients_reach_the_images(monkeypatch: pytest.MonkeyPatch):
     """The gradient of a linear map is its transpose."""
-    monkeypatch.setattr(tensors, "AT_ONCE", 4 * 6)
+    monkeypatch.setattr(tensors, "CPU_CHUNK", 4 * 6)
     x, move = images(10, (6,), channels=1).requires_grad_(), some_moves(10, (6,))
     rows = torch.randperm(len(x), generator=seeded(0))
     rise = images(len(x), (6,), channels=1, seed=1)
-    moved(x, move, rows).backward(rise)
+    apply_move(x, move, rows).backward(rise)
     expected = np.zeros((len(x), 6))
     for to, source in enumerate(rows.tolist()):
         matrix = reference.weights(6, move.scale[to].item(), move.offset[to].item())
@@ -190,7 +190,7 @@ def test_gradients_reach_the_images(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_one_move_or_the_other():
-    one, other = some_moves(7, (6, 9)), stay(7, 2, torch.device("cpu"))
+    one, other = some_moves(7, (6, 9)), no_move(7, 2, torch.device("cpu"))
     chosen = torch.arange(7) % 3 == 0
     both = one.where(chosen, other)
     assert torch.equal(both.scale, torch.where(chosen[:, None], one.scale, 1.0))

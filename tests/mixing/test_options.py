@@ -51,8 +51,8 @@ def loss_of_rows(**options: Any) -> torch.Tensor:
 
 
 BETA = "smix: expected alpha from 1e-30 to 1e+30, got "
-RESIZE = "resizemix: expected scale as a pair 0 < least <= largest <= 1, got "
-PASTE = "objectpaste: expected scale as a pair 0 < least <= largest, got "
+RESIZE = "resizemix: expected scale as a pair 0 < smallest <= largest <= 1, got "
+PASTE = "objectpaste: expected scale as a pair 0 < smallest <= largest, got "
 COVERAGE = "validity: expected 0 <= min_coverage <= max_coverage <= 1, got "
 KIND = 'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", got '
 CLASS_WEIGHT = (
@@ -126,7 +126,7 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (lambda: Validity(min_coverage=0.5, max_coverage=0.2), COVERAGE + "0.5 and 0.2"),
     (lambda: Validity(min_coverage=-0.1), COVERAGE + "-0.1 and 0.95"),
     (lambda: Validity(max_coverage=1.1), COVERAGE + "0.01 and 1.1"),
-    (lambda: Validity(min_entropy=-1), "validity: expected min_entropy and min_edges of 0 or more, got -1.0 and 0.0"),
+    (lambda: Validity(min_entropy=-1), "validity: expected min_entropy of 0 or more, got -1.0"),
     (lambda: loss(kind="mse"), KIND + '"mse" and "mean"'),
     (lambda: loss(reduction="total"), KIND + '"ce" and "total"'),
     (lambda: loss(kind="bce", class_weight=torch.ones(9)), CLASS_WEIGHT.format("bce", "(7,)")),

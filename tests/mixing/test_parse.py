@@ -145,7 +145,7 @@ def test_examples_of_the_design(text: str, method: Method):
 
 
 NAMES = ", ".join(METHODS)
-ALL_OPTIONS = "options: prob, per_batch, alpha, labels, feather"
+ALL_OPTIONS = "options: prob, per_batch, labels, alpha, feather"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from smix.mixing import select
-from smix.mixing.select import largest
+from smix.mixing.select import mark_largest
 from tests.mixing.cases import seeded
 from tests.reference import fmix as reference
 
@@ -82,7 +82,7 @@ def test_the_largest_are_marked(length: int, kind: str, path: str, monkeypatch: 
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: path == "sort")
     field, counts = FIELDS[kind](length), some_counts(length)
     before = field.clone()
-    assert torch.equal(largest(field, counts), wanted(kind, length))
+    assert torch.equal(mark_largest(field, counts), wanted(kind, length))
     assert torch.equal(field, before)
 
 
@@ -99,30 +99,30 @@ def test_every_count_is_right(length: int):
     row = torch.randn(1, length, generator=seeded(2)).round(decimals=1)
     counts = torch.arange(length + 1)
     field = row.expand(length + 1, length).contiguous()
-    assert torch.equal(largest(field, counts), expected(field, counts))
+    assert torch.equal(mark_largest(field, counts), expected(field, counts))
 
 
 @pytest.mark.parametrize("kind", FIELDS)
 def test_a_row_by_itself_is_right_for_every_count(kind: str):
     row = FIELDS[kind](40)[5]
     for count in range(41):
-        marks = select._of_row(row.numpy(), count)
+        marks = select._mark_row(row.numpy(), count)
         assert marks.tolist() == expected(row[None], torch.tensor([count]))[0].tolist()
 
 
 def test_most_rows_are_found_in_the_brackets_and_the_others_one_by_one(monkeypatch: pytest.MonkeyPatch):
     """Otherwise the tests above would see one way only."""
     alone: list[int] = []
-    one_row = select._of_row
+    one_row = select._mark_row
 
     def spy(row: np.ndarray, wanted: int) -> np.ndarray:
         alone.append(wanted)
         return one_row(row, wanted)
 
-    monkeypatch.setattr(select, "_of_row", spy)
+    monkeypatch.setattr(select, "_mark_row", spy)
     length = 5000
     counts = torch.full((ROWS,), length // 5)
     for kind, few, many in (("random", 0, 4), ("smooth", 0, 4), ("far from the sample", ROWS // 2, ROWS)):
         alone.clear()
-        largest(FIELDS[kind](length), counts)
+        mark_largest(FIELDS[kind](length), counts)
         assert few <= len(alone) <= many

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from smix.errors import OptionError
 from smix.mixing import Validity
-from smix.mixing.validity import binary_entropy, border_share, edge_density
+from smix.mixing.validity import binary_entropy, border_coverage, edge_density
 from tests.mixing.cases import boxes, seeded
 from tests.reference import smix as reference
 
@@ -143,7 +143,7 @@ def test_border_share_is_that_of_the_outermost_pixels(size: tuple[int, ...]):
         if any(place in (0, length - 1) for place, length in zip(pixel, size, strict=True))
     ]
     expected = torch.stack([masks[(slice(None), 0, *pixel)] for pixel in outermost]).mean(0)
-    torch.testing.assert_close(border_share(masks), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(border_coverage(masks), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

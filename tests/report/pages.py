@@ -59,11 +59,9 @@ def png(width: int = 7, height: int = 5, dpi: int | None = None) -> bytes:
     return file.getvalue()
 
 
-def picture(
-    name: str, title: str, alt: str, caption: str = "", files: tuple[str, ...] = (), **content: str | bytes
-) -> Part:
+def picture(name: str, title: str, files: tuple[str, ...] = (), **content: str | bytes) -> Part:
     """A figure that was drawn: `svg` or `png`."""
-    return Part(Figure(name, title, alt, lambda *_: None, caption), files, **content)  # type: ignore[arg-type]
+    return Part(Figure(name, title, lambda *_: None), files, **content)  # type: ignore[arg-type]
 
 
 def small_page() -> Page:
@@ -78,9 +76,9 @@ def small_page() -> Page:
     )
     head = ("Method", "Mean (%)", "Std Dev (%)", "Is", "Runs")
     pictures = [
-        picture("lines", "Lines.", "Two lines", "Per epoch.", ("figures/lines.svg",), svg=svg()),
-        picture("lines", "Lines again.", "Two lines again", svg=svg()),
-        picture("photographs", "Photographs.", "Seven by five", png=png()),
+        picture("lines", "Lines.", ("figures/lines.svg",), svg=svg()),
+        picture("lines", "Lines again.", svg=svg()),
+        picture("photographs", "Photographs.", png=png()),
     ]
     sections = [
         Section(
@@ -112,8 +110,8 @@ def hostile_page() -> Page:
         table = Table(
             name, name, ("Method", name, "n"), tuple((Cell(one), Cell(one), number(n)) for n, one in enumerate(HOSTILE))
         )
-        lines = picture(name, name, name, name, HOSTILE, svg=svg())
-        photograph = picture(name, name, name, png=png())
+        lines = picture(name, name, HOSTILE, svg=svg())
+        photograph = picture(name, name, png=png())
         parts = [Part(table, HOSTILE), lines, photograph, Part(Facts(((name, name),), name))]
         return Section(name, name, name, parts, folded=len(name) % 2 == 0)
 
@@ -161,7 +159,7 @@ def large_page() -> Page:
                 "figures",
                 "Figures",
                 "All.",
-                [picture("a", "A.", "Lines", svg=svg()), picture("b", "B.", "Lines", svg=svg())],
+                [picture("a", "A.", svg=svg()), picture("b", "B.", svg=svg())],
             ),
         ]
         chapters.append(Chapter(data, data, f"fmix wins on {data}.", sections=sections))

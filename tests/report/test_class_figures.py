@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smix.report.classes import gains, rank_correlation
+from smix.evaluation.statistics import rank_correlation
+from smix.report.classes import gains
 from smix.report.figures import predictions
 from smix.report.plots.layout import signed
 from smix.report.records import Comparison

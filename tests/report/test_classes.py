@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from smix.report.classes import class_table, confused_table, gain_table, gains, rank_correlation
+from smix.report.classes import class_table, confused_table, gain_table, gains
 from smix.report.reading import read_comparison
 from tests.report.comparisons import assets_of, judged
 from tests.report.runs import CLASSES, TESTED, predictions, write_run, write_runs
@@ -56,22 +56,6 @@ def test_the_report_s_explanation_is_tested_beside_methods_without_masks(compari
         for mine in found.values()
     ]
     assert min(row[3].value for row in table.rows) == pytest.approx(min(1, 2 * min(p)))
-
-
-@pytest.mark.parametrize(("n", "p"), [(2, 1.0), (4, 2 / 24), (7, 2 / 5040), (8, 2 / 40320)])
-def test_p_of_few_classes_in_perfect_order_is_that_of_all_orders(n, p):
-    found = rank_correlation(np.arange(float(n)), np.arange(float(n))[::-1] ** 3)
-    assert found == pytest.approx((-1.0, p))
-
-
-def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
-    x, y = np.array([1.0, 2, 2, 3, 5]), np.array([2.0, 1, 4, 4, 5])
-    exact = stats.permutation_test(
-        (x,), lambda one: stats.spearmanr(one, y).statistic, permutation_type="pairings", n_resamples=np.inf
-    )
-    assert rank_correlation(x, y) == pytest.approx((exact.statistic, exact.pvalue))
-    x, y = np.random.default_rng(0).normal(size=(2, 9))
-    assert rank_correlation(x, y) == pytest.approx(tuple(stats.spearmanr(x, y)))
 
 
 def test_methods_are_named_by_the_seeds_that_they_share_with_vanilla(tmp_path):

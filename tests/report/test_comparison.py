@@ -17,7 +17,7 @@ from smix.report.provenance import options, versions
 from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
 from smix.report.records import ReportAssets
 from smix.training.records import Result, read_run
-from smix.untrusted import signed
+from smix.untrusted import with_checksum
 from tests.report.evaluations import evaluation
 from tests.report.runs import CLASSES, made_samples, predictions, write_run, write_runs
 from tests.sealed import edit, reseal
@@ -314,7 +314,7 @@ def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
         place = draws.randrange(len(lines))
         value = mutated({key: one for key, one in json.loads(lines[place]).items() if key != "sha256"}, draws)
         try:  # half of the changes come with a checksum that fits
-            lines[place] = (json.dumps(value) if file == "metrics.jsonl" else signed(value).decode()).strip()
+            lines[place] = (json.dumps(value) if file == "metrics.jsonl" else with_checksum(value).decode()).strip()
         except (ValueError, TypeError):
             lines[place] = json.dumps(value)
         (tmp_path / "smix-0" / file).write_text("\n".join(lines) + "\n")

@@ -94,11 +94,9 @@ def test_a_reliability_diagram_has_the_pooled_curve_its_gaps_and_the_mean_ece():
 
 def levels(*pairs: tuple[int, int]) -> tuple[Level, ...]:
     """Predictions and wrong ones of three levels."""
-    samples, errors = sum(count for count, _ in pairs), sum(wrong for _, wrong in pairs)
+    samples = sum(count for count, _ in pairs)
     bounds = ((0.0, 0.5), (0.5, 0.9), (0.9, 1.0))
-    return tuple(
-        Level(*bound, count, wrong, samples, errors) for bound, (count, wrong) in zip(bounds, pairs, strict=True)
-    )
+    return tuple(Level(*bound, count, wrong, samples) for bound, (count, wrong) in zip(bounds, pairs, strict=True))
 
 
 def test_wrong_predictions_of_each_level_and_above_it_are_of_all_seeds_together():

@@ -9,10 +9,10 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from smix.evaluation.confidence import LEVELS
+from smix.report.accuracy_tables import test_images as table_of_test_images
 from smix.report.reading import read_comparison
 from smix.report.records import ReportAssets, records_of
 from smix.report.tables import CALIBRATION, CONFIDENCE, LEVEL_TABLE
-from smix.report.tables import test_images as table_of_test_images
 from smix.report.verdict import changes_from_plain
 from tests.report.runs import predictions, write_runs
 

@@ -31,7 +31,7 @@ def mistakes(images: dict[int, np.ndarray], scores: dict[str, Scores], styles=ST
 
 def network(*rows: tuple[int, int, int, float], wrong: int = 7) -> Scores:
     """`rows`: row, label, predicted, confidence."""
-    sure = (Level(0.9, 1.0, 100, wrong, 1000, 50), Level(0.99, 1.0, 10, 1, 1000, 50))
+    sure = (Level(0.9, 1.0, 100, wrong, 1000), Level(0.99, 1.0, 10, 1, 1000))
     return replace(made_scores(), mistakes=tuple(Mistake(*row) for row in rows), sure=sure)
 
 

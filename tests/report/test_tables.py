@@ -7,9 +7,10 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from smix.report.accuracy_tables import accuracy_table, across_table, pairs, runs
 from smix.report.records import ReportAssets, best_rows, differences, rows_of
 from smix.report.table import p_value, terminal
-from smix.report.tables import accuracy_table, across_table, pairs, runs, spread_note
+from smix.report.tables import spread_note
 from tests.report.comparisons import compared
 from tests.report.runs import made_run, made_runs
 

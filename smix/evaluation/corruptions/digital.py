@@ -1,4 +1,4 @@
-"""Corruptions of light, of geometry, and by computers."""
+"""Corruptions of brightness and geometry, and by digital processing."""
 
 import io
 
@@ -14,15 +14,15 @@ from smix.evaluation.corruptions.draws import Draws
 from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian
 
 
-def brightness(x: Float[Tensor, "B C H W"], draws: Draws, more: float) -> Float[Tensor, "B C H W"]:
-    """Raise V of HSV by `more`. Hue and saturation stay, so all channels grow by the same factor; black becomes grey."""
+def brightness(x: Float[Tensor, "B C H W"], draws: Draws, increase: float) -> Float[Tensor, "B C H W"]:
+    """Raise V of HSV by `increase`. Hue and saturation stay, so all channels grow by the same factor; black becomes grey."""
     value = x.amax(1, keepdim=True)
-    raised = (value + more).clamp(max=1)
+    raised = (value + increase).clamp(max=1)
     return torch.where(value > 0, x * (raised / value.clamp(min=1e-6)), raised)
 
 
 def contrast(x: Float[Tensor, "B C H W"], draws: Draws, factor: float) -> Float[Tensor, "B C H W"]:
-    """Move each channel towards its mean over the image."""
+    """Scale the differences of each channel from its mean over the image by `factor`."""
     means = x.double().mean((2, 3), keepdim=True).float()
     return means + (x - means) * factor
 
@@ -30,12 +30,14 @@ def contrast(x: Float[Tensor, "B C H W"], draws: Draws, factor: float) -> Float[
 def elastic_transform(
     x: Float[Tensor, "B C H W"], draws: Draws, strength: float, smoothness: float, affine: float
 ) -> Float[Tensor, "B C H W"]:
-    """A random affine map, then smooth random shifts.
+    """Apply a random affine map, then smooth random shifts. All lengths are fractions of the shorter side.
 
     Args:
-        strength: Factor of the shifts, drawn from -1 to 1, before they are smoothed; of the shorter side.
-        smoothness: Standard deviation of the Gaussian that smooths them; of the shorter side.
-        affine: How far each of three points in the middle moves at most along each axis; of the shorter side.
+        x: Images in [0, 1].
+        draws: Random numbers.
+        strength: Factor of the shifts, which are drawn from -1 to 1 and then smoothed.
+        smoothness: Standard deviation of the Gaussian that smooths the shifts.
+        affine: Largest movement of each of three points in the middle along each axis.
     """
     height, width = x.shape[-2:]
     side, third = min(height, width), min(height, width) // 3
@@ -48,19 +50,18 @@ def elastic_transform(
     # Where each pixel of the result comes from: the map that takes the moved points back. (B, 3, 2)
     back = torch.linalg.solve(F.pad(moved, (0, 1), value=1.0), points.expand(len(x), 3, 2))[..., None, None]
     from_columns, from_rows = (back[:, 0, i] * columns + back[:, 1, i] * rows + back[:, 2, i] for i in (0, 1))
-    x = _read(x, from_columns, from_rows, corners=True)
+    x = _sample(x, from_columns, from_rows, corners=True)
     if strength == 0:
         return x
     shifts = 2 * draws.uniform("shifts", 2, height, width) - 1
     dx, dy = (gaussian(shifts, smoothness * side, "reflect", truncate=3) * strength * side).unbind(1)
-    return _read(x, columns + dx, rows + dy, corners=False)
+    return _sample(x, columns + dx, rows + dy, corners=False)
 
 
-def _read(
+def _sample(
     x: Float[Tensor, "B C H W"], columns: Float[Tensor, "B H W"], rows: Float[Tensor, "B H W"], corners: bool
 ) -> Float[Tensor, "B C H W"]:
-    """Values between pixels, linearly. Beyond the border the image is mirrored: at its outermost pixels if `corners`, else at
-    their outer edges."""
+    """Interpolate linearly. Beyond the border images are mirrored, at the outermost pixels if `corners`, else at their outer edges."""
     height, width = x.shape[-2:]
     if corners:
         grid = torch.stack([2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1], -1)
@@ -69,18 +70,18 @@ def _read(
     return F.grid_sample(x, grid.float(), padding_mode="reflection", align_corners=corners)
 
 
-def pixelate(x: Float[Tensor, "B C H W"], draws: Draws, share: float) -> Float[Tensor, "B C H W"]:
-    """Shrink each side to this share by the mean of boxes, and back by repeating pixels."""
+def pixelate(x: Float[Tensor, "B C H W"], draws: Draws, fraction: float) -> Float[Tensor, "B C H W"]:
+    """Shrink each side to this fraction by the mean of boxes, and enlarge it again by repeating pixels."""
     height, width = x.shape[-2:]
-    small = int(height * share), int(width * share)
-    # Pillow resizes along the rows first, and has whole grey levels in between, rounded up from a half on.
-    less = (x @ box_matrix(width, small[1]).to(x.device).T * 255 + 0.5).floor()
-    less = (box_matrix(height, small[0]).to(x.device) @ less + 0.5).floor() / 255
-    return along_both(less, box_matrix(small[0], height), box_matrix(small[1], width))
+    small = int(height * fraction), int(width * fraction)
+    # Pillow resizes along the rows first, and rounds to grey levels in between, halves upwards.
+    shrunk = (x @ box_matrix(width, small[1]).to(x.device).T * 255 + 0.5).floor()
+    shrunk = (box_matrix(height, small[0]).to(x.device) @ shrunk + 0.5).floor() / 255
+    return along_both(shrunk, box_matrix(small[0], height), box_matrix(small[1], width))
 
 
 def jpeg_compression(x: Float[Tensor, "B C H W"], draws: Draws, quality: int) -> Float[Tensor, "B C H W"]:
-    """Written as JPEG of this quality, colours at half the resolution, and read again: by Pillow, on the CPU."""
+    """Compress as JPEG of this quality, colours at half the resolution, by Pillow on the CPU."""
     stored = (x * 255).round().byte().movedim(1, -1).cpu().numpy()
     read = np.stack([_through_jpeg(image, quality) for image in stored])
     return torch.from_numpy(read).to(x.device).movedim(-1, 1).float() / 255

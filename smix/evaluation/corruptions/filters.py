@@ -1,4 +1,4 @@
-"""Filters of whole batches. A filter along one axis is a matrix: what scipy or Pillow makes of the unit vectors."""
+"""Filters of batches of images. A filter along one axis is a matrix: the response of scipy or Pillow to the unit vectors."""
 
 import math
 from functools import lru_cache
@@ -12,19 +12,19 @@ from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
-LEAST = 1e-4
-"""Weights of a kernel below this share are left out: 0.03 grey levels."""
+MIN_WEIGHT = 1e-4
+"""Weights of a kernel below this are left out: they change 0.03 grey levels."""
 
 
 def scale_of(images: Float[Tensor, "B C H W"]) -> float:
-    """The shorter side over CIFAR's 32 pixels: what lengths in pixels are multiplied by."""
+    """Return the shorter side divided by CIFAR's 32 pixels, the factor of lengths in pixels."""
     return min(images.shape[-2:]) / 32
 
 
 def along_both(
     images: Float[Tensor, "B *C H W"], rows: Float[Tensor, "h H"], columns: Float[Tensor, "w W"]
 ) -> Float[Tensor, "B *C h w"]:
-    """One matrix along the columns (axis H), another along the rows (axis W)."""
+    """Apply one matrix along the columns (axis H) and another along the rows (axis W)."""
     return rows.to(images.device) @ (images @ columns.to(images.device).T)
 
 
@@ -34,7 +34,7 @@ def gaussian(
     border: Literal["nearest", "reflect"] = "nearest",
     truncate: float = 4.0,
 ) -> Float[Tensor, "B *C H W"]:
-    """Gaussian blur with `sigma` in pixels, cut off at `truncate` sigmas: skimage.filters.gaussian."""
+    """Blur by a Gaussian of `sigma` pixels, cut off at `truncate` sigmas, like skimage.filters.gaussian."""
     if int(truncate * sigma + 0.5) == 0:
         return images
     height, width = images.shape[-2:]
@@ -51,7 +51,7 @@ def _gaussian_matrix(side: int, sigma: float, border: str, truncate: float) -> T
 
 @lru_cache(512)
 def zoom_matrix(side: int, factor: float) -> Float[Tensor, "side side"]:
-    """Enlarge the middle by `factor` of 1 or more, linearly, to the old size: clipped_zoom of make_cifar_c.py."""
+    """Return the matrix that enlarges the middle by a factor of 1 or more, linearly, to the old size: clipped_zoom of make_cifar_c.py."""
     part = math.ceil(side / factor)
     first = (side - part) // 2
     zoomed = ndimage.zoom(np.eye(part), (factor, 1), order=1)
@@ -63,13 +63,13 @@ def zoom_matrix(side: int, factor: float) -> Float[Tensor, "side side"]:
 
 @lru_cache(64)
 def box_matrix(side: int, other: int) -> Float[Tensor, "other side"]:
-    """Resample from `side` to `other` pixels as Pillow does with BOX."""
+    """Return the matrix that resamples from `side` to `other` pixels, like Pillow with BOX."""
     resized = Image.fromarray(np.eye(side, dtype=np.float32)).resize((side, other), Image.Resampling.BOX)
     return torch.from_numpy(np.array(resized))
 
 
 def disk(radius: float, sigma: float, scale: float) -> Float[Tensor, "k k"]:
-    """A disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels: disk of make_cifar_c.py, for radii below 2.
+    """Return the kernel of a disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels: disk of make_cifar_c.py, for radii below 2.
 
     At another `scale` than 1 each pixel of the disk is a square of `scale` pixels, shared out by area (below a radius of 1 the
     disk is one point, and stays one), and sigma and the Gaussian's cut-off grow alike.
@@ -94,10 +94,10 @@ def disk(radius: float, sigma: float, scale: float) -> Float[Tensor, "k k"]:
 
 
 def convolve(images: Float[Tensor, "B C H W"], kernel: Float[Tensor, "k k"]) -> Float[Tensor, "B C H W"]:
-    """The same symmetric kernel everywhere; beyond the border the image is mirrored at its outermost pixels."""
+    """Convolve images with a symmetric kernel; beyond the border the image is mirrored at its outermost pixels."""
     (height, width), reach = images.shape[-2:], len(kernel) // 2
     padded, out = F.pad(images, [reach] * 4, mode="reflect"), torch.zeros_like(images)
-    for y, x in (kernel >= LEAST).nonzero().tolist():
+    for y, x in (kernel >= MIN_WEIGHT).nonzero().tolist():
         out.add_(padded[..., y : y + height, x : x + width], alpha=kernel[y, x].item())
     return out
 
@@ -105,11 +105,13 @@ def convolve(images: Float[Tensor, "B C H W"], kernel: Float[Tensor, "k k"]) -> 
 def motion_blur(
     images: Float[Tensor, "B C H W"], radius: float, sigma: float, degrees: Float[Tensor, "B"]
 ) -> Float[Tensor, "B C H W"]:
-    """Half a Gaussian (of `sigma` pixels, cut off at 2 ceil(`radius`)) along a direction of each image's own, read at whole
-    pixels, the outermost ones going on beyond the border: MotionBlurImage of ImageMagick.
+    """Blur by half a Gaussian along one direction per image: MotionBlurImage of ImageMagick.
+
+    The Gaussian has `sigma` pixels and is cut off at 2 ceil(`radius`). Images are read at whole pixels, and the outermost pixels
+    repeat beyond the border.
     """
     weights = torch.exp(-(torch.arange(2 * math.ceil(radius) + 1) ** 2) / (2 * sigma**2))
-    weights = (weights / weights.sum())[weights / weights.sum() >= LEAST]
+    weights = (weights / weights.sum())[weights / weights.sum() >= MIN_WEIGHT]
     steps = torch.arange(len(weights))
     angles = torch.deg2rad(degrees.double().cpu())[:, None]
     down, right = (torch.ceil(steps * part - 0.5).long() for part in (angles.sin(), angles.cos()))
@@ -118,9 +120,9 @@ def motion_blur(
     out, pitch = torch.zeros_like(images), 2 * reach + 1
     for tap, weight in enumerate(weights.tolist()):
         # Few offsets occur at a tap: all images that share one are read at once.
-        offsets, which = ((down[:, tap] + reach) * pitch + right[:, tap] + reach).unique(return_inverse=True)
-        for place, offset in enumerate(offsets.tolist()):
+        offsets = (down[:, tap] + reach) * pitch + right[:, tap] + reach
+        for offset in sorted(set(offsets.tolist())):
             y, x = divmod(offset, pitch)
-            rows = (which == place).nonzero()[:, 0].to(images.device)
+            rows = (offsets == offset).nonzero()[:, 0].to(images.device)
             out.index_add_(0, rows, padded[rows, :, y : y + height, x : x + width], alpha=weight)
     return out

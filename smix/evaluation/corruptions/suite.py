@@ -1,4 +1,4 @@
-"""The 15 corruptions of CIFAR-C at its severities, made anew for images of any size: "own corruptions, CIFAR-C severities".
+"""The 15 corruptions of CIFAR-C at its severities, computed for images of any size: "own corruptions, CIFAR-C severities".
 
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019. The
 numbers are those of ImageNet-C/create_c/make_cifar_c.py in github.com/hendrycks/robustness, which are not those of ImageNet-C.
@@ -27,10 +27,12 @@ from smix.evaluation.corruptions.noise import gaussian_noise, impulse_noise, sho
 from smix.evaluation.corruptions.weather import fog, frost, snow
 
 LABEL = "own corruptions, CIFAR-C severities"
+"""Name of these images in tables and files, to tell them from the published archives."""
 SEVERITIES = (1, 2, 3, 4, 5)
-LEAST_SIDE = 28
-AT_ONCE = 2**18
-"""Values that are corrupted together: they stay in a cache."""
+MIN_SIDE = 28
+"""Smallest side of an image, in pixels."""
+CHUNK = 2**18
+"""Number of values to corrupt together: they stay in a cache."""
 
 Corruption = Callable[..., Float[Tensor, "B C H W"]]
 
@@ -63,7 +65,11 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple[tuple[float, ...], ...]]] = {
     "pixelate": (pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,))),
     "jpeg_compression": (jpeg_compression, ((80,), (65,), (58,), (50,), (40,))),
 }
-"""Name -> function, and its numbers at severity 1 to 5. Lengths in pixels are for sides of 32, and grow with the side."""
+"""Function of each corruption, and its parameters at severity 1 to 5. Lengths in pixels are for sides of 32, and grow with the side.
+
+>>> len(smix.evaluation.CORRUPTIONS)
+15
+"""
 
 GROUPS = {
     "noise": ("gaussian_noise", "shot_noise", "impulse_noise"),
@@ -81,36 +87,42 @@ def corrupt(
     index: Sequence[int] | Int[Tensor, "B"],
     seed: int = 0,
 ) -> UInt8[Tensor, "B H W C"]:
-    """Corrupted images, on their device; severity 0: the images themselves.
+    """Return corrupted images, on the device of the images.
 
     Args:
-        images: Of 1 or 3 channels, 28 pixels or more a side.
+        images: Images with 1 or 3 channels, channels last, and at least 28 pixels per side.
         name: One of `CORRUPTIONS`.
-        severity: 0 to 5.
-        index: Of each image in its data set. An image's numbers are drawn by seed, name, severity and index, so that it does not
-            matter which images are in the batch.
+        severity: Severity from 0 to 5; 0 returns the images themselves.
+        index: Index of each image in its data set. Random numbers are drawn by seed, name, severity and index, so that the other
+            images of the batch do not matter.
+        seed: Seed of the random numbers.
 
     Raises:
-        DataError: the images are too small, of another type, or of 2 or more than 3 channels; or there are more or fewer indices.
-        OptionError: no such corruption or severity.
+        DataError: The images are too small or have another type or number of channels, or there is not one index per image.
+        OptionError: The corruption or the severity is unknown.
+
+    >>> images = torch.full((2, 32, 32, 3), 128, dtype=torch.uint8)
+    >>> corrupted = smix.evaluation.corrupt(images, "gaussian_noise", severity=3, index=range(2))
+    >>> corrupted.shape, corrupted.dtype
+    (torch.Size([2, 32, 32, 3]), torch.uint8)
     """
     if name not in CORRUPTIONS:
         raise unknown("corruption", name, CORRUPTIONS)
     if severity not in (0, *SEVERITIES):
-        raise OptionError(f"corruption: expected a severity from 0 to 5, got {severity}; choose one of these")
+        raise OptionError(f"corruption: expected a severity from 0 to 5, got {severity}; choose one of them")
     rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
     _check(images, len(rows))
     if severity == 0 or not len(images):
         return images
-    function, numbers = CORRUPTIONS[name]
-    purpose, at_once = f"corruption/{name}/{severity}", max(1, AT_ONCE // images[0].numel())
+    function, parameters = CORRUPTIONS[name]
+    purpose, step = f"corruption/{name}/{severity}", max(1, CHUNK // images[0].numel())
     parts = []
-    for first in range(0, len(images), at_once):
-        some = images[first : first + at_once].movedim(-1, 1).contiguous().float() / 255
-        draws = Draws(seed, purpose, rows[first : first + at_once], images.device)
+    for first in range(0, len(images), step):
+        some = images[first : first + step].movedim(-1, 1).contiguous().float() / 255
+        draws = Draws(seed, purpose, rows[first : first + step], images.device)
         with torch.no_grad():
-            corrupted = function(some, draws, *numbers[severity - 1])
-        parts.append((corrupted.clamp(0, 1) * 255).round().byte().movedim(1, -1))
+            changed = function(some, draws, *parameters[severity - 1])
+        parts.append((changed.clamp(0, 1) * 255).round().byte().movedim(1, -1))
     return torch.cat(parts).contiguous()
 
 
@@ -122,22 +134,22 @@ def _check(images: Tensor, indices: int) -> None:
         )
     if images.shape[-1] not in (1, 3):
         raise DataError(
-            f"corruption: expected images of 1 or 3 channels, got {images.shape[-1]}; give grey or colour images, channels last"
+            f"corruption: expected images of 1 or 3 channels, got {images.shape[-1]}; pass grey or colour images, channels last"
         )
-    if min(images.shape[1:3]) < LEAST_SIDE:
+    if min(images.shape[1:3]) < MIN_SIDE:
         shown = " x ".join(map(str, images.shape[1:3]))
         raise DataError(
-            f"corruption: expected sides of {LEAST_SIDE} pixels or more, got {shown}; enlarge the images first"
+            f"corruption: expected sides of {MIN_SIDE} pixels or more, got {shown}; enlarge the images first"
         )
     if indices != len(images):
         raise DataError(
-            f"corruption: expected an index for each of {len(images)} images, got {indices}; give all of them"
+            f"corruption: expected an index for each of {len(images)} images, got {indices}; pass one per image"
         )
 
 
-def corrupted(
+def corrupt_batches(
     batches: Batches, name: str, severity: int, index: Sequence[int] | Int[Tensor, "B"] | None = None, seed: int = 0
 ) -> Batches:
-    """The same split with corrupted images; see `corrupt`. They are normalised as the clean ones, after the corruption."""
+    """Return the same split with corrupted images; see `corrupt`. They are normalised like the clean ones, after the corruption."""
     index = range(len(batches)) if index is None else index
     return replace(batches, images=corrupt(batches.images, name, severity, index, seed))

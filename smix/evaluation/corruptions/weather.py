@@ -1,4 +1,4 @@
-"""Corruptions by weather. What falls or freezes is drawn on a grid of 32 or 64 pixels for the shorter side, and resized."""
+"""Corruptions by weather. Snow and ice are drawn on a grid of 32 or 64 pixels for the shorter side, and resized."""
 
 import math
 
@@ -13,7 +13,7 @@ from smix.evaluation.corruptions.filters import along_both, gaussian, motion_blu
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 ICE = (0.86, 0.94, 1.0)
-"""Red, green and blue of frost where it is thickest."""
+"""Red, green and blue of the thickest frost."""
 
 
 def snow(
@@ -27,14 +27,18 @@ def snow(
     sigma: float,
     kept: float,
 ) -> Float[Tensor, "B C H W"]:
-    """Flakes that fall within 45 degrees of the vertical, over a whitened image.
+    """Draw flakes that fall within 45 degrees of the vertical over a whitened image.
 
     Args:
-        mean, deviation: Of the normal noise that flakes are made of.
-        zoom: How much it is enlarged.
+        x: Images in [0, 1].
+        draws: Random numbers.
+        mean: Mean of the normal noise that becomes flakes.
+        deviation: Standard deviation of the noise.
+        zoom: Factor that enlarges the noise.
         threshold: Noise above it is a flake.
-        radius, sigma: Of the motion blur of the flakes, in pixels.
-        kept: Share of the image that is not whitened.
+        radius: Radius of the motion blur of the flakes, in pixels.
+        sigma: Standard deviation of the motion blur, in pixels.
+        kept: Weight of the image that is not whitened, in [0, 1].
     """
     scale, (height, width) = scale_of(x), x.shape[-2:]
     rows, columns = round(height / scale), round(width / scale)
@@ -42,7 +46,7 @@ def snow(
     flakes = along_both(flakes, zoom_matrix(rows, zoom), zoom_matrix(columns, zoom))
     flakes = torch.where(flakes < threshold, 0.0, flakes).clamp(0, 1)[:, None]
     if scale != 1:
-        # Whole squares: flakes of soft edges would be fainter in larger images.
+        # Hard squares: flakes with soft edges would be fainter in larger images.
         flakes = F.interpolate(flakes, (height, width), mode="nearest-exact" if scale > 1 else "area")
     flakes = motion_blur(flakes, radius * scale, sigma * scale, 90 * draws.uniform("angle") - 135)
     grey = x
@@ -53,7 +57,7 @@ def snow(
 
 
 def frost(x: Float[Tensor, "B C H W"], draws: Draws, kept: float, thickness: float) -> Float[Tensor, "B C H W"]:
-    """Ice on the lens: `kept` of the image and `thickness` of the ice. The ice is drawn (`ice`), not photographed."""
+    """Add ice on the lens: `kept` of the image and `thickness` of the ice, which is drawn (`ice`) instead of photographed."""
     scale, (height, width) = scale_of(x), x.shape[-2:]
     layer = ice(draws, round(2 * height / scale), round(2 * width / scale))
     layer = F.interpolate(layer, (height, width), mode="bilinear", antialias=True)
@@ -62,8 +66,10 @@ def frost(x: Float[Tensor, "B C H W"], draws: Draws, kept: float, thickness: flo
 
 
 def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
-    """Needles at 60 degrees to each other that grow from the same seeds, over a cloudy layer, denser where it is thick; in
-    [0, 1], 0.45 on average."""
+    """Return ice: needles at 60 degrees to each other that grow from common seeds, over a cloudy layer, denser where it is thick.
+
+    Values are in [0, 1], 0.45 on average.
+    """
     cover = plasma(draws, "cover", max(height, width), 1.7)[:, None, :height, :width]
     seeds = draws.uniform("seeds", 1, height, width) < 0.022 * cover
     needles = gaussian(_needles(seeds, 60 * draws.uniform("angle")), 1)
@@ -71,7 +77,7 @@ def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
 
 
 def _needles(seeds: Bool[Tensor, "B 1 H W"], degrees: Float[Tensor, "B"]) -> Float[Tensor, "B 1 H W"]:
-    """Six arms of about 10 pixels from each seed, the first at `degrees`; the brightest counts where they cross."""
+    """Return six arms of about 10 pixels from each seed, the first at `degrees`; where they cross, the brightest counts."""
     reach = 18
     seeds = F.pad(seeds, [reach] * 4)  # no arm leaves the canvas
     image, _, row, column = seeds.nonzero().unbind(1)
@@ -87,19 +93,21 @@ def _needles(seeds: Bool[Tensor, "B 1 H W"], degrees: Float[Tensor, "B"]) -> Flo
 
 
 def fog(x: Float[Tensor, "B C H W"], draws: Draws, thickness: float, decay: float) -> Float[Tensor, "B C H W"]:
-    """A cloud of `thickness` times white over the image, which becomes darker so that its brightest value stays."""
+    """Lay a cloud of `thickness` times white over the image, which becomes darker so that its brightest value stays."""
     cloud = plasma(draws, "cloud", max(x.shape[-2:]), decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax((1, 2, 3), keepdim=True)
     return (x + thickness * cloud) * brightest / (brightest + thickness)
 
 
-def plasma(draws: Draws, what: str, side: int, decay: float) -> Float[Tensor, "B side2 side2"]:
-    """Random heights from 0 to 1 by the diamond-square algorithm, on a torus whose side is the next power of two: plasma_fractal
-    of make_cifar_c.py. The random part of a midpoint falls by `decay` squared each time the step is halved.
+def plasma(draws: Draws, name: str, side: int, decay: float) -> Float[Tensor, "B side2 side2"]:
+    """Return random heights from 0 to 1 by the diamond-square algorithm: plasma_fractal of make_cifar_c.py.
+
+    The side of the torus is the next power of two. The random part of a midpoint falls by `decay` squared each time the step is
+    halved.
     """
     side = 2 ** math.ceil(math.log2(side))
     # Every pixel is set once, so one field serves all steps.
-    random = 2 * draws.uniform(what, side, side) - 1
+    random = 2 * draws.uniform(name, side, side) - 1
     heights, step, wibble = torch.zeros_like(random), side, 100.0
     while step >= 2:
         half = step // 2

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smix.evaluation.calibration import Bin
-from smix.report.classes import gains, rank_correlation
+from smix.evaluation.statistics import rank_correlation
+from smix.report.classes import gains
 from smix.report.figures.common import labels_of, percentages, predicted, run_rows
 from smix.report.plots.charts import Chart, Curve, interval_rows, label_points, line_charts, panels
 from smix.report.plots.layout import Heading, sanitised, shortened, signed

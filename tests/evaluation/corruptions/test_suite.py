@@ -12,7 +12,7 @@ from smix.evaluation.accuracy import accuracy
 from smix.evaluation.corruptions import suite
 from smix.evaluation.corruptions.draws import Draws
 from smix.evaluation.corruptions.noise import shot_noise
-from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES, corrupt, corrupted
+from smix.evaluation.corruptions.suite import CORRUPTIONS, SEVERITIES, corrupt, corrupt_batches
 from smix.evaluation.predict import predict
 from tests.conftest import make_set
 from tests.evaluation.corruptions.photographs import photographs
@@ -159,17 +159,19 @@ def test_severity_0_is_the_clean_accuracy_exactly():
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(28 * 30 * 3, 4))
     clean, labels = predict(model, batches.in_order())
     for name in NAMES:
-        logits, theirs = predict(model, corrupted(batches, name, 0).in_order())
+        logits, theirs = predict(model, corrupt_batches(batches, name, 0).in_order())
         assert torch.equal(logits, clean)
         assert accuracy(logits, theirs) == accuracy(clean, labels)
-    assert not torch.equal(predict(model, corrupted(batches, "contrast", 1).in_order())[0], clean)
+    assert not torch.equal(predict(model, corrupt_batches(batches, "contrast", 1).in_order())[0], clean)
 
 
 def test_a_part_of_a_split_is_corrupted_as_in_the_whole():
     data = make_set(40, size=(28, 30))
     whole = Batches.of(data, Normalisation.of(data), torch.device("cpu"))
     part = Batches(whole.images[5:9], whole.labels[5:9], whole.normalise)
-    assert torch.equal(corrupted(part, "snow", 4, range(5, 9)).images, corrupted(whole, "snow", 4, seed=0).images[5:9])
+    assert torch.equal(
+        corrupt_batches(part, "snow", 4, range(5, 9)).images, corrupt_batches(whole, "snow", 4, seed=0).images[5:9]
+    )
 
 
 def test_no_images():
@@ -185,7 +187,7 @@ def test_mistakes_are_told():
             corrupt(images, "fog", severity, range(4))
     with pytest.raises(DataError, match="expected an index for each of 4 images, got 3"):
         corrupt(images, "fog", 1, range(3))
-    with pytest.raises(DataError, match="got 2; give grey or colour images"):
+    with pytest.raises(DataError, match="got 2; pass grey or colour images"):
         corrupt(photographs(channels=2), "fog", 1, range(4))
     with pytest.raises(DataError, match=r"got float32 of 4 axes; corrupt them before they are normalised"):
         suite._check(images.float(), 4)  # past the annotations, which refuse it in tests

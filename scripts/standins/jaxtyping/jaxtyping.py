@@ -1,4 +1,4 @@
-"""Annotations that check nothing, in place of jaxtyping where that is not installed: `scripts/gpu.py` puts this folder on the path."""
+"""Stand-in for jaxtyping where it is not installed (`scripts/gpu.py`): annotations that check nothing."""
 
 from types import SimpleNamespace
 from typing import Any
