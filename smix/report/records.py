@@ -304,8 +304,10 @@ def _of_scores(scores: Scores, classes: Sequence[str]) -> Iterator[Number]:
         yield "", "", "confidence above", level.low, "error_rate", level.error_rate
     for share in COVERAGES:
         yield "", "", "coverage", share, "error_rate", 1 - scores.risk.accuracy_at(share)
-    for name, value in zip(classes, scores.class_accuracy.tolist(), strict=True):
-        yield "", "", name, None, "class_accuracy", value
+    by_class = {"class_accuracy": scores.class_accuracy}
+    for metric, values in by_class.items():
+        for name, value in zip(classes, values.tolist(), strict=True):
+            yield "", "", name, None, metric, value
 
 
 def _of_corruptions(corrupted: Corrupted, plain: Corrupted | None) -> Iterator[SuiteNumber]:

@@ -82,6 +82,42 @@ class MethodTable:
         return Table(self.name, self.title, head, tuple(zip(labels, *cells, strict=True)), note)
 
 
+@dataclass(frozen=True)
+class ConditionTable:
+    """A table with one row per condition and one column per method: means over seeds."""
+
+    name: str
+    title: str
+    heading: str
+    """Heading of the first column."""
+    conditions: Callable[[Comparison], Iterable[str]]
+    note: str
+    metric: str = "accuracy"
+    suite: str = ""
+    best: Best = "max"
+
+    def __call__(self, comparison: Comparison, assets: ReportAssets) -> Table | None:
+        """Return the table; None if there is no value."""
+        rows = {
+            condition: comparison.values(self.metric, suite=self.suite, condition=condition)
+            for condition in self.conditions(comparison)
+        }
+        counts = {
+            method: max(len(values.get(method, ())) for values in rows.values()) if rows else 0
+            for method in comparison.methods
+        }
+        counts = {method: count for method, count in counts.items() if count}
+        cells = []
+        for condition, values in rows.items():
+            means = {method: fmean(seeds.values()) for method, seeds in values.items()}
+            complete = {method: mean for method, mean in means.items() if len(values[method]) == comparison.planned}
+            best = best_of(complete, self.best)
+            numbers = (number(means.get(method, math.nan), 1, 100, best=method == best) for method in counts)
+            cells.append((Cell(condition), *numbers))
+        head = (self.heading, *(comparison.label(method, count) for method, count in counts.items()))
+        return Table(self.name, self.title, head, tuple(cells), self.note) if counts else None
+
+
 def _column_cells(
     comparison: Comparison, column: Column, values: Mapping[str, Mapping[int, float]], methods: Sequence[str]
 ) -> list[Cell]:
@@ -178,25 +214,17 @@ def corruption_table(suite: str, name: str) -> MethodTable:
     )
 
 
-def each_corruption_table(suite: str, name: str) -> Callable[[Comparison, ReportAssets], Table | None]:
-    """Return the table with a row per corruption and a column per method: accuracy, the mean over severities and seeds."""
+def each_corruption_table(suite: str, name: str) -> ConditionTable:
+    """Return the table of accuracy on each corruption of a suite."""
 
-    def table(comparison: Comparison, assets: ReportAssets) -> Table | None:
-        clean = comparison.values("accuracy", suite=suite, condition="clean")
+    def corruptions(comparison: Comparison) -> list[str]:
         records = comparison.select(data="", suite=suite, severity=None, metric="accuracy")
-        names = dict.fromkeys(one.condition for one in records if one.condition not in ("clean", "all", *GROUPS))
-        rows = []
-        for corruption in names:
-            values = comparison.values("accuracy", suite=suite, condition=corruption)
-            means = {method: fmean(seeds.values()) for method, seeds in values.items()}
-            best = best_of({m: mean for m, mean in means.items() if len(values[m]) == comparison.planned}, "max")
-            cells = (number(means.get(method, math.nan), 1, 100, best=method == best) for method in clean)
-            rows.append((Cell(corruption), *cells))
-        head = ("Corruption", *(comparison.label(method, len(seeds)) for method, seeds in clean.items()))
-        title, note = "Accuracy on each corruption (%)", "Mean over severities and seeds."
-        return Table(name, title, head, tuple(rows), note) if rows else None
+        return [
+            name for name in dict.fromkeys(one.condition for one in records) if name not in ("clean", "all", *GROUPS)
+        ]
 
-    return table
+    note = "Mean over severities and seeds."
+    return ConditionTable(name, "Accuracy on each corruption (%)", "Corruption", corruptions, note, suite=suite)
 
 
 def _attack_columns(comparison: Comparison) -> list[Column]:

@@ -93,14 +93,11 @@ def write_report(
         RunError: No run is finished and readable, or the output folder cannot be written.
 
     Example:
-        >>> import smix, tempfile
-        >>> config = smix.TrainConfig(model="resnet8", epochs=1, train_limit=64, test_limit=32, batch_size=32)
-        >>> options = smix.RunOptions(quiet=True, device="cpu")
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     runs = smix.compare(config, ["vanilla", "cutmix"], 1, folder, options)
-        ...     report = smix.write_report(folder)
-        ...     report.page.name, report.comparisons[0].methods
-        ('report.html', ['vanilla', 'cutmix'])
+        >>> config = smix.TrainConfig(model="resnet8", epochs=1, train_limit=64, test_limit=32, batch_size=32, method="cutmix")
+        >>> result = smix.train(config, "runs/cutmix-0", smix.RunOptions(quiet=True, device="cpu"))
+        >>> report = smix.write_report("runs")
+        >>> str(report.page), report.comparisons[0].methods, report.problems
+        ('runs/report/report.html', ['cutmix'], ())
     """
     comparisons, problems, folder = _read(runs)
     if out is None:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smix.evaluation.statistics import verdict
-from smix.report.figures.common import labels_of, run_rows
+from smix.report.figures.common import labels_of, metric_per_run
 from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
 from smix.report.plots.layout import Heading, signed
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
@@ -20,18 +21,9 @@ UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 
 """Units of time, their seconds, and the number of seconds from which they are used."""
 
 
-@looks
-def accuracy_per_run(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the test accuracy of every run, with the mean and the standard deviation of each method.
-
-    The mean of a method with missing runs is dashed: the missing ones may be the bad ones. None: no run is finished.
-    """
-    values = comparison.values("test_accuracy")
-    if not values:
-        return None
-    rows = run_rows(comparison, assets, {method: values.get(method, {}) for method in comparison.methods})
-    note = "In percent. Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
-    return interval_rows(Heading("Test accuracy of every run", note), {"": rows}, "Test accuracy (%)")
+accuracy_per_run = partial(
+    metric_per_run, metric="test_accuracy", title="Test accuracy of every run", axis="Test accuracy (%)", absent=True
+)
 
 
 @looks

@@ -3,10 +3,17 @@
 from collections.abc import Callable, Mapping, Sized
 from statistics import fmean
 
+from matplotlib.figure import Figure
+
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import summary
-from smix.report.plots.charts import Estimate, Row
+from smix.report.plots.charts import Estimate, Row, interval_rows
+from smix.report.plots.layout import Heading, signed
 from smix.report.records import Comparison, ReportAssets
+from smix.report.style import looks
+
+RUNS = "Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
+"""Legend of figures with a row per method."""
 
 
 def labels_of(comparison: Comparison, values: Mapping[str, Sized]) -> dict[str, str]:
@@ -44,6 +51,38 @@ def run_rows(
         deviation = f" ± {found.std:.2f}" if found.count > 1 else ""
         rows.append(Row(label, [estimate], text(found.mean) + deviation))
     return rows
+
+
+@looks
+def metric_per_run(
+    comparison: Comparison,
+    assets: ReportAssets,
+    metric: str,
+    title: str,
+    axis: str,
+    note: str = "",
+    signs: bool = False,
+    absent: bool = False,
+) -> Figure | None:
+    """Draw a metric of every run, with the mean and the standard deviation of each method, in percent or points.
+
+    The mean of a method with missing runs is dashed: the missing ones may be the bad ones. None: no run has the metric.
+
+    Args:
+        metric: Name of the metric, as in `Comparison.values`.
+        title: Title of the figure.
+        axis: Label of the horizontal axis, with the unit.
+        note: Sentences on how to read the metric.
+        absent: Name methods without a value, too.
+        signs: Write means with their signs, and draw a line at 0.
+    """
+    values = comparison.values(metric)
+    if not values:
+        return None
+    if absent:
+        values = {method: values.get(method, {}) for method in comparison.methods}
+    rows = run_rows(comparison, assets, values, (lambda mean: signed(mean, 2)) if signs else "{:.2f}".format)
+    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, axis, zero=signs)
 
 
 def predicted(comparison: Comparison) -> dict[str, list[Scores]]:

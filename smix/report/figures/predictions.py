@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from smix.evaluation.calibration import Bin
 from smix.evaluation.statistics import rank_correlation
 from smix.report.classes import gains
-from smix.report.figures.common import labels_of, percentages, predicted, run_rows
-from smix.report.plots.charts import Chart, Curve, interval_rows, label_points, line_charts, panels
+from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
+from smix.report.plots.charts import Chart, Curve, label_points, line_charts, panels
 from smix.report.plots.layout import Heading, sanitised, shortened, signed
 from smix.report.plots.pictures import ColourScale, matrices
 from smix.report.records import Comparison, ReportAssets
@@ -24,19 +25,14 @@ FULL = "#00509e"
 """Colour of 100 % of a class: white text is readable on it on a light page and on a dark one."""
 
 
-@looks
-def overconfidence(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw mean confidence minus accuracy of each run, with the mean of each method. None: no predictions."""
-    values = comparison.values("overconfidence")
-    if not values:
-        return None
-    heading = Heading(
-        "Overconfidence",
-        "Mean confidence minus accuracy, in points. Each mark is a run; line: mean over seeds; box: one standard deviation to either "
-        "side. Right of 0 a model is overconfident, left of it underconfident.",
-    )
-    rows = run_rows(comparison, assets, values, lambda mean: signed(mean, 2))
-    return interval_rows(heading, {"": rows}, "Confidence minus accuracy (points)", zero=True)
+overconfidence = partial(
+    metric_per_run,
+    metric="overconfidence",
+    title="Overconfidence: mean confidence minus accuracy",
+    axis="Confidence minus accuracy (points)",
+    note="Right of 0 a model is overconfident, left of it underconfident.",
+    signs=True,
+)
 
 
 @looks
