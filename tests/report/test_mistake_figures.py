@@ -46,7 +46,7 @@ def test_each_method_has_a_row_of_its_most_confident_errors():
     assert [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes] == [7, 3, 5]
     texts = texts_of(figure)
     # Never rounded up to certainty.
-    for text in ("predicted dog $x$", "99.99 % sure", "label cat", "label dog $x$", "50.00 % confident"):
+    for text in ("predicted dog $x$", "99.99 % sure", "label cat", "label dog $x$", "50.00 % sure"):
         assert text in texts
     assert {"predicted cat", "label deer"} <= set(texts)
     assert {"7 of 1,000", "1,234 of 1,000", "vanilla", "smix"} <= set(texts)
