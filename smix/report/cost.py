@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from smix.mixing import parse_method
@@ -13,71 +12,52 @@ from smix.report.tables import duration_cell, listing
 from smix.training.records import Run
 
 
-@dataclass(frozen=True)
-class _Cost:
-    """Cost of one method. Seconds are by seed, of finished runs."""
-
-    label: str
-    seconds: Mapping[int, float]
-    images: float
-    """Number of training images over all runs."""
-    masks: float
-    """Seconds that the masks took; NaN if unknown."""
-    plain: Mapping[int, float]
-    """Seconds of vanilla."""
-    accuracies: Sequence[float]
-    """Validation accuracy after all epochs, one per run."""
-    in_time: Sequence[float]
-    """Validation accuracy within the budget of the seed; NaN if no epoch ended within it."""
-
-    def overhead(self, masks: float = 0.0) -> float:
-        """Return the share by which the mean time exceeds that of vanilla, over the seeds that both have; NaN without one."""
-        shared = self.seconds.keys() & self.plain.keys()
-        if not shared:
-            return math.nan
-        return (fmean(self.seconds[seed] for seed in shared) + masks) / fmean(self.plain[seed] for seed in shared) - 1
-
-
 def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return the table of the cost of each method."""
     mask_seconds = math.nan if assets.masks is None else assets.masks.seconds
     starts = {method: start_of(method, mask_seconds) for method in comparison.methods}
     limits = budgets(comparison.runs, starts)
-    seconds, images, accuracy = (comparison.values(name) for name in ("seconds", "images_seen", "val_accuracy"))
-    rows = []
-    for method in comparison.methods:
-        finished = [run for run in comparison.runs if run.config.method == method and run.result is not None]
-        rows.append(
-            _Cost(
-                comparison.label(method, len(finished)),
-                seconds.get(method, {}),
-                math.fsum(images.get(method, {}).values()),
-                starts[method],
-                seconds.get(PLAIN, {}),
-                list(accuracy.get(method, {}).values()),
-                [accuracy_after(run, limits.get(run.config.seed, math.nan) - starts[method]) for run in finished],
-            )
-        )
+    finished = {method: dict[int, Run]() for method in comparison.methods}
+    for run in comparison.runs:
+        if run.result is not None:
+            finished[run.config.method][run.config.seed] = run
+    seconds = comparison.values("seconds")
+
+    def rate(method: str) -> float:
+        images = comparison.values("images_seen").get(method, {})
+        return math.fsum(images.values()) / math.fsum(seconds[method].values()) if images else math.nan
+
+    def overhead(method: str, masks: float = 0.0) -> Cell:
+        own, plain = seconds.get(method, {}), seconds.get(PLAIN, {})
+        if not (shared := own.keys() & plain.keys()):
+            return Cell(UNKNOWN)
+        ratio = (fmean(own[seed] for seed in shared) + masks) / fmean(plain[seed] for seed in shared)
+        return number(ratio - 1, 1, 100, sign=True)
+
+    def in_time(method: str) -> Cell:
+        values = [
+            accuracy_after(run, limits.get(seed, math.nan) - starts[method]) for seed, run in finished[method].items()
+        ]
+        # The mean of the runs that have a value would be that of the fast ones.
+        return over_seeds(values if all(map(math.isfinite, values)) else (), scale=100)
+
     images_of = "validation images" if comparison.begun[0].config.val_fraction else "a part of the training images"
     return listing(
         "cost",
         "Cost of a run",
         {
-            "Method": lambda row: Cell(row.label),
-            "Time per run": lambda row: duration_cell(fmean(row.seconds.values()) if row.seconds else math.nan),
-            "Images per second": lambda row: number(
-                row.images / math.fsum(row.seconds.values()) if row.seconds else math.nan, 0
+            "Method": lambda method: Cell(comparison.label(method, len(finished[method]))),
+            "Time per run": lambda method: duration_cell(fmean(seconds.get(method, {0: math.nan}).values())),
+            "Images per second": lambda method: number(rate(method), 0),
+            f"Overhead over {PLAIN} (%)": overhead,
+            "Masks": lambda method: Cell("none") if starts[method] == 0 else duration_cell(starts[method]),
+            "Overhead with masks (%)": lambda method: overhead(method, starts[method]),
+            "At equal epochs (%)": lambda method: over_seeds(
+                comparison.values("val_accuracy").get(method, {}).values(), scale=100
             ),
-            f"Overhead over {PLAIN} (%)": lambda row: number(row.overhead(), 1, 100, sign=True),
-            "Masks": lambda row: Cell("none") if row.masks == 0 else duration_cell(row.masks),
-            "Overhead with masks (%)": lambda row: number(row.overhead(row.masks), 1, 100, sign=True),
-            "At equal epochs (%)": lambda row: over_seeds(row.accuracies, scale=100),
-            # The mean of the runs that have a value would be that of the fast ones.
-            "At equal seconds (%)": lambda row: over_seeds(
-                row.in_time if all(map(math.isfinite, row.in_time)) else (), scale=100
-            ),
+            "At equal seconds (%)": in_time,
         },
-        rows,
+        comparison.methods,
         "Time of training and validation, mean over seeds, measured while the machine may have been busy; overhead: over the seeds that "
         f"the method and {PLAIN} share. Masks are built once for all runs; here their full time, summed over builds and processes of "
         f"the whole store, is charged to each run. The last two columns are accuracies on {images_of}: after all epochs, and after the "

@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
+from jaxtyping import jaxtyped
 from numpy.typing import NDArray
 
 from smix import files
@@ -317,28 +318,16 @@ def _digest(samples: Samples) -> str:
 
 
 def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
-    """Return whether these are the arrays of `Samples`."""
-    if "images" not in arrays or not arrays["images"].size or arrays["images"].ndim < 3:
+    """Return whether these are the arrays of `Samples`, with the types and shapes of its annotations and possible values."""
+    hints = get_type_hints(Samples)
+    required = hints.keys() - {"masks"}
+    if not required <= arrays.keys() <= hints.keys():
         return False
-    shape = arrays["images"].shape
-    count, plane = shape[:1], shape[:-1]
-    expected = {
-        "images": (shape, "u1"),
-        "mixed": (shape, "u1"),
-        "labels": (count, "i"),
-        "partner": (count, "i"),
-        "weight": (plane, "f"),
-        "share": (count, "f"),
-        "fell_back": (count, "b1"),
-    }
-    if "masks" in arrays:
-        expected["masks"] = (plane, "b1")
+    with jaxtyped("context"):  # equal names of axes must have equal sizes
+        if not all(isinstance(array, hints[name]) for name, array in arrays.items()):
+            return False
     return (
-        arrays.keys() == expected.keys()
-        and all(
-            arrays[name].shape == size and arrays[name].dtype.str[1:].startswith(kind)
-            for name, (size, kind) in expected.items()
-        )
+        arrays["images"].size > 0
         and all(arrays[name].min() >= 0 for name in ("labels", "partner"))
         and bool(arrays["labels"].max() < classes)
         and bool(arrays["partner"].max() < len(arrays["images"]))
