@@ -103,7 +103,7 @@ def confused_table(comparison: Comparison, assets: ReportAssets) -> Table | None
     rows = []
     for method in comparison.methods:
         if scores := comparison.scores_of(method):
-            confusion = torch.stack([one.confusion for one in scores.values()]).sum(0)
+            confusion = torch.stack([seed.confusion for seed in scores.values()]).sum(0)
             pairs = most_confused(confusion, comparison.classes, len(CONFUSED))
             texts = [f"{pair.label} as {pair.predicted}, {100 * pair.share:.1f} %" for pair in pairs]
             texts += [UNKNOWN] * (len(CONFUSED) - len(texts))

@@ -173,10 +173,12 @@ def anchored(page: Page) -> Page:
     """Return the page with anchors of the form `chapter.section.part`, without the chapter if there is only one."""
     alone = len(page.chapters) == 1
     chapters = []
-    for chapter, name in zip(page.chapters, anchors([one.name for one in page.chapters], RESERVED), strict=True):
+    for chapter, name in zip(
+        page.chapters, anchors([chapter.name for chapter in page.chapters], RESERVED), strict=True
+    ):
         sections = []
         for section, own in zip(
-            chapter.sections, anchors([one.name for one in chapter.sections], RESERVED), strict=True
+            chapter.sections, anchors([section.name for section in chapter.sections], RESERVED), strict=True
         ):
             anchor = own if alone else f"{name}.{own}"
             parts = [part for part in section.parts if isinstance(part, Part)]
@@ -190,7 +192,7 @@ def anchored(page: Page) -> Page:
 
 def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """Return an anchor of a to z, 0 to 9 and "-" for each name; no two are the same, and none is taken."""
-    used, found = set(taken), []
+    used, unique = set(taken), []
     for name in names:
         plain = anchor = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
         number = 1
@@ -198,8 +200,8 @@ def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
             number += 1
             anchor = f"{plain}-{number}"
         used.add(anchor)
-        found.append(anchor)
-    return found
+        unique.append(anchor)
+    return unique
 
 
 def _by_reason(problems: Sequence[Problem]) -> list[tuple[list[str], str]]:

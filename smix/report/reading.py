@@ -58,7 +58,9 @@ def read_comparisons(folders: Sequence[Path]) -> tuple[list[Comparison], list[Pr
     if len(paths) == 1:
         comparisons = [read_comparison(paths[0])]
     else:
-        comparisons = [one for path in paths if (one := attempt(problems, path, read_comparison, path)) is not None]
+        comparisons = [
+            comparison for path in paths if (comparison := attempt(problems, path, read_comparison, path)) is not None
+        ]
     problems += [problem for comparison in comparisons for problem in comparison.problems]
     if not comparisons:
         first = f"{problems[0].path}: {problems[0].why}"
@@ -244,18 +246,20 @@ def _without_contradiction(run: Run, predictions: Mapping[Path, Predicted], prob
 
 def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, list[Evaluation]]:
     """Return the evaluations of the weights of each run that were made with the same images and options as most."""
-    found: dict[tuple[Path, Path], Evaluation] = {}
+    evaluations: dict[tuple[Path, Path], Evaluation] = {}
     names: list[str] = []
     for run in runs:
-        for path, one in _evaluations_of(run.path, problems).items():
-            name = next((name for name in names if same_value("data", name, one.data)), one.data)
+        for path, evaluation in _evaluations_of(run.path, problems).items():
+            name = next((name for name in names if same_value("data", name, evaluation.data)), evaluation.data)
             names.append(name)
-            found[run.path, path] = replace(one, data=name)
-    for data in dict.fromkeys(_tested(one) for one in found.values()):
-        settings = {key: _settings(one) for key, one in found.items() if _tested(one) == data}
+            evaluations[run.path, path] = replace(evaluation, data=name)
+    for data in dict.fromkeys(_tested(evaluation) for evaluation in evaluations.values()):
+        settings = {
+            key: _settings(evaluation) for key, evaluation in evaluations.items() if _tested(evaluation) == data
+        }
         usual, unusual = _most_frequent(settings)
         for key in unusual:
-            name = data_name(found.pop(key).data)
+            name = data_name(evaluations.pop(key).data)
             others = ", ".join(
                 f"{option} {_short(value)} where most have {_short(usual[option])}"
                 for option, value in settings[key].items()
@@ -263,7 +267,9 @@ def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, lis
             )
             why = f"expected evaluations of the same images of {name}, got one with {others}; it is left out: evaluate it as the others"
             problems.append(Problem(key[0], why))
-    return {run.path: [one for (folder, _), one in found.items() if folder == run.path] for run in runs}
+    return {
+        run.path: [evaluation for (folder, _), evaluation in evaluations.items() if folder == run.path] for run in runs
+    }
 
 
 def _tested(evaluation: Evaluation) -> str | None:
@@ -283,32 +289,32 @@ def _evaluations_of(run: Path, problems: list[Problem]) -> dict[Path, Evaluation
     paths, weights = sorted((run / FOLDER).glob("*.json")), run / "weights.safetensors"
     # Without the weights there is nothing to compare with, which is no problem.
     own = attempt([], run, files.sha256, weights, False) if paths else None
-    found = {}
+    evaluations = {}
     for path in paths:
-        if (one := attempt(problems, run, read_evaluation, path)) is None:
+        if (evaluation := attempt(problems, run, read_evaluation, path)) is None:
             continue
-        if own in (None, one.weights):
-            found[path] = one
+        if own in (None, evaluation.weights):
+            evaluations[path] = evaluation
             continue
         why = (
-            f"{path}: expected an evaluation of the run's weights ({str(own)[:8]}), got one of others ({one.weights[:8]}); it is left "
-            "out: evaluate again"
+            f"{path}: expected an evaluation of the run's weights ({str(own)[:8]}), got one of others ({evaluation.weights[:8]}); "
+            "it is left out: evaluate again"
         )
         problems.append(_problem(run, why))
-    return found
+    return evaluations
 
 
 def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
     """Return the mixes of the first seed of each method, of the same images."""
     firsts = {method: own[0] for method, own in by_method(runs).items()}
-    found = {}
+    mixes = {}
     for method, run in firsts.items():
         if (samples := attempt(problems, run.path, samples_of, run)) is not None:
-            found[method] = samples
-    digests = {method: _digest(samples) for method, samples in found.items()}
+            mixes[method] = samples
+    digests = {method: _digest(samples) for method, samples in mixes.items()}
     why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
-    _drop_unusual(found, digests, {method: run.path for method, run in firsts.items()}, why, problems)
-    return found
+    _drop_unusual(mixes, digests, {method: run.path for method, run in firsts.items()}, why, problems)
+    return mixes
 
 
 def _digest(samples: Samples) -> str:

@@ -127,26 +127,28 @@ class Comparison:
 
     def select(self, **fields: Any) -> list[Record]:
         """Return the records whose fields have these values, such as `suite="attacks"`."""
-        return [one for one in self.records if all(getattr(one, name) == value for name, value in fields.items())]
+        return [
+            record for record in self.records if all(getattr(record, name) == value for name, value in fields.items())
+        ]
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str, float | None, str], dict[str, dict[int, float]]]:
         index: dict[tuple[str, str, str, float | None, str], dict[str, dict[int, float]]] = {}
-        for one in self.records:
-            key = (one.data, one.suite, one.condition, one.severity, one.metric)
-            index.setdefault(key, {}).setdefault(one.method, {})[one.seed] = one.value
+        for record in self.records:
+            key = (record.data, record.suite, record.condition, record.severity, record.metric)
+            index.setdefault(key, {}).setdefault(record.method, {})[record.seed] = record.value
         return index
 
     @cached_property
     def suites(self) -> list[str]:
         """Labels of the suites of corrupted images that any run was evaluated on, that of smix first."""
-        labels = {one.suite for one in self.select(data="", condition="all", severity=None, metric="accuracy")}
+        labels = {record.suite for record in self.select(data="", condition="all", severity=None, metric="accuracy")}
         return sorted(labels, key=lambda label: (not label.startswith("own"), label))
 
     @cached_property
     def other_data(self) -> list[str]:
         """Other data sets that any run was evaluated on."""
-        return sorted({one.data for one in self.select(suite="", metric="accuracy") if one.data})
+        return sorted({record.data for record in self.select(suite="", metric="accuracy") if record.data})
 
     def scores_of(self, method: str) -> dict[int, Scores]:
         """Return the scores of a method by seed."""
@@ -256,11 +258,11 @@ def records_of(
         evaluations: Results of `smix evaluate`, by folder of the run.
     """
     plain = {
-        (run.config.seed, "" if one.own else one.data, corrupted.suite): corrupted
+        (run.config.seed, "" if evaluation.own else evaluation.data, corrupted.suite): corrupted
         for run in runs
         if run.config.method == PLAIN
-        for one in evaluations.get(run.path, ())
-        for corrupted in one.corruptions
+        for evaluation in evaluations.get(run.path, ())
+        for corrupted in evaluation.corruptions
     }
     records = []
     for run in runs:
@@ -268,14 +270,18 @@ def records_of(
         numbers = list(_of_result(run))
         if run.path in scores:
             numbers += _of_scores(scores[run.path], run.provenance["data"]["classes"])
-        for one in evaluations.get(run.path, ()):
-            data = "" if one.own else one.data
-            numbers += [] if one.own else [(data, "", "", None, name, value) for name, value in one.numbers.items()]
-            for suite in one.corruptions:
+        for evaluation in evaluations.get(run.path, ()):
+            data = "" if evaluation.own else evaluation.data
+            numbers += (
+                []
+                if evaluation.own
+                else [(data, "", "", None, name, value) for name, value in evaluation.numbers.items()]
+            )
+            for suite in evaluation.corruptions:
                 reference = plain.get((seed, data, suite.suite))
                 numbers += [(data, suite.suite, *each) for each in _of_corruptions(suite, reference)]
-            numbers += [(data, "attacks", *each) for each in _of_attacks(one.attacks)]
-            numbers += [(data, "objects", *each) for each in _of_objects(one.objects)]
+            numbers += [(data, "attacks", *each) for each in _of_attacks(evaluation.attacks)]
+            numbers += [(data, "objects", *each) for each in _of_objects(evaluation.objects)]
         records += [Record(method, seed, *each) for each in numbers if math.isfinite(each[-1])]
     return records
 
@@ -333,11 +339,11 @@ def _of_corruptions(corrupted: Corrupted, plain: Corrupted | None) -> Iterator[S
 
 
 def _of_attacks(attacks: Sequence[Attacked]) -> Iterator[SuiteNumber]:
-    for one in attacks:
-        name = f"{one.name}-{one.steps}" if one.steps > 1 else one.name
-        yield "", None, "images", one.images
-        yield "clean", None, "accuracy", one.clean
-        yield name, one.eps, "accuracy", one.accuracy
+    for attack in attacks:
+        name = f"{attack.name}-{attack.steps}" if attack.steps > 1 else attack.name
+        yield "", None, "images", attack.images
+        yield "clean", None, "accuracy", attack.clean
+        yield name, attack.eps, "accuracy", attack.accuracy
 
 
 def _of_objects(objects: Objects | None) -> Iterator[SuiteNumber]:

@@ -5,7 +5,7 @@ import io
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich import box
@@ -69,13 +69,13 @@ def p_value(p: float) -> str:
 
 def terminal(table: Table) -> TerminalTable:
     """Cells are plain text: nothing in a name is markup, or something that a terminal obeys."""
-    made = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
+    result = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
     for place, head in enumerate(table.head):
-        made.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+        result.add_column(Text(head), justify="right" if place else "left", overflow="fold")
     for row in table.rows:
         style = "bold" if any(cell.best for cell in row) else None
-        made.add_row(*(Text(printable(cell.text)) for cell in row), style=style)
-    return made
+        result.add_row(*(Text(printable(cell.text)) for cell in row), style=style)
+    return result
 
 
 def markdown(table: Table) -> str:
@@ -110,20 +110,18 @@ def latex(table: Table) -> str:
 
 def csv_text(table: Table) -> str:
     """Numbers with full precision, and nothing where nothing is known; a column more where cells have a deviation."""
-    spread = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
-    heads = list(map(_no_formula, table.head))
-    lines: list[list[object]] = [_with_spread(heads, [f"{head}, std" for head in heads], spread)]
+    deviates = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
+    lines: list[list[object]] = [[]]
+    for head, with_deviation in zip(map(_no_formula, table.head), deviates, strict=True):
+        lines[0] += [head, f"{head}, std"] if with_deviation else [head]
     for row in table.rows:
-        values = [_in_csv(cell) for cell in row]
-        lines.append(_with_spread(values, ["" if cell.deviation is None else cell.deviation for cell in row], spread))
+        lines.append([])
+        for cell, with_deviation in zip(row, deviates, strict=True):
+            deviation = "" if cell.deviation is None else cell.deviation
+            lines[-1] += [_in_csv(cell), deviation] if with_deviation else [_in_csv(cell)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _with_spread(cells: Sequence[object], deviations: Sequence[object], spread: Sequence[bool]) -> list[object]:
-    pairs = zip(cells, deviations, spread, strict=True)
-    return [one for cell, deviation, both in pairs for one in ((cell, deviation) if both else (cell,))]
 
 
 def _in_csv(cell: Cell) -> object:

@@ -68,14 +68,14 @@ class MethodTable:
         """Return the table; None if there is no value at all."""
         columns = self.columns(comparison) if callable(self.columns) else self.columns
         values = {column: column.values(comparison) for column in columns}
-        values = {column: found for column, found in values.items() if found or not column.optional}
-        methods = [method for method in comparison.methods if any(method in found for found in values.values())]
+        values = {column: cells for column, cells in values.items() if cells or not column.optional}
+        methods = [method for method in comparison.methods if any(method in by_method for by_method in values.values())]
         if not methods:
             return None
-        counts = {method: max(len(found.get(method, ())) for found in values.values()) for method in methods}
-        cells = [_column_cells(comparison, column, found, methods) for column, found in values.items()]
+        counts = {method: max(len(by_method.get(method, ())) for by_method in values.values()) for method in methods}
+        cells = [_column_cells(comparison, column, by_method, methods) for column, by_method in values.items()]
         labels = [Cell(comparison.label(method, count)) for method, count in counts.items()]
-        spread = spread_note(len(seeds) for found in values.values() for seeds in found.values())
+        spread = spread_note(len(seeds) for by_method in values.values() for seeds in by_method.values())
         images, left_out = (_count(comparison, name, columns[0]) for name in ("images", "left_out"))
         note = self.note.format(spread=spread, images=images, left_out=left_out)
         head = ("Method", *(column.heading for column in values))
@@ -230,7 +230,9 @@ def each_corruption_table(suite: str, name: str) -> ConditionTable:
     def corruptions(comparison: Comparison) -> list[str]:
         records = comparison.select(data="", suite=suite, severity=None, metric="accuracy")
         return [
-            name for name in dict.fromkeys(one.condition for one in records) if name not in ("clean", "all", *GROUPS)
+            name
+            for name in dict.fromkeys(record.condition for record in records)
+            if name not in ("clean", "all", *GROUPS)
         ]
 
     note = "Mean over severities and seeds."
@@ -238,7 +240,9 @@ def each_corruption_table(suite: str, name: str) -> ConditionTable:
 
 
 def _attack_columns(comparison: Comparison) -> list[Column]:
-    attacks = {(one.condition, one.severity) for one in comparison.select(data="", suite="attacks", metric="accuracy")}
+    attacks = {
+        (record.condition, record.severity) for record in comparison.select(data="", suite="attacks", metric="accuracy")
+    }
 
     def strength(attack: tuple[str, float]) -> tuple[int, float]:
         steps = attack[0].rpartition("-")[2]
@@ -246,7 +250,9 @@ def _attack_columns(comparison: Comparison) -> list[Column]:
 
     ordered = sorted(((name, eps) for name, eps in attacks if eps is not None), key=strength)
     headings = [f"{name.upper()}, {255 * eps:.3g}/255 (%)" for name, eps in ordered]
-    columns = [Column(heading, "accuracy", *one, "attacks") for heading, one in zip(headings, ordered, strict=True)]
+    columns = [
+        Column(heading, "accuracy", *attack, "attacks") for heading, attack in zip(headings, ordered, strict=True)
+    ]
     return [Column("Clean (%)", "accuracy", "clean", suite="attacks"), *columns]
 
 

@@ -129,7 +129,7 @@ def evaluations_parts(
             columns.setdefault(_attack(attack), {})[path] = _percent(attack.accuracy)
         if evaluation.objects is not None:
             columns.setdefault("Swapped", {})[path] = _percent(evaluation.objects.swapped)
-    counts = " or ".join(f"{count:,}" for count in sorted({one.images for one in evaluations.values()}))
+    counts = " or ".join(f"{count:,}" for count in sorted({evaluation.images for evaluation in evaluations.values()}))
     data = next(iter(evaluations.values())).data
     parts: list[RenderableType] = [_by_run("In %", evaluations, columns), f"{data}, {counts} images"]
     if "Swapped" in columns:

@@ -146,19 +146,19 @@ def highlights(comparison: Comparison) -> list[Highlight]:
     """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
     rows = rows_of(comparison.runs)
     finished, planned = sum(row.finished for row in rows), sum(row.planned for row in rows)
-    found = []
+    figures = []
     for row in [rows[place] for place in best_rows(rows)][:1]:
         low, high = interval(row.accuracy)
         detail = NOT_ENOUGH if math.isnan(low) else f"{low:.1f} to {high:.1f} % (95 % interval of its mean)"
-        found.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))
+        figures.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))
         if pair := _lead(row.method, comparison.runs):
             p = NOT_ENOUGH if math.isnan(pair.p) else f"corrected p: {p_value(pair.p_corrected)}"
-            found.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
+            figures.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
     size = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"
-    found.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
-    found += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
-    found += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
-    return found
+    figures.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
+    figures += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
+    figures += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
+    return figures
 
 
 def _nearest_to_zero(comparison: Comparison, label: str, metric: str, unit: str, sign: str) -> list[Highlight]:

@@ -41,6 +41,7 @@ LAST = ("report.md", "report.html")
 INDEX = ".report.json"
 """Lists the files of a report by name."""
 OWN_FILES = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|md|html)")
+LOCAL_FOLDER = re.compile(r"(?<![\w.])/(?:[^\s/:,;]+/)+")
 SECONDS_PER_COMPARISON = 8.0
 """Rough duration of a comparison, from which the remaining time is estimated until the first is done."""
 
@@ -172,8 +173,10 @@ def _part(content: Figure | Maker | Part, comparison: Comparison, assets: Report
     if isinstance(content, Part):
         return content
     if not isinstance(content, Figure):
-        made = content(comparison, assets)
-        return _table_part(made, target) if isinstance(made, Table) else None if made is None else Part(made)
+        result = content(comparison, assets)
+        if isinstance(result, Table):
+            return _table_part(result, target)
+        return None if result is None else Part(result)
     figure = content.draw(comparison, assets)
     if figure is None:
         return None
@@ -203,7 +206,7 @@ def _page(
 ) -> Page:
     foot = f"Written by smix {__version__} from the files of the runs; the same runs give the same page."
     # A page is sent to others: it holds no local folders.
-    problems = [Problem(one.path, re.sub(r"(?<![\w.])/(?:[^\s/:,;]+/)+", "", one.why)) for one in problems]
+    problems = [replace(problem, why=LOCAL_FOLDER.sub("", problem.why)) for problem in problems]
     if len(chapters) == 1:
         return Page(f"Comparison on {names[0]}", chapters, problems=problems, foot=foot)
     overview = _table_part(across_table(comparisons, names), _Target(staged))

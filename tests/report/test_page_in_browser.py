@@ -213,7 +213,7 @@ say();
 figure.querySelector(".files button").focus();
 figure.querySelector(".files button").click();
 say();
-const large = [picture.getBoundingClientRect().width, figure.offsetHeight - before, dialog.querySelector(".said").textContent];
+const large = [picture.getBoundingClientRect().width, figure.offsetHeight - before, dialog.querySelector(".explanation").textContent];
 dialog.querySelector("button").click();
 say();
 other.querySelector(".frame").click();

@@ -18,7 +18,7 @@ for (const table of all("table")) {
   if (rows.length < 2) continue;
   heads.forEach((head, place) => head.textContent && head.replaceChildren(button(head.textContent, () => {
     const next = { ascending: "descending", descending: "" }[head.getAttribute("aria-sort")] ?? "ascending";
-    for (const one of heads) one.removeAttribute("aria-sort");
+    for (const other of heads) other.removeAttribute("aria-sort");
     if (next) head.setAttribute("aria-sort", next);
     body.append(...(next ? sorted(rows, place, next === "ascending" ? 1 : -1) : rows));
   })));
@@ -32,7 +32,7 @@ function enlarge(figure) {
   home.style.minHeight = `${home.offsetHeight}px`;
   large.style.cssText = figure.style.cssText;
   large.append(...home.childNodes);
-  document.querySelector(".said").replaceChildren(...figure.querySelector("figcaption").cloneNode(true).childNodes);
+  document.querySelector(".explanation").replaceChildren(...figure.querySelector("figcaption").cloneNode(true).childNodes);
   dialog.showModal();
   dialog.querySelector("button").focus();
   large.scrollTo(0, 0);
@@ -67,12 +67,12 @@ function reveal() {
 addEventListener("hashchange", reveal);
 addEventListener("load", reveal);
 let shut = [];
-addEventListener("beforeprint", () => { shut = all("details:not([open])"); for (const one of shut) one.open = true; });
-addEventListener("afterprint", () => { for (const one of shut) one.open = false; });
+addEventListener("beforeprint", () => { shut = all("details:not([open])"); for (const details of shut) details.open = true; });
+addEventListener("afterprint", () => { for (const details of shut) details.open = false; });
 
 // Boxes that scroll can be reached by keyboard; others are no stop on the way.
-const boxes = new ResizeObserver(found => {
-  for (const { target } of found)
+const boxes = new ResizeObserver(entries => {
+  for (const { target } of entries)
     if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
     else target.removeAttribute("tabindex");
 });
@@ -80,8 +80,8 @@ for (const box of all(".scroll")) boxes.observe(box);
 
 // The contents say where on the page the reader is.
 const links = new Map(all("nav a").map(link => [link.hash, link]));
-const seen = new IntersectionObserver(found => {
-  for (const { target, isIntersecting } of found) links.get(`#${target.id}`)?.setAttribute("aria-current", isIntersecting);
+const seen = new IntersectionObserver(entries => {
+  for (const { target, isIntersecting } of entries) links.get(`#${target.id}`)?.setAttribute("aria-current", isIntersecting);
 }, { root: document, rootMargin: "-20% 0px -79% 0px" });
 for (const part of all("main section, article")) seen.observe(part);
 
