@@ -29,16 +29,20 @@ _UNREADABLE = (
 """Errors of numpy and zipfile: which one depends on the place of the damage."""
 
 
+@contextmanager
+def _as_unreadable() -> Iterator[None]:
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise UnreadableError(one_line(error)) from None
+
+
 def check_stored(file: io.BufferedReader) -> None:
-    """Raise UnreadableError if a file of PyTorch is compressed, which PyTorch's never are: it could fill the memory."""
+    """Raise UnreadableError if a file for torch.load is compressed: it could fill the memory. PyTorch never compresses."""
     if zipfile.is_zipfile(file):
-        try:
-            with zipfile.ZipFile(file) as archive:
-                compressed = any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
-        except _UNREADABLE as error:
-            raise UnreadableError(one_line(error)) from None
-        if compressed:
-            raise UnreadableError("a compressed archive")
+        with _as_unreadable(), zipfile.ZipFile(file) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                raise UnreadableError("a compressed archive")
     file.seek(0)
 
 
@@ -48,7 +52,7 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
     Raises:
         UnreadableError: The file is no .npy file, holds Python objects, or is shorter or longer than its header says.
     """
-    try:
+    with _as_unreadable():
         file.seek(0)
         shape, in_fortran_order, dtype = _npy_header(file)
         start, size = file.tell(), os.fstat(file.fileno()).st_size
@@ -58,12 +62,10 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
         if size == start:
             return np.empty(shape, dtype, order)
         return np.asarray(np.memmap(file, dtype, "r", start, shape, order))
-    except _UNREADABLE as error:
-        raise UnreadableError(one_line(error)) from None
 
 
 def read_npz(path: Path, limit: int | None = None, links: bool = False) -> dict[str, NDArray[Any]]:
-    """Return all arrays of an .npz file by name. See `open_npz`."""
+    """Return all arrays of an .npz file by name. For arguments and errors see `open_npz`."""
     with open_npz(path, limit, links) as arrays:
         return dict(arrays)
 
@@ -73,6 +75,7 @@ def open_npz(path: Path, limit: int | None = None, links: bool = True) -> Iterat
     """Open an .npz file. Each array is read when it is accessed in the block.
 
     Args:
+        path: File to open.
         limit: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
         links: Follow a symbolic link.
 
@@ -81,18 +84,16 @@ def open_npz(path: Path, limit: int | None = None, links: bool = True) -> Iterat
             larger than `limit`.
     """
     with open_file(path, links=links) as file:
-        try:
+        with _as_unreadable():
             archive = zipfile.ZipFile(file)
             names = _check_members(archive, limit or _memory())
-        except _UNREADABLE as error:
-            raise UnreadableError(one_line(error)) from None
         with archive:
             yield Arrays(archive, names)
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays(Mapping[str, NDArray[Any]]):
-    """The arrays of an open .npz file by name. Raises UnreadableError where one is damaged."""
+    """Arrays of an open .npz file by name. Accessing a damaged one raises UnreadableError."""
 
     archive: zipfile.ZipFile
     names: tuple[str, ...]
@@ -100,14 +101,11 @@ class Arrays(Mapping[str, NDArray[Any]]):
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self.names:
             raise KeyError(name)
-        try:
-            with self.archive.open(f"{name}.npy") as stream:
-                array = npy_format.read_array(stream, allow_pickle=False)
-                if stream.read(1):  # to its end, where the checksum is compared
-                    raise UnreadableError(f'more than an array in "{name}"')
-                return np.asarray(array)
-        except _UNREADABLE as error:
-            raise UnreadableError(one_line(error)) from None
+        with _as_unreadable(), self.archive.open(f"{name}.npy") as stream:
+            array = np.asarray(npy_format.read_array(stream, allow_pickle=False))
+            if stream.read(1):  # to the end, where zipfile compares the checksum
+                raise UnreadableError(f'more than an array in "{name}"')
+            return array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
@@ -116,16 +114,13 @@ class Arrays(Mapping[str, NDArray[Any]]):
         return len(self.names)
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Return the type of an array by its header alone."""
-        try:
-            with self.archive.open(f"{name}.npy") as stream:
-                return _npy_header(io.BytesIO(stream.read(_HEADER_BYTES)))[2]
-        except _UNREADABLE as error:
-            raise UnreadableError(one_line(error)) from None
+        """Return the type of an array; only its header is read."""
+        with _as_unreadable(), self.archive.open(f"{name}.npy") as stream:
+            return _npy_header(io.BytesIO(stream.read(_HEADER_BYTES)))[2]
 
 
 def _memory() -> int | None:
-    """Return the memory of this machine in bytes, None if it cannot be told."""
+    """Return the memory of this machine in bytes, None if it is unknown."""
     if not hasattr(os, "sysconf"):
         return None
     return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
@@ -144,8 +139,8 @@ def _check_members(archive: zipfile.ZipFile, limit: int | None) -> tuple[str, ..
         shape, _, dtype = _npy_header(content)
         size = _size(shape, dtype)
         if content.tell() + size != member.file_size:
-            found = member.file_size - content.tell()
-            raise UnreadableError(f'{found:,} bytes of data instead of {size:,} in "{member.filename}"')
+            stored = member.file_size - content.tell()
+            raise UnreadableError(f'{stored:,} bytes of data instead of {size:,} in "{member.filename}"')
         total += size
     if limit is not None and total > limit:
         raise UnreadableError(f"arrays of {total:,} bytes, more than {limit:,}")
@@ -157,7 +152,7 @@ _HEADER_BYTES = 1 << 14
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an .npy file: shape, whether in Fortran order, and type of the array."""
+    """Read the header of an .npy file: the shape, True for Fortran order, and the type of the array."""
     version = npy_format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise UnreadableError(f"version {version[0]}.{version[1]} of the .npy format")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from smix.errors import OptionError
-from smix.paths import PATH_OPTIONS, shortest
+from smix.paths import PATH_OPTIONS, normalise_path
 from smix.untrusted import UnreadableError, is_text, typed
 
 
@@ -313,7 +313,7 @@ def _normalise_paths(config: "SharedConfig | EvaluateConfig") -> None:
         if (text := getattr(config, name, None)) is not None:
             if not is_text(text):
                 raise OptionError(f"{name}: expected a path in UTF-8 without control characters, got {text}; rename it")
-            object.__setattr__(config, name, shortest(name, text))
+            object.__setattr__(config, name, normalise_path(name, text))
 
 
 def arguments(options: TrainConfig | MachineOptions | MaskConfig) -> list[str]:

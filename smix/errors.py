@@ -1,17 +1,17 @@
-"""The errors that a user can cause. Each message says what was expected, what came, and what to do.
+"""Errors that a user can cause. Each message says what is wrong, and then what to do.
 
-The command line prints such an error as one line and exits with 2; anything else is a bug and exits with 1.
+The command line prints such an error as one line and exits with 2; any other error is a bug and exits with 1.
 """
 
 import difflib
 import unicodedata
 from collections.abc import Iterable
 
-OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Categories of Unicode of which a terminal could obey a character, or show none."""
+CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of Unicode whose characters a terminal interprets or does not show."""
 JOINERS = "\u200c\u200d"
-"""Format characters that words and emoji are written with."""
-LONGEST = 2000
+"""Format characters that are part of words and emoji."""
+MAX_LENGTH = 2000
 """Maximum length of a message in characters; messages may quote untrusted files."""
 
 
@@ -20,7 +20,7 @@ class SmixError(ValueError):
 
     def __str__(self) -> str:
         text = printable(super().__str__())
-        return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+        return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH - 3]}..."
 
 
 class OptionError(SmixError):
@@ -28,27 +28,31 @@ class OptionError(SmixError):
 
 
 class DataError(SmixError):
-    """A data set or a batch is missing, broken, or of a wrong shape, type or value."""
+    """A data set or a batch is missing, damaged, or has a wrong shape, type or value."""
 
 
 class MaskError(SmixError):
-    """A mask store or a source of masks is missing, broken, or belongs to other images."""
+    """A mask store or a source of masks is missing, damaged, or belongs to other images."""
 
 
 class RunError(SmixError):
-    """A run folder holds another run, is in use, or the training in it cannot go on."""
+    """A run folder holds another run or is in use, or its training cannot continue."""
 
 
 class FailedError(RunError):
-    """A run cannot go on, though what it was given could be used. The command line exits with 1."""
+    """A run cannot continue although its input was usable. The command line exits with 1."""
 
 
 class DivergedError(FailedError):
-    """The loss is not finite any more."""
+    """The loss is not finite."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
-    """The error for a name that is not among the choices; suggests the nearest one."""
+    """Return the error for a name that is not among the choices; it suggests the nearest one.
+
+    >>> print(unknown("method", "cutmx", ["mixup", "cutmix"]))
+    method: expected a known name, got "cutmx"; did you mean "cutmix"?
+    """
     choices = list(choices)
     nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     hint = f'did you mean "{nearest[0]}"?' if nearest else f"choose one of: {', '.join(choices)}"
@@ -62,8 +66,8 @@ def printable(text: str) -> str:
     'cat\\x1b[2J'
     """
     return "".join(
-        one.encode("unicode_escape", "surrogatepass").decode()
-        if unicodedata.category(one) in OBEYED and one not in JOINERS
-        else one
-        for one in text
+        character.encode("unicode_escape", "surrogatepass").decode()
+        if unicodedata.category(character) in CONTROL_CATEGORIES and character not in JOINERS
+        else character
+        for character in text
     )

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: atomic writes, checksums, and one writer per folder."""
+"""Files that are either complete or absent: atomic writes, checksums, and one writer per folder."""
 
 import errno
 import hashlib
@@ -23,14 +23,18 @@ from smix.untrusted import UnreadableError, is_plain_name, is_text, open_file, o
 
 @contextmanager
 def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; when the block ends well, sync it and rename it to `path`.
+    """Open a temporary file next to `path`, and rename it to `path` at the end of the block.
 
-    Whatever goes wrong, an existing `path` is untouched and the temporary file is removed.
+    If the block or the disk fails, an existing `path` is unchanged and the temporary file is removed.
+
+    Args:
+        path: File to write; its folder is created if it is missing.
+        sync: Flush the file to the disk before it is renamed.
 
     Raises:
-        RunError: no file can be written there.
+        RunError: No file can be written there.
     """
-    with _as_our_error(path.parent):
+    with _as_run_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     temporary = Path(name)
@@ -41,44 +45,45 @@ def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
             if sync:
                 os.fsync(file.fileno())
         temporary.chmod(0o644)
-        with _as_our_error(path.parent):
+        with _as_run_error(path.parent):
             temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-UNFIT = {
+UNSUITABLE = {
     errno.EROFS: "a read-only file system",
     errno.ELOOP: "a symbolic link in place of a lock file",
     errno.ENOLCK: "a file system without file locks",
     errno.ENOSYS: "a file system without file locks",
 }
+"""Description of each error of a folder that smix cannot use."""
 
 
 @contextmanager
-def _as_our_error(folder: Path) -> Iterator[None]:
+def _as_run_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, FileNotFoundError) as error:
         raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
     except OSError as error:
-        if error.errno not in UNFIT:
+        if error.errno not in UNSUITABLE:
             raise
-        raise RunError(f"{folder}: expected a folder to write, got {UNFIT[error.errno]}; choose another") from None
+        raise RunError(f"{folder}: expected a folder to write, got {UNSUITABLE[error.errno]}; choose another") from None
 
 
 def check_writable(folder: Path) -> None:
-    """Raise RunError if a file cannot be written into this folder, or another process holds it. Makes nothing."""
+    """Raise RunError if no file can be written into this folder, or another process holds it. Nothing is created."""
     check_name(folder)
     if folder.is_dir():
         with lock(folder):
             return
-    there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    if not there.is_dir():
-        raise RunError(f"{there}: expected a folder to write, got a file; choose another")
-    if not os.access(there, os.W_OK):
-        raise RunError(f"{there}: expected a folder to write, got one that is not ours to write; choose another")
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    if not existing.is_dir():
+        raise RunError(f"{existing}: expected a folder to write, got a file; choose another")
+    if not os.access(existing, os.W_OK):
+        raise RunError(f"{existing}: expected a folder to write, got one without write permission; choose another")
 
 
 def check_name(folder: Path) -> None:
@@ -88,7 +93,10 @@ def check_name(folder: Path) -> None:
 
 
 def check_no_link(base: Path, folder: Path) -> None:
-    """Raise RunError if a folder that smix itself names below `base`, a folder that the user named, is or lies behind a link."""
+    """Raise RunError if a folder below `base` is a symbolic link or lies behind one.
+
+    The user has named `base`, where links are followed; names below it are chosen by smix.
+    """
     for path in (folder, *folder.parents):
         if path == base:
             return
@@ -99,30 +107,35 @@ def check_no_link(base: Path, folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. Raises RunError: see `atomic`."""
     with atomic(path) as file:
         file.write(content)
 
 
 COMMIT = ".commit.json"
-"""Says which files of a `write_together` get which names; while it is there, not all of them have them yet."""
+"""Names of the files of a `write_together` before and after; while this file exists, some are not renamed yet."""
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[str, str] | None = None) -> None:
-    """Write files that vouch for one another: all of them or none, whenever the process is killed.
+    """Write files that hold checksums of one another: all of them or none, whenever the process is killed.
 
-    All are on the disk before the first is replaced; a full disk changes nothing. What a killed process had begun to
-    replace is finished by the next who locks the folder.
+    All are on the disk before the first is replaced, so that a full disk changes nothing. If the process is killed while it replaces
+    them, the next process that locks the folder completes the replacement.
 
     Args:
-        contents: What the files are to hold, by name.
-        moves: Files that are in the folder already, under another name: new name to old name.
+        folder: Folder of the files; the caller holds its lock.
+        contents: Content of each file, by name.
+        moves: Files that exist in the folder under another name: new name to old name.
+
+    Raises:
+        RunError: A file cannot be written.
     """
     temporaries = {name: f".{name}.next.tmp" for name in contents}
     try:
         for name, temporary in temporaries.items():
-            with _as_our_error(folder):
+            with _as_run_error(folder):
                 (folder / temporary).unlink(missing_ok=True)
-            with (folder / temporary).open("xb") as file:  # new: no link is followed
+            with (folder / temporary).open("xb") as file:  # "x": no link is followed
                 file.write(contents[name])
                 file.flush()
                 os.fsync(file.fileno())
@@ -140,7 +153,7 @@ def _finish(folder: Path) -> None:
     try:
         moves = read_json(folder / COMMIT, links=False)
         if not isinstance(moves, dict) or not all(
-            is_plain_name(name) and _is_inside(folder, before) for name, before in moves.items()
+            is_plain_name(name) and _is_inside(folder, current) for name, current in moves.items()
         ):
             raise UnreadableError("an invalid name or a path outside the folder")
     except UnreadableError as error:
@@ -148,9 +161,9 @@ def _finish(folder: Path) -> None:
             f"{folder / COMMIT}: expected names of files in this folder, got {error}; remove {COMMIT}, and use the folder only if "
             "you trust its author"
         ) from None
-    for name, before in moves.items():
-        if (folder / before).is_file():
-            (folder / before).replace(folder / name)
+    for name, current in moves.items():
+        if (folder / current).is_file():
+            (folder / current).replace(folder / name)
     (folder / COMMIT).unlink()
 
 
@@ -163,15 +176,17 @@ def _is_inside(folder: Path, name: object) -> bool:
 
 def append_text(path: Path, content: str) -> None:
     """Append text to a file (see `open_to_append`). Raises RunError if it cannot be written."""
-    with _as_our_error(path.parent), open_to_append(path) as file:
+    with _as_run_error(path.parent), open_to_append(path) as file:
         file.write(content.encode())
 
 
 def write_text(path: Path, content: str) -> None:
+    """Write a text in UTF-8 atomically. Raises RunError: see `atomic`."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically. Raises RunError: see `atomic`."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
@@ -182,9 +197,9 @@ def sha256(path: Path, links: bool = True, limit: int | None = None) -> str:
 
 
 PATIENCE = 0.5
-"""Seconds to wait for a lock before the folder counts as in use: `in_use` and `lock(together=True)` hold it for an instant."""
-PATIENCE_TO_JOIN = 10.0
-"""The same for `lock(together=True)`: hundreds of tasks of a cluster may join at once."""
+"""Seconds to wait for a lock before the folder counts as in use: `in_use` and `lock(shared=True)` hold it for an instant."""
+SHARED_PATIENCE = 10.0
+"""Seconds to wait with `lock(shared=True)`: hundreds of tasks of a cluster may start at once."""
 POLL = 0.05
 """Mean seconds between two attempts, drawn at random: processes that wait together must not try together."""
 _waits = random.Random()
@@ -198,36 +213,37 @@ def _close_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A process that reads images for us outlives us by seconds when we are killed: it must not hold our folder.
+    # A worker of a DataLoader outlives this process by seconds if it is killed: it must not hold the folder.
     os.register_at_fork(after_in_child=_close_all)
 
 
 @contextmanager
-def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool = False) -> Iterator[None]:
+def lock(folder: Path, name: str = ".lock", shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold a folder for one writer. The operating system frees the lock when the process ends, however it ends.
 
     The files of a writer that was killed are completed (`write_together`) or, if nobody else can be writing, removed.
 
     Args:
+        folder: Folder to hold; it is created if it is missing.
         name: File to lock: locks with different names are independent.
-        together: Share the folder with others that also pass `together=True`, and exclude only those that do not.
-        wait: Wait until no process holds the folder alone, instead of raising an error. Only without `together`; processes
+        shared: Share the folder with processes that also pass `shared=True`, and exclude only those that do not.
+        wait: Wait until no process holds the folder alone, instead of raising an error. Only without `shared`; processes
             that share the folder are not waited for.
 
     Raises:
-        RunError: another process holds the folder, or the folder cannot be written.
+        RunError: Another process holds the folder, or the folder cannot be written.
     """
     check_name(folder)
-    with _as_our_error(folder):
+    with _as_run_error(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = _join(folder / name) if together else _take(folder / name, wait)
+        file = _lock_shared(folder / name) if shared else _lock_alone(folder / name, wait)
     if file is None:
         raise RunError(
             f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
         )
     _held.add(file)
     try:
-        if not together:
+        if not shared:
             if (folder / COMMIT).is_file():
                 _finish(folder)
             if name == ".lock":
@@ -238,14 +254,14 @@ def lock(folder: Path, name: str = ".lock", together: bool = False, wait: bool =
     finally:
         _held.remove(file)
         file.close()
-        if together:
+        if shared:
             _remove(Path(file.name))
 
 
 def in_use(folder: Path) -> bool:
-    """Return whether a process holds this folder alone, on this or, where the file system shares locks, another machine."""
+    """Return True if a process holds this folder alone, on this machine or, if the file system shares locks, on another."""
     file = folder / ".lock"
-    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # no link, and no pipe that waits
+    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # refuse a link, and do not wait for a pipe
     try:
         descriptor = os.open(file, (os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY) | extra)
     except OSError:
@@ -258,39 +274,39 @@ def in_use(folder: Path) -> bool:
         os.close(descriptor)
 
 
-def _take(path: Path, wait: bool) -> FileIO | None:
-    """Lock a file alone; None if others hold it. Each of those that share it holds a file of its own, named after it."""
+def _lock_alone(path: Path, wait: bool) -> FileIO | None:
+    """Lock a file alone; return None if others hold it. Each process that shares it holds a file of its own, named after it."""
     file = _locked(path, None if wait else PATIENCE)
     if file is None:
         return None
     try:
-        for member in path.parent.glob(f"{path.name}.*"):
-            other = _locked(member)
+        for sharer in path.parent.glob(f"{path.name}.*"):
+            other = _locked(sharer)
             if other is None:
                 file.close()
                 return None
             other.close()
-            _remove(member)  # its process was killed
+            _remove(sharer)  # its process was killed
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _join(path: Path) -> FileIO | None:
-    """Lock a new file next to this one; None if another process holds this one alone."""
-    gate = _locked(path, PATIENCE_TO_JOIN)
+def _lock_shared(path: Path) -> FileIO | None:
+    """Lock a new file next to this one; return None if another process holds this one alone."""
+    gate = _locked(path, SHARED_PATIENCE)
     if gate is None:
         return None
-    with gate:  # nobody can take the folder before the new file is locked
+    with gate:  # no process can lock the folder alone before the new file is locked
         return _locked(path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
 
 
 def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
-    """Open and lock a file; None if it is still locked after these seconds. With None, wait for as long as it takes.
+    """Open and lock a file; return None if others still hold it after these seconds. With None, wait for as long as it takes.
 
     The lock is exclusive, as locks are on every system that filelock supports, and ends when the file is closed. The
-    file is created if it is missing and never changed. A symbolic link is refused: what it points to is not ours.
+    file is created if it is missing and never changed. A symbolic link is refused: its target is outside of the folder.
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
@@ -305,7 +321,7 @@ def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
 
 
 def _lock_within(descriptor: int, patience: float | None) -> bool:
-    """Lock an open file; return False if it is still locked after these seconds. With None, wait for as long as it takes."""
+    """Lock an open file; return False if others still hold it after these seconds. With None, wait for as long as it takes."""
     end = time.monotonic() + (patience or 0.0)
     while not lock_descriptor(descriptor, blocking=patience is None):
         if time.monotonic() >= end:
@@ -315,6 +331,6 @@ def _lock_within(descriptor: int, patience: float | None) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock file that nobody holds; Windows refuses while another process looks at it, and then the next one removes it."""
+    """Remove a lock file that nobody holds. Windows refuses while another process has opened it; then that process removes it."""
     with suppress(OSError):
         path.unlink()

@@ -1,4 +1,4 @@
-"""Options that name files and folders: the same one can be written in many ways."""
+"""Options that name files and folders: the same path can be written in many ways."""
 
 import json
 from collections.abc import Callable
@@ -6,26 +6,38 @@ from pathlib import Path
 from typing import Any
 
 PATH_OPTIONS = {"data": None, "masks": "carried", "init_weights": "pretrained"}
-"""The names of these options, and the value of each that is no path."""
+"""Names of these options, and for each the value that is not a path."""
 
 
-def same_value(name: str, one: Any, other: Any) -> bool:
-    """Return whether two values of an option mean the same: for data, masks and init, the same file or folder of this machine.
+def same_value(name: str, first: Any, second: Any) -> bool:
+    """Return True if two values of an option mean the same. For paths: the same file or folder of this machine.
 
-    Relative paths are those of the current directory, and symbolic links are followed.
+    Relative paths start at the current directory, and symbolic links are followed.
+
+    Args:
+        name: Name of the option.
+        first: A value.
+        second: Another value.
+
+    >>> same_value("masks", "masks/", "./masks"), same_value("epochs", 10, 20)
+    (True, False)
     """
-    if name in PATH_OPTIONS and isinstance(one, str) and isinstance(other, str):
-        return _changed(name, one, Path.resolve) == _changed(name, other, Path.resolve)
-    return bool(json.loads(json.dumps(one)) == json.loads(json.dumps(other)))  # a tuple is a list
+    if name in PATH_OPTIONS and isinstance(first, str) and isinstance(second, str):
+        return _changed(name, first, Path.resolve) == _changed(name, second, Path.resolve)
+    return bool(json.loads(json.dumps(first)) == json.loads(json.dumps(second)))  # a tuple becomes a list
 
 
-def shortest(name: str, text: str) -> str:
-    """Return the value of such an option without ./, doubled and trailing slashes in its path."""
+def normalise_path(name: str, text: str) -> str:
+    """Return the value of an option without ./, doubled and trailing slashes in its path.
+
+    >>> normalise_path("data", "npz:./sets//digits.npz")
+    'npz:sets/digits.npz'
+    """
     return _changed(name, text, lambda path: path)
 
 
 def _changed(name: str, text: str, change: Callable[[Path], Path]) -> str:
-    """Only paths are changed: of data sets those of npz: and folder:, as hf: may be followed by a name of the hub."""
+    """Apply `change` to the path of a value. Of data sets only npz: and folder: name paths; hf: may name a data set of the hub."""
     kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
     if not path or (name == "data" and kind not in ("npz", "folder")) or path == PATH_OPTIONS[name]:
         return text

@@ -1,6 +1,6 @@
-"""Random numbers by key: the same (seed, purpose, step, rank) gives the same numbers, wherever and whenever it is asked.
+"""Random numbers by key: the same (seed, purpose, step, rank) always gives the same numbers.
 
-Nothing is carried from step to step, so a resumed run needs no saved generator state, and two purposes never share a stream.
+No state passes from step to step, so a resumed run needs no saved generator state, and two purposes never share a stream.
 """
 
 import hashlib
@@ -9,7 +9,11 @@ import torch
 
 
 def key(seed: int, purpose: str, step: int = 0, rank: int = 0) -> int:
-    """A stable 63-bit hash of its arguments."""
+    """Return a stable 63-bit hash of the arguments.
+
+    >>> key(0, "mix", step=1) == key(0, "mix", step=1), key(0, "mix", step=1) == key(0, "mix", step=2)
+    (True, False)
+    """
     text = f"{seed}/{purpose}/{step}/{rank}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
@@ -17,14 +21,14 @@ def key(seed: int, purpose: str, step: int = 0, rank: int = 0) -> int:
 def generator(
     seed: int, purpose: str, step: int = 0, rank: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """A torch generator on `device` for this key."""
+    """Return a torch generator on `device` for this key."""
     return torch.Generator(device).manual_seed(key(seed, purpose, step, rank))
 
 
 def seed(number: int, device: torch.device | str = "cpu") -> None:
     """Seed torch's own generators, of the CPU and of `device`: dropout and torchvision's transforms draw from them.
 
-    torch.manual_seed seeds those of all devices, and where CUDA is not in use it takes a third of a millisecond to note that.
+    torch.manual_seed seeds the generators of all devices, which takes a third of a millisecond even if CUDA is unused.
     """
     torch.default_generator.manual_seed(number)
     if torch.device(device).type == "cuda":

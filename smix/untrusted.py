@@ -47,12 +47,16 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return whether a text is valid Unicode without control characters, so that it can be used as a name."""
+    """Return True if a text is valid Unicode without control characters, so that it can be used as a name."""
     return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
 def is_plain_name(name: object) -> bool:
-    """Return whether a value can name a file directly inside a folder: no folder, drive, pattern or control character."""
+    """Return True if a value can name a file directly inside a folder: no folder, drive, pattern or control character.
+
+    >>> is_plain_name("result.json"), is_plain_name("../result.json")
+    (True, False)
+    """
     return (
         isinstance(name, str)
         and name not in ("", ".", "..")
@@ -62,15 +66,19 @@ def is_plain_name(name: object) -> bool:
     )
 
 
-def first_twice(names: Iterable[Name]) -> Name | None:
-    """Return the first name that was there before, None if all differ."""
+def first_duplicate(names: Iterable[Name]) -> Name | None:
+    """Return the first name that occurs for the second time, None if all differ.
+
+    >>> first_duplicate(["cat", "dog", "cat"])
+    'cat'
+    """
     seen: set[Name] = set()
     return next((name for name in names if name in seen or seen.add(name)), None)  # type: ignore[func-returns-value]
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file, or a link to one; False also in a folder that is not ours to read."""
-    return os.path.isfile(path)  # noqa: PTH113 - of pathlib, whether an error is raised depends on the version of Python
+    """Return True for a file or a link to one; False also in a folder that cannot be read."""
+    return os.path.isfile(path)  # noqa: PTH113 - pathlib raises an error in some versions of Python
 
 
 @contextmanager
@@ -78,13 +86,14 @@ def open_file(path: Path, limit: int | None = None, links: bool = True) -> Itera
     """Open a regular file to read it in the block.
 
     Args:
-        limit: Largest size in bytes. Default: any size.
+        path: File to open.
+        limit: Maximum size in bytes. Default: any size.
         links: Follow symbolic links. Pass False for files of a run or a mask store.
 
     Raises:
         UnreadableError: The file is missing, not readable, larger than `limit`, or not a regular file.
     """
-    # Without O_NONBLOCK opening a named pipe waits until somebody writes to it.
+    # Without O_NONBLOCK, opening a named pipe waits until a process writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
@@ -134,7 +143,7 @@ def open_to_append(path: Path) -> BinaryIO:
 
 
 def read_end(path: Path, start: int = 0, limit: int = 1 << 20) -> str:
-    """Return the end of a log: at most its last `limit` bytes, from byte `start` on. Empty if there is none."""
+    """Return the end of a log: at most its last `limit` bytes, from byte `start` on. Empty if there is no such file."""
     try:
         with open_file(path, links=False) as file:
             size = file.seek(0, os.SEEK_END)
@@ -168,7 +177,7 @@ def parse_json(content: bytes | str) -> Any:
         text = content.decode() if isinstance(content, bytes) else content
         values = json.loads(text, object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is not valid Unicode
     except RecursionError:
         raise UnreadableError("JSON that is nested too deeply") from None
     except UnicodeError:
@@ -183,7 +192,7 @@ def parse_json(content: bytes | str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise UnreadableError(f'a duplicate key "{first_twice(name for name, _ in pairs)}"')
+        raise UnreadableError(f'a duplicate key "{first_duplicate(name for name, _ in pairs)}"')
     return values
 
 
@@ -197,6 +206,10 @@ def _finite(text: str) -> float:
 
 def convert(values: Any, kind: type[Record]) -> Record:
     """Convert JSON values written by smix to a dataclass, and refuse missing fields, unknown fields and other types.
+
+    Args:
+        values: Content of the file.
+        kind: The dataclass.
 
     Raises:
         UnreadableError: A field does not match the dataclass; the message names it.
@@ -213,9 +226,11 @@ def convert(values: Any, kind: type[Record]) -> Record:
 
 
 def typed(values: Any, kind: Any, name: str = "") -> Any:
-    """Convert JSON values to `kind`, a type that msgspec supports. Unknown keys are ignored.
+    """Convert JSON values to a type that msgspec supports. Unknown keys are ignored.
 
     Args:
+        values: Content of a file.
+        kind: The type.
         name: Name of the values in messages.
 
     Raises:
@@ -239,9 +254,9 @@ def with_checksum(values: Mapping[str, Any]) -> bytes:
     """Return a JSON object that holds a sha256 of itself, as the content of a file.
 
     Raises:
-        UnreadableError: A text in it is not Unicode, such as a file name that is not UTF-8: nobody could read the file.
+        UnreadableError: A text is not valid Unicode, such as a file name that is not UTF-8: the file would be unreadable.
     """
-    values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: with texts as keys
+    values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: keys become strings
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()
 
 
@@ -249,6 +264,7 @@ def read_checked(path: Path, format: int | None = None) -> dict[str, Any]:
     """Return the object in a file written by `with_checksum`, without its sha256.
 
     Args:
+        path: File to read.
         format: Expected value of "format". Default: any.
 
     Raises:

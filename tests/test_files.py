@@ -45,7 +45,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     ids=["bytes", "text", "json"],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_a_file_is_written_whole_into_folders_that_are_made(tmp_path, write, content, expected, there):
+def test_a_file_is_written_completely_and_its_folders_are_created(tmp_path, write, content, expected, there):
     path = tmp_path / "new" / "deep" / "file"
     if there:
         path.parent.mkdir(parents=True)
@@ -107,7 +107,7 @@ def test_until_the_end_readers_see_the_old_file(tmp_path):
 
 
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}])
-def test_what_is_no_json_is_refused_and_changes_nothing(tmp_path, content):
+def test_values_that_are_not_json_are_refused_and_change_nothing(tmp_path, content):
     files.write_json(tmp_path / "file", {"a": 1})
     before = everything(tmp_path)
     with pytest.raises((ValueError, TypeError)):
@@ -186,7 +186,7 @@ def test_a_file_where_the_folder_should_be_is_refused_and_stays(tmp_path, place)
     assert everything(tmp_path) == {"file": b"mine"}
 
 
-def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
+def test_files_of_a_killed_writer_are_removed_by_the_next(tmp_path):
     leftover, kept = tmp_path / ".checkpoint.pt.abc.tmp", tmp_path / "checkpoint.pt"
     leftover.write_bytes(b"half")
     kept.write_bytes(b"whole")
@@ -216,7 +216,7 @@ def test_a_file_system_that_cannot_lock_is_one_clear_line(tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("content", [b"mine", None], ids=["a file", "nothing"])
-def test_a_link_in_place_of_a_lock_file_is_refused_and_what_it_points_to_stays(tmp_path, content):
+def test_a_link_in_place_of_a_lock_file_is_refused_and_its_target_unchanged(tmp_path, content):
     folder, target = tmp_path / "run", tmp_path / "target"
     folder.mkdir()
     if content is not None:
@@ -238,8 +238,8 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
 
 
 def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
-    with files.lock(tmp_path, together=True), files.lock(tmp_path, together=True):
+    monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
+    with files.lock(tmp_path, shared=True), files.lock(tmp_path, shared=True):
         with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
             pass
         with files.lock(tmp_path, "other.lock"):
@@ -247,22 +247,22 @@ def test_those_who_share_a_folder_keep_out_only_who_wants_it_alone(tmp_path, mon
     with (
         files.lock(tmp_path),
         pytest.raises(RunError, match="nobody else is writing"),
-        files.lock(tmp_path, together=True),
+        files.lock(tmp_path, shared=True),
     ):
         pass
 
 
 def test_those_who_shared_a_folder_leave_no_files_behind(tmp_path):
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert len(everything(tmp_path)) == 2
     assert set(everything(tmp_path)) == {".lock"}
-    with pytest.raises(KeyError), files.lock(tmp_path, together=True):
+    with pytest.raises(KeyError), files.lock(tmp_path, shared=True):
         raise KeyError
     assert set(everything(tmp_path)) == {".lock"}
 
 
 def test_a_killed_process_that_shared_a_folder_frees_it(tmp_path):
-    hold = HOLD.replace("argv[1])", "argv[1]), together=True")
+    hold = HOLD.replace("argv[1])", "argv[1]), shared=True")
     with subprocess.Popen(
         [sys.executable, "-c", hold, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
@@ -275,11 +275,11 @@ def test_a_killed_process_that_shared_a_folder_frees_it(tmp_path):
         assert set(everything(tmp_path)) == {".lock"}
 
 
-def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn(tmp_path):
+def test_exclusive_locks_exclude_all_others_and_every_process_gets_its_turn(tmp_path):
     inside, wrong = [0, 0], []
 
     def enter(alone: bool) -> None:
-        with files.lock(tmp_path, together=not alone):
+        with files.lock(tmp_path, shared=not alone):
             inside[alone] += 1
             time.sleep(0.01)
             if inside[1] > 1 or all(inside):
@@ -299,7 +299,7 @@ def test_whoever_wants_a_folder_alone_has_it_alone_and_all_others_get_their_turn
     assert wrong == []
 
 
-def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monkeypatch):
+def test_no_process_locks_a_folder_alone_while_another_starts_to_share_it(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "PATIENCE", 0.1)
     refused = []
 
@@ -310,12 +310,12 @@ def test_nobody_takes_a_folder_while_another_is_about_to_share_it(tmp_path, monk
         return uuid.UUID(int=7)
 
     monkeypatch.setattr(files.uuid, "uuid4", meanwhile)
-    with files.lock(tmp_path, together=True):
+    with files.lock(tmp_path, shared=True):
         assert refused == [True]
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o444])
-def test_a_folder_in_use_can_be_told_without_writing_into_it(tmp_path, mode):
+def test_a_folder_in_use_is_recognised_without_writing_into_it(tmp_path, mode):
     assert files.in_use(tmp_path) is False
     assert everything(tmp_path) == {}
     with files.lock(tmp_path):
@@ -350,7 +350,7 @@ def test_a_child_that_was_forked_does_not_hold_the_folder_of_a_parent_that_was_k
         os.close(write)
 
 
-def test_looking_whether_a_folder_is_in_use_is_not_mistaken_for_using_it(tmp_path):
+def test_asking_if_a_folder_is_in_use_does_not_count_as_using_it(tmp_path):
     (tmp_path / ".lock").touch()
     with ThreadPoolExecutor(4) as pool:
         found = pool.map(lambda _: files.in_use(tmp_path), range(2000))

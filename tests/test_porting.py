@@ -49,7 +49,7 @@ def first_column(title: str) -> str:
 
 def test_the_page_has_these_sections():
     assert list(BY_TITLE) == [
-        "What changes, whoever you come from",
+        "Differences from all of them",
         "timm",
         "torchvision",
         "kornia",

@@ -15,7 +15,7 @@ keys = st.tuples(
 )
 
 
-def test_keys_are_what_they_have_always_been():
+def test_keys_stay_the_same_between_versions():
     """Another value would change every run that was ever started; Python's own hash of a text differs by process."""
     assert [rng.key(0, "mix"), rng.key(1, "mix"), rng.key(0, "model", step=7, rank=3)] == [
         8396927818594948338,

@@ -5,8 +5,7 @@ Models Resistant to Adversarial Attacks", ICLR 2018 (PGD). Images are on the 0..
 the model must normalise them itself (`NormalisedModel`).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 
 from smix.data.batches import Normalisation
 from smix.errors import DataError, OptionError
-from smix.evaluation.corruptions.draws import Draws
+from smix.evaluation.corruptions.draws import Draws, as_index
+from smix.evaluation.predict import evaluation_mode
 
 
 class NormalisedModel(nn.Module):
@@ -107,7 +107,7 @@ def pgd(
     _check_numbers(eps, step, steps)
     check_scale(images)
     # Gradients are needed, also under no_grad and inference_mode.
-    with torch.inference_mode(False), torch.enable_grad(), _in_evaluation(model):
+    with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(model):
         images, labels = images.detach().clone(), labels.clone()
         lowest, highest = (images - eps).clamp(min=0), (images + eps).clamp(max=1)
         attacked = images
@@ -144,21 +144,5 @@ def _check_numbers(eps: float, step: float, steps: int) -> None:
 
 def _start(images: Tensor, index: Sequence[int] | Tensor, seed: int) -> Tensor:
     """Return uniform draws from [-1, 1), shaped as the images."""
-    rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
-    if len(rows) != len(images):
-        raise DataError(
-            f"attack: expected an index for each of {len(images)} images, got {len(rows)}; pass one per image"
-        )
-    return 2 * Draws(seed, "attack", rows, images.device).uniform("start", *images.shape[1:]) - 1
-
-
-@contextmanager
-def _in_evaluation(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode, and restore the mode of each module: parts of a model may be frozen."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    draws = Draws(seed, "attack", as_index(index, len(images), "attack"), images.device)
+    return 2 * draws.uniform("start", *images.shape[1:]) - 1

@@ -158,7 +158,7 @@ def reliability(
         inner = _equal_mass_edges(sure, bins)
     place = np.searchsorted(inner, sure)
     counts = np.bincount(place, minlength=bins).tolist()
-    sums, hits = _sums(place, sure, bins).tolist(), _sums(place, right.astype(float), bins).tolist()
+    sums, hits = np.bincount(place, sure, bins).tolist(), np.bincount(place, right, bins).tolist()
     bounds = [0.0, *inner.tolist(), 1.0]
     return tuple(
         Bin(bounds[m], bounds[m + 1], n, sums[m] / n if n else math.nan, hits[m] / n if n else math.nan)
@@ -237,16 +237,12 @@ def _add_gaps(
     classes, bins = gaps.shape
     gaps[:, 0] += probabilities.sum(0)
     own = probabilities[np.arange(len(labels)), labels]
-    gaps -= _sums(labels * bins + np.searchsorted(edges, own), np.ones(len(own)), gaps.size).reshape(gaps.shape)
+    gaps -= np.bincount(labels * bins + np.searchsorted(edges, own), minlength=gaps.size).reshape(gaps.shape)
     if bins > 1:
         above = np.flatnonzero(probabilities > edges[0])
         values, owner = probabilities.ravel()[above], above % classes
-        gaps += _sums(owner * bins + np.searchsorted(edges, values), values, gaps.size).reshape(gaps.shape)
-        gaps[:, 0] -= _sums(owner, values, classes)
-
-
-def _sums(place: Int[np.ndarray, "n"], values: Float[np.ndarray, "n"], size: int) -> Float[np.ndarray, "size"]:
-    return np.bincount(place, values, size)
+        gaps += np.bincount(owner * bins + np.searchsorted(edges, values), values, gaps.size).reshape(gaps.shape)
+        gaps[:, 0] -= np.bincount(owner, values, classes)
 
 
 def _edges(bins: int) -> Float[np.ndarray, "edges"]:

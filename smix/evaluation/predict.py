@@ -1,10 +1,23 @@
 """Predict logits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Set evaluation mode, and restore the mode of each module: parts of a model may be frozen."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @torch.inference_mode()
@@ -25,11 +38,7 @@ def predict(
     >>> logits.shape, labels.shape
     (torch.Size([7, 10]), torch.Size([7]))
     """
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         pairs = [(model(images).float().cpu(), labels.cpu()) for images, labels in batches]
-    finally:
-        model.train(was_training)
     logits, labels = zip(*pairs, strict=True)
     return torch.cat(logits), torch.cat(labels)

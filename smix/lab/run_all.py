@@ -98,7 +98,7 @@ def run_one(specs: RunSpecs, index: int, out: Path, options: RunOptions) -> Resu
     folder, one = list(specs.items())[index]
     files.check_no_link(out, folder)
     check_folders({folder: one})
-    with files.lock(out, together=True), launch.interruptible():
+    with files.lock(out, shared=True), launch.interruptible():
         try:
             return train(one, folder, options)
         except Exception as error:

@@ -68,7 +68,7 @@ def sbatch_script(sweep: Sweep, path: Path, out: Path, options: RunOptions, jobs
     missing = [number for number, folder in enumerate(plan) if read_result(folder) is None]
     if not missing:
         raise OptionError(f"{out}: expected runs that are missing, got none: all {len(plan)} are done")
-    with files.lock(out, together=True):
+    with files.lock(out, shared=True):
         out = out.resolve()
     words = [sys.executable, "-m", "smix", "sweep", "run", str(path.resolve()), "--out", str(out)]
     words += arguments(dataclasses.replace(options, quiet=True))

@@ -94,7 +94,7 @@ def build_masks(
     alone = part[1] == 1
     try:
         with (
-            files.lock(out, together=not alone),
+            files.lock(out, shared=not alone),
             files.lock(out, f".part-{part[0]}-of-{part[1]}.lock"),
             launch.interruptible(),
         ):

@@ -15,7 +15,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.sources.places import EXPORTED, check_exported
 from smix.masks.store import MaskStore
-from smix.untrusted import first_twice
+from smix.untrusted import first_duplicate
 
 Format = Literal["png", "coco"]
 BATCH = 256
@@ -85,7 +85,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
 def _check_names(data: ImageSet, rows: NDArray[np.int64]) -> None:
     """Raise MaskError where two images differ by the suffix alone, or a name leads out of the folder."""
     stems = list(map(data.stem, rows.tolist()))
-    if (stem := first_twice(stems)) is not None:
+    if (stem := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
     if odd := next((stem for stem in stems if ".." in stem.split("/") or stem.startswith("/")), ""):
         raise MaskError(f"{data.name}: expected images inside their folder, got {odd}; move it")

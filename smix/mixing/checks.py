@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -17,13 +17,13 @@ from torch import Tensor
 from smix.errors import DataError, OptionError
 
 
-def convert_numbers(options: Any) -> None:
-    """Convert the numeric options of a frozen dataclass to Python's int and float, by the types of its fields.
+def check_options(options: Any) -> None:
+    """Check the options of a frozen dataclass by the types of its fields, and convert numbers to Python's int and float.
 
     Numbers of numpy are accepted, and 2 becomes 2.0: torch would make a tensor of integers of it.
 
     Raises:
-        OptionError: An option has another type.
+        OptionError: An option has another type, or is not one of the choices of a Literal.
     """
     hints = get_type_hints(type(options))
     for field in fields(options):
@@ -31,6 +31,8 @@ def convert_numbers(options: Any) -> None:
         types = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
         takes_number = int in types or float in types
         takes_tuple = any(get_origin(type_) is tuple and float in get_args(type_) for type_ in types)
+        if get_origin(hint) is Literal:
+            check_choice(options, field.name, get_args(hint))
         if value is None and NoneType in types:
             continue
         try:
@@ -44,6 +46,15 @@ def convert_numbers(options: Any) -> None:
             expected = " or ".join([number] * takes_number + ["a tuple of numbers"] * takes_tuple)
             raise OptionError(f"{field.name}: expected {expected}, got {value!r}") from None
         object.__setattr__(options, field.name, value)
+
+
+def check_choice(options: object, name: str, choices: Sequence[str]) -> None:
+    """Raise OptionError if an option of a method is none of these texts."""
+    value = getattr(options, name)
+    if value not in choices:
+        *others, last = (f'"{choice}"' for choice in choices)
+        method = type(options).__name__.lower()
+        raise OptionError(f'{method}: expected {name} {", ".join(others)} or {last}, got "{value}"')
 
 
 def _as_float(value: object) -> float:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
-from smix.mixing.checks import check_generator, check_images, check_masks, check_valid, convert_numbers
+from smix.mixing.checks import check_choice, check_generator, check_images, check_masks, check_options, check_valid
 from smix.mixing.move import Move
 from smix.mixing.plan import Plan, Target, keep_own, select_move
 from smix.mixing.share import LabelRule, label_share
@@ -96,7 +96,7 @@ class Method:
     per_batch: bool = False
 
     def __post_init__(self) -> None:
-        convert_numbers(self)
+        check_options(self)
         if not 0 <= self.prob <= 1:
             raise OptionError(f"prob: expected a probability in [0, 1], got {self.prob}")
         if not isinstance(self.per_batch, bool):
@@ -241,11 +241,8 @@ class MapMethod(Method):
     LABEL_RULES: ClassVar[tuple[str, ...]] = ("area", "visible")
 
     def __post_init__(self) -> None:
+        check_choice(self, "labels", self.LABEL_RULES)
         super().__post_init__()
-        if self.labels not in self.LABEL_RULES:
-            *first, last = (f'"{rule}"' for rule in self.LABEL_RULES)
-            method = type(self).__name__.lower()
-            raise OptionError(f'{method}: expected labels {", ".join(first)} or {last}, got "{self.labels}"')
 
     @property
     def needs_masks(self) -> bool:

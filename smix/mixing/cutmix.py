@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from smix.errors import OptionError
 from smix.mixing.box import Edge, outside, random_boxes
 from smix.mixing.core import MapMethod, MixBatch, check_alpha
 
@@ -38,8 +37,6 @@ class CutMix(MapMethod):
 
     def check(self) -> None:
         check_alpha("cutmix", self.alpha)
-        if self.edge not in ("clip", "inside"):
-            raise OptionError(f'cutmix: expected edge "clip" or "inside", got "{self.edge}"')
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         fraction = (1 - batch.beta(self.alpha, self.alpha)) ** (1 / len(batch.size))

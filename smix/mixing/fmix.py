@@ -59,8 +59,6 @@ class FMix(MapMethod):
             raise OptionError(f"fmix: expected a finite decay of 0 or more, got {self.decay}")
         if not 0 <= self.max_soft <= 0.5:
             raise OptionError(f"fmix: expected max_soft in [0, 0.5], got {self.max_soft}")
-        if self.spectrum not in ("isotropic", "official"):
-            raise OptionError(f'fmix: expected spectrum "isotropic" or "official", got "{self.spectrum}"')
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         kept = batch.beta(self.alpha, self.alpha)

@@ -59,8 +59,6 @@ class ObjectPaste(MapMethod):
             raise OptionError(f"objectpaste: expected scale as a pair 0 < smallest <= largest, got {self.scale}")
         if not 0 <= self.flip <= 1:
             raise OptionError(f"objectpaste: expected flip, a probability, in [0, 1], got {self.flip}")
-        if self.overlap not in ("ignore", "avoid", "cover"):
-            raise OptionError(f'objectpaste: expected overlap "ignore", "avoid" or "cover", got "{self.overlap}"')
 
     @property
     def needs_masks(self) -> bool:

@@ -20,21 +20,11 @@ from smix.mixing.smix import SMix
 from smix.mixing.stochasticmixup import StochasticMixup
 from smix.mixing.vanilla import Vanilla
 
-METHODS: dict[str, type[Method]] = {
-    "vanilla": Vanilla,
-    "mixup": Mixup,
-    "stochasticmixup": StochasticMixup,
-    "cutout": Cutout,
-    "cutmix": CutMix,
-    "resizemix": ResizeMix,
-    "hmix": HMix,
-    "gmix": GMix,
-    "gridmix": GridMix,
-    "saliencymix": SaliencyMix,
-    "fmix": FMix,
-    "smix": SMix,
-    "objectpaste": ObjectPaste,
-}
+_CLASSES: tuple[type[Method], ...] = (
+    *(Vanilla, Mixup, StochasticMixup, Cutout, CutMix, ResizeMix, HMix, GMix, GridMix, SaliencyMix, FMix, SMix),
+    ObjectPaste,
+)
+METHODS: dict[str, type[Method]] = {class_.__name__.lower(): class_ for class_ in _CLASSES}
 """Classes of the basic methods, by their names on the command line.
 
 >>> smix.METHODS["cutmix"](alpha=0.5)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smix.errors import OptionError
-from smix.mixing.checks import convert_numbers
+from smix.mixing.checks import check_options
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Validity:
     min_free_border: float = 0.75
 
     def __post_init__(self) -> None:
-        convert_numbers(self)
+        check_options(self)
         if not 0 <= self.min_coverage <= self.max_coverage <= 1:
             raise OptionError(
                 f"validity: expected 0 <= min_coverage <= max_coverage <= 1, got {self.min_coverage} and {self.max_coverage}"
@@ -85,7 +85,8 @@ class Validity:
 
 def binary_entropy(probability: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
     """Return -p ln p - (1 - p) ln(1 - p), in nats; 0 at p = 0 and 1."""
-    return torch.special.entr(probability) + torch.special.entr(1 - probability)
+    entropy: Tensor = torch.special.entr(probability) + torch.special.entr(1 - probability)
+    return entropy
 
 
 def edge_density(masks: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B"]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from smix.errors import LONGEST, SmixError
+from smix.errors import MAX_LENGTH, SmixError
 from tests.attacks.formats import Format
 from tests.attacks.mutations import damaged
 
@@ -77,7 +77,7 @@ def _outcome(one: Format, file: Path, expected: object, may_differ: bool) -> str
             value = one.read(file)
     except SmixError as error:
         message = str(error)
-        good = message.isprintable() and len(message) <= LONGEST
+        good = message.isprintable() and len(message) <= MAX_LENGTH
         return REFUSED if good else f"a message that is no line\n{message!r}"
     except SlowError:
         return f"more than {SECONDS} s"

@@ -157,7 +157,7 @@ def test_normalised_is_the_normalisation_of_training(images):
     assert torch.allclose(found, normalise(whole.byte().movedim(1, -1)).flatten(1), atol=1e-5)
 
 
-def test_mistakes_are_told(model, images, labels):
+def test_messages_on_invalid_input(model, images, labels):
     for wrong in (images * 2 - 1, images * 255, images / 0):
         with pytest.raises(DataError, match="expected images from 0 to 1"):
             fgsm(model, wrong, labels)

@@ -64,7 +64,7 @@ def test_one_image_has_no_interval():
     assert math.isnan(found.high)
 
 
-def test_what_cannot_be_is_refused_in_one_line():
+def test_invalid_input_is_refused_in_one_line():
     empty, one = torch.zeros(0), torch.zeros(1)
     with pytest.raises(DataError, match=r"^bootstrap: expected one number for each of the same images, got [^\n]*$"):
         bootstrap_over_images(empty, empty)

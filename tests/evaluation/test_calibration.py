@@ -93,7 +93,7 @@ def test_the_curve_is_that_of_sklearn(equal, strategy):
 
 
 def slow_class_wise(shares: np.ndarray, labels: np.ndarray, bins: int) -> float:
-    """By the letter: a calibration error a class, by its own curve."""
+    """By definition: a calibration error a class, by its own curve."""
     errors = []
     for k in range(shares.shape[1]):
         curve = reliability(torch.from_numpy(shares[:, k].copy()), torch.from_numpy(labels == k), bins)
@@ -103,7 +103,7 @@ def slow_class_wise(shares: np.ndarray, labels: np.ndarray, bins: int) -> float:
 
 @pytest.mark.parametrize("bins", [1, 2, 15])
 @pytest.mark.parametrize(("count", "classes", "scale"), CASES)
-def test_class_wise_error_by_the_letter(count, classes, scale, bins):
+def test_class_wise_error_against_its_definition(count, classes, scale, bins):
     logits, labels = made(count, classes, scale=scale)
     shares = logits.double().softmax(1)
     expected = slow_class_wise(shares.numpy(), labels.numpy(), bins)

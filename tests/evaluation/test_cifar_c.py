@@ -28,7 +28,7 @@ def test_severities_follow_each_other(archive, name, severity):
     assert labels.tolist() == [0, 1, 2, 3]
 
 
-def test_mistakes_are_told(archive):
+def test_messages_on_invalid_input(archive):
     with pytest.raises(OptionError, match='did you mean "fog"'):
         read_cifar_c(archive, "fogg", 1)
     with pytest.raises(OptionError, match="from 1 to 5, got 0"):

@@ -1,4 +1,4 @@
-"""Errors by confidence and the risk-coverage curve: by the letter, by hand, and against torch-uncertainty."""
+"""Errors by confidence and the risk-coverage curve: by definition, by hand, and against torch-uncertainty."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ from smix.evaluation.softmax import top_class
 from tests.evaluation.predictions import made, of_confidence
 
 
-def test_levels_by_the_letter():
+def test_levels_against_their_definition():
     found = top_class(*made(3000, 6))
     levels = errors_by_confidence(found.confidence, found.correct)
     for level in levels:
@@ -81,7 +81,7 @@ def test_area_is_that_of_torch_uncertainty():
     assert trapezoid == pytest.approx(metric.compute().item(), rel=1e-5)
 
 
-def test_the_best_order_has_the_least_area():
+def test_the_best_order_has_the_smallest_area():
     found = top_class(*made(200, 5))
     areas = [
         risk_coverage(confidence, found.correct).aurc
@@ -105,7 +105,7 @@ def test_half_precision_and_one_class():
     assert (single.confidence.item(), single.correct.item()) == (1.0, True)
 
 
-def test_what_cannot_be_is_refused_in_one_line():
+def test_invalid_input_is_refused_in_one_line():
     confidence, correct = of_confidence([0.5, math.nan], [True, True])
     for refuse in (errors_by_confidence, risk_coverage, lambda *both: errors_above(*both, 0.9)):
         with pytest.raises(DataError, match=r"^confidence: expected probabilities from 0 to 1, got nan; [^\n]*$"):

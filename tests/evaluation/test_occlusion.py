@@ -38,7 +38,7 @@ def test_objects_stay_and_backgrounds_are_of_another_class(case):
         assert labels[partner] != labels[row]
 
 
-def test_partners_of_some_images_are_drawn_by_their_index_in_the_whole(case):
+def test_partners_of_a_part_are_drawn_by_index_in_the_data_set(case):
     images, masks, labels = case
     rows = torch.tensor([3, 8, 9, 21, 30, 39])
     found = partners(labels[rows], rows, seed=2)
@@ -114,7 +114,7 @@ def test_grey_images_and_volumes(case):
     assert torch.equal(found.images[:, 1], swap_backgrounds(images, masks, labels).images)
 
 
-def test_nothing_given_is_changed(case):
+def test_the_input_is_not_changed(case):
     images, masks, labels = case
     before = images.clone(), masks.clone()
     swap_backgrounds(images, masks, labels)
@@ -123,7 +123,7 @@ def test_nothing_given_is_changed(case):
     assert torch.equal(masks, before[1])
 
 
-def test_mistakes_are_told(case):
+def test_messages_on_invalid_input(case):
     images, masks, labels = case
     with pytest.raises(DataError, match="expected masks of shape 40 x 10 x 14, got 40 x 10 x 13"):
         occlusion._check(images, masks[..., 1:], labels, None)  # past the annotations, which refuse it in tests

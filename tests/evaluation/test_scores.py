@@ -91,7 +91,7 @@ def test_the_confusion_has_a_row_a_class_and_its_accuracy():
     assert missing.class_accuracy[2] == 0
 
 
-def test_mistakes_are_the_surest_first_and_of_equal_ones_the_earlier_row():
+def test_mistakes_are_the_most_confident_first_and_of_equal_ones_the_earlier_row():
     confidence = [0.6, 0.9, 0.9, 0.7, 0.9, 0.8]
     logits = torch.tensor([[math.log(c / (1 - c)), 0.0] for c in confidence])
     found = scores(logits, torch.tensor([1, 1, 0, 1, 1, 1])).mistakes

@@ -1,4 +1,4 @@
-"""Paired tests over seeds: against scipy, against Holm's procedure by the letter, and on pure noise."""
+"""Paired tests over seeds: against scipy, against Holm's procedure by definition, and on pure noise."""
 
 import math
 from itertools import combinations, product
@@ -80,7 +80,7 @@ def test_an_interval_of_another_level_is_that_of_scipy(level):
     assert interval(summary(differences.tolist()), level) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_tests_are_paired_and_see_what_unpaired_ones_cannot():
+def test_paired_tests_find_differences_that_unpaired_ones_cannot():
     first = [0.6, 0.7, 0.8, 0.9, 0.75]
     second = [0.62, 0.725, 0.818, 0.922, 0.77]
     [found] = compare_pairs({"a": dict(enumerate(first)), "b": dict(enumerate(second))})
@@ -159,7 +159,7 @@ def test_a_pair_that_cannot_be_tested_does_not_count_in_the_correction():
 @pytest.mark.parametrize("count", [2, 3, 5, 6, 10])
 @pytest.mark.parametrize("shift", [0.02, -0.02])
 def test_equal_differences_have_the_p_of_the_sign_flip_test(count, shift):
-    """By the letter: of all 2^n choices of signs, those whose mean is at least as far from 0."""
+    """By definition: of all 2^n choices of signs, those whose mean is at least as far from 0."""
     differences = np.full(count, shift)
     flips = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=count)]
     expected = np.mean(np.array(flips) >= abs(differences.sum()) - 1e-12)
@@ -185,7 +185,7 @@ def test_no_difference_at_all_is_never_significant(count):
 
 
 def rejected(p: list[float], level: float) -> list[bool]:
-    """Holm's procedure by the letter: smallest first, compared with level / (hypotheses left); stop at the first failure."""
+    """Holm's procedure by definition: smallest first, compared with level / (hypotheses left); stop at the first failure."""
     answer, left = [False] * len(p), len(p)
     for place in sorted(range(len(p)), key=p.__getitem__):
         if p[place] > level / left:
@@ -212,7 +212,7 @@ def test_holm_by_hand():
     assert holm([]) == []
 
 
-def test_holm_passes_over_what_was_not_tested():
+def test_holm_skips_pairs_that_were_not_tested():
     found = holm([math.nan, 0.01, math.nan, 0.04])
     assert [math.isnan(value) for value in found] == [True, False, True, False]
     assert found[1] == pytest.approx(0.02)
@@ -242,7 +242,7 @@ def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
 
 
 @pytest.mark.slow
-def test_noise_is_called_more_than_noise_in_five_percent_of_the_cases():
+def test_noise_is_significant_in_five_percent_of_the_cases():
     generator = np.random.default_rng(0)
     found = np.array([paired_p(generator.normal(0, 1, 5).tolist()) for _ in range(2000)])
     spread = math.sqrt(0.05 * 0.95 / 2000)
@@ -326,7 +326,7 @@ def test_one_value_has_no_interval():
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 100])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 15])
-def test_the_power_at_the_detectable_difference_is_that_asked_for(count, level):
+def test_the_power_at_the_detectable_difference_is_the_requested_one(count, level):
     """By scipy's noncentral t."""
     delta = detectable_difference(2.0, count, level) * math.sqrt(count) / 2.0
     t = stats.t.isf(level / 2, count - 1)
@@ -340,7 +340,7 @@ def test_it_is_that_of_statsmodels(count, level, power):
     assert detectable_difference(1.0, count, level, power) == pytest.approx(told, rel=1e-5)
 
 
-def test_it_is_found_so_often_in_a_simulation():
+def test_a_simulation_finds_the_detectable_difference_with_that_power():
     generator, size = np.random.default_rng(4), detectable_difference(1.0, 5, 0.01)
     found = stats.ttest_1samp(generator.normal(size, 1, (20_000, 5)), 0, axis=1).pvalue < 0.01
     assert found.mean() == pytest.approx(0.8, abs=0.01)
@@ -351,7 +351,7 @@ def test_many_seeds_need_the_textbook_figure():
 
 
 @pytest.mark.parametrize(("std", "count"), [(1.0, 1), (1.0, 0), (0.0, 5), (math.nan, 5)])
-def test_what_is_not_known_is_nan_and_never_0(std, count):
+def test_an_unknown_detectable_difference_is_nan_and_never_0(std, count):
     assert math.isnan(detectable_difference(std, count))
 
 
@@ -399,7 +399,7 @@ def test_fewer_than_two_common_seeds_are_not_enough_runs(count):
     assert sentence(pair) == f"a and b: not enough runs; at least 2 seeds in common are needed, got {count}."
 
 
-def test_equal_differences_do_not_say_what_could_have_been_shown():
+def test_the_detectable_difference_of_equal_differences_is_unknown():
     [pair] = compare_pairs({"a": {0: 0.5, 1: 0.6}, "b": {0: 0.4, 1: 0.5}})
     assert sentence(pair).endswith("the differences of all seeds are equal, so the detectable difference is unknown.")
 

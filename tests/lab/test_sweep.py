@@ -269,7 +269,7 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
-    with files.lock(out, together=True):
+    with files.lock(out, shared=True):
         code, said, _ = smix(*words, "--index", "1")
     assert (code, said.startswith(f"{out}/vanilla-1: test accuracy ")) == (0, True)
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["vanilla-1"]
@@ -294,12 +294,12 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
 
 
 def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, monkeypatch):
-    monkeypatch.setattr(files, "PATIENCE_TO_JOIN", 0.1)
+    monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--device", "cpu"]
-    for together in (True, False):  # a line, or all
-        with files.lock(out, together=together):
+    for shared in (True, False):  # a line, or all
+        with files.lock(out, shared=shared):
             code, _, err = smix(*words)
         assert (code, "got one in use; wait for the other command" in err) == (2, True)
     with files.lock(out):

@@ -83,7 +83,7 @@ def test_the_place_does_not_depend_on_the_size():
         assert all(within(count, len(of_this), 1 / places, sigmas=4.5) for count in counts.tolist())
 
 
-def test_boxes_are_independent_within_a_batch_and_shared_if_asked():
+def test_boxes_are_independent_within_a_batch_and_shared_per_batch():
     assert len(counted(drawn(CutMix(), 64, (24, 40)))) > 50
     for seed in range(5):
         assert len(counted(drawn(CutMix(per_batch=True), 64, (24, 40), seed))) == 1

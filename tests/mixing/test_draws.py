@@ -47,7 +47,7 @@ def test_maps_within_a_batch_are_independent(method: Method):
 
 @METHODS
 @pytest.mark.parametrize("size", [(8, 14), (30,), (4, 5, 6)], ids=str)
-def test_one_map_for_all_if_asked(method: Method, size: tuple[int, ...]):
+def test_per_batch_draws_one_map(method: Method, size: tuple[int, ...]):
     shared = [drawn(replace(method, per_batch=True), 20, size, seed) for seed in range(6)]
     for maps in shared:
         assert torch.equal(maps, maps[:1].expand_as(maps))

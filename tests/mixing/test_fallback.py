@@ -57,7 +57,7 @@ def test_a_valid_mask_is_mixed_by_the_first_method_alone():
     assert torch.equal(plan.share[kept], first.share[kept])
 
 
-def test_nobody_falls_back_if_every_mask_will_do():
+def test_no_sample_falls_back_if_every_mask_is_valid():
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
     anything = Validity(min_coverage=0.0, max_coverage=1.0, **ANY_SHAPE)
     plan = Fallback(SMix(), FMix(), valid=anything).plan(x, masks=masks, generator=seeded(0))
@@ -66,7 +66,7 @@ def test_nobody_falls_back_if_every_mask_will_do():
     assert torch.equal(plan.weight, alone.weight)
 
 
-def test_the_stores_verdict_is_anded_with_what_the_masks_say():
+def test_the_verdict_of_a_store_is_combined_with_the_criteria():
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
     verdict = torch.arange(COUNT) % 2 == 0
     measured = torch.tensor(expected_valid(masks))
@@ -131,7 +131,7 @@ def test_fallbacks_nest():
     assert not plan.mixed[full].any()
 
 
-def test_a_fallback_inside_a_fallback_is_said_too():
+def test_a_fallback_inside_a_fallback_is_recorded_too():
     never, always = Validity(min_coverage=0.0, max_coverage=0.0), Validity(min_coverage=0.0, max_coverage=1.0)
     method = Fallback(Fallback(SMix(), FMix(), never), CutMix(), always)
     plan = method.plan(images(COUNT, SIZE), masks=torch.ones(COUNT, *SIZE), generator=seeded(0))

@@ -116,6 +116,6 @@ def test_strength_is_the_weight_inside_the_cloud(strength: float):
     torch.testing.assert_close(plan.share[plan.mixed], strength * plain.flatten(1).mean(1))
 
 
-def test_clouds_are_independent_within_a_batch_and_shared_if_asked():
+def test_clouds_are_independent_within_a_batch_and_shared_per_batch():
     assert masks(FMix(), 32, (24, 40)).flatten(1).unique(dim=0).shape[0] >= 30
     assert masks(FMix(per_batch=True), 32, (24, 40)).flatten(1).unique(dim=0).shape[0] == 1

@@ -116,6 +116,6 @@ def test_borders_at_32_pixels_are_those_that_were_measured(fix_lambda: Callable[
     assert [down, across] == pytest.approx([42.5, 60.2], rel=0.03)
 
 
-def test_masks_are_independent_within_a_batch_and_shared_if_asked():
+def test_masks_are_independent_within_a_batch_and_shared_per_batch():
     assert len(drawn(FMix(spectrum="official"), 64, (24, 40)).flatten(1).unique(dim=0)) > 55
     assert len(drawn(FMix(spectrum="official", per_batch=True), 64, (24, 40)).flatten(1).unique(dim=0)) == 1

@@ -54,7 +54,7 @@ def test_weights_fall_by_rank_as_in_the_published_code(
 @pytest.mark.parametrize("size", [(53,), (24, 40), (4, 5, 7)], ids=str)
 @SOFT
 @KEPT
-def test_the_mean_is_lambda_within_a_pixel_and_the_ramp_is_no_wider_than_asked(
+def test_the_mean_is_lambda_within_a_pixel_and_the_ramp_is_at_most_max_soft_wide(
     kept: float, max_soft: float, size: tuple[int, ...], spectrum: str, fix_lambda: Callable[[float], None]
 ):
     fix_lambda(kept)

@@ -61,7 +61,7 @@ def test_per_batch_opens_the_gate_for_all_or_none(method: Method):
 
 
 @EVERY_METHOD
-def test_prob_0_mixes_nobody(method: Method):
+def test_prob_0_mixes_no_sample(method: Method):
     x, masks = images(9, (5, 9)), boxes(9, (5, 9))
     plan = replace(method, prob=0.0).plan(x, masks=masks, generator=seeded(0))
     assert not plan.mixed.any()
@@ -86,7 +86,7 @@ def test_cutout_needs_no_partner():
     assert plan.share.eq(1).all()
 
 
-def test_a_batch_of_one_is_left_alone_with_a_clean_label():
+def test_a_batch_of_one_is_not_mixed():
     x = images(1, (5, 9))
     mixed, target = SMix()(x, torch.tensor([3]), masks=boxes(1, (5, 9)), generator=seeded(0))
     assert torch.equal(mixed, x)

@@ -49,7 +49,7 @@ def test_the_mix_is_lambda_x_plus_the_rest_of_the_partner():
     assert plan.share[plan.mixed].unique().numel() == int(plan.mixed.sum()) >= 5
 
 
-def test_one_lambda_a_batch_if_asked():
+def test_per_batch_draws_one_lambda():
     plan = Mixup(per_batch=True).plan(images(9, (5, 9)), generator=seeded(0))
     assert plan.share[plan.mixed].unique().numel() == 1
 

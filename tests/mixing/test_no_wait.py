@@ -65,7 +65,7 @@ def _batched_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_batched_path")
 @EVERY_METHOD
-def test_a_step_looks_at_no_value(method: Method):
+def test_a_step_reads_no_value(method: Method):
     with FakeTensorMode():
         mixed, plan, figures = step(method, batch_on("cpu", (12, 17)))
     assert mixed.shape == (COUNT, 3, 12, 17)
@@ -90,7 +90,7 @@ class HostTensors(TorchDispatchMode):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 @EVERY_PATH
-def test_a_step_on_a_gpu_looks_at_no_value_and_copies_nothing_from_the_host(method: Method, size: tuple[int, ...]):
+def test_a_step_on_a_gpu_reads_no_value_and_copies_nothing_from_the_host(method: Method, size: tuple[int, ...]):
     """A copy from ordinary memory waits too: an index that is a list, say."""
     skip_without_fake_gamma(method)
     with FakeTensorMode():

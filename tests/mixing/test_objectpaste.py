@@ -233,7 +233,7 @@ def test_the_mask_is_that_of_the_own_image_not_of_the_partner():
 
 
 @pytest.mark.parametrize("overlap", ["ignore", "avoid", "cover"])
-def test_one_draw_a_batch_if_asked(overlap: str):
+def test_per_batch_draws_once(overlap: str):
     """Alike for masks that are alike; objects of other sizes get the same factor as far as they fit."""
     masks = torch.zeros(COUNT, 1, 8, 11)
     masks[:, :, 2:4, 3:6] = 1

@@ -239,7 +239,7 @@ def test_a_numeric_option_of_another_type_is_one_clear_line(option: tuple[type, 
         (lambda: Cutout(length=10**400), "cutout: expected a length of 1 pixel or more, a whole number, got inf"),
     ],
 )
-def test_what_is_said_of_another_type(act: Callable, message: str):
+def test_the_message_on_an_option_of_another_type(act: Callable, message: str):
     with pytest.raises(OptionError) as error:
         act()
     assert str(error.value) == message

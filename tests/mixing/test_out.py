@@ -101,7 +101,7 @@ def test_a_buffer_that_requires_grad_is_refused():
         plan.blend(x, torch.empty_like(x, requires_grad=True))
 
 
-def test_images_with_gradient_go_into_a_buffer_where_none_is_asked_for():
+def test_images_that_require_grad_go_into_a_buffer_under_no_grad():
     x, plan = images(COUNT, SIZE), plan_of(CutMix())
     with torch.no_grad():
         out = plan.blend(x.clone().requires_grad_(), torch.empty_like(x))

@@ -178,7 +178,7 @@ ALL_OPTIONS = "options: prob, per_batch, labels, alpha, feather"
         ("smix(labels=mean)", 'smix: expected labels "half", "coverage", "area" or "visible", got "mean"'),
     ],
 )
-def test_bad_texts_say_what_was_expected_and_suggest_the_nearest(text: str, message: str):
+def test_messages_on_invalid_texts_suggest_the_nearest_name(text: str, message: str):
     with pytest.raises(OptionError) as error:
         parse_method(text)
     assert str(error.value) == message

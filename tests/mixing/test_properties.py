@@ -143,7 +143,7 @@ def test_the_same_seed_gives_the_same_bits_whatever_else_is_drawn(case: Case):
 
 @REPEATABLE
 @given(cases())
-def test_what_was_given_is_not_changed(case: Case):
+def test_the_input_is_not_changed(case: Case):
     given_tensors = [case.x, case.y, case.masks, *([] if case.valid is None else [case.valid])]
     before = [tensor.clone() for tensor in given_tensors]
     versions = [tensor._version for tensor in given_tensors]
@@ -156,7 +156,7 @@ def test_what_was_given_is_not_changed(case: Case):
 
 @REPEATABLE
 @given(cases(), st.sampled_from([torch.float32, torch.float64]))
-def test_the_label_of_an_area_rule_is_what_the_picture_shows(case: Case, dtype: torch.dtype):
+def test_the_area_rule_follows_the_contribution_of_the_own_image(case: Case, dtype: torch.dtype):
     """In a batch of constant images, whose number is their brightness, the brightness of the mix says the shares."""
     assume(all(getattr(method, "labels", "area") == "area" for method in parts_of(case.method)))
     count = len(case.x)

@@ -83,14 +83,14 @@ def test_the_label_is_the_area_which_is_tau_squared_within_a_row_and_a_column(si
     assert (cut - tau**2).abs().max() <= tau / size[0] + tau / size[1]
 
 
-def test_at_scale_1_the_partner_is_shown_whole_and_exactly():
+def test_at_scale_1_the_partner_replaces_the_image_exactly():
     x = images(12, (9, 14))
     plan = ResizeMix(scale=(1.0, 1.0)).plan(x, generator=seeded(0))
     assert torch.equal(plan.blend(x), x[plan.partner])
     assert plan.share.tolist() == (~plan.mixed).float().tolist()
 
 
-def test_one_tau_and_place_for_a_whole_batch_if_asked():
+def test_per_batch_draws_one_tau_and_place():
     x = images(40, (24, 40))
     plan = ResizeMix(per_batch=True).plan(x, generator=seeded(0))
     assert plan.partner_move is not None

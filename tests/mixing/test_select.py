@@ -87,7 +87,7 @@ def test_the_largest_are_marked(length: int, kind: str, path: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_the_order_of_picking_is_that_of_one_after_the_other(kind: str):
+def test_selection_in_order_of_rank_equals_selection_one_by_one(kind: str):
     row = FIELDS[kind](40)[5].tolist()
     for count in range(41):
         marks = reference.largest(row, count)
@@ -103,7 +103,7 @@ def test_every_count_is_right(length: int):
 
 
 @pytest.mark.parametrize("kind", FIELDS)
-def test_a_row_by_itself_is_right_for_every_count(kind: str):
+def test_a_single_row_is_correct_for_every_count(kind: str):
     row = FIELDS[kind](40)[5]
     for count in range(41):
         marks = select._mark_row(row.numpy(), count)

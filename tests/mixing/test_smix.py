@@ -105,7 +105,7 @@ def test_a_pair_as_alpha_draws_one_strength_a_sample_from_that_beta():
     assert scipy.stats.kstest(weight[:, 1].numpy(), scipy.stats.beta(2, 5).cdf).pvalue > 0.01
 
 
-def test_a_pair_as_alpha_draws_one_strength_a_batch_if_asked():
+def test_a_pair_as_alpha_draws_one_strength_per_batch():
     x, masks = images(COUNT, (5, 9)), torch.ones(COUNT, 5, 9)
     plan = SMix(alpha=(2.0, 5.0), per_batch=True).plan(x, masks=masks, generator=seeded(0))
     assert plan.weight[plan.mixed].unique().numel() == 1

@@ -135,7 +135,7 @@ def test_a_signal_may_begin_with_its_object():
 
 
 @pytest.mark.parametrize("size", [(6, 11), (3, 4, 6), (2, 5), (1, 1)], ids=str)
-def test_border_share_is_that_of_the_outermost_pixels(size: tuple[int, ...]):
+def test_border_coverage_is_that_of_the_outermost_pixels(size: tuple[int, ...]):
     masks = torch.rand(5, 1, *size, generator=seeded(0))
     outermost = [
         pixel

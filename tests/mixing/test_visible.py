@@ -52,7 +52,7 @@ def literal(plan: Plan, masks: Tensor) -> list[float]:
 @pytest.mark.parametrize("kind", ["boxes", "soft", "all empty", "all full"])
 @pytest.mark.parametrize("size", [(7, 10), (15,), (3, 4, 5)], ids=str)
 @pytest.mark.parametrize("method", UNMOVED, ids=repr)
-def test_the_share_is_what_is_kept_of_each_object(method: Method, size: tuple[int, ...], kind: str):
+def test_the_share_follows_the_visible_part_of_each_object(method: Method, size: tuple[int, ...], kind: str):
     masks = object_masks(size, kind)
     for seed in range(2):
         plan = method.plan(images(COUNT, size), masks=masks, generator=seeded(seed))

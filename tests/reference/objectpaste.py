@@ -20,7 +20,7 @@ def extent(mask: NDArray) -> list[tuple[int, int]]:
 
 
 def fitting(mask: NDArray, wanted: float) -> float:
-    """The factor that is asked for, or the largest with which the object fits in the frame."""
+    """The requested factor, or the largest with which the object fits in the frame."""
     sides = [last - first for first, last in extent(mask)]
     return min(wanted, *(length / side for length, side in zip(mask.shape, sides, strict=True)))
 
@@ -54,7 +54,7 @@ def pasted(mask: NDArray, factor: float, corner: Corner, mirrored: bool = False)
 
 
 def hidden(mask: NDArray, other: NDArray) -> float:
-    """How many pixels of another object a pasted mask hides."""
+    """Number of pixels of another object a pasted mask hides."""
     return sum(float(mask[pixel]) * float(other[pixel]) for pixel in np.ndindex(*mask.shape) if other[pixel])
 
 

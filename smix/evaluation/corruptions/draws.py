@@ -1,6 +1,6 @@
 """Random numbers of each image by its own key, so that they depend neither on the batch size nor on the other images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix import rng
+from smix.errors import DataError
+
+
+def as_index(index: Sequence[int] | Tensor, count: int, purpose: str) -> tuple[int, ...]:
+    """Return the index of each of `count` images as a tuple. Raises DataError if there is not one per image."""
+    rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
+    if len(rows) != count:
+        raise DataError(f"{purpose}: expected an index for each of {count} images, got {len(rows)}; pass one per image")
+    return rows
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from smix.evaluation.corruptions.digital import (
     jpeg_compression,
     pixelate,
 )
-from smix.evaluation.corruptions.draws import Draws
+from smix.evaluation.corruptions.draws import Draws, as_index
 from smix.evaluation.corruptions.noise import gaussian_noise, impulse_noise, shot_noise
 from smix.evaluation.corruptions.weather import fog, frost, snow
 
@@ -110,8 +110,8 @@ def corrupt(
         raise unknown("corruption", name, CORRUPTIONS)
     if severity not in (0, *SEVERITIES):
         raise OptionError(f"corruption: expected a severity from 0 to 5, got {severity}; choose one of them")
-    rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
-    _check(images, len(rows))
+    _check(images)
+    rows = as_index(index, len(images), "corruption")
     if severity == 0 or not len(images):
         return images
     function, parameters = CORRUPTIONS[name]
@@ -126,7 +126,7 @@ def corrupt(
     return torch.cat(parts).contiguous()
 
 
-def _check(images: Tensor, indices: int) -> None:
+def _check(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise DataError(
             f"corruption: expected images as uint8 (B, H, W, C), got {str(images.dtype).removeprefix('torch.')} of "
@@ -140,10 +140,6 @@ def _check(images: Tensor, indices: int) -> None:
         shown = " x ".join(map(str, images.shape[1:3]))
         raise DataError(
             f"corruption: expected sides of {MIN_SIDE} pixels or more, got {shown}; enlarge the images first"
-        )
-    if indices != len(images):
-        raise DataError(
-            f"corruption: expected an index for each of {len(images)} images, got {indices}; pass one per image"
         )
 
 

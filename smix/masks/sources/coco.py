@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from smix.errors import MaskError
 from smix.masks.sources.run_lengths import MOST_PIXELS, decoded, inside
-from smix.untrusted import UnreadableError, first_twice, one_line, read_bytes, read_json, typed
+from smix.untrusted import UnreadableError, first_duplicate, one_line, read_bytes, read_json, typed
 
 MOST = 254
 """More classes do not fit into a class map."""
@@ -230,7 +230,7 @@ def _read(file: Path) -> Annotations:
             "panoptic file name": [one.file_name for one in pictures],
         }
         for what, keys in named.items():
-            if (twice := first_twice(keys)) is not None:
+            if (twice := first_duplicate(keys)) is not None:
                 raise UnreadableError(f"the duplicate {what} {twice}")
         if any(one.height * one.width > MOST_PIXELS for one in images):
             raise UnreadableError(f"an image of more than {MOST_PIXELS:,} pixels")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smix.data.pictures import MASK_ENDINGS, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.untrusted import first_twice, read_json
+from smix.untrusted import first_duplicate, read_json
 
 EXPORTED = "exported.json"
 """File that `smix masks export` writes next to masks: it names their images."""
@@ -54,7 +54,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     if not isinstance(data.images, Pictures):
         return Places(folder, (data.split,), flat=False)
     stems = [data.stem(place) for place in range(len(data))]
-    if (twice := first_twice(stems)) is not None:
+    if (twice := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: expected images of different names, got two called {twice}; rename one")
     flat = len({stem.rpartition("/")[2] for stem in stems}) == len(stems)
     splits = dict.fromkeys((data.split, data.images.home.name))  # "val" may be that of the test split

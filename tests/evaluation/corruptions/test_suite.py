@@ -165,7 +165,7 @@ def test_severity_0_is_the_clean_accuracy_exactly():
     assert not torch.equal(predict(model, corrupt_batches(batches, "contrast", 1).in_order())[0], clean)
 
 
-def test_a_part_of_a_split_is_corrupted_as_in_the_whole():
+def test_a_part_of_a_split_is_corrupted_like_the_complete_split():
     data = make_set(40, size=(28, 30))
     whole = Batches.of(data, Normalisation.of(data), torch.device("cpu"))
     part = Batches(whole.images[5:9], whole.labels[5:9], whole.normalise)
@@ -178,7 +178,7 @@ def test_no_images():
     assert len(corrupt(torch.zeros(0, 32, 32, 3, dtype=torch.uint8), "fog", 3, [])) == 0
 
 
-def test_mistakes_are_told():
+def test_messages_on_invalid_input():
     images = photographs()
     with pytest.raises(OptionError, match='got "gausian_noise"; did you mean "gaussian_noise"'):
         corrupt(images, "gausian_noise", 1, range(4))
@@ -190,7 +190,7 @@ def test_mistakes_are_told():
     with pytest.raises(DataError, match="got 2; pass grey or colour images"):
         corrupt(photographs(channels=2), "fog", 1, range(4))
     with pytest.raises(DataError, match=r"got float32 of 4 axes; corrupt them before they are normalised"):
-        suite._check(images.float(), 4)  # past the annotations, which refuse it in tests
+        suite._check(images.float())  # past the annotations, which refuse it in tests
     with pytest.raises(DataError, match="sides of 28 pixels or more, got 27 x 32"):
         corrupt(images[:, :27], "fog", 0, range(4))
 
