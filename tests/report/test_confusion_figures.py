@@ -18,7 +18,10 @@ ASSETS = ReportAssets(styles(METHODS))
 
 
 def confused(matrix: list[list[int]] | np.ndarray) -> Scores:
-    return replace(made_scores(), confusion=torch.tensor(np.asarray(matrix), dtype=torch.int64))
+    counts = torch.tensor(np.asarray(matrix), dtype=torch.int64)
+    scores = made_scores()
+    calibration = replace(scores.calibration, class_errors=torch.zeros(len(counts), dtype=torch.float64))
+    return replace(scores, confusion=counts, calibration=calibration)
 
 
 def by_hand(matrices: dict[str, list[list[list[int]] | None]], classes: list[str]) -> Comparison:
