@@ -47,8 +47,13 @@ from smix.training.samples import Samples
 COVERAGES = (0.8, 0.5)
 """Shares of the test images, the most confident first, whose errors are records."""
 NO_RUNS = Summary(math.nan, math.nan, 0, math.nan, math.nan)
-CONDITIONS = ("clean", "swapped", "object_hidden", "background_hidden")
-"""Conditions of the suite "objects"."""
+CONDITIONS = {
+    "clean": "Unchanged",
+    "swapped": "Background swapped",
+    "object_hidden": "Object hidden",
+    "background_hidden": "Background hidden",
+}
+"""Conditions of the suite "objects", and their names in tables and figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from smix.evaluation.statistics import NOT_ENOUGH
 from smix.progress import duration
 from smix.report.reading import data_name
 from smix.report.records import (
+    CONDITIONS,
     COVERAGES,
     PLAIN,
     Comparison,
@@ -267,11 +268,8 @@ OBJECTS = MethodTable(
     "background",
     "Accuracy with other backgrounds and hidden objects",
     (
-        Column("Unchanged (%)", "accuracy", "clean", suite="objects"),
-        Column("Background swapped (%)", "accuracy", "swapped", suite="objects"),
+        *(Column(f"{title} (%)", "accuracy", name, suite="objects") for name, title in CONDITIONS.items()),
         Column("Drop after the swap (points)", "swap_loss", suite="objects"),
-        Column("Object hidden (%)", "accuracy", "object_hidden", suite="objects"),
-        Column("Background hidden (%)", "accuracy", "background_hidden", suite="objects"),
     ),
     "The same {images} test images in each column ({left_out} more have no usable mask). Background swapped: the object on an image of "
     "another class. Hidden: painted over with the mean colour. {spread}",

@@ -31,13 +31,6 @@ NUMBERS = {
     "errors_above_0.99": ("Errors with confidence above 99 % (% of all)", 100, 2),
 }
 """Heading, scale and decimals of each metric of an evaluation."""
-CONDITIONS = {
-    "clean": "Unchanged",
-    "swapped": "On the background of another class",
-    "object_hidden": "Object hidden",
-    "background_hidden": "Background hidden",
-}
-"""Conditions of images that are cut along their masks."""
 
 
 def show(*parts: RenderableType) -> None:
@@ -81,6 +74,8 @@ def evaluation_parts(
         errors: Mean corruption error by suite, relative to `reference`.
         reference: Name of the reference run.
     """
+    from smix.report.records import CONDITIONS
+
     rows = [
         (heading, f"{scale * evaluation.numbers[name]:.{decimals}f}")
         for name, (heading, scale, decimals) in NUMBERS.items()

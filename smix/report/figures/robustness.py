@@ -10,18 +10,11 @@ from smix.evaluation.corruptions.suite import GROUPS, LABEL
 from smix.report.figures.common import labels_of, percentages
 from smix.report.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
 from smix.report.plots.layout import EDGE, Heading, sanitised, write
-from smix.report.records import Comparison, ReportAssets
+from smix.report.records import CONDITIONS, Comparison, ReportAssets
 from smix.report.style import looks
 
 MIN_SPAN = 5.0
 """Minimum span of an axis in points, so that small differences look small."""
-CONDITIONS = {
-    "clean": "Unchanged",
-    "swapped": "On another background",
-    "object_hidden": "Object hidden",
-    "background_hidden": "Background hidden",
-}
-"""Conditions of images cut along their objects, and their names in figures."""
 
 
 @looks
