@@ -17,8 +17,7 @@ from smix.evaluation.corruptions.suite import CORRUPTIONS
 from smix.evaluation.predict import predict
 from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab import suites
-from smix.report.evaluated import evaluated, of_all
-from smix.report.terminal import show
+from smix.report.terminal import evaluation_parts, evaluations_parts, show
 from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
 from tests.lab.trained import SIZE, TEST, renamed, sets, write_sets
 from tests.sealed import reseal
@@ -74,8 +73,8 @@ def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
     evaluation = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
     out = shown_at_80(monkeypatch, capsys, evaluated(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
-    assert "12,345 more images are of classes that the network has not, and left out." in out
-    assert "Images are resized to 28 x 36, which the network was trained on." in out
+    assert "12,345 more images are of classes unknown to the network and are left out." in out
+    assert "Images are resized to 28 x 36, the size that the network was trained on." in out
     assert "87.6 % of that of vanilla-0" in out
     rows = [line for line in out.splitlines() if line.strip().startswith(("gaussian noise", "elastic transform"))]
     assert [len(row.split()) for row in rows] == [8, 8]
@@ -84,7 +83,7 @@ def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
     )
     paths = {Path(f"smix-alpha-0.7-labels-area+fmix-{seed}"): both for seed in range(3)}
     errors = {path: {one.suite: 0.5 for one in both.corruptions} for path in paths}
-    out = shown_at_80(monkeypatch, capsys, of_all(paths, errors, "vanilla-0"))
+    out = shown_at_80(monkeypatch, capsys, evaluations_parts(paths, errors, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
     for head in ("Accuracy", "ECE", "Corrupted", "mCE", "PGD-10", "Swapped", "Official CIFAR-C"):
         assert head in out
@@ -93,7 +92,7 @@ def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
 
 def test_names_in_data_are_not_interpreted_as_markup(monkeypatch, capsys):
     odd = Evaluation("npz:[red]a[/red].npz", "f", 3, "0", {"accuracy": 0.5, "ece": 0.1})
-    out = shown_at_80(monkeypatch, capsys, [*evaluated(odd), *of_all({Path("[b]run"): odd}, {})])
+    out = shown_at_80(monkeypatch, capsys, [*evaluation_parts(odd), *evaluations_parts({Path("[b]run"): odd}, {})])
     assert "npz:[red]a[/red].npz: 3 test images" in out
     assert "[b]run" in out
 

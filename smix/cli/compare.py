@@ -56,7 +56,7 @@ def compare(
 def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and show the report of a comparison. Returns the exit code: 1 if a run has no result."""
     from smix.lab.status import describe_unfinished
-    from smix.report.conclusion import conclusion
+    from smix.report.verdict import conclusion
     from smix.report.write import write_report
 
     unfinished = [run for run in runs if run.result is None]

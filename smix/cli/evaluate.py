@@ -9,7 +9,6 @@ from smix.cli.options import Machine
 from smix.cli.output import show_error
 from smix.config import EvaluateConfig, MachineOptions
 from smix.errors import OptionError
-from smix.report.terminal import show
 
 
 def evaluate(
@@ -37,7 +36,7 @@ def evaluate(
     from smix.evaluation.records import mean_corruption_errors
     from smix.lab.evaluate import evaluate as evaluate_one
     from smix.lab.evaluate import evaluate_all, file_of
-    from smix.report.evaluated import evaluated, of_all
+    from smix.report.terminal import evaluation_parts, evaluations_parts, show
 
     if reference is not None and not (reference.is_file() or (reference / "config.json").is_file()):
         raise OptionError(f"reference: expected a run or a file of smix evaluate, got {reference}; check the path")
@@ -45,7 +44,7 @@ def evaluate(
     if path.is_file() or (path / "config.json").is_file():
         evaluation = evaluate_one(path, config, options, out)
         errors = None if reference is None else mean_corruption_errors(evaluation, reference)
-        show(*evaluated(evaluation, errors, name), f"Written: {file_of(path, evaluation, out)}")
+        show(*evaluation_parts(evaluation, errors, name), f"Written: {file_of(path, evaluation, out)}")
         return
     if out is not None:
         raise OptionError(f"out: the results of {path} are saved in the folder of each run; omit --out")
@@ -54,6 +53,6 @@ def evaluate(
     if reference is not None:
         errors_of_each = {run: mean_corruption_errors(one, reference) for run, one in evaluations.items()}
     file = file_of(Path(), next(iter(evaluations.values())))
-    show(*of_all(evaluations, errors_of_each, name), f"Written: {path}/RUN/{file}")
+    show(*evaluations_parts(evaluations, errors_of_each, name), f"Written: {path}/RUN/{file}")
     for problem in problems.values():
         show_error(problem)

@@ -40,7 +40,7 @@ def build(
         Folder of the store.
     """
     from smix.lab.mask_build import build_store
-    from smix.report.masks import build_summary
+    from smix.report.mask_check import build_summary
 
     store = build_store(config, out, options, strict, shard, engine, jobs)
     if store is None:
@@ -83,7 +83,7 @@ def check(
         if damaged:
             raise MaskError("; ".join(map(str, damaged)))
         return
-    from smix.report.masks import write_check
+    from smix.report.mask_check import write_check
 
     summary, written = write_check(store, data, out, data_root, quiet=False)
     show(*summary, "Written:", *(f"  {file}" for file in written))

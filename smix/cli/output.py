@@ -30,9 +30,9 @@ def show_report(report: "Report", unfinished: "Sequence[Run]" = ()) -> None:
         report: The written report.
         unfinished: Runs that the command names itself.
     """
-    from smix.report.conclusion import conclusion
+    from smix.report.accuracy_tables import accuracy_table
     from smix.report.table import terminal
-    from smix.report.tables import accuracy_table
+    from smix.report.verdict import conclusion
 
     for comparison in report.comparisons:
         title = [f"{comparison.name} ({comparison.folder})"] if len(report.comparisons) > 1 else []

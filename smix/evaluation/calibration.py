@@ -61,6 +61,8 @@ class Calibration:
     """Maximum calibration error of bins of equal width, in [0, 1] (Guo et al., equation 5). A single sample can determine it."""
     class_wise: float
     """Class-wise ECE, in [0, 1]: see `class_wise_calibration_error`."""
+    class_errors: Float[Tensor, "K"]
+    """ECE of the probability of each class, in [0, 1]; their mean is `class_wise`."""
     brier: float
     """Mean over samples of the sum over classes of (probability - truth)^2, in [0, 2] (Brier, 1950)."""
     nll: float
@@ -118,6 +120,7 @@ def calibration(
         ece_mass=expected_calibration_error(curve_mass),
         mce=maximum_calibration_error(curve),
         class_wise=float(np.abs(gaps).sum()) / samples / classes,
+        class_errors=torch.from_numpy(np.abs(gaps).sum(1) / samples),
         brier=max(0.0, (squares - 2 * own) / samples + 1),
         nll=nll / samples,
         curve=curve,

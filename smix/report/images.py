@@ -1,35 +1,166 @@
-"""Images in figures: shown with a frame, and with their masks in pink."""
+"""Pictures of data: thumbnails, masks painted over their images, and the mixes of methods."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Int, UInt8
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from smix.report.layout import axes_at
-from smix.report.style import SOFT
+from smix.data import load_data
+from smix.data.sets import ImageSet
+from smix.errors import DataError
+from smix.masks.lookup import masks_of
+from smix.mixing import parse_method
+from smix.report.plots.layout import Heading, shortened, text_width
+from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
+from smix.report.style import SMALL, Style, looks
+from smix.report.svg import check_picture, save
+from smix.training.samples import Samples, draw_samples
 
-PIXELS = 150
-"""Pixels per inch: a larger image is made smaller."""
+GREY = 128
 PINK = np.array([255, 20, 147])
+MAX_MIXES = 16
+"""Maximum number of images in one picture of mixes: more are too small to see."""
+MIN_WIDTH = 0.62
+"""Minimum width of a mixed image, in inches."""
+GAP = 0.05
+"""Space between two mixed images, in inches."""
 
 
-def show(figure: Figure, left: float, top: float, width: float, height: float, image: UInt8[NDArray, "H W C"]) -> None:
-    """An image of one or three channels with a thin frame, as large as fits into the place, at its top left."""
-    high, wide = image.shape[:2]
-    scale = min(width / wide, height / high)
-    axes = axes_at(figure, left, top, scale * wide, scale * high)
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set(visible=True, color=SOFT, linewidth=0.5)
-    colours = np.broadcast_to(image, (high, wide, 3))
-    if scale * PIXELS < 1:
-        size = (max(1, round(scale * wide * PIXELS)), max(1, round(scale * high * PIXELS)))
-        colours = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.BOX))
-    axes.imshow(colours, interpolation="none", aspect="auto")
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of this shape is an image of 1 or 3 channels, and no signal or volume."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
 
 
-def paint(image: UInt8[NDArray, "H W C"], mask: NDArray[np.bool_], strength: float = 0.55) -> UInt8[NDArray, "H W 3"]:
-    """The image with its mask in pink."""
+def drawable(data: ImageSet) -> bool:
+    """Return whether the images of a data set can be drawn."""
+    return is_picture((*(data.size or (1, 1)), data.channels))
+
+
+def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[NDArray, "h w 3"]:
+    """Return an image reduced to sides of at most `side` pixels; a grey square for a file that cannot be read."""
+    try:
+        image = data.images[index]
+    except DataError:
+        return np.full((side, side, 3), GREY, np.uint8)
+    picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+    picture.thumbnail((side, side))
+    return np.asarray(picture)
+
+
+def paint(
+    image: UInt8[NDArray, "H W C"], mask: Bool[NDArray, "H W"], strength: float = 0.55
+) -> UInt8[NDArray, "H W 3"]:
+    """Return the image with its mask in pink; `strength` in [0, 1] is the opacity of the pink."""
     colours = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float64)
     painted = colours + mask[..., None] * strength * (PINK - colours)
     return np.rint(painted).astype(np.uint8)
+
+
+def write_mixes(
+    out: Path, methods: Sequence[str], data: str, masks: str, count: int, seed: int, data_root: Path
+) -> Path:
+    """Mix `count` training images of `data` by each method, and write the picture as PNG or SVG.
+
+    Raises:
+        DataError: There are too few or too many images, or images without 2 spatial dimensions.
+        MaskError: A method needs masks, and there are none.
+        OptionError: A method is unknown, or the picture has another format.
+    """
+    if not 2 <= count <= MAX_MIXES:
+        raise DataError(f"count: expected 2 to {MAX_MIXES} images (more are too small in one picture), got {count}")
+    check_picture(out)
+    parsed = {text: parse_method(text) for text in methods}
+    images = load_data(data, data_root, "train")
+    shown = images.take(min(count, len(images))).loaded()
+    if shown.array.ndim != 4:
+        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {shown.size}")
+    found = masks_of(shown, masks) if any(method.needs_masks for method in parsed.values()) else None
+    mask_arrays = (found.masks, found.valid) if found else ()
+    samples = {text: draw_samples(method, shown, seed, *mask_arrays) for text, method in parsed.items()}
+    return save(draw_mixes(samples, images.classes), out)
+
+
+@looks
+def draw_mixes(
+    samples: Mapping[str, Samples], classes: Sequence[str], styles: Mapping[str, Style] | None = None
+) -> Figure:
+    """Draw the same images mixed by each method: below each mix its weight map (white: own image) and its label weights.
+
+    Args:
+        samples: Mixes by method, all of the same images.
+        styles: Markers in front of the methods; None: no markers.
+    """
+    first = next(iter(samples.values()))
+    count = len(first.labels)
+    width = tile_width(count, GAP, MIN_WIDTH)
+    names = [classes[label] for label in first.labels]
+    bands = [
+        Band([Tile([image], [name]) for image, name in zip(first.images, names, strict=True)], {"own image": None})
+    ]
+    partner = partners(samples)
+    if all(((one.partner == partner) | (one.partner == np.arange(count))).all() for one in samples.values()):
+        bands.append(Band([Tile([first.images[n]], [names[n]]) for n in partner], {"partner": None}))
+    for method, one in samples.items():
+        marker = None if styles is None else styles[method]
+        bands.append(Band([mix_tile(one, n, classes, width) for n in range(count)], {method: marker}))
+    heading = Heading(
+        "The same images mixed by each method",
+        "Each mix shows its own image where the weight map is white, and its partner where it is black. The numbers are the label "
+        "weights.",
+    )
+    return image_grid(heading, bands, count, GAP, MIN_WIDTH)
+
+
+def mix_tile(samples: Samples, n: int, classes: Sequence[str], width: float) -> Tile:
+    """Return a mix, its weight map and its label weights, such as "cat: 0.25"; names are shortened to `width` inches.
+
+    A method that mixes no image has no weight maps.
+    """
+    if (samples.weight == 1).all():
+        return Tile([samples.mixed[n]])
+    partner, share = samples.partner[n], float(samples.share[n])
+    state = _state(samples, n)
+    caption = [state]
+    if partner != n:
+        room = width - text_width(": 0.00", SMALL)
+        names = [shortened(classes[samples.labels[place]], room) for place in (n, partner)]
+        caption = [f"{names[0]}: {share:.2f}", f"{names[1]}: {1 - share:.2f}", *([state] if state else [])]
+    weight = np.rint(255 * samples.weight[n]).astype(np.uint8)[..., None]
+    return Tile([samples.mixed[n], weight], caption)
+
+
+def _state(samples: Samples, n: int) -> str:
+    """Describe a mix that is not an ordinary one; otherwise return an empty string."""
+    if samples.partner[n] == n:
+        return "unmixed" if (samples.weight[n] == 1).all() else "blanked"
+    if samples.fell_back[n]:
+        return "fell back"
+    return "empty" if samples.share[n] > 0 and not samples.weight[n].any() else ""
+
+
+def partners(samples: Mapping[str, Samples]) -> Int[NDArray, "n"]:
+    """Return the partner of each image under the first method that mixes it; some methods leave some images unmixed."""
+    itself = np.arange(len(next(iter(samples.values())).labels))
+    found = itself.copy()
+    for one in reversed(list(samples.values())):
+        found = np.where(one.partner != itself, one.partner, found)
+    return found
+
+
+def best_pair(samples: Mapping[str, Samples]) -> int | None:
+    """Return the image that most methods mix with its partner; None if no method mixes any.
+
+    Of several, an image whose partner has another class is preferred, then the one whose mixes show most of both images.
+    """
+    partner, labels = partners(samples), next(iter(samples.values())).labels
+    ranked: list[tuple[int, bool, float, int]] = []
+    for n in range(len(labels)):
+        weights = [float(one.weight[n].mean()) for one in samples.values() if one.partner[n] == partner[n] != n]
+        both = sum(min(weight, 1 - weight) for weight in weights)
+        ranked.append((len(weights), bool(labels[n] != labels[partner[n]]), both, -n))
+    best = max(ranked, default=(0, False, 0.0, 0))
+    return -best[3] if best[0] else None

@@ -1,177 +1,172 @@
-"""Describe mask stores for `smix masks build` and `smix masks check`: tables for the terminal, and pictures and pages in a folder."""
+"""Object masks judged by several criteria: how many are valid, in total and in each class."""
 
-import csv
-import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from rich import box
-from rich.table import Table
-from rich.text import Text
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 
-from smix import files
-from smix.data.sets import ImageSet, Split, load_data
-from smix.errors import MaskError, printable
+from smix import progress
+from smix.data.sets import ImageSet
+from smix.errors import MaskError
+from smix.masks.criteria import StoreValidity
 from smix.masks.store import MaskStore
-from smix.report.judge import CRITERIA, Checked, ClassShares, by_class, check, percent
-from smix.report.mask_figures import contact_sheet, coverage_chart, valid_chart
-from smix.report.render import save
-from smix.report.sheet import write_sheet
+from smix.mixing import Validity
 
-NAMED = 5
-"""Maximum number of broken images that are named on the terminal."""
-CLASSES = 20
-"""More classes are left to classes.csv, but for those with the lowest and the highest valid share."""
-VALID = tuple(f"Valid, {key}" for key in CRITERIA)
+CRITERIA = {
+    "figure14": StoreValidity(Validity.figure14()),
+    "published": StoreValidity(Validity.published()),
+    "default": StoreValidity(),
+}
+"""Criteria of a valid mask that `smix masks check` shows side by side."""
+PIXELS = 1 << 21
+"""Maximum number of pixels of masks that are judged at once, so that memory does not grow with a store."""
+CARRIED = 2000
+"""Maximum number of masks in a data set that are judged."""
 
 
-def write_check(
-    paths: Sequence[Path], data: str | None, out: Path | None, data_root: Path, quiet: bool = True
-) -> tuple[list[Table | str], list[Path]]:
-    """Judge stores, and write their charts, their contact sheets, and the shares of each class.
+@dataclass(frozen=True)
+class ClassShares:
+    """Masks of one class. Shares are in percent."""
+
+    name: str
+    masks: int
+    coverage: float
+    valid: dict[str, float]
+    """Share of valid masks by each of `CRITERIA`."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedMasks:
+    """Masks of a data set, and whether they are valid."""
+
+    name: str
+    data: ImageSet
+    """Whole split that the masks belong to."""
+    masks: Bool[NDArray, "N *S"] | MaskStore
+    """Masks by row of the split: `masks[rows]` are bool arrays (n, *S)."""
+    rows: Int[NDArray, "n"]
+    """Rows of the split whose masks are judged, in ascending order."""
+    coverage: Float[NDArray, "n"]
+    """Share of each mask's pixels that belong to the object, in [0, 1]."""
+    score: Float[NDArray, "n"]
+    """Mean confidence of the source on the object, in [0, 1]."""
+    valid: Mapping[str, Bool[NDArray, "n"]]
+    """Validity of each mask by each of `CRITERIA`."""
+    seconds: float = 0.0
+    """Seconds that the masks took to build: 0 if they came with the data, NaN if unknown."""
+    problems: Mapping[int, str] = field(default_factory=dict)
+    """Reasons why masks are broken, by row."""
+    source: Mapping[str, Any] = field(default_factory=dict)
+    refine: Mapping[str, Any] = field(default_factory=dict)
+    """Name and settings of the source of the masks, and of their refinement."""
+
+    @property
+    def input_size(self) -> str:
+        """Size of the images that the source works on."""
+        size = self.source.get("input_size", "own")
+        return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
+
+    def share(self, criterion: str = "default") -> float:
+        """Return the share of valid masks in percent; NaN without any mask."""
+        return percent(self.valid[criterion])
+
+    def positions(self, rows: Int[NDArray, "size"]) -> Int[NDArray, "size"]:
+        """Return the positions of some rows in the arrays of this class."""
+        return np.searchsorted(self.rows, rows)
+
+    def by_class(self) -> list[ClassShares]:
+        """Return the shares of each class that has masks, in the order of the classes."""
+        labels, count = self.data.labels[self.rows], len(self.data.classes)
+        masks = np.bincount(labels, minlength=count)
+        known = np.flatnonzero(masks)
+
+        def means(values: NDArray[Any]) -> list[float]:
+            return (100 * np.bincount(labels, values, count)[known] / masks[known]).tolist()
+
+        coverage, valid = means(self.coverage), {criterion: means(each) for criterion, each in self.valid.items()}
+        return [
+            ClassShares(self.data.classes[label], int(masks[label]), coverage[n], {key: valid[key][n] for key in valid})
+            for n, label in enumerate(known.tolist())
+        ]
+
+    @property
+    def class_shares(self) -> dict[str, float]:
+        """Percentage of valid masks of each class by the default rule."""
+        return {one.name: one.valid["default"] for one in self.by_class()}
+
+
+def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = True) -> JudgedMasks:
+    """Read the whole store, compare every file with its checksum, and judge the masks that are built.
 
     Args:
-        paths: Folders of the stores.
-        data: The data set of a single store; None: the name that each was built with.
-        out: Folder of the pictures; None: beside the first store, with "-check" at its name.
-        root: Folder of the data sets that are looked for by name.
-
-    Returns:
-        What was found, for the terminal, and the files.
+        data: Whole split that the store belongs to.
+        name: Name of the masks as it is shown; empty: that of the data set and its split.
 
     Raises:
-        MaskError: a store is broken, of other images, or without 2 spatial dimensions.
+        MaskError: The store is damaged, or belongs to other images.
     """
-    if data is not None and len(paths) > 1:
-        raise MaskError(f"data: expected one store with --data, got {len(paths)}; leave --data out or check one by one")
-    stores = [MaskStore(path) for path in paths]
-    sets = _images_of(stores, data, data_root)
-    checked = [check(store, name, quiet) for store, name in zip(stores, _names(paths, stores), strict=True)]
-    first = paths[0] if paths[0].name else paths[0].resolve()
-    folder = out or first.with_name(f"{first.name}-check")
-    written = [
-        save(valid_chart(checked), folder / "valid.png"),
-        save(coverage_chart(checked), folder / "coverage.png"),
-    ]
-    said: list[Table | str] = [check_table(checked)]
-    for judged, images, name in zip(checked, sets, _file_names(checked), strict=True):
-        written.append(save(contact_sheet(images, judged), folder / f"contact-sheet-{name}.png"))
-        written.append(write_sheet(folder / f"contact-sheet-{name}.html", judged, images, quiet))
-        said += [class_table(judged.name, by_class(judged, images)), *_broken(judged.store)]
-    files.write_bytes(folder / "classes.csv", _csv(checked, sets))
-    return said, [*written, folder / "classes.csv"]
+    store.check_made_of(data)
+    store.verify()
+    rows, manifest = np.flatnonzero(store.built), store.manifest
+    judged = JudgedMasks(
+        name or short_name(manifest.data.name, manifest.data.split),
+        data,
+        store,
+        rows,
+        store.coverage[rows],
+        store.score[rows],
+        dict.fromkeys(CRITERIA, store.valid[rows]),
+        store.seconds,
+        store.problems,
+        manifest.source,
+        manifest.refine,
+    )
+    return _judge(judged, quiet)
 
 
-def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
-    """The shortest kind of name that tells the stores apart."""
-    names = [short_name(store) for store in stores]
-    for longer in ([path.resolve().name for path in paths], [str(path) for path in paths]):
-        names = names if len(set(names)) == len(names) else longer
-    return names
+def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
+    """Judge the masks that a data set carries, a class-balanced part of at most `limit`.
 
-
-def _file_names(checked: Sequence[Checked]) -> list[str]:
-    """The names of the stores without what a file name cannot have; numbered if that makes two the same."""
-    names = [one.name.strip("/").replace("/", "-").replace(" ", "-") for one in checked]
-    return names if len(set(names)) == len(names) else [f"{name}-{place}" for place, name in enumerate(names, 1)]
-
-
-def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -> list[ImageSet]:
-    """The images that each store has masks of, to be drawn; those of several stores are loaded once."""
-    loaded: dict[tuple[str, Split], ImageSet] = {}
-    for store in stores:
-        if len(store.shape) != 2:
-            raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
-        if (key := _set_of(store, data)) not in loaded:
-            loaded[key] = load_data(key[0], data_root, key[1])
-        store.check_made_of(loaded[key])
-    return [loaded[_set_of(store, data)] for store in stores]
-
-
-def _set_of(store: MaskStore, data: str | None) -> tuple[str, Split]:
-    return data or store.manifest.data.name, store.manifest.data.split
-
-
-def build_summary(store: MaskStore) -> list[str]:
-    """Describe what a build made in a line, and which images are broken."""
-    built, provenance_of = store.built, store.manifest.data
-    lines = [
-        f"{store.path}: {built.sum():,} masks of {provenance_of.name} {provenance_of.split}, "
-        f"{100 * store.valid[built].mean():.1f} % show an object, mean coverage {100 * store.coverage[built].mean():.1f} %"
-    ]
-    return lines + _broken(store)
-
-
-def _broken(store: MaskStore) -> list[str]:
-    problems = store.problems
-    if not problems:
-        return []
-    more = ", such as:" if len(problems) > NAMED else ":"
-    named = (_plain(f"  {why}").plain for why in list(problems.values())[:NAMED])
-    count = "1 image has" if len(problems) == 1 else f"{len(problems):,} images have"
-    return [f"{count} no mask{more}", *named]
-
-
-def check_table(checked: Sequence[Checked]) -> Table:
-    """Valid shares by each criterion, for the terminal."""
-    table = _table("Valid masks, in percent", "Store", "Masks", "Mean coverage", "Empty", *VALID)
-    for one in checked:
-        table.add_row(
-            _plain(one.name),
-            f"{len(one.rows):,}" if len(one.rows) == len(one.store) else f"{len(one.rows):,} of {len(one.store):,}",
-            _number(percent(one.coverage)),
-            _number(percent(one.coverage == 0)),
-            *(_number(one.share(key)) for key in CRITERIA),
+    Raises:
+        MaskError: It carries none.
+    """
+    if data.masks is None:
+        raise MaskError(
+            f"{data.name}: expected a data set with masks, got one without; build them with smix masks build"
         )
-    return table
+    rows = np.sort(data.take(min(limit, len(data))).index)
+    coverage = data.masks[rows].reshape(len(rows), -1).mean(1, dtype=np.float32)
+    name, ones = short_name(data.name, data.split), np.ones(len(rows), np.float32)
+    valid = dict.fromkeys(CRITERIA, coverage > 0)
+    return _judge(JudgedMasks(name, data, data.masks, rows, coverage, ones, valid), quiet=True)
 
 
-def class_table(name: str, classes: Sequence[ClassShares]) -> Table:
-    """Valid shares of each class of a store; of many classes those with the lowest and the highest by default."""
-    title, half = f"Classes of {name}, in percent", 0
-    if len(classes) > CLASSES:
-        half = CLASSES // 2
-        ranked = sorted(classes, key=lambda one: one.valid["default"])
-        title += f": {half} with the lowest and {half} with the highest valid share, default, of {len(classes):,}"
-        classes = [*ranked[:half], *ranked[-half:]]
-    table = _table(title, "Class", "Masks", "Mean coverage", *VALID)
-    for place, one in enumerate(classes, 1):
-        shares = (_number(share) for share in (one.coverage, *one.valid.values()))
-        table.add_row(_plain(one.name), f"{one.masks:,}", *shares, end_section=place == half)
-    return table
+def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
+    """Apply each of `CRITERIA` to masks that are so far valid if they show an object at all."""
+    count, valid = len(judged.rows), {criterion: each.copy() for criterion, each in judged.valid.items()}
+    shape = judged.masks.shape if isinstance(judged.masks, MaskStore) else judged.masks.shape[1:]
+    step = max(1, PIXELS // math.prod(shape))
+    with progress.bar(f"judging {judged.name}", count, "masks", quiet) as advance:
+        for first in range(0, count, step):
+            part = slice(first, first + step)
+            masks = judged.masks[judged.rows[part]]
+            for criterion, is_valid in CRITERIA.items():
+                valid[criterion][part] &= is_valid(masks, judged.score[part])
+            advance(first + len(masks))
+    return replace(judged, valid=valid)
 
 
-def _csv(checked: Sequence[Checked], sets: Sequence[ImageSet]) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["store", "class", "masks", "mean coverage (%)", *(f"valid, {key} (%)" for key in CRITERIA)])
-    for judged, data in zip(checked, sets, strict=True):
-        for one in by_class(judged, data):
-            shares = (f"{share:.2f}" for share in (one.coverage, *one.valid.values()))
-            writer.writerow([judged.name, one.name, one.masks, *shares])
-    return text.getvalue().encode(errors="replace")
+def short_name(data: str, split: str) -> str:
+    """Return a data set without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
+    kind, colon, path = data.partition(":")
+    return f"{Path(path).stem if colon else kind} {split}"
 
 
-def _table(title: str, first: str, *heads: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, title=_plain(title), title_justify="left")
-    table.add_column(first, overflow="fold")
-    for head in heads:
-        table.add_column(head, justify="right", overflow="fold")
-    return table
-
-
-def _plain(text: str) -> Text:
-    """Return a name that is not ours as text without markup, and without anything that a terminal obeys."""
-    return Text(printable(text))
-
-
-def short_name(store: MaskStore) -> str:
-    """A store's data set, without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
-    kind, colon, place = store.manifest.data.name.partition(":")
-    name = Path(place).stem if colon else kind
-    return f"{name} {store.manifest.data.split}"
-
-
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.1f}"
+def percent(values: NDArray[Any]) -> float:
+    """Return the mean in percent; NaN without any values."""
+    return 100 * float(values.mean(dtype=np.float64)) if len(values) else math.nan

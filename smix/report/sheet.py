@@ -1,6 +1,7 @@
-"""A contact sheet as one HTML file: all masks of a store, paged, sorted and filtered in the browser, without any request.
+"""Contact sheet of masks, as a picture and as one HTML file that pages, sorts and filters them in the browser, without any request.
 
-Each image is a small WebP in base64, each mask its bits; a page decodes what it shows. Written as it goes: memory does not grow.
+In the HTML file each image is a small WebP in base64 and each mask its bits; a page decodes what it shows. The file is written in
+parts, so that memory does not grow.
 """
 
 import base64
@@ -9,138 +10,144 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int, UInt8
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from smix import files, progress
 from smix.data.pictures import Pictures
-from smix.data.sets import ImageSet, balanced_order
+from smix.data.sets import balanced_order
 from smix.masks.lookup import stretch
 from smix.masks.store import pack
-from smix.report.judge import Checked, by_class, percent
-from smix.report.thumbnails import thumbnail
+from smix.report.images import paint, thumbnail
+from smix.report.masks import JudgedMasks, percent
+from smix.report.plots.layout import Heading
+from smix.report.plots.pictures import Band, Tile, image_grid
+from smix.report.style import looks
 
-MOST = 100_000
-"""More masks do not fit into a page that a browser opens; a class-balanced part is shown then."""
+MAX_MASKS = 100_000
+"""Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""
 SIDE, FINE_SIDE = 64, 128
-"""Longest side of an image on the page, in pixels; the larger one for at most ..."""
+"""Longest side of an image on a page, in pixels; `FINE_SIDE` with up to `FINE` masks."""
 FINE = 10_000
-"""... so many masks."""
 QUALITY = 70
 """Quality of the WebP images, 0 to 100."""
 BATCH = 128
 VALID, BROKEN = 1, 2
+"""Flags of a tile."""
+PICTURED, COLUMNS, PICTURE_SIDE = 60, 4, 150
+"""Masks on the picture, tiles in a row, and the longest side of an image there in pixels."""
 
 
-def write_sheet(path: Path, checked: Checked, data: ImageSet, quiet: bool = True) -> Path:
-    """Write the sheet of the masks of a store, in class-balanced order.
-
-    Args:
-        data: The whole split.
-    """
-    order = balanced_order(data.labels, data.fingerprint)
-    rows = order[np.isin(order, checked.rows)][:MOST]
-    tiles = _Tiles(checked, data, rows, FINE_SIDE if len(rows) <= FINE else SIDE)
-    page = Environment(loader=PackageLoader("smix.report"), autoescape=True).get_template("sheet.html")
-    head = _head(checked, data, len(rows))
-    with (
-        files.atomic(path) as file,
-        progress.bar(f"page of {checked.name}", len(rows), "masks", quiet) as done,
+@looks
+def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
+    """Draw `count` images, class-balanced, each next to itself with its mask in pink; below it its class and the mask's coverage."""
+    rows = _balanced(judged, count)
+    where = judged.positions(rows)
+    tiles = []
+    for row, mask, coverage, valid in zip(
+        rows.tolist(), judged.masks[rows], judged.coverage[where], judged.valid["default"][where], strict=True
     ):
-        # The facts are asked for when all tiles are written: they say where each begins.
-        for part in page.generate(**head, tiles=tiles.written(done), facts=lambda: _script(tiles.facts())):
+        image = thumbnail(judged.data, row, PICTURE_SIDE)
+        painted = paint(image, stretch(mask[None], image.shape[:2])[0])
+        caption = [judged.data.classes[judged.data.labels[row]], f"{100 * coverage:.1f} %{'' if valid else ' ✗'}"]
+        tiles.append(Tile([np.concatenate([image, painted], 1)], caption))
+    heading = Heading(
+        f"Masks of {judged.name}",
+        f"{len(rows)} of {len(judged.rows):,}, class-balanced: each image, the same with its mask in pink, and the coverage of the mask "
+        "(✗: invalid by the default rule).",
+    )
+    return image_grid(heading, [Band(tiles[n : n + COLUMNS], {}) for n in range(0, len(tiles), COLUMNS)], COLUMNS, 0.12)
+
+
+def _balanced(judged: JudgedMasks, count: int) -> Int[NDArray, "n"]:
+    """Return at most `count` rows in class-balanced order."""
+    order = balanced_order(judged.data.labels, judged.data.fingerprint)
+    return order[np.isin(order, judged.rows)][:count]
+
+
+def write_sheet(path: Path, judged: JudgedMasks, quiet: bool = True) -> Path:
+    """Write the page of all masks, in class-balanced order."""
+    rows = _balanced(judged, MAX_MASKS)
+    tiles = _Tiles(judged, rows, FINE_SIDE if len(rows) <= FINE else SIDE)
+    page = Environment(loader=PackageLoader("smix.report"), autoescape=True).get_template("sheet.html")
+    with files.atomic(path) as file, progress.bar(f"page of {judged.name}", len(rows), "masks", quiet) as advance:
+        values = {"masks": judged, "count": len(judged.rows), "shown": len(rows), "coverage": percent(judged.coverage)}
+        counts = {"valid": int(judged.valid["default"].sum()), "empty": int((judged.coverage == 0).sum())}
+        # The facts are requested after all tiles are written: they say where each tile begins.
+        parts = {"tiles": tiles.written(advance), "facts": lambda: _script(tiles.facts())}
+        for part in page.generate(**values, **counts, **parts):
             file.write(part.encode(errors="replace"))
     return path
 
 
-def _head(checked: Checked, data: ImageSet, shown: int) -> dict[str, Any]:
-    """Return the words and figures at the top of the page."""
-    source, refine = checked.store.manifest.source, checked.store.manifest.refine
-    size = source.get("input_size", "own")
-    coverage = checked.coverage
-    return {
-        "name": checked.name,
-        "count": len(checked.rows),
-        "shown": shown,
-        "good": int(checked.valid["default"].sum()),
-        "shares": {criterion: checked.share(criterion) for criterion in checked.valid},
-        "coverage": percent(coverage),
-        "empty": int((coverage == 0).sum()),
-        "broken": len(checked.store.problems),
-        "source": source["name"],
-        "input_size": " x ".join(map(str, size)) if isinstance(size, list) else size,
-        "refine": refine["name"],
-        "by_class": by_class(checked, data),
-    }
-
-
 @dataclass(frozen=True, eq=False)
 class _Tiles:
-    """The images of some rows and their masks, as text."""
+    """Images of some rows and their masks, as text."""
 
-    checked: Checked
-    data: ImageSet
-    rows: NDArray[np.int64]
+    judged: JudgedMasks
+    rows: Int[NDArray, "n"]
     side: int
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
-    """Height and width of each tile in pixels, and the length of its text: known once it is written."""
+    """Height and width of each written tile in pixels, and the length of its text."""
 
-    def written(self, done: Callable[[int], None]) -> Iterator[Markup]:
-        """The text of each tile in turn: the bits of its mask, then its picture, in base64. Threads work a few batches ahead."""
+    def written(self, advance: Callable[[int], None]) -> Iterator[Markup]:
+        """Yield the text of each tile: the bits of its mask, then its image, in base64. Threads work a few batches ahead."""
         threads = min(8, os.cpu_count() or 1)
-        ahead: deque[Future[list[tuple[int, int, str]]]] = deque()
-        batches = [self.rows[first : first + BATCH] for first in range(0, len(self.rows), BATCH)]
+        batches = iter([self.rows[first : first + BATCH] for first in range(0, len(self.rows), BATCH)])
         with ThreadPoolExecutor(threads) as pool:
+            ahead = deque(pool.submit(self._texts, batch) for batch in islice(batches, 2 * threads))
             try:
-                for place in range(len(batches)):
-                    while len(ahead) < 2 * threads and place + len(ahead) < len(batches):
-                        ahead.append(pool.submit(self._texts, batches[place + len(ahead)]))
+                while ahead:
                     for height, width, text in ahead.popleft().result():
                         self.sizes.append((height, width, len(text)))
                         yield Markup(text)
-                    done(len(self.sizes))
+                    advance(len(self.sizes))
+                    ahead.extend(pool.submit(self._texts, batch) for batch in islice(batches, 1))
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _texts(self, rows: NDArray[np.int64]) -> list[tuple[int, int, str]]:
+    def _texts(self, rows: Int[NDArray, "n"]) -> list[tuple[int, int, str]]:
         texts = []
-        for row, mask in zip(rows.tolist(), self.checked.store[rows], strict=True):
-            picture = thumbnail(self.data, row, self.side)
+        for row, mask in zip(rows.tolist(), self.judged.masks[rows], strict=True):
+            picture = thumbnail(self.judged.data, row, self.side)
             small = stretch(mask[None], picture.shape[:2])[0]
             texts.append((*small.shape, _base64(pack(small[None])) + _base64(_webp(picture))))
         return texts
 
     def facts(self) -> dict[str, Any]:
         """Return the data of each tile, in order; numbers as the bytes of little-endian arrays."""
-        checked, rows, store = self.checked, self.rows, self.checked.store
-        listed = set(rows.tolist())
-        problems = {row: why for row, why in store.problems.items() if row in listed}
-        good = checked.valid["default"][np.searchsorted(checked.rows, rows)]
+        judged, rows, data = self.judged, self.rows, self.judged.data
+        where, shown = judged.positions(rows), set(rows.tolist())
+        problems = {row: problem for row, problem in judged.problems.items() if row in shown}
+        flags = VALID * judged.valid["default"][where] + BROKEN * np.isin(rows, list(problems))
         sizes = np.array(self.sizes).reshape(-1, 3)
         return {
             "begins": _base64(np.concatenate([[0], sizes[:, 2].cumsum()]).astype("<u4")),
             "high": _base64(sizes[:, 0].astype("u1")),
             "wide": _base64(sizes[:, 1].astype("u1")),
             "row": _base64(rows.astype("<u4")),
-            "coverage": _base64(store.coverage[rows].astype("<f4")),
-            "score": _base64(store.score[rows].astype("<f4")),
-            "label": _base64(self.data.labels[rows].astype("<u4")),
-            "flags": _base64((VALID * good + BROKEN * np.isin(rows, list(problems))).astype("u1")),
-            "classes": list(self.data.classes),
-            "names": self.data.images.names[rows].tolist() if isinstance(self.data.images, Pictures) else None,
+            "coverage": _base64(judged.coverage[where].astype("<f4")),
+            "score": _base64(judged.score[where].astype("<f4")),
+            "label": _base64(data.labels[rows].astype("<u4")),
+            "flags": _base64(flags.astype("u1")),
+            "classes": list(data.classes),
+            "names": data.images.names[rows].tolist() if isinstance(data.images, Pictures) else None,
             "problems": problems,
         }
 
 
-def _webp(picture: NDArray[np.uint8]) -> bytes:
+def _webp(picture: UInt8[NDArray, "h w 3"]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "webp", quality=QUALITY, method=2)
     return file.getvalue()
@@ -151,5 +158,5 @@ def _base64(content: bytes | NDArray[Any]) -> str:
 
 
 def _script(values: dict[str, Any]) -> Markup:
-    """JSON in a script element, which a "<" in a name could end."""
+    """Return JSON for a script element, which a "<" in a name could end."""
     return Markup(json.dumps(values).replace("<", "\\u003c"))

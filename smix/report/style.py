@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import matplotlib.style
 
-from smix.report.tables import PLAIN
+PLAIN = "vanilla"
+"""The method that the others are compared with: it has the colour of text."""
 
 TEXT, SOFT = "#1b1b1b", "#5c5c5c"
 COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")

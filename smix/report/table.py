@@ -4,7 +4,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rich import box
@@ -47,7 +48,7 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
     if not math.isfinite(value):
         return Cell(UNKNOWN)
     shown = scale * value
-    return Cell(f"{shown:+.{decimals}f}" if sign else f"{shown:.{decimals}f}", shown, best=best)
+    return Cell(f"{shown:{'+' if sign else ''},.{decimals}f}", shown, best=best)
 
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
@@ -61,15 +62,20 @@ def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, b
     return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
 
 
+def p_value(p: float) -> str:
+    """Format a p-value: three decimals, and "< 0.001" below."""
+    return UNKNOWN if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
 def terminal(table: Table) -> TerminalTable:
     """Cells are plain text: nothing in a name is markup, or something that a terminal obeys."""
-    made = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
+    result = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
     for place, head in enumerate(table.head):
-        made.add_column(Text(head), justify="right" if place else "left", overflow="fold")
+        result.add_column(Text(head), justify="right" if place else "left", overflow="fold")
     for row in table.rows:
         style = "bold" if any(cell.best for cell in row) else None
-        made.add_row(*(Text(_printable(cell.text)) for cell in row), style=style)
-    return made
+        result.add_row(*(Text(printable(cell.text)) for cell in row), style=style)
+    return result
 
 
 def markdown(table: Table) -> str:
@@ -104,20 +110,18 @@ def latex(table: Table) -> str:
 
 def csv_text(table: Table) -> str:
     """Numbers with full precision, and nothing where nothing is known; a column more where cells have a deviation."""
-    spread = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
-    heads = list(map(_no_formula, table.head))
-    lines: list[list[object]] = [_with_spread(heads, [f"{head}, std" for head in heads], spread)]
+    deviates = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
+    lines: list[list[object]] = [[]]
+    for head, with_deviation in zip(map(_no_formula, table.head), deviates, strict=True):
+        lines[0] += [head, f"{head}, std"] if with_deviation else [head]
     for row in table.rows:
-        values = [_in_csv(cell) for cell in row]
-        lines.append(_with_spread(values, ["" if cell.deviation is None else cell.deviation for cell in row], spread))
+        lines.append([])
+        for cell, with_deviation in zip(row, deviates, strict=True):
+            deviation = "" if cell.deviation is None else cell.deviation
+            lines[-1] += [_in_csv(cell), deviation] if with_deviation else [_in_csv(cell)]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(lines)
     return text.getvalue()
-
-
-def _with_spread(cells: Sequence[object], deviations: Sequence[object], spread: Sequence[bool]) -> list[object]:
-    pairs = zip(cells, deviations, spread, strict=True)
-    return [one for cell, deviation, both in pairs for one in ((cell, deviation) if both else (cell,))]
 
 
 def _in_csv(cell: Cell) -> object:
@@ -131,13 +135,19 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
-def _printable(text: str) -> str:
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+def printable(text: str) -> str:
+    """Replace control characters, line breaks, and characters that change the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign
+        for sign in text
+    )
 
 
 def in_markdown(text: str) -> str:
     """Escape a text: no HTML, no end of a cell, no emphasis."""
-    text = _printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
 
@@ -154,4 +164,4 @@ LATEX = {
 
 
 def _in_latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in _printable(text))
+    return "".join(LATEX.get(sign, sign) for sign in printable(text))

@@ -22,7 +22,7 @@ from smix import EvaluateConfig, evaluate, files, train
 from smix.arrays import check_stored
 from smix.config import MachineOptions, RunOptions, SharedConfig
 from smix.data import load_data
-from smix.data.pictures import decode
+from smix.data.pictures import MAX_PIXELS, decode
 from smix.errors import DataError, MaskError, RunError, SmixError, printable
 from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab.run_all import run_all

@@ -19,7 +19,7 @@ from smix.config import MachineOptions, TrainConfig
 from smix.data import load_data
 from smix.errors import DataError, DivergedError, RunError, SmixError
 from smix.lab.status import status
-from smix.report.comparison import read_comparison
+from smix.report.reading import read_comparison
 from smix.training.learner import Learner
 from smix.training.records import read_result, read_run
 from smix.untrusted import UnreadableError

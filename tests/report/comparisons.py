@@ -1,15 +1,18 @@
 """Made-up comparisons: runs, and what made-up networks predicted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from smix.data.sets import ImageSet
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
 from smix.evaluation.scores import Scores, scores
-from smix.report.comparison import Comparison
+from smix.report.masks import JudgedMasks
+from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.style import styles
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs
@@ -53,7 +56,38 @@ def compared(
 ) -> Comparison:
     """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    return Comparison("made", Path("runs"), runs, (), predictions or {}, evaluations or {}, samples or {})
+    scores = predictions or {}
+    records = records_of(runs, scores, evaluations or {})
+    return Comparison("made", Path("runs"), runs, (), records, scores, samples or {})
+
+
+def assets_of(
+    methods: Sequence[str] = (), images: ImageSet | None = None, masks: JudgedMasks | None = None
+) -> ReportAssets:
+    """Assets with the styles of these methods; by default those of all `METHODS`."""
+    return ReportAssets(styles(methods or METHODS), images, masks)
+
+
+PIXEL = np.zeros((1, 1, 1, 3), np.uint8)
+
+
+class _WithShares(JudgedMasks):
+    shares: Mapping[str, float]
+
+    @property
+    def class_shares(self) -> dict[str, float]:
+        return dict(self.shares)
+
+
+def judged(shares: Mapping[str, float], seconds: float = 0.0) -> JudgedMasks:
+    """Masks without a single mask, whose classes have these shares of valid masks, in percent."""
+    none, data = (
+        np.zeros(0, np.float32),
+        ImageSet(PIXEL, np.zeros(1, np.int64), ("a",), name="made", split="train"),
+    )
+    masks = _WithShares("made", data, np.zeros((0, 1, 1), bool), np.zeros(0, np.int64), none, none, {}, seconds)
+    object.__setattr__(masks, "shares", shares)
+    return masks
 
 
 def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from smix.evaluation.statistics import NOT_ENOUGH
-from smix.report.comparison import Problem
-from smix.report.page import Chapter, Facts, Highlight, Linked, Page, Picture, Section
+from smix.report.page import Chapter, Facts, Figure, Highlight, Page, Part, Section
+from smix.report.records import Problem
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 
 HOSTILE = (
@@ -59,6 +59,11 @@ def png(width: int = 7, height: int = 5, dpi: int | None = None) -> bytes:
     return file.getvalue()
 
 
+def picture(name: str, title: str, files: tuple[str, ...] = (), **content: str | bytes) -> Part:
+    """A figure that was drawn: `svg` or `png`."""
+    return Part(Figure(name, title, lambda *_: None), files, **content)  # type: ignore[arg-type]
+
+
 def small_page() -> Page:
     """One comparison, with one of each part."""
     rows = (
@@ -71,9 +76,9 @@ def small_page() -> Page:
     )
     head = ("Method", "Mean (%)", "Std Dev (%)", "Is", "Runs")
     pictures = [
-        Picture("lines", "Lines.", "Two lines", svg=svg(), caption="Per epoch.", files=("figures/lines.svg",)),
-        Picture("lines", "Lines again.", "Two lines again", svg=svg()),
-        Picture("photographs", "Photographs.", "Seven by five", png=png()),
+        picture("lines", "Lines.", ("figures/lines.svg",), svg=svg()),
+        picture("lines", "Lines again.", svg=svg()),
+        picture("photographs", "Photographs.", png=png()),
     ]
     sections = [
         Section(
@@ -81,13 +86,14 @@ def small_page() -> Page:
             "Accuracy",
             "On the test split.",
             [
-                Linked(Table("accuracy", "Test accuracy", head, rows, "In percent."), ("tables/accuracy.csv",)),
+                Part(Table("accuracy", "Test accuracy", head, rows, "In percent."), ("tables/accuracy.csv",)),
                 *pictures,
-                "A remark.",
             ],
         ),
-        Section("runs", "Every run", "", [Table("runs", "Runs", ("Run", "Seed"), ((Cell("a"), Cell("0", 0)),))], True),
-        Section("config", "Config", "Shared.", [Facts((("epochs", "60"), ("lr", "0.1")), "Options")], True),
+        Section(
+            "runs", "Every run", "", [Part(Table("runs", "Runs", ("Run", "Seed"), ((Cell("a"), Cell("0", 0)),)))], True
+        ),
+        Section("config", "Config", "Shared.", [Part(Facts((("epochs", "60"), ("lr", "0.1")), "Options"))], True),
     ]
     highlights = [Highlight("Accuracy of fmix", "94.83 %", "95 % interval 94.5 to 95.2 %"), Highlight("Runs", "15")]
     chapter = Chapter("cifar10", "cifar10", "fmix wins by 1.2 points.", "Over five seeds.", highlights, sections)
@@ -104,9 +110,9 @@ def hostile_page() -> Page:
         table = Table(
             name, name, ("Method", name, "n"), tuple((Cell(one), Cell(one), number(n)) for n, one in enumerate(HOSTILE))
         )
-        picture = Picture(name, name, name, svg=svg(), caption=name, files=HOSTILE)
-        photograph = Picture(name, name, name, png=png())
-        parts = [Linked(table, HOSTILE), picture, photograph, Facts(((name, name),), name), name]
+        lines = picture(name, name, HOSTILE, svg=svg())
+        photograph = picture(name, name, png=png())
+        parts = [Part(table, HOSTILE), lines, photograph, Part(Facts(((name, name),), name))]
         return Section(name, name, name, parts, folded=len(name) % 2 == 0)
 
     chapters = [
@@ -146,20 +152,20 @@ def large_page() -> Page:
                 "accuracy",
                 "Accuracy",
                 "On the test split.",
-                [Table("accuracy", "Accuracy", ("Method", "Mean"), accuracy)],
+                [Part(Table("accuracy", "Accuracy", ("Method", "Mean"), accuracy))],
             ),
-            Section("pairs", "Every pair", "Paired.", [Table("pairs", "Pairs", head, pairs)]),
+            Section("pairs", "Every pair", "Paired.", [Part(Table("pairs", "Pairs", head, pairs))]),
             Section(
                 "figures",
                 "Figures",
                 "All.",
-                [Picture("a", "A.", "Lines", svg=svg()), Picture("b", "B.", "Lines", svg=svg())],
+                [picture("a", "A.", svg=svg()), picture("b", "B.", svg=svg())],
             ),
         ]
         chapters.append(Chapter(data, data, f"fmix wins on {data}.", sections=sections))
     rows = tuple((Cell(method), *(over_seeds([70, 71 + n]) for n in range(3))) for method in METHODS)
     overview = Table("overview", "Methods and data sets", ("Method", "CIFAR-10", "CIFAR-100", "Tiny ImageNet"), rows)
-    return Page("Thirteen methods", chapters, "fmix wins on all three.", overview)
+    return Page("Thirteen methods", chapters, "fmix wins on all three.", Part(overview))
 
 
 PAGES = {"small": small_page, "hostile": hostile_page, "large": large_page, "empty": lambda: Page("Nothing", [])}

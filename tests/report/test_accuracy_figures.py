@@ -7,21 +7,22 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 
 from smix.evaluation.statistics import Difference
-from smix.report.accuracy_figures import (
-    accuracy_distribution,
+from smix.report.figures import accuracy
+from smix.report.figures.accuracy import (
+    accuracy_differences,
     accuracy_over_time,
     accuracy_per_epoch,
-    differences_chart,
+    accuracy_per_run,
 )
-from smix.report.comparison import Comparison
-from smix.report.layout import signed
+from smix.report.plots.layout import signed
+from smix.report.records import Comparison, ReportAssets, records_of
 from smix.report.style import styles
-from smix.report.tables import differences
 from smix.training.loop import Epoch
-from tests.report.comparisons import METHODS, compared
+from tests.report.comparisons import METHODS, assets_of, compared, judged
 from tests.report.pictures import assert_readable, texts_of
 
 STYLES = styles(METHODS)
+ASSETS = ReportAssets(STYLES)
 
 
 def many(count: int, seeds: int = 3) -> Comparison:
@@ -34,15 +35,25 @@ def many(count: int, seeds: int = 3) -> Comparison:
 @pytest.mark.parametrize("count", [1, 2, 6, 13])
 def test_no_text_hides_another(count, seeds):
     comparison = many(count, seeds)
-    assert_readable(accuracy_distribution(comparison, STYLES))
-    assert_readable(accuracy_per_epoch(comparison, STYLES))
-    assert_readable(accuracy_over_time(comparison, STYLES, 10.0))
+    assert_readable(accuracy_per_run(comparison, ASSETS))
+    assert_readable(accuracy_per_epoch(comparison, ASSETS))
+    assert_readable(accuracy_over_time(comparison, with_masks(10.0)))
     if count > 1:
-        assert_readable(differences_chart(differences(comparison.runs), STYLES))
+        assert_readable(accuracy_differences(comparison, ASSETS))
+
+
+def with_masks(seconds: float) -> ReportAssets:
+    """Masks that took so long to build."""
+    return assets_of(masks=judged({}, seconds))
+
+
+def again(comparison: Comparison, runs) -> Comparison:
+    """The comparison of other runs."""
+    return replace(comparison, runs=runs, records=records_of(runs, {}, {}))
 
 
 def test_every_run_is_a_mark_of_its_method_and_every_method_has_its_mean_and_deviation():
-    figure = accuracy_distribution(compared({"vanilla": [0.5, 0.6], "smix": [0.7, 0.74]}), STYLES)
+    figure = accuracy_per_run(compared({"vanilla": [0.5, 0.6], "smix": [0.7, 0.74]}), ASSETS)
     axes = figure.axes[0]
     marks = [one for one in axes.collections if isinstance(one, PathCollection)]
     assert [sorted(one.get_offsets()[:, 0]) for one in marks] == [pytest.approx([50, 60]), pytest.approx([70, 74])]
@@ -58,12 +69,12 @@ def test_every_run_is_a_mark_of_its_method_and_every_method_has_its_mean_and_dev
 
 
 def test_runs_of_equal_accuracy_do_not_hide_each_other():
-    axes = accuracy_distribution(compared({"vanilla": [0.5, 0.5, 0.5]}), STYLES).axes[0]
+    axes = accuracy_per_run(compared({"vanilla": [0.5, 0.5, 0.5]}), ASSETS).axes[0]
     assert len({tuple(one) for one in axes.collections[0].get_offsets().round(6).tolist()}) == 3
 
 
 def test_a_method_that_lacks_runs_says_so_and_its_mean_is_dashed():
-    figure = accuracy_distribution(compared({"vanilla": [0.5, 0.6, 0.7], "smix": [0.9, None, None]}), STYLES)
+    figure = accuracy_per_run(compared({"vanilla": [0.5, 0.6, 0.7], "smix": [0.9, None, None]}), ASSETS)
     texts = texts_of(figure)
     assert {"vanilla", "smix (1 of 3)", "60.00 ± 10.00", "90.00"} <= set(texts)
     lines = [one for one in figure.axes[0].collections if isinstance(one, LineCollection)]
@@ -74,32 +85,38 @@ def test_a_method_that_lacks_runs_says_so_and_its_mean_is_dashed():
 
 
 def test_a_method_without_a_finished_run_has_a_name_alone():
-    figure = accuracy_distribution(compared({"vanilla": [0.5], "smix": [None]}), STYLES)
+    figure = accuracy_per_run(compared({"vanilla": [0.5], "smix": [None]}), ASSETS)
     assert "smix (0 of 1)" in texts_of(figure)
     assert sum(len(one.get_offsets()) for one in figure.axes[0].collections if isinstance(one, PathCollection)) == 1
 
 
 def test_nothing_is_drawn_of_nothing():
-    assert accuracy_distribution(compared({"vanilla": [None]}), STYLES) is None
-    assert differences_chart([], STYLES) is None
+    assert accuracy_per_run(compared({"vanilla": [None]}), ASSETS) is None
+    assert accuracy_differences(compared({"vanilla": [0.5]}), ASSETS) is None
     no_epochs = compared({"vanilla": [0.5]})
     no_epochs = replace(no_epochs, runs=[replace(run, metrics=[]) for run in no_epochs.runs])
-    assert accuracy_per_epoch(no_epochs, STYLES) is None
-    assert accuracy_over_time(no_epochs, STYLES) is None
+    assert accuracy_per_epoch(no_epochs, ASSETS) is None
+    assert accuracy_over_time(no_epochs, ASSETS) is None
+
+
+def differences_of(pairs: list[Difference], monkeypatch, reference: str = "vanilla"):
+    """The figure of these pairs."""
+    monkeypatch.setattr(accuracy, "differences", lambda runs: pairs)
+    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference)
 
 
 def pair(first: str, second: str, mean: float, low: float, high: float, p: float) -> Difference:
     return Difference(first, second, mean, low, high, 3, p, p)
 
 
-def test_differences_are_of_the_method_less_vanilla_and_filled_where_they_are_more_than_noise():
+def test_differences_are_of_the_method_less_vanilla_and_filled_where_they_are_significant(monkeypatch):
     pairs = [
         pair("vanilla", "mixup", -2.0, -3.0, -1.0, 0.01),  # mixup is two points better
         pair("smix", "vanilla", -1.5, -4.0, 1.0, 0.3),
         pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001),
         pair("vanilla", "fmix", 0.25, math.nan, math.nan, math.nan),
     ]
-    figure = differences_chart(pairs, STYLES)
+    figure = differences_of(pairs, monkeypatch)
     axes = figure.axes[0]
     marks = {line.get_marker(): line for line in axes.lines if line.get_marker() != "None"}
     found = {m: marks[STYLES[m].marker] for m in ("mixup", "smix", "fmix")}
@@ -116,11 +133,11 @@ def test_differences_are_of_the_method_less_vanilla_and_filled_where_they_are_mo
     assert "Difference from vanilla" in texts
 
 
-def test_differences_from_another_method():
-    figure = differences_chart([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], STYLES, "mixup")
+def test_differences_from_another_method(monkeypatch):
+    figure = differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], monkeypatch, "mixup")
     assert f"{signed(-3.5, 2)}, worse" in texts_of(figure)
-    assert differences_chart([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], STYLES) is None
-    assert differences_chart([pair("vanilla", "smix", math.nan, math.nan, math.nan, math.nan)], STYLES) is None
+    assert differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], monkeypatch) is None
+    assert differences_of([pair("vanilla", "smix", math.nan, math.nan, math.nan, math.nan)], monkeypatch) is None
 
 
 def line_of(figure, method):
@@ -128,7 +145,7 @@ def line_of(figure, method):
 
 
 def test_accuracy_per_epoch_is_the_mean_over_seeds_with_its_range():
-    figure = accuracy_per_epoch(compared({"vanilla": [0.5, 0.6], "smix": [0.5, 0.6]}), STYLES)
+    figure = accuracy_per_epoch(compared({"vanilla": [0.5, 0.6], "smix": [0.5, 0.6]}), ASSETS)
     line = line_of(figure, "vanilla")
     assert line.get_xdata() == pytest.approx([1, 2, 3])
     assert line.get_ydata() == pytest.approx([20.5, 40.5, 60.5])  # percent; seeds 0 and 1 differ by one point
@@ -136,7 +153,7 @@ def test_accuracy_per_epoch_is_the_mean_over_seeds_with_its_range():
     assert (band.min(), band.max()) == pytest.approx((20.0, 61.0))
     assert (line.get_color(), line.get_marker()) == (STYLES["vanilla"].colour, "o")
     note = " ".join(texts_of(figure))
-    assert "Validation accuracy, in percent: the mean over 2 seeds" in note
+    assert "Validation accuracy, in percent: mean over 2 seeds; band" in note
     assert {"vanilla", "smix"} <= set(texts_of(figure)), "names at the ends"
     assert figure.axes[0].get_legend() is None
 
@@ -144,26 +161,26 @@ def test_accuracy_per_epoch_is_the_mean_over_seeds_with_its_range():
 def test_every_epoch_that_a_run_has_is_in_the_picture():
     comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.9, None]})
     del comparison.runs[-1].metrics[1:]
-    figure = accuracy_per_epoch(comparison, STYLES)
+    figure = accuracy_per_epoch(comparison, ASSETS)
     assert line_of(figure, "smix").get_ydata() == pytest.approx([20.5, 40.0, 60.0])  # two seeds, then one
     assert "smix (1 of 2)" in texts_of(figure)
     del comparison.runs[-1].metrics[:]
-    assert line_of(accuracy_per_epoch(comparison, STYLES), "smix").get_ydata() == pytest.approx([20, 40, 60])
+    assert line_of(accuracy_per_epoch(comparison, ASSETS), "smix").get_ydata() == pytest.approx([20, 40, 60])
 
 
 def test_what_is_measured_without_validation_images_and_with_one_seed_is_called_so():
     comparison = compared({"vanilla": [0.5]})
-    assert "Validation accuracy, in percent: one seed." in texts_of(accuracy_per_epoch(comparison, STYLES))
+    assert "Validation accuracy, in percent: one seed." in texts_of(accuracy_per_epoch(comparison, ASSETS))
     run = comparison.runs[0]
     comparison = replace(comparison, runs=[replace(run, config=replace(run.config, val_fraction=0.0))])
-    assert "a fixed part of the training images" in " ".join(texts_of(accuracy_per_epoch(comparison, STYLES)))
+    assert "a fixed part of the training images" in " ".join(texts_of(accuracy_per_epoch(comparison, ASSETS)))
 
 
 def test_the_first_epochs_do_not_press_the_others_together():
     comparison = compared({"vanilla": [0.5]})
     epochs = [Epoch(n, 0.1, 1.0, 0.5, 0.0, 1.0, 0.1 if n < 3 else 0.8 + 0.001 * n, 1.0) for n in range(1, 51)]
     comparison = replace(comparison, runs=[replace(comparison.runs[0], metrics=epochs)])
-    low, high = accuracy_per_epoch(comparison, STYLES).axes[0].get_ylim()
+    low, high = accuracy_per_epoch(comparison, ASSETS).axes[0].get_ylim()
     assert 79 < low < 80.5
     assert 85 < high < 86
 
@@ -182,17 +199,17 @@ def test_time_is_summed_up_and_methods_with_masks_begin_when_these_are_built():
         )
         for run in comparison.runs
     ]
-    figure = accuracy_over_time(replace(comparison, runs=runs), STYLES, 12.0)
+    figure = accuracy_over_time(again(comparison, runs), with_masks(12.0))
     assert line_of(figure, "vanilla").get_xdata() == pytest.approx([31, 62, 93])  # seconds; the mean of 30 and 32 each
     assert line_of(figure, "smix").get_xdata() == pytest.approx([12 + 46, 12 + 92, 12 + 138])
     assert line_of(figure, "smix").get_ydata() == pytest.approx([20.5, 40.5, 60.5])
     dashed = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
     assert [line.get_xdata()[0] for line in dashed] == [pytest.approx(93)]  # vanilla: 90 and 96 of the seeds
     note = " ".join(texts_of(figure))
-    assert "where the quickest run of each seed ends, mean 93 seconds" in note
+    assert "Dashed: the fastest run of each seed ends after 93 seconds, mean over seeds." in note
     assert "after 12 seconds" in note
-    assert "Training and validation (seconds)" in note
-    assert "masks" not in " ".join(texts_of(accuracy_over_time(replace(comparison, runs=runs), STYLES)))
+    assert "Time of training and validation (seconds)" in note
+    assert "masks" not in " ".join(texts_of(accuracy_over_time(again(comparison, runs), ASSETS)))
 
 
 @pytest.mark.parametrize(("seconds", "unit", "last"), [(59, "seconds", 177), (600, "minutes", 30), (7200, "hours", 6)])
@@ -200,25 +217,25 @@ def test_time_is_in_a_unit_of_its_size(seconds, unit, last):
     comparison = compared({"vanilla": [0.5]})
     run = comparison.runs[0]
     run = replace(run, metrics=[replace(epoch, seconds=float(seconds)) for epoch in run.metrics])
-    figure = accuracy_over_time(replace(comparison, runs=[run]), STYLES)
-    assert f"Training and validation ({unit})" in texts_of(figure)
+    figure = accuracy_over_time(again(comparison, [run]), ASSETS)
+    assert f"Time of training and validation ({unit})" in texts_of(figure)
     assert line_of(figure, "vanilla").get_xdata()[-1] == pytest.approx(last)
 
 
 def test_without_a_finished_run_no_budget_is_drawn():
     comparison = compared({"vanilla": [None], "smix": [None]})
-    assert not [line for line in accuracy_over_time(comparison, STYLES).axes[0].lines if line.get_linestyle() == "--"]
+    assert not [line for line in accuracy_over_time(comparison, ASSETS).axes[0].lines if line.get_linestyle() == "--"]
 
 
 @pytest.mark.slow
 def test_names_of_methods_are_shown_as_they_are():
     hostile = "mixup$x_1$<b>\x1b[2J"
     comparison = compared({"vanilla": [0.5, 0.6], hostile: [0.5, 0.7]})
-    look = styles(comparison.methods)
+    assets = assets_of(comparison.methods)
     for figure in (
-        accuracy_distribution(comparison, look),
-        accuracy_per_epoch(comparison, look),
-        differences_chart(differences(comparison.runs), look),
+        accuracy_per_run(comparison, assets),
+        accuracy_per_epoch(comparison, assets),
+        accuracy_differences(comparison, assets),
     ):
         assert_readable(figure)
         assert "mixup$x_1$<b>\ufffd[2J" in texts_of(figure)

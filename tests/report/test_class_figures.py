@@ -8,16 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smix.evaluation.statistics import rank_correlation
-from smix.report.class_figures import class_gain
-from smix.report.class_tables import gains
-from smix.report.comparison import Comparison
-from smix.report.layout import signed
+from smix.report.classes import gains
+from smix.report.figures import predictions
+from smix.report.plots.layout import signed
+from smix.report.records import Comparison
 from smix.report.style import styles
-from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
+from tests.report.comparisons import METHODS, assets_of, compared, judged, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 
 STYLES = styles(METHODS)
 CLASSES = ("cat", "dog $x$", "<b>", "none")
+
+
+def class_gain(comparison: Comparison, shares: dict[str, float]):
+    """The figure of masks of which these shares are valid."""
+    return predictions.class_gain(comparison, assets_of(masks=judged(shares)))
 
 
 def right(*hits: int):
@@ -52,7 +57,7 @@ def test_the_gain_is_the_mean_over_the_seeds_that_both_have():
 
 
 def test_each_class_is_a_mark_at_its_share_and_its_gain():
-    figure = class_gain(comparison_of(SCORES), STYLES, SHARES)
+    figure = class_gain(comparison_of(SCORES), SHARES)
     assert_readable(figure)
     (axes,) = figure.axes  # mixup has no masks
     found = np.asarray(axes.collections[0].get_offsets()).tolist()
@@ -65,20 +70,20 @@ def test_each_class_is_a_mark_at_its_share_and_its_gain():
 @pytest.mark.slow
 def test_a_class_whose_share_is_not_known_is_left_out():
     for shares in ({**SHARES, "cat": math.nan}, {name: value for name, value in SHARES.items() if name != "cat"}):
-        figure = class_gain(comparison_of(SCORES), STYLES, shares)
+        figure = class_gain(comparison_of(SCORES), shares)
         assert len(figure.axes[0].collections[0].get_offsets()) == 2
         assert "cat" not in texts_of(figure)
 
 
 def test_there_is_nothing_to_show_without_masks_vanilla_or_two_classes():
-    assert class_gain(comparison_of(SCORES, masked=()), STYLES, SHARES) is None
-    assert class_gain(comparison_of({"smix": [right(1, 2, 3)]}), STYLES, SHARES) is None
-    assert class_gain(comparison_of(SCORES), STYLES, {"cat": 1.0}) is None
-    assert class_gain(comparison_of({"vanilla": [None], "smix": [None]}), STYLES, SHARES) is None
+    assert class_gain(comparison_of(SCORES, masked=()), SHARES) is None
+    assert class_gain(comparison_of({"smix": [right(1, 2, 3)]}), SHARES) is None
+    assert class_gain(comparison_of(SCORES), {"cat": 1.0}) is None
+    assert class_gain(comparison_of({"vanilla": [None], "smix": [None]}), SHARES) is None
 
 
 def test_equal_shares_have_no_rank_correlation():
-    figure = class_gain(comparison_of(SCORES), STYLES, dict.fromkeys(CLASSES, 5.0))
+    figure = class_gain(comparison_of(SCORES), dict.fromkeys(CLASSES, 5.0))
     assert "rho is not defined, 3 classes" in texts_of(figure)
     assert_readable(figure)
 
@@ -101,7 +106,7 @@ def test_the_rank_correlation_is_the_correlation_of_mean_ranks(pairs):
 def test_no_name_hides_another_name_or_a_mark(count, classes):
     comparison = made_comparison(count, 2, classes, 20 * classes, masked=METHODS)
     shares = {f"class {n}": float(value) for n, value in enumerate(np.random.default_rng(0).uniform(20, 95, classes))}
-    figure = class_gain(comparison, STYLES, shares)
+    figure = class_gain(comparison, shares)
     assert_readable(figure)
     assert len(figure.axes) == count - 1
     boxes = np.array([box for text, box in drawn_texts(figure).items() if text.get_text().startswith("class ")])
@@ -115,5 +120,5 @@ def test_no_name_hides_another_name_or_a_mark(count, classes):
 
 
 def test_the_sign_of_rho():
-    figure = class_gain(comparison_of(SCORES), STYLES, {"cat": 1.0, "dog $x$": 2.0, "<b>": 3.0})
+    figure = class_gain(comparison_of(SCORES), {"cat": 1.0, "dog $x$": 2.0, "<b>": 3.0})
     assert f"rho = {signed(-1.0, 2)}, 3 classes" in texts_of(figure)

@@ -13,8 +13,9 @@ from smix import files
 from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import scores
-from smix.report.comparison import comparison_of, comparisons_in, data_name, read_comparison
-from smix.report.how import how, versions
+from smix.report.provenance import options, versions
+from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
+from smix.report.records import ReportAssets
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum
 from tests.report.evaluations import evaluation
@@ -37,7 +38,7 @@ def test_whole_runs_are_all_there(tmp_path):
     expected = scores(*map(torch.from_numpy, predictions(2.5, 101)))
     assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
     assert found.scores_of("smix")[1].temperature is not None
-    assert found.evaluations_on("smix") == {}
+    assert found.suites == found.other_data == []
 
 
 def test_without_validation_images_there_is_no_temperature(tmp_path):
@@ -50,8 +51,8 @@ def test_unfinished_runs_are_named_and_count_as_missing(tmp_path):
     assert [one.path.name for one in found.problems] == ["cutmix-1"]
     assert "expected a finished run, got 3 of 3 epochs" in found.problems[0].why
     assert str(tmp_path) not in found.problems[0].why
-    assert found.named("cutmix", len(found.scores_of("cutmix"))) == "cutmix (2 of 3)"
-    assert found.named("smix", 3) == "smix"
+    assert found.label("cutmix", len(found.scores_of("cutmix"))) == "cutmix (2 of 3)"
+    assert found.label("smix", 3) == "smix"
 
 
 def test_the_error_of_a_failed_run_is_in_its_line(tmp_path):
@@ -232,8 +233,8 @@ def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
     (tmp_path / "smix-2" / FOLDER).mkdir()
     (tmp_path / "smix-2" / FOLDER / "test.json").write_text("{}")
     found = read_comparison(tmp_path)
-    assert found.evaluations_on("smix", "other") == {1: one}
-    assert found.evaluations_on("smix") == {}
+    assert found.values("accuracy", data="other") == {"smix": {1: 0.5}}
+    assert found.other_data == ["other"]
     assert "expected an evaluation written by this version of smix" in named(tmp_path)["smix-2"]
 
 
@@ -323,8 +324,8 @@ def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
         assert {run.config.seed for run in found.runs if run.result is not None} >= {1, 2}
         assert {one.path.name for one in found.problems} <= {"smix-0"}
         assert all("expected" in one.why for one in found.problems)
-        assert how(found)
-        assert versions(found)
+        assert options(found, ReportAssets({})).rows
+        assert versions(found, ReportAssets({})).rows
         for one, content in whole.items():
             (tmp_path / "smix-0" / one).write_text(content)
     assert named(tmp_path) == {}
@@ -394,8 +395,8 @@ def test_evaluations_on_the_same_data_under_another_path_are_of_the_same_data(tm
         away = replace(evaluation(0.4), data=name, own=False)
         write_evaluation(tmp_path / "runs" / f"vanilla-{seed}" / FOLDER / "away.json", away)
     found = read_comparison(tmp_path / "runs")
-    assert list(found.evaluations_on("vanilla", "npz:away.npz")) == [0, 1, 2]
-    assert list(found.evaluations_on("vanilla", "npz:other.npz")) == [3]
+    assert list(found.values("accuracy", data="npz:away.npz")["vanilla"]) == [0, 1, 2]
+    assert list(found.values("accuracy", data="npz:other.npz")["vanilla"]) == [3]
 
 
 @pytest.mark.slow
@@ -411,9 +412,9 @@ def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
     away = replace(evaluation(0.4), data="npz:/some/where/away.npz", own=False, fingerprint="ab")
     write_evaluation(tmp_path / "smix-0" / FOLDER / "away.json", away)
     found, said = read_comparison(tmp_path), named(tmp_path)
-    assert list(found.evaluations_on("smix")) == [2]
-    assert list(found.evaluations_on("vanilla")) == [1, 2]
-    assert list(found.evaluations_on("smix", away.data)) == [0], "another data set is another question"
+    own = found.values("accuracy", suite="objects", condition="clean")
+    assert {method: list(seeds) for method, seeds in own.items()} == {"vanilla": [1, 2], "smix": [2]}
+    assert list(found.values("accuracy", data=away.data)["smix"]) == [0], "another data set is another question"
     assert "got one with images 50 where most have 61, left-out 11 where most have 0; it is left out" in said["smix-0"]
     assert "got one with fingerprint dddd" in said["smix-1"]
     assert "got one with seed 5 where most have None" in said["vanilla-0"]
@@ -426,7 +427,7 @@ def test_an_evaluation_of_other_weights_is_left_out(tmp_path):
     (path / "weights.safetensors").write_bytes(b"new")
     write_evaluation(path / FOLDER / "test.json", evaluation(0.5))
     write_evaluation(path / FOLDER / "again.json", evaluation(0.5, weights=files.sha256(path / "weights.safetensors")))
-    assert list(read_comparison(tmp_path).evaluations_on("smix")) == [0]
+    assert read_comparison(tmp_path).values("accuracy", suite="objects", condition="clean") == {"smix": {0: 0.5}}
     assert "test.json: expected an evaluation of the run's weights (" in named(tmp_path)["smix-0"]
     assert str(tmp_path) not in named(tmp_path)["smix-0"]
 
@@ -454,7 +455,7 @@ def test_folders_of_runs_beside_runs_are_reported_too(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     write_runs(tmp_path / "below", {"smix": [1.0, 2.0]})
     write_run(tmp_path / "vanilla-0", "cutmix", 0)  # in a run: not a comparison
-    found, problems = comparisons_in([tmp_path])
+    found, problems = read_comparisons([tmp_path])
     assert [one.folder for one in found] == [tmp_path, tmp_path / "below"]
     assert problems == []
 

@@ -6,18 +6,22 @@ import torch
 from matplotlib.colors import to_hex
 
 from smix.evaluation.scores import Scores
-from smix.report.comparison import Comparison
-from smix.report.confusion_figures import CELLS, confusion, confusion_change
-from smix.report.layout import signed
+from smix.report.figures.predictions import confusion, confusion_change
+from smix.report.plots.layout import signed
+from smix.report.plots.pictures import CELLS
+from smix.report.records import Comparison, ReportAssets
 from smix.report.style import FEWER, MORE, styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
 
-STYLES = styles(METHODS)
+ASSETS = ReportAssets(styles(METHODS))
 
 
 def confused(matrix: list[list[int]] | np.ndarray) -> Scores:
-    return replace(made_scores(), confusion=torch.tensor(np.asarray(matrix), dtype=torch.int64))
+    counts = torch.tensor(np.asarray(matrix), dtype=torch.int64)
+    scores = made_scores()
+    calibration = replace(scores.calibration, class_errors=torch.zeros(len(counts), dtype=torch.float64))
+    return replace(scores, confusion=counts, calibration=calibration)
 
 
 def by_hand(matrices: dict[str, list[list[list[int]] | None]], classes: list[str]) -> Comparison:
@@ -45,7 +49,7 @@ VANILLA = [[[8, 2, 0], [1, 3, 0], [0, 0, 5]], [[8, 2, 0], [3, 1, 0], [0, 0, 5]]]
 
 
 def test_matrices_are_summed_over_seeds_and_shown_in_percent_of_the_row():
-    figure = confusion(by_hand({"vanilla": VANILLA}, CLASSES), STYLES)
+    figure = confusion(by_hand({"vanilla": VANILLA}, CLASSES), ASSETS)
     assert_readable(figure)
     (axes,) = figure.axes
     # 16 and 4 of 20; 4 and 4 of 8; 10 of 10. Cells of 0 are empty.
@@ -63,7 +67,7 @@ def test_matrices_are_summed_over_seeds_and_shown_in_percent_of_the_row():
 def test_changes_are_in_points_on_one_scale_blue_for_more():
     smix = [[[20, 0, 0], [8, 0, 0], [0, 1, 9]]]
     fmix = [[[16, 4, 0], [4, 4, 0], [0, 0, 10]]]
-    figure = confusion_change(by_hand({"vanilla": VANILLA, "fmix": fmix, "smix": smix}, CLASSES), STYLES)
+    figure = confusion_change(by_hand({"vanilla": VANILLA, "fmix": fmix, "smix": smix}, CLASSES), ASSETS)
     assert_readable(figure)
     same, changed, scale = figure.axes
     assert not cells(same)
@@ -85,24 +89,24 @@ def test_changes_are_in_points_on_one_scale_blue_for_more():
 
 
 def test_there_is_nothing_to_show_without_predictions_or_without_vanilla():
-    assert confusion(compared({"vanilla": [0.5]}), STYLES) is None
-    assert confusion_change(compared({"vanilla": [0.5]}), STYLES) is None
-    assert confusion_change(by_hand({"vanilla": VANILLA}, CLASSES), STYLES) is None
-    assert confusion_change(by_hand({"mixup": VANILLA, "smix": VANILLA}, CLASSES), STYLES) is None
+    assert confusion(compared({"vanilla": [0.5]}), ASSETS) is None
+    assert confusion_change(compared({"vanilla": [0.5]}), ASSETS) is None
+    assert confusion_change(by_hand({"vanilla": VANILLA}, CLASSES), ASSETS) is None
+    assert confusion_change(by_hand({"mixup": VANILLA, "smix": VANILLA}, CLASSES), ASSETS) is None
 
 
 def test_a_method_whose_predictions_lack_says_so():
-    figure = confusion(by_hand({"vanilla": VANILLA, "smix": [VANILLA[0], None], "fmix": [None, None]}, CLASSES), STYLES)
+    figure = confusion(by_hand({"vanilla": VANILLA, "smix": [VANILLA[0], None], "fmix": [None, None]}, CLASSES), ASSETS)
     assert len(figure.axes) == 2
     assert "smix (1 of 2)" in texts_of(figure)
 
 
 def test_a_class_without_images_and_a_network_without_a_mistake():
     matrices = [[[4, 0, 0], [0, 0, 0], [0, 0, 5]]]
-    figure = confusion(by_hand({"vanilla": matrices, "smix": matrices}, CLASSES), STYLES)
+    figure = confusion(by_hand({"vanilla": matrices, "smix": matrices}, CLASSES), ASSETS)
     assert cells(figure.axes[0]) == {(0, 0): "100", (2, 2): "100"}
-    assert "no mistake" in texts_of(figure)
-    change = confusion_change(by_hand({"vanilla": matrices, "smix": matrices}, CLASSES), STYLES)
+    assert "no error" in texts_of(figure)
+    change = confusion_change(by_hand({"vanilla": matrices, "smix": matrices}, CLASSES), ASSETS)
     assert not cells(change.axes[0])
 
 
@@ -111,20 +115,20 @@ def test_a_class_without_images_and_a_network_without_a_mistake():
 def test_no_text_hides_another(count, classes):
     names = [f"a class $of$ <some> kind {n}" for n in range(classes)]
     comparison = made_comparison(count, 2, names, max(120, 2 * classes))
-    figure = confusion(comparison, STYLES)
+    figure = confusion(comparison, ASSETS)
     assert_readable(figure)
     assert len(figure.axes) == count
     assert bool(figure.axes[0].texts) == (classes <= 10)
     assert ("a class $of…" in texts_of(figure)) == (classes <= 16)
     if count > 1:
-        assert_readable(confusion_change(comparison, STYLES))
+        assert_readable(confusion_change(comparison, ASSETS))
 
 
 def test_a_number_that_is_wider_than_its_cell_is_left_out():
     matrix, other = 100 * np.eye(10, dtype=int), 100 * np.roll(np.eye(10, dtype=int), 1, 1)
     other[0, 1], other[0, 0] = 50, 50
     names = ["a long name of a class"] * 10
-    figure = confusion_change(by_hand({"vanilla": [matrix], "smix": [other]}, names), STYLES)
+    figure = confusion_change(by_hand({"vanilla": [matrix], "smix": [other]}, names), ASSETS)
     assert_readable(figure)
     found = cells(figure.axes[0])
     assert found[0, 0] == "-50"
@@ -139,13 +143,13 @@ def test_of_very_many_classes_the_largest_of_neighbouring_cells_is_drawn():
     other = matrix.copy()
     other[40, 361], other[41, 360] = 0, 1
     comparison = by_hand({"vanilla": [matrix], "smix": [other]}, [str(n) for n in range(count)])
-    figure = confusion(comparison, STYLES)
+    figure = confusion(comparison, ASSETS)
     drawn = colours(figure.axes[0])[..., 3]
     assert drawn.shape == (167, 167)  # three by three
     assert (np.diagonal(drawn) > 200).all()
     assert drawn[40 // 3, 361 // 3] == round(255 * np.sqrt(0.1))
     assert np.count_nonzero(drawn) == 168
-    changed = colours(confusion_change(comparison, STYLES).axes[0])
+    changed = colours(confusion_change(comparison, ASSETS).axes[0])
     assert figure.axes[0].get_xlim() == (-0.5, 500.5)
     assert np.argwhere(changed[..., 3] > 0).tolist() == [[13, 13], [13, 120]]
-    assert f"40 as 361, {signed(-10)}" in texts_of(confusion_change(comparison, STYLES))
+    assert f"40 as 361, {signed(-10)}" in texts_of(confusion_change(comparison, ASSETS))

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from smix.report.images import PIXELS, paint, show
+from smix.masks.lookup import stretch
+from smix.report.images import paint, thumbnail
+from smix.report.plots.pictures import PIXELS, show_image
+from tests.conftest import make_set
 
 
 def test_paint_colours_the_mask_and_nothing_else():
@@ -19,7 +22,7 @@ def test_paint_colours_the_mask_and_nothing_else():
 def test_an_image_is_shown_as_it_is_as_large_as_fits(size, channels):
     image = np.random.default_rng(0).integers(0, 256, (*size, channels), np.uint8)
     figure = Figure(figsize=(4, 4))
-    show(figure, 1, 0.5, 1.8, 0.9, image)
+    show_image(figure, 1, 0.5, 1.8, 0.9, image)
     (axes,) = figure.axes
     assert (axes.images[0].get_array() == image).all()
     box = axes.get_position()
@@ -33,7 +36,19 @@ def test_a_large_image_is_made_as_small_as_can_be_seen_by_means():
     image = np.zeros((600, 900, 3), np.uint8)
     image[:, ::2] = 200
     figure = Figure(figsize=(4, 4))
-    show(figure, 0, 0, 1, 1, image)
+    show_image(figure, 0, 0, 1, 1, image)
     shown = figure.axes[0].images[0].get_array()
     assert shown.shape == (PIXELS * 2 // 3, PIXELS, 3)
     assert (shown == 100).all()
+
+
+def test_thumbnails_keep_the_shape_and_masks_follow():
+    data = make_set(8, size=(20, 20))
+    made = make_set(2, size=(90, 40))
+    assert thumbnail(made, 1, 64).shape == (64, 28, 3)
+    assert (thumbnail(data, 3, 20) == data.images[3]).all()
+    grey = type(data)(data.images[..., :1], data.labels, data.classes, name="grey", split="train")
+    assert (thumbnail(grey, 3, 20) == data.images[3][..., :1]).all()
+    mask = np.zeros((10, 10), bool)
+    mask[:5] = True
+    assert (stretch(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()

@@ -8,17 +8,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
-from smix.report.layout import (
+from smix.report.plots.layout import (
     EDGE,
     WIDTH,
     Heading,
     axes_at,
     dodged,
-    plain,
+    sanitised,
     sheet,
     shortened,
     signed,
-    width_of,
+    text_width,
     wrapped,
     write,
 )
@@ -29,8 +29,8 @@ HOSTILE = "a$b$\n\x1b[2J<b>\ud800\u2028"
 
 
 def test_names_have_no_lines_nor_control_characters_and_keep_the_rest():
-    assert plain(HOSTILE) == "a$b$\ufffd\ufffd[2J<b>\ufffd\ufffd"
-    assert plain("Käse 猫 1/2") == "Käse 猫 1/2"
+    assert sanitised(HOSTILE) == "a$b$\ufffd\ufffd[2J<b>\ufffd\ufffd"
+    assert sanitised("Käse 猫 1/2") == "Käse 猫 1/2"
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,11 @@ def test_the_width_of_a_text_is_that_which_is_drawn(text, size, bold):
     figure = Figure(dpi=300)  # at which hinting changes little
     drawn = figure.text(0, 0, text, fontsize=size, weight="bold" if bold else "normal", family=FONT, parse_math=False)
     width = drawn.get_window_extent(FigureCanvasAgg(figure).get_renderer()).width / 300
-    assert width_of(text, size, bold) == pytest.approx(width, rel=0.06)
+    assert text_width(text, size, bold) == pytest.approx(width, rel=0.06)
 
 
 def test_a_name_in_letters_that_the_font_lacks_is_measured_without_a_word():
-    assert width_of("猫犬") > 0
+    assert text_width("猫犬") > 0
 
 
 @pytest.mark.slow
@@ -52,8 +52,8 @@ def test_a_name_in_letters_that_the_font_lacks_is_measured_without_a_word():
 @settings(deadline=None, max_examples=80)
 def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
     lines = wrapped(text, width, SMALL)
-    assert "".join("".join(lines).split()) == "".join(plain(text).split())
-    assert all(width_of(line, SMALL) <= width for line in lines)
+    assert "".join("".join(lines).split()) == "".join(sanitised(text).split())
+    assert all(text_width(line, SMALL) <= width for line in lines)
 
 
 def test_lines_break_behind_commas_and_signs():
@@ -68,10 +68,10 @@ def test_lines_break_behind_commas_and_signs():
 @settings(deadline=None, max_examples=60)
 def test_a_shortened_name_fits_and_begins_like_the_name(text, width):
     found = shortened(text, width)
-    assert width_of(found, SMALL) <= width
-    if found != plain(text):
+    assert text_width(found, SMALL) <= width
+    if found != sanitised(text):
         assert found.endswith("…")
-        assert plain(text).startswith(found[:-1])
+        assert sanitised(text).startswith(found[:-1])
 
 
 def test_numbers_with_signs():
@@ -131,9 +131,8 @@ def test_labels_by_hand():
 
 @looks
 def titled(title: str, note: str) -> Figure:
-    heading = Heading(title, note)
-    figure = sheet(heading, 1)
-    write(figure, EDGE, heading.height + 0.1, "below", SMALL)
+    figure, top = sheet(Heading(title, note), 1)
+    write(figure, EDGE, top + 0.1, "below", SMALL)
     return figure
 
 
@@ -143,7 +142,7 @@ def test_a_heading_has_lines_that_fit_and_room_for_them():
     assert_readable(long)
     assert long.get_figheight() > short.get_figheight() + 0.5
     assert {text.get_fontsize() for text in drawn_texts(long)} == {LARGE, SMALL}
-    assert Heading("a").height < Heading("a", "b").height
+    assert sheet(Heading("a"), 1)[1] < sheet(Heading("a", "b"), 1)[1]
 
 
 def test_places_are_inches_from_the_top_left():
@@ -154,4 +153,4 @@ def test_places_are_inches_from_the_top_left():
     assert np.array([1 - box.y1, box.height]) * height == pytest.approx([0.5, 0.25])
     below = {text.get_text(): box for text, box in drawn_texts(figure).items()}["below"]
     assert below[0] / figure.dpi == pytest.approx(EDGE, abs=0.02)
-    assert (below[1] + below[3]) / 2 / figure.dpi == pytest.approx(height - Heading("a", "b").height - 0.1, abs=0.03)
+    assert (below[1] + below[3]) / 2 / figure.dpi == pytest.approx(1 - 0.1, abs=0.03)

@@ -9,13 +9,12 @@ from rich.console import Console
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.criteria import StoreValidity
-from smix.masks.lookup import stretch
 from smix.mixing import Validity
-from smix.report import judge
-from smix.report import masks as report
-from smix.report.judge import ClassShares, by_class, check
-from smix.report.mask_figures import INVALID, VALID, contact_sheet, coverage_chart, valid_chart
-from smix.report.thumbnails import thumbnail
+from smix.report import mask_check, masks
+from smix.report.mask_check import INVALID, VALID, draw_coverage, draw_valid
+from smix.report.masks import ClassShares, JudgedMasks, judge_carried, judge_store
+from smix.report.sheet import draw_sheet
+from smix.report.table import terminal
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import Drawn
 from tests.report.pictures import assert_readable, texts_of
@@ -47,6 +46,12 @@ def store(data, tmp_path):
     return build_masks(data, load_source("carried"), tmp_path / "store", refine="none", limit=32)
 
 
+def none_of(data, store) -> JudgedMasks:
+    """A store without masks, judged."""
+    nothing = np.zeros(0, np.float32)
+    return JudgedMasks("made", data, store, np.zeros(0, np.int64), nothing, nothing, dict.fromkeys(GOOD, nothing > 0))
+
+
 def said(*parts: object, width: int = 80) -> str:
     console = Console(width=width, highlight=False)
     with console.capture() as capture:
@@ -55,8 +60,8 @@ def said(*parts: object, width: int = 80) -> str:
     return capture.get()
 
 
-def test_three_criteria_side_by_side(store):
-    checked = check(store, "made")
+def test_three_criteria_side_by_side(store, data):
+    checked = judge_store(store, data, "made")
     assert len(checked.rows) == 32
     assert checked.valid.keys() == GOOD.keys()
     for criterion, good in GOOD.items():
@@ -72,34 +77,34 @@ def test_broken_masks_are_valid_by_no_rule(data, tmp_path, monkeypatch):
             return found
 
     anything = StoreValidity(Validity(0, 1, max_roughness=0, min_free_border=0))
-    monkeypatch.setattr(judge, "CRITERIA", {"anything": anything})
-    checked = check(build_masks(data, HalfBroken(), tmp_path / "half", refine="none", limit=3), "half")
-    assert (checked.valid["anything"] == (checked.store.coverage[checked.rows] > 0)).all()
+    monkeypatch.setattr(masks, "CRITERIA", {"anything": anything})
+    checked = judge_store(build_masks(data, HalfBroken(), tmp_path / "half", refine="none", limit=3), data)
+    assert (checked.valid["anything"] == (checked.coverage > 0)).all()
     assert not checked.valid["anything"][checked.rows % 2 == 0].any()
 
 
 def test_only_masks_that_are_built_are_judged(store, data):
-    checked = check(store, "made")
+    checked = judge_store(store, data, "made")
     assert set(checked.rows) == set(data.take(32).index)
-    assert "32 of 40" in said(report.check_table([checked]))
+    assert "32 of 40" in said(terminal(mask_check.check_table([checked])))
 
 
-def test_masks_are_read_a_few_at_a_time(store, monkeypatch):
-    whole = check(store, "made")
+def test_masks_are_read_a_few_at_a_time(store, data, monkeypatch):
+    whole = judge_store(store, data, "made")
     asked = []
-    monkeypatch.setattr(judge, "PIXELS", 5 * 400 + 399)
+    monkeypatch.setattr(masks, "PIXELS", 5 * 400 + 399)
     real = MaskStore.__getitem__
     monkeypatch.setattr(MaskStore, "__getitem__", lambda self, rows: asked.append(len(rows)) or real(self, rows))
-    parts = check(store, "made")
+    parts = judge_store(store, data, "made")
     assert asked == [5] * 6 + [2]
     assert all(np.array_equal(parts.valid[key], whole.valid[key]) for key in whole.valid)
-    monkeypatch.setattr(judge, "PIXELS", 1)
-    assert all(np.array_equal(check(store, "made").valid[key], whole.valid[key]) for key in whole.valid)
+    monkeypatch.setattr(masks, "PIXELS", 1)
+    assert all(np.array_equal(judge_store(store, data, "made").valid[key], whole.valid[key]) for key in whole.valid)
 
 
 def test_each_class_has_its_shares(store, data):
-    checked = check(store, "made")
-    found = by_class(checked, data)
+    checked = judge_store(store, data, "made")
+    found = checked.by_class()
     assert [one.name for one in found] == list(data.classes)
     assert [one.masks for one in found] == [8] * 4
     for label, one in enumerate(found):  # 4 classes: the masks of a class cover COVERED[label] and COVERED[label + 4]
@@ -115,22 +120,22 @@ def test_classes_without_masks_are_left_out(data, tmp_path):
     labels = np.where(np.arange(40) < 39, 2, 0)
     lone = type(data)(data.images, labels, ("a", "b", "c"), data.masks, name="lone", split="train")
     store = build_masks(lone, load_source("carried"), tmp_path / "lone", refine="none", limit=1)
-    (found,) = by_class(check(store, "lone"), lone)
-    assert (found.name, found.masks) == (lone.classes[lone.labels[check(store, "lone").rows[0]]], 1)
+    (found,) = judge_store(store, lone).by_class()
+    assert (found.name, found.masks) == (lone.classes[lone.labels[judge_store(store, lone).rows[0]]], 1)
 
 
 def test_of_many_classes_those_with_the_lowest_and_the_highest_share():
     shares = np.random.default_rng(0).permutation(41).astype(float)
     classes = [ClassShares(f"c{share:.0f}", 1, 0.0, dict.fromkeys(GOOD, share)) for share in shares]
-    names = [str(cell) for cell in report.class_table("made", classes).columns[0].cells]
+    names = [row[0].text for row in mask_check.class_table("made", classes).rows]
     assert names == [f"c{place}" for place in (*range(10), *range(31, 41))]
-    few = [str(cell) for cell in report.class_table("made", classes[:20]).columns[0].cells]
+    few = [row[0].text for row in mask_check.class_table("made", classes[:20]).rows]
     assert few == [one.name for one in classes[:20]]
 
 
 def test_tables_fit_a_terminal_of_80_columns_without_cutting_words(store, data):
-    checked = check(store, "made")
-    text = said(report.check_table([checked]), report.class_table("made", by_class(checked, data)))
+    checked = judge_store(store, data, "made")
+    text = said(*map(terminal, (mask_check.check_table([checked]), mask_check.class_table("made", checked.by_class()))))
     assert max(map(len, text.splitlines())) <= 80
     for word in ("coverage", "figure14", "published", "default", "Empty"):
         assert word in text
@@ -138,25 +143,25 @@ def test_tables_fit_a_terminal_of_80_columns_without_cutting_words(store, data):
 
 def test_names_are_neither_markup_nor_orders_to_the_terminal():
     hostile = ClassShares("[red]a[/blue]\x1b[2J\n", 1, 0.0, dict.fromkeys(GOOD, 0.0))
-    text = said(report.class_table("[/b]", [hostile]), width=120)
+    text = said(terminal(mask_check.class_table("[/b]", [hostile])), width=120)
     assert "[/b]" in text
-    assert r"[red]a[/blue]\x1b[2J" in text
+    assert "[red]a[/blue]\ufffd[2J" in text
 
 
-def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store):
-    checked = check(store, "$made$ <of> a name that is too long for a line")
-    figure = valid_chart([checked, checked])
+def test_the_chart_has_a_valid_and_an_invalid_bar_for_each_store(store, data):
+    checked = judge_store(store, data, "$made$ <of> a name that is too long for a line")
+    figure = draw_valid([checked, checked])
     assert_readable(figure)
     bars = [(bar.get_width(), to_hex(bar.get_facecolor()).upper()) for bar in figure.axes[0].patches]
     share = checked.share("figure14")
-    assert bars == [(pytest.approx(share), VALID)] * 2 + [(pytest.approx(100 - share), INVALID)] * 2
-    assert {f"{share:.1f} valid", f"{100 - share:.1f} invalid", "$made$ <of> a name that"} <= set(texts_of(figure))
+    assert bars == [(pytest.approx(share), VALID), (pytest.approx(100 - share), INVALID)] * 2
+    assert {"valid", "invalid", f"{share:.1f} %", f"{100 - share:.1f} %", "$made$ <of> a name"} <= set(texts_of(figure))
 
 
 @pytest.mark.slow
-def test_the_histogram_has_every_mask_but_the_empty_ones(store):
-    checked = check(store, "made")
-    figure = coverage_chart([checked, checked])
+def test_the_histogram_has_every_mask_but_the_empty_ones(store, data):
+    checked = judge_store(store, data, "made")
+    figure = draw_coverage([checked, checked])
     assert_readable(figure)
     assert len(figure.axes) == 2
     bars = figure.axes[1].patches
@@ -169,8 +174,8 @@ def test_the_histogram_has_every_mask_but_the_empty_ones(store):
 
 
 def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data):
-    checked = check(store, "made")
-    figure = contact_sheet(data, checked, count=6)
+    checked = judge_store(store, data, "made")
+    figure = draw_sheet(checked, 6)
     assert_readable(figure)
     assert len(figure.axes) == 6
     order = [row for row in data.take(32).index if store.built[row]][:6]
@@ -184,21 +189,10 @@ def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data
 
 @pytest.mark.slow
 def test_charts_of_a_store_without_masks_are_empty_and_can_be_read(store, data):
-    none = judge.Checked("made", store, np.zeros(0, np.int64), {key: np.zeros(0, bool) for key in GOOD})
-    assert_readable(coverage_chart([none]))
-    assert_readable(contact_sheet(data, none))
-    assert_readable(valid_chart([none]))
-
-
-def test_thumbnails_keep_the_shape_and_masks_follow(data):
-    made = make_set(2, size=(90, 40))
-    assert thumbnail(made, 1, 64).shape == (64, 28, 3)
-    assert (thumbnail(data, 3, 20) == data.images[3]).all()
-    grey = type(data)(data.images[..., :1], data.labels, data.classes, name="grey", split="train")
-    assert (thumbnail(grey, 3, 20) == data.images[3][..., :1]).all()
-    mask = np.zeros((10, 10), bool)
-    mask[:5] = True
-    assert (stretch(mask[None], (64, 28))[0] == (np.arange(64) < 32)[:, None]).all()
+    none = none_of(data, store)
+    assert_readable(draw_coverage([none]))
+    assert_readable(draw_sheet(none))
+    assert_readable(draw_valid([none]))
 
 
 @pytest.mark.slow
@@ -216,7 +210,7 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     from smix import load_data
 
     store = build_masks(load_data(name), NoMask(), tmp_path / "s", refine="none")
-    lines, files = report.write_check([store.path], None, None, tmp_path)
+    lines, files = mask_check.write_check([store.path], None, None, tmp_path)
     folder = tmp_path / "s-check"
     assert sorted(files) == sorted(folder.iterdir())
     assert {file.name for file in files} == {
@@ -228,25 +222,38 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     assert "000007: no finite answer" in text
     with (folder / "classes.csv").open(newline="") as file:
         rows = list(csv.reader(file))
-    assert [row[1] for row in rows] == ["class", '</b>, "x"', "[/y]"]
-    found = by_class(check(store, "made"), data)
-    assert [[row[2], *row[4:]] for row in rows[1:]] == [
-        [f"{one.masks}", *(f"{share:.2f}" for share in one.valid.values())] for one in found
+    assert [row[1] for row in rows] == ["Class", '</b>, "x"', "[/y]"]
+    found = judge_store(store, data).by_class()
+    assert [[float(value) for value in (row[2], *row[4:])] for row in rows[1:]] == [
+        [one.masks, *one.valid.values()] for one in found
     ]
 
 
-def test_stores_whose_names_would_be_one_file_get_two(store, tmp_path):
-    pair = [judge.Checked(name, store, np.zeros(0, np.int64), {}) for name in ("a b", "a/b")]
-    assert report._file_names(pair) == ["a-b-1", "a-b-2"]
-    assert report._file_names(pair[:1]) == ["a-b"]
+def test_stores_whose_names_would_be_one_file_get_two():
+    pair = ["a b", "a/b"]
+    assert mask_check._file_names(pair) == ["a-b-1", "a-b-2"]
+    assert mask_check._file_names(pair[:1]) == ["a-b"]
 
 
-def test_names_without_the_path(store):
-    assert report.short_name(store) == "made train"
+def test_names_without_the_path(store, data):
+    assert judge_store(store, data).name == "made train"
 
 
-def test_a_broken_store_is_found(store):
+def test_carried_masks_are_judged_like_those_of_a_store(store, data):
+    """The store of the fixture holds the same class-balanced part of the masks."""
+    carried, stored = judge_carried(data, 32), judge_store(store, data)
+    assert carried.name == stored.name
+    assert (carried.rows == stored.rows).all()
+    assert carried.coverage == pytest.approx(stored.coverage)
+    assert all((carried.valid[criterion] == stored.valid[criterion]).all() for criterion in GOOD)
+    assert carried.by_class() == stored.by_class()
+    without = type(data)(data.images, data.labels, data.classes, name="without", split="train")
+    with pytest.raises(MaskError, match="expected a data set with masks"):
+        judge_carried(without)
+
+
+def test_a_broken_store_is_found(store, data):
     shard = store.path / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
     with pytest.raises(MaskError, match="damaged: shard-00000"):
-        check(store, "made")
+        judge_store(store, data, "made")

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from smix.mixing import parse_method
-from smix.report.layout import WIDTH
-from smix.report.mix_figures import best_pair, mixes, pair, partners
+from smix.report.figures.pictures import pair
+from smix.report.images import best_pair, partners
+from smix.report.images import draw_mixes as mixes
+from smix.report.plots.layout import WIDTH
+from smix.report.records import ReportAssets
 from smix.report.style import styles
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set
@@ -13,7 +16,7 @@ from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, texts_of
 
 TEXTS = ("vanilla", "mixup", "cutmix", "smix(labels=area)", "smix+fmix")
-STYLES = styles((*METHODS, *TEXTS))
+ASSETS = ReportAssets(styles((*METHODS, *TEXTS)))
 
 
 def drawn(texts=TEXTS, count: int = 8, **changes) -> dict[str, Samples]:
@@ -120,7 +123,7 @@ def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
         "smix$": by_hand([0, 2, 1, 3], [1, 0.5, 0.9, 1]),
         "fmix": by_hand([0, 1, 2, 3], [1, 1, 1, 0]),
     }
-    figure = pair(comparison_of(samples, ["cat", "a $dog$", "deer", "x"]), styles(list(samples)))
+    figure = pair(comparison_of(samples, ["cat", "a $dog$", "deer", "x"]), ReportAssets(styles(list(samples))))
     assert_readable(figure)
     found = shown(figure)
     images = samples["mixup"].images
@@ -131,7 +134,7 @@ def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
     assert (found[3] == 64).all()  # a quarter of 255
     assert (found[5] == 128).all()
     texts = texts_of(figure)
-    assert {"own image", "partner", "cat", "a $dog$", "0.25 cat", "0.75 a $dog$", "0.50 cat", "smix$"} <= set(texts)
+    assert {"own image", "partner", "cat", "a $dog$", "cat: 0.25", "a $dog$: 0.75", "cat: 0.50", "smix$"} <= set(texts)
     assert "unmixed" in texts, "fmix left this image alone"
     assert "vanilla" not in texts
 
@@ -144,7 +147,7 @@ def test_no_text_hides_another(count):
     samples = dict.fromkeys(METHODS[:count], made)
     classes = ["$a$ <class> with a very long name " * 2] * 4
     assert_readable(mixes(samples, classes))
-    assert_readable(pair(comparison_of(samples, classes), STYLES))
+    assert_readable(pair(comparison_of(samples, classes), ASSETS))
 
 
 @pytest.mark.slow
@@ -153,12 +156,12 @@ def test_grey_and_upright_images():
     grey = replace(data, images=data.images[..., :1])
     samples = {text: draw_samples(parse_method(text), grey, 0, data.masks) for text in ("mixup", "cutmix")}
     assert_readable(mixes(samples, data.classes))
-    figure = pair(comparison_of(samples, data.classes), STYLES)
+    figure = pair(comparison_of(samples, data.classes), ASSETS)
     assert_readable(figure)
     assert all(one.shape == (14, 9, 3) for one in shown(figure))
     assert all(np.ptp(one, -1).max() == 0 for one in shown(figure))
 
 
 def test_without_images_or_mixes_there_is_no_pair():
-    assert pair(compared({"vanilla": [0.5]}), STYLES) is None
-    assert pair(comparison_of(drawn(("vanilla",))), STYLES) is None
+    assert pair(compared({"vanilla": [0.5]}), ASSETS) is None
+    assert pair(comparison_of(drawn(("vanilla",))), ASSETS) is None

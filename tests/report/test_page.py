@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smix.report import page as page_module
-from smix.report.page import Chapter, Page, Picture, Section, write_page
+from smix.report.page import Chapter, Page, Part, Section, write_page
 from smix.report.table import Cell, Table
-from tests.report.pages import HOSTILE, METHODS, PAGES, png, small_page, svg
+from tests.report.pages import HOSTILE, METHODS, PAGES, picture, png, small_page, svg
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
 CODE = ("script", "style")
@@ -125,7 +125,7 @@ def test_what_is_hostile_is_text(written):
     text = written["hostile"].read_text()
     reader = Reader(written["hostile"])
     assert text.count("<script") == text.count("</script>") == 1
-    assert text.count("<style") == text.count("</style>") == 1 + reader.count("svg")
+    assert text.count("<style") == text.count("</style>") == 1
     assert "<!--" not in text
     assert not {"b", "bdi", "a"} & {tag for tag, values in reader.elements if "onerror" in values}
     assert not any(name.startswith("on") for _, values in reader.elements for name in values)
@@ -193,7 +193,7 @@ def test_one_run_has_its_mean_and_that_it_is_not_enough_in_soft(tmp_path):
     row = (Cell("a", best=True), Cell("62.32 (not enough runs)", 62.3215), Cell("nan", float("nan")), Cell("y" * 40))
     table = Table("t", "T", ("Method", "Mean", "None", "Words"), (row,))
     path = write_page(
-        tmp_path / "page.html", Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", [table])])])
+        tmp_path / "page.html", Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", [Part(table)])])])
     )
     assert cells_of(path) == [
         [
@@ -207,8 +207,8 @@ def test_one_run_has_its_mean_and_that_it_is_not_enough_in_soft(tmp_path):
 
 def test_photographs_have_the_size_that_their_resolution_gives(tmp_path):
     pictures = [
-        Picture("a", "A.", "a", png=png(700, 35, dpi=120)),
-        Picture("b", "B.", "b", png=png(700, 35)),
+        picture("a", "A.", png=png(700, 35, dpi=120)),
+        picture("b", "B.", png=png(700, 35)),
     ]
     path = write_page(
         tmp_path / "page.html", Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", pictures)])])
@@ -223,7 +223,7 @@ def test_photographs_have_the_size_that_their_resolution_gives(tmp_path):
 def test_a_page_that_fails_leaves_the_old_one(tmp_path):
     path = write_page(tmp_path / "page.html", small_page())
     before = path.read_bytes()
-    broken = Picture("b", "B.", "broken", svg=svg().replace("</svg>", ""))
+    broken = picture("b", "B.", svg=svg().replace("</svg>", ""))
     with pytest.raises(ParseError):
         write_page(path, Page("P", [Chapter("c", "C", "A.", sections=[Section("s", "S", "", [broken])])]))
     assert path.read_bytes() == before
@@ -231,16 +231,16 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path):
 
 
 @pytest.mark.parametrize("given", [{}, {"svg": "<svg/>", "png": b""}])
-def test_a_picture_is_one_of_two_kinds(given):
+def test_a_figure_is_one_of_two_kinds(given):
     with pytest.raises(AssertionError, match="either an SVG or a PNG"):
-        Picture("name", "Title.", "alt", **given)
+        picture("name", "Title.", **given)
 
 
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "a-2", "A", "contents"])))
 def test_anchors_are_unique_and_plain(names):
-    found = page_module._anchors(names, page_module.OURS)
+    found = page_module.anchors(names, page_module.RESERVED)
     assert len(set(found)) == len(found) == len(names)
-    assert not set(found) & set(page_module.OURS)
+    assert not set(found) & set(page_module.RESERVED)
     assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", one) for one in found)
 
 

@@ -213,7 +213,7 @@ say();
 figure.querySelector(".files button").focus();
 figure.querySelector(".files button").click();
 say();
-const large = [picture.getBoundingClientRect().width, figure.offsetHeight - before, dialog.querySelector(".said").textContent];
+const large = [picture.getBoundingClientRect().width, figure.offsetHeight - before, dialog.querySelector(".explanation").textContent];
 dialog.querySelector("button").click();
 say();
 other.querySelector(".frame").click();
@@ -240,7 +240,7 @@ def test_a_picture_is_enlarged_and_goes_back(small, folder, width):
         [False, False, True, 0, ink],
     ]
     assert [one[5] for one in told[1:3]] == ["Close", "Enlarge"]  # the keyboard goes with it, and returns
-    assert said == "Lines. Per epoch."
+    assert said == "Lines."
     assert wide >= 816
     assert (grown, left) == (0, 0)  # the page does not jump
     assert second == "Two lines again"

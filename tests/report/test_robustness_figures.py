@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
-from smix.report.comparison import Comparison
-from smix.report.robustness_figures import attacks, corruptions, objects
+from smix.report.figures.robustness import attacks, corruptions, objects
+from smix.report.records import Comparison, ReportAssets
 from smix.report.style import styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_evaluation, place
 from tests.report.pictures import assert_readable, texts_of
 
 STYLES = styles(METHODS)
+ASSETS = ReportAssets(STYLES)
 ALL = (corruptions, attacks, objects)
 
 
@@ -45,24 +46,24 @@ def marks(axes, method) -> dict[float, float]:
 @pytest.mark.parametrize("draw", ALL)
 @pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 2), (6, 1), (13, 2)])
 def test_no_text_hides_another(draw, count, seeds):
-    assert_readable(draw(made_comparison(count, seeds), STYLES))
+    assert_readable(draw(made_comparison(count, seeds), ASSETS))
 
 
 @pytest.mark.parametrize("draw", ALL)
 def test_methods_that_were_not_evaluated_are_left_out_and_those_that_lack_some_say_so(draw):
     comparison = evaluated({"vanilla": [made_evaluation(), None], "mixup": [None, None], "smix": [only(), only()]})
-    texts = texts_of(draw(comparison, STYLES))
+    texts = texts_of(draw(comparison, ASSETS))
     assert "vanilla (1 of 2)" in texts
     assert not [text for text in texts if "mixup" in text or "smix" in text]
-    assert draw(evaluated({"vanilla": [only()]}), STYLES) is None
-    assert draw(evaluated({"vanilla": [None]}), STYLES) is None
+    assert draw(evaluated({"vanilla": [only()]}), ASSETS) is None
+    assert draw(evaluated({"vanilla": [None]}), ASSETS) is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 def test_names_are_shown_as_they_are(draw):
     hostile = "mixup$x_1$<b>\x1b[2J"
-    figure = draw(evaluated({hostile: [made_evaluation()]}), styles([hostile]))
+    figure = draw(evaluated({hostile: [made_evaluation()]}), ReportAssets(styles([hostile])))
     assert_readable(figure)
     assert "mixup$x_1$<b>\ufffd[2J" in texts_of(figure)
 
@@ -70,9 +71,9 @@ def test_names_are_shown_as_they_are(draw):
 @pytest.mark.parametrize("draw", ALL)
 def test_other_data_are_drawn_when_they_are_asked_for(draw):
     comparison = evaluated({"vanilla": [replace(made_evaluation(), own=False, data="elsewhere")]})
-    assert draw(comparison, STYLES) is None
-    assert draw(comparison, STYLES, data="elsewhere") is not None
-    assert draw(comparison, STYLES, data="nowhere") is None
+    assert draw(comparison, ASSETS) is None
+    assert draw(comparison, ASSETS, data="elsewhere") is not None
+    assert draw(comparison, ASSETS, data="nowhere") is None
 
 
 NOISY = {"fog": (0.7, 0.5), "gaussian_noise": (0.6, 0.2), "my $own$ one": (0.4, 0.3)}
@@ -83,7 +84,7 @@ def test_corruptions_by_severity_and_by_kind_are_means_over_seeds():
     second = only(
         corruptions=(Corrupted("mine", 100, 0.8, {name: (a - 0.1, b - 0.1) for name, (a, b) in NOISY.items()}),)
     )
-    figure = corruptions(evaluated({"vanilla": [first, second], "mixup": [first, first]}), STYLES, "mine")
+    figure = corruptions(evaluated({"vanilla": [first, second], "mixup": [first, first]}), ASSETS, "mine")
     assert_readable(figure)
     by_severity, by_kind = figure.axes
     line = line_of(by_severity, "vanilla")
@@ -103,17 +104,17 @@ def test_corruptions_by_severity_and_by_kind_are_means_over_seeds():
 def test_each_suite_is_a_figure_of_its_own():
     one, other = Corrupted("own", 100, 0.9, {"fog": (0.5,)}), Corrupted("official", 100, 0.9, {"fog": (0.4,)})
     comparison = evaluated({"vanilla": [only(corruptions=(one, other))], "mixup": [only(corruptions=(other,))]})
-    figure = corruptions(comparison, STYLES, "own")
+    figure = corruptions(comparison, ASSETS, "own")
     assert line_of(figure.axes[0], "vanilla").get_ydata() == pytest.approx([90, 50])
     assert "mixup" not in texts_of(figure)
-    assert line_of(corruptions(comparison, STYLES, "official").axes[0], "mixup").get_ydata() == pytest.approx([90, 40])
-    assert corruptions(comparison, STYLES, "unknown") is None
+    assert line_of(corruptions(comparison, ASSETS, "official").axes[0], "mixup").get_ydata() == pytest.approx([90, 40])
+    assert corruptions(comparison, ASSETS, "unknown") is None
 
 
 def test_a_corruption_that_a_method_was_not_tried_on_has_no_mark_of_it():
     whole = only(corruptions=(Corrupted("own", 100, 0.9, {"fog": (0.5,), "snow": (0.6,)}),))
     part = only(corruptions=(Corrupted("own", 100, 0.9, {"fog": (0.4,)}),))
-    rows = corruptions(evaluated({"vanilla": [whole], "mixup": [part]}), STYLES, "own").axes[1]
+    rows = corruptions(evaluated({"vanilla": [whole], "mixup": [part]}), ASSETS, "own").axes[1]
     assert sorted(marks(rows, "vanilla").values()) == pytest.approx([50, 60, 90])
     assert sorted(marks(rows, "mixup").values()) == pytest.approx([40, 90])
 
@@ -125,7 +126,7 @@ def attacked(name: str, eps: float, accuracy: float, steps: int = 1, clean: floa
 def test_attacks_are_curves_from_the_clean_accuracy_on_a_chart_for_each_attack():
     first = only(attacks=(attacked("pgd", 8, 0.1, 10), attacked("pgd", 2, 0.5, 10), attacked("fgsm", 8, 0.4)))
     second = only(attacks=(attacked("pgd", 8, 0.3, 10, 0.8), attacked("pgd", 2, 0.6, 10, 0.8)))
-    figure = attacks(evaluated({"vanilla": [first, second], "mixup": [first, None]}), STYLES)
+    figure = attacks(evaluated({"vanilla": [first, second], "mixup": [first, None]}), ASSETS)
     assert_readable(figure)
     fgsm, pgd = figure.axes
     assert line_of(pgd, "vanilla").get_xdata() == pytest.approx([0, 2, 8])
@@ -137,7 +138,7 @@ def test_attacks_are_curves_from_the_clean_accuracy_on_a_chart_for_each_attack()
 
 def test_an_attack_that_a_method_was_not_tried_with_has_no_line_of_it():
     one, other = only(attacks=(attacked("pgd", 8, 0.1, 10),)), only(attacks=(attacked("fgsm", 8, 0.4),))
-    fgsm, pgd = attacks(evaluated({"vanilla": [one], "mixup": [other]}), STYLES).axes
+    fgsm, pgd = attacks(evaluated({"vanilla": [one], "mixup": [other]}), ASSETS).axes
     assert [line.get_label() for line in fgsm.lines] == ["mixup"]
     assert [line.get_label() for line in pgd.lines] == ["vanilla"]
 
@@ -146,7 +147,7 @@ def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_sca
     first, second = (
         only(objects=Objects("u2net", 4321, 10, *values)) for values in ((0.9, 0.6, 0.3, 0.8), (0.7, 0.5, 0.2, 0.8))
     )
-    figure = objects(evaluated({"vanilla": [first, second], "smix": [first, first]}), STYLES)
+    figure = objects(evaluated({"vanilla": [first, second], "smix": [first, first]}), ASSETS)
     assert_readable(figure)
     assert [sorted(marks(axes, "vanilla").values()) for axes in figure.axes] == [
         [pytest.approx(value)] for value in (80, 55, 25, 80)
@@ -158,7 +159,7 @@ def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_sca
     assert ranges[0] == [pytest.approx([70, 90]), pytest.approx([90, 90])]
     assert ranges[1] == [pytest.approx([50, 60]), pytest.approx([60, 60])]
     spans = [np.ptp(axes.get_xlim()) for axes in figure.axes]
-    assert spans == pytest.approx([1.15 * 20] * 4)
+    assert spans == pytest.approx([1.12 * 20] * 4)
     texts = texts_of(figure)
     assert {"80.0", "55.0", "25.0", "Unchanged", "Object hidden", "Background hidden"} <= set(texts)
     assert "4,321 images" in " ".join(texts)
@@ -166,5 +167,5 @@ def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_sca
 
 def test_small_differences_are_not_made_large():
     same = only(objects=Objects("u2net", 10, 0, 0.5, 0.501, 0.5, 0.5))
-    figure = objects(evaluated({"vanilla": [same]}), STYLES)
+    figure = objects(evaluated({"vanilla": [same]}), ASSETS)
     assert all(math.isclose(np.ptp(axes.get_xlim()), 5.0) for axes in figure.axes)

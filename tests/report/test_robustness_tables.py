@@ -6,18 +6,14 @@ import pytest
 
 from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
-from smix.report.comparison import read_comparison
-from smix.report.robustness_tables import (
-    attack_table,
-    corruption_table,
-    corruptions_table,
-    objects_table,
-    other_data_table,
-    suites,
-)
+from smix.report.reading import read_comparison
+from smix.report.records import ReportAssets
+from smix.report.tables import ATTACKS, OBJECTS, OTHER_DATA, corruption_table, each_corruption_table
 from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_runs
 
+ASSETS = ReportAssets({})
+OVERALL, EACH = corruption_table(LABEL, "corruptions"), each_corruption_table(LABEL, "each-corruption")
 ACCURACY = {"vanilla": (0.5, 0.6), "smix": (0.7, 0.8)}
 
 
@@ -44,7 +40,7 @@ def test_groups_are_all_corruptions_once():
 
 
 def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
-    table = corruption_table(comparison, LABEL)
+    table = OVERALL(comparison, ASSETS)
     found = row(table, "smix")
     assert found["Clean (%)"] == pytest.approx(75.0)
     assert found["All (%)"] == pytest.approx(75.0 - 3 - 0.7)  # severities 1 to 5, places 0 to 14
@@ -53,7 +49,7 @@ def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
 
 
 def test_mce_is_against_vanilla_of_the_same_seed(comparison):
-    table = corruption_table(comparison, LABEL)
+    table = OVERALL(comparison, ASSETS)
     assert row(table, "vanilla")["mCE, vanilla = 100"] == pytest.approx(100)
     expected = fmean(
         100 * fmean((5 * (1 - one + 0.001 * n) + 0.15) / (5 * (1 - plain + 0.001 * n) + 0.15) for n in range(15))
@@ -63,11 +59,15 @@ def test_mce_is_against_vanilla_of_the_same_seed(comparison):
 
 
 def test_methods_that_were_evaluated_in_part_say_so(comparison):
-    assert [line[0].text for line in corruption_table(comparison, LABEL).rows] == ["vanilla", "mixup (1 of 2)", "smix"]
+    assert [line[0].text for line in OVERALL(comparison, ASSETS).rows] == [
+        "vanilla",
+        "mixup (1 of 2)",
+        "smix",
+    ]
 
 
 def test_each_corruption_has_a_row_and_each_method_a_column(comparison):
-    table = corruptions_table(comparison, LABEL)
+    table = EACH(comparison, ASSETS)
     assert [line[0].text for line in table.rows] == list(CORRUPTIONS)
     assert table.head == ("Corruption", "vanilla", "mixup (1 of 2)", "smix")
     assert table.rows[2][3].value == pytest.approx(75.0 - 3 - 0.2)
@@ -75,23 +75,23 @@ def test_each_corruption_has_a_row_and_each_method_a_column(comparison):
 
 
 def test_attacks_are_in_order_of_strength_and_named_with_their_size(comparison):
-    table = attack_table(comparison)
+    table = ATTACKS(comparison, ASSETS)
     assert table.head == ("Method", "Clean (%)", "FGSM, 8/255 (%)", "PGD-10, 2/255 (%)", "PGD-10, 8/255 (%)")
     assert list(row(table, "smix").values())[1:] == pytest.approx([75, 37.5, 18.75, 9.375])
 
 
 def test_background_swap_shows_what_it_costs(comparison):
-    table = objects_table(comparison)
+    table = OBJECTS(comparison, ASSETS)
     found = row(table, "vanilla")
-    assert found["Untouched (%)"] == pytest.approx(55)
+    assert found["Unchanged (%)"] == pytest.approx(55)
     assert found["Background swapped (%)"] == pytest.approx(44)
-    assert found["Lost by the swap (points)"] == pytest.approx(11)
+    assert found["Drop after the swap (points)"] == pytest.approx(11)
     assert "same 50 test images" in table.note
-    assert "11 more have no mask" in table.note
+    assert "11 more have no usable mask" in table.note
 
 
 def test_other_data_has_a_column_each_and_only_methods_that_were_evaluated(comparison):
-    table = other_data_table(comparison)
+    table = OTHER_DATA(comparison, ASSETS)
     assert table.head == ("Method", "elsewhere (%)")
     assert [line[0].text for line in table.rows] == ["vanilla", "smix"]
     assert row(table, "smix")["elsewhere (%)"] == pytest.approx(37.5)
@@ -130,12 +130,17 @@ def bold(table) -> list[str]:
 )
 def test_the_best_is_one_alone_of_several_that_have_all_of_their_runs(tmp_path, accuracies, best):
     found = evaluated(tmp_path, accuracies)
-    assert bold(corruption_table(found, LABEL)) == bold(corruptions_table(found, LABEL)) == best
+    assert bold(OVERALL(found, ASSETS)) == bold(EACH(found, ASSETS)) == best
 
 
 def test_notes_and_names_are_of_the_runs_that_were_evaluated(tmp_path):
     found = evaluated(tmp_path, {"vanilla": [0.5], "smix": [0.7]})
-    for table in (corruption_table(found, LABEL), attack_table(found), objects_table(found), other_data_table(found)):
+    for table in (
+        OVERALL(found, ASSETS),
+        ATTACKS(found, ASSETS),
+        OBJECTS(found, ASSETS),
+        OTHER_DATA(found, ASSETS),
+    ):
         assert "One run of each method" in table.note
         assert [line[0].text for line in table.rows] == ["vanilla (1 of 2)", "smix (1 of 2)"]
 
@@ -144,16 +149,16 @@ def test_other_data_are_named_without_their_folders(tmp_path):
     run = write_runs(tmp_path, {"vanilla": [1.0]}) / "vanilla-0"
     away = Evaluation("npz:/home/someone/birds.npz", "ff" * 32, 30, "00" * 32, {"accuracy": 0.5}, own=False)
     write_evaluation(run / FOLDER / "birds.json", away)
-    assert other_data_table(read_comparison(tmp_path)).head == ("Method", "birds (%)")
+    assert OTHER_DATA(read_comparison(tmp_path), ASSETS).head == ("Method", "birds (%)")
 
 
 def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
-    assert suites(found) == []
-    assert [make(found) for make in (attack_table, objects_table, other_data_table)] == [None] * 3
-    assert corruption_table(found, LABEL) is corruptions_table(found, LABEL) is None
+    assert found.suites == []
+    assert [make(found, ASSETS) for make in (ATTACKS, OBJECTS, OTHER_DATA)] == [None] * 3
+    assert OVERALL(found, ASSETS) is EACH(found, ASSETS) is None
 
 
 def test_the_suites_are_never_mixed(comparison, tmp_path):
-    assert suites(comparison) == [LABEL]
-    assert corruption_table(comparison, "official CIFAR-C") is None
+    assert comparison.suites == [LABEL]
+    assert corruption_table("official CIFAR-C", "corruptions")(comparison, ASSETS) is None

@@ -5,6 +5,7 @@ import html
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from smix import load_data
 from smix.data.sets import ImageSet
 from smix.masks import build_masks, load_source
 from smix.report import sheet
-from smix.report.judge import Checked, check
+from smix.report.masks import JudgedMasks, judge_store
 from smix.report.sheet import write_sheet
 from tests.conftest import make_set
 from tests.masks.stores import Drawn
@@ -34,17 +35,17 @@ def hostile(count: int = 300) -> ImageSet:
     return ImageSet(made.images, made.labels, HOSTILE, made.masks, name="made", split="train")
 
 
-def judged(folder: Path, data: ImageSet) -> Checked:
+def judged(folder: Path, data: ImageSet) -> JudgedMasks:
     """Every third mask is called invalid."""
     store = build_masks(data, load_source("carried"), folder / "store", refine="none")
-    checked = check(store, "<b>&</script>")
-    return Checked(checked.name, store, checked.rows, {**checked.valid, "default": checked.rows % 3 > 0})
+    checked = judge_store(store, data, "<b>&</script>")
+    return replace(checked, valid={**checked.valid, "default": checked.rows % 3 > 0})
 
 
 @pytest.fixture
 def written(tmp_path) -> tuple[Path, ImageSet]:
     data = hostile()
-    return write_sheet(tmp_path / "sheet.html", judged(tmp_path, data), data), data
+    return write_sheet(tmp_path / "sheet.html", judged(tmp_path, data)), data
 
 
 def facts_of(path: Path) -> tuple[dict, str]:
@@ -108,21 +109,21 @@ def test_the_page_begins_with_the_answer(written):
 @pytest.mark.slow
 def test_the_same_store_gives_the_same_bytes(written, tmp_path):
     before = written[0].read_bytes()
-    write_sheet(tmp_path / "again.html", judged(tmp_path, hostile()), hostile())
+    write_sheet(tmp_path / "again.html", judged(tmp_path, hostile()))
     assert (tmp_path / "again.html").read_bytes() == before
 
 
 def test_of_a_large_store_a_class_balanced_part_is_drawn_and_the_page_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(sheet, "MOST", 20)
+    monkeypatch.setattr(sheet, "MAX_MASKS", 20)
     monkeypatch.setattr(sheet, "BATCH", 3)
     data = hostile(80)
-    path = write_sheet(tmp_path / "part.html", judged(tmp_path, data), data)
+    path = write_sheet(tmp_path / "part.html", judged(tmp_path, data))
     facts, tiles = facts_of(path)
     rows = numbers(facts["row"], "<u4")
     assert np.bincount(data.labels[rows]).tolist() == [5] * 4
     assert (tile_of(facts, tiles, 19)[0] == data.masks[rows[19]]).all()
     assert "53 of 80 masks are valid" in path.read_text()
-    assert "Drawn here are 20" in path.read_text()
+    assert "Shown are 20" in path.read_text()
 
 
 def test_images_are_smaller_where_there_are_many(tmp_path, monkeypatch):
@@ -130,7 +131,7 @@ def test_images_are_smaller_where_there_are_many(tmp_path, monkeypatch):
     checked = judged(tmp_path, data)
     for fine, size in ((8, (128, 96)), (7, (64, 48))):
         monkeypatch.setattr(sheet, "FINE", fine)
-        facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked, data))
+        facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked))
         mask, picture = tile_of(facts, tiles, 0)
         assert mask.shape == picture.shape[:2] == size
 
@@ -149,8 +150,8 @@ def test_files_have_their_names_and_broken_ones_are_grey_with_the_reason(tmp_pat
         def __call__(self, data, index):
             return load_source("carried")(make_set(8), index)
 
-    checked = check(build_masks(data, Half(), tmp_path / "store", refine="none"), "set")
-    facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked, data))
+    checked = judge_store(build_masks(data, Half(), tmp_path / "store", refine="none"), data, "set")
+    facts, tiles = facts_of(write_sheet(tmp_path / "sheet.html", checked))
     rows = numbers(facts["row"], "<u4").tolist()
     sizes = dict(zip(rows, zip(numbers(facts["high"], "u1"), numbers(facts["wide"], "u1"), strict=True), strict=True))
     assert sizes == {0: (85, 128), 1: (40, 30), 2: (128, 128)}
@@ -171,7 +172,7 @@ def test_a_page_that_is_not_finished_leaves_the_old_one(written, tmp_path, monke
 
     monkeypatch.setattr(sheet, "thumbnail", fails)
     with pytest.raises(KeyboardInterrupt):
-        write_sheet(written[0], judged(tmp_path, hostile()), hostile())
+        write_sheet(written[0], judged(tmp_path, hostile()))
     assert written[0].read_bytes() == before
     assert not list(tmp_path.glob(".*.tmp"))
 

@@ -7,11 +7,17 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from smix.report.table import terminal
-from smix.report.tables import accuracy_table, best_rows, differences, p_value, pairs_table, rows_of, runs_table, spread
+from smix.report.accuracy_tables import accuracy_table, across_table, pairs, runs
+from smix.report.records import ReportAssets, best_rows, differences, rows_of
+from smix.report.table import p_value, terminal
+from smix.report.tables import spread_note
+from tests.report.comparisons import compared
 from tests.report.runs import made_run, made_runs
 
 SCORES = {"smix": [0.80, 0.82, 0.84], "cutmix": [0.70, 0.71, 0.75], "vanilla": [0.60, 0.65, 0.61]}
+
+
+ASSETS = ReportAssets({})
 
 
 def texts(table) -> list[tuple[str, ...]]:
@@ -32,16 +38,16 @@ def test_methods_stand_in_the_order_of_the_papers_and_variants_behind_them():
 
 @pytest.mark.parametrize("missing", ["unfinished", "never started"])
 def test_a_method_that_lacks_runs_shows_how_many_it_has_and_is_compared_with_none(missing):
-    runs = made_runs(SCORES)
-    last = next(run for run in runs if run.config.method == "smix" and run.config.seed == 2)
-    runs.remove(last)
+    some = made_runs(SCORES)
+    last = next(run for run in some if run.config.method == "smix" and run.config.seed == 2)
+    some.remove(last)
     if missing == "unfinished":
-        runs.append(made_run("smix", 2, None))
-    table = accuracy_table(runs)
+        some.append(made_run("smix", 2, None))
+    table = accuracy_table(some)
     assert texts(table)[2][:6] == ("smix", "81.00", "1.41", "2 of 3", "80.00", "82.00")
     assert [row[1].best for row in table.rows] == [False, True, False], "the highest mean lacks a run"
     assert "lack runs" in table.note
-    assert {name for pair in differences(runs) for name in (pair.first, pair.second)} == {"cutmix", "vanilla"}
+    assert {name for pair in differences(some) for name in (pair.first, pair.second)} == {"cutmix", "vanilla"}
 
 
 def test_one_run_is_not_enough_for_a_deviation():
@@ -78,11 +84,11 @@ def test_a_terminal_of_80_columns_holds_the_table_without_intervals():
         ([1, 1, 0], "One run of each method: not enough runs for a deviation."),
         ([], "One run of each method: not enough runs for a deviation."),
         ([3, 2], "Mean ± standard deviation over seeds."),
-        ([3, 1], "Mean ± standard deviation over seeds; of one run its value (not enough runs)."),
+        ([3, 1], "Mean ± standard deviation over seeds; the value of a single run (not enough runs)."),
     ],
 )
-def test_what_stands_beside_a_mean_follows_the_runs_behind_it(counts, text):
-    assert spread(counts) == text
+def test_the_note_of_a_mean_follows_the_number_of_runs(counts, text):
+    assert spread_note(counts) == text
 
 
 def test_no_run_is_a_row_without_numbers():
@@ -108,26 +114,25 @@ def test_differences_are_in_points_and_paired_over_seeds():
 
 
 def test_pairs_say_what_the_first_is_and_what_could_have_been_shown():
-    pairs = differences(made_runs(SCORES))
-    found = texts(pairs_table(pairs))
+    found = texts(pairs(compared(SCORES), ASSETS))
     assert found[0][0] == "vanilla - cutmix"
     assert {row[6] for row in found} <= {"better", "worse", "not distinguishable"}
-    assert float(found[0][7]) == pytest.approx(pairs[0].detectable, abs=0.005)
+    assert float(found[0][7]) == pytest.approx(differences(made_runs(SCORES))[0].detectable, abs=0.005)
 
 
 def test_a_difference_above_100_points_cannot_be_found():
-    pairs = differences(made_runs({"vanilla": [0.1, 0.9], "smix": [0.9, 0.2]}))
-    assert pairs[0].detectable > 100
-    assert texts(pairs_table(pairs))[0][7] == "none possible"
+    comparison = compared({"vanilla": [0.1, 0.9], "smix": [0.9, 0.2]})
+    assert differences(comparison.runs)[0].detectable > 100
+    assert texts(pairs(comparison, ASSETS))[0][7] == "none possible"
 
 
 def test_pairs_of_one_seed_are_not_enough_runs_and_never_0():
-    for row in texts(pairs_table(differences(made_runs({"vanilla": [0.5], "smix": [0.6]})))):
+    for row in texts(pairs(compared({"vanilla": [0.5], "smix": [0.6]}), ASSETS)):
         assert row == ("vanilla - smix", "-10.00", "-", "1", *["not enough runs"] * 3, "-")
 
 
 def test_runs_have_a_row_each_and_unfinished_ones_no_result():
-    found = texts(runs_table(made_runs({"smix(alpha=1,labels=area)": [0.5, None]})))
+    found = texts(runs(compared({"smix(alpha=1,labels=area)": [0.5, None]}), ASSETS))
     assert [row[2] for row in found] == ["0", "1"]
     assert found[0][1] == "smix(alpha=1,labels=area)"
     assert (found[0][3], found[1][3]) == ("50.00", "-")
@@ -137,3 +142,17 @@ def test_runs_have_a_row_each_and_unfinished_ones_no_result():
 @pytest.mark.parametrize(("p", "text"), [(math.nan, "-"), (0.0002, "< 0.001"), (0.0344, "0.034"), (1.0, "1.000")])
 def test_p_values_as_people_write_them(p, text):
     assert p_value(p) == text
+
+
+def test_the_note_is_of_the_runs_behind_the_table_and_a_method_that_lacks_runs_is_never_best():
+    several = compared({"vanilla": [0.5, 0.6], "smix": [0.7, 0.8], "fmix": [0.9, None]})
+    table = across_table([several, compared({"vanilla": [0.5]})], ["one", "other"])
+    assert table.note.startswith(
+        "Mean ± standard deviation over seeds; the value of a single run (not enough runs). The highest"
+    )
+    assert [(row[0].text, row[1].text, row[1].best) for row in table.rows] == [
+        ("vanilla", "55.00 ± 7.07", False),
+        ("fmix", "90.00 (1 of 2)", False),
+        ("smix", "75.00 ± 7.07", True),
+    ]
+    assert across_table([compared({"vanilla": [0.5]})], ["one"]).note.startswith("One run of each method")

@@ -13,9 +13,9 @@ import pytest
 
 from smix import RunOptions, TrainConfig
 from smix.errors import RunError
-from smix.report import topics, write
-from smix.report.conclusion import conclusion, evidence, headline
-from smix.report.page import write_page
+from smix.report import write
+from smix.report.page import Section, write_page
+from smix.report.verdict import conclusion, evidence, headline
 from smix.report.write import write_report
 from smix.training.records import folders_in, read_run
 from smix.training.runs import train
@@ -23,7 +23,7 @@ from tests.conftest import make_set, write_npz
 from tests.report.evaluations import write_evaluations
 from tests.report.pages import PAGES
 from tests.report.runs import write_run, write_runs
-from tests.report.test_render import write_drawn
+from tests.report.test_svg import write_drawn
 
 pytestmark = pytest.mark.slow
 
@@ -90,6 +90,7 @@ def test_every_figure_and_table_that_an_issue_names_is_there(report):
             "risk-coverage",
             "confusion",
             "confusion-change",
+            "class-wise",
             "corruptions",
             "attacks",
         ),
@@ -101,14 +102,14 @@ def test_every_figure_and_table_that_an_issue_names_is_there(report):
     assert tables == {path.stem for path in (report / "tables").glob("*.tex")}
     assert tables == {
         *("accuracy", "pairs", "runs", "test-images", "calibration", "confidence", "levels", "confused", "classes"),
-        *("corruptions", "each-corruption", "attacks", "background", "other-data", "cost"),
+        *("corruptions", "each-corruption", "attacks", "background", "other-data", "cost", "class-calibration"),
     }
 
 
 def test_the_markdown_links_to_files_that_are_there_and_says_the_conclusion(comparison, report):
     text = (report / "report.md").read_text()
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    assert len(pictures) == 19
+    assert len(pictures) == 20
     assert all((report / picture).stat().st_size > 1000 for picture in pictures)
     runs = [read_run(path) for path in folders_in(comparison)]
     assert f"**{headline(runs)}**".replace("_", "\\_") in text
@@ -144,7 +145,7 @@ from pathlib import Path
 from smix import write_report
 from smix.report.page import write_page
 from tests.report.pages import PAGES
-from tests.report.test_render import write_drawn
+from tests.report.test_svg import write_drawn
 
 comparison, out = map(Path, sys.argv[1:])
 for name, make in PAGES.items():
@@ -180,7 +181,7 @@ def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_pa
     written = write_report(tmp_path / "runs", tmp_path / "out")
     reasons = [problem.why for problem in written.problems]
     assert len(reasons) == 2
-    assert all("expected the images that the runs were made of, got others" in why for why in reasons)
+    assert all("expected the images that the runs used, got others" in why for why in reasons)
     assert all("what shows them is left out" in why for why in reasons)
     assert not (tmp_path / "out" / "figures" / "mistakes.png").exists()
     assert (tmp_path / "out" / "figures" / "reliability.svg").exists()
@@ -192,15 +193,14 @@ def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monke
     write_report(tmp_path / "runs", tmp_path / "out")
     before = contents(tmp_path / "out")
     write_run(tmp_path / "runs", "cutmix", 0, 3.0)
-    real = topics.accuracy_table
-    for module, name in ((topics, "runs_table"), (write, "write_page")):
+    broken = (*write.SECTIONS, Section("broken", "Broken", "", (lambda *_: 1 / 0,)))
+    for name, replacement in (("SECTIONS", broken), ("write_page", lambda *_: 1 / 0)):
         with monkeypatch.context() as patched:
-            patched.setattr(module, name, lambda *_: 1 / 0)
+            patched.setattr(write, name, replacement)
             with pytest.raises(ZeroDivisionError):
                 write_report(tmp_path / "runs", tmp_path / "out")
         assert contents(tmp_path / "out") == before
         assert not list((tmp_path / "out").glob(".report.*.tmp"))
-    assert topics.accuracy_table is real
 
 
 @pytest.mark.usefixtures("blank_figures")
@@ -256,7 +256,7 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
 def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path, out, monkeypatch):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr(write, "topics_of", lambda *_: pytest.fail("it was drawn"))
+    monkeypatch.setattr(write, "_chapter", lambda *_: pytest.fail("it was drawn"))
     with pytest.raises(RunError, match="expected a folder to write"):
         write_report(tmp_path / "runs", tmp_path / out)
 

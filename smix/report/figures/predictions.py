@@ -1,0 +1,225 @@
+"""Figures of what the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from smix.evaluation.calibration import Bin
+from smix.evaluation.statistics import rank_correlation
+from smix.report.classes import gains
+from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
+from smix.report.plots.charts import Chart, Curve, label_points, line_charts, panels
+from smix.report.plots.layout import Heading, sanitised, shortened, signed
+from smix.report.plots.pictures import ColourScale, matrices
+from smix.report.records import Comparison, ReportAssets
+from smix.report.style import FEWER, MORE, PLAIN, SOFT, TEXT, looks
+
+COVERAGES = np.arange(1, 101) / 100
+"""Coverages at which curves of many samples are drawn."""
+FULL = "#00509e"
+"""Colour of 100 % of a class: white text is readable on it on a light page and on a dark one."""
+
+
+overconfidence = partial(
+    metric_per_run,
+    metric="overconfidence",
+    title="Overconfidence: mean confidence minus accuracy",
+    axis="Confidence minus accuracy (points)",
+    note="Right of 0 a model is overconfident, left of it underconfident.",
+    signs=True,
+)
+
+class_wise = partial(metric_per_run, metric="class_wise", title="Class-wise calibration", axis="Class-wise ECE (%)")
+
+
+@looks
+def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw a reliability diagram for each method: accuracy by confidence, over all seeds. None: no predictions."""
+    scores = predicted(comparison)
+    if not scores:
+        return None
+    heading = Heading(
+        "Reliability diagrams",
+        "Accuracy of the predictions at each level of confidence, in percent. A model is calibrated on the diagonal and overconfident "
+        "below it. Bars are the gaps; larger marks are more predictions. ECE: expected calibration error, mean over seeds.",
+    )
+    columns = 3 if len(scores) > 2 else 2
+    notes = {method: f"ECE {mean:.1f} %" for method, mean in percentages(comparison.values("ece")).items()}
+    figure, axes = panels(heading, labels_of(comparison, scores), assets.styles, notes, columns)
+    for n, (method, one) in enumerate(axes.items()):
+        style, curves = assets.styles[method], [each.calibration.curve for each in scores[method]]
+        x, y, share = pooled_curve(curves)
+        one.plot([0, 100], [0, 100], color=SOFT, lw=0.8, ls="--")
+        one.vlines(x, x, y, color=style.colour, lw=3, alpha=0.35)
+        one.plot(x, y, color=style.colour, lw=1.2)
+        one.scatter(x, y, s=8 + 90 * share, color=style.colour, marker=style.marker, lw=0, zorder=3)
+        one.set(xlim=(0, 100), ylim=(0, 100), xticks=[0, 50, 100], yticks=[0, 50, 100])
+        one.tick_params(labelleft=n % columns == 0)
+        one.grid(True)
+        one.set_xlabel("Confidence (%)" if n >= len(axes) - columns else "")
+    return figure
+
+
+def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[NDArray, "3 m"]:
+    """Return the confidence and the accuracy, in percent, and the share of the samples of each filled bin, over all curves."""
+    bins = np.array([[(one.count, one.confidence, one.accuracy) for one in curve] for curve in curves], float)
+    counts = bins[..., 0]
+    total = counts.sum(0)
+    confidence, accuracy = np.nansum(counts[..., None] * bins[..., 1:], 0)[total > 0].T / total[total > 0]
+    return np.stack([100 * confidence, 100 * accuracy, total[total > 0] / total.sum()])
+
+
+@looks
+def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the error rate at each level of confidence, and the share of all predictions that are wrong and at least as confident.
+
+    Over all seeds. None: no predictions.
+    """
+    scores = predicted(comparison)
+    if not scores:
+        return None
+    levels = next(iter(scores.values()))[0].levels
+    x = np.arange(len(levels), dtype=float)
+    rates, confident = {}, {}
+    for method, each in scores.items():
+        count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each]).sum(0).T
+        rates[method] = Curve(x, 100 * np.divide(wrong, count, out=np.full(len(x), np.nan), where=count > 0))
+        confident[method] = Curve(x, 100 * np.cumsum(wrong[::-1])[::-1] / count.sum())
+    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
+    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
+    bounds = [f"> {first:g}" if first else "all" for first in low]
+    titles = (
+        "Error rate of the predictions at each level of confidence (%)",
+        "Wrong predictions above a confidence, of all (%)",
+    )
+    charts = []
+    for title, curves, ticks in zip(titles, (rates, confident), (ranges, bounds), strict=True):
+        top = 1.05 * max(float(np.nanmax(curve.y)) for curve in curves.values()) or 1.0
+        settings = {"xlim": (-0.5, len(x) - 0.5), "ylim": (0, top), "xticks": x, "xticklabels": ticks}
+        charts.append(Chart(curves, "Confidence (%)", title, settings=settings))
+    heading = Heading("Errors by confidence", "Over all seeds. Grey: error rate of a calibrated model.")
+    figure = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
+    figure.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
+    return figure
+
+
+@looks
+def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the error rate of the most confident predictions by their share of all, mean over seeds. None: no predictions."""
+    scores = predicted(comparison)
+    if not scores:
+        return None
+    curves = {}
+    for method, each in scores.items():
+        risks = [np.interp(COVERAGES, one.risk.coverage.numpy(), one.risk.risk.numpy()) for one in each]
+        curves[method] = Curve(100 * COVERAGES, 100 * np.mean(risks, 0))
+    heading = Heading(
+        "Error rate of the most confident predictions",
+        "In percent, mean over seeds. The lower a curve, the better confidence separates errors from correct predictions.",
+    )
+    settings = {"xlim": (0, 100), "ylim": (0, None)}
+    chart = Chart(curves, "Share of predictions, the most confident first (%)", settings=settings)
+    return line_charts(heading, [chart], labels_of(comparison, scores), assets.styles)
+
+
+@looks
+def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the confusion matrix of each method over its seeds, in percent of the images of each class. None: no predictions."""
+    rates = _confusion_rates(comparison)
+    if not rates:
+        return None
+    heading = Heading(
+        "Confusion matrices",
+        f"Rows: true class; columns: prediction; in percent of the images of the class{', over all seeds' * (comparison.planned > 1)}. "
+        "Above each matrix: the most frequent confusion.",
+    )
+    notes = {
+        method: _largest_confusion(comparison, rate, "{:.0f} %".format) or "no error" for method, rate in rates.items()
+    }
+    labels = labels_of(comparison, predicted(comparison))
+    return matrices(heading, rates, comparison.classes, ColourScale(100.0, FULL, FULL), labels, assets.styles, notes)
+
+
+@looks
+def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the differences of confusion matrices from that of vanilla, in points, on one scale.
+
+    None: Vanilla or all other methods have no predictions.
+    """
+    rates = _confusion_rates(comparison)
+    plain = rates.pop(PLAIN, None)
+    if plain is None or not rates:
+        return None
+    changes = {method: rate - plain for method, rate in rates.items()}
+    heading = Heading(
+        f"Confusion matrices: difference from {PLAIN}",
+        "In points. Rows: true class; columns: prediction. Blue: predicted more often, orange: less often. Blue on the diagonal and "
+        "orange off it is better. Above each matrix: the largest change off the diagonal.",
+    )
+    notes = {method: _largest_confusion(comparison, each, signed) or "no change" for method, each in changes.items()}
+    labels = labels_of(comparison, {method: comparison.scores_of(method) for method in changes})
+    maximum = max(float(np.nanmax(np.abs(change), initial=0.0)) for change in changes.values()) or 1.0
+    scale = ColourScale(maximum, MORE, FEWER, 0.85)
+    return matrices(heading, changes, comparison.classes, scale, labels, assets.styles, notes, "points")
+
+
+def _confusion_rates(comparison: Comparison) -> dict[str, Float[NDArray, "k k"]]:
+    """Return the percentage of the images of each class (row) for each prediction (column); NaN for a class without images."""
+    rates = {}
+    for method, scores in predicted(comparison).items():
+        counts = np.sum([one.confusion.numpy() for one in scores], 0, dtype=float)
+        total = counts.sum(1, keepdims=True)
+        rates[method] = 100 * np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
+    return rates
+
+
+def _largest_confusion(comparison: Comparison, matrix: Float[NDArray, "k k"], text: Callable[[float], str]) -> str:
+    """Describe the value off the diagonal that is farthest from 0; return an empty string if all are 0."""
+    off = np.where(np.eye(len(matrix), dtype=bool), 0.0, np.abs(np.nan_to_num(matrix)))
+    row, column = divmod(int(off.argmax()), len(matrix))
+    names = f"{sanitised(comparison.classes[row])} as {sanitised(comparison.classes[column])}"
+    return f"{names}, {text(matrix[row, column])}" if off[row, column] else ""
+
+
+@looks
+def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the gain of each class over vanilla by its share of valid masks, for each method that uses masks.
+
+    The gain is the difference of the class accuracies in points, mean over the seeds that both methods have. Names that would
+    overlap others are omitted. None: no method with masks, no vanilla, no predictions, or fewer than two classes.
+    """
+    shares = {} if assets.masks is None else assets.masks.class_shares
+    known = np.array([shares.get(name, math.nan) for name in comparison.classes])
+    masked = {run.config.method for run in comparison.begun if run.provenance["masks"]}
+    points = {method: np.stack([known, gain]) for method, gain in gains(comparison).items() if method in masked}
+    kept = {method: ~np.isnan(each).any(0) for method, each in points.items()}
+    points = {method: each[:, kept[method]] for method, each in points.items() if kept[method].sum() > 1}
+    if not points:
+        return None
+    heading = Heading(
+        f"Gain of each class over {PLAIN}",
+        "Points of class accuracy, mean over seeds, by the share of valid masks of the class. If masks are the reason for a gain, "
+        "classes with more valid masks gain more, and Spearman's rho is near 1.",
+    )
+    rho = {method: rank_correlation(*each)[0] for method, each in points.items()}
+    notes = {
+        method: f"{'rho is not defined' if math.isnan(rho[method]) else f'rho = {signed(rho[method], 2)}'}, {each.shape[1]} classes"
+        for method, each in points.items()
+    }
+    plain = comparison.scores_of(PLAIN).keys()
+    labels = labels_of(comparison, {method: comparison.scores_of(method).keys() & plain for method in points})
+    figure, axes = panels(heading, labels, assets.styles, notes, min(2, len(points)), 3.0)
+    for method, one in axes.items():
+        (x, y), style, names = points[method], assets.styles[method], np.array(comparison.classes, object)[kept[method]]
+        one.axhline(0, color=TEXT, lw=0.8)
+        one.scatter(x, y, color=style.colour, marker=style.marker, s=26, lw=0, zorder=3)
+        one.margins(0.12)
+        one.grid(True)
+        one.set_xlabel("Valid masks of the class (%)")
+        label_points(one, x, y, [shortened(name, 1.0) for name in names])
+    return figure

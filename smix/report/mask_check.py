@@ -1,0 +1,195 @@
+"""`smix masks build` and `smix masks check`: tables of mask stores for the terminal, and their charts and pages in a folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from rich.table import Table as TerminalTable
+
+from smix import files
+from smix.data.sets import ImageSet, Split, load_data
+from smix.errors import MaskError, printable
+from smix.masks.store import MaskStore
+from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent, short_name
+from smix.report.plots import layout
+from smix.report.plots.charts import Estimate, Row, interval_rows
+from smix.report.plots.layout import EDGE, FOOT, WIDTH, Heading, line_height, wrapped, write
+from smix.report.sheet import draw_sheet, write_sheet
+from smix.report.style import FEWER, MORE, SMALL, SOFT, Style, looks
+from smix.report.svg import save
+from smix.report.table import Cell, Table, csv_text, number, terminal
+
+NAMED = 5
+"""Maximum number of broken images that are named on the terminal."""
+CLASSES = 20
+"""Maximum number of classes on the terminal; of more, those with the lowest and the highest valid share are shown."""
+VALID_HEADS = tuple(f"Valid, {criterion}" for criterion in CRITERIA)
+CLASS_HEADS = ("Class", "Masks", "Mean coverage", *VALID_HEADS)
+VALID, INVALID = MORE, FEWER
+
+
+def write_check(
+    paths: Sequence[Path], data: str | None, out: Path | None, data_root: Path, quiet: bool = True
+) -> tuple[list[TerminalTable | str], list[Path]]:
+    """Judge mask stores, and write their charts, their contact sheets, and the shares of each class.
+
+    Args:
+        paths: Folders of the stores.
+        data: Data set of a single store; None: the name that each store was built with.
+        out: Folder of the pictures; None: next to the first store, with "-check" after its name.
+        data_root: Folder in which data sets are looked up by name.
+
+    Returns:
+        Tables and lines for the terminal, and the written files.
+
+    Raises:
+        MaskError: A store is damaged, belongs to other images, or has not 2 spatial dimensions.
+    """
+    if data is not None and len(paths) > 1:
+        raise MaskError(
+            f"data: expected one store with --data, got {len(paths)}; omit --data or check one store at a time"
+        )
+    stores = [MaskStore(path) for path in paths]
+    names, sets = _names(paths, stores), _images_of(stores, data, data_root)
+    judged = [judge_store(*each, quiet) for each in zip(stores, sets, names, strict=True)]
+    first = paths[0] if paths[0].name else paths[0].resolve()
+    folder = out or first.with_name(f"{first.name}-check")
+    written = [save(draw_valid(judged), folder / "valid.png"), save(draw_coverage(judged), folder / "coverage.png")]
+    lines: list[TerminalTable | str] = [terminal(check_table(judged))]
+    for one, store, name in zip(judged, stores, _file_names([one.name for one in judged]), strict=True):
+        written.append(save(draw_sheet(one), folder / f"contact-sheet-{name}.png"))
+        written.append(write_sheet(folder / f"contact-sheet-{name}.html", one, quiet))
+        lines += [terminal(class_table(one.name, one.by_class())), *_broken(store)]
+    rows = tuple((Cell(one.name), *_class_row(each)) for one in judged for each in one.by_class())
+    files.write_text(folder / "classes.csv", csv_text(Table("classes", "Classes", ("Store", *CLASS_HEADS), rows)))
+    return lines, [*written, folder / "classes.csv"]
+
+
+def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
+    """Return the shortest kind of name that distinguishes the stores."""
+    names = [short_name(store.manifest.data.name, store.manifest.data.split) for store in stores]
+    for longer in ([path.resolve().name for path in paths], [str(path) for path in paths]):
+        names = names if len(set(names)) == len(names) else longer
+    return names
+
+
+def _file_names(names: Sequence[str]) -> list[str]:
+    """Return names without characters that a file name cannot have, numbered if two of them become equal."""
+    safe = [name.strip("/").replace("/", "-").replace(" ", "-") for name in names]
+    return safe if len(set(safe)) == len(safe) else [f"{name}-{number}" for number, name in enumerate(safe, 1)]
+
+
+def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -> list[ImageSet]:
+    """Return the images of each store; those of several stores are loaded once."""
+    loaded: dict[tuple[str, Split], ImageSet] = {}
+    sets = []
+    for store in stores:
+        if len(store.shape) != 2:
+            raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
+        key = (data or store.manifest.data.name, store.manifest.data.split)
+        if key not in loaded:
+            loaded[key] = load_data(key[0], data_root, key[1])
+        store.check_made_of(loaded[key])
+        sets.append(loaded[key])
+    return sets
+
+
+@looks
+def draw_valid(judged: Sequence[JudgedMasks], criterion: str = "figure14") -> Figure:
+    """Draw the shares of valid and invalid masks of each store as horizontal bars, by the criterion of figure 14."""
+    heading = Heading(
+        "Valid masks", "In percent of the masks, as in figure 14: a mask with a coverage of 1 % or more is valid."
+    )
+    rows = []
+    for one in judged:
+        valid = one.share(criterion)
+        rows.append(Row(f"{one.name} ({len(one.rows):,} masks)"))
+        for label, colour, share in (("valid", VALID, valid), ("invalid", INVALID, 100 - valid)):
+            rows.append(Row(label, [Estimate(Style(colour, "|"), share, 0.0, share, [share])], f"{share:.1f} %"))
+    figure = interval_rows(heading, {"": rows}, "Share of the masks (%)")
+    figure.axes[0].set_xlim(0, 100)
+    return figure
+
+
+@looks
+def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
+    """Draw a histogram of the coverage of each store's masks, with the bounds of the default rule."""
+    bounds = CRITERIA["default"].shape
+    low, high = 100 * bounds.min_coverage, 100 * bounds.max_coverage
+    heading = Heading(
+        "Coverage of the image by the masks",
+        "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: invalid. Dotted: "
+        f"{low:g} and {high:g} %, the bounds of this rule.",
+    )
+    left, height, gap = EDGE + 0.5, 1.3, 0.35
+    titles = []
+    for one in judged:
+        empty = one.coverage == 0  # not drawn: they can be so many that nothing else would be visible
+        note = f", {percent(empty):.1f} % of them empty (not drawn)" if empty.any() else ""
+        titles.append(wrapped(f"{one.name}: {len(one.rows):,} masks{note}", WIDTH - 2 * EDGE, SMALL))
+    heads = [len(lines) * line_height(SMALL) + 0.08 for lines in titles]
+    figure, top = layout.sheet(heading, sum(heads) + len(judged) * (height + gap) - gap + FOOT)
+    for one, lines, head in zip(judged, titles, heads, strict=True):
+        write(figure, EDGE, top + (head - 0.08) / 2, lines)
+        axes = layout.axes_at(figure, left, top + head, WIDTH - left - EDGE - 0.12, height)
+        if axes is not figure.axes[0]:
+            axes.sharey(figure.axes[0])
+        valid = one.valid["default"]
+        groups = [100 * one.coverage[group & (one.coverage > 0)] for group in (valid, ~valid)]
+        weights = [np.full(len(group), 100 / max(1, len(one.rows))) for group in groups]
+        axes.hist(groups, list(range(101)), weights=weights, stacked=True, color=[VALID, INVALID])
+        for bound in (low, high):
+            axes.axvline(bound, color=SOFT, lw=1, ls=":")
+        axes.set_xlim(0, 100)
+        axes.grid(axis="y")
+        top += head + height + gap
+    axes.set_xlabel("Coverage of the image (%)")
+    return figure
+
+
+def build_summary(store: MaskStore) -> list[str]:
+    """Return the result of a build in one line, followed by the broken images."""
+    built, data = store.built, store.manifest.data
+    line = (
+        f"{store.path}: {built.sum():,} masks of {data.name} {data.split}, {percent(store.valid[built]):.1f} % show an object, "
+        f"mean coverage {percent(store.coverage[built]):.1f} %"
+    )
+    return [line, *_broken(store)]
+
+
+def _broken(store: MaskStore) -> list[str]:
+    problems = list(store.problems.values())
+    if not problems:
+        return []
+    count = "1 image has" if len(problems) == 1 else f"{len(problems):,} images have"
+    more = ", such as:" if len(problems) > NAMED else ":"
+    return [f"{count} no mask{more}", *(f"  {printable(problem)}" for problem in problems[:NAMED])]
+
+
+def check_table(judged: Sequence[JudgedMasks]) -> Table:
+    """Return the valid shares of stores by each criterion."""
+    rows = []
+    for one in judged:
+        count, total = len(one.rows), len(one.data)
+        shares = (percent(one.coverage), percent(one.coverage == 0), *map(one.share, CRITERIA))
+        counts = f"{count:,}" if count == total else f"{count:,} of {total:,}"
+        rows.append((Cell(one.name), Cell(counts, count), *(number(share, 1) for share in shares)))
+    return Table(
+        "masks", "Valid masks, in percent", ("Store", "Masks", "Mean coverage", "Empty", *VALID_HEADS), tuple(rows)
+    )
+
+
+def class_table(name: str, classes: Sequence[ClassShares]) -> Table:
+    """Return the valid shares of each class of a store; of many classes, the lowest and the highest."""
+    title = f"Classes of {printable(name)}, in percent"
+    if len(classes) > CLASSES:
+        half, ranked = CLASSES // 2, sorted(classes, key=lambda one: one.valid["default"])
+        title += f": {half} with the lowest and {half} with the highest valid share, default, of {len(classes):,}"
+        classes = [*ranked[:half], *ranked[-half:]]
+    return Table("classes", title, CLASS_HEADS, tuple(map(_class_row, classes)))
+
+
+def _class_row(one: ClassShares) -> tuple[Cell, ...]:
+    shares = (number(share, 1) for share in (one.coverage, *one.valid.values()))
+    return (Cell(one.name), Cell(f"{one.masks:,}", one.masks), *shares)

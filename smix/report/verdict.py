@@ -1,0 +1,202 @@
+"""The answer of a report in sentences: which method won, by how much, and whether the difference is statistically significant."""
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from smix.evaluation.statistics import NOT_ENOUGH, Difference, compare_pairs, interval, sentence
+from smix.report.page import Facts, Highlight
+from smix.report.records import (
+    PLAIN,
+    Comparison,
+    ReportAssets,
+    best_rows,
+    difference_from,
+    differences,
+    rows_of,
+)
+from smix.report.table import p_value
+from smix.training.records import Run
+
+POINTS = 100.0
+"""No two accuracies differ by more."""
+
+
+def conclusion(runs: Sequence[Run]) -> str:
+    """Return the winner by mean test accuracy, the methods that it is significantly better than, and what is missing."""
+    winner, rest = _parts(runs)
+    if not rest:
+        return f"{winner}."
+    return f"{winner}; {rest}" if winner else rest
+
+
+def evidence(runs: Sequence[Run]) -> str:
+    """Return the evidence for `headline`: the conclusion without its beginning."""
+    rest = _parts(runs)[1]
+    return rest[:1].upper() + rest[1:]
+
+
+def _parts(runs: Sequence[Run]) -> tuple[str, str]:
+    """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
+    rows = rows_of(runs)
+    unfinished = [f"{row.method} ({row.count})" for row in rows if not row.complete]
+    missing = (
+        f" Runs are missing of {', '.join(unfinished)}, which are not compared; start the same smix compare again."
+        if unfinished
+        else ""
+    )
+    places = best_rows(rows)
+    if not places:
+        return "", f"No method has finished all of its runs.{missing}"
+    best, accuracy = rows[places[0]].method, rows[places[0]].accuracy
+    seeds = f"{accuracy.count} seed{'s' if accuracy.count > 1 else ''}"
+    if len(places) > 1:
+        equal = _enumeration([rows[place].method for place in places])
+        tie = f"{equal} have the same highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}: none won."
+        return "", f"{tie}{missing}"
+    winner = f"{best} has the highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}"
+    pairs = differences(runs)
+    leads = [pair.swapped() for pair in difference_from(best, pairs)]
+    if not leads:
+        reason = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
+        return winner, f"{reason}.{missing}"
+    if accuracy.count < 2:
+        return (
+            winner,
+            f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds.{missing}",
+        )
+    clear = [pair for pair in leads if pair.significant]
+    open_pairs = [pair for pair in leads if not pair.significant]
+    clauses = []
+    if clear:
+        clauses.append(f"the difference is statistically significant against {_against(clear)}")
+    if open_pairs:
+        start = "but" if clear else "the difference is"
+        clauses.append(f"{start} not statistically significant against {_against(open_pairs)}")
+    corrected = f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs"
+    test = corrected if len(pairs) > 1 else "paired t-test"
+    few = (
+        f" {seeds} are few, both to find a difference and to trust one: take at least 5." if accuracy.count < 5 else ""
+    )
+    return winner, f"{', '.join(clauses)} ({test}).{_detectable(open_pairs, seeds)}{few}{missing}"
+
+
+def headline(runs: Sequence[Run]) -> str:
+    """Return the answer alone: which method wins, its lead over vanilla, and whether that is statistically significant."""
+    rows = rows_of(runs)
+    places = best_rows(rows)
+    if len(places) != 1:
+        return conclusion(runs)
+    row = rows[places[0]]
+    winner = f"{row.method} has the highest mean test accuracy, {row.accuracy.mean:.2f} %"
+    if row.method == PLAIN:
+        others = any(other.complete for other in rows if other is not row)
+        return f"{winner}: no other method is ahead of it." if others else f"{winner}."
+    pair = _lead(row.method, runs)
+    if pair is None:
+        return f"{winner}."
+    lead = f"{winner}, {pair.mean:+.2f} points over {PLAIN}"
+    if math.isnan(pair.p):
+        return f"{lead}; {NOT_ENOUGH} to tell whether that is statistically significant."
+    significance = f"{'' if pair.significant else 'not '}statistically significant"
+    return f"{lead}: {significance} with {pair.count} seeds ({_p(pair)})."
+
+
+def _lead(method: str, runs: Sequence[Run]) -> Difference | None:
+    """Return the difference between this method and vanilla, if both are complete."""
+    return next((pair for pair in difference_from(PLAIN, differences(runs)) if pair.first == method), None)
+
+
+def pair_sentences(comparison: Comparison, assets: ReportAssets) -> Facts | None:
+    """Return each pair of methods in a sentence, the better method first."""
+    pairs = differences(comparison.runs)
+    rows = []
+    for pair in pairs:
+        better_first = pair.swapped() if pair.significant and pair.mean < 0 else pair
+        rows.append((f"{pair.first}, {pair.second}", sentence(better_first)))
+    return Facts(tuple(rows), "In words") if rows else None
+
+
+def _detectable(pairs: Sequence[Difference], seeds: str) -> str:
+    """Return the differences that this number of seeds would have detected, for the pairs without a significant difference."""
+    sizes = [pair.detectable for pair in pairs if math.isfinite(pair.detectable)]
+    if not sizes:
+        return ""
+    if min(sizes) > POINTS:
+        return f" {seeds[0].upper()}{seeds[1:]} could have found no difference there, however large."
+    low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}" if max(sizes) <= POINTS else "more than 100"
+    sizes_text = low if low == high else f"{low} to {high}"
+    return f" Four times in five, {seeds} would find a true difference of {sizes_text} points there, smaller ones less often."
+
+
+def _against(pairs: Sequence[Difference]) -> str:
+    closest_first = sorted((pair for pair in pairs if not math.isnan(pair.mean)), key=lambda pair: pair.mean)
+    return _enumeration([f"{pair.second} ({pair.mean:+.2f} points, {_p(pair)})" for pair in closest_first])
+
+
+def _p(pair: Difference) -> str:
+    return f"p = {p_value(pair.p_corrected)}".replace("= <", "<")
+
+
+def _enumeration(texts: Sequence[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def highlights(comparison: Comparison) -> list[Highlight]:
+    """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
+    rows = rows_of(comparison.runs)
+    finished, planned = sum(row.finished for row in rows), sum(row.planned for row in rows)
+    figures = []
+    for row in [rows[place] for place in best_rows(rows)][:1]:
+        low, high = interval(row.accuracy)
+        detail = NOT_ENOUGH if math.isnan(low) else f"{low:.1f} to {high:.1f} % (95 % interval of its mean)"
+        figures.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))
+        if pair := _lead(row.method, comparison.runs):
+            p = NOT_ENOUGH if math.isnan(pair.p) else f"corrected p: {p_value(pair.p_corrected)}"
+            figures.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
+    size = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"
+    figures.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
+    figures += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
+    figures += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
+    return figures
+
+
+def _nearest_to_zero(comparison: Comparison, label: str, metric: str, unit: str, sign: str) -> list[Highlight]:
+    """Return the method whose mean is nearest to 0, compared with that of vanilla."""
+    values = comparison.values(metric)
+    means = {m: 100 * fmean(seeds.values()) for m, seeds in values.items() if len(seeds) == comparison.planned}
+    if len(means) < 2:
+        return []
+    best = min(means, key=lambda method: abs(means[method]))
+    plain = f"; {PLAIN} {means[PLAIN]:{sign}.1f}" if PLAIN in means and best != PLAIN else ""
+    return [Highlight(label, f"{means[best]:{sign}.1f} {unit}", f"{best}{plain}")]
+
+
+def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
+    """Return whether each method is overconfident, by how much, and how that differs from vanilla."""
+    values = comparison.values("overconfidence")
+    means = {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
+    clauses = [
+        f"{comparison.label(method, len(values[method]))} is {'overconfident' if mean > 0 else 'underconfident'} by "
+        f"{abs(mean):.1f} points{_relative(method, means)}"
+        for method, mean in means.items()
+    ]
+    changes = [f"{pair.first} {100 * pair.mean:+.1f}{_interval(pair)}" for pair in changes_from_plain(values)]
+    against = f" Difference from {PLAIN} over the shared seeds, estimates with 95 % intervals: {'; '.join(changes)}."
+    return f"{'; '.join(clauses)}.{against if changes else ''}"
+
+
+def changes_from_plain(values: Mapping[str, Mapping[int, float]]) -> list[Difference]:
+    """Return the difference of each method from vanilla over their shared seeds, with its interval: an estimate, not a test."""
+    return difference_from(PLAIN, compare_pairs(values))
+
+
+def _relative(method: str, means: Mapping[str, float]) -> str:
+    if PLAIN not in means or method == PLAIN:
+        return ""
+    better = abs(means[method]) < abs(means[PLAIN])
+    return f", {'better' if better else 'not better'} calibrated on average than {PLAIN}"
+
+
+def _interval(pair: Difference) -> str:
+    return "" if math.isnan(pair.low) else f" ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
