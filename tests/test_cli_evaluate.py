@@ -71,7 +71,9 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
 
 def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
     evaluation = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
-    out = shown_at_80(monkeypatch, capsys, evaluated(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0"))
+    out = shown_at_80(
+        monkeypatch, capsys, evaluation_parts(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0")
+    )
     assert max(map(len, out.splitlines())) <= 80
     assert "12,345 more images are of classes unknown to the network and are left out." in out
     assert "Images are resized to 28 x 36, the size that the network was trained on." in out
