@@ -48,7 +48,7 @@ def _run_timed() -> None:
     start = time.perf_counter()
     from smix import cli
     from smix.data.batches import Normalisation
-    from smix.training import material, runs  # noqa: F401
+    from smix.training import inputs, runs  # noqa: F401
     from smix.training.learner import Learner
 
     spent = {"imports": time.perf_counter() - start}
@@ -73,9 +73,9 @@ def _run_timed() -> None:
         sys.stdout.flush()
         os._exit(0)
 
-    time_calls(material, "load_data", "reading and fingerprints")
+    time_calls(inputs, "load_data", "reading and fingerprints")
     time_calls(Normalisation, "of", "mean and standard deviation")
-    time_calls(material, "build_model", "network")
+    time_calls(inputs, "build_model", "network")
     setattr(Learner, "update", update_and_exit)  # noqa: B010 (mypy refuses an assignment to a method)
     cli.main()
 

@@ -34,7 +34,7 @@ def test_a_named_device_is_used_if_it_is_available(machine, name):
 @pytest.mark.parametrize("name", ["cuda", "mps"])
 def test_an_unavailable_device_is_refused(machine, name):
     machine(cuda=False, mps=False)
-    with pytest.raises(OptionError, match=f"^device: expected one of this machine, got {name}"):
+    with pytest.raises(OptionError, match=f"^device: {name} is not available on this machine"):
         find_device(name)
 
 

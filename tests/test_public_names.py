@@ -1,5 +1,6 @@
 """Test the public names, the cost of importing them, and that imports have no side effects."""
 
+import ast
 import json
 import os
 import pkgutil
@@ -65,7 +66,7 @@ def python(script: str, *words: str) -> str:
 
 
 def test_the_list_of_public_names():
-    assert sorted(smix.__all__) == sorted(NAMES)
+    assert sorted(smix.__all__) == sorted([*NAMES, *PARTS])
     assert len(set(smix.__all__)) == len(smix.__all__)
 
 
@@ -81,7 +82,7 @@ def test_every_public_name_is_imported_by_a_star_import():
     assert set(NAMES) <= set(namespace)
 
 
-@pytest.mark.parametrize("name", ["mixing", "models", "data", "masks", "training", "evaluation", "lab", "report"])
+@pytest.mark.parametrize("name", PARTS)
 def test_subpackages_are_available_without_a_separate_import(name):
     assert getattr(smix, name) is import_module(f"smix.{name}")
     assert name in dir(smix)
@@ -93,14 +94,15 @@ def test_an_unknown_name_is_an_attribute_error(name):
         getattr(smix, name)
 
 
-def test_names_for_type_checkers_equal_the_lazy_table():
-    """Type checkers and editors read the TYPE_CHECKING block, Python reads the table: both must be complete."""
-    source = Path(smix.__file__).read_text()
-    block = source.split("if TYPE_CHECKING:\n")[1].split("\n\n")[0]
-    lines = [line.split() for line in block.splitlines()]
-    stated = {words[3]: words[1] for words in lines}
-    assert all(words[3] == words[5] for words in lines)
-    assert stated == {name: home for home, names in smix._HOMES.items() for name in names}
+@pytest.mark.parametrize("package", ["smix", "smix.evaluation"])
+def test_type_checkers_see_every_name_of_a_stub(package):
+    """A name of a stub is public for mypy only if it is imported as itself."""
+    stub = Path(import_module(package).__file__ or "").with_suffix(".pyi")
+    statements = [node for node in ast.parse(stub.read_text()).body if isinstance(node, ast.ImportFrom)]
+    names = [(alias.name, alias.asname) for node in statements for alias in node.names]
+    assert names
+    assert all(name == shown for name, shown in names)
+    assert len(names) == len(set(names))
 
 
 @pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.signals", "smix.progress"])

@@ -89,11 +89,7 @@ def test_a_run_of_a_sweep_is_not_trained_through_a_link(tmp_path, npz, victim, p
     (tmp_path / "out" / place).symlink_to(victim)
     before = content(victim)
     with pytest.raises(RunError, match="expected a folder, got a symbolic link"):
-        run_all(
-            {tmp_path / "out" / name: one for name, one in sweep.items()},
-            tmp_path / "out",
-            RunOptions(device="cpu", quiet=True),
-        )
+        run_all(sweep, tmp_path / "out", RunOptions(device="cpu", quiet=True))
     assert content(victim) == before
 
 

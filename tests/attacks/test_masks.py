@@ -277,7 +277,7 @@ def test_parts_of_other_images_are_discarded_and_named(interrupted, tmp_path, ca
     other = make_set(seed=1)
     with pytest.raises(KeyboardInterrupt):
         build_masks(other, Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "other")
-    for name in ("00001.json", "00001.npy"):
+    for name in ("00001.json", "shard-00001.npy"):
         shutil.copy(interrupted / "building" / name, tmp_path / "other" / "building" / name)
     store = build_masks(other, Drawn(), tmp_path / "other")
     assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
@@ -286,8 +286,9 @@ def test_parts_of_other_images_are_discarded_and_named(interrupted, tmp_path, ca
 
 
 def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys):
-    for kind in ("json", "npy"):
-        shutil.copy(interrupted / "building" / f"00000.{kind}", interrupted / "building" / f"00002.{kind}")
+    for name in ("{}.json", "shard-{}.npy"):
+        source, target = (interrupted / "building" / name.format(number) for number in ("00000", "00002"))
+        shutil.copy(source, target)
     build_masks(make_set(), Drawn(), interrupted)
     assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(make_set(), Drawn(), tmp_path / "new")

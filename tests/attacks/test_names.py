@@ -49,7 +49,7 @@ def test_every_other_folder_name_is_quoted_in_the_script(tmp_path, npz, name):
         text=True,
         check=True,
     )
-    assert str(tmp_path / name) in ran.stdout.splitlines()
+    assert f"--out={tmp_path / name}" in ran.stdout.splitlines()
     assert not (tmp_path / "PWN").exists()
     directives = [line for line in script.splitlines() if line.startswith("#SBATCH")]
     assert len(directives) == 7

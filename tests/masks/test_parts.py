@@ -117,7 +117,7 @@ def test_sigterm_ends_a_build_as_ctrl_c_does(data, tmp_path, whole):
 
 
 def test_a_build_whose_parent_died_stops(data, tmp_path, monkeypatch):
-    monkeypatch.setenv("SMIX_PARENT", "1" if os.getppid() != 1 else "2")
+    monkeypatch.setenv("SMIX_TASK", "1" if os.getppid() != 1 else "2")
     with pytest.raises(KeyboardInterrupt):
         build_masks(data, Drawn(), tmp_path)
 

@@ -302,7 +302,7 @@ def test_when_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_g
     assert time.monotonic() - started < 30
     assert ended[victim].code == -signal.SIGKILL
     assert ended[1 - victim].code == 1
-    assert "expected 2 processes, got one gone; start the same command again" in ended[1 - victim].err
+    assert "one of 2 processes has ended; start the same command again" in ended[1 - victim].err
     assert ended[1 - victim].err.count("\n") == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"] == config.to_json()
     first = in_processes(2, tmp_path / "logs", command(*words))[0]

@@ -11,5 +11,5 @@ class _Annotated:
         return item[0]
 
 
-Bool = Complex = Float = Int = Shaped = UInt8 = _Annotated
+Bool = Complex = Float = Float32 = Int = Int32 = Shaped = UInt8 = _Annotated
 config = SimpleNamespace(jaxtyping_disable=True)
