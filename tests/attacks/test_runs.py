@@ -145,11 +145,11 @@ def test_a_run_that_ends_with_infinite_numbers_is_reported_as_diverged(diverged,
     for read in (read_result, read_run):
         with pytest.raises(DivergedError, match="learning rate below"):
             read(diverged)
-    assert status({diverged: config})[diverged].state == "failed"
+    assert status({diverged.name: config}, diverged.parent)[diverged.name].state == "failed"
     code, _, err = smix("report", diverged.parent, "--out", diverged.parent / "report")
     assert code == 2
     assert err.count("\n") == 1
-    assert "expected finite predictions" in err
+    assert "predicts NaN or infinity" in err
     assert smix("evaluate", diverged)[0] == 1
 
 
