@@ -22,7 +22,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, batches: Iterable[tuple[Float[Tensor, "b C *S"], Int[Tensor, "b"]]]
+    model: nn.Module, batches: Iterable[tuple[Float[Tensor, "_ C *S"], Int[Tensor, "_"]]]
 ) -> tuple[Float[Tensor, "N K"], Int[Tensor, "N"]]:
     """Return the logits and labels of all batches, on the CPU.
 

@@ -196,7 +196,7 @@ class Method:
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         """Return the weight maps of the own images, in new memory: one per draw. Axes may have length 1."""
-        raise AssertionError(f"{type(self).__name__} states no maps")
+        raise NotImplementedError(f"{type(self).__name__}: define `maps`, or `draw`")
 
     def plan_maps(
         self,
