@@ -47,7 +47,7 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Estimated cost of the missing runs; empty if neither a message nor the number of jobs depends on it."""
 
     costs: Mapping[Group, Cost]
@@ -201,7 +201,7 @@ def _threads_of(sweep: Sweep, out: Path) -> int | None:
     return read_run(started[0]).provenance.get("threads") if started else None
 
 
-def _check_inputs(sweep: Sweep, out: Path, options: RunOptions, resources: Resources) -> Estimate:
+def _check_inputs(sweep: Sweep, out: Path, options: RunOptions, resources: Resources) -> CostEstimate:
     """Check what the runs need before any starts, so that a mistake is one line instead of a failed run each."""
     device = resources.device
     shared = device is not None and device.type == "cuda" and resources.jobs > 1
@@ -213,10 +213,10 @@ def _check_inputs(sweep: Sweep, out: Path, options: RunOptions, resources: Resou
         kind = group(inputs.config)
         if (shared or not options.quiet) and device is not None and kind not in costs:
             costs[kind] = cost_of(inputs, device, options, resources.threads or torch.get_num_threads())
-    return Estimate(costs, start)
+    return CostEstimate(costs, start)
 
 
-def _fit_memory(resources: Resources, estimate: Estimate, options: RunOptions) -> Resources:
+def _fit_memory(resources: Resources, estimate: CostEstimate, options: RunOptions) -> Resources:
     """Return the resources with fewer jobs if the memory of the GPU is too small for all of them."""
     if resources.engine != "local" or resources.device is None or resources.device.type != "cuda":
         return resources
@@ -237,7 +237,7 @@ def _launch(
     out: Path,
     options: RunOptions,
     resources: Resources,
-    estimate: Estimate,
+    estimate: CostEstimate,
 ) -> None:
     jobs = min(resources.jobs, len(missing))
     known = resources.device is not None and not options.quiet

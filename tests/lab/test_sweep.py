@@ -20,7 +20,7 @@ from smix.errors import BUG, DataError, MaskError, OptionError, RunError, Tempor
 from smix.lab import engines
 from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
-from smix.lab.run_all import Estimate, Resources, run_all, run_one
+from smix.lab.run_all import CostEstimate, Resources, run_all, run_one
 from smix.lab.slurm import sbatch_script
 from smix.lab.status import Status, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
@@ -394,7 +394,7 @@ def test_as_many_runs_share_a_gpu_as_its_memory_has_room_for(jobs, each, free, e
 def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
     resources = Resources("local", 8, torch.device("cuda"), None)
-    costs = Estimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
+    costs = CostEstimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
     assert module._fit_memory(resources, costs, RunOptions()).jobs == 3
     assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
     assert module._fit_memory(replace(resources, jobs=3), costs, RunOptions()).jobs == 3
