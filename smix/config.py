@@ -165,7 +165,8 @@ class TrainConfig(SharedConfig):
 
     def to_json(self) -> dict[str, Any]:
         """Return the options as JSON values."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        options: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return options
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":

@@ -139,8 +139,8 @@ class Batches(Loader):
         data: ImageSet,
         normalise: Normalisation,
         device: torch.device,
-        masks: Bool[NDArray, "N *S"] | None = None,
-        valid: Bool[NDArray, "N"] | None = None,
+        masks: Bool[np.ndarray, "N *S"] | None = None,
+        valid: Bool[np.ndarray, "N"] | None = None,
         crop_padding: int = 0,
         hflip: bool = False,
     ) -> "Batches":

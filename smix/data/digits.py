@@ -23,7 +23,7 @@ MIN_COLOUR = 160
 MIN_INK = 0.5
 """Ink above this value belongs to the mask: there the digit covers more than half of the photograph."""
 
-Digits = tuple[UInt8[NDArray, "N 32 32 3"], Int[NDArray, "N"], Bool[NDArray, "N 32 32"]]
+Digits = tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, "N"], Bool[np.ndarray, "N 32 32"]]
 
 
 @cache
@@ -66,8 +66,8 @@ def draw_digits(
 
 
 def _draw_over(
-    digit: Float[NDArray, "64"], photo: UInt8[NDArray, "H W 3"], rng: np.random.Generator
-) -> tuple[UInt8[NDArray, "32 32 3"], Bool[NDArray, "32 32"]]:
+    digit: Float[np.ndarray, "64"], photo: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
+) -> tuple[UInt8[np.ndarray, "32 32 3"], Bool[np.ndarray, "32 32"]]:
     """Draw a digit, whose ink is 0 to 16, over a random crop of a photograph. Return the image and the mask of the digit."""
     from PIL import Image
 

@@ -30,7 +30,7 @@ class TablePictures(Pictures):
     """A `datasets.Dataset` of one column, whose images are not decoded."""
     column: str
 
-    def decode(self, name: str) -> UInt8[NDArray, "H W 3"]:
+    def decode(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """Return the image in a row as RGB. Raises DataError if it cannot be read."""
         image = self.table[int(name)][self.column]
         if image is None:

@@ -65,7 +65,7 @@ class ImageSet:
         return len(self.images)
 
     @property
-    def array(self) -> UInt8[NDArray, "N *S C"]:
+    def array(self) -> UInt8[np.ndarray, "N *S C"]:
         """The images in memory. Raises DataError if they are files: see `loaded`."""
         if isinstance(self.images, Pictures):
             raise DataError(f"{self.name} {self.split}: expected images in memory, got files; call loaded() first")
@@ -117,7 +117,7 @@ class ImageSet:
         return self.rows(balanced_order(self.labels, self.fingerprint)[:count])
 
 
-def balanced_order(labels: Int[NDArray, "N"], key: str) -> Int[NDArray, "N"]:
+def balanced_order(labels: Int[np.ndarray, "N"], key: str) -> Int[np.ndarray, "N"]:
     """Return all rows in an order in which the first n have the classes as evenly as possible, for every n.
 
     Args:
@@ -134,7 +134,7 @@ def balanced_order(labels: Int[NDArray, "N"], key: str) -> Int[NDArray, "N"]:
 
 def check_set(
     where: str, images: Any, labels: NDArray[Any], classes: Sequence[str], masks: NDArray[Any] | None
-) -> tuple[Int[NDArray, "N"], Bool[NDArray, "N *S"] | None]:
+) -> tuple[Int[np.ndarray, "N"], Bool[np.ndarray, "N *S"] | None]:
     """Check the content of an `ImageSet`.
 
     Args:
@@ -184,7 +184,7 @@ def check_set(
     return labels, masks
 
 
-def _fingerprint(images: UInt8[NDArray, "N *S C"], labels: Int[NDArray, "N"]) -> str:
+def _fingerprint(images: UInt8[np.ndarray, "N *S C"], labels: Int[np.ndarray, "N"]) -> str:
     digest = hashlib.sha256(repr(images.shape).encode())
     digest.update(np.ascontiguousarray(images).data)
     digest.update(np.ascontiguousarray(labels).data)

@@ -31,7 +31,7 @@ FRAMES = 1 + (RATE - WINDOW) // HOP
 PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}
 
 
-def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
+def spectrograms(waves: Float[np.ndarray, "N 16000"]) -> UInt8[np.ndarray, "N 64 98"]:
     """Return log-mel spectrograms of waves in -1..1, 0..255: axis 1 is the frequency, the lowest first; axis 2 is the time."""
     # Periodic, as is usual for spectra; its sum scales a sine of full scale to the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
@@ -39,24 +39,26 @@ def spectrograms(waves: Float[NDArray, "N 16000"]) -> UInt8[NDArray, "N 64 98"]:
     spectrum = fft.rfft(frames, TRANSFORM)
     power = (spectrum.real**2 + spectrum.imag**2) / (window.sum() / 2) ** 2
     decibels = 10 * np.log10(np.maximum(power @ triangles().T, 1e-12))
-    return np.rint(np.clip(decibels / -FLOOR + 1, 0, 1) * 255).astype(np.uint8).swapaxes(1, 2)
+    levels: NDArray[np.floating] = np.rint(np.clip(decibels / -FLOOR + 1, 0, 1) * 255)
+    return levels.astype(np.uint8).swapaxes(1, 2)
 
 
 @cache
-def triangles() -> Float[NDArray, "64 257"]:
+def triangles() -> Float[np.ndarray, "64 257"]:
     """Return the weight of each frequency of the transform in each band, in [0, 1]."""
     corners = hertz(np.linspace(0, mel(np.array(RATE / 2)), BANDS + 2))
     lower, peak, upper = (corners[start : start + BANDS, None] for start in range(3))
     places = np.arange(TRANSFORM // 2 + 1) * RATE / TRANSFORM
     rising, falling = (places - lower) / (peak - lower), (upper - places) / (upper - peak)
-    return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    weights: NDArray[np.float64] = np.maximum(0, np.minimum(rising, falling))
+    return weights.astype(np.float32)
 
 
-def mel(hertz: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
+def mel(hertz: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
     """Convert hertz to mel on Slaney's scale: 3 mel are 200 Hz up to 1 kHz (15 mel), and 27 mel are a factor of 6.4 above."""
     return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
 
 
-def hertz(mel: Float[NDArray, "*N"]) -> Float[NDArray, "*N"]:
+def hertz(mel: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
     """Convert mel to hertz: the inverse of `mel`."""
     return np.where(mel < 15, mel * 200 / 3, 1000 * 6.4 ** ((mel - 15) / 27))

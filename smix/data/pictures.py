@@ -68,7 +68,7 @@ class Pictures:
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[place] for place in range(len(self)))
 
-    def decode(self, name: str) -> UInt8[NDArray, "H W 3"]:
+    def decode(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """Return the image of this name as RGB. Raises DataError if it cannot be read."""
         return decode(self.home / name)
 
@@ -90,7 +90,7 @@ class Pictures:
         held = tuple(np.zeros(size, np.uint8) if image is None else image for image in images)
         return replace(self, held=held), errors
 
-    def decoded(self) -> UInt8[NDArray, "N H W 3"]:
+    def decoded(self) -> UInt8[np.ndarray, "N H W 3"]:
         """Return all images in memory.
 
         Raises:
@@ -199,7 +199,7 @@ def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
     return sizes.pop() if sizes else None
 
 
-def decode(path: Path, content: bytes | None = None) -> UInt8[NDArray, "H W 3"]:
+def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
     """Decode an image as RGB.
 
     Args:

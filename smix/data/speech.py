@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from numpy.typing import NDArray
 
 from smix import files, progress
 from smix.arrays import open_npz
@@ -69,7 +68,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
     return ImageSet(images[..., None], labels, tuple(words), name=name, split=split)
 
 
-def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDArray, "N 64 98"]:
+def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[np.ndarray, "N 64 98"]:
     """Return the spectrograms of a split: the stored ones if they belong to these files, otherwise new ones."""
     sizes = {part: [(path, os.stat(f"{home}/{path}").st_size) for path in parts[part]] for part in parts}  # noqa: PTH116
     key = hashlib.sha256(json.dumps([PARAMETERS, sizes], sort_keys=True).encode()).hexdigest()
@@ -96,7 +95,7 @@ def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[NDAr
     return train if split == "train" else test
 
 
-def _waves(home: Path, paths: Sequence[str]) -> Float[NDArray, "N 16000"]:
+def _waves(home: Path, paths: Sequence[str]) -> Float[np.ndarray, "N 16000"]:
     """Read recordings in -1..1, all of one second."""
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):

@@ -4,7 +4,7 @@ Augmentation is keyed by seed, epoch and image: it depends neither on the number
 """
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -12,7 +12,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
@@ -41,7 +40,7 @@ CUTOUT = 127
 class MaskLookup(Protocol):
     """An array of masks, or an object that reads them when they are accessed."""
 
-    def __getitem__(self, rows: Int[NDArray, "n"]) -> Bool[NDArray, "n *S"]: ...
+    def __getitem__(self, rows: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n *S"]: ...
 
 
 def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
@@ -57,7 +56,7 @@ def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Reader(Dataset):
+class Reader(Dataset[tuple[Tensor, Tensor | None]]):
     """Reads images and masks, augmented alike. Worker processes receive a copy of it."""
 
     data: ImageSet
@@ -108,12 +107,13 @@ class Reader(Dataset):
             steps.append(v2.RandomHorizontalFlip())
         if not steps:
             return pictures
+        transform: Callable[[list[tv_tensors.Image]], list[tv_tensors.Image]] = v2.Compose(steps)
         if self.key is None:
-            return v2.Compose(steps)(pictures)
+            return transform(pictures)
         seed, epoch = self.key
         with torch.random.fork_rng(devices=[]):
             rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row))
-            return v2.Compose(steps)(pictures)
+            return transform(pictures)
 
     def _centre(self, picture: tv_tensors.Image) -> v2.Transform:
         """Return the centre crop of the image that just covers `enlargement` times the size: of squares, as Resize(side)."""
@@ -195,8 +195,8 @@ def _identity(result: object) -> object:
 
 
 def as_evaluated(
-    data: ImageSet, size: tuple[int, int], rows: Int[NDArray, "n"] | None = None, masks: MaskLookup | None = None
-) -> tuple[ImageSet, Bool[NDArray, "n H W"] | None]:
+    data: ImageSet, size: tuple[int, int], rows: Int[np.ndarray, "n"] | None = None, masks: MaskLookup | None = None
+) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
     """Read images as evaluation does, without augmentation, into memory.
 
     Args:

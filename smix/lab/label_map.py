@@ -50,7 +50,7 @@ class LabelMap:
         output = np.empty(sum(map(len, self.outputs)), np.int64)
         for number, members in enumerate(self.outputs):
             output[list(members)] = number
-        return output[labels]
+        return output.take(labels)
 
     def data(self, data: ImageSet) -> ImageSet:
         """Return the images that are not excluded, labelled with the outputs.

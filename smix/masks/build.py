@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Float32, Int, UInt8
-from numpy.typing import NDArray
 from torch import Tensor
 
 from smix import files, progress, signals
@@ -144,10 +143,10 @@ def rows_per_shard(count: int) -> int:
 class _MaskBatch:
     """Masks of a batch of images, at the size of the store."""
 
-    rows: Int[NDArray, "B"]
-    masks: Bool[NDArray, "B *S"]
-    score: Float32[NDArray, "B"]
-    classes: UInt8[NDArray, "B *S"] | None
+    rows: Int[np.ndarray, "B"]
+    masks: Bool[np.ndarray, "B *S"]
+    score: Float32[np.ndarray, "B"]
+    classes: UInt8[np.ndarray, "B *S"] | None
     broken: dict[int, str]
     """Reason why a mask is broken, by its place in the batch."""
 
@@ -160,7 +159,7 @@ class _Builder:
     data: ImageSet
     source: Source
     refinement: Refinement
-    requested: Int[NDArray, "N"]
+    requested: Int[np.ndarray, "N"]
     """Rows that the store must contain, sorted."""
     strict: bool
     quiet: bool
@@ -202,14 +201,14 @@ class _Builder:
                 staged.write(number, shard)
                 self.written.append(len(rows))
 
-    def _mask_batches(self, rows: Int[NDArray, "N"], pool: Executor) -> Iterator[_MaskBatch]:
+    def _mask_batches(self, rows: Int[np.ndarray, "N"], pool: Executor) -> Iterator[_MaskBatch]:
         """Yield the masks of rows, in order."""
         size = int(getattr(self.source, "batch_size", BATCH))
         batches = [rows[start : start + size] for start in range(0, len(rows), size)]
         segmented = (self._segment(*batch) for batch in ahead(pool, self._read, batches))
         return ahead(pool, self._refine, segmented)
 
-    def _read(self, rows: Int[NDArray, "B"]) -> tuple[Int[NDArray, "B"], ImageSet, dict[int, str]]:
+    def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str]]:
         """Return images, and the reasons why some cannot be read by their place in the batch."""
         batch = self.data.rows(rows)
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
@@ -218,7 +217,7 @@ class _Builder:
         broken = {place: str(error).replace(f"{pictures.home}{os.sep}", "") for place, error in errors.items()}
         return rows, replace(batch, images=pictures), broken
 
-    def _segment(self, rows: Int[NDArray, "B"], batch: ImageSet, broken: dict[int, str]) -> _MaskBatch:
+    def _segment(self, rows: Int[np.ndarray, "B"], batch: ImageSet, broken: dict[int, str]) -> _MaskBatch:
         shape = self.staged.manifest.shape
         result = self.source(batch, np.arange(len(rows)))
         for place in np.flatnonzero(~result.object.flatten(1).isfinite().all(1).numpy()).tolist():
@@ -276,7 +275,7 @@ def shrink(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B 
     return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5
 
 
-def shrink_classes(result: Segmentation, size: Sequence[int]) -> UInt8[NDArray, "B *S"]:
+def shrink_classes(result: Segmentation, size: Sequence[int]) -> UInt8[np.ndarray, "B *S"]:
     """Resize class maps to a spatial size by the nearest pixel. A source without classes has class 1 for object."""
     classes = result.mask().to(torch.uint8) if result.classes is None else result.classes
     return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(torch.uint8).numpy()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, Int
-from numpy.typing import NDArray
 
 from smix.errors import OptionError
 from smix.masks.refine import label_pieces
@@ -35,13 +34,13 @@ class StoreValidity:
                 f"validity: expected max_pieces of 0 or more and min_score in 0 to 1, got {self.max_pieces} and {self.min_score}"
             )
 
-    def __call__(self, masks: Bool[NDArray, "n *S"], score: Float32[NDArray, "n"]) -> Bool[NDArray, "n"]:
+    def __call__(self, masks: Bool[np.ndarray, "n *S"], score: Float32[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
         """Return which masks with these scores are valid."""
         valid = self.shape(torch.from_numpy(masks)[:, None].float()).numpy() & (score >= self.min_score)
         return valid & (pieces(masks) <= self.max_pieces) if self.max_pieces > 0 else valid
 
 
-def pieces(masks: Bool[NDArray, "n *S"]) -> Int[NDArray, "n"]:
+def pieces(masks: Bool[np.ndarray, "n *S"]) -> Int[np.ndarray, "n"]:
     """Return the number of pieces of each mask. Pieces that touch at a corner are one."""
     labels = label_pieces(masks)
     mask_of_piece = np.zeros(labels.max(initial=0) + 1, np.int64)

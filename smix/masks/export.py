@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
-from numpy.typing import NDArray
 from PIL import Image
 
 from smix import files, progress
@@ -81,7 +80,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
         )
 
 
-def _check_names(data: ImageSet, rows: Int[NDArray, "n"]) -> None:
+def _check_names(data: ImageSet, rows: Int[np.ndarray, "n"]) -> None:
     """Raise MaskError if two images differ by the suffix alone, or a name leads out of the folder."""
     stems = list(map(data.stem, rows.tolist()))
     if (stem := first_duplicate(stems)) is not None:
@@ -90,7 +89,7 @@ def _check_names(data: ImageSet, rows: Int[NDArray, "n"]) -> None:
         raise MaskError(f"{data.name}: expected images inside their folder, got {outside}; move it")
 
 
-def _masks(store: MaskStore, rows: Int[NDArray, "n"], show: Any) -> Iterator[tuple[int, Bool[NDArray, "H W"]]]:
+def _masks(store: MaskStore, rows: Int[np.ndarray, "n"], show: Any) -> Iterator[tuple[int, Bool[np.ndarray, "H W"]]]:
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
         yield from zip(batch.tolist(), store[batch], strict=True)
@@ -101,8 +100,8 @@ def _write_coco(
     path: Path,
     data: ImageSet,
     size: tuple[int, ...],
-    rows: Int[NDArray, "n"],
-    masks: Iterable[tuple[int, Bool[NDArray, "H W"]]],
+    rows: Int[np.ndarray, "n"],
+    masks: Iterable[tuple[int, Bool[np.ndarray, "H W"]]],
 ) -> None:
     """Write annotations line by line: a million of them need not fit into memory."""
     codes = import_optional("pycocotools.mask", "coco", MaskError)

@@ -21,13 +21,13 @@ class StoredMasks:
     """Masks that are read from a store when they are accessed: `masks[rows]` is (n, *S), of the store's size."""
 
     store: MaskStore
-    index: Int[NDArray, "N"]
+    index: Int[np.ndarray, "N"]
     """Row of each image in the store."""
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def __getitem__(self, rows: Int[NDArray, "n"]) -> Bool[NDArray, "n *S"]:
+    def __getitem__(self, rows: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n *S"]:
         return self.store[self.index[rows]]
 
 
@@ -35,9 +35,9 @@ class StoredMasks:
 class ObjectMasks:
     """A mask for each image of a data set."""
 
-    masks: Bool[NDArray, "N *S"] | StoredMasks
+    masks: Bool[np.ndarray, "N *S"] | StoredMasks
     """Masks of the images' size; for images in files, masks of the store's size that are read when they are accessed."""
-    valid: Bool[NDArray, "N"] | None
+    valid: Bool[np.ndarray, "N"] | None
     """True for masks that the store calls valid. None: all are."""
     provenance: dict[str, Any]
     """Fingerprint, source and refinement of the masks, and the fraction that is empty."""
@@ -71,14 +71,14 @@ def masks_of(data: ImageSet, location: str) -> ObjectMasks:
     return ObjectMasks(StoredMasks(store, data.index), valid, _provenance(fingerprint, source, refinement, empty))
 
 
-def stretch(masks: Bool[NDArray, "n *s"], size: tuple[int, ...]) -> Bool[NDArray, "n *S"]:
+def stretch(masks: Bool[np.ndarray, "n *s"], size: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:
     """Resize masks to the size of the images: a mask covers the whole image, whatever its own size."""
     return masks if masks.shape[1:] == size else shrink(torch.from_numpy(masks), size).numpy()
 
 
 def _in_memory(
-    masks: Bool[NDArray, "N *S"],
-    valid: Bool[NDArray, "N"] | None,
+    masks: Bool[np.ndarray, "N *S"],
+    valid: Bool[np.ndarray, "N"] | None,
     source: dict[str, Any],
     refinement: dict[str, Any] | None,
 ) -> ObjectMasks:

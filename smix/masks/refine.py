@@ -28,7 +28,7 @@ PARAMETERS: dict[Refinement, dict[str, float]] = {
 """Parameters of each refinement, for the manifest of a store."""
 
 
-def refine(masks: Bool[NDArray, "B *S"], method: Refinement) -> Bool[NDArray, "B *S"]:
+def refine(masks: Bool[np.ndarray, "B *S"], method: Refinement) -> Bool[np.ndarray, "B *S"]:
     """Refine masks.
 
     Args:
@@ -54,29 +54,30 @@ def refine(masks: Bool[NDArray, "B *S"], method: Refinement) -> Bool[NDArray, "B
     return largest_contour(opening(adaptive_threshold(gaussian_blur(masks.astype(np.uint8) * 255))))
 
 
-def gaussian_blur(images: UInt8[NDArray, "B H W"]) -> UInt8[NDArray, "B H W"]:
+def gaussian_blur(images: UInt8[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B H W"]:
     """Blur images with sigma 1, mirrored at the border without repeating it, rounded half up: cv2.GaussianBlur(image, (0, 0), 1)."""
     rows = ndimage.correlate1d(images.astype(np.int64), GAUSS, axis=-1, mode="mirror")
-    both = ndimage.correlate1d(rows, GAUSS, axis=-2, mode="mirror")
+    both: NDArray[np.int64] = ndimage.correlate1d(rows, GAUSS, axis=-2, mode="mirror")
     return ((both + (1 << 15)) >> 16).astype(np.uint8)
 
 
-def adaptive_threshold(images: UInt8[NDArray, "B H W"]) -> Bool[NDArray, "B H W"]:
+def adaptive_threshold(images: UInt8[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
     """Return where images are more than 2 above the rounded mean of 5x5 pixels: cv2.adaptiveThreshold(..., MEAN_C, BINARY, 5, -2)."""
     ones = np.ones(NEIGHBOURHOOD, np.int64)
-    sums = ndimage.correlate1d(images.astype(np.int64), ones, axis=-1, mode="nearest")
+    sums: NDArray[np.int64] = ndimage.correlate1d(images.astype(np.int64), ones, axis=-1, mode="nearest")
     sums = ndimage.correlate1d(sums, ones, axis=-2, mode="nearest")
     pixels = NEIGHBOURHOOD**2
     return images.astype(np.int64) - (2 * sums + pixels) // (2 * pixels) > MARGIN
 
 
-def opening(masks: Bool[NDArray, "B H W"]) -> Bool[NDArray, "B H W"]:
+def opening(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
     """Open masks by a 3x3 ellipse, which is a cross; pixels beyond the border have no effect: cv2.MORPH_OPEN."""
     eroded = ndimage.binary_erosion(masks, CROSS[None], border_value=1)
-    return ndimage.binary_dilation(eroded, CROSS[None])
+    opened: NDArray[np.bool_] = ndimage.binary_dilation(eroded, CROSS[None])
+    return opened
 
 
-def largest_contour(masks: Bool[NDArray, "B H W"]) -> Bool[NDArray, "B H W"]:
+def largest_contour(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
     """Fill the outer contour of the largest area: cv2.findContours(EXTERNAL), contourArea, drawContours(FILLED).
 
     OpenCV's area is that of the polygon through the centres of the contour's pixels: a square of four neighbours counts 1
@@ -89,10 +90,11 @@ def largest_contour(masks: Bool[NDArray, "B H W"]) -> Bool[NDArray, "B H W"]:
     areas = np.bincount(corners.max(0).ravel(), halves.ravel(), minlength=pieces.max(initial=0) + 1)
     area = areas[pieces]
     largest = np.where(area == area.max((1, 2), keepdims=True), pieces, 0)
-    return (pieces > 0) & (pieces == largest.max((1, 2), keepdims=True))
+    filled: NDArray[np.bool_] = (pieces > 0) & (pieces == largest.max((1, 2), keepdims=True))
+    return filled
 
 
-def clean(masks: Bool[NDArray, "B *S"]) -> Bool[NDArray, "B *S"]:
+def clean(masks: Bool[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
     """Remove pieces below `MIN_PIECE` of the largest and fill holes below `MIN_HOLE` of it; no edge is moved.
 
     The size of a piece includes its holes, and a smaller piece in one of them belongs to it.
@@ -101,20 +103,21 @@ def clean(masks: Bool[NDArray, "B *S"]) -> Bool[NDArray, "B *S"]:
     piece = sizes(label_pieces(~_outside(gaps)))
     largest = piece.max(tuple(range(1, masks.ndim)), keepdims=True)
     large = (piece > 0) & (piece >= MIN_PIECE * largest)
-    return large & (masks | (sizes(gaps) < MIN_HOLE * largest))
+    cleaned: NDArray[np.bool_] = large & (masks | (sizes(gaps) < MIN_HOLE * largest))
+    return cleaned
 
 
-def label_pieces(masks: Bool[NDArray, "B *S"]) -> Int32[NDArray, "B *S"]:
+def label_pieces(masks: Bool[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
     """Number the pieces of all masks from 1; other pixels are 0. Pixels that touch at a corner belong to one piece."""
     return _label(masks, masks.ndim - 1)
 
 
-def label_gaps(masks: Bool[NDArray, "B *S"]) -> Int32[NDArray, "B *S"]:
+def label_gaps(masks: Bool[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
     """Number the pieces of the background from 1; pixels of a mask are 0. Pixels of one piece share a side."""
     return _label(~masks, 1)
 
 
-def _label(masks: Bool[NDArray, "B *S"], connectivity: int) -> Int32[NDArray, "B *S"]:
+def _label(masks: Bool[np.ndarray, "B *S"], connectivity: int) -> Int32[np.ndarray, "B *S"]:
     # No piece reaches from one mask to the next.
     inside = ndimage.generate_binary_structure(masks.ndim - 1, connectivity)
     labels: NDArray[np.int32] = ndimage.label(masks, np.stack([np.zeros_like(inside), inside, np.zeros_like(inside)]))[
@@ -123,7 +126,7 @@ def _label(masks: Bool[NDArray, "B *S"], connectivity: int) -> Int32[NDArray, "B
     return labels
 
 
-def _outside(gaps: Int32[NDArray, "B *S"]) -> Bool[NDArray, "B *S"]:
+def _outside(gaps: Int32[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
     """Return the gaps that are no holes: they reach the border of the image, or lie between two parts of a signal."""
     if gaps.ndim == 2:
         return gaps > 0
@@ -131,11 +134,11 @@ def _outside(gaps: Int32[NDArray, "B *S"]) -> Bool[NDArray, "B *S"]:
     for axis in range(1, gaps.ndim):
         reach[gaps.take((0, -1), axis)] = True
     reach[0] = False
-    return reach[gaps]
+    return reach.take(gaps)
 
 
-def sizes(labels: Int32[NDArray, "B *S"]) -> Int32[NDArray, "B *S"]:
+def sizes(labels: Int32[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
     """Return the number of pixels with the same label as each pixel; 0 where the label is 0."""
     counts = np.bincount(labels.ravel(), minlength=1).astype(np.int32)
     counts[0] = 0
-    return counts[labels]
+    return counts.take(labels)

@@ -48,7 +48,7 @@ class ShardRecord:
     broken: dict[str, str]
     """Reason why a mask is broken, by row of the whole store."""
 
-    def decoded_stats(self) -> Shaped[NDArray, "n"]:
+    def decoded_stats(self) -> Shaped[np.ndarray, "n"]:
         """Return its rows of stats.npy. Raises ValueError if `stats` is not valid."""
         return np.frombuffer(base64.b64decode(self.stats, validate=True), STATS_DTYPE).copy()
 
@@ -57,9 +57,9 @@ class ShardRecord:
 class Shard:
     """The masks of one shard in memory."""
 
-    packed: UInt8[NDArray, "n bytes"]
-    stats: Shaped[NDArray, "n"]
-    classes: UInt8[NDArray, "n *S"] | None
+    packed: UInt8[np.ndarray, "n bytes"]
+    stats: Shaped[np.ndarray, "n"]
+    classes: UInt8[np.ndarray, "n *S"] | None
     broken: dict[int, str] = field(default_factory=dict)
     """Reason why a mask is broken, by row of the whole store."""
 
@@ -69,9 +69,10 @@ class Shard:
         return [self.packed] if self.classes is None else [self.packed, self.classes]
 
     @property
-    def built(self) -> Bool[NDArray, "n"]:
+    def built(self) -> Bool[np.ndarray, "n"]:
         """True for masks that are built."""
-        return (self.stats["flags"] & Flag.NOT_BUILT) == 0
+        built: NDArray[np.bool_] = (self.stats["flags"] & Flag.NOT_BUILT) == 0
+        return built
 
 
 class StagedStore:
@@ -121,13 +122,13 @@ class StagedStore:
         packed, *classes = (np.zeros(shape, np.uint8) for shape in self.manifest.shard_shapes(number))
         return Shard(packed, stats, classes[0] if classes else None)
 
-    def requested_in(self, number: int, requested: Int[NDArray, "N"]) -> Int[NDArray, "n"]:
+    def requested_in(self, number: int, requested: Int[np.ndarray, "N"]) -> Int[np.ndarray, "n"]:
         """Return which of the requested rows, sorted, are in a shard, counted from its first row."""
         rows = self.manifest.rows(number)
         first, last = np.searchsorted(requested, (rows.start, rows.stop))
         return requested[first:last] - rows.start
 
-    def is_complete(self, requested: Int[NDArray, "n"]) -> bool:
+    def is_complete(self, requested: Int[np.ndarray, "n"]) -> bool:
         """Return whether all requested rows, sorted, are built. Only the records of the shards are read."""
         for number in self.numbers:
             record, _ = next(self._records(number), (None, ""))
@@ -138,7 +139,7 @@ class StagedStore:
                 return False
         return True
 
-    def built_rows(self) -> Int[NDArray, "n"]:
+    def built_rows(self) -> Int[np.ndarray, "n"]:
         """Return the rows that the finished store contained, as far as known. A repair rebuilds them regardless of the limit."""
         if self.previous is None:
             return np.zeros(0, np.int64)
@@ -234,7 +235,7 @@ class StagedStore:
         except ValueError:
             return None
 
-    def _read_previous(self) -> tuple[Shaped[NDArray, "N"] | None, dict[int, str]]:
+    def _read_previous(self) -> tuple[Shaped[np.ndarray, "N"] | None, dict[int, str]]:
         """Return the content of stats.npy and broken.json of the finished store. None: stats.npy is damaged."""
         if self.previous is None:
             return None, {}

@@ -112,24 +112,26 @@ class MaskStore:
         return self.manifest.shape
 
     @property
-    def coverage(self) -> Float32[NDArray, "N"]:
+    def coverage(self) -> Float32[np.ndarray, "N"]:
         """Fraction of each mask's pixels that are object, in [0, 1]."""
         return self.stats["coverage"]
 
     @property
-    def score(self) -> Float32[NDArray, "N"]:
+    def score(self) -> Float32[np.ndarray, "N"]:
         """Mean confidence of the source on the object, in [0, 1]."""
         return self.stats["score"]
 
     @property
-    def built(self) -> Bool[NDArray, "N"]:
+    def built(self) -> Bool[np.ndarray, "N"]:
         """True for masks that are built."""
-        return (self.stats["flags"] & Flag.NOT_BUILT) == 0
+        built: NDArray[np.bool_] = (self.stats["flags"] & Flag.NOT_BUILT) == 0
+        return built
 
     @property
-    def valid(self) -> Bool[NDArray, "N"]:
+    def valid(self) -> Bool[np.ndarray, "N"]:
         """True for masks with an object: built, not broken, not empty."""
-        return self.stats["flags"] == 0
+        valid: NDArray[np.bool_] = self.stats["flags"] == 0
+        return valid
 
     @property
     def seconds(self) -> float:
@@ -154,10 +156,10 @@ class MaskStore:
         self._check_sha256(BROKEN, hashlib.sha256(content).hexdigest())
         return read_problems(content, self.manifest.count)
 
-    def __getitem__(self, index: Rows) -> Bool[NDArray, "n *S"]:
+    def __getitem__(self, index: Rows) -> Bool[np.ndarray, "n *S"]:
         return unpack(self._gather(index, 0), self.shape)
 
-    def classes(self, index: Rows) -> UInt8[NDArray, "n *S"]:
+    def classes(self, index: Rows) -> UInt8[np.ndarray, "n *S"]:
         """Return the class maps of rows: 0 for no object, k for the k-th name in `manifest.classes`.
 
         Args:
@@ -170,7 +172,7 @@ class MaskStore:
             raise MaskError(f"{self.path}: the store has no class maps; build one with --save-classes")
         return self._gather(index, 1)
 
-    def _gather(self, index: Rows, kind: int) -> UInt8[NDArray, "n *shape"]:
+    def _gather(self, index: Rows, kind: int) -> UInt8[np.ndarray, "n *shape"]:
         """Copy rows out of the packed masks (kind 0) or the class maps (1)."""
         rows = self._rows(index)
         content = np.empty((len(rows), *self.manifest.shard_shapes(0)[kind][1:]), np.uint8)
@@ -181,7 +183,7 @@ class MaskStore:
             content[place] = arrays[number][row]
         return content
 
-    def _rows(self, index: Rows) -> Int[NDArray, "n"]:
+    def _rows(self, index: Rows) -> Int[np.ndarray, "n"]:
         """Return row numbers from 0. Raises MaskError unless all of them are built."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         if rows.ndim != 1:
@@ -245,7 +247,7 @@ class MaskStore:
                 self._shard(number, kind)
         _ = self.problems
 
-    def _shard(self, number: int, kind: int) -> UInt8[NDArray, "n *shape"]:
+    def _shard(self, number: int, kind: int) -> UInt8[np.ndarray, "n *shape"]:
         name, shape = self.manifest.shard_files(number)[kind], self.manifest.shard_shapes(number)[kind]
         return self._file(name, np.uint8, *shape)
 
@@ -313,12 +315,12 @@ def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:
     return intact, errors
 
 
-def pack(masks: Bool[NDArray, "n *S"]) -> UInt8[NDArray, "n bytes"]:
+def pack(masks: Bool[np.ndarray, "n *S"]) -> UInt8[np.ndarray, "n bytes"]:
     """Pack masks into rows of bits, the first pixel in the highest bit."""
     return np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1, bitorder="big")
 
 
-def unpack(packed: UInt8[NDArray, "n bytes"], shape: tuple[int, ...]) -> Bool[NDArray, "n *S"]:
+def unpack(packed: UInt8[np.ndarray, "n bytes"], shape: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:
     """Unpack rows of bits into masks of a spatial size: the inverse of `pack`."""
     bits = np.unpackbits(packed, axis=1, count=math.prod(shape), bitorder="big")
     return bits.view(bool).reshape(len(packed), *shape)

@@ -59,7 +59,7 @@ def _brackets(
 
 
 def _mark_row(row: Float[np.ndarray, "N"], count: int) -> Bool[np.ndarray, "N"]:
-    marks: Bool[np.ndarray, N] = np.zeros(row.shape, dtype=bool)
+    marks = np.zeros(row.shape, dtype=bool)
     if count:
         threshold = np.partition(row, len(row) - count)[len(row) - count]
         marks |= row > threshold

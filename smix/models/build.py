@@ -143,7 +143,7 @@ def head_of(model: nn.Module) -> str:
     Raises:
         OptionError: The network has no linear layer.
     """
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not names:
         raise OptionError(
             f"model: expected a linear layer at the end of {type(model).__name__}, got none; choose another"

@@ -69,7 +69,8 @@ class PreActResNet(nn.Module):
         init_he(self)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        return self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        logits: Tensor = self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        return logits
 
 
 class PreActBlock(nn.Module):
@@ -88,5 +89,5 @@ class PreActBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         active = relu(self.bn1(x))
-        out = self.conv2(self.dropout(relu(self.bn2(self.conv1(active)))))
+        out: Tensor = self.conv2(self.dropout(relu(self.bn2(self.conv1(active)))))
         return out + (x if self.shortcut is None else self.shortcut(active))

@@ -43,7 +43,8 @@ class PyramidNet(nn.Module):
         init_he(self)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
-        return self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        logits: Tensor = self.classify(self.last(self.blocks(self.stem(x))).mean((2, 3)))
+        return logits
 
 
 class PyramidBlock(nn.Module):
@@ -59,7 +60,8 @@ class PyramidBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         # ceil_mode: half an odd size is rounded up, as the convolutions do.
         shortcut = avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
-        return self.layers(x) + pad(shortcut, (0, 0, 0, 0, 0, self.more))
+        out: Tensor = self.layers(x)
+        return out + pad(shortcut, (0, 0, 0, 0, 0, self.more))
 
 
 def basic_layers(width: int, inner: int, stride: int) -> nn.Sequential:

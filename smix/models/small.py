@@ -47,7 +47,8 @@ class SmallResNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
         places = tuple(range(2, x.ndim))
-        return self.classify(self.blocks(self.stem(x)).mean(places))
+        logits: Tensor = self.classify(self.blocks(self.stem(x)).mean(places))
+        return logits
 
 
 class Block(nn.Module):
@@ -68,10 +69,11 @@ class Block(nn.Module):
         self.downsample = shortcut
 
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B D *half"]:
-        out = self.relu(self.bn1(self.conv1(x)))
+        out: Tensor = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
         out += x if self.downsample is None else self.downsample(x)
-        return self.relu(out)
+        out = self.relu(out)
+        return out
 
 
 def init_he(model: nn.Module) -> None:

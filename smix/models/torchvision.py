@@ -3,7 +3,8 @@
 from collections import OrderedDict
 
 from torch import nn
-from torchvision.models import VisionTransformer, mobilenet_v3_large, mobilenet_v3_small, resnet18, resnet34, resnet50
+from torchvision.models import VisionTransformer, resnet18, resnet34, resnet50
+from torchvision.models.mobilenetv3 import MobileNetV3, mobilenet_v3_large, mobilenet_v3_small
 from torchvision.models.resnet import BasicBlock, ResNet
 from torchvision.models.vgg import cfgs, make_layers
 
@@ -21,7 +22,7 @@ RESNETS = {
 }
 
 
-def small_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
+def small_resnet(depth: int, num_classes: int, channels: int) -> ResNet:
     """Build ResNet-10, 18 or 34 (He et al., CVPR 2016, table 1) with a 3x3 first convolution of stride 1 and no max-pool: 11,173,962
     parameters for 18 layers and 10 classes."""
     model = RESNETS[depth](num_classes=num_classes)
@@ -31,7 +32,7 @@ def small_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
     return model
 
 
-def imagenet_resnet(depth: int, num_classes: int, channels: int) -> nn.Module:
+def imagenet_resnet(depth: int, num_classes: int, channels: int) -> ResNet:
     """Build torchvision's ResNet, with a 7x7 convolution of stride 2 and a max-pool at the start."""
     model = RESNETS[depth](num_classes=num_classes)
     if channels != 3:
@@ -54,7 +55,7 @@ def vgg16(num_classes: int, channels: int) -> nn.Module:
     return nn.Sequential(OrderedDict(features=features, **head))
 
 
-def mobilenetv3(large: bool, num_classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
+def mobilenetv3(large: bool, num_classes: int, channels: int, size: tuple[int, ...]) -> MobileNetV3:
     """Build MobileNetV3 (Howard et al., ICCV 2019, tables 1 and 2); for small images the first convolution has stride 1."""
     model = (mobilenet_v3_large if large else mobilenet_v3_small)(num_classes=num_classes)
     first = model.features[0][0]
@@ -66,7 +67,7 @@ def mobilenetv3(large: bool, num_classes: int, channels: int, size: tuple[int, .
     return model
 
 
-def vit_tiny(num_classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
+def vit_tiny(num_classes: int, channels: int, size: tuple[int, ...]) -> VisionTransformer:
     """Build a small Vision Transformer (Dosovitskiy et al., ICLR 2021): 6 layers of width 192 with 3 heads; DeiT-Ti (Touvron et al.,
     ICML 2021, table 1) has 12 layers. Patches have 4 pixels for images of up to 64, 16 for larger ones.
 

@@ -6,7 +6,6 @@ from statistics import fmean
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from smix.evaluation.accuracy import most_confused
 from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation
@@ -18,7 +17,7 @@ CONFUSED = ("Most", "Second", "Third", "Fourth", "Fifth")
 """Headings of the pairs of classes that are confused most."""
 
 
-def gains(comparison: Comparison) -> dict[str, Float[NDArray, "K"]]:
+def gains(comparison: Comparison) -> dict[str, Float[np.ndarray, "K"]]:
     """Return the accuracy of each class minus that under vanilla with the same seed, in points, as the mean over seeds.
 
     NaN for classes without images. Methods without predictions are left out, and all of them without those of vanilla.

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
 from smix.data import load_data
@@ -40,7 +39,7 @@ def drawable(data: ImageSet) -> bool:
     return is_picture((*(data.size or (1, 1)), data.channels))
 
 
-def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[NDArray, "h w 3"]:
+def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[np.ndarray, "h w 3"]:
     """Return an image reduced to sides of at most `side` pixels; a grey square for a file that cannot be read."""
     try:
         image = data.images[index]
@@ -52,8 +51,8 @@ def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[NDArray, "h w 3"]:
 
 
 def paint(
-    image: UInt8[NDArray, "H W C"], mask: Bool[NDArray, "H W"], strength: float = 0.55
-) -> UInt8[NDArray, "H W 3"]:
+    image: UInt8[np.ndarray, "H W C"], mask: Bool[np.ndarray, "H W"], strength: float = 0.55
+) -> UInt8[np.ndarray, "H W 3"]:
     """Return the image with its mask in pink; `strength` in [0, 1] is the opacity of the pink."""
     colours = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float64)
     painted = colours + mask[..., None] * strength * (PINK - colours)
@@ -142,7 +141,7 @@ def _state(samples: Samples, n: int) -> str:
     return "empty" if samples.share[n] > 0 and not samples.weight[n].any() else ""
 
 
-def partners(samples: Mapping[str, Samples]) -> Int[NDArray, "n"]:
+def partners(samples: Mapping[str, Samples]) -> Int[np.ndarray, "n"]:
     """Return the partner of each image under the first method that mixes it; some methods leave some images unmixed."""
     itself = np.arange(len(next(iter(samples.values())).labels))
     found = itself.copy()

@@ -47,15 +47,15 @@ class JudgedMasks:
     name: str
     data: ImageSet
     """Whole split that the masks belong to."""
-    masks: Bool[NDArray, "N *S"] | MaskStore
+    masks: Bool[np.ndarray, "N *S"] | MaskStore
     """Masks by row of the split: `masks[rows]` are bool arrays (n, *S)."""
-    rows: Int[NDArray, "n"]
+    rows: Int[np.ndarray, "n"]
     """Rows of the split whose masks are judged, in ascending order."""
-    coverage: Float[NDArray, "n"]
+    coverage: Float[np.ndarray, "n"]
     """Share of each mask's pixels that belong to the object, in [0, 1]."""
-    score: Float[NDArray, "n"]
+    score: Float[np.ndarray, "n"]
     """Mean confidence of the source on the object, in [0, 1]."""
-    valid: Mapping[str, Bool[NDArray, "n"]]
+    valid: Mapping[str, Bool[np.ndarray, "n"]]
     """Validity of each mask by each of `CRITERIA`."""
     seconds: float = 0.0
     """Seconds that the masks took to build: 0 if they came with the data, NaN if unknown."""
@@ -75,7 +75,7 @@ class JudgedMasks:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
 
-    def positions(self, rows: Int[NDArray, "size"]) -> Int[NDArray, "size"]:
+    def positions(self, rows: Int[np.ndarray, "size"]) -> Int[np.ndarray, "size"]:
         """Return the positions of some rows in the arrays of this class."""
         return np.searchsorted(self.rows, rows)
 
@@ -86,7 +86,8 @@ class JudgedMasks:
         known = np.flatnonzero(masks)
 
         def means(values: NDArray[Any]) -> list[float]:
-            return (100 * np.bincount(labels, values, count)[known] / masks[known]).tolist()
+            shares: list[float] = (100 * np.bincount(labels, values, count)[known] / masks[known]).tolist()
+            return shares
 
         coverage, valid = means(self.coverage), {criterion: means(each) for criterion, each in self.valid.items()}
         return [

@@ -70,7 +70,7 @@ def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
     return image_grid(heading, [Band(tiles[n : n + COLUMNS], {}) for n in range(0, len(tiles), COLUMNS)], COLUMNS, 0.12)
 
 
-def _balanced(judged: JudgedMasks, count: int) -> Int[NDArray, "n"]:
+def _balanced(judged: JudgedMasks, count: int) -> Int[np.ndarray, "n"]:
     """Return at most `count` rows in class-balanced order."""
     order = balanced_order(judged.data.labels, judged.data.fingerprint)
     return order[np.isin(order, judged.rows)][:count]
@@ -96,7 +96,7 @@ class _Tiles:
     """Images of some rows and their masks, as text."""
 
     judged: JudgedMasks
-    rows: Int[NDArray, "n"]
+    rows: Int[np.ndarray, "n"]
     side: int
     sizes: list[tuple[int, int, int]] = field(default_factory=list)
     """Height and width of each written tile in pixels, and the length of its text."""
@@ -117,7 +117,7 @@ class _Tiles:
             finally:
                 pool.shutdown(cancel_futures=True)
 
-    def _texts(self, rows: Int[NDArray, "n"]) -> list[tuple[int, int, str]]:
+    def _texts(self, rows: Int[np.ndarray, "n"]) -> list[tuple[int, int, str]]:
         texts = []
         for row, mask in zip(rows.tolist(), self.judged.masks[rows], strict=True):
             picture = thumbnail(self.judged.data, row, self.side)
@@ -147,7 +147,7 @@ class _Tiles:
         }
 
 
-def _webp(picture: UInt8[NDArray, "h w 3"]) -> bytes:
+def _webp(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "webp", quality=QUALITY, method=2)
     return file.getvalue()

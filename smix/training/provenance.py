@@ -42,7 +42,7 @@ class Named(msgspec.Struct):
     input_size: str | list[int] = "own"
 
 
-class Masks(msgspec.Struct):
+class MaskProvenance(msgspec.Struct):
     """The part "masks" of config.json."""
 
     fingerprint: str
@@ -51,7 +51,7 @@ class Masks(msgspec.Struct):
     empty: Fraction
 
 
-class Normalised(msgspec.Struct):
+class NormalisationProvenance(msgspec.Struct):
     """The part "normalisation" of config.json: one number a channel."""
 
     mean: Annotated[list[float], Meta(min_length=1)]
@@ -64,8 +64,8 @@ class Provenance(msgspec.Struct):
     config: dict[str, Any]
     versions: dict[str, Name]
     data: Data
-    masks: Masks | None
-    normalisation: Normalised
+    masks: MaskProvenance | None
+    normalisation: NormalisationProvenance
     threads: Annotated[int, Meta(ge=1, le=1 << 12)] | None = None
     processes: Annotated[int, Meta(ge=1)] = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"

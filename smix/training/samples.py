@@ -18,20 +18,20 @@ SAMPLES = 8
 class Samples:
     """Images, their mixes, and the plan of each: the content of samples.npz."""
 
-    images: UInt8[NDArray, "n *S C"]
-    mixed: UInt8[NDArray, "n *S C"]
-    labels: Int[NDArray, "n"]
-    partner: Int[NDArray, "n"]
+    images: UInt8[np.ndarray, "n *S C"]
+    mixed: UInt8[np.ndarray, "n *S C"]
+    labels: Int[np.ndarray, "n"]
+    partner: Int[np.ndarray, "n"]
     """Index of the partner among these images."""
-    weight: Float[NDArray, "n *S"]
+    weight: Float[np.ndarray, "n *S"]
     """Weight map of the first image, in [0, 1]."""
-    share: Float[NDArray, "n"]
+    share: Float[np.ndarray, "n"]
     """Label weight (lambda) of the first image, in [0, 1]."""
-    fell_back: Bool[NDArray, "n"]
-    masks: Bool[NDArray, "n *S"] | None = None
+    fell_back: Bool[np.ndarray, "n"]
+    masks: Bool[np.ndarray, "n *S"] | None = None
     """Masks of the images; None if the method uses none."""
 
-    def arrays(self) -> dict[str, NDArray]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of samples.npz by name."""
         return {name: array for name, array in vars(self).items() if array is not None}
 

@@ -81,9 +81,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {one_line(error, 120)}"
         ) from None
     # One wrapper may be inside another, in any order.
-    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in content)), ""):
-        content = {name.removeprefix(found): value for name, value in content.items()}
-    return content
+    weights: dict[str, Tensor] = content
+    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)), ""):
+        weights = {name.removeprefix(found): value for name, value in weights.items()}
+    return weights
 
 
 def _shape(state: dict[str, Any], name: str) -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Int
-from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
@@ -33,12 +32,12 @@ def class_names_in(keep: Sequence[str], object_classes: ObjectClasses | None) ->
 
 def object_table(
     names: Sequence[str],
-    objects: Bool[NDArray, "K"],
+    objects: Bool[np.ndarray, "K"],
     keep: Sequence[str],
     object_classes: ObjectClasses | None,
     data: ImageSet,
-    labels: Int[NDArray, "B"],
-) -> Bool[NDArray, "B K"]:
+    labels: Int[np.ndarray, "B"],
+) -> Bool[np.ndarray, "B K"]:
     """Return which of K classes are objects in images with these labels.
 
     Args:

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 from jaxtyping import Bool, UInt8
 from msgspec import Meta
-from numpy.typing import NDArray
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError
@@ -106,7 +105,7 @@ class Annotations:
         """Return whether an image with one of these names, without suffix, is listed."""
         return any(name in self.images for name in names)
 
-    def instances(self, names: Iterable[str], lookup: UInt8[NDArray, "256"]) -> UInt8[NDArray, "H W"]:
+    def instances(self, names: Iterable[str], lookup: UInt8[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of the first listed image with one of these names. Later instances cover earlier ones.
 
         Args:
@@ -135,8 +134,8 @@ class Annotations:
         return classes
 
     def panoptic(
-        self, path: Path, pixels: UInt8[NDArray, "H W *C"], lookup: UInt8[NDArray, "256"]
-    ) -> UInt8[NDArray, "H W"]:
+        self, path: Path, pixels: UInt8[np.ndarray, "H W *C"], lookup: UInt8[np.ndarray, "256"]
+    ) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of a panoptic picture, whose colours are the numbers of segments.
 
         Args:
@@ -170,7 +169,7 @@ def _stem(name: str) -> str:
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
-def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bool[NDArray, "H W"]:
+def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     if isinstance(segmentation, list):
         return inside(segmentation, size)
     if segmentation.size != size:

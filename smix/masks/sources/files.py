@@ -40,7 +40,7 @@ class Layout:
     style: Style
     names: tuple[str, ...]
     """Names of the class numbers, from 0."""
-    objects: Bool[NDArray, "K"]
+    objects: Bool[np.ndarray, "K"]
     """True for classes that are objects by default."""
     size: tuple[int, ...]
     """Height and width that masks are resized to."""
@@ -108,8 +108,8 @@ class FilesSource:
         )
 
     def _classes(
-        self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[NDArray, "256"]
-    ) -> UInt8[NDArray, "H W"]:
+        self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
+    ) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of an image; `lookup` is 0 for classes that are no objects, and the number of the others."""
         if layout.annotations is not None and layout.style == "coco":
             return layout.annotations.instances(layout.places.names(data.stem(image)), lookup)
@@ -117,7 +117,7 @@ class FilesSource:
             raise MaskError("no mask")
         if layout.annotations is not None:
             return layout.annotations.panoptic(path, read_mask_picture(path).numbers, lookup)
-        return lookup[numbers_in(path, layout.style, len(layout.names))]
+        return lookup.take(numbers_in(path, layout.style, len(layout.names)))
 
     def _layout(self, data: ImageSet) -> Layout:
         places = places_of(self.folder, data)

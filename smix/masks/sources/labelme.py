@@ -127,7 +127,7 @@ class LabelmeSource:
         return set(chosen) if keep is None else keep & set(chosen)
 
 
-def read_shapes(path: Path, labels: set[str] | None) -> Bool[NDArray, "H W"]:
+def read_shapes(path: Path, labels: set[str] | None) -> Bool[np.ndarray, "H W"]:
     """Return the union of the shapes in a file of labelme, True inside.
 
     Args:
@@ -149,7 +149,8 @@ def read_shapes(path: Path, labels: set[str] | None) -> Bool[NDArray, "H W"]:
         raise
     except (*UNREADABLE, MemoryError) as error:
         raise MaskError(f"{path.name}: expected a labelme file, got {one_line(error)}; repair it") from None
-    return np.array(picture) != 0
+    inside: NDArray[np.bool_] = np.array(picture) != 0
+    return inside
 
 
 def _read(path: Path) -> LabelmeFile:

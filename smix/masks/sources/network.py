@@ -236,7 +236,7 @@ class NetworkSource:
             "give a number of pixels"
         )
 
-    def _segment(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: Int[NDArray, "B"]) -> Segmentation:
+    def _segment(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: Int[np.ndarray, "B"]) -> Segmentation:
         network, size = self.network, (images.shape[2], images.shape[3])
         answers = [network.forward(view) for view in ([images, images.flip(-1)] if self.hflip_tta else [images])]
         if network.card.output == "instances":
@@ -260,7 +260,7 @@ class NetworkSource:
             scores = torch.logaddexp(*(view.float().log_softmax(1) for view in (scores, answers[1].flip(-1))))
         return read_scores(scores, keep, network.card.background, size)
 
-    def _keep(self, data: ImageSet, labels: Int[NDArray, "B"], count: int) -> Bool[Tensor, "B K"]:
+    def _keep(self, data: ImageSet, labels: Int[np.ndarray, "B"], count: int) -> Bool[Tensor, "B K"]:
         """Return which classes are objects in each image. The classes of a network without names are named by their numbers."""
         objects = np.arange(count) != self.network.card.background
         names = self.network.card.classes or tuple(map(str, range(count)))
@@ -325,4 +325,5 @@ def best_precision(device: torch.device) -> str:
 
 def for_inference(network: nn.Module, device: torch.device) -> nn.Module:
     """Return a network in evaluation mode on its device, channels last, without gradients."""
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

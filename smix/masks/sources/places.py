@@ -141,7 +141,7 @@ def read_masks(
     return Segmentation(objects, classes, problems)
 
 
-def resize_classes(numbers: UInt8[NDArray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
+def resize_classes(numbers: UInt8[np.ndarray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
     """Resize a class map: enlarge it by the nearest pixel, shrink it by area, where an object needs at least half of a pixel."""
     classes = torch.from_numpy(numbers)
     if tuple(classes.shape) == size:

@@ -24,9 +24,9 @@ CLASSES = "classes.txt"
 class MaskPicture(NamedTuple):
     """Content of a picture: numbers, not colours, if it has a palette."""
 
-    numbers: UInt8[NDArray, "H W *C"]
+    numbers: UInt8[np.ndarray, "H W *C"]
     """(H, W) or (H, W, 3)."""
-    palette: UInt8[NDArray, "256 3"] | None
+    palette: UInt8[np.ndarray, "256 3"] | None
     """Colours of the numbers."""
 
 
@@ -55,7 +55,7 @@ def read_mask_picture(path: Path) -> MaskPicture:
         raise MaskError(f"{path.name}: expected a readable picture, got {one_line(error)}") from None
 
 
-def numbers_in(path: Path, style: Style, count: int) -> UInt8[NDArray, "H W"]:
+def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]:
     """Return the class of each pixel of a picture, 0 for background and unknown pixels.
 
     Args:
@@ -78,7 +78,8 @@ def numbers_in(path: Path, style: Style, count: int) -> UInt8[NDArray, "H W"]:
     if style == "trimap":
         if maximum > 3:
             raise MaskError(f"{path.name}: expected 1 to 3 for style trimap, got {maximum}")
-        return (grey == 1).astype(np.uint8)
+        inside: NDArray[np.bool_] = grey == 1
+        return inside.astype(np.uint8)
     classes = np.where(grey == UNKNOWN, 0, grey).astype(np.uint8)
     if (maximum := int(classes.max())) >= count:
         raise MaskError(f"{path.name}: expected classes below {count}, got {maximum}")
@@ -147,14 +148,16 @@ def _readable(paths: list[Path]) -> list[MaskPicture]:
     return pictures
 
 
-def _grey(numbers: UInt8[NDArray, "H W *C"]) -> UInt8[NDArray, "H W"] | None:
+def _grey(numbers: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "H W"] | None:
     """Return the only channel, also of a picture with three equal ones, as editors write them. None: the picture has colours."""
     if numbers.ndim == 2:
         return numbers
     return numbers[..., 0] if (numbers == numbers[..., :1]).all() else None
 
 
-def _black_and_white(numbers: UInt8[NDArray, "H W"], palette: UInt8[NDArray, "256 3"]) -> UInt8[NDArray, "H W"]:
+def _black_and_white(
+    numbers: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]
+) -> UInt8[np.ndarray, "H W"]:
     """Return 0 and 255 if all colours are black and white, in whatever order the palette has them; otherwise the numbers."""
     used = palette[np.unique(numbers)]
     return palette[numbers][..., 0] if np.isin(used, (0, 255)).all() and (used == used[:, :1]).all() else numbers

@@ -64,7 +64,7 @@ def _loaded(model: str, path: Path, url: str) -> nn.Module:
         # Some have an auxiliary classifier, which is not used here; lraspp and Mask R-CNN have no such argument.
         auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
         with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
-            network = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
+            network: nn.Module = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
         network.load_state_dict(state)
     return network
 

@@ -61,7 +61,8 @@ def transformers_network(place: str, device: torch.device) -> Network:
     bgr = bool(getattr(processor, "do_flip_channel_order", False))
 
     def scores(images: Float[Tensor, "B 3 h w"]) -> Tensor:
-        return forward(images.flip(1) if bgr else images).logits
+        logits: Tensor = forward(images.flip(1) if bgr else images).logits
+        return logits
 
     def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
         output = forward(images.flip(1) if bgr else images)

@@ -56,7 +56,9 @@ def load_weights(path: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return load_file(path)
+            state: dict[str, Tensor] = load_file(path)
         except SafetensorError as error:
             raise ValueError(str(error)) from None
-    return torch.load(path, map_location="cpu", weights_only=True)
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    return state

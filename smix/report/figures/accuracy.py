@@ -8,7 +8,6 @@ from statistics import fmean
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from smix.evaluation.statistics import verdict
 from smix.report.figures.common import labels_of, metric_per_run
@@ -96,7 +95,7 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
     return figure
 
 
-def _grid(comparison: Comparison, method: str, name: str) -> Float[NDArray, "seeds epochs"]:
+def _grid(comparison: Comparison, method: str, name: str) -> Float[np.ndarray, "seeds epochs"]:
     """Return a number of each epoch; NaN where a run has not reached it."""
     runs = [run.metrics for run in by_method(comparison.runs)[method] if run.metrics]
     grid = np.full((len(runs), max(map(len, runs), default=0)), np.nan)

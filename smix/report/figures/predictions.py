@@ -7,7 +7,6 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from smix.evaluation.calibration import Bin
 from smix.evaluation.statistics import rank_correlation
@@ -65,7 +64,7 @@ def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     return figure
 
 
-def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[NDArray, "3 m"]:
+def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[np.ndarray, "3 m"]:
     """Return the confidence and the accuracy, in percent, and the share of the samples of each filled bin, over all curves."""
     bins = np.array([[(one.count, one.confidence, one.accuracy) for one in curve] for curve in curves], float)
     counts = bins[..., 0]
@@ -168,7 +167,7 @@ def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | N
     return matrices(heading, changes, comparison.classes, scale, labels, assets.styles, notes, "points")
 
 
-def _confusion_rates(comparison: Comparison) -> dict[str, Float[NDArray, "k k"]]:
+def _confusion_rates(comparison: Comparison) -> dict[str, Float[np.ndarray, "k k"]]:
     """Return the percentage of the images of each class (row) for each prediction (column); NaN for a class without images."""
     rates = {}
     for method, scores in predicted(comparison).items():
@@ -178,7 +177,7 @@ def _confusion_rates(comparison: Comparison) -> dict[str, Float[NDArray, "k k"]]
     return rates
 
 
-def _largest_confusion(comparison: Comparison, matrix: Float[NDArray, "k k"], text: Callable[[float], str]) -> str:
+def _largest_confusion(comparison: Comparison, matrix: Float[np.ndarray, "k k"], text: Callable[[float], str]) -> str:
     """Describe the value off the diagonal that is farthest from 0; return an empty string if all are 0."""
     off = np.where(np.eye(len(matrix), dtype=bool), 0.0, np.abs(np.nan_to_num(matrix)))
     row, column = divmod(int(off.argmax()), len(matrix))

@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
 from smix.report.plots import layout
 from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
@@ -168,9 +167,9 @@ def _draw_estimate(axes: Axes, y: float, one: Estimate, size: float) -> None:
 class Curve:
     """Curve of a method, and the band between its lowest and its highest seed."""
 
-    x: Float[NDArray, "n"]
-    y: Float[NDArray, "n"]
-    band: tuple[Float[NDArray, "n"], Float[NDArray, "n"]] | None = None
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    band: tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,7 +292,7 @@ def panels(
     return figure, axes
 
 
-def label_points(axes: Axes, x: Float[NDArray, "n"], y: Float[NDArray, "n"], names: Sequence[str]) -> None:
+def label_points(axes: Axes, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"], names: Sequence[str]) -> None:
     """Write names next to points, the outermost first; a name that would overlap a point or another name is omitted."""
     figure, points, (lower, upper) = layout.in_inches(axes, np.stack([x, y], 1))
     taken = [(point - 0.05, point + 0.05) for point in points]

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from numpy.typing import NDArray
 
 from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
 
@@ -144,7 +143,9 @@ def axes_at(figure: Figure, left: float, top: float, width: float, height: float
     return figure.add_axes((left / figure_width, bottom, width / figure_width, height / figure_height))
 
 
-def in_inches(axes: Axes, points: Float[NDArray, "n 2"]) -> tuple[Figure, Float[NDArray, "n 2"], Float[NDArray, "2 2"]]:
+def in_inches(
+    axes: Axes, points: Float[np.ndarray, "n 2"]
+) -> tuple[Figure, Float[np.ndarray, "n 2"], Float[np.ndarray, "2 2"]]:
     """Return the figure of `axes`, points of the data and the corners of the axes (x0, y0; x1, y1), in inches from the bottom left."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
@@ -154,7 +155,7 @@ def in_inches(axes: Axes, points: Float[NDArray, "n 2"]) -> tuple[Figure, Float[
 
 
 def dodged(
-    positions: Sequence[float] | Float[NDArray, "n"], heights: Sequence[float], low: float, high: float
+    positions: Sequence[float] | Float[np.ndarray, "n"], heights: Sequence[float], low: float, high: float
 ) -> list[float]:
     """Return the positions of labels nearest to the desired ones at which none overlaps another.
 

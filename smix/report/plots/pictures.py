@@ -42,17 +42,18 @@ class ColourScale:
     opacity: float = 1.0
     """Opacity at the maximum, in [0, 1]. Text on an opaque cell is white."""
 
-    def colours(self, values: Float[NDArray, "h w"]) -> UInt8[NDArray, "h w 4"]:
+    def colours(self, values: Float[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 4"]:
         """Return the colour of each cell as RGBA; NaN is transparent."""
         values = np.nan_to_num(values)[..., None]
         strength = self.opacity * np.sqrt(np.abs(values) / self.maximum)
         colours = np.where(values >= 0, to_rgb(self.positive), to_rgb(self.negative))
-        return np.rint(255 * np.concatenate([colours, strength], -1)).astype(np.uint8)
+        rgba: NDArray[np.float64] = np.rint(255 * np.concatenate([colours, strength], -1))
+        return rgba.astype(np.uint8)
 
 
 def matrices(
     heading: Heading,
-    values: Mapping[str, Float[NDArray, "k k"]],
+    values: Mapping[str, Float[np.ndarray, "k k"]],
     classes: Sequence[str],
     scale: ColourScale,
     labels: Mapping[str, str],
@@ -90,7 +91,7 @@ def matrices(
     return figure
 
 
-def _draw_cells(axes: Axes, values: Float[NDArray, "k k"], scale: ColourScale) -> None:
+def _draw_cells(axes: Axes, values: Float[np.ndarray, "k k"], scale: ColourScale) -> None:
     """Draw the cells, and the number in each that does not round to 0, if it fits; with a hyphen, which is narrower than a minus."""
     ratio = -(-len(values) // CELLS)
     colours = scale.colours(values if ratio == 1 else _largest(np.nan_to_num(values), ratio))
@@ -106,7 +107,7 @@ def _draw_cells(axes: Axes, values: Float[NDArray, "k k"], scale: ColourScale) -
             axes.text(column, row, text, ha="center", va="center_baseline", fontsize=SMALL, color=colour)
 
 
-def _largest(matrix: Float[NDArray, "k k"], ratio: int) -> Float[NDArray, "m m"]:
+def _largest(matrix: Float[np.ndarray, "k k"], ratio: int) -> Float[np.ndarray, "m m"]:
     """Return the value farthest from 0 in each square of `ratio` cells per side; the last squares may be smaller."""
     starts = np.arange(0, len(matrix), ratio)
     high, low = (f.reduceat(f.reduceat(matrix, starts, 0), starts, 1) for f in (np.maximum, np.minimum))
@@ -129,7 +130,7 @@ def _draw_colour_bar(figure: Figure, scale: ColourScale, unit: str) -> None:
 class Tile:
     """Images below one another, and lines of text under them."""
 
-    images: Sequence[UInt8[NDArray, "_ _ _"]]
+    images: Sequence[UInt8[np.ndarray, "_ _ _"]]
     """Images (H, W, C) of 1 or 3 channels."""
     caption: Sequence[str] = ()
 
@@ -186,7 +187,7 @@ def image_grid(heading: Heading, bands: Sequence[Band], columns: int, gap: float
 
 
 def show_image(
-    figure: Figure, left: float, top: float, width: float, height: float, image: UInt8[NDArray, "H W C"]
+    figure: Figure, left: float, top: float, width: float, height: float, image: UInt8[np.ndarray, "H W C"]
 ) -> None:
     """Draw an image of 1 or 3 channels with a thin frame, as large as it fits, at the top left of a place in inches."""
     high, wide = image.shape[:2]
