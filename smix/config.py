@@ -30,7 +30,7 @@ class SharedConfig:
     """
 
     data: str = "digits-on-photos"
-    """Data set: a name, npz:FILE, folder:DIR or hf:NAME ("smix data" lists them)."""
+    """Data set: a name that "smix data" lists, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
     train_limit: int | None = None
     """Number of training images, class-balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
@@ -177,9 +177,7 @@ class TrainConfig(SharedConfig):
         """
         known = {field.name for field in dataclasses.fields(cls)}
         if unknown := sorted(set(values) - known):
-            raise OptionError(
-                f"config: expected the options of this version, got also {', '.join(unknown)}; update smix"
-            )
+            raise OptionError(f"config: the options {', '.join(unknown)} are unknown to this version; update smix")
         try:
             config: TrainConfig = typed(values, cls)
         except UnreadableError as error:
@@ -234,16 +232,16 @@ class MaskConfig:
     """Options of a mask build."""
 
     data: str
-    """Data set: a name, npz:FILE or folder:DIR."""
+    """Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
     source: str
     """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
-    transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried."""
+    transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried for masks that the data set includes."""
     split: Literal["train", "test"] = "train"
-    """Split of the data set. Training uses masks of train."""
+    """Split to build masks for. Training needs those of the train split."""
     limit: int | None = None
     """Number of images, class-balanced; a larger limit later adds to the same store. Default: all."""
     weights: Path | None = None
-    """File of weights for torchvision: (default: downloaded) and smp:."""
+    """Weights file for torchvision: (default: downloaded) and smp:."""
     input_size: str | None = None
     """Size in pixels to which images are resized for the network, "own" for no resizing, or "auto" (default) for the best measured
     size for images of this size."""
@@ -265,7 +263,7 @@ class MaskConfig:
     size: int | None = None
     """Height and width of the masks in pixels. Default: those of the images, or 224 if sizes differ."""
     save_classes: bool = False
-    """Save the class of each pixel, too, in 8 bits instead of 1."""
+    """Also save the class of each pixel, which takes 8 more bits per pixel."""
 
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
@@ -288,7 +286,7 @@ class EvaluateConfig:
     """
 
     data: str | None = None
-    """Data set whose test split is evaluated: a name, npz:FILE or folder:DIR. Default: that of the run."""
+    """Data set whose test split is evaluated: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR. Default: that of the run."""
     label_map: Path | None = None
     """JSON file that maps each class of --data to a class of the model, a list of classes, or null to exclude its images. Default:
     classes with the same names."""
@@ -305,11 +303,11 @@ class EvaluateConfig:
     masks: str | None = None
     """Also evaluate swapped backgrounds and occlusion, with these masks: a mask store of the test split, or "carried"."""
     model: str | None = None
-    """Model of a file of weights, such as resnet18 or timm:NAME."""
+    """Model of a weights file, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
-    """Mean per channel on the 0..1 scale, for a file of weights. Default: that of the training images."""
+    """Mean per channel on the 0..1 scale, for a weights file. Default: that of the training images."""
     std: tuple[float, ...] = ()
-    """Standard deviation per channel on the 0..1 scale, for a file of weights."""
+    """Standard deviation per channel on the 0..1 scale, for a weights file."""
     seed: int = 0
     """Seed of corruptions, starts of attacks and backgrounds."""
 

@@ -157,7 +157,7 @@ def test_out_in_the_folder_of_the_run(smix, run, tmp_path):  # noqa: F811
 
 BAD = {
     "no path": (["evaluate"], ["PATH"]),
-    "nothing there": (["evaluate", "{tmp}/none"], ["expected a run, a folder of runs or a file of weights, got none"]),
+    "nothing there": (["evaluate", "{tmp}/none"], ["expected a run, a folder of runs or a weights file, got none"]),
     "unknown data": (["evaluate", "{run}", "--data", "cifar11"], ["cifar11", 'did you mean "cifar']),
     "classes of other names": (["evaluate", "{run}", "--data", "digits-on-photos"], ["10 that are not", "--label-map"]),
     "no label map": (["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/n.json"], ["n.json"]),
@@ -185,11 +185,11 @@ BAD = {
     ),
     "weights without model": (
         ["evaluate", "{run}/weights.safetensors"],
-        ["a file of weights needs --model and --data"],
+        ["a weights file needs --model and --data"],
     ),
     "no weights": (
         ["evaluate", "{run}/config.json", "--model", "resnet8", "--data", "digits-on-photos"],
-        ["expected a file of weights"],
+        ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
     "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),

@@ -267,7 +267,7 @@ def test_the_fingerprint_is_stable_across_versions_and_processes():
 
 
 def test_options_of_another_version_are_refused_by_name():
-    with pytest.raises(OptionError, match=r"got also rise, swa; update smix$"):
+    with pytest.raises(OptionError, match=r"the options rise, swa are unknown to this version; update smix$"):
         TrainConfig.from_json({**TrainConfig().to_json(), "swa": 5, "rise": 0.9})
 
 

@@ -1,4 +1,4 @@
-"""The command line: one file per command, thin over the library. torch is imported only inside the commands."""
+"""The command line, a thin layer over the library: one file per command. torch is imported only inside the commands."""
 
 import errno
 import sys

@@ -1,4 +1,4 @@
-"""`smix compare`: methods x seeds, and their report."""
+"""`smix compare`: train every method with every seed, and report the results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,15 +24,15 @@ def compare(
     jobs: int | None = None,
     out: Path,
 ) -> int:
-    """Train methods x seeds and report which method is better. The same command trains only the missing runs.
+    """Train every method with every seed and report which method is better. Run the command again to train only the missing runs.
 
     Parameters
     ----------
     recipe
-        report, report-augmented, openmixup or modern: the values of options that are not given, and the methods.
+        Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern.
     methods
-        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md). Default: those of
-        the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
+        Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
+        Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
     seeds
         Number of seeds, counted from 0.
     engine

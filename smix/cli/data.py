@@ -1,4 +1,4 @@
-"""`smix doctor` and `smix data`: what this machine and its data sets are ready for."""
+"""`smix doctor` and `smix data`: check this machine and its data sets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`smix demo`: a comparison of three methods on built-in images."""
+"""`smix demo`: compare three methods on built-in images."""
 
 import sys
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""`smix evaluate`: a trained network on a test set."""
+"""`smix evaluate`: evaluate a trained network on a test set."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,16 +22,16 @@ def evaluate(
 ) -> None:
     """Evaluate a trained model on a test set: accuracy, calibration, corruptions, attacks, backgrounds.
 
-    Results are saved; the same command computes only the missing ones.
+    Results are saved. Run the command again to compute only the missing ones.
 
     Parameters
     ----------
     path
-        A run, a folder of runs, which are all evaluated, or a file of weights (safetensors or a torch checkpoint).
+        A run, a folder of runs (all are evaluated), or a weights file (safetensors or a torch checkpoint).
     reference
-        Run that was evaluated on the same corrupted images; the mean corruption error is relative to its errors.
+        Baseline of the mean corruption error: a run, or a JSON file of smix evaluate, with results on the same corrupted images.
     out
-        Folder of the results as JSON. Default: the folder `evaluation` of the run, or one next to the file of weights.
+        Folder of the results as JSON. Default: the folder `evaluation` of the run, or one next to the weights file.
     """
     from smix.evaluation.records import mean_corruption_errors
     from smix.lab.evaluate import evaluate as evaluate_one

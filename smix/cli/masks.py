@@ -1,4 +1,4 @@
-"""`smix masks build`, `check` and `export`: mask stores."""
+"""`smix masks build`, `check` and `export`: build, inspect and export mask stores."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,14 +24,14 @@ def build(
     jobs: int = 1,
     out: Path,
 ) -> int:
-    """Segment the object of every image of a data set and store the masks. The same command resumes an interrupted build.
+    """Segment the object of every image of a data set and store the masks. Run the command again to resume.
 
     Parameters
     ----------
     strict
         Stop at the first image that cannot be read or has no mask. Default: its mask is empty, flagged and counted.
     shard
-        I/N, such as 3/8: build only this part, for any scheduler; the part that ends last completes the store.
+        Build only part I of N, such as 3/8, to split the work with any scheduler; the last part to finish completes the store.
     engine
         Where the jobs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
     jobs
@@ -100,7 +100,7 @@ def export(
     data_root: Path = MachineOptions.data_root,
     quiet: bool = False,
 ) -> None:
-    """Write the masks of a store as pictures or COCO annotations, which can be edited and read back by masks:DIR.
+    """Write the masks of a store as pictures or COCO annotations, which can be edited and read back with --source masks:DIR.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""`smix mix`: a picture of the same images under several methods."""
+"""`smix mix`: draw the same images mixed by several methods."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ def mix(
     Parameters
     ----------
     data
-        Data set: a name, npz:FILE or folder:DIR.
+        Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
     masks
         Object masks: the folder of a mask store, or "carried" for masks that the data set includes.
     methods
-        Comma-separated and quoted, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
+        Methods, comma-separated and in quotes, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
     count
         Number of images, 2 to 16.
     seed

@@ -1,4 +1,4 @@
-"""What commands print: errors, and the summary of a report."""
+"""Print errors and the summary of a report."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_main_process() -> bool:
-    """Return whether this is the process of torchrun that prints."""
+    """Return whether this is the main process (rank 0), the only one that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -28,7 +28,7 @@ def show_report(report: "Report", unfinished: "Sequence[Run]" = ()) -> None:
 
     Args:
         report: The written report.
-        unfinished: Runs that the command names itself.
+        unfinished: Runs that the caller reports; they are not listed again.
     """
     from smix.report.accuracy_tables import accuracy_table
     from smix.report.table import terminal

@@ -1,4 +1,4 @@
-"""`smix report`: the report of finished runs."""
+"""`smix report`: write the report of finished runs."""
 
 from pathlib import Path
 
@@ -17,9 +17,9 @@ def report(
     Parameters
     ----------
     runs
-        Folder of a comparison, or several, such as for other data sets; or a folder of such folders.
+        One or more comparison folders (for example one per data set), or a folder that contains them.
     out
-        Folder of the report. Default: the folder `report` in the first.
+        Folder of the report. Default: the subfolder `report` of the first folder given.
     data_root
         Folder in which data sets are found by name; test images and masks are shown if they are available.
     quiet

@@ -1,4 +1,4 @@
-"""`smix sweep write`, `run`, `status` and `sbatch`: many runs from one file."""
+"""`smix sweep write`, `run`, `status` and `sbatch`: train many runs from one file."""
 
 import sys
 from pathlib import Path
@@ -33,10 +33,10 @@ def write(
     file
         File to write, JSON Lines: {"name": ..., "config": {...}}.
     recipe
-        report, report-augmented, openmixup or modern: the values of options that are not given, and the methods.
+        Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern.
     methods
-        Comma-separated and quoted, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md). Default: those of
-        the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
+        Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
+        Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
     seeds
         Number of seeds, counted from 0.
     grid
@@ -68,7 +68,7 @@ def run(
     index: int | None = None,
     out: Path,
 ) -> int:
-    """Train the missing runs of a sweep. The same command resumes; a run that crashes is retried once.
+    """Train the missing runs of a sweep. Run the command again to resume. A run that crashes is retried once.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def run(
     jobs
         Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
     index
-        Train only the run of this index, from 0, in this process: for array jobs of any scheduler.
+        Train only the run with this index (from 0), in this process; for array jobs of any scheduler.
     out
         Folder of the sweep.
     """

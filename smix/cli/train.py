@@ -1,4 +1,4 @@
-"""`smix train`: one run."""
+"""`smix train`: train one network."""
 
 from pathlib import Path
 
@@ -15,14 +15,14 @@ def train(
     recipe: str | None = None,
     out: Path,
 ) -> None:
-    """Train one network. The same command resumes an interrupted run, and only reads a finished one.
+    """Train one network. Run the command again to resume an interrupted run; a finished run is only read.
 
     On several GPUs or machines: torchrun --nproc-per-node 4 -m smix train ...
 
     Parameters
     ----------
     recipe
-        report, report-augmented, openmixup or modern: the values of options that are not given (docs/training.md).
+        Recipe that sets all options not given: report, report-augmented, openmixup or modern (docs/training.md).
     out
         Folder of the run.
     """

@@ -41,10 +41,10 @@ def evaluate(
     """Evaluate one network on a test set. Suites that were computed before are read from the file `file_of(...)`.
 
     Args:
-        path: Folder of a finished run, or a file of weights (safetensors or a torch checkpoint) of the model config.model.
+        path: Folder of a finished run, or a weights file (safetensors or a torch checkpoint) of the model config.model.
         config: Data and suites. Default: the run's own test images without modification.
         options: Options of the machine. Default: `MachineOptions()`.
-        out: Folder of the file. Default: RUN/evaluation, or FILE.evaluation next to a file of weights.
+        out: Folder of the file. Default: RUN/evaluation, or FILE.evaluation next to a weights file.
 
     Raises:
         SmixError: The network, the images, the masks or an option cannot be used or do not fit each other, or the existing
@@ -78,7 +78,7 @@ def evaluate_all(
     paths = subfolders_of_runs(folder)
     if not paths:
         raise RunError(
-            f"{folder}: expected a run, a folder of runs or a file of weights, got none; train with smix compare --out {folder}"
+            f"{folder}: expected a run, a folder of runs or a weights file, got none; train with smix compare --out {folder}"
         )
     evaluations: dict[Path, Evaluation] = {}
     problems: dict[Path, SmixError] = {}
@@ -101,7 +101,7 @@ def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path
     """Return the file of an evaluation: test.json for the test images of the run itself, else named after the data.
 
     Args:
-        path: Run or file of weights.
+        path: Run or weights file.
         evaluation: Its evaluation.
         out: Folder of the file. Default: see `evaluate`.
     """

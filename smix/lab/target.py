@@ -29,14 +29,14 @@ class Classifier:
     """A trained network on the CPU, in evaluation mode, and the input that it was trained on."""
 
     path: Path
-    """Path of the run or of the file of weights."""
+    """Path of the run or of the weights file."""
     architecture: str
     """Name for `build_model`."""
     model: nn.Module
     weights: str
-    """Sha256 of the file of weights."""
+    """Sha256 of the weights file."""
     classes: tuple[str, ...]
-    """Names of the classes; 0, 1, 2, ... for a file of weights."""
+    """Names of the classes; 0, 1, 2, ... for a weights file."""
     normalise: Normalisation
     size: tuple[int, ...]
     """Spatial size of the input images."""
@@ -60,7 +60,7 @@ class EvalTarget:
     """A network on a device, and the images that it is evaluated on."""
 
     run: Run | None
-    """None for a file of weights."""
+    """None for a weights file."""
     classifier: Classifier
     model: nn.Module
     """The network on the device; classes that the label map groups are one output."""
@@ -100,7 +100,7 @@ class EvalTarget:
 
 
 def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> EvalTarget:
-    """Load the network at `path`, a run or a file of weights, and the images that `config` requests.
+    """Load the network at `path`, a run or a weights file, and the images that `config` requests.
 
     Raises:
         SmixError: There is no such network, its run is not finished, or the images do not fit it.
@@ -109,9 +109,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     if path.is_file():
         if config.model is None or config.data is None:
             missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(
-                f"{path}: a file of weights needs {missing}; name its model and the data to evaluate it on"
-            )
+            raise OptionError(f"{path}: a weights file needs {missing}; name its model and the data to evaluate it on")
         images = load_data(config.data, options.data_root, "test")
         classifier = _from_file(path, images, config, options)
     else:
@@ -154,7 +152,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
 
 def _finished_run(path: Path, config: EvaluateConfig) -> Run:
     if not (path / "config.json").is_file():
-        raise RunError(f"{path}: expected a run or a file of weights, got none; train one with smix train --out {path}")
+        raise RunError(f"{path}: expected a run or a weights file, got none; train one with smix train --out {path}")
     for name in ("model", "mean", "std"):
         if getattr(config, name):
             raise OptionError(f"{name}: a run has its own {name}; omit --{name}")
@@ -176,7 +174,7 @@ def _from_run(run: Run) -> Classifier:
 
 
 def _from_file(path: Path, test: ImageSet, config: EvaluateConfig, options: MachineOptions) -> Classifier:
-    """Return the network of a file of weights, for images such as those of `test`."""
+    """Return the network of a weights file, for images such as those of `test`."""
     assert config.model is not None
     assert config.data is not None
     if config.mean and len(config.mean) != test.channels:

@@ -74,7 +74,7 @@ class World:
         """Return whether this is the main process, which writes files."""
         return self.rank == 0
 
-    def wait(self) -> None:
+    def wait_for_main(self) -> None:
         """Wait until the main process has left its block of `main_first`.
 
         Raises:
@@ -85,7 +85,7 @@ class World:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """Run the block in the main process while the others `wait`."""
+        """Run the block in the main process while the others `wait_for_main`."""
         try:
             yield
         except BaseException:

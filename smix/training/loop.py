@@ -38,9 +38,9 @@ class Progress:
     seconds: float = 0.0
     """Seconds spent on the current epoch."""
 
-    def begin(self, epoch: int) -> None:
-        """Reset all sums: `epoch` epochs are finished."""
-        self.epoch, self.step, self.seconds = epoch, 0, 0.0
+    def start_epoch(self, finished: int) -> None:
+        """Reset all sums, after this number of finished epochs."""
+        self.epoch, self.step, self.seconds = finished, 0, 0.0
         self.loss_sum, self.accuracy_sum, self.fell_back_sum = 0.0, 0.0, 0.0
 
 
@@ -127,7 +127,7 @@ def fit(
         if not logits.isfinite().all():
             raise DivergedError(
                 f"epoch {progress.epoch + 1}: expected finite predictions, got NaN or infinity; "
-                f"lower the learning rate (--lr {config.lr})"
+                f"lower --lr (now {config.lr})"
             )
         record = Epoch(
             epoch=progress.epoch + 1,
@@ -139,7 +139,7 @@ def fit(
             val_accuracy=accuracy(logits, labels),
             seconds=time.monotonic() - started,
         )
-        progress.begin(progress.epoch + 1)
+        progress.start_epoch(progress.epoch + 1)
         yield record
 
 

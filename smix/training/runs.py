@@ -83,7 +83,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
             with world.main_first():
                 inputs = _start(config, out, options, world, held)
         else:
-            world.wait()
+            world.wait_for_main()
         if (finished := read_result(out)) is not None:
             return finished
         inputs = inputs or prepare(config, options)
@@ -188,11 +188,11 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
         except DivergedError as error:
             if not world.is_main():  # all processes raise it at the same step
                 raise SystemExit(1) from None
-            last = f"the last good checkpoint, {checkpoint}, is of step {last_step}"
-            raise DivergedError(f"{error}; {last if checkpoint.is_file() else 'there is no checkpoint yet'}") from None
+            last = f"The last checkpoint before this is {checkpoint}, step {last_step}"
+            raise DivergedError(f"{error}. {last if checkpoint.is_file() else 'No checkpoint was saved'}") from None
         if at.epoch < config.epochs:
             save()
-            world.wait()  # when the first process ends, torchrun ends the others
+            world.wait_for_main()  # when the first process ends, torchrun ends the others
             raise KeyboardInterrupt
         update(total, _describe(at, metrics, validated))
     return _evaluate(inputs, out, options, learner, world, validation, metrics, total)
@@ -220,7 +220,7 @@ def _evaluate(
         )
         if world.is_main():
             write_diverged(out, reason)
-        world.wait()
+        world.wait_for_main()
         raise DivergedError(f"{out}: {reason}")
     result = Result(
         test_accuracy=accuracy(logits, labels),
@@ -237,7 +237,7 @@ def _evaluate(
         for name, pair in outputs.items():
             _write_npz(out / f"{name}.npz", {"logits": pair[0].numpy(), "labels": pair[1].numpy()})
         write_result(out, result)
-    world.wait()
+    world.wait_for_main()
     return result
 
 

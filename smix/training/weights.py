@@ -78,7 +78,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise ValueError("no tensors by name")
     except Exception as error:  # a broken file fails in a dozen ways
         raise RunError(
-            f"{path}: expected a file of weights (safetensors, or a torch checkpoint), got {one_line(error, 120)}"
+            f"{path}: expected a weights file (safetensors or a torch checkpoint), got {one_line(error, 120)}; check the path, or save the "
+            "state dict again"
         ) from None
     # One wrapper may be inside another, in any order.
     weights: dict[str, Tensor] = content

@@ -279,6 +279,6 @@ def test_code_in_weight_files_is_not_executed(tmp_path, name):
             return (Path.touch, (tmp_path / "PWN",))
 
     (tmp_path / name).write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(SmixError, match="expected a file of weights"):
+    with pytest.raises(SmixError, match="expected a weights file"):
         evaluate(tmp_path / name, EvaluateConfig(model="resnet8", data=write_data(tmp_path)), QUIET)
     assert not (tmp_path / "PWN").exists()

@@ -174,7 +174,7 @@ def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path,
 
 
 def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):
-    with pytest.raises(RunError, match="expected a run, a folder of runs or a file of weights, got none"):
+    with pytest.raises(RunError, match="expected a run, a folder of runs or a weights file, got none"):
         evaluate_all(run, options=QUIET)
     (run / "result.json").unlink()
     with pytest.raises(RunError, match="vanilla-0: expected a finished run"):

@@ -70,7 +70,7 @@ BAD_LINES = {
     "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
     "hidden": ('{"name": "a/.b", "config": {}}', 'got "a/.b"'),
     "no folder": ('{"name": "a//b", "config": {}}', 'got "a//b"'),
-    "unknown option": ('{"name": "a", "config": {"lrr": 1}}', "got also lrr"),
+    "unknown option": ('{"name": "a", "config": {"lrr": 1}}', "the options lrr are unknown"),
     "text for a number": ('{"name": "a", "config": {"lr": "big"}}', "lr: expected float, got str"),
     "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got float"),
     "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got bool"),

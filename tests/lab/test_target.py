@@ -232,15 +232,15 @@ def test_an_unfinished_run_says_how_far_it_is(run):
 
 
 def test_what_is_neither_run_nor_weights(tmp_path, shown):
-    with pytest.raises(RunError, match="expected a run or a file of weights, got none"):
+    with pytest.raises(RunError, match="expected a run or a weights file, got none"):
         evaluate(tmp_path / "nothing", options=QUIET)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"no weights")
-    with pytest.raises(OptionError, match="a file of weights needs --model and --data; name its model"):
+    with pytest.raises(OptionError, match="a weights file needs --model and --data; name its model"):
         evaluate(file, options=QUIET)
-    with pytest.raises(OptionError, match="a file of weights needs --data"):
+    with pytest.raises(OptionError, match="a weights file needs --data"):
         evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
-    with pytest.raises(RunError, match="expected a file of weights"):
+    with pytest.raises(RunError, match="expected a weights file"):
         evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
 
 

@@ -409,7 +409,7 @@ def test_alone_there_is_nobody_to_wait_for():
     assert ALONE.mean(torch.tensor([1.0, 2.0])) == [1, 2]
     rows = torch.arange(3)
     assert ALONE.gather(rows, 3) is rows
-    ALONE.wait()
+    ALONE.wait_for_main()
     model = nn.ReLU()
     assert ALONE.wrap_ddp(model) is model
     assert replace(ALONE, rank=1).is_main() is False

@@ -44,8 +44,8 @@ def test_a_loss_that_is_not_finite_names_step_learning_rate_and_the_last_good_ch
     assert code == 1
     checkpoint = tmp_path / "run" / "checkpoint.pt"
     assert said == (
-        f"smix: step {STEPS + 2} (epoch 2, learning rate 0.01): expected a finite loss, got nan; lower --lr; the last good "
-        f"checkpoint, {checkpoint}, is of step {STEPS}"
+        f"smix: step {STEPS + 2} (epoch 2, learning rate 0.01): expected a finite loss, got nan; lower --lr. The last "
+        f"checkpoint before this is {checkpoint}, step {STEPS}"
     )
     assert torch.load(checkpoint, weights_only=True)["progress"]["epoch"] == 1
     monkeypatch.undo()
@@ -188,7 +188,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
     monkeypatch.setattr(loop, "forward_backward", breaks)
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(
-        RunError, match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr; .*of step"
+        RunError, match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr\. The last checkpoint .*, step"
     ):
         train(small(data, method="vanilla"), tmp_path, OPTIONS)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]

@@ -456,7 +456,7 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_last_checkpoint(d
         RunError, match=r"^step \d+ \(epoch \d, learning rate .*\): expected a finite loss, got (nan|inf)"
     ) as info:
         train(config, tmp_path, OPTIONS)
-    assert str(info.value).endswith("; lower --lr; there is no checkpoint yet")
+    assert str(info.value).endswith("; lower --lr. No checkpoint was saved")
     assert "result.json" not in contents(tmp_path)
     assert "weights.safetensors" not in contents(tmp_path)
     with files.lock(tmp_path):  # it is free again

@@ -129,9 +129,7 @@ def test_a_broken_file_is_one_line(tmp_path, name, content):
 @pytest.mark.parametrize("content", [{}, [1, 2], 3, {"model": 1}, {"a": "text"}, {"model": {}}, torch.zeros(3)])
 def test_a_file_without_weights_is_one_line(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
-    assert "expected a file of weights (safetensors, or a torch checkpoint), got " in refused(
-        network(), tmp_path / "w.pt"
-    )
+    assert "expected a weights file (safetensors or a torch checkpoint), got " in refused(network(), tmp_path / "w.pt")
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):
@@ -201,6 +199,6 @@ def test_weights_that_cannot_be_used_are_told_before_a_folder_is_made(smix, data
     for file in ("w.pt", "none.pt"):
         code, out, err = smix(*words, "--init-weights", tmp_path / file)
         assert (code, out) == (2, "")
-        assert err.startswith(f"smix: {tmp_path / file}: expected a file of weights")
+        assert err.startswith(f"smix: {tmp_path / file}: expected a weights file")
         assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
