@@ -1,6 +1,7 @@
 """Test the documentation: every method has a row and a figure, and links lead to existing files."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,10 @@ def test_links_lead_to_existing_files(page: Path):
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert missing == []
+
+
+def test_the_picture_of_the_layers_is_drawn_from_the_contract():
+    namespace = runpy.run_path(str(ROOT / "docs" / "architecture.py"))
+    assert (ROOT / "docs" / "architecture.svg").read_text() == namespace["draw"]()
+    described = {module for layer in namespace["layers"]() for module in layer} & set(namespace["DESCRIPTIONS"])
+    assert described == set(namespace["DESCRIPTIONS"])
