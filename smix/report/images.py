@@ -14,10 +14,10 @@ from smix.data.sets import ImageSet
 from smix.errors import DataError
 from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
-from smix.report.plots.layout import Heading, shortened, text_width
-from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
-from smix.report.style import SMALL, Style, looks
-from smix.report.svg import check_picture, save
+from smix.plots.layout import Heading, shortened, text_width
+from smix.plots.pictures import Band, Tile, image_grid, tile_width
+from smix.plots.style import SMALL, Style, looks
+from smix.plots.svg import check_picture, save
 from smix.training.samples import Samples, draw_samples
 
 GREY = 128

@@ -11,13 +11,13 @@ from smix import files
 from smix.data.sets import ImageSet, Split, load_data
 from smix.errors import MaskError, printable
 from smix.masks.store import MaskStore
+from smix.plots import layout
+from smix.plots.charts import Estimate, Row, interval_rows
+from smix.plots.layout import EDGE, FOOT, WIDTH, Heading, line_height, wrapped, write
+from smix.plots.style import FEWER, MORE, SMALL, SOFT, Style, looks
+from smix.plots.svg import save
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent, short_name
-from smix.report.plots import layout
-from smix.report.plots.charts import Estimate, Row, interval_rows
-from smix.report.plots.layout import EDGE, FOOT, WIDTH, Heading, line_height, wrapped, write
 from smix.report.sheet import draw_sheet, write_sheet
-from smix.report.style import FEWER, MORE, SMALL, SOFT, Style, looks
-from smix.report.svg import save
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
 NAMED = 5

@@ -17,8 +17,8 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
+from smix.plots.svg import Embedded, embedded, photograph
 from smix.report.records import Comparison, Problem, ReportAssets
-from smix.report.svg import Embedded, embedded, photograph
 from smix.report.table import UNKNOWN, Cell, Table, in_markdown, markdown, printable
 
 LONG = 26

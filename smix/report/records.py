@@ -38,9 +38,9 @@ from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects, er
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, Summary, compare_pairs, summary
 from smix.mixing import METHODS
+from smix.plots.style import PLAIN as PLAIN
+from smix.plots.style import Style
 from smix.report.masks import JudgedMasks
-from smix.report.style import PLAIN as PLAIN
-from smix.report.style import Style
 from smix.training.records import Run
 from smix.training.samples import Samples
 

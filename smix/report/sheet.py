@@ -29,11 +29,11 @@ from smix.data.pictures import Pictures
 from smix.data.sets import balanced_order
 from smix.masks.lookup import stretch
 from smix.masks.store import pack
+from smix.plots.layout import Heading
+from smix.plots.pictures import Band, Tile, image_grid
+from smix.plots.style import looks
 from smix.report.images import paint, thumbnail
 from smix.report.masks import JudgedMasks, percent
-from smix.report.plots.layout import Heading
-from smix.report.plots.pictures import Band, Tile, image_grid
-from smix.report.style import looks
 
 MAX_MASKS = 100_000
 """Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""

@@ -20,14 +20,14 @@ from typing import TypeVar
 from smix import files, progress
 from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
+from smix.plots.style import Style, styles
+from smix.plots.svg import save, svg_text
 from smix.report.accuracy_tables import across_table
 from smix.report.assets import load_masks, load_test_images
 from smix.report.page import Chapter, Figure, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
-from smix.report.style import Style, styles
-from smix.report.svg import save, svg_text
 from smix.report.table import Table, csv_text, latex
 from smix.report.verdict import evidence, headline, highlights
 from smix.training.records import Run

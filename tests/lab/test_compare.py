@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from smix.report.conclusion import conclusion
 
 from smix import progress
 from smix.config import RunOptions, SharedConfig, TrainConfig
@@ -22,6 +21,7 @@ from smix.lab import run_all as module
 from smix.lab.compare import compare
 from smix.lab.cost import cost_of
 from smix.lab.sweep import cross, read_sweep, slug
+from smix.report.verdict import conclusion
 from smix.report.write import write_report
 from smix.training.inputs import prepare
 from smix.training.records import Run, read_result, read_run

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from smix.evaluation.statistics import verdict
+from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
+from smix.plots.layout import Heading, signed
+from smix.plots.style import PLAIN, SOFT, looks
 from smix.report.figures.common import labels_of, metric_per_run
-from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
-from smix.report.plots.layout import Heading, signed
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
-from smix.report.style import PLAIN, SOFT, looks
 
 UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
 """Units of time, their seconds, and the number of seconds from which they are used."""

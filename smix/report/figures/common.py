@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import summary
-from smix.report.plots.charts import Estimate, Row, interval_rows
-from smix.report.plots.layout import Heading, signed
+from smix.plots.charts import Estimate, Row, interval_rows
+from smix.plots.layout import Heading, signed
+from smix.plots.style import looks
 from smix.report.records import Comparison, ReportAssets
-from smix.report.style import looks
 
 RUNS = "Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
 """Legend of figures with a row per method."""

@@ -5,13 +5,13 @@ import math
 from matplotlib.figure import Figure
 
 from smix.evaluation.scores import Mistake
+from smix.plots.layout import Heading
+from smix.plots.pictures import Band, Tile, image_grid, tile_width
+from smix.plots.style import looks
 from smix.report.images import best_pair, draw_mixes, drawable, mix_tile, partners, thumbnail
 from smix.report.mask_check import draw_valid
-from smix.report.plots.layout import Heading
-from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
 from smix.report.records import Comparison, ReportAssets
 from smix.report.sheet import draw_sheet
-from smix.report.style import looks
 
 MISTAKES = 5
 """Errors in a row: the names of classes are not readable under more of them."""

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from smix.evaluation.calibration import Bin
 from smix.evaluation.statistics import rank_correlation
+from smix.plots.charts import Chart, Curve, label_points, line_charts, panels
+from smix.plots.layout import Heading, sanitised, shortened, signed
+from smix.plots.pictures import ColourScale, matrices
+from smix.plots.style import FEWER, MORE, PLAIN, SOFT, TEXT, looks
 from smix.report.classes import gains
 from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
-from smix.report.plots.charts import Chart, Curve, label_points, line_charts, panels
-from smix.report.plots.layout import Heading, sanitised, shortened, signed
-from smix.report.plots.pictures import ColourScale, matrices
 from smix.report.records import Comparison, ReportAssets
-from smix.report.style import FEWER, MORE, PLAIN, SOFT, TEXT, looks
 
 COVERAGES = np.arange(1, 101) / 100
 """Coverages at which curves of many samples are drawn."""

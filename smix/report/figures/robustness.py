@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS, LABEL
+from smix.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
+from smix.plots.layout import EDGE, Heading, sanitised, write
+from smix.plots.style import looks
 from smix.report.figures.common import labels_of, percentages
-from smix.report.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
-from smix.report.plots.layout import EDGE, Heading, sanitised, write
 from smix.report.records import CONDITIONS, Comparison, ReportAssets
-from smix.report.style import looks
 
 MIN_SPAN = 5.0
 """Minimum span of an axis in points, so that small differences look small."""

@@ -13,9 +13,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from smix.report.plots import layout
-from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
-from smix.report.style import SIZE, SMALL, SOFT, TEXT, Style
+from smix.plots import layout
+from smix.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
+from smix.plots.style import SIZE, SMALL, SOFT, TEXT, Style
 
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to a power of ten."""

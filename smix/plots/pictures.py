@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from smix.report.plots import layout
-from smix.report.plots.charts import panels
-from smix.report.plots.layout import EDGE, WIDTH, Heading, line_height, shortened, signed, text_width, write
-from smix.report.style import SIZE, SMALL, SOFT, TEXT, Style
+from smix.plots import layout
+from smix.plots.charts import panels
+from smix.plots.layout import EDGE, WIDTH, Heading, line_height, shortened, signed, text_width, write
+from smix.plots.style import SIZE, SMALL, SOFT, TEXT, Style
 
 NAMED, NUMBERED = 16, 10
 """Maximum numbers of classes whose names fit next to a matrix, and whose numbers fit into its cells."""

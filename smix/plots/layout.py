@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from numpy.typing import NDArray
 
-from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
+from smix.plots.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
 
 WIDTH = 6.4
 """Width of every figure in inches. A phone shows it at about two thirds of this, where 9 points are still readable."""

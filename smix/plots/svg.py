@@ -18,7 +18,7 @@ from PIL import Image
 
 from smix import files
 from smix.errors import OptionError
-from smix.report.style import SOFT, TEXT, looks
+from smix.plots.style import SOFT, TEXT, looks
 
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 KEPT = {"svg", "g", "defs", "path", "use", "text", "tspan", "image", "clipPath", "rect", "circle", "pattern"}
