@@ -12,7 +12,7 @@ figures are queries of these records, so that a new metric is one more row here 
 | the most confident share | "" | "" | "coverage" | share | error_rate |
 | the images of one class | "" | "" | name of the class | None | class_accuracy |
 | another data set | its name | "" | "" | None | `smix.evaluation.records.Evaluation.numbers` |
-| corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, mce |
+| corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, corruption_error |
 | attacked images | "" or name | "attacks" | attack, "clean" | eps on the 0..1 scale | accuracy |
 | images cut along their masks | "" or name | "objects" | field of `Objects` | None | accuracy, swap_loss |
 
@@ -121,7 +121,7 @@ class Comparison:
         return len({run.config.seed for run in self.runs})
 
     def values(
-        self, metric: str, *, data: str = "", suite: str = "", condition: str = "", severity: float | None = None
+        self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
     ) -> dict[str, dict[int, float]]:
         """Return the values of a metric by method, in display order, and by seed.
 
@@ -340,7 +340,7 @@ def _of_corruptions(corrupted: Corrupted, plain: Corrupted | None) -> Iterator[S
             error = mean_corruption_error(errors_of(corrupted, "method"), errors_of(plain, PLAIN))
         except SmixError:  # other corruptions, or a reference without errors
             return
-        yield "all", None, "mce", error
+        yield "all", None, "corruption_error", error
 
 
 def _of_attacks(attacks: Sequence[Attacked]) -> Iterator[SuiteNumber]:
