@@ -1,6 +1,7 @@
 """Layout of figures in inches from the top left corner: measured text, headings, and labels that do not overlap."""
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,8 +38,11 @@ class Heading:
 
 
 def sanitised(text: str) -> str:
-    """Return a name of unknown origin without line breaks, control characters and lone surrogates, which no font can draw."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    """Return a name of unknown origin without line breaks, control characters, lone surrogates and changes of the writing direction."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign
+        for sign in text
+    )
 
 
 @lru_cache(maxsize=8192)

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
+from smix.plots.layout import sanitised
 from smix.plots.svg import Embedded, embedded, photograph
 from smix.report.records import Comparison, Problem, ReportAssets
-from smix.report.table import UNKNOWN, Cell, Table, in_markdown, markdown, printable
+from smix.report.table import UNKNOWN, Cell, Table, in_markdown, markdown
 
 LONG = 26
 """Words in a table that are longer may take several lines."""
@@ -233,7 +234,7 @@ def _data(cell: Cell) -> Markup:
 
 def _image(part: Part) -> Embedded:
     assert isinstance(part.content, Figure), "only figures have images"
-    alt = printable(part.content.title)
+    alt = sanitised(part.content.title)
     if part.svg is not None:
         return embedded(part.svg, alt, f"{part.anchor}_")
     assert part.png is not None, "see Part"
@@ -251,4 +252,4 @@ def _suffix(name: str) -> str:
 
 def _finalize(value: object) -> object:
     """Return the text that a template writes. Markup is our own."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return sanitised(value) if isinstance(value, str) and not isinstance(value, Markup) else value
