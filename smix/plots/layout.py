@@ -135,7 +135,7 @@ def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure
     note = wrapped(heading.note, inner, SMALL) if heading.note else []
     title_height, note_height = len(title) * line_height(LARGE), len(note) * line_height(SMALL)
     top = EDGE + title_height + note_height + 0.12
-    figure = Figure(figsize=(width, top + height))
+    figure = Figure(figsize=(width, top + height), label=heading.title)
     write(figure, EDGE, EDGE + title_height / 2, title, LARGE, weight="bold")
     write(figure, EDGE, EDGE + title_height + note_height / 2, note, color=SOFT)
     return figure, top

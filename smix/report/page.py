@@ -1,7 +1,7 @@
 """The page of a report: one self-contained HTML file that begins with the answer, for phones, dark mode and print; and its Markdown.
 
 A `Page` has chapters (one per comparison), these have sections, and these have parts: tables, figures and facts. In `sections.py` a
-section lists what makes its parts; `write.py` replaces each by the `Part` that it makes. All content is text to the page, never code.
+section lists what makes its parts: `write.py` replaces each by the `Part` that it makes. All content is text to the page, never code.
 """
 
 import math
@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
@@ -29,17 +30,26 @@ RESERVED = ("overview", "missing", "contents")
 
 
 @dataclass(frozen=True, eq=False)
-class Figure:
-    """A figure, and how it is drawn."""
+class FigureSpec:
+    """A figure that is to be drawn."""
 
     name: str
     """Name of its files and of its anchor."""
-    title: str
-    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
     draw: Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
     """Draws the figure; None: there is nothing to draw."""
     raster: bool = False
     """Shows photographs: saved as PNG only."""
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure that is drawn."""
+
+    name: str
+    title: str
+    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
+    image: str | bytes
+    """SVG as matplotlib writes it, or PNG."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +72,12 @@ class Part:
     content: Table | Figure | Facts
     files: tuple[str, ...] = ()
     """Files with the same content, relative to the page."""
-    svg: str | None = None
-    """Figure as matplotlib writes it."""
-    png: bytes | None = None
-    """Figure that shows photographs."""
     anchor: str = ""
 
-    def __post_init__(self) -> None:
-        images = (self.svg is not None) + (self.png is not None)
-        assert images == isinstance(self.content, Figure), f"{self.content.name}: a figure is either an SVG or a PNG"
+    @property
+    def name(self) -> str:
+        """Name of its anchor, if it is the only part of this name."""
+        return self.content.name
 
     @property
     def kind(self) -> str:
@@ -90,7 +97,7 @@ class Section:
     title: str
     lead: str | Callable[[Comparison, ReportAssets], str]
     """One or two sentences on what the section shows."""
-    parts: Sequence[Figure | Maker | Part] = ()
+    parts: Sequence[FigureSpec | Maker | Part] = ()
     folded: bool = False
     """Closed until a reader opens it: long tables, the configuration. Open in print."""
     anchor: str = ""
@@ -172,23 +179,18 @@ def page_in_markdown(page: Page) -> str:
 
 def anchored(page: Page) -> Page:
     """Return the page with anchors of the form `chapter.section.part`, without the chapter if there is only one."""
-    alone = len(page.chapters) == 1
     chapters = []
-    for chapter, name in zip(
-        page.chapters, anchors([chapter.name for chapter in page.chapters], RESERVED), strict=True
-    ):
-        sections = []
-        for section, own in zip(
-            chapter.sections, anchors([section.name for section in chapter.sections], RESERVED), strict=True
-        ):
-            anchor = own if alone else f"{name}.{own}"
-            parts = [part for part in section.parts if isinstance(part, Part)]
-            names = anchors([part.content.name for part in parts])
-            placed = [replace(part, anchor=f"{anchor}.{last}") for part, last in zip(parts, names, strict=True)]
-            sections.append(replace(section, anchor=anchor, parts=placed))
-        chapters.append(replace(chapter, anchor=name, sections=sections))
-    overview = page.overview and replace(page.overview, anchor="overview")
-    return replace(page, chapters=chapters, overview=overview)
+    for chapter in _placed(page.chapters, taken=RESERVED):
+        sections = _placed(chapter.sections, "" if len(page.chapters) == 1 else f"{chapter.anchor}.", RESERVED)
+        sections = [replace(section, parts=_placed(section.parts, f"{section.anchor}.")) for section in sections]
+        chapters.append(replace(chapter, sections=sections))
+    return replace(page, chapters=chapters, overview=page.overview and replace(page.overview, anchor="overview"))
+
+
+def _placed(items: Sequence[Any], prefix: str = "", taken: Iterable[str] = ()) -> list[Any]:
+    """Return chapters, sections or parts with their anchors."""
+    names = anchors([item.name for item in items], taken)
+    return [replace(item, anchor=f"{prefix}{name}") for item, name in zip(items, names, strict=True)]
 
 
 def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
@@ -234,11 +236,8 @@ def _data(cell: Cell) -> Markup:
 
 def _image(part: Part) -> Embedded:
     assert isinstance(part.content, Figure), "only figures have images"
-    alt = sanitised(part.content.title)
-    if part.svg is not None:
-        return embedded(part.svg, alt, f"{part.anchor}_")
-    assert part.png is not None, "see Part"
-    return photograph(part.png, alt)
+    alt, image = sanitised(part.content.title), part.content.image
+    return embedded(image, alt, f"{part.anchor}_") if isinstance(image, str) else photograph(image, alt)
 
 
 def _link(name: str) -> str:

@@ -24,7 +24,7 @@ from smix.plots.style import Style, styles
 from smix.plots.svg import save, svg_text
 from smix.report.accuracy_tables import across_table
 from smix.report.assets import load_masks, load_test_images
-from smix.report.page import Chapter, Figure, Maker, Page, Part, page_in_markdown, write_page
+from smix.report.page import Chapter, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
@@ -160,7 +160,7 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     """Draw all sections of a comparison, and write their tables and figures."""
     sections = []
     for section in SECTIONS:
-        parts = [_part(content, comparison, assets, target) for content in section.parts]
+        parts = [_part(spec, comparison, assets, target) for spec in section.parts]
         if parts := [part for part in parts if part is not None]:
             lead = section.lead if isinstance(section.lead, str) else section.lead(comparison, assets)
             sections.append(replace(section, lead=lead, parts=parts))
@@ -168,25 +168,25 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     return Chapter(slug(name), name, headline(runs), evidence(runs), highlights(comparison), sections)
 
 
-def _part(content: Figure | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target) -> Part | None:
+def _part(
+    spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
+) -> Part | None:
     """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
-    if isinstance(content, Part):
-        return content
-    if not isinstance(content, Figure):
-        result = content(comparison, assets)
+    if isinstance(spec, Part):
+        return spec
+    if not isinstance(spec, FigureSpec):
+        result = spec(comparison, assets)
         if isinstance(result, Table):
             return _table_part(result, target)
         return None if result is None else Part(result)
-    figure = content.draw(comparison, assets)
+    figure = spec.draw(comparison, assets)
     if figure is None:
         return None
-    suffixes = (".png",) if content.raster else (".svg", ".png")
-    names = tuple(f"figures/{target.prefix}{content.name}{suffix}" for suffix in suffixes)
+    names = tuple(f"figures/{target.prefix}{spec.name}{suffix}" for suffix in (".svg", ".png")[spec.raster :])
     for name in names:
         save(figure, target.folder / name)
-    if content.raster:
-        return Part(content, names, png=(target.folder / names[0]).read_bytes())
-    return Part(content, names, svg=svg_text(figure))
+    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(figure)
+    return Part(Figure(spec.name, str(figure.get_label()), image), names)
 
 
 def _table_part(table: Table, target: _Target) -> Part:

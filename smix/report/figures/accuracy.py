@@ -14,6 +14,7 @@ from smix.evaluation.statistics import verdict
 from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
 from smix.plots.layout import Heading, signed
 from smix.plots.style import PLAIN, SOFT, looks
+from smix.report.cost import budgets
 from smix.report.figures.common import labels_of, metric_per_run
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
 
@@ -21,9 +22,7 @@ UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 
 """Units of time, their seconds, and the number of seconds from which they are used."""
 
 
-accuracy_per_run = partial(
-    metric_per_run, metric="test_accuracy", title="Test accuracy of every run", axis="Test accuracy (%)", absent=True
-)
+accuracy_per_run = partial(metric_per_run, metric="test_accuracy", title="Test accuracy of every run", absent=True)
 
 
 @looks
@@ -77,10 +76,7 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
     seconds = {m: starts[m] + np.cumsum(np.nanmean(_grid(comparison, m, "seconds"), 0)) for m in by_epoch}
     longest = max(float(each[-1]) for each in seconds.values())
     unit, size = next((unit, size) for unit, size, minimum in UNITS if longest >= minimum)
-    ends: dict[int, float] = {}
-    for method, by_seed in comparison.values("seconds").items():
-        for seed, value in by_seed.items():
-            ends[seed] = min(starts[method] + value, ends.get(seed, math.inf))
+    ends = budgets(comparison.runs, starts)
     budget = fmean(ends.values()) / size if ends else math.nan
     note = _note(comparison)
     if ends:
@@ -117,13 +113,9 @@ def _curves(comparison: Comparison) -> dict[str, Curve]:
 
 def _note(comparison: Comparison) -> str:
     without = any(run.config.val_fraction == 0 for run in comparison.runs)
-    on, seeds = (
-        "Accuracy on a fixed part of the training images" if without else "Validation accuracy",
-        comparison.planned,
-    )
-    return (
-        f"{on}, in percent: {f'mean over {seeds} seeds; band: from minimum to maximum' if seeds > 1 else 'one seed'}."
-    )
+    name = "Accuracy on a fixed part of the training images" if without else "Validation accuracy"
+    several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
+    return f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}."
 
 
 def _accuracy_chart(comparison: Comparison, assets: ReportAssets, heading: Heading, chart: Chart) -> Figure:

@@ -1,15 +1,17 @@
 """Queries that several figures share."""
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Mapping, Sized
 from statistics import fmean
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import summary
-from smix.plots.charts import Estimate, Row, interval_rows
+from smix.plots.charts import Curve, Estimate, Row, interval_rows
 from smix.plots.layout import Heading, signed
 from smix.plots.style import looks
+from smix.report.metrics import METRICS
 from smix.report.records import Comparison, ReportAssets
 
 RUNS = "Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
@@ -26,63 +28,45 @@ def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
     return {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
 
 
-def run_rows(
-    comparison: Comparison,
-    assets: ReportAssets,
-    values: Mapping[str, Mapping[int, float]],
-    text: Callable[[float], str] = "{:.2f}".format,
-) -> list[Row]:
-    """Return a row for each method with its runs, mean and standard deviation.
-
-    Args:
-        values: Shares by method and seed, shown in percent.
-        text: Formats the mean.
-    """
-    rows = []
-    for method, seeds in values.items():
-        label, style = comparison.label(method, len(seeds)), assets.styles[method]
-        if not seeds:
-            rows.append(Row(label, [Estimate(style)]))
-            continue
-        points = [100 * value for value in seeds.values()]
-        found = summary(points)
-        ends = found.mean - found.std, found.mean + found.std  # NaN for one run
-        estimate = Estimate(style, found.mean, *ends, points, found.count == comparison.planned)
-        deviation = f" ± {found.std:.2f}" if found.count > 1 else ""
-        rows.append(Row(label, [estimate], text(found.mean) + deviation))
-    return rows
-
-
 @looks
 def metric_per_run(
-    comparison: Comparison,
-    assets: ReportAssets,
-    metric: str,
-    title: str,
-    axis: str,
-    note: str = "",
-    signs: bool = False,
-    absent: bool = False,
+    comparison: Comparison, assets: ReportAssets, metric: str, title: str, note: str = "", absent: bool = False
 ) -> Figure | None:
-    """Draw a metric of every run, with the mean and the standard deviation of each method, in percent or points.
+    """Draw a metric of every run, with the mean and the standard deviation of each method, in the unit of its heading.
 
     The mean of a method with missing runs is dashed: the missing ones may be the bad ones. None: no run has the metric.
 
     Args:
-        metric: Name of the metric, as in `Comparison.values`.
+        comparison: Runs to show.
+        assets: Styles of the methods.
+        metric: Name of the metric, one of `METRICS`. One whose best value is 0 has a line there, and means with their signs.
         title: Title of the figure.
-        axis: Label of the horizontal axis, with the unit.
         note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
-        signs: Write means with their signs, and draw a line at 0.
     """
     values = comparison.values(metric)
     if not values:
         return None
     if absent:
         values = {method: values.get(method, {}) for method in comparison.methods}
-    rows = run_rows(comparison, assets, values, (lambda mean: signed(mean, 2)) if signs else "{:.2f}".format)
-    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, axis, zero=signs)
+    description, rows = METRICS[metric], []
+    signs = description.best == "zero"
+    for method, seeds in values.items():
+        points = [description.scale * value for value in seeds.values()]
+        over_seeds = summary(points)
+        ends = over_seeds.mean - over_seeds.std, over_seeds.mean + over_seeds.std  # NaN for one run
+        text = f"{signed(over_seeds.mean, 2) if signs else f'{over_seeds.mean:.2f}'}" if points else ""
+        text += f" ± {over_seeds.std:.2f}" if len(points) > 1 else ""
+        estimate = Estimate(assets.styles[method], over_seeds.mean, *ends, points, len(points) == comparison.planned)
+        rows.append(Row(comparison.label(method, len(points)), [estimate], text))
+    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, description.heading, zero=signs)
+
+
+def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
+    """Return a curve for each method; `means[x][method]` is a value."""
+    methods = next(iter(means.values()))
+    points = {m: np.array([(x, values[m]) for x, values in means.items() if m in values]) for m in methods}
+    return {method: Curve(*each.T) for method, each in points.items()}
 
 
 def predicted(comparison: Comparison) -> dict[str, list[Scores]]:

@@ -29,12 +29,10 @@ overconfidence = partial(
     metric_per_run,
     metric="overconfidence",
     title="Overconfidence: mean confidence minus accuracy",
-    axis="Confidence minus accuracy (points)",
     note="Right of 0 a model is overconfident, left of it underconfident.",
-    signs=True,
 )
 
-class_wise = partial(metric_per_run, metric="class_wise", title="Class-wise calibration", axis="Class-wise ECE (%)")
+class_wise = partial(metric_per_run, metric="class_wise", title="Class-wise calibration")
 
 
 @looks

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS, LABEL
-from smix.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
+from smix.plots.charts import Chart, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
 from smix.plots.layout import EDGE, Heading, sanitised, write
 from smix.plots.style import looks
-from smix.report.figures.common import labels_of, percentages
+from smix.report.figures.common import curves_of, labels_of, percentages
 from smix.report.records import CONDITIONS, Comparison, ReportAssets
 
 MIN_SPAN = 5.0
@@ -52,7 +52,7 @@ def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL
         rows += [Row(group), *known] if known else []
     heading = Heading("Accuracy on corrupted images", f"In percent, on {sanitised(suite)}; mean over seeds.")
     title, axis = "By severity, mean over all corruptions", "Severity (0: no corruption)"
-    chart = Chart(_curves(by_severity), axis, title, integer=True, settings={"xmargin": 0.02, "ymargin": 0.06})
+    chart = Chart(curves_of(by_severity), axis, title, integer=True, settings={"xmargin": 0.02, "ymargin": 0.06})
     below = 0.35 + rows_height(rows)
     figure = line_charts(heading, [chart], labels_of(comparison, clean), assets.styles, 2.4, below)
     top = figure.get_figheight() - below
@@ -81,7 +81,7 @@ def attacks(comparison: Comparison, assets: ReportAssets, data: str = "") -> Fig
         name, _, steps = attack.partition("-")
         title = sanitised(name).upper() + (f", {steps} steps" if steps else "")
         limits = {"xlim": (0, None), "ylim": (0, None)}
-        charts.append(Chart(_curves(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
+        charts.append(Chart(curves_of(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
     note = "In percent, by the maximum change of a pixel value; mean over seeds. White-box attacks on each model."
     return line_charts(Heading("Accuracy under attack", note), charts, labels_of(comparison, clean), assets.styles, 2.4)
 
@@ -107,10 +107,3 @@ def objects(comparison: Comparison, assets: ReportAssets, data: str = "") -> Fig
         "the same scale.",
     )
     return interval_rows(heading, charts, min_span=MIN_SPAN)
-
-
-def _curves(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
-    """Return a curve for each method; `means[x][method]` is a value."""
-    methods = next(iter(means.values()))
-    points = {m: np.array([(x, values[m]) for x, values in means.items() if m in values]) for m in methods}
-    return {method: Curve(*each.T) for method, each in points.items()}
