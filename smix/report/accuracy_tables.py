@@ -20,7 +20,7 @@ def accuracy_table(runs: Sequence[Run], intervals: bool = True) -> Table:
         intervals: Append the confidence interval of the mean, which makes the table wider than a terminal of 80 columns.
     """
     rows = rows_of(runs)
-    best = [rows[place] for place in best_rows(rows)]
+    best = best_rows(rows)
     columns: dict[str, Callable[[Row], Cell]] = {
         "Method": lambda row: Cell(row.method),
         "Mean (%)": lambda row: number(row.accuracy.mean, best=row in best),
@@ -122,11 +122,10 @@ def test_images(comparison: Comparison, assets: ReportAssets) -> Table | None:
 def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Table:
     """Return the overview of several comparisons: methods down, data sets across."""
     rows = [{row.method: row for row in rows_of(comparison.runs)} for comparison in comparisons]
-    best = [[list(column)[place] for place in best_rows(list(column.values()))] for column in rows]
-    cells = [
-        {method: _across_cell(comparison, row, method in winners) for method, row in column.items()}
-        for comparison, column, winners in zip(comparisons, rows, best, strict=True)
-    ]
+    cells = []
+    for comparison, column in zip(comparisons, rows, strict=True):
+        best = best_rows(list(column.values()))
+        cells.append({method: _across_cell(comparison, row, row in best) for method, row in column.items()})
     methods = by_method([run for comparison in comparisons for run in comparison.runs])
     return Table(
         "data-sets",
