@@ -65,12 +65,6 @@ class JudgedMasks:
     refine: Mapping[str, Any] = field(default_factory=dict)
     """Name and settings of the source of the masks, and of their refinement."""
 
-    @property
-    def input_size(self) -> str:
-        """Size of the images that the source works on."""
-        size = self.source.get("input_size", "own")
-        return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
-
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
@@ -159,6 +153,12 @@ def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
                 valid[criterion][part] &= is_valid(masks, judged.score[part])
             advance(first + len(masks))
     return replace(judged, valid=valid)
+
+
+def input_size(source: Mapping[str, Any]) -> str:
+    """Return the size of the images that a source of masks works on."""
+    size = source.get("input_size", "own")
+    return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
 
 
 def short_name(data: str, split: str) -> str:

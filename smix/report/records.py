@@ -132,6 +132,12 @@ class Comparison:
         matches = self._index.get((data, suite, condition, severity, metric), {})
         return {method: dict(sorted(matches[method].items())) for method in self.methods if method in matches}
 
+    def shared_seeds(self, metric: str) -> dict[str, list[int]]:
+        """Return the seeds for which both the method and vanilla have a metric; methods without one are left out."""
+        values = self.values(metric)
+        plain = values.pop(PLAIN, {}).keys()
+        return {method: seeds for method, own in values.items() if (seeds := sorted(own.keys() & plain))}
+
     def select(self, **fields: Any) -> list[Record]:
         """Return the records whose fields have these values, such as `suite="attacks"`."""
         return [

@@ -3,13 +3,11 @@
 A section appears if any of its parts has something to show. A new table or figure is one more entry here.
 """
 
-from functools import partial
-
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions import suite
 from smix.report import accuracy_tables, classes, cost, provenance, tables, verdict
 from smix.report.figures import accuracy, pictures, predictions, robustness
-from smix.report.page import FigureSpec, Maker, Section
+from smix.report.page import Section
 from smix.report.records import Comparison, ReportAssets
 
 
@@ -22,15 +20,6 @@ def _masks_lead(comparison: Comparison, assets: ReportAssets) -> str:
     )
 
 
-def _corruptions(label: str, ending: str) -> tuple[FigureSpec | Maker, ...]:
-    """Return the figure and the tables of one suite of corrupted images; their names have an ending."""
-    return (
-        FigureSpec(f"corruptions{ending}", partial(robustness.corruptions, suite=label)),
-        tables.corruption_table(label, f"corruptions{ending}"),
-        tables.each_corruption_table(label, f"each-corruption{ending}"),
-    )
-
-
 SECTIONS = (
     Section(
         "accuracy",
@@ -38,15 +27,15 @@ SECTIONS = (
         "Test accuracy of each run at the last epoch, and whether the differences between methods are statistically significant.",
         (
             lambda comparison, assets: accuracy_tables.accuracy_table(comparison.runs),
-            FigureSpec("accuracy-distribution", accuracy.accuracy_per_run),
-            FigureSpec("accuracy-differences", accuracy.accuracy_differences),
+            accuracy.accuracy_per_run,
+            accuracy.accuracy_differences,
         ),
     ),
     Section(
         "mixes",
         "Mixes",
         "The same images under every method, as a training step uses them.",
-        (FigureSpec("pair", pictures.pair, raster=True), FigureSpec("mixes", pictures.mixes, raster=True)),
+        (pictures.pair, pictures.mixes),
     ),
     Section(
         "pairs",
@@ -59,20 +48,17 @@ SECTIONS = (
         "training",
         "Training",
         "Accuracy during training, by epochs and by seconds.",
-        (
-            FigureSpec("accuracy-per-epoch", accuracy.accuracy_per_epoch),
-            FigureSpec("accuracy-over-time", accuracy.accuracy_over_time),
-        ),
+        (accuracy.accuracy_per_epoch, accuracy.accuracy_over_time),
     ),
     Section(
         "calibration",
         "Calibration: confidence compared with accuracy",
         verdict.overconfidence,
         (
-            FigureSpec("overconfidence", predictions.overconfidence),
-            FigureSpec("reliability", predictions.reliability),
+            predictions.overconfidence,
+            predictions.reliability,
             tables.CALIBRATION,
-            FigureSpec("class-wise", predictions.class_wise),
+            predictions.class_wise,
             tables.CLASS_CALIBRATION,
         ),
     ),
@@ -80,41 +66,38 @@ SECTIONS = (
         "confidence",
         "Errors at each level of confidence",
         "How often a network is wrong when it is confident, and how many errors remain if it answers only then.",
-        (
-            FigureSpec("wrong-by-confidence", predictions.wrong_by_confidence),
-            tables.CONFIDENCE,
-            FigureSpec("risk-coverage", predictions.risk_coverage),
-            tables.LEVEL_TABLE,
-        ),
+        (predictions.wrong_by_confidence, tables.CONFIDENCE, predictions.risk_coverage, tables.LEVEL_TABLE),
     ),
     Section(
         "classes",
         "Classes",
         "Which classes are recognised, which are confused with each other, and what changes with the method.",
-        (
-            FigureSpec("confusion", predictions.confusion),
-            FigureSpec("confusion-change", predictions.confusion_change),
-            classes.confused_table,
-            classes.class_table,
-        ),
+        (predictions.confusion, predictions.confusion_change, classes.confused_table, classes.class_table),
     ),
     Section(
         "corruptions",
         "Corrupted images",
         "Accuracy under noise, blur, weather and digital damage.",
-        (*_corruptions(suite.LABEL, ""), *_corruptions(cifar_c.LABEL, "-official")),
+        (
+            robustness.corruptions,
+            tables.corruption_table(suite.LABEL, "corruptions"),
+            tables.each_corruption_table(suite.LABEL, "each-corruption"),
+            robustness.official_corruptions,
+            tables.corruption_table(cifar_c.LABEL, "corruptions-official"),
+            tables.each_corruption_table(cifar_c.LABEL, "each-corruption-official"),
+        ),
     ),
     Section(
         "attacks",
         "Attacks",
         "Images whose values were changed slightly, with knowledge of the network, so that it misclassifies them.",
-        (FigureSpec("attacks", robustness.attacks), tables.ATTACKS),
+        (robustness.attacks, tables.ATTACKS),
     ),
     Section(
         "background",
         "Background swap",
         "Whether a network recognises the object or its surroundings.",
-        (FigureSpec("background", robustness.objects), tables.OBJECTS),
+        (robustness.objects, tables.OBJECTS),
     ),
     Section("other-data", "Other data", "The same networks on images of other data sets.", (tables.OTHER_DATA,)),
     Section(
@@ -127,18 +110,13 @@ SECTIONS = (
         "masks",
         "Masks",
         _masks_lead,
-        (
-            FigureSpec("class-gain", predictions.class_gain),
-            classes.gain_table,
-            FigureSpec("valid-masks", pictures.valid_masks),
-            FigureSpec("contact-sheet", pictures.contact_sheet, raster=True),
-        ),
+        (predictions.class_gain, classes.gain_table, pictures.valid_masks, pictures.contact_sheet),
     ),
     Section(
         "mistakes",
         "The most confident errors",
         "Errors of the first seed of each method with the highest confidence.",
-        (FigureSpec("mistakes", pictures.mistakes, raster=True),),
+        (pictures.mistakes,),
     ),
     Section(
         "provenance",

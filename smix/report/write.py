@@ -179,7 +179,7 @@ def _part(
         if isinstance(result, Table):
             return _table_part(result, target)
         return None if result is None else Part(result)
-    figure = spec.draw(comparison, assets)
+    figure = spec(comparison, assets)
     if figure is None:
         return None
     names = tuple(f"figures/{target.prefix}{spec.name}{suffix}" for suffix in (".svg", ".png")[spec.raster :])

@@ -102,7 +102,7 @@ def test_nothing_is_drawn_of_nothing():
 def differences_of(pairs: list[Difference], monkeypatch, reference: str = "vanilla"):
     """The figure of these pairs."""
     monkeypatch.setattr(accuracy, "differences", lambda runs: pairs)
-    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference)
+    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference=reference)
 
 
 def pair(first: str, second: str, mean: float, low: float, high: float, p: float) -> Difference:

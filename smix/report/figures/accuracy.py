@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -13,19 +12,20 @@ from numpy.typing import NDArray
 from smix.evaluation.statistics import verdict
 from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
 from smix.plots.layout import Heading, signed
-from smix.plots.style import PLAIN, SOFT, looks
+from smix.plots.style import PLAIN, SOFT
 from smix.report.cost import budgets
 from smix.report.figures.common import labels_of, metric_per_run
+from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
 
 UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
 """Units of time, their seconds, and the number of seconds from which they are used."""
 
 
-accuracy_per_run = partial(metric_per_run, metric="test_accuracy", title="Test accuracy of every run", absent=True)
+accuracy_per_run = metric_per_run("accuracy-distribution", "test_accuracy", "Test accuracy of every run", absent=True)
 
 
-@looks
+@figure("accuracy-differences")
 def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference: str = PLAIN) -> Figure | None:
     """Draw the mean difference of each method from `reference` with its 95 % interval; filled where it is significant.
 
@@ -47,7 +47,7 @@ def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference
     return interval_rows(heading, {"": rows}, f"Test accuracy minus that of {reference} (points)", zero=True)
 
 
-@looks
+@figure("accuracy-per-epoch")
 def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the validation accuracy of each method by epoch, or that on the training images that replace validation images.
 
@@ -61,7 +61,7 @@ def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure |
     return _accuracy_chart(comparison, assets, heading, Chart(curves, "Epoch", integer=True, settings={"xlim": limits}))
 
 
-@looks
+@figure("accuracy-over-time")
 def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the same accuracy by the seconds of training so far; methods that use masks begin when these are built.
 
@@ -86,10 +86,10 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
         note += f" Curves of methods that use masks begin when these are built, after {built / size:.3g} {unit}."
     curves = {method: Curve(seconds[method] / size, curve.y, curve.band) for method, curve in by_epoch.items()}
     chart = Chart(curves, f"Time of training and validation ({unit})", settings={"xlim": (0.0, longest / size)})
-    figure = _accuracy_chart(comparison, assets, Heading("Accuracy by training time", note), chart)
+    drawing = _accuracy_chart(comparison, assets, Heading("Accuracy by training time", note), chart)
     if ends:
-        figure.axes[0].axvline(budget, color=SOFT, lw=1, ls="--", zorder=1)
-    return figure
+        drawing.axes[0].axvline(budget, color=SOFT, lw=1, ls="--", zorder=1)
+    return drawing
 
 
 def _grid(comparison: Comparison, method: str, name: str) -> Float[NDArray, "seeds epochs"]:

@@ -10,8 +10,8 @@ from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import summary
 from smix.plots.charts import Curve, Estimate, Row, interval_rows
 from smix.plots.layout import Heading, signed
-from smix.plots.style import looks
 from smix.report.metrics import METRICS
+from smix.report.page import FigureSpec
 from smix.report.records import Comparison, ReportAssets
 
 RUNS = "Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
@@ -28,38 +28,36 @@ def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
     return {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
 
 
-@looks
-def metric_per_run(
-    comparison: Comparison, assets: ReportAssets, metric: str, title: str, note: str = "", absent: bool = False
-) -> Figure | None:
-    """Draw a metric of every run, with the mean and the standard deviation of each method, in the unit of its heading.
+def metric_per_run(name: str, metric: str, title: str, note: str = "", absent: bool = False) -> FigureSpec:
+    """Return the figure of a metric of every run, with the mean and the standard deviation of each method.
 
-    The mean of a method with missing runs is dashed: the missing ones may be the bad ones. None: no run has the metric.
+    The mean of a method with missing runs is dashed: the missing ones may be the bad ones.
 
     Args:
-        comparison: Runs to show.
-        assets: Styles of the methods.
+        name: Name of the files of the figure.
         metric: Name of the metric, one of `METRICS`. One whose best value is 0 has a line there, and means with their signs.
         title: Title of the figure.
         note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
     """
-    values = comparison.values(metric)
-    if not values:
-        return None
-    if absent:
-        values = {method: values.get(method, {}) for method in comparison.methods}
-    description, rows = METRICS[metric], []
+    description = METRICS[metric]
     signs = description.best == "zero"
-    for method, seeds in values.items():
-        points = [description.scale * value for value in seeds.values()]
-        over_seeds = summary(points)
-        ends = over_seeds.mean - over_seeds.std, over_seeds.mean + over_seeds.std  # NaN for one run
-        text = f"{signed(over_seeds.mean, 2) if signs else f'{over_seeds.mean:.2f}'}" if points else ""
-        text += f" ± {over_seeds.std:.2f}" if len(points) > 1 else ""
-        estimate = Estimate(assets.styles[method], over_seeds.mean, *ends, points, len(points) == comparison.planned)
-        rows.append(Row(comparison.label(method, len(points)), [estimate], text))
-    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, description.heading, zero=signs)
+
+    def draw(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+        values, rows = comparison.values(metric), []
+        for method in comparison.methods if absent and values else values:
+            points = [description.scale * value for value in values.get(method, {}).values()]
+            over_seeds = summary(points)
+            ends = over_seeds.mean - over_seeds.std, over_seeds.mean + over_seeds.std  # NaN for one run
+            text = f"{signed(over_seeds.mean, 2) if signs else f'{over_seeds.mean:.2f}'}" if points else ""
+            text += f" ± {over_seeds.std:.2f}" if len(points) > 1 else ""
+            complete = len(points) == comparison.planned
+            estimate = Estimate(assets.styles[method], over_seeds.mean, *ends, points, complete)
+            rows.append(Row(comparison.label(method, len(points)), [estimate], text))
+        heading = Heading(title, f"{RUNS} {note}".strip())
+        return interval_rows(heading, {"": rows}, description.heading, zero=signs) if rows else None
+
+    return FigureSpec(name, draw)
 
 
 def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
