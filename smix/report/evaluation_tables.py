@@ -1,6 +1,6 @@
 """Tables of `smix evaluate` on the terminal: one network in full, or one row per network."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -53,36 +53,37 @@ def evaluations_parts(
     evaluations: Mapping[Path, Evaluation], errors: Mapping[Path, Mapping[str, float]], reference: str = ""
 ) -> list[RenderableType]:
     """Return a table with one row per network, and lines that explain its columns. Arguments are those of `evaluation_parts`, by run."""
-    columns: dict[str, dict[Path, str]] = {"Accuracy": {}, "ECE": {}}
-    official: dict[str, dict[Path, str]] = {}
+    rows: dict[str, dict[str, str]] = {path.name: {} for path in evaluations}
+    official: dict[str, dict[str, str]] = {path.name: {} for path in evaluations}
     for path, evaluation in evaluations.items():
-        columns["Accuracy"][path] = _percent(evaluation.numbers["accuracy"])
-        columns["ECE"][path] = _percent(evaluation.numbers["ece"])
+        row = rows[path.name]
+        row |= {"Accuracy": _percent(evaluation.numbers["accuracy"]), "ECE": _percent(evaluation.numbers["ece"])}
         for corrupted in evaluation.corruptions:
-            target = columns if corrupted.suite == suite.LABEL else official
-            target.setdefault("Corrupted", {})[path] = _percent(corrupted.mean)
+            target = row if corrupted.suite == suite.LABEL else official[path.name]
+            target["Corrupted"] = _percent(corrupted.mean)
             if corrupted.suite in errors.get(path, {}):
-                target.setdefault("mCE", {})[path] = f"{100 * errors[path][corrupted.suite]:.1f}"
+                target["mCE"] = f"{100 * errors[path][corrupted.suite]:.1f}"
         if evaluation.attacks:
             # The weakest attack distinguishes networks best: stronger ones leave little accuracy.
             attack = min(evaluation.attacks, key=lambda each: (each.eps, -each.steps))
-            columns.setdefault(_attack(attack), {})[path] = _percent(attack.accuracy)
+            row[_attack(attack)] = _percent(attack.accuracy)
         if evaluation.objects is not None:
-            columns.setdefault("Swapped", {})[path] = _percent(evaluation.objects.swapped)
+            row["Swapped"] = _percent(evaluation.objects.swapped)
     counts = " or ".join(f"{count:,}" for count in sorted({evaluation.images for evaluation in evaluations.values()}))
     data = next(iter(evaluations.values())).data
-    parts: list[RenderableType] = [_by_run("In %", evaluations, columns), f"{data}, {counts} images"]
-    if "Swapped" in columns:
+    parts: list[RenderableType] = [_by_network("In %", rows), f"{data}, {counts} images"]
+    if any("Swapped" in row for row in rows.values()):
         parts.append("Swapped: objects on the background of another class")
-    if official:
-        parts.append(_by_run("Official CIFAR-C, in %", evaluations, official))
+    if any(official.values()):
+        parts.append(_by_network("Official CIFAR-C, in %", official))
     return [*parts, f"mCE: mean corruption error, in % of that of {reference}"] if reference else parts
 
 
-def _by_run(head: str, runs: Iterable[Path], columns: Mapping[str, Mapping[Path, str]]) -> Table:
-    rows = [(path.name, *(column.get(path, "") for column in columns.values())) for path in runs]
-    result = table([head, *columns], rows, True)
-    for column, name in zip(result.columns[1:], columns, strict=True):
+def _by_network(head: str, rows: Mapping[str, Mapping[str, str]]) -> Table:
+    heads = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [(network, *(row.get(name, "") for name in heads)) for network, row in rows.items()]
+    result = table([head, *heads], cells, True)
+    for column, name in zip(result.columns[1:], heads, strict=True):
         column.min_width = max(map(len, name.split()))  # long names of runs are folded, headings are not
     return result
 

@@ -9,25 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
-
-import numpy as np
-from jaxtyping import jaxtyped
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from smix import files
-from smix.arrays import read_npz
 from smix.errors import RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
 from smix.evaluation.scores import Scores, scores
 from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
 from smix.paths import same_value
-from smix.report.images import is_picture
+from smix.plots.pictures import is_picture
 from smix.report.records import Comparison, Problem, by_method, records_of
 from smix.training.predictions import read_predictions
-from smix.training.records import Run, check_unchanged, folders_in, read_run, shared_by, subfolders_of_runs
-from smix.training.samples import Samples
+from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
+from smix.training.samples import Samples, read_samples
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -87,7 +82,8 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     predictions = {
         run.path: predicted
         for run in runs
-        if run.result is not None and (predicted := attempt(problems, run.path, predicted_by, run)) is not None
+        if run.result is not None
+        and (predicted := attempt(problems, run.path, predicted_by, run, consequence=LEFT_OUT)) is not None
     }
     runs = [_without_contradiction(run, predictions.get(run.path), problems) for run in runs]
     finished = [run for run in runs if run.result is not None]
@@ -128,42 +124,17 @@ def predicted_by(run: Run) -> Predicted:
         RunError: They are missing, damaged, or belong to other images.
         DataError: A logit is not finite.
     """
-    try:
-        logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
-        validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
-    except RunError as error:
-        raise RunError(f"{error}; {LEFT_OUT}") from None
+    logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
+    validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
     return Predicted(scores(logits, labels, validation), tuple(labels.tolist()))
 
 
-def samples_of(run: Run) -> Samples | None:
-    """Read the mixed images of a run; None if it has none, or none that can be drawn.
-
-    Raises:
-        RunError: They are damaged.
-    """
-    path = run.path / "samples.npz"
-    if not path.is_file():
-        return None
-    if path.name in run.files:
-        check_unchanged(run, path.name)
-    try:
-        arrays = read_npz(path)
-    except SmixError as error:
-        raise RunError(f"expected arrays in {path.name}, got {error}; its mixes are not shown") from None
-    if not _fit_together(arrays, len(run.provenance["data"]["classes"])):
-        raise RunError(
-            f"expected images, mixes and plans that fit each other in {path.name}, got others; its mixes are not shown"
-        )
-    return Samples(**arrays) if is_picture(arrays["images"].shape[1:]) else None
-
-
-def attempt(problems: list[Problem], path: Path, read: Callable[..., T], *args: Any) -> T | None:
-    """Return `read(*args)`, or None if what is at `path` is unusable: its error is then added to `problems`."""
+def attempt(problems: list[Problem], path: Path, read: Callable[..., T], *args: Any, consequence: str = "") -> T | None:
+    """Return `read(*args)`, or None if what is at `path` is unusable: its error is then added to `problems`, with its consequence."""
     try:
         return read(*args)
     except (SmixError, OSError) as error:
-        problems.append(_problem(path, str(error)))
+        problems.append(_problem(path, f"{error}; {consequence}" if consequence else str(error)))
         return None
 
 
@@ -287,37 +258,22 @@ def _evaluations_of(run: Path, problems: list[Problem]) -> list[Evaluation]:
 def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
     """Return the mixes of the first seed of each method, of the same images."""
     firsts = {method: own[0] for method, own in by_method(runs).items()}
-    mixes = {method: attempt(problems, run.path, samples_of, run) for method, run in firsts.items()}
-    known = {method: samples for method, samples in mixes.items() if samples is not None}
-    for method in outliers({method: {"images": _digest(samples)} for method, samples in known.items()}):
+    mixes = {}
+    for method, run in firsts.items():
+        samples = attempt(problems, run.path, read_samples, run, consequence="its mixes are not shown")
+        if samples is not None and is_picture(samples.images.shape[1:]):
+            mixes[method] = samples
+    for method in outliers({method: {"images": _digest(samples)} for method, samples in mixes.items()}):
         why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
         problems.append(Problem(firsts[method].path, why))
-        del known[method]
-    return known
+        del mixes[method]
+    return mixes
 
 
 def _digest(samples: Samples) -> str:
     """Return a sha256 of the images that are mixed."""
     shape = str(samples.images.shape).encode()
     return hashlib.sha256(shape + samples.images.tobytes() + samples.labels.tobytes()).hexdigest()
-
-
-def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
-    """Return whether these are the arrays of `Samples`, with the types and shapes of its annotations and possible values."""
-    hints = get_type_hints(Samples)
-    required = hints.keys() - {"masks"}
-    if not required <= arrays.keys() <= hints.keys():
-        return False
-    with jaxtyped("context"):  # equal names of axes must have equal sizes
-        if not all(isinstance(array, hints[name]) for name, array in arrays.items()):
-            return False
-    return (
-        arrays["images"].size > 0
-        and all(arrays[name].min() >= 0 for name in ("labels", "partner"))
-        and bool(arrays["labels"].max() < classes)
-        and bool(arrays["partner"].max() < len(arrays["images"]))
-        and all(bool(np.isfinite(arrays[name]).all()) for name in ("weight", "share"))
-    )
 
 
 def _problem(path: Path, message: str) -> Problem:

@@ -153,12 +153,6 @@ class Comparison:
         return index
 
     @cached_property
-    def suites(self) -> list[str]:
-        """Labels of the suites of corrupted images that any run was evaluated on, that of smix first."""
-        labels = {record.suite for record in self.select(data="", condition="all", severity=None, metric="accuracy")}
-        return sorted(labels, key=lambda label: (not label.startswith("own"), label))
-
-    @cached_property
     def other_data(self) -> list[str]:
         """Other data sets that any run was evaluated on."""
         return sorted({record.data for record in self.select(suite="", metric="accuracy") if record.data})

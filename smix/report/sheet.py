@@ -30,9 +30,9 @@ from smix.data.sets import balanced_order
 from smix.masks.lookup import stretch
 from smix.masks.store import pack
 from smix.plots.layout import Heading
-from smix.plots.pictures import Band, Tile, image_grid
+from smix.plots.pictures import Band, Tile, image_grid, paint
 from smix.plots.style import looks
-from smix.report.images import paint, thumbnail
+from smix.report.images import thumbnail
 from smix.report.masks import JudgedMasks, input_size, percent
 
 MAX_MASKS = 100_000

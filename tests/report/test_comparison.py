@@ -38,7 +38,7 @@ def test_whole_runs_are_all_there(tmp_path):
     expected = scores(*map(torch.from_numpy, predictions(2.5, 101)))
     assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
     assert found.scores_of("smix")[1].temperature is not None
-    assert found.suites == found.other_data == []
+    assert found.select(metric="images") == found.other_data == []
 
 
 def test_without_validation_images_there_is_no_temperature(tmp_path):

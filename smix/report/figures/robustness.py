@@ -22,7 +22,7 @@ MIN_SPAN = 5.0
 def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL) -> Figure | None:
     """Draw the accuracy by severity, mean over corruptions, and by corruption, mean over severities; mean over seeds.
 
-    None: No run was evaluated on this suite, one of `Comparison.suites`.
+    None: No run was evaluated on this suite of corruptions.
     """
     clean = comparison.values("accuracy", suite=suite, condition="clean")
     if not clean:
