@@ -103,14 +103,14 @@ def pair_sentences(comparison: Comparison, assets: ReportAssets) -> Facts | None
 
 def _detectable(pairs: Sequence[Difference], seeds: str) -> str:
     """Return the differences that this number of seeds would have detected, for the pairs without a significant difference."""
-    sizes = [pair.detectable for pair in pairs if math.isfinite(pair.detectable)]
+    sizes = sorted(pair.detectable for pair in pairs if math.isfinite(pair.detectable))
     if not sizes:
         return ""
-    if min(sizes) > POINTS:
+    if sizes[0] > POINTS:
         return f" {seeds[0].upper()}{seeds[1:]} could have found no difference there, however large."
-    low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}" if max(sizes) <= POINTS else "more than 100"
-    sizes_text = low if low == high else f"{low} to {high}"
-    return f" Four times in five, {seeds} would find a true difference of {sizes_text} points there, smaller ones less often."
+    ends = dict.fromkeys(f"{size:.1f}" if size <= POINTS else "more than 100" for size in (sizes[0], sizes[-1]))
+    sentence = f" Four times in five, {seeds} would find a true difference of {' to '.join(ends)} points there"
+    return f"{sentence}, smaller ones less often."
 
 
 def _against(pairs: Sequence[Difference]) -> str:
@@ -123,7 +123,7 @@ def _p(pair: Difference) -> str:
 
 
 def _enumeration(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def highlights(comparison: Comparison) -> list[Highlight]:
@@ -138,7 +138,7 @@ def highlights(comparison: Comparison) -> list[Highlight]:
         if pair := _lead(row.method, comparison.runs):
             p = NOT_ENOUGH if math.isnan(pair.p) else f"corrected p: {p_value(pair.p_corrected)}"
             figures.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
-    size = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"
+    size = f"{len(rows)} methods, {comparison.planned} seed{'s' if comparison.planned > 1 else ''}"
     figures.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
     figures += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
     figures += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
@@ -160,12 +160,17 @@ def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
     """Return whether each method is overconfident, by how much, and how that differs from vanilla."""
     values = comparison.values("overconfidence")
     means = {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
-    clauses = [
-        f"{comparison.label(method, len(values[method]))} is {'overconfident' if mean > 0 else 'underconfident'} by "
-        f"{abs(mean):.1f} points{_relative(method, means)}"
-        for method, mean in means.items()
-    ]
-    changes = [f"{pair.first} {100 * pair.mean:+.1f}{_interval(pair)}" for pair in changes_from_plain(values)]
+    clauses = []
+    for method, mean in means.items():
+        label, direction = comparison.label(method, len(values[method])), "over" if mean > 0 else "under"
+        clauses.append(f"{label} is {direction}confident by {abs(mean):.1f} points")
+        if PLAIN in means and method != PLAIN:
+            better = "better" if abs(mean) < abs(means[PLAIN]) else "not better"
+            clauses[-1] += f", {better} calibrated on average than {PLAIN}"
+    changes = []
+    for pair in changes_from_plain(values):
+        ends = "" if math.isnan(pair.low) else f" ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
+        changes.append(f"{pair.first} {100 * pair.mean:+.1f}{ends}")
     against = f" Difference from {PLAIN} over the shared seeds, estimates with 95 % intervals: {'; '.join(changes)}."
     return f"{'; '.join(clauses)}.{against if changes else ''}"
 
@@ -173,14 +178,3 @@ def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
 def changes_from_plain(values: Mapping[str, Mapping[int, float]]) -> list[Difference]:
     """Return the difference of each method from vanilla over their shared seeds, with its interval: an estimate, not a test."""
     return difference_from(PLAIN, compare_pairs(values))
-
-
-def _relative(method: str, means: Mapping[str, float]) -> str:
-    if PLAIN not in means or method == PLAIN:
-        return ""
-    better = abs(means[method]) < abs(means[PLAIN])
-    return f", {'better' if better else 'not better'} calibrated on average than {PLAIN}"
-
-
-def _interval(pair: Difference) -> str:
-    return "" if math.isnan(pair.low) else f" ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"

@@ -24,7 +24,7 @@ from smix.plots.style import Style, styles
 from smix.plots.svg import save, svg_text
 from smix.report.accuracy_tables import across_table
 from smix.report.assets import load_masks, load_test_images
-from smix.report.page import Chapter, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
+from smix.report.page import Chapter, Facts, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
@@ -115,7 +115,15 @@ def write_report(
             target = _Target(staged) if len(comparisons) == 1 else _Target(staged, f"{slug(name)}-", name)
             chapters.append(_chapter(comparison, assets, name, target))
             advance(len(chapters))
-        page = _page(comparisons, names, chapters, problems, staged)
+        alone = len(chapters) == 1
+        page = Page(
+            f"Comparison{'' if alone else 's'} on {', '.join(names)}",
+            chapters,
+            overview=None if alone else _table_part(across_table(comparisons, names), _Target(staged)),
+            # A page is sent to others: it holds no local folders.
+            problems=[replace(problem, why=LOCAL_FOLDER.sub("", problem.why)) for problem in problems],
+            foot=f"Written by smix {__version__} from the files of the runs; the same runs give the same page.",
+        )
         files.write_text(staged / "report.md", page_in_markdown(page))
         write_page(staged / "report.html", page)
     return Report(out / "report.html", out / "report.md", tuple(comparisons), tuple(problems))
@@ -172,21 +180,19 @@ def _part(
     spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
 ) -> Part | None:
     """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
-    if isinstance(spec, Part):
-        return spec
-    if not isinstance(spec, FigureSpec):
-        result = spec(comparison, assets)
-        if isinstance(result, Table):
-            return _table_part(result, target)
-        return None if result is None else Part(result)
-    figure = spec(comparison, assets)
-    if figure is None:
-        return None
+    content = spec if isinstance(spec, Part) else spec(comparison, assets)
+    if isinstance(content, Table):
+        return _table_part(content, target)
+    if isinstance(content, Facts):
+        return Part(content)
+    if content is None or isinstance(content, Part):
+        return content
+    assert isinstance(spec, FigureSpec), "only these draw figures"
     names = tuple(f"figures/{target.prefix}{spec.name}{suffix}" for suffix in (".svg", ".png")[spec.raster :])
     for name in names:
-        save(figure, target.folder / name)
-    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(figure)
-    return Part(Figure(spec.name, str(figure.get_label()), image), names)
+        save(content, target.folder / name)
+    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(content)
+    return Part(Figure(spec.name, str(content.get_label()), image), names)
 
 
 def _table_part(table: Table, target: _Target) -> Part:
@@ -195,22 +201,6 @@ def _table_part(table: Table, target: _Target) -> Part:
     files.write_text(target.folder / f"tables/{name}.csv", csv_text(table))
     files.write_text(target.folder / f"tables/{name}.tex", latex(named))
     return Part(table, (f"tables/{name}.csv", f"tables/{name}.tex"))
-
-
-def _page(
-    comparisons: Sequence[Comparison],
-    names: Sequence[str],
-    chapters: Sequence[Chapter],
-    problems: Sequence[Problem],
-    staged: Path,
-) -> Page:
-    foot = f"Written by smix {__version__} from the files of the runs; the same runs give the same page."
-    # A page is sent to others: it holds no local folders.
-    problems = [replace(problem, why=LOCAL_FOLDER.sub("", problem.why)) for problem in problems]
-    if len(chapters) == 1:
-        return Page(f"Comparison on {names[0]}", chapters, problems=problems, foot=foot)
-    overview = _table_part(across_table(comparisons, names), _Target(staged))
-    return Page(f"Comparisons on {', '.join(names)}", chapters, overview=overview, problems=problems, foot=foot)
 
 
 @contextmanager
