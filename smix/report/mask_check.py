@@ -12,11 +12,12 @@ from smix import files
 from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
 from smix.masks.store import MaskStore
+from smix.paths import data_name
 from smix.plots.charts import Estimate, Row, interval_rows, panels
 from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
-from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent, short_name
+from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
 from smix.report.sheet import draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
@@ -68,7 +69,7 @@ def write_check(
 
 def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
     """Return the shortest kind of name that distinguishes the stores."""
-    data = [short_name(store.manifest.data.name, store.manifest.data.split) for store in stores]
+    data = [f"{data_name(store.manifest.data.name)} {store.manifest.data.split}" for store in stores]
     kinds = (data, [path.resolve().name for path in paths], [str(path) for path in paths])
     return next((names for names in kinds if len(set(names)) == len(names)), kinds[-1])
 

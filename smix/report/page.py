@@ -4,7 +4,6 @@ A `Page` has chapters (one per comparison), these have sections, and these have 
 section lists what makes its parts: `write.py` replaces each by the `Part` that it makes. All content is text to the page, never code.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from smix.plots.layout import sanitised
 from smix.plots.style import looks
 from smix.plots.svg import Embedded, embedded, photograph
 from smix.report.records import Comparison, Problem, ReportAssets
-from smix.report.table import UNKNOWN, Cell, Table, in_markdown, markdown
+from smix.report.table import UNKNOWN, Table, in_markdown, markdown
 
 LONG = 26
 """Words in a table that are longer may take several lines."""
@@ -159,12 +158,11 @@ def write_page(path: Path, page: Page) -> Path:
         RunError: No file can be written there.
     """
     environment = Environment(loader=PackageLoader("smix.report"), autoescape=True, finalize=_finalize)
-    environment.filters |= {"align": _alignments, "link": _link, "kind": _suffix, "image": _image, "data": _data}
+    environment.filters |= {"align": _alignments, "link": _link, "kind": _suffix, "image": _image}
     page = anchored(page)
     pieces = environment.get_template("report.html").generate(
         page=page,
         alone=page.chapters[0] if len(page.chapters) == 1 else None,
-        problems=_by_reason(page.problems),
         NOT_ENOUGH=NOT_ENOUGH,
         unknown=(UNKNOWN, ""),
     )
@@ -217,14 +215,6 @@ def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return unique
 
 
-def _by_reason(problems: Sequence[Problem]) -> list[tuple[list[str], str]]:
-    """Return the runs that are left out for the same reason together; with their parent folders, which distinguish data sets."""
-    reasons: dict[str, list[str]] = {}
-    for problem in problems:
-        reasons.setdefault(problem.why, []).append("/".join(PurePath(problem.path).parts[-2:]))
-    return [(names, why) for why, names in reasons.items()]
-
-
 def _alignments(table: Table) -> list[str]:
     """Return the kind of each column: "name" (the first), "number" if all known values begin as one, else "text" or, if long, "prose"."""
     columns = [[row[n].text for row in table.rows] for n in range(len(table.head))]
@@ -236,12 +226,6 @@ def _alignment(column: Sequence[str]) -> str:
     if all(re.match(r"[-+<>\u2212 ]*\.?\d", text) for text in known):
         return "number"
     return "prose" if max(map(len, known)) > LONG else "text"
-
-
-def _data(cell: Cell) -> Markup:
-    """Return the attribute that a cell is sorted by; nothing for text and for what is not known."""
-    value = cell.value
-    return Markup(f' data-value="{float(value)!r}"') if value is not None and math.isfinite(value) else Markup()
 
 
 def _image(part: Part) -> Embedded:

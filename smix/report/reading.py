@@ -17,7 +17,7 @@ from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
 from smix.evaluation.scores import Scores, scores
 from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
-from smix.paths import same_value
+from smix.paths import data_name, same_value
 from smix.plots.pictures import is_picture
 from smix.report.records import Comparison, Problem, by_method, records_of
 from smix.training.predictions import read_predictions
@@ -109,12 +109,6 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
         scores_of_runs,
         samples,
     )
-
-
-def data_name(data: str) -> str:
-    """Return the name of a data set without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
-    kind, colon, place = data.partition(":")
-    return Path(place).stem if colon else kind
 
 
 def predicted_by(run: Run) -> Predicted:

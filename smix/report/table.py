@@ -5,7 +5,7 @@ import io
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.table import Table as TerminalTable
 
@@ -52,13 +52,12 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
     """Mean and standard deviation; of one value itself, as `smix.report.tables.spread` says below the table."""
-    known = [scale * value for value in values if math.isfinite(value)]
-    if not known:
-        return Cell(UNKNOWN)
-    s = summary(known)
-    if s.count == 1:
-        return Cell(f"{s.mean:.{decimals}f}", s.mean, best=best)
-    return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
+    over_runs = summary([scale * value for value in values if math.isfinite(value)])
+    cell = number(over_runs.mean, decimals, best=best)
+    if over_runs.count < 2:
+        return cell
+    text = f"{over_runs.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {over_runs.std:.{decimals}f}"
+    return replace(cell, text=text, deviation=over_runs.std)
 
 
 def p_value(p: float) -> str:

@@ -15,9 +15,9 @@ from typing import TypeVar
 from smix.evaluation.confidence import LEVELS, SURE
 from smix.evaluation.corruptions.suite import GROUPS
 from smix.evaluation.statistics import NOT_ENOUGH
+from smix.paths import data_name
 from smix.progress import duration
 from smix.report.metrics import METRICS, Best
-from smix.report.reading import data_name
 from smix.report.records import CONDITIONS, COVERAGES, Comparison, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -10,9 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from smix.errors import printable
-
-if TYPE_CHECKING:
-    from smix.lab.doctor import Finding
 
 
 def show(*parts: RenderableType) -> None:
@@ -40,11 +36,3 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = F
     for row in rows:
         result.add_row(*map(Text, map(printable, row)))
     return result
-
-
-def findings(title: str, rows: "Sequence[Finding]") -> Table:
-    """Return a table of what is ready, with advice about what is not."""
-    cells = [
-        ("✓" if row.ready else "✗", row.name, row.state if row.ready else f"{row.state}: {row.advice}") for row in rows
-    ]
-    return table(["", title, ""], cells)

@@ -13,8 +13,9 @@ from smix import files
 from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import scores
+from smix.paths import data_name
 from smix.report.provenance import options, versions
-from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
+from smix.report.reading import comparison_of, read_comparison, read_comparisons
 from smix.report.records import ReportAssets
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum

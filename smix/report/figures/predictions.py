@@ -1,7 +1,7 @@
 """Figures of what the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -81,24 +81,25 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
     if not scores:
         return None
     levels = next(iter(scores.values()))[0].levels
-    x = np.arange(len(levels), dtype=float)
+    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
+    x = np.arange(len(low), dtype=float)
     rates, confident = {}, {}
     for method, each in scores.items():
         count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each]).sum(0).T
         rates[method] = Curve(x, 100 * np.divide(wrong, count, out=np.full(len(x), np.nan), where=count > 0))
         confident[method] = Curve(x, 100 * np.cumsum(wrong[::-1])[::-1] / count.sum())
-    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
-    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
-    bounds = [f"> {first:g}" if first else "all" for first in low]
-    titles = (
-        "Error rate of the predictions at each level of confidence (%)",
-        "Wrong predictions above a confidence, of all (%)",
-    )
-    charts = []
-    for title, curves, ticks in zip(titles, (rates, confident), (ranges, bounds), strict=True):
+
+    def chart(title: str, curves: Mapping[str, Curve], ticks: Sequence[str]) -> Chart:
         top = 1.05 * max(float(np.nanmax(curve.y)) for curve in curves.values()) or 1.0
         settings = {"xlim": (-0.5, len(x) - 0.5), "ylim": (0, top), "xticks": x, "xticklabels": ticks}
-        charts.append(Chart(curves, "Confidence (%)", title, settings=settings))
+        return Chart(curves, "Confidence (%)", title, settings=settings)
+
+    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
+    bounds = [f"> {first:g}" if first else "all" for first in low]
+    charts = [
+        chart("Error rate of the predictions at each level of confidence (%)", rates, ranges),
+        chart("Wrong predictions above a confidence, of all (%)", confident, bounds),
+    ]
     heading = Heading("Errors by confidence", "Over all seeds. Grey: error rate of a calibrated model.")
     drawing = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
     drawing.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
