@@ -86,12 +86,12 @@ def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
         "gain-and-masks",
         "Gain of a class against the share of its valid masks",
         {
-            "Method": lambda row: Cell(row[0][0]),
-            "Classes": lambda row: Cell(str(row[0][1]), row[0][1]),
-            "Spearman's rho": lambda row: number(row[0][2], sign=True),
-            "p, Holm-corrected": lambda row: Cell(p_value(row[1]), row[1]),
+            "Method": lambda row: Cell(row[0]),
+            "Classes": lambda row: Cell(str(row[1]), row[1]),
+            "Spearman's rho": lambda row: number(row[2], sign=True),
+            "p, Holm-corrected": lambda row: Cell(p_value(row[3]), row[3]),
         },
-        zip(tests, corrected, strict=True),
+        [(*test[:3], p) for test, p in zip(tests, corrected, strict=True)],
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
         f"the reason. p from all orders of up to {EXACT_PAIRS} classes, from Student's t for more, corrected over the rows.",
     )

@@ -95,7 +95,5 @@ def accuracy_after(run: Run, seconds: float) -> float:
 
 
 def _range(seconds: Collection[float]) -> str:
-    if not seconds:
-        return UNKNOWN
-    low, high = duration(min(seconds)), duration(max(seconds))
-    return low if low == high else f"{low} to {high}"
+    ends = (min(seconds), max(seconds)) if seconds else ()
+    return " to ".join(dict.fromkeys(map(duration, ends))) or UNKNOWN

@@ -217,15 +217,12 @@ def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
 
 def _alignments(table: Table) -> list[str]:
     """Return the kind of each column: "name" (the first), "number" if all known values begin as one, else "text" or, if long, "prose"."""
-    columns = [[row[n].text for row in table.rows] for n in range(len(table.head))]
-    return ["name", *map(_alignment, columns[1:])]
-
-
-def _alignment(column: Sequence[str]) -> str:
-    known = [text for text in column if text not in (UNKNOWN, NOT_ENOUGH, "")]
-    if all(re.match(r"[-+<>\u2212 ]*\.?\d", text) for text in known):
-        return "number"
-    return "prose" if max(map(len, known)) > LONG else "text"
+    kinds = ["name"]
+    for n in range(1, len(table.head)):
+        known = [row[n].text for row in table.rows if row[n].text not in (UNKNOWN, NOT_ENOUGH, "")]
+        text = "prose" if max(map(len, known), default=0) > LONG else "text"
+        kinds.append("number" if all(re.match(r"[-+<>\u2212 ]*\.?\d", each) for each in known) else text)
+    return kinds
 
 
 def _image(part: Part) -> Embedded:

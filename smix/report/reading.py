@@ -51,11 +51,10 @@ def read_comparisons(folders: Sequence[Path]) -> tuple[list[Comparison], list[Pr
     problems: list[Problem] = []
     paths = list(dict.fromkeys(path for folder in folders for path in _comparison_folders(folder)))
     if len(paths) == 1:
-        comparisons = [read_comparison(paths[0])]
-    else:
-        comparisons = [
-            comparison for path in paths if (comparison := attempt(problems, path, read_comparison, path)) is not None
-        ]
+        comparison = read_comparison(paths[0])
+        return [comparison], list(comparison.problems)
+    attempts = [attempt(problems, path, read_comparison, path) for path in paths]
+    comparisons = [comparison for comparison in attempts if comparison is not None]
     problems += [problem for comparison in comparisons for problem in comparison.problems]
     if not comparisons:
         first = f"{problems[0].path}: {problems[0].why}"
