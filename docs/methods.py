@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from smix import METHODS, Fallback, FMix, Method, RandomChoice, SMix, Validity
-from smix.report.images import paint
+from smix.plots.pictures import paint
 
 HERE = Path(__file__).parent / "methods"
 NAMES = ("temple", "flower")

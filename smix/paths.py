@@ -36,6 +36,16 @@ def normalise_path(name: str, text: str) -> str:
     return _changed(name, text, lambda path: path)
 
 
+def data_name(data: str) -> str:
+    """Return the name of a data set without the path of its file.
+
+    >>> data_name("npz:/somewhere/cifar10.npz")
+    'cifar10'
+    """
+    kind, colon, place = data.partition(":")
+    return Path(place).stem if colon else kind
+
+
 def _changed(name: str, text: str, change: Callable[[Path], Path]) -> str:
     """Apply `change` to the path of a value. Of data sets only npz: and folder: name paths; hf: may name a data set of the hub."""
     kind, colon, path = text.partition(":") if name == "data" else ("", "", text)

@@ -12,12 +12,13 @@ import safetensors.torch
 import torch
 
 from smix import evaluate
+from smix.cli.evaluation_tables import evaluation_parts, evaluations_parts
 from smix.evaluation import robustness
 from smix.evaluation.corruptions.suite import CORRUPTIONS
 from smix.evaluation.predict import predict
 from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab import suites
-from smix.report.terminal import evaluation_parts, evaluations_parts, show
+from smix.report.terminal import show
 from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
 from tests.lab.trained import SIZE, TEST, renamed, sets, write_sets
 from tests.sealed import reseal

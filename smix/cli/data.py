@@ -1,9 +1,16 @@
 """`smix doctor` and `smix data`: check this machine and its data sets."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
 
 from smix.config import MachineOptions
-from smix.report.terminal import findings, show, table
+from smix.report.terminal import show, table
+
+if TYPE_CHECKING:
+    from smix.lab.doctor import Finding
 
 
 def doctor(*, data_root: Path = MachineOptions.data_root) -> None:
@@ -54,3 +61,11 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
         f"Classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
         *filter(None, [scaling(splits[0])]),
     )
+
+
+def findings(title: str, rows: "Sequence[Finding]") -> Table:
+    """Return a table of what is ready, with advice about what is not."""
+    cells = [
+        ("✓" if row.ready else "✗", row.name, row.state if row.ready else f"{row.state}: {row.advice}") for row in rows
+    ]
+    return table(["", title, ""], cells)

@@ -33,10 +33,11 @@ def evaluate(
     out
         Folder of the results as JSON. Default: the folder `evaluation` of the run, or one next to the weights file.
     """
+    from smix.cli.evaluation_tables import evaluation_parts, evaluations_parts
     from smix.evaluation.records import mean_corruption_errors
     from smix.lab.evaluate import evaluate as evaluate_one
     from smix.lab.evaluate import evaluate_all, file_of
-    from smix.report.terminal import evaluation_parts, evaluations_parts, show
+    from smix.report.terminal import show
 
     if reference is not None and not (reference.is_file() or (reference / "config.json").is_file()):
         raise OptionError(f"reference: expected a run or a file of smix evaluate, got {reference}; check the path")

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from smix.evaluation.bootstrap import ImageBootstrap, bootstrap_over_images
 from smix.evaluation.statistics import NOT_ENOUGH, Difference, Summary, interval, verdict
+from smix.report.metrics import METRICS
 from smix.report.records import PLAIN, Comparison, ReportAssets, Row, best_rows, by_method, differences, rows_of
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds, p_value
 from smix.report.tables import duration_cell, listing, range_cell, spread_note
@@ -20,7 +22,7 @@ def accuracy_table(runs: Sequence[Run], intervals: bool = True) -> Table:
         intervals: Append the confidence interval of the mean, which makes the table wider than a terminal of 80 columns.
     """
     rows = rows_of(runs)
-    best = [rows[place] for place in best_rows(rows)]
+    best = best_rows(rows)
     columns: dict[str, Callable[[Row], Cell]] = {
         "Method": lambda row: Cell(row.method),
         "Mean (%)": lambda row: number(row.accuracy.mean, best=row in best),
@@ -75,19 +77,20 @@ def _p_cell(p: float) -> Cell:
 def runs(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return the table with one row per run, finished or not."""
 
-    def result(run: Run, name: str, decimals: int = 2, scale: float = 1) -> Cell:
-        return number(getattr(run.result, name), decimals, scale) if run.result else Cell(UNKNOWN)
+    def result(name: str) -> dict[str, Callable[[Run], Cell]]:
+        metric = METRICS[name]
+        return {metric.heading: lambda run: number(getattr(run.result, name, math.nan), metric.decimals, metric.scale)}
 
     columns: dict[str, Callable[[Run], Cell]] = {
         "Run": lambda run: Cell(run.path.name),
         "Method": lambda run: Cell(run.config.method),
         "Seed": lambda run: Cell(str(run.config.seed), run.config.seed),
-        "Test accuracy (%)": lambda run: result(run, "test_accuracy", scale=100),
-        "Test loss": lambda run: result(run, "test_loss", 3),
-        "Validation accuracy (%)": lambda run: result(run, "val_accuracy", scale=100),
+        **result("test_accuracy"),
+        **result("test_loss"),
+        **result("val_accuracy"),
         "Epochs": lambda run: Cell(f"{len(run.metrics)} of {run.config.epochs}", len(run.metrics)),
-        "Images seen": lambda run: result(run, "images_seen", 0),
-        "Seconds": lambda run: result(run, "seconds", 0),
+        **result("images_seen"),
+        **result("seconds"),
         "Device": lambda run: Cell(run.result.device if run.result else UNKNOWN),
     }
     rows = [run for own in by_method(comparison.runs).values() for run in own]
@@ -98,13 +101,9 @@ def runs(comparison: Comparison, assets: ReportAssets) -> Table | None:
 def test_images(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return how precisely the test images determine the difference from vanilla, for one pair of networks of each method."""
     rows = []
-    plain = comparison.scores_of(PLAIN) if PLAIN in comparison.methods else {}
-    for method in comparison.methods:
-        own = comparison.scores_of(method)
-        if method != PLAIN and (seeds := sorted(own.keys() & plain.keys())):
-            seed = seeds[0]
-            difference = bootstrap_over_images(own[seed].correct, plain[seed].correct)
-            rows.append((comparison.label(method, len(seeds)), seed, difference))
+    for method, seeds in comparison.shared_seeds("accuracy").items():
+        own, plain = (comparison.scores_of(name)[seeds[0]].correct for name in (method, PLAIN))
+        rows.append((comparison.label(method, len(seeds)), seeds[0], bootstrap_over_images(own, plain)))
     columns: dict[str, Callable[[tuple[str, int, ImageBootstrap]], Cell]] = {
         "Method": lambda row: Cell(row[0]),
         "Seed": lambda row: Cell(str(row[1]), row[1]),
@@ -121,25 +120,24 @@ def test_images(comparison: Comparison, assets: ReportAssets) -> Table | None:
 
 def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Table:
     """Return the overview of several comparisons: methods down, data sets across."""
-    rows = [{row.method: row for row in rows_of(comparison.runs)} for comparison in comparisons]
-    best = [[list(column)[place] for place in best_rows(list(column.values()))] for column in rows]
-    cells = [
-        {method: _across_cell(comparison, row, method in winners) for method, row in column.items()}
-        for comparison, column, winners in zip(comparisons, rows, best, strict=True)
-    ]
+    columns, counts = [], []
+    for comparison in comparisons:
+        rows = rows_of(comparison.runs)
+        best, values = best_rows(rows), comparison.values("test_accuracy")
+        cells = {
+            row.method: over_seeds(values.get(row.method, {}).values(), scale=100, best=row in best) for row in rows
+        }
+        for row in rows:
+            if row.finished and not row.complete:
+                cells[row.method] = replace(cells[row.method], text=f"{cells[row.method].text} ({row.count})")
+        columns.append(cells)
+        counts += [row.finished for row in rows]
     methods = by_method([run for comparison in comparisons for run in comparison.runs])
     return Table(
         "data-sets",
         "Test accuracy on each data set (%)",
         ("Method", *names),
-        tuple((Cell(method), *(column.get(method, Cell(UNKNOWN)) for column in cells)) for method in methods),
-        f"{spread_note(row.finished for column in rows for row in column.values())} The highest mean is in bold, whether or not the "
-        "difference is statistically significant. A method that lacks runs (n of N) shows the mean of the others and is never the best.",
+        tuple((Cell(method), *(cells.get(method, Cell(UNKNOWN)) for cells in columns)) for method in methods),
+        f"{spread_note(counts)} The highest mean is in bold, whether or not the difference is statistically significant. A method that "
+        "lacks runs (n of N) shows the mean of the others and is never the best.",
     )
-
-
-def _across_cell(comparison: Comparison, row: Row, best: bool) -> Cell:
-    values = comparison.values("test_accuracy").get(row.method, {})
-    cell = over_seeds(values.values(), scale=100, best=best)
-    text = cell.text if row.complete or cell.text == UNKNOWN else f"{cell.text} ({row.count})"
-    return Cell(text, cell.value, cell.deviation, cell.best)

@@ -1,6 +1,8 @@
 """Classes: their accuracy, what each method gains in them, and whether it gains where the masks are valid."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from smix.evaluation.accuracy import most_confused
-from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation
+from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation, summary
 from smix.report.records import PLAIN, Comparison, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table, number, p_value
 from smix.report.tables import listing
@@ -22,7 +24,7 @@ def gains(comparison: Comparison) -> dict[str, Float[np.ndarray, "K"]]:
 
     NaN for classes without images. Methods without predictions are left out, and all of them without those of vanilla.
     """
-    shared = _shared_seeds(comparison)
+    shared = comparison.shared_seeds("accuracy")
     gained = {method: np.full(len(comparison.classes), math.nan) for method in shared}
     for place, name in enumerate(comparison.classes):
         values = comparison.values("class_accuracy", condition=name)
@@ -32,38 +34,35 @@ def gains(comparison: Comparison) -> dict[str, Float[np.ndarray, "K"]]:
     return gained
 
 
-def _shared_seeds(comparison: Comparison) -> dict[str, list[int]]:
-    """Return the seeds whose predictions both the method and vanilla have; methods without one are left out."""
-    accuracy = comparison.values("accuracy")
-    plain = accuracy.pop(PLAIN, {}).keys()
-    return {method: seeds for method, own in accuracy.items() if (seeds := sorted(own.keys() & plain))}
-
-
 def class_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return the table of the classes: accuracy under vanilla, gains of the other methods, and the share of valid masks."""
     gained = gains(comparison)
     if not gained:
         return None
-    shares = None if assets.masks is None else assets.masks.class_shares
-    rows = []
-    for place, name in enumerate(comparison.classes):
-        plain = comparison.values("class_accuracy", condition=name).get(PLAIN, {})
-        cells = [Cell(name)]
-        cells += [] if shares is None else [number(shares.get(name, math.nan), 1)]
-        cells.append(number(fmean(plain.values()) if plain else math.nan, 1, 100))
-        cells += [number(float(gain[place]), 1, sign=True) for gain in gained.values()]
-        rows.append(tuple(cells))
-    labels = [comparison.label(method, len(seeds)) for method, seeds in _shared_seeds(comparison).items()]
-    masks = () if shares is None else ("Valid masks (%)",)
-    plain_label = comparison.label(PLAIN, len(comparison.scores_of(PLAIN)))
-    return Table(
+    columns: dict[str, Callable[[int], Cell]] = {"Class": lambda k: Cell(comparison.classes[k])}
+    if assets.masks is not None:
+        shares = assets.masks.class_shares
+        columns["Valid masks (%)"] = lambda k: number(shares.get(comparison.classes[k], math.nan), 1)
+
+    def plain_accuracy(k: int) -> Cell:
+        values = comparison.values("class_accuracy", comparison.classes[k]).get(PLAIN, {})
+        return number(summary(list(values.values())).mean, 1, 100)
+
+    columns[f"{comparison.label(PLAIN, len(comparison.scores_of(PLAIN)))} (%)"] = plain_accuracy
+    for method, seeds in comparison.shared_seeds("accuracy").items():
+        columns[comparison.label(method, len(seeds))] = partial(_gain_cell, gained[method])
+    return listing(
         "classes",
         "Accuracy of each class, and gains of each method",
-        ("Class", *masks, f"{plain_label} (%)", *labels),
-        tuple(rows),
+        columns,
+        range(len(comparison.classes)),
         f"Column of {PLAIN}: mean over all its seeds. Columns of methods: points of accuracy over {PLAIN} with the same seed, mean over "
         "the seeds that both have.",
     )
+
+
+def _gain_cell(gain: Float[np.ndarray, "K"], k: int) -> Cell:
+    return number(float(gain[k]), 1, sign=True)
 
 
 def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
@@ -75,7 +74,7 @@ def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
         return None
     shares = assets.masks.class_shares
     known = np.array([shares.get(name, math.nan) for name in comparison.classes])
-    seeds, tests = _shared_seeds(comparison), []
+    seeds, tests = comparison.shared_seeds("accuracy"), []
     for method, gain in gains(comparison).items():
         both = np.isfinite(gain) & np.isfinite(known)
         rho, p = rank_correlation(known[both], gain[both])
@@ -86,12 +85,12 @@ def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
         "gain-and-masks",
         "Gain of a class against the share of its valid masks",
         {
-            "Method": lambda row: Cell(row[0][0]),
-            "Classes": lambda row: Cell(str(row[0][1]), row[0][1]),
-            "Spearman's rho": lambda row: number(row[0][2], sign=True),
-            "p, Holm-corrected": lambda row: Cell(p_value(row[1]), row[1]),
+            "Method": lambda row: Cell(row[0]),
+            "Classes": lambda row: Cell(str(row[1]), row[1]),
+            "Spearman's rho": lambda row: number(row[2], sign=True),
+            "p, Holm-corrected": lambda row: Cell(p_value(row[3]), row[3]),
         },
-        zip(tests, corrected, strict=True),
+        [(*test[:3], p) for test, p in zip(tests, corrected, strict=True)],
         "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
         f"the reason. p from all orders of up to {EXACT_PAIRS} classes, from Student's t for more, corrected over the rows.",
     )
@@ -106,10 +105,8 @@ def confused_table(comparison: Comparison, assets: ReportAssets) -> Table | None
             pairs = most_confused(confusion, comparison.classes, len(CONFUSED))
             texts = [f"{pair.label} as {pair.predicted}, {100 * pair.share:.1f} %" for pair in pairs]
             texts += [UNKNOWN] * (len(CONFUSED) - len(texts))
-            rows.append((comparison.label(method, len(scores)), *texts))
-    head, note = (
-        ("Method", *CONFUSED),
-        "Class as prediction, and the share of that class's test images. Over all seeds.",
+            rows.append(tuple(map(Cell, (comparison.label(method, len(scores)), *texts))))
+    note = "Class as prediction, and the share of that class's test images. Over all seeds."
+    return (
+        Table("confused", "Classes that are confused most", ("Method", *CONFUSED), tuple(rows), note) if rows else None
     )
-    cells = tuple(tuple(map(Cell, row)) for row in rows)
-    return Table("confused", "Classes that are confused most", head, cells, note) if rows else None

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from smix.mixing import parse_method
 from smix.progress import duration
-from smix.report.records import PLAIN, Comparison, ReportAssets
+from smix.report.records import PLAIN, Comparison, ReportAssets, by_method
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 from smix.report.tables import duration_cell, listing
 from smix.training.records import Run
@@ -16,12 +16,8 @@ def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return the table of the cost of each method."""
     mask_seconds = math.nan if assets.masks is None else assets.masks.seconds
     starts = {method: start_of(method, mask_seconds) for method in comparison.methods}
-    limits = budgets(comparison.runs, starts)
-    finished = {method: dict[int, Run]() for method in comparison.methods}
-    for run in comparison.runs:
-        if run.result is not None:
-            finished[run.config.method][run.config.seed] = run
-    seconds = comparison.values("seconds")
+    limits, seconds = budgets(comparison.runs, starts), comparison.values("seconds")
+    finished = {m: [run for run in runs if run.result is not None] for m, runs in by_method(comparison.runs).items()}
 
     def rate(method: str) -> float:
         images = comparison.values("images_seen").get(method, {})
@@ -35,9 +31,8 @@ def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
         return number(ratio - 1, 1, 100, sign=True)
 
     def in_time(method: str) -> Cell:
-        values = [
-            accuracy_after(run, limits.get(seed, math.nan) - starts[method]) for seed, run in finished[method].items()
-        ]
+        spent = starts[method]
+        values = [accuracy_after(run, limits.get(run.config.seed, math.nan) - spent) for run in finished[method]]
         # The mean of the runs that have a value would be that of the fast ones.
         return over_seeds(values if all(map(math.isfinite, values)) else (), scale=100)
 
@@ -100,7 +95,5 @@ def accuracy_after(run: Run, seconds: float) -> float:
 
 
 def _range(seconds: Collection[float]) -> str:
-    if not seconds:
-        return UNKNOWN
-    low, high = duration(min(seconds)), duration(max(seconds))
-    return low if low == high else f"{low} to {high}"
+    ends = (min(seconds), max(seconds)) if seconds else ()
+    return " to ".join(dict.fromkeys(map(duration, ends))) or UNKNOWN

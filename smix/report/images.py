@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
+from jaxtyping import Int, UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -13,25 +13,19 @@ from smix.data.sets import ImageSet
 from smix.errors import DataError
 from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
-from smix.report.plots.layout import Heading, shortened, text_width
-from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
-from smix.report.style import SMALL, Style, looks
-from smix.report.svg import check_picture, save
+from smix.plots.layout import Heading, shortened, text_width
+from smix.plots.pictures import Band, Tile, image_grid, is_picture, tile_width
+from smix.plots.style import SMALL, Style, looks
+from smix.plots.svg import check_picture, save
 from smix.training.samples import Samples, draw_samples
 
 GREY = 128
-PINK = np.array([255, 20, 147])
 MAX_MIXES = 16
 """Maximum number of images in one picture of mixes: more are too small to see."""
 MIN_WIDTH = 0.62
 """Minimum width of a mixed image, in inches."""
 GAP = 0.05
 """Space between two mixed images, in inches."""
-
-
-def is_picture(shape: tuple[int, ...]) -> bool:
-    """Return whether an array of this shape is an image of 1 or 3 channels, and no signal or volume."""
-    return len(shape) == 3 and shape[-1] in (1, 3)
 
 
 def drawable(data: ImageSet) -> bool:
@@ -48,15 +42,6 @@ def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[np.ndarray, "h w 3
     picture = Image.fromarray(np.broadcast_to(image, (*image.shape[:2], 3)))
     picture.thumbnail((side, side))
     return np.asarray(picture)
-
-
-def paint(
-    image: UInt8[np.ndarray, "H W C"], mask: Bool[np.ndarray, "H W"], strength: float = 0.55
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Return the image with its mask in pink; `strength` in [0, 1] is the opacity of the pink."""
-    colours = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float64)
-    painted = colours + mask[..., None] * strength * (PINK - colours)
-    return np.rint(painted).astype(np.uint8)
 
 
 def write_mixes(

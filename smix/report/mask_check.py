@@ -1,6 +1,7 @@
 """`smix masks build` and `smix masks check`: tables of mask stores for the terminal, and their charts and pages in a folder."""
 
 from collections.abc import Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +9,16 @@ from matplotlib.figure import Figure
 from rich.table import Table as TerminalTable
 
 from smix import files
-from smix.data.sets import ImageSet, Split, load_data
+from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
 from smix.masks.store import MaskStore
-from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent, short_name
-from smix.report.plots import layout
-from smix.report.plots.charts import Estimate, Row, interval_rows
-from smix.report.plots.layout import EDGE, FOOT, WIDTH, Heading, line_height, wrapped, write
+from smix.paths import data_name
+from smix.plots.charts import Estimate, Row, interval_rows, panels
+from smix.plots.layout import Heading
+from smix.plots.style import FEWER, MORE, SOFT, Style, looks
+from smix.plots.svg import save
+from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
 from smix.report.sheet import draw_sheet, write_sheet
-from smix.report.style import FEWER, MORE, SMALL, SOFT, Style, looks
-from smix.report.svg import save
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
 NAMED = 5
@@ -68,10 +69,9 @@ def write_check(
 
 def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
     """Return the shortest kind of name that distinguishes the stores."""
-    names = [short_name(store.manifest.data.name, store.manifest.data.split) for store in stores]
-    for longer in ([path.resolve().name for path in paths], [str(path) for path in paths]):
-        names = names if len(set(names)) == len(names) else longer
-    return names
+    data = [f"{data_name(store.manifest.data.name)} {store.manifest.data.split}" for store in stores]
+    kinds = (data, [path.resolve().name for path in paths], [str(path) for path in paths])
+    return next((names for names in kinds if len(set(names)) == len(names)), kinds[-1])
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
@@ -82,16 +82,12 @@ def _file_names(names: Sequence[str]) -> list[str]:
 
 def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -> list[ImageSet]:
     """Return the images of each store; those of several stores are loaded once."""
-    loaded: dict[tuple[str, Split], ImageSet] = {}
-    sets = []
+    load, sets = cache(partial(load_data, data_root=data_root)), []
     for store in stores:
         if len(store.shape) != 2:
             raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
-        key = (data or store.manifest.data.name, store.manifest.data.split)
-        if key not in loaded:
-            loaded[key] = load_data(key[0], data_root, key[1])
-        store.check_made_of(loaded[key])
-        sets.append(loaded[key])
+        sets.append(load(data or store.manifest.data.name, split=store.manifest.data.split))
+        store.check_made_of(sets[-1])
     return sets
 
 
@@ -122,29 +118,24 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
         "Share of the masks, in percent, for each percent of coverage. Blue: valid by the default rule, orange: invalid. Dotted: "
         f"{low:g} and {high:g} %, the bounds of this rule.",
     )
-    left, height, gap = EDGE + 0.5, 1.3, 0.35
-    titles = []
-    for one in judged:
-        empty = one.coverage == 0  # not drawn: they can be so many that nothing else would be visible
-        note = f", {percent(empty):.1f} % of them empty (not drawn)" if empty.any() else ""
-        titles.append(wrapped(f"{one.name}: {len(one.rows):,} masks{note}", WIDTH - 2 * EDGE, SMALL))
-    heads = [len(lines) * line_height(SMALL) + 0.08 for lines in titles]
-    figure, top = layout.sheet(heading, sum(heads) + len(judged) * (height + gap) - gap + FOOT)
-    for one, lines, head in zip(judged, titles, heads, strict=True):
-        write(figure, EDGE, top + (head - 0.08) / 2, lines)
-        axes = layout.axes_at(figure, left, top + head, WIDTH - left - EDGE - 0.12, height)
-        if axes is not figure.axes[0]:
-            axes.sharey(figure.axes[0])
+    labels, notes = {}, {}
+    for n, one in enumerate(judged):
+        empty = percent(one.coverage == 0)  # not drawn: they can be so many that nothing else would be visible
+        labels[str(n)] = f"{one.name}: {len(one.rows):,} masks"
+        notes[str(n)] = f"{empty:.1f} % of them empty (not drawn)" if empty > 0 else ""
+    figure, axes = panels(heading, labels, {}, notes, 1, 1.3, left=0.6)
+    for one, chart in zip(judged, axes.values(), strict=True):
+        if chart is not figure.axes[0]:
+            chart.sharey(figure.axes[0])
         valid = one.valid["default"]
         groups = [100 * one.coverage[group & (one.coverage > 0)] for group in (valid, ~valid)]
         weights = [np.full(len(group), 100 / max(1, len(one.rows))) for group in groups]
-        axes.hist(groups, list(range(101)), weights=weights, stacked=True, color=[VALID, INVALID])
+        chart.hist(groups, list(range(101)), weights=weights, stacked=True, color=[VALID, INVALID])
         for bound in (low, high):
-            axes.axvline(bound, color=SOFT, lw=1, ls=":")
-        axes.set_xlim(0, 100)
-        axes.grid(axis="y")
-        top += head + height + gap
-    axes.set_xlabel("Coverage of the image (%)")
+            chart.axvline(bound, color=SOFT, lw=1, ls=":")
+        chart.set_xlim(0, 100)
+        chart.grid(axis="y")
+        chart.set_xlabel("Coverage of the image (%)")
     return figure
 
 
@@ -173,11 +164,10 @@ def check_table(judged: Sequence[JudgedMasks]) -> Table:
     for one in judged:
         count, total = len(one.rows), len(one.data)
         shares = (percent(one.coverage), percent(one.coverage == 0), *map(one.share, CRITERIA))
-        counts = f"{count:,}" if count == total else f"{count:,} of {total:,}"
-        rows.append((Cell(one.name), Cell(counts, count), *(number(share, 1) for share in shares)))
-    return Table(
-        "masks", "Valid masks, in percent", ("Store", "Masks", "Mean coverage", "Empty", *VALID_HEADS), tuple(rows)
-    )
+        masks = Cell(f"{count:,}" if count == total else f"{count:,} of {total:,}", count)
+        rows.append((Cell(one.name), masks, *(number(share, 1) for share in shares)))
+    head = ("Store", "Masks", "Mean coverage", "Empty", *VALID_HEADS)
+    return Table("masks", "Valid masks, in percent", head, tuple(rows))
 
 
 def class_table(name: str, classes: Sequence[ClassShares]) -> Table:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from smix.errors import MaskError
 from smix.masks.criteria import StoreValidity
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
+from smix.paths import data_name
 
 CRITERIA = {
     "figure14": StoreValidity(Validity.figure14()),
@@ -65,12 +65,6 @@ class JudgedMasks:
     refine: Mapping[str, Any] = field(default_factory=dict)
     """Name and settings of the source of the masks, and of their refinement."""
 
-    @property
-    def input_size(self) -> str:
-        """Size of the images that the source works on."""
-        size = self.source.get("input_size", "own")
-        return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
-
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
@@ -115,7 +109,7 @@ def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = 
     store.verify()
     rows, manifest = np.flatnonzero(store.built), store.manifest
     judged = JudgedMasks(
-        name or short_name(manifest.data.name, manifest.data.split),
+        name or f"{data_name(manifest.data.name)} {manifest.data.split}",
         data,
         store,
         rows,
@@ -142,7 +136,7 @@ def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
         )
     rows = np.sort(data.take(min(limit, len(data))).index)
     coverage = data.masks[rows].reshape(len(rows), -1).mean(1, dtype=np.float32)
-    name, ones = short_name(data.name, data.split), np.ones(len(rows), np.float32)
+    name, ones = f"{data_name(data.name)} {data.split}", np.ones(len(rows), np.float32)
     valid = dict.fromkeys(CRITERIA, coverage > 0)
     return _judge(JudgedMasks(name, data, data.masks, rows, coverage, ones, valid), quiet=True)
 
@@ -162,10 +156,10 @@ def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
     return replace(judged, valid=valid)
 
 
-def short_name(data: str, split: str) -> str:
-    """Return a data set without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
-    kind, colon, path = data.partition(":")
-    return f"{Path(path).stem if colon else kind} {split}"
+def input_size(source: Mapping[str, Any]) -> str:
+    """Return the size of the images that a source of masks works on."""
+    size = source.get("input_size", "own")
+    return " x ".join(map(str, size)) if isinstance(size, list) else str(size)
 
 
 def percent(values: NDArray[Any]) -> float:

@@ -1,14 +1,14 @@
 """The page of a report: one self-contained HTML file that begins with the answer, for phones, dark mode and print; and its Markdown.
 
 A `Page` has chapters (one per comparison), these have sections, and these have parts: tables, figures and facts. In `sections.py` a
-section lists what makes its parts; `write.py` replaces each by the `Part` that it makes. All content is text to the page, never code.
+section lists what makes its parts: `write.py` replaces each by the `Part` that it makes. All content is text to the page, never code.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
+from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader
@@ -17,9 +17,11 @@ from matplotlib.figure import Figure as MatplotlibFigure
 
 from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
+from smix.plots.layout import sanitised
+from smix.plots.style import looks
+from smix.plots.svg import Embedded, embedded, photograph
 from smix.report.records import Comparison, Problem, ReportAssets
-from smix.report.svg import Embedded, embedded, photograph
-from smix.report.table import UNKNOWN, Cell, Table, in_markdown, markdown, printable
+from smix.report.table import UNKNOWN, Table, in_markdown, markdown
 
 LONG = 26
 """Words in a table that are longer may take several lines."""
@@ -28,17 +30,35 @@ RESERVED = ("overview", "missing", "contents")
 
 
 @dataclass(frozen=True, eq=False)
-class Figure:
-    """A figure, and how it is drawn."""
+class FigureSpec:
+    """A figure that is to be drawn. Called with a comparison and its assets it returns the figure; None: there is nothing to draw."""
 
     name: str
     """Name of its files and of its anchor."""
-    title: str
-    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
-    draw: Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
-    """Draws the figure; None: there is nothing to draw."""
+    draw: Callable[..., MatplotlibFigure | None]
+    """Draws the figure in any style."""
     raster: bool = False
     """Shows photographs: saved as PNG only."""
+
+    def __call__(self, comparison: Comparison, assets: ReportAssets, **options: Any) -> MatplotlibFigure | None:
+        """Draw the figure in the style of all figures."""
+        return looks(self.draw)(comparison, assets, **options)
+
+
+def figure(name: str, raster: bool = False) -> Callable[[Callable[..., MatplotlibFigure | None]], FigureSpec]:
+    """Return a decorator that names the figure that a function draws. Arguments are those of `FigureSpec`."""
+    return lambda draw: FigureSpec(name, draw, raster)
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure that is drawn."""
+
+    name: str
+    title: str
+    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
+    image: str | bytes
+    """SVG as matplotlib writes it, or PNG."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +81,12 @@ class Part:
     content: Table | Figure | Facts
     files: tuple[str, ...] = ()
     """Files with the same content, relative to the page."""
-    svg: str | None = None
-    """Figure as matplotlib writes it."""
-    png: bytes | None = None
-    """Figure that shows photographs."""
     anchor: str = ""
 
-    def __post_init__(self) -> None:
-        images = (self.svg is not None) + (self.png is not None)
-        assert images == isinstance(self.content, Figure), f"{self.content.name}: a figure is either an SVG or a PNG"
+    @property
+    def name(self) -> str:
+        """Name of its anchor, if it is the only part of this name."""
+        return self.content.name
 
     @property
     def kind(self) -> str:
@@ -89,7 +106,7 @@ class Section:
     title: str
     lead: str | Callable[[Comparison, ReportAssets], str]
     """One or two sentences on what the section shows."""
-    parts: Sequence[Figure | Maker | Part] = ()
+    parts: Sequence[FigureSpec | Maker | Part] = ()
     folded: bool = False
     """Closed until a reader opens it: long tables, the configuration. Open in print."""
     anchor: str = ""
@@ -141,12 +158,11 @@ def write_page(path: Path, page: Page) -> Path:
         RunError: No file can be written there.
     """
     environment = Environment(loader=PackageLoader("smix.report"), autoescape=True, finalize=_finalize)
-    environment.filters |= {"align": _alignments, "link": _link, "kind": _suffix, "image": _image, "data": _data}
+    environment.filters |= {"align": _alignments, "link": _link, "kind": _suffix, "image": _image}
     page = anchored(page)
     pieces = environment.get_template("report.html").generate(
         page=page,
         alone=page.chapters[0] if len(page.chapters) == 1 else None,
-        problems=_by_reason(page.problems),
         NOT_ENOUGH=NOT_ENOUGH,
         unknown=(UNKNOWN, ""),
     )
@@ -171,23 +187,18 @@ def page_in_markdown(page: Page) -> str:
 
 def anchored(page: Page) -> Page:
     """Return the page with anchors of the form `chapter.section.part`, without the chapter if there is only one."""
-    alone = len(page.chapters) == 1
     chapters = []
-    for chapter, name in zip(
-        page.chapters, anchors([chapter.name for chapter in page.chapters], RESERVED), strict=True
-    ):
-        sections = []
-        for section, own in zip(
-            chapter.sections, anchors([section.name for section in chapter.sections], RESERVED), strict=True
-        ):
-            anchor = own if alone else f"{name}.{own}"
-            parts = [part for part in section.parts if isinstance(part, Part)]
-            names = anchors([part.content.name for part in parts])
-            placed = [replace(part, anchor=f"{anchor}.{last}") for part, last in zip(parts, names, strict=True)]
-            sections.append(replace(section, anchor=anchor, parts=placed))
-        chapters.append(replace(chapter, anchor=name, sections=sections))
-    overview = page.overview and replace(page.overview, anchor="overview")
-    return replace(page, chapters=chapters, overview=overview)
+    for chapter in _placed(page.chapters, taken=RESERVED):
+        sections = _placed(chapter.sections, "" if len(page.chapters) == 1 else f"{chapter.anchor}.", RESERVED)
+        sections = [replace(section, parts=_placed(section.parts, f"{section.anchor}.")) for section in sections]
+        chapters.append(replace(chapter, sections=sections))
+    return replace(page, chapters=chapters, overview=page.overview and replace(page.overview, anchor="overview"))
+
+
+def _placed(items: Sequence[Any], prefix: str = "", taken: Iterable[str] = ()) -> list[Any]:
+    """Return chapters, sections or parts with their anchors."""
+    names = anchors([item.name for item in items], taken)
+    return [replace(item, anchor=f"{prefix}{name}") for item, name in zip(items, names, strict=True)]
 
 
 def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
@@ -204,40 +215,20 @@ def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     return unique
 
 
-def _by_reason(problems: Sequence[Problem]) -> list[tuple[list[str], str]]:
-    """Return the runs that are left out for the same reason together; with their parent folders, which distinguish data sets."""
-    reasons: dict[str, list[str]] = {}
-    for problem in problems:
-        reasons.setdefault(problem.why, []).append("/".join(PurePath(problem.path).parts[-2:]))
-    return [(names, why) for why, names in reasons.items()]
-
-
 def _alignments(table: Table) -> list[str]:
     """Return the kind of each column: "name" (the first), "number" if all known values begin as one, else "text" or, if long, "prose"."""
-    columns = [[row[n].text for row in table.rows] for n in range(len(table.head))]
-    return ["name", *map(_alignment, columns[1:])]
-
-
-def _alignment(column: Sequence[str]) -> str:
-    known = [text for text in column if text not in (UNKNOWN, NOT_ENOUGH, "")]
-    if all(re.match(r"[-+<>\u2212 ]*\.?\d", text) for text in known):
-        return "number"
-    return "prose" if max(map(len, known)) > LONG else "text"
-
-
-def _data(cell: Cell) -> Markup:
-    """Return the attribute that a cell is sorted by; nothing for text and for what is not known."""
-    value = cell.value
-    return Markup(f' data-value="{float(value)!r}"') if value is not None and math.isfinite(value) else Markup()
+    kinds = ["name"]
+    for n in range(1, len(table.head)):
+        known = [row[n].text for row in table.rows if row[n].text not in (UNKNOWN, NOT_ENOUGH, "")]
+        text = "prose" if max(map(len, known), default=0) > LONG else "text"
+        kinds.append("number" if all(re.match(r"[-+<>\u2212 ]*\.?\d", each) for each in known) else text)
+    return kinds
 
 
 def _image(part: Part) -> Embedded:
     assert isinstance(part.content, Figure), "only figures have images"
-    alt = printable(part.content.title)
-    if part.svg is not None:
-        return embedded(part.svg, alt, f"{part.anchor}_")
-    assert part.png is not None, "see Part"
-    return photograph(part.png, alt)
+    alt, image = sanitised(part.content.title), part.content.image
+    return embedded(image, alt, f"{part.anchor}_") if isinstance(image, str) else photograph(image, alt)
 
 
 def _link(name: str) -> str:
@@ -251,4 +242,4 @@ def _suffix(name: str) -> str:
 
 def _finalize(value: object) -> object:
     """Return the text that a template writes. Markup is our own."""
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return sanitised(value) if isinstance(value, str) and not isinstance(value, Markup) else value

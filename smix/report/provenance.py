@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from smix.report.masks import input_size
 from smix.report.page import Facts
 from smix.report.records import Comparison, ReportAssets, by_method
 
@@ -23,8 +24,7 @@ def options(comparison: Comparison, assets: ReportAssets) -> Facts:
     rows.append(("images", ", ".join(f"{count:,} {part}" for part, count in counts.items())))
     if masks := next((run.provenance["masks"] for run in comparison.begun if run.provenance["masks"]), None):
         source, refine = masks["source"], masks["refine"]
-        side = source.get("input_size", "own")
-        size = "" if side == "own" else f", input size {' x '.join(map(str, side))}"
+        size = f", input size {input_size(source)}" if input_size(source) != "own" else ""
         rows.append(("masks", f"{source['name']}{size}" + (f", refinement {refine['name']}" if refine else "")))
         rows.append(("masks that show no object", f"{100 * masks['empty']:.1f} % of the training images"))
     for method, own in by_method(comparison.runs).items():

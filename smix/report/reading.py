@@ -9,25 +9,20 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
-
-import numpy as np
-from jaxtyping import jaxtyped
-from numpy.typing import NDArray
+from typing import Any, TypeVar
 
 from smix import files
-from smix.arrays import read_npz
 from smix.errors import RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
 from smix.evaluation.scores import Scores, scores
 from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
-from smix.paths import same_value
-from smix.report.images import is_picture
+from smix.paths import data_name, same_value
+from smix.plots.pictures import is_picture
 from smix.report.records import Comparison, Problem, by_method, records_of
 from smix.training.predictions import read_predictions
-from smix.training.records import Run, check_unchanged, folders_in, read_run, shared_by, subfolders_of_runs
-from smix.training.samples import Samples
+from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
+from smix.training.samples import Samples, read_samples
 
 T = TypeVar("T")
 Key = TypeVar("Key", bound=Hashable)
@@ -56,11 +51,10 @@ def read_comparisons(folders: Sequence[Path]) -> tuple[list[Comparison], list[Pr
     problems: list[Problem] = []
     paths = list(dict.fromkeys(path for folder in folders for path in _comparison_folders(folder)))
     if len(paths) == 1:
-        comparisons = [read_comparison(paths[0])]
-    else:
-        comparisons = [
-            comparison for path in paths if (comparison := attempt(problems, path, read_comparison, path)) is not None
-        ]
+        comparison = read_comparison(paths[0])
+        return [comparison], list(comparison.problems)
+    attempts = [attempt(problems, path, read_comparison, path) for path in paths]
+    comparisons = [comparison for comparison in attempts if comparison is not None]
     problems += [problem for comparison in comparisons for problem in comparison.problems]
     if not comparisons:
         first = f"{problems[0].path}: {problems[0].why}"
@@ -84,11 +78,13 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     problems, requested = list(problems), len(runs) + len(problems)
     runs = [run for run in runs if attempt(problems, run.path, parse_method, run.config.method)]
     runs = _one_per_seed(_alike(runs, problems), problems)
-    predictions: dict[Path, Predicted] = {}
-    for run in [run for run in runs if run.result is not None]:
-        if predicted := attempt(problems, run.path, predicted_by, run):
-            predictions[run.path] = predicted
-    runs = [_without_contradiction(run, predictions, problems) for run in runs]
+    predictions = {
+        run.path: predicted
+        for run in runs
+        if run.result is not None
+        and (predicted := attempt(problems, run.path, predicted_by, run, consequence=LEFT_OUT)) is not None
+    }
+    runs = [_without_contradiction(run, predictions.get(run.path), problems) for run in runs]
     finished = [run for run in runs if run.result is not None]
     for run in runs:
         if run.result is None and not any(problem.path == run.path for problem in problems):
@@ -97,12 +93,10 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
         reason = f"{problems[0].path.name}: {problems[0].why}" if problems else "none"
         raise RunError(f"{folder}: expected a finished run to report, got 0 of {requested}: {reason}")
     predictions = {run.path: predictions[run.path] for run in finished if run.path in predictions}
-    labels = {path: predicted.labels for path, predicted in predictions.items()}
-    why = (
-        "expected predictions of the same test images as the other runs, got other labels or another order in predictions.npz; "
-        f"{LEFT_OUT}"
-    )
-    _drop_unusual(predictions, labels, {path: path for path in labels}, why, problems)
+    for path in outliers({path: {"labels": predicted.labels} for path, predicted in predictions.items()}):
+        expected = "expected predictions of the same test images as the other runs"
+        problems.append(Problem(path, f"{expected}, got other labels or another order in predictions.npz; {LEFT_OUT}"))
+        del predictions[path]
     scores_of_runs = {path: predicted.scores for path, predicted in predictions.items()}
     evaluations, samples = _evaluations(finished, problems), _samples(runs, problems)
     return Comparison(
@@ -116,12 +110,6 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     )
 
 
-def data_name(data: str) -> str:
-    """Return the name of a data set without the path of its file: `npz:/somewhere/cifar10.npz` is cifar10."""
-    kind, colon, place = data.partition(":")
-    return Path(place).stem if colon else kind
-
-
 def predicted_by(run: Run) -> Predicted:
     """Read and score the predictions of a finished run.
 
@@ -129,42 +117,17 @@ def predicted_by(run: Run) -> Predicted:
         RunError: They are missing, damaged, or belong to other images.
         DataError: A logit is not finite.
     """
-    try:
-        logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
-        validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
-    except RunError as error:
-        raise RunError(f"{error}; {LEFT_OUT}") from None
+    logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
+    validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
     return Predicted(scores(logits, labels, validation), tuple(labels.tolist()))
 
 
-def samples_of(run: Run) -> Samples | None:
-    """Read the mixed images of a run; None if it has none, or none that can be drawn.
-
-    Raises:
-        RunError: They are damaged.
-    """
-    path = run.path / "samples.npz"
-    if not path.is_file():
-        return None
-    if path.name in run.files:
-        check_unchanged(run, path.name)
-    try:
-        arrays = read_npz(path)
-    except SmixError as error:
-        raise RunError(f"expected arrays in {path.name}, got {error}; its mixes are not shown") from None
-    if not _fit_together(arrays, len(run.provenance["data"]["classes"])):
-        raise RunError(
-            f"expected images, mixes and plans that fit each other in {path.name}, got others; its mixes are not shown"
-        )
-    return Samples(**arrays) if is_picture(arrays["images"].shape[1:]) else None
-
-
-def attempt(problems: list[Problem], path: Path, read: Callable[..., T], *args: Any) -> T | None:
-    """Return `read(*args)`, or None if what is at `path` is unusable: its error is then added to `problems`."""
+def attempt(problems: list[Problem], path: Path, read: Callable[..., T], *args: Any, consequence: str = "") -> T | None:
+    """Return `read(*args)`, or None if what is at `path` is unusable: its error is then added to `problems`, with its consequence."""
     try:
         return read(*args)
     except (SmixError, OSError) as error:
-        problems.append(_problem(path, str(error)))
+        problems.append(_problem(path, f"{error}; {consequence}" if consequence else str(error)))
         return None
 
 
@@ -177,45 +140,43 @@ def _comparison_folders(folder: Path) -> list[Path]:
     return own + below
 
 
-def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
-    """Return the runs that differ only in method and seed: for each option those with the most frequent value."""
-    shared = {run.path: shared_by(run) for run in runs}
-    alike = list(runs)
-    for name in dict.fromkeys(name for options in shared.values() for name in options):
-        # Fingerprints are known for runs that have begun, those of masks for runs that use them; unknown values do not differ.
-        values = {run.path: shared[run.path][name] for run in alike if name in shared[run.path]}
-        usual, unusual = _most_frequent(values)
-        for path in unusual:
-            alike = [run for run in alike if run.path != path]
-            why = (
-                f"expected runs that differ in method and seed alone, got one with {name.replace('_', '-')} "
-                f"{_short(values[path])} where most have {_short(usual)}; it is left out: report it apart"
-            )
-            problems.append(Problem(path, why))
-    return alike
+def outliers(settings: Mapping[Key, Mapping[str, object]]) -> dict[Key, str]:
+    """Return the keys whose settings are not those of most, with their differences in words.
+
+    Options are compared one after another, each among the keys that agree so far. An unknown option does not differ.
+
+    >>> outliers({"a": {"lr": 0.1}, "b": {"lr": 0.2}, "c": {"lr": 0.1}, "d": {}})
+    {'b': 'lr 0.2 where most have 0.1'}
+    """
+    kept, usual = dict(settings), dict[str, object]()
+    for name in dict.fromkeys(name for options in settings.values() for name in options):
+        values = [options[name] for options in kept.values() if name in options]
+        counts = Counter(map(repr, values))
+        usual |= {name: max(values, key=lambda value: counts[repr(value)])} if values else {}
+        kept = {key: options for key, options in kept.items() if not _differing(options, {name: usual.get(name)})}
+    return {key: ", ".join(_differing(options, usual)) for key, options in settings.items() if key not in kept}
 
 
-def _most_frequent(values: Mapping[Key, Any]) -> tuple[Any, list[Key]]:
-    """Return the most frequent value, the first of equally frequent ones, and the keys of all other values."""
-    texts = {key: repr(value) for key, value in values.items()}
-    if not texts:
-        return None, []
-    usual = Counter(texts.values()).most_common(1)[0][0]
-    return next(values[key] for key in texts if texts[key] == usual), [key for key in texts if texts[key] != usual]
-
-
-def _drop_unusual(
-    items: dict[Key, T], values: Mapping[Key, Any], paths: Mapping[Key, Path], why: str, problems: list[Problem]
-) -> None:
-    """Remove the items whose value is not the most frequent one, and name their paths."""
-    for key in _most_frequent(values)[1]:
-        del items[key]
-        problems.append(Problem(paths[key], why))
+def _differing(options: Mapping[str, object], usual: Mapping[str, object]) -> list[str]:
+    return [
+        f"{name.replace('_', '-')} {_short(options[name])} where most have {_short(value)}"
+        for name, value in usual.items()
+        if name in options and repr(options[name]) != repr(value)
+    ]
 
 
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= MAX_LENGTH else f"{text[:MAX_LENGTH]}..."
+
+
+def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
+    """Return the runs that differ only in method and seed."""
+    others = outliers({run.path: shared_by(run) for run in runs})
+    for path, difference in others.items():
+        why = f"expected runs that differ in method and seed alone, got one with {difference}; it is left out: report it apart"
+        problems.append(Problem(path, why))
+    return [run for run in runs if run.path not in others]
 
 
 def _one_per_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
@@ -229,11 +190,11 @@ def _one_per_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
     return sorted(kept.values(), key=lambda run: run.path.name)
 
 
-def _without_contradiction(run: Run, predictions: Mapping[Path, Predicted], problems: list[Problem]) -> Run:
+def _without_contradiction(run: Run, predicted: Predicted | None, problems: list[Problem]) -> Run:
     """Return the run, without its result if its predictions have another accuracy."""
-    if run.result is None or run.path not in predictions:
+    if run.result is None or predicted is None:
         return run
-    accuracy = predictions[run.path].scores.calibration.accuracy
+    accuracy = predicted.scores.calibration.accuracy
     if math.isclose(accuracy, run.result.test_accuracy, abs_tol=1e-9):
         return run
     why = (
@@ -246,55 +207,38 @@ def _without_contradiction(run: Run, predictions: Mapping[Path, Predicted], prob
 
 def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, list[Evaluation]]:
     """Return the evaluations of the weights of each run that were made with the same images and options as most."""
-    evaluations: dict[tuple[Path, Path], Evaluation] = {}
-    names: list[str] = []
-    for run in runs:
-        for path, evaluation in _evaluations_of(run.path, problems).items():
-            name = next((name for name in names if same_value("data", name, evaluation.data)), evaluation.data)
-            names.append(name)
-            evaluations[run.path, path] = replace(evaluation, data=name)
-    for data in dict.fromkeys(_tested(evaluation) for evaluation in evaluations.values()):
-        settings = {
-            key: _settings(evaluation) for key, evaluation in evaluations.items() if _tested(evaluation) == data
-        }
-        usual, unusual = _most_frequent(settings)
-        for key in unusual:
-            name = data_name(evaluations.pop(key).data)
-            others = ", ".join(
-                f"{option} {_short(value)} where most have {_short(usual[option])}"
-                for option, value in settings[key].items()
-                if repr(value) != repr(usual[option])
-            )
-            why = f"expected evaluations of the same images of {name}, got one with {others}; it is left out: evaluate it as the others"
-            problems.append(Problem(key[0], why))
-    return {
-        run.path: [evaluation for (folder, _), evaluation in evaluations.items() if folder == run.path] for run in runs
-    }
+    evaluations = [(run.path, each) for run in runs for each in _evaluations_of(run.path, problems)]
+    names = [each.data for _, each in evaluations]
+    for n, (path, each) in enumerate(evaluations):
+        name = next(name for name in names if same_value("data", name, each.data))
+        evaluations[n] = path, replace(each, data=name)
+    settings: dict[str | None, dict[int, dict[str, object]]] = {}
+    for n, (_, each) in enumerate(evaluations):
+        provenance = {name: each.provenance.get(name) for name in ("seed", "label_map", "resized")}
+        images = {"fingerprint": each.fingerprint, "images": each.images, "left_out": each.left_out}
+        settings.setdefault(None if each.own else each.data, {})[n] = images | provenance
+    others = {n: difference for by_number in settings.values() for n, difference in outliers(by_number).items()}
+    for n, difference in others.items():
+        path, each = evaluations[n]
+        expected = f"expected evaluations of the same images of {data_name(each.data)}"
+        problems.append(
+            Problem(path, f"{expected}, got one with {difference}; it is left out: evaluate it as the others")
+        )
+    kept = [evaluation for n, evaluation in enumerate(evaluations) if n not in others]
+    return {run.path: [each for path, each in kept if path == run.path] for run in runs}
 
 
-def _tested(evaluation: Evaluation) -> str | None:
-    """Return the data set that was evaluated on; None: the test split of the runs."""
-    return None if evaluation.own else evaluation.data
-
-
-def _settings(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what two evaluations on one data set must share to be compared."""
-    provenance = {name.replace("_", "-"): evaluation.provenance.get(name) for name in ("seed", "label_map", "resized")}
-    counts = {"images": evaluation.images, "left-out": evaluation.left_out}
-    return {"fingerprint": evaluation.fingerprint, **counts, **provenance}
-
-
-def _evaluations_of(run: Path, problems: list[Problem]) -> dict[Path, Evaluation]:
+def _evaluations_of(run: Path, problems: list[Problem]) -> list[Evaluation]:
     """Return the evaluations of the weights of a run, by file name."""
-    paths, weights = sorted((run / FOLDER).glob("*.json")), run / "weights.safetensors"
+    paths = sorted((run / FOLDER).glob("*.json"))
     # Without the weights there is nothing to compare with, which is no problem.
-    own = attempt([], run, files.sha256, weights, False) if paths else None
-    evaluations = {}
+    own = attempt([], run, files.sha256, run / "weights.safetensors", False) if paths else None
+    evaluations = []
     for path in paths:
         if (evaluation := attempt(problems, run, read_evaluation, path)) is None:
             continue
         if own in (None, evaluation.weights):
-            evaluations[path] = evaluation
+            evaluations.append(evaluation)
             continue
         why = (
             f"{path}: expected an evaluation of the run's weights ({str(own)[:8]}), got one of others ({evaluation.weights[:8]}); "
@@ -309,11 +253,13 @@ def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]
     firsts = {method: own[0] for method, own in by_method(runs).items()}
     mixes = {}
     for method, run in firsts.items():
-        if (samples := attempt(problems, run.path, samples_of, run)) is not None:
+        samples = attempt(problems, run.path, read_samples, run, consequence="its mixes are not shown")
+        if samples is not None and is_picture(samples.images.shape[1:]):
             mixes[method] = samples
-    digests = {method: _digest(samples) for method, samples in mixes.items()}
-    why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
-    _drop_unusual(mixes, digests, {method: run.path for method, run in firsts.items()}, why, problems)
+    for method in outliers({method: {"images": _digest(samples)} for method, samples in mixes.items()}):
+        why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
+        problems.append(Problem(firsts[method].path, why))
+        del mixes[method]
     return mixes
 
 
@@ -321,24 +267,6 @@ def _digest(samples: Samples) -> str:
     """Return a sha256 of the images that are mixed."""
     shape = str(samples.images.shape).encode()
     return hashlib.sha256(shape + samples.images.tobytes() + samples.labels.tobytes()).hexdigest()
-
-
-def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
-    """Return whether these are the arrays of `Samples`, with the types and shapes of its annotations and possible values."""
-    hints = get_type_hints(Samples)
-    required = hints.keys() - {"masks"}
-    if not required <= arrays.keys() <= hints.keys():
-        return False
-    with jaxtyped("context"):  # equal names of axes must have equal sizes
-        if not all(isinstance(array, hints[name]) for name, array in arrays.items()):
-            return False
-    return (
-        arrays["images"].size > 0
-        and all(arrays[name].min() >= 0 for name in ("labels", "partner"))
-        and bool(arrays["labels"].max() < classes)
-        and bool(arrays["partner"].max() < len(arrays["images"]))
-        and all(bool(np.isfinite(arrays[name]).all()) for name in ("weight", "share"))
-    )
 
 
 def _problem(path: Path, message: str) -> Problem:

@@ -12,7 +12,7 @@ figures are queries of these records, so that a new metric is one more row here 
 | the most confident share | "" | "" | "coverage" | share | error_rate |
 | the images of one class | "" | "" | name of the class | None | class_accuracy |
 | another data set | its name | "" | "" | None | `smix.evaluation.records.Evaluation.numbers` |
-| corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, mce |
+| corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, corruption_error |
 | attacked images | "" or name | "attacks" | attack, "clean" | eps on the 0..1 scale | accuracy |
 | images cut along their masks | "" or name | "objects" | field of `Objects` | None | accuracy, swap_loss |
 
@@ -22,6 +22,7 @@ finite is no record.
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -38,15 +39,16 @@ from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects, er
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, Summary, compare_pairs, summary
 from smix.mixing import METHODS
+from smix.plots.style import PLAIN as PLAIN
+from smix.plots.style import Style
 from smix.report.masks import JudgedMasks
-from smix.report.style import PLAIN as PLAIN
-from smix.report.style import Style
 from smix.training.records import Run
 from smix.training.samples import Samples
 
 COVERAGES = (0.8, 0.5)
 """Shares of the test images, the most confident first, whose errors are records."""
-NO_RUNS = Summary(math.nan, math.nan, 0, math.nan, math.nan)
+Number = tuple[str, float, str, float | None]
+"""Metric, value, condition and severity of a record."""
 CONDITIONS = {
     "clean": "Unchanged",
     "swapped": "Background swapped",
@@ -121,7 +123,7 @@ class Comparison:
         return len({run.config.seed for run in self.runs})
 
     def values(
-        self, metric: str, *, data: str = "", suite: str = "", condition: str = "", severity: float | None = None
+        self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
     ) -> dict[str, dict[int, float]]:
         """Return the values of a metric by method, in display order, and by seed.
 
@@ -129,6 +131,12 @@ class Comparison:
         """
         matches = self._index.get((data, suite, condition, severity, metric), {})
         return {method: dict(sorted(matches[method].items())) for method in self.methods if method in matches}
+
+    def shared_seeds(self, metric: str) -> dict[str, list[int]]:
+        """Return the seeds for which both the method and vanilla have a metric; methods without one are left out."""
+        values = self.values(metric)
+        plain = values.pop(PLAIN, {}).keys()
+        return {method: seeds for method, own in values.items() if (seeds := sorted(own.keys() & plain))}
 
     def select(self, **fields: Any) -> list[Record]:
         """Return the records whose fields have these values, such as `suite="attacks"`."""
@@ -143,12 +151,6 @@ class Comparison:
             key = (record.data, record.suite, record.condition, record.severity, record.metric)
             index.setdefault(key, {}).setdefault(record.method, {})[record.seed] = record.value
         return index
-
-    @cached_property
-    def suites(self) -> list[str]:
-        """Labels of the suites of corrupted images that any run was evaluated on, that of smix first."""
-        labels = {record.suite for record in self.select(data="", condition="all", severity=None, metric="accuracy")}
-        return sorted(labels, key=lambda label: (not label.startswith("own"), label))
 
     @cached_property
     def other_data(self) -> list[str]:
@@ -219,21 +221,19 @@ def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
 
 def rows_of(runs: Sequence[Run]) -> list[Row]:
     """Return one row per method."""
-    planned = len({run.config.seed for run in runs})
-    rows = []
+    planned, rows = len({run.config.seed for run in runs}), []
     for method, own in by_method(runs).items():
         results = [run.result for run in own if run.result is not None]
-        accuracy = summary([100 * result.test_accuracy for result in results]) if results else NO_RUNS
-        seconds = fmean(result.seconds for result in results) if results else math.nan
-        rows.append(Row(method, len(results), planned, accuracy, seconds))
+        accuracy = summary([100 * result.test_accuracy for result in results])
+        rows.append(Row(method, len(results), planned, accuracy, summary([result.seconds for result in results]).mean))
     return rows
 
 
-def best_rows(rows: Sequence[Row]) -> list[int]:
-    """Return the places of the rows with the highest mean: several if they are equal, none if no method is complete."""
-    means = [row.accuracy.mean if row.finished and row.complete else -math.inf for row in rows]
-    highest = max(means, default=-math.inf)
-    return [n for n, mean in enumerate(means) if mean > -math.inf and math.isclose(mean, highest, abs_tol=1e-9)]
+def best_rows(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with the highest mean: several if they are equal, none if no method is complete."""
+    complete = [row for row in rows if row.finished and row.complete]
+    highest = max((row.accuracy.mean for row in complete), default=-math.inf)
+    return [row for row in complete if math.isclose(row.accuracy.mean, highest, abs_tol=1e-9)]
 
 
 def differences(runs: Sequence[Run]) -> list[Difference]:
@@ -269,38 +269,31 @@ def records_of(
         for evaluation in evaluations.get(run.path, ())
         for corrupted in evaluation.corruptions
     }
-    records = []
-    for run in runs:
+    records: list[Record] = []
+
+    def add(run: Run, data: str, suite: str, numbers: Iterable[Number]) -> None:
         method, seed = run.config.method, run.config.seed
-        numbers = list(_of_result(run))
+        for metric, value, condition, severity in numbers:
+            if math.isfinite(value):
+                records.append(Record(method, seed, data, suite, condition, severity, metric, value))
+
+    for run in runs:
+        if run.result is not None:
+            names = ("test_accuracy", "test_loss", "val_accuracy", "seconds", "images_seen")
+            add(run, "", "", [(name, getattr(run.result, name), "", None) for name in names])
         if run.path in scores:
-            numbers += _of_scores(scores[run.path], run.provenance["data"]["classes"])
+            add(run, "", "", _of_scores(scores[run.path], run.provenance["data"]["classes"]))
         for evaluation in evaluations.get(run.path, ()):
             data = "" if evaluation.own else evaluation.data
-            numbers += (
-                []
-                if evaluation.own
-                else [(data, "", "", None, name, value) for name, value in evaluation.numbers.items()]
-            )
-            for suite in evaluation.corruptions:
-                reference = plain.get((seed, data, suite.suite))
-                numbers += [(data, suite.suite, *each) for each in _of_corruptions(suite, reference)]
-            numbers += [(data, "attacks", *each) for each in _of_attacks(evaluation.attacks)]
-            numbers += [(data, "objects", *each) for each in _of_objects(evaluation.objects)]
-        records += [Record(method, seed, *each) for each in numbers if math.isfinite(each[-1])]
+            if not evaluation.own:
+                add(run, data, "", [(name, value, "", None) for name, value in evaluation.numbers.items()])
+            for corrupted in evaluation.corruptions:
+                reference = plain.get((run.config.seed, data, corrupted.suite))
+                add(run, data, corrupted.suite, _of_corruptions(corrupted, reference))
+            add(run, data, "attacks", _of_attacks(evaluation.attacks))
+            if evaluation.objects is not None:
+                add(run, data, "objects", _of_objects(evaluation.objects))
     return records
-
-
-Number = tuple[str, str, str, float | None, str, float]
-"""Data, suite, condition, severity, metric and value."""
-SuiteNumber = tuple[str, float | None, str, float]
-"""Condition, severity, metric and value."""
-
-
-def _of_result(run: Run) -> Iterator[Number]:
-    if run.result is not None:
-        for name in ("test_accuracy", "test_loss", "val_accuracy", "seconds", "images_seen"):
-            yield "", "", "", None, name, getattr(run.result, name)
 
 
 def _of_scores(scores: Scores, classes: Sequence[str]) -> Iterator[Number]:
@@ -308,54 +301,50 @@ def _of_scores(scores: Scores, classes: Sequence[str]) -> Iterator[Number]:
     if len(classes) > 5:
         numbers["top5_error"] = 1 - scores.top5
     for name, value in numbers.items():
-        yield "", "", "", None, name, value
+        yield name, value, "", None
     for (low, _), level in zip(pairwise(LEVELS), scores.levels, strict=True):
-        yield "", "", "confidence", low, "error_rate", level.error_rate
+        yield "error_rate", level.error_rate, "confidence", low
     for level in scores.sure:
-        yield "", "", "confidence above", level.low, "error_rate", level.error_rate
+        yield "error_rate", level.error_rate, "confidence above", level.low
     for share in COVERAGES:
-        yield "", "", "coverage", share, "error_rate", 1 - scores.risk.accuracy_at(share)
-    by_class = {"class_accuracy": scores.class_accuracy, "class_ece": scores.calibration.class_errors}
-    for metric, values in by_class.items():
-        for name, value in zip(classes, values.tolist(), strict=True):
-            yield "", "", name, None, metric, value
+        yield "error_rate", 1 - scores.risk.accuracy_at(share), "coverage", share
+    by_class = (scores.class_accuracy.tolist(), scores.calibration.class_errors.tolist())
+    for name, accuracy, ece in zip(classes, *by_class, strict=True):
+        yield "class_accuracy", accuracy, name, None
+        yield "class_ece", ece, name, None
 
 
-def _of_corruptions(corrupted: Corrupted, plain: Corrupted | None) -> Iterator[SuiteNumber]:
-    yield "", None, "images", corrupted.images
-    yield "clean", None, "accuracy", corrupted.clean
+def _of_corruptions(corrupted: Corrupted, plain: Corrupted | None) -> Iterator[Number]:
+    yield "images", corrupted.images, "", None
+    yield "accuracy", corrupted.clean, "clean", None
     means = {name: fmean(values) for name, values in corrupted.accuracy.items()}
     for name, values in corrupted.accuracy.items():
-        yield name, None, "accuracy", means[name]
+        yield "accuracy", means[name], name, None
         for severity, value in enumerate(values, 1):
-            yield name, float(severity), "accuracy", value
+            yield "accuracy", value, name, float(severity)
     for group, names in GROUPS.items():
-        if known := [means[name] for name in names if name in means]:
-            yield group, None, "accuracy", fmean(known)
-    yield "all", None, "accuracy", corrupted.mean
+        yield "accuracy", summary([means[name] for name in names if name in means]).mean, group, None
+    yield "accuracy", corrupted.mean, "all", None
     for severity, values in enumerate(zip(*corrupted.accuracy.values(), strict=False), 1):
-        yield "all", float(severity), "accuracy", fmean(values)
+        yield "accuracy", fmean(values), "all", float(severity)
     if plain is not None:
-        try:
+        # Vanilla may have been tested with other corruptions, or make no errors.
+        with suppress(SmixError):
             error = mean_corruption_error(errors_of(corrupted, "method"), errors_of(plain, PLAIN))
-        except SmixError:  # other corruptions, or a reference without errors
-            return
-        yield "all", None, "mce", error
+            yield "corruption_error", error, "all", None
 
 
-def _of_attacks(attacks: Sequence[Attacked]) -> Iterator[SuiteNumber]:
+def _of_attacks(attacks: Sequence[Attacked]) -> Iterator[Number]:
     for attack in attacks:
         name = f"{attack.name}-{attack.steps}" if attack.steps > 1 else attack.name
-        yield "", None, "images", attack.images
-        yield "clean", None, "accuracy", attack.clean
-        yield name, attack.eps, "accuracy", attack.accuracy
+        yield "images", attack.images, "", None
+        yield "accuracy", attack.clean, "clean", None
+        yield "accuracy", attack.accuracy, name, attack.eps
 
 
-def _of_objects(objects: Objects | None) -> Iterator[SuiteNumber]:
-    if objects is None:
-        return
-    yield "", None, "images", objects.images
-    yield "", None, "left_out", objects.left_out
+def _of_objects(objects: Objects) -> Iterator[Number]:
+    yield "images", objects.images, "", None
+    yield "left_out", objects.left_out, "", None
     for name in CONDITIONS:
-        yield name, None, "accuracy", getattr(objects, name)
-    yield "", None, "swap_loss", objects.clean - objects.swapped
+        yield "accuracy", getattr(objects, name), name, None
+    yield "swap_loss", objects.clean - objects.swapped, "", None

@@ -29,11 +29,11 @@ from smix.data.pictures import Pictures
 from smix.data.sets import balanced_order
 from smix.masks.lookup import stretch
 from smix.masks.store import pack
-from smix.report.images import paint, thumbnail
-from smix.report.masks import JudgedMasks, percent
-from smix.report.plots.layout import Heading
-from smix.report.plots.pictures import Band, Tile, image_grid
-from smix.report.style import looks
+from smix.plots.layout import Heading
+from smix.plots.pictures import Band, Tile, image_grid, paint
+from smix.plots.style import looks
+from smix.report.images import thumbnail
+from smix.report.masks import JudgedMasks, input_size, percent
 
 MAX_MASKS = 100_000
 """Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""
@@ -83,6 +83,7 @@ def write_sheet(path: Path, judged: JudgedMasks, quiet: bool = True) -> Path:
     page = Environment(loader=PackageLoader("smix.report"), autoescape=True).get_template("sheet.html")
     with files.atomic(path) as file, progress.bar(f"page of {judged.name}", len(rows), "masks", quiet) as advance:
         values = {"masks": judged, "count": len(judged.rows), "shown": len(rows), "coverage": percent(judged.coverage)}
+        values["input_size"] = input_size(judged.source)
         counts = {"valid": int(judged.valid["default"].sum()), "empty": int((judged.coverage == 0).sum())}
         # The facts are requested after all tiles are written: they say where each tile begins.
         parts = {"tiles": tiles.written(advance), "facts": lambda: _script(tiles.facts())}

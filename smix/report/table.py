@@ -4,15 +4,14 @@ import csv
 import io
 import math
 import re
-import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rich import box
 from rich.table import Table as TerminalTable
-from rich.text import Text
 
 from smix.evaluation.statistics import NOT_ENOUGH, summary
+from smix.plots.layout import sanitised
+from smix.report.terminal import table as terminal_table
 
 UNKNOWN = "-"
 
@@ -53,13 +52,12 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
     """Mean and standard deviation; of one value itself, as `smix.report.tables.spread` says below the table."""
-    known = [scale * value for value in values if math.isfinite(value)]
-    if not known:
-        return Cell(UNKNOWN)
-    s = summary(known)
-    if s.count == 1:
-        return Cell(f"{s.mean:.{decimals}f}", s.mean, best=best)
-    return Cell(f"{s.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {s.std:.{decimals}f}", s.mean, s.std, best)
+    over_runs = summary([scale * value for value in values if math.isfinite(value)])
+    cell = number(over_runs.mean, decimals, best=best)
+    if over_runs.count < 2:
+        return cell
+    text = f"{over_runs.mean:.{decimals}f} \N{PLUS-MINUS SIGN} {over_runs.std:.{decimals}f}"
+    return replace(cell, text=text, deviation=over_runs.std)
 
 
 def p_value(p: float) -> str:
@@ -68,13 +66,11 @@ def p_value(p: float) -> str:
 
 
 def terminal(table: Table) -> TerminalTable:
-    """Cells are plain text: nothing in a name is markup, or something that a terminal obeys."""
-    result = TerminalTable(box=box.SIMPLE_HEAD, title=Text(table.title), title_justify="left")
-    for place, head in enumerate(table.head):
-        result.add_column(Text(head), justify="right" if place else "left", overflow="fold")
-    for row in table.rows:
-        style = "bold" if any(cell.best for cell in row) else None
-        result.add_row(*(Text(printable(cell.text)) for cell in row), style=style)
+    """Return the table for a terminal; rows with a best value are bold."""
+    rows = [[sanitised(cell.text) for cell in row] for row in table.rows]
+    result = terminal_table(table.head, rows, numbers=True, title=table.title)
+    for row, cells in zip(result.rows, table.rows, strict=True):
+        row.style = "bold" if any(cell.best for cell in cells) else None
     return result
 
 
@@ -135,19 +131,9 @@ def _no_formula(text: str) -> str:
     return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
-def printable(text: str) -> str:
-    """Replace control characters, line breaks, and characters that change the direction of writing."""
-    if text.isprintable():
-        return text
-    return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign
-        for sign in text
-    )
-
-
 def in_markdown(text: str) -> str:
     """Escape a text: no HTML, no end of a cell, no emphasis."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    text = sanitised(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 
 
@@ -164,4 +150,4 @@ LATEX = {
 
 
 def _in_latex(text: str) -> str:
-    return "".join(LATEX.get(sign, sign) for sign in printable(text))
+    return "".join(LATEX.get(sign, sign) for sign in sanitised(text))

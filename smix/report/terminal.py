@@ -1,9 +1,7 @@
 """Lines and tables on standard output. Importing this module loads nothing heavy: the command line does it for `--help`."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -11,26 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from smix.errors import printable
-
-if TYPE_CHECKING:
-    from smix.evaluation.records import Attacked, Corrupted, Evaluation
-    from smix.lab.doctor import Finding
-
-NUMBERS = {
-    "accuracy": ("Accuracy (%)", 100, 2),
-    "top5": ("Top-5 accuracy (%)", 100, 2),
-    "confidence": ("Mean confidence (%)", 100, 2),
-    "overconfidence": ("Overconfidence (points)", 100, 2),
-    "ece": ("Expected calibration error, ECE (%)", 100, 2),
-    "ece_scaled": ("ECE after temperature scaling (%)", 100, 2),
-    "temperature": ("Temperature, fitted on validation images", 1, 3),
-    "brier": ("Brier score", 1, 4),
-    "nll": ("Negative log-likelihood (nats)", 1, 4),
-    "aurc": ("Area under the risk-coverage curve, AURC", 1, 4),
-    "errors_above_0.9": ("Errors with confidence above 90 % (% of all)", 100, 2),
-    "errors_above_0.99": ("Errors with confidence above 99 % (% of all)", 100, 2),
-}
-"""Heading, scale and decimals of each metric of an evaluation."""
 
 
 def show(*parts: RenderableType) -> None:
@@ -42,120 +20,19 @@ def show(*parts: RenderableType) -> None:
         console.print(part, soft_wrap=isinstance(part, str) and not terminal, markup=False)
 
 
-def table(heads: Sequence[str], rows: Iterable[tuple[str, ...]], numbers: bool = False) -> Table:
-    """Return a table for `show`. Cells are plain text: brackets in names are no markup.
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False, title: str = "") -> Table:
+    """Return a table for `show`. Heads and cells are plain text: nothing in a name is markup, or something that a terminal obeys.
 
     Args:
+        heads: Heads of the columns.
+        rows: Cells of each row.
         numbers: Align all columns but the first to the right.
+        title: Line above the table.
     """
-    result = Table(box=box.SIMPLE_HEAD)
+    result = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left")
     for place, head in enumerate(heads):
         # Addresses and paths are folded, never cut.
-        result.add_column(head, overflow="fold", justify="right" if numbers and place else "left")
+        result.add_column(Text(head), overflow="fold", justify="right" if numbers and place else "left")
     for row in rows:
         result.add_row(*map(Text, map(printable, row)))
     return result
-
-
-def findings(title: str, rows: "Sequence[Finding]") -> Table:
-    """Return a table of what is ready, with advice about what is not."""
-    cells = [
-        ("✓" if row.ready else "✗", row.name, row.state if row.ready else f"{row.state}: {row.advice}") for row in rows
-    ]
-    return table(["", title, ""], cells)
-
-
-def evaluation_parts(
-    evaluation: "Evaluation", errors: Mapping[str, float] | None = None, reference: str = ""
-) -> list[RenderableType]:
-    """Return all results of an evaluation as tables and lines.
-
-    Args:
-        errors: Mean corruption error by suite, relative to `reference`.
-        reference: Name of the reference run.
-    """
-    from smix.report.records import CONDITIONS
-
-    rows = [
-        (heading, f"{scale * evaluation.numbers[name]:.{decimals}f}")
-        for name, (heading, scale, decimals) in NUMBERS.items()
-        if name in evaluation.numbers
-    ]
-    parts: list[RenderableType] = [table([f"{evaluation.data}: {evaluation.images:,} test images", ""], rows, True)]
-    if evaluation.left_out:
-        parts.append(f"{evaluation.left_out:,} more images are of classes unknown to the network and are left out.\n")
-    if evaluation.provenance.get("resized"):
-        size = " x ".join(map(str, evaluation.provenance["size"]))
-        parts.append(f"Images are resized to {size}, the size that the network was trained on.\n")
-    for corrupted in evaluation.corruptions:
-        parts += [f"Corrupted images: {corrupted.suite}", _corruptions(corrupted)]
-        if errors and corrupted.suite in errors:
-            parts.append(f"Mean corruption error: {100 * errors[corrupted.suite]:.1f} % of that of {reference}\n")
-    if evaluation.attacks:
-        clean = f"Attack (clean: {_percent(evaluation.attacks[0].clean)})"
-        rows = [(_attack(attack), _percent(attack.accuracy)) for attack in evaluation.attacks]
-        parts.append(table([clean, "Accuracy (%)"], rows, True))
-    if (objects := evaluation.objects) is not None:
-        rows = [(title, _percent(getattr(objects, name))) for name, title in CONDITIONS.items()]
-        parts.append(table([f"The {objects.images:,} images with a mask", "Accuracy (%)"], rows, True))
-        parts.append(f"Masks: {objects.masks}; {objects.left_out:,} images have no usable mask.\n")
-    return parts
-
-
-def evaluations_parts(
-    evaluations: "Mapping[Path, Evaluation]", errors: Mapping[Path, Mapping[str, float]], reference: str = ""
-) -> list[RenderableType]:
-    """Return a table with one row per network, and lines that explain its columns. Arguments are those of `evaluation_parts`, by run."""
-    from smix.evaluation.corruptions import suite
-
-    columns: dict[str, dict[Path, str]] = {"Accuracy": {}, "ECE": {}}
-    official: dict[str, dict[Path, str]] = {}
-    for path, evaluation in evaluations.items():
-        columns["Accuracy"][path] = _percent(evaluation.numbers["accuracy"])
-        columns["ECE"][path] = _percent(evaluation.numbers["ece"])
-        for corrupted in evaluation.corruptions:
-            target = columns if corrupted.suite == suite.LABEL else official
-            target.setdefault("Corrupted", {})[path] = _percent(corrupted.mean)
-            if corrupted.suite in errors.get(path, {}):
-                target.setdefault("mCE", {})[path] = f"{100 * errors[path][corrupted.suite]:.1f}"
-        if evaluation.attacks:
-            # The weakest attack distinguishes networks best: stronger ones leave little accuracy.
-            attack = min(evaluation.attacks, key=lambda each: (each.eps, -each.steps))
-            columns.setdefault(_attack(attack), {})[path] = _percent(attack.accuracy)
-        if evaluation.objects is not None:
-            columns.setdefault("Swapped", {})[path] = _percent(evaluation.objects.swapped)
-    counts = " or ".join(f"{count:,}" for count in sorted({evaluation.images for evaluation in evaluations.values()}))
-    data = next(iter(evaluations.values())).data
-    parts: list[RenderableType] = [_by_run("In %", evaluations, columns), f"{data}, {counts} images"]
-    if "Swapped" in columns:
-        parts.append("Swapped: objects on the background of another class")
-    if official:
-        parts.append(_by_run("Official CIFAR-C, in %", evaluations, official))
-    return [*parts, f"mCE: mean corruption error, in % of that of {reference}"] if reference else parts
-
-
-def _by_run(head: str, runs: Iterable[Path], columns: Mapping[str, Mapping[Path, str]]) -> Table:
-    rows = [(path.name, *(column.get(path, "") for column in columns.values())) for path in runs]
-    result = table([head, *columns], rows, True)
-    for column, name in zip(result.columns[1:], columns, strict=True):
-        column.min_width = max(map(len, name.split()))  # long names of runs are folded, headings are not
-    return result
-
-
-def _corruptions(corrupted: "Corrupted") -> Table:
-    rows = [
-        (name.replace("_", " "), *map(_percent, values), _percent(sum(values) / len(values)))
-        for name, values in corrupted.accuracy.items()
-    ]
-    means = [_percent(sum(values) / len(values)) for values in zip(*corrupted.accuracy.values(), strict=True)]
-    rows += [("all", *means, _percent(corrupted.mean)), ("none", *[""] * len(means), _percent(corrupted.clean))]
-    return table(["Accuracy (%) by severity", *map(str, range(1, 1 + len(means))), "Mean"], rows, True)
-
-
-def _attack(attack: "Attacked") -> str:
-    steps = f"-{attack.steps}" if attack.steps > 1 else ""
-    return f"{attack.name.upper()}{steps}, {255 * attack.eps:.3g}/255"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"

@@ -25,9 +25,7 @@ POINTS = 100.0
 def conclusion(runs: Sequence[Run]) -> str:
     """Return the winner by mean test accuracy, the methods that it is significantly better than, and what is missing."""
     winner, rest = _parts(runs)
-    if not rest:
-        return f"{winner}."
-    return f"{winner}; {rest}" if winner else rest
+    return "; ".join(filter(None, (winner, rest)))
 
 
 def evidence(runs: Sequence[Run]) -> str:
@@ -39,60 +37,49 @@ def evidence(runs: Sequence[Run]) -> str:
 def _parts(runs: Sequence[Run]) -> tuple[str, str]:
     """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
     rows = rows_of(runs)
-    unfinished = [f"{row.method} ({row.count})" for row in rows if not row.complete]
-    missing = (
-        f" Runs are missing of {', '.join(unfinished)}, which are not compared; start the same smix compare again."
-        if unfinished
-        else ""
-    )
-    places = best_rows(rows)
-    if not places:
+    unfinished = ", ".join(f"{row.method} ({row.count})" for row in rows if not row.complete)
+    missing = f" Runs are missing of {unfinished}, which are not compared; start the same smix compare again."
+    missing = missing if unfinished else ""
+    best = best_rows(rows)
+    if not best:
         return "", f"No method has finished all of its runs.{missing}"
-    best, accuracy = rows[places[0]].method, rows[places[0]].accuracy
+    method, accuracy = best[0].method, best[0].accuracy
     seeds = f"{accuracy.count} seed{'s' if accuracy.count > 1 else ''}"
-    if len(places) > 1:
-        equal = _enumeration([rows[place].method for place in places])
-        tie = f"{equal} have the same highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}: none won."
-        return "", f"{tie}{missing}"
-    winner = f"{best} has the highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}"
+    if len(best) > 1:
+        equal = f"{_enumeration([row.method for row in best])} have the same highest mean test accuracy"
+        return "", f"{equal}, {accuracy.mean:.2f} % over {seeds}: none won.{missing}"
+    winner = f"{method} has the highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}"
     pairs = differences(runs)
-    leads = [pair.swapped() for pair in difference_from(best, pairs)]
+    leads = [pair.swapped() for pair in difference_from(method, pairs)]
     if not leads:
         reason = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return winner, f"{reason}.{missing}"
     if accuracy.count < 2:
-        return (
-            winner,
-            f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds.{missing}",
-        )
-    clear = [pair for pair in leads if pair.significant]
-    open_pairs = [pair for pair in leads if not pair.significant]
-    clauses = []
-    if clear:
-        clauses.append(f"the difference is statistically significant against {_against(clear)}")
-    if open_pairs:
+        unknown = f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds."
+        return winner, f"{unknown}{missing}"
+    clear, unclear = ([pair for pair in leads if pair.significant == value] for value in (True, False))
+    clauses = [f"the difference is statistically significant against {_against(clear)}"] if clear else []
+    if unclear:
         start = "but" if clear else "the difference is"
-        clauses.append(f"{start} not statistically significant against {_against(open_pairs)}")
-    corrected = f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs"
-    test = corrected if len(pairs) > 1 else "paired t-test"
-    few = (
-        f" {seeds} are few, both to find a difference and to trust one: take at least 5." if accuracy.count < 5 else ""
-    )
-    return winner, f"{', '.join(clauses)} ({test}).{_detectable(open_pairs, seeds)}{few}{missing}"
+        clauses.append(f"{start} not statistically significant against {_against(unclear)}")
+    test = "paired t-test"
+    if len(pairs) > 1:
+        test = f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs"
+    few = f" {seeds} are few, both to find a difference and to trust one: take at least 5."
+    few = few if accuracy.count < 5 else ""
+    return winner, f"{', '.join(clauses)} ({test}).{_detectable(unclear, seeds)}{few}{missing}"
 
 
 def headline(runs: Sequence[Run]) -> str:
     """Return the answer alone: which method wins, its lead over vanilla, and whether that is statistically significant."""
     rows = rows_of(runs)
-    places = best_rows(rows)
-    if len(places) != 1:
+    best = best_rows(rows)
+    if len(best) != 1:
         return conclusion(runs)
-    row = rows[places[0]]
-    winner = f"{row.method} has the highest mean test accuracy, {row.accuracy.mean:.2f} %"
-    if row.method == PLAIN:
-        others = any(other.complete for other in rows if other is not row)
-        return f"{winner}: no other method is ahead of it." if others else f"{winner}."
-    pair = _lead(row.method, runs)
+    winner = f"{best[0].method} has the highest mean test accuracy, {best[0].accuracy.mean:.2f} %"
+    if best[0].method == PLAIN and any(row.complete for row in rows if row is not best[0]):
+        return f"{winner}: no other method is ahead of it."
+    pair = _lead(best[0].method, runs)
     if pair is None:
         return f"{winner}."
     lead = f"{winner}, {pair.mean:+.2f} points over {PLAIN}"
@@ -109,24 +96,21 @@ def _lead(method: str, runs: Sequence[Run]) -> Difference | None:
 
 def pair_sentences(comparison: Comparison, assets: ReportAssets) -> Facts | None:
     """Return each pair of methods in a sentence, the better method first."""
-    pairs = differences(comparison.runs)
-    rows = []
-    for pair in pairs:
-        better_first = pair.swapped() if pair.significant and pair.mean < 0 else pair
-        rows.append((f"{pair.first}, {pair.second}", sentence(better_first)))
-    return Facts(tuple(rows), "In words") if rows else None
+    pairs = [(f"{pair.first}, {pair.second}", pair) for pair in differences(comparison.runs)]
+    better = [(names, pair.swapped() if pair.significant and pair.mean < 0 else pair) for names, pair in pairs]
+    return Facts(tuple((names, sentence(pair)) for names, pair in better), "In words") if pairs else None
 
 
 def _detectable(pairs: Sequence[Difference], seeds: str) -> str:
     """Return the differences that this number of seeds would have detected, for the pairs without a significant difference."""
-    sizes = [pair.detectable for pair in pairs if math.isfinite(pair.detectable)]
+    sizes = sorted(pair.detectable for pair in pairs if math.isfinite(pair.detectable))
     if not sizes:
         return ""
-    if min(sizes) > POINTS:
+    if sizes[0] > POINTS:
         return f" {seeds[0].upper()}{seeds[1:]} could have found no difference there, however large."
-    low, high = f"{min(sizes):.1f}", f"{max(sizes):.1f}" if max(sizes) <= POINTS else "more than 100"
-    sizes_text = low if low == high else f"{low} to {high}"
-    return f" Four times in five, {seeds} would find a true difference of {sizes_text} points there, smaller ones less often."
+    ends = dict.fromkeys(f"{size:.1f}" if size <= POINTS else "more than 100" for size in (sizes[0], sizes[-1]))
+    sentence = f" Four times in five, {seeds} would find a true difference of {' to '.join(ends)} points there"
+    return f"{sentence}, smaller ones less often."
 
 
 def _against(pairs: Sequence[Difference]) -> str:
@@ -139,7 +123,7 @@ def _p(pair: Difference) -> str:
 
 
 def _enumeration(texts: Sequence[str]) -> str:
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return " and ".join(filter(None, (", ".join(texts[:-1]), texts[-1])))
 
 
 def highlights(comparison: Comparison) -> list[Highlight]:
@@ -147,14 +131,14 @@ def highlights(comparison: Comparison) -> list[Highlight]:
     rows = rows_of(comparison.runs)
     finished, planned = sum(row.finished for row in rows), sum(row.planned for row in rows)
     figures = []
-    for row in [rows[place] for place in best_rows(rows)][:1]:
+    for row in best_rows(rows)[:1]:
         low, high = interval(row.accuracy)
         detail = NOT_ENOUGH if math.isnan(low) else f"{low:.1f} to {high:.1f} % (95 % interval of its mean)"
         figures.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))
         if pair := _lead(row.method, comparison.runs):
             p = NOT_ENOUGH if math.isnan(pair.p) else f"corrected p: {p_value(pair.p_corrected)}"
             figures.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
-    size = f"{len(rows)} methods, {rows[0].planned} seed{'s' if rows[0].planned > 1 else ''}"
+    size = f"{len(rows)} methods, {comparison.planned} seed{'s' if comparison.planned > 1 else ''}"
     figures.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
     figures += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
     figures += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
@@ -176,12 +160,17 @@ def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
     """Return whether each method is overconfident, by how much, and how that differs from vanilla."""
     values = comparison.values("overconfidence")
     means = {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
-    clauses = [
-        f"{comparison.label(method, len(values[method]))} is {'overconfident' if mean > 0 else 'underconfident'} by "
-        f"{abs(mean):.1f} points{_relative(method, means)}"
-        for method, mean in means.items()
-    ]
-    changes = [f"{pair.first} {100 * pair.mean:+.1f}{_interval(pair)}" for pair in changes_from_plain(values)]
+    clauses = []
+    for method, mean in means.items():
+        label, direction = comparison.label(method, len(values[method])), "over" if mean > 0 else "under"
+        clauses.append(f"{label} is {direction}confident by {abs(mean):.1f} points")
+        if PLAIN in means and method != PLAIN:
+            better = "better" if abs(mean) < abs(means[PLAIN]) else "not better"
+            clauses[-1] += f", {better} calibrated on average than {PLAIN}"
+    changes = []
+    for pair in changes_from_plain(values):
+        ends = "" if math.isnan(pair.low) else f" ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"
+        changes.append(f"{pair.first} {100 * pair.mean:+.1f}{ends}")
     against = f" Difference from {PLAIN} over the shared seeds, estimates with 95 % intervals: {'; '.join(changes)}."
     return f"{'; '.join(clauses)}.{against if changes else ''}"
 
@@ -189,14 +178,3 @@ def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
 def changes_from_plain(values: Mapping[str, Mapping[int, float]]) -> list[Difference]:
     """Return the difference of each method from vanilla over their shared seeds, with its interval: an estimate, not a test."""
     return difference_from(PLAIN, compare_pairs(values))
-
-
-def _relative(method: str, means: Mapping[str, float]) -> str:
-    if PLAIN not in means or method == PLAIN:
-        return ""
-    better = abs(means[method]) < abs(means[PLAIN])
-    return f", {'better' if better else 'not better'} calibrated on average than {PLAIN}"
-
-
-def _interval(pair: Difference) -> str:
-    return "" if math.isnan(pair.low) else f" ({100 * pair.low:+.1f} to {100 * pair.high:+.1f})"

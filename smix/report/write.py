@@ -20,14 +20,14 @@ from typing import TypeVar
 from smix import files, progress
 from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
+from smix.plots.style import Style, styles
+from smix.plots.svg import save, svg_text
 from smix.report.accuracy_tables import across_table
 from smix.report.assets import load_masks, load_test_images
-from smix.report.page import Chapter, Figure, Maker, Page, Part, page_in_markdown, write_page
+from smix.report.page import Chapter, Facts, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
-from smix.report.style import Style, styles
-from smix.report.svg import save, svg_text
 from smix.report.table import Table, csv_text, latex
 from smix.report.verdict import evidence, headline, highlights
 from smix.training.records import Run
@@ -115,7 +115,15 @@ def write_report(
             target = _Target(staged) if len(comparisons) == 1 else _Target(staged, f"{slug(name)}-", name)
             chapters.append(_chapter(comparison, assets, name, target))
             advance(len(chapters))
-        page = _page(comparisons, names, chapters, problems, staged)
+        alone = len(chapters) == 1
+        page = Page(
+            f"Comparison{'' if alone else 's'} on {', '.join(names)}",
+            chapters,
+            overview=None if alone else _table_part(across_table(comparisons, names), _Target(staged)),
+            # A page is sent to others: it holds no local folders.
+            problems=[replace(problem, why=LOCAL_FOLDER.sub("", problem.why)) for problem in problems],
+            foot=f"Written by smix {__version__} from the files of the runs; the same runs give the same page.",
+        )
         files.write_text(staged / "report.md", page_in_markdown(page))
         write_page(staged / "report.html", page)
     return Report(out / "report.html", out / "report.md", tuple(comparisons), tuple(problems))
@@ -160,7 +168,7 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     """Draw all sections of a comparison, and write their tables and figures."""
     sections = []
     for section in SECTIONS:
-        parts = [_part(content, comparison, assets, target) for content in section.parts]
+        parts = [_part(spec, comparison, assets, target) for spec in section.parts]
         if parts := [part for part in parts if part is not None]:
             lead = section.lead if isinstance(section.lead, str) else section.lead(comparison, assets)
             sections.append(replace(section, lead=lead, parts=parts))
@@ -168,25 +176,23 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
     return Chapter(slug(name), name, headline(runs), evidence(runs), highlights(comparison), sections)
 
 
-def _part(content: Figure | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target) -> Part | None:
+def _part(
+    spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
+) -> Part | None:
     """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
-    if isinstance(content, Part):
+    content = spec if isinstance(spec, Part) else spec(comparison, assets)
+    if isinstance(content, Table):
+        return _table_part(content, target)
+    if isinstance(content, Facts):
+        return Part(content)
+    if content is None or isinstance(content, Part):
         return content
-    if not isinstance(content, Figure):
-        result = content(comparison, assets)
-        if isinstance(result, Table):
-            return _table_part(result, target)
-        return None if result is None else Part(result)
-    figure = content.draw(comparison, assets)
-    if figure is None:
-        return None
-    suffixes = (".png",) if content.raster else (".svg", ".png")
-    names = tuple(f"figures/{target.prefix}{content.name}{suffix}" for suffix in suffixes)
+    assert isinstance(spec, FigureSpec), "only these draw figures"
+    names = tuple(f"figures/{target.prefix}{spec.name}{suffix}" for suffix in (".svg", ".png")[spec.raster :])
     for name in names:
-        save(figure, target.folder / name)
-    if content.raster:
-        return Part(content, names, png=(target.folder / names[0]).read_bytes())
-    return Part(content, names, svg=svg_text(figure))
+        save(content, target.folder / name)
+    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(content)
+    return Part(Figure(spec.name, str(content.get_label()), image), names)
 
 
 def _table_part(table: Table, target: _Target) -> Part:
@@ -195,22 +201,6 @@ def _table_part(table: Table, target: _Target) -> Part:
     files.write_text(target.folder / f"tables/{name}.csv", csv_text(table))
     files.write_text(target.folder / f"tables/{name}.tex", latex(named))
     return Part(table, (f"tables/{name}.csv", f"tables/{name}.tex"))
-
-
-def _page(
-    comparisons: Sequence[Comparison],
-    names: Sequence[str],
-    chapters: Sequence[Chapter],
-    problems: Sequence[Problem],
-    staged: Path,
-) -> Page:
-    foot = f"Written by smix {__version__} from the files of the runs; the same runs give the same page."
-    # A page is sent to others: it holds no local folders.
-    problems = [replace(problem, why=LOCAL_FOLDER.sub("", problem.why)) for problem in problems]
-    if len(chapters) == 1:
-        return Page(f"Comparison on {names[0]}", chapters, problems=problems, foot=foot)
-    overview = _table_part(across_table(comparisons, names), _Target(staged))
-    return Page(f"Comparisons on {', '.join(names)}", chapters, overview=overview, problems=problems, foot=foot)
 
 
 @contextmanager

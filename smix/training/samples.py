@@ -1,15 +1,20 @@
 """A few mixed images to look at: in every run folder, in the report, and in the picture of `smix mix`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, get_type_hints
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8, jaxtyped
 from numpy.typing import NDArray
 
 from smix import rng
+from smix.arrays import read_npz
 from smix.data.sets import ImageSet
+from smix.errors import RunError, SmixError
 from smix.mixing import Method
+from smix.training.records import Run, check_unchanged
 
 SAMPLES = 8
 
@@ -73,4 +78,41 @@ def draw_samples(
         share=plan.share.numpy(),
         fell_back=plan.fell_back.numpy(),
         masks=masks,
+    )
+
+
+def read_samples(run: Run) -> Samples | None:
+    """Read the mixed images of a run; None if it has none.
+
+    Raises:
+        RunError: They are damaged, or do not fit each other.
+    """
+    path = run.path / "samples.npz"
+    if not path.is_file():
+        return None
+    if path.name in run.files:
+        check_unchanged(run, path.name)
+    try:
+        arrays = read_npz(path)
+    except SmixError as error:
+        raise RunError(f"expected arrays in {path.name}, got {error}") from None
+    if not _fit_together(arrays, len(run.provenance["data"]["classes"])):
+        raise RunError(f"expected images, mixes and plans that fit each other in {path.name}, got others")
+    return Samples(**arrays)
+
+
+def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
+    """Return whether these are the arrays of `Samples`, with the types and shapes of its annotations and possible values."""
+    hints = get_type_hints(Samples)
+    if not hints.keys() - {"masks"} <= arrays.keys() <= hints.keys():
+        return False
+    with jaxtyped("context"):  # equal names of axes must have equal sizes
+        if not all(isinstance(array, hints[name]) for name, array in arrays.items()):
+            return False
+    return (
+        arrays["images"].size > 0
+        and all(arrays[name].min() >= 0 for name in ("labels", "partner"))
+        and bool(arrays["labels"].max() < classes)
+        and bool(arrays["partner"].max() < len(arrays["images"]))
+        and all(bool(np.isfinite(arrays[name]).all()) for name in ("weight", "share"))
     )

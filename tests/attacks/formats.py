@@ -32,12 +32,13 @@ from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.labelme import read_shapes
 from smix.masks.sources.places import EXPORTED, check_exported
 from smix.masks.staged import Shard, StagedStore
-from smix.report.reading import predicted_by, samples_of
+from smix.report.reading import predicted_by
 from smix.training.checkpoint import load_checkpoint, save_checkpoint
 from smix.training.distributed import ALONE
 from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress
 from smix.training.records import check_unchanged, read_run
+from smix.training.samples import read_samples
 from smix.training.weights import read_weights
 from tests.attacks.mutations import hostile_json, hostile_npz
 from tests.conftest import make_set, write_npz
@@ -295,7 +296,7 @@ def read_complete_run(file: Path) -> object:
     predicted = predicted_by(record)
     assert predicted.scores.correct.shape == (TESTED,)
     return digest(
-        record.config, record.metrics, record.result, predicted.labels, predicted.scores.numbers(), samples_of(record)
+        record.config, record.metrics, record.result, predicted.labels, predicted.scores.numbers(), read_samples(record)
     )
 
 

@@ -10,9 +10,9 @@ import torch
 from smix.data.sets import ImageSet
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
 from smix.evaluation.scores import Scores, scores
+from smix.plots.style import styles
 from smix.report.masks import JudgedMasks
 from smix.report.records import Comparison, ReportAssets, records_of
-from smix.report.style import styles
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs

@@ -59,9 +59,9 @@ def png(width: int = 7, height: int = 5, dpi: int | None = None) -> bytes:
     return file.getvalue()
 
 
-def picture(name: str, title: str, files: tuple[str, ...] = (), **content: str | bytes) -> Part:
-    """A figure that was drawn: `svg` or `png`."""
-    return Part(Figure(name, title, lambda *_: None), files, **content)  # type: ignore[arg-type]
+def picture(name: str, title: str, files: tuple[str, ...] = (), *, image: str | bytes) -> Part:
+    """A figure that was drawn."""
+    return Part(Figure(name, title, image), files)
 
 
 def small_page() -> Page:
@@ -76,9 +76,9 @@ def small_page() -> Page:
     )
     head = ("Method", "Mean (%)", "Std Dev (%)", "Is", "Runs")
     pictures = [
-        picture("lines", "Lines.", ("figures/lines.svg",), svg=svg()),
-        picture("lines", "Lines again.", svg=svg()),
-        picture("photographs", "Photographs.", png=png()),
+        picture("lines", "Lines.", ("figures/lines.svg",), image=svg()),
+        picture("lines", "Lines again.", image=svg()),
+        picture("photographs", "Photographs.", image=png()),
     ]
     sections = [
         Section(
@@ -110,8 +110,8 @@ def hostile_page() -> Page:
         table = Table(
             name, name, ("Method", name, "n"), tuple((Cell(one), Cell(one), number(n)) for n, one in enumerate(HOSTILE))
         )
-        lines = picture(name, name, HOSTILE, svg=svg())
-        photograph = picture(name, name, png=png())
+        lines = picture(name, name, HOSTILE, image=svg())
+        photograph = picture(name, name, image=png())
         parts = [Part(table, HOSTILE), lines, photograph, Part(Facts(((name, name),), name))]
         return Section(name, name, name, parts, folded=len(name) % 2 == 0)
 
@@ -159,7 +159,7 @@ def large_page() -> Page:
                 "figures",
                 "Figures",
                 "All.",
-                [picture("a", "A.", svg=svg()), picture("b", "B.", svg=svg())],
+                [picture("a", "A.", image=svg()), picture("b", "B.", image=svg())],
             ),
         ]
         chapters.append(Chapter(data, data, f"fmix wins on {data}.", sections=sections))

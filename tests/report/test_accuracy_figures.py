@@ -7,6 +7,8 @@ from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex
 
 from smix.evaluation.statistics import Difference
+from smix.plots.layout import signed
+from smix.plots.style import styles
 from smix.report.figures import accuracy
 from smix.report.figures.accuracy import (
     accuracy_differences,
@@ -14,9 +16,7 @@ from smix.report.figures.accuracy import (
     accuracy_per_epoch,
     accuracy_per_run,
 )
-from smix.report.plots.layout import signed
 from smix.report.records import Comparison, ReportAssets, records_of
-from smix.report.style import styles
 from smix.training.loop import Epoch
 from tests.report.comparisons import METHODS, assets_of, compared, judged
 from tests.report.pictures import assert_readable, texts_of
@@ -102,7 +102,7 @@ def test_nothing_is_drawn_of_nothing():
 def differences_of(pairs: list[Difference], monkeypatch, reference: str = "vanilla"):
     """The figure of these pairs."""
     monkeypatch.setattr(accuracy, "differences", lambda runs: pairs)
-    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference)
+    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference=reference)
 
 
 def pair(first: str, second: str, mean: float, low: float, high: float, p: float) -> Difference:

@@ -13,8 +13,9 @@ from smix import files
 from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import scores
+from smix.paths import data_name
 from smix.report.provenance import options, versions
-from smix.report.reading import comparison_of, data_name, read_comparison, read_comparisons
+from smix.report.reading import comparison_of, read_comparison, read_comparisons
 from smix.report.records import ReportAssets
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum
@@ -38,7 +39,7 @@ def test_whole_runs_are_all_there(tmp_path):
     expected = scores(*map(torch.from_numpy, predictions(2.5, 101)))
     assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
     assert found.scores_of("smix")[1].temperature is not None
-    assert found.suites == found.other_data == []
+    assert found.select(metric="images") == found.other_data == []
 
 
 def test_without_validation_images_there_is_no_temperature(tmp_path):

@@ -9,6 +9,8 @@ from matplotlib.collections import LineCollection, PathCollection
 from smix.evaluation.calibration import Bin
 from smix.evaluation.confidence import Level, RiskCoverage
 from smix.evaluation.scores import Scores
+from smix.plots.layout import signed
+from smix.plots.style import styles
 from smix.report.figures.predictions import (
     overconfidence,
     pooled_curve,
@@ -16,9 +18,7 @@ from smix.report.figures.predictions import (
     risk_coverage,
     wrong_by_confidence,
 )
-from smix.report.plots.layout import signed
 from smix.report.records import Comparison, ReportAssets
-from smix.report.style import styles
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
 

@@ -3,8 +3,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from smix.masks.lookup import stretch
-from smix.report.images import paint, thumbnail
-from smix.report.plots.pictures import PIXELS, show_image
+from smix.plots.pictures import PIXELS, paint, show_image
+from smix.report.images import thumbnail
 from tests.conftest import make_set
 
 

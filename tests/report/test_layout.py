@@ -8,7 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 
-from smix.report.plots.layout import (
+from smix.plots.layout import (
     EDGE,
     WIDTH,
     Heading,
@@ -22,7 +22,7 @@ from smix.report.plots.layout import (
     wrapped,
     write,
 )
-from smix.report.style import FONT, LARGE, SMALL, looks
+from smix.plots.style import FONT, LARGE, SMALL, looks
 from tests.report.pictures import assert_readable, drawn_texts
 
 HOSTILE = "a$b$\n\x1b[2J<b>\ud800\u2028"

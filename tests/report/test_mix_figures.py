@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from smix.mixing import parse_method
+from smix.plots.layout import WIDTH
+from smix.plots.style import styles
 from smix.report.figures.pictures import pair
 from smix.report.images import best_pair, partners
 from smix.report.images import draw_mixes as mixes
-from smix.report.plots.layout import WIDTH
 from smix.report.records import ReportAssets
-from smix.report.style import styles
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set
 from tests.report.comparisons import METHODS, compared

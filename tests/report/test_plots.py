@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts, panels
+from smix.plots.layout import LABEL, WIDTH, Heading, text_width
+from smix.plots.style import SMALL, looks, styles
 from smix.report.figures.common import labels_of
-from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts, panels
-from smix.report.plots.layout import LABEL, WIDTH, Heading, text_width
-from smix.report.style import SMALL, looks, styles
 from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 

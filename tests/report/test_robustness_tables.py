@@ -154,11 +154,11 @@ def test_other_data_are_named_without_their_folders(tmp_path):
 
 def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
-    assert found.suites == []
+    assert found.select(metric="images") == []
     assert [make(found, ASSETS) for make in (ATTACKS, OBJECTS, OTHER_DATA)] == [None] * 3
     assert OVERALL(found, ASSETS) is EACH(found, ASSETS) is None
 
 
 def test_the_suites_are_never_mixed(comparison, tmp_path):
-    assert comparison.suites == [LABEL]
+    assert {record.suite for record in comparison.select(metric="images")} == {LABEL, "attacks", "objects"}
     assert corruption_table("official CIFAR-C", "corruptions")(comparison, ASSETS) is None

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from smix.report.style import COLOURS, FEWER, MARKERS, MORE, PLAIN, TEXT, looks, styles
+from smix.plots.style import COLOURS, FEWER, MARKERS, MORE, PLAIN, TEXT, looks, styles
 
 LIGHT, DARK = "#ffffff", "#161616"
 

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from smix.errors import OptionError, RunError
-from smix.report.plots.layout import Heading, axes_at, sheet, write
-from smix.report.style import SOFT, TEXT, looks
-from smix.report.svg import check_picture, embedded, save, svg_text
+from smix.plots.layout import Heading, axes_at, sheet, write
+from smix.plots.style import SOFT, TEXT, looks
+from smix.plots.svg import check_picture, embedded, save, svg_text
 from tests.report.pages import svg
 
 SVG = "{http://www.w3.org/2000/svg}"

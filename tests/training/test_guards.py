@@ -188,7 +188,8 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
     monkeypatch.setattr(loop, "forward_backward", breaks)
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(
-        RunError, match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr\. The last checkpoint .*, step"
+        RunError,
+        match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr\. The last checkpoint .*, step",
     ):
         train(small(data, method="vanilla"), tmp_path, OPTIONS)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]

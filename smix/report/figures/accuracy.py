@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -10,22 +9,22 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from smix.evaluation.statistics import verdict
+from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
+from smix.plots.layout import Heading, signed
+from smix.plots.style import PLAIN, SOFT
+from smix.report.cost import budgets
 from smix.report.figures.common import labels_of, metric_per_run
-from smix.report.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
-from smix.report.plots.layout import Heading, signed
+from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
-from smix.report.style import PLAIN, SOFT, looks
 
 UNITS = (("hours", 3600.0, 10800.0), ("minutes", 60.0, 180.0), ("seconds", 1.0, 0.0))
 """Units of time, their seconds, and the number of seconds from which they are used."""
 
 
-accuracy_per_run = partial(
-    metric_per_run, metric="test_accuracy", title="Test accuracy of every run", axis="Test accuracy (%)", absent=True
-)
+accuracy_per_run = metric_per_run("accuracy-distribution", "test_accuracy", "Test accuracy of every run", absent=True)
 
 
-@looks
+@figure("accuracy-differences")
 def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference: str = PLAIN) -> Figure | None:
     """Draw the mean difference of each method from `reference` with its 95 % interval; filled where it is significant.
 
@@ -47,7 +46,7 @@ def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference
     return interval_rows(heading, {"": rows}, f"Test accuracy minus that of {reference} (points)", zero=True)
 
 
-@looks
+@figure("accuracy-per-epoch")
 def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the validation accuracy of each method by epoch, or that on the training images that replace validation images.
 
@@ -61,7 +60,7 @@ def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure |
     return _accuracy_chart(comparison, assets, heading, Chart(curves, "Epoch", integer=True, settings={"xlim": limits}))
 
 
-@looks
+@figure("accuracy-over-time")
 def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the same accuracy by the seconds of training so far; methods that use masks begin when these are built.
 
@@ -76,10 +75,7 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
     seconds = {m: starts[m] + np.cumsum(np.nanmean(_grid(comparison, m, "seconds"), 0)) for m in by_epoch}
     longest = max(float(each[-1]) for each in seconds.values())
     unit, size = next((unit, size) for unit, size, minimum in UNITS if longest >= minimum)
-    ends: dict[int, float] = {}
-    for method, by_seed in comparison.values("seconds").items():
-        for seed, value in by_seed.items():
-            ends[seed] = min(starts[method] + value, ends.get(seed, math.inf))
+    ends = budgets(comparison.runs, starts)
     budget = fmean(ends.values()) / size if ends else math.nan
     note = _note(comparison)
     if ends:
@@ -89,10 +85,10 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
         note += f" Curves of methods that use masks begin when these are built, after {built / size:.3g} {unit}."
     curves = {method: Curve(seconds[method] / size, curve.y, curve.band) for method, curve in by_epoch.items()}
     chart = Chart(curves, f"Time of training and validation ({unit})", settings={"xlim": (0.0, longest / size)})
-    figure = _accuracy_chart(comparison, assets, Heading("Accuracy by training time", note), chart)
+    drawing = _accuracy_chart(comparison, assets, Heading("Accuracy by training time", note), chart)
     if ends:
-        figure.axes[0].axvline(budget, color=SOFT, lw=1, ls="--", zorder=1)
-    return figure
+        drawing.axes[0].axvline(budget, color=SOFT, lw=1, ls="--", zorder=1)
+    return drawing
 
 
 def _grid(comparison: Comparison, method: str, name: str) -> Float[np.ndarray, "seeds epochs"]:
@@ -116,13 +112,9 @@ def _curves(comparison: Comparison) -> dict[str, Curve]:
 
 def _note(comparison: Comparison) -> str:
     without = any(run.config.val_fraction == 0 for run in comparison.runs)
-    on, seeds = (
-        "Accuracy on a fixed part of the training images" if without else "Validation accuracy",
-        comparison.planned,
-    )
-    return (
-        f"{on}, in percent: {f'mean over {seeds} seeds; band: from minimum to maximum' if seeds > 1 else 'one seed'}."
-    )
+    name = "Accuracy on a fixed part of the training images" if without else "Validation accuracy"
+    several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
+    return f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}."
 
 
 def _accuracy_chart(comparison: Comparison, assets: ReportAssets, heading: Heading, chart: Chart) -> Figure:

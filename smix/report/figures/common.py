@@ -1,16 +1,18 @@
 """Queries that several figures share."""
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Mapping, Sized
 from statistics import fmean
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import summary
-from smix.report.plots.charts import Estimate, Row, interval_rows
-from smix.report.plots.layout import Heading, signed
+from smix.plots.charts import Curve, Estimate, Row, interval_rows
+from smix.plots.layout import Heading, signed
+from smix.report.metrics import METRICS
+from smix.report.page import FigureSpec
 from smix.report.records import Comparison, ReportAssets
-from smix.report.style import looks
 
 RUNS = "Mark: a run; line: mean over seeds; box: one standard deviation (n - 1) to either side."
 """Legend of figures with a row per method."""
@@ -26,63 +28,43 @@ def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
     return {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
 
 
-def run_rows(
-    comparison: Comparison,
-    assets: ReportAssets,
-    values: Mapping[str, Mapping[int, float]],
-    text: Callable[[float], str] = "{:.2f}".format,
-) -> list[Row]:
-    """Return a row for each method with its runs, mean and standard deviation.
+def metric_per_run(name: str, metric: str, title: str, note: str = "", absent: bool = False) -> FigureSpec:
+    """Return the figure of a metric of every run, with the mean and the standard deviation of each method.
+
+    The mean of a method with missing runs is dashed: the missing ones may be the bad ones.
 
     Args:
-        values: Shares by method and seed, shown in percent.
-        text: Formats the mean.
-    """
-    rows = []
-    for method, seeds in values.items():
-        label, style = comparison.label(method, len(seeds)), assets.styles[method]
-        if not seeds:
-            rows.append(Row(label, [Estimate(style)]))
-            continue
-        points = [100 * value for value in seeds.values()]
-        found = summary(points)
-        ends = found.mean - found.std, found.mean + found.std  # NaN for one run
-        estimate = Estimate(style, found.mean, *ends, points, found.count == comparison.planned)
-        deviation = f" ± {found.std:.2f}" if found.count > 1 else ""
-        rows.append(Row(label, [estimate], text(found.mean) + deviation))
-    return rows
-
-
-@looks
-def metric_per_run(
-    comparison: Comparison,
-    assets: ReportAssets,
-    metric: str,
-    title: str,
-    axis: str,
-    note: str = "",
-    signs: bool = False,
-    absent: bool = False,
-) -> Figure | None:
-    """Draw a metric of every run, with the mean and the standard deviation of each method, in percent or points.
-
-    The mean of a method with missing runs is dashed: the missing ones may be the bad ones. None: no run has the metric.
-
-    Args:
-        metric: Name of the metric, as in `Comparison.values`.
+        name: Name of the files of the figure.
+        metric: Name of the metric, one of `METRICS`. One whose best value is 0 has a line there, and means with their signs.
         title: Title of the figure.
-        axis: Label of the horizontal axis, with the unit.
         note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
-        signs: Write means with their signs, and draw a line at 0.
     """
-    values = comparison.values(metric)
-    if not values:
-        return None
-    if absent:
-        values = {method: values.get(method, {}) for method in comparison.methods}
-    rows = run_rows(comparison, assets, values, (lambda mean: signed(mean, 2)) if signs else "{:.2f}".format)
-    return interval_rows(Heading(title, f"{RUNS} {note}".strip()), {"": rows}, axis, zero=signs)
+    description = METRICS[metric]
+    signs = description.best == "zero"
+
+    def draw(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+        values, rows = comparison.values(metric), []
+        for method in comparison.methods if absent and values else values:
+            points = [description.scale * value for value in values.get(method, {}).values()]
+            over_seeds = summary(points)
+            ends = over_seeds.mean - over_seeds.std, over_seeds.mean + over_seeds.std  # NaN for one run
+            text = f"{signed(over_seeds.mean, 2) if signs else f'{over_seeds.mean:.2f}'}" if points else ""
+            text += f" ± {over_seeds.std:.2f}" if len(points) > 1 else ""
+            complete = len(points) == comparison.planned
+            estimate = Estimate(assets.styles[method], over_seeds.mean, *ends, points, complete)
+            rows.append(Row(comparison.label(method, len(points)), [estimate], text))
+        heading = Heading(title, f"{RUNS} {note}".strip())
+        return interval_rows(heading, {"": rows}, description.heading, zero=signs) if rows else None
+
+    return FigureSpec(name, draw)
+
+
+def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
+    """Return a curve for each method; `means[x][method]` is a value."""
+    methods = next(iter(means.values()))
+    points = {m: np.array([(x, values[m]) for x, values in means.items() if m in values]) for m in methods}
+    return {method: Curve(*each.T) for method, each in points.items()}
 
 
 def predicted(comparison: Comparison) -> dict[str, list[Scores]]:

@@ -5,13 +5,13 @@ import math
 from matplotlib.figure import Figure
 
 from smix.evaluation.scores import Mistake
+from smix.plots.layout import Heading
+from smix.plots.pictures import Band, Tile, image_grid, tile_width
 from smix.report.images import best_pair, draw_mixes, drawable, mix_tile, partners, thumbnail
 from smix.report.mask_check import draw_valid
-from smix.report.plots.layout import Heading
-from smix.report.plots.pictures import Band, Tile, image_grid, tile_width
+from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets
 from smix.report.sheet import draw_sheet
-from smix.report.style import looks
 
 MISTAKES = 5
 """Errors in a row: the names of classes are not readable under more of them."""
@@ -19,6 +19,7 @@ SIDE = 160
 """Longest side of a mistaken image, in pixels."""
 
 
+@figure("mixes", raster=True)
 def mixes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the same images mixed by each method. None: no images."""
     if not comparison.samples:
@@ -26,7 +27,7 @@ def mixes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     return draw_mixes(comparison.samples, comparison.classes, assets.styles)
 
 
-@looks
+@figure("pair", raster=True)
 def pair(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the pair of images that most methods mix, large, with each mix, its weight map and its label weights.
 
@@ -50,7 +51,7 @@ def pair(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     return image_grid(heading, bands, 3, 0.15)
 
 
-@looks
+@figure("mistakes", raster=True)
 def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the most confident errors of the first seed of each method, with their predictions and labels.
 
@@ -86,11 +87,13 @@ def _caption(comparison: Comparison, mistake: Mistake) -> list[str]:
     return [f"predicted {predicted}", f"{confidence:.2f} % sure", f"label {label}"]
 
 
+@figure("valid-masks")
 def valid_masks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the shares of valid and invalid masks. None: no masks."""
     return None if assets.masks is None else draw_valid([assets.masks])
 
 
+@figure("contact-sheet", raster=True)
 def contact_sheet(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw images next to their masks. None: no masks, or images that cannot be drawn."""
     return None if assets.masks is None or not drawable(assets.masks.data) else draw_sheet(assets.masks)

@@ -1,8 +1,7 @@
 """Figures of what the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -10,13 +9,14 @@ from matplotlib.figure import Figure
 
 from smix.evaluation.calibration import Bin
 from smix.evaluation.statistics import rank_correlation
+from smix.plots.charts import Chart, Curve, label_points, line_charts, panels
+from smix.plots.layout import Heading, sanitised, shortened, signed
+from smix.plots.pictures import ColourScale, matrices
+from smix.plots.style import FEWER, MORE, PLAIN, SOFT, TEXT
 from smix.report.classes import gains
 from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
-from smix.report.plots.charts import Chart, Curve, label_points, line_charts, panels
-from smix.report.plots.layout import Heading, sanitised, shortened, signed
-from smix.report.plots.pictures import ColourScale, matrices
+from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets
-from smix.report.style import FEWER, MORE, PLAIN, SOFT, TEXT, looks
 
 COVERAGES = np.arange(1, 101) / 100
 """Coverages at which curves of many samples are drawn."""
@@ -24,19 +24,16 @@ FULL = "#00509e"
 """Colour of 100 % of a class: white text is readable on it on a light page and on a dark one."""
 
 
-overconfidence = partial(
-    metric_per_run,
-    metric="overconfidence",
-    title="Overconfidence: mean confidence minus accuracy",
-    axis="Confidence minus accuracy (points)",
-    note="Right of 0 a model is overconfident, left of it underconfident.",
-    signs=True,
+overconfidence = metric_per_run(
+    "overconfidence",
+    "overconfidence",
+    "Overconfidence: mean confidence minus accuracy",
+    "Right of 0 a model is overconfident, left of it underconfident.",
 )
+class_wise = metric_per_run("class-wise", "class_wise", "Class-wise calibration")
 
-class_wise = partial(metric_per_run, metric="class_wise", title="Class-wise calibration", axis="Class-wise ECE (%)")
 
-
-@looks
+@figure("reliability")
 def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw a reliability diagram for each method: accuracy by confidence, over all seeds. None: no predictions."""
     scores = predicted(comparison)
@@ -49,7 +46,7 @@ def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     )
     columns = 3 if len(scores) > 2 else 2
     notes = {method: f"ECE {mean:.1f} %" for method, mean in percentages(comparison.values("ece")).items()}
-    figure, axes = panels(heading, labels_of(comparison, scores), assets.styles, notes, columns)
+    drawing, axes = panels(heading, labels_of(comparison, scores), assets.styles, notes, columns)
     for n, (method, one) in enumerate(axes.items()):
         style, curves = assets.styles[method], [each.calibration.curve for each in scores[method]]
         x, y, share = pooled_curve(curves)
@@ -61,7 +58,7 @@ def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         one.tick_params(labelleft=n % columns == 0)
         one.grid(True)
         one.set_xlabel("Confidence (%)" if n >= len(axes) - columns else "")
-    return figure
+    return drawing
 
 
 def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[np.ndarray, "3 m"]:
@@ -73,7 +70,7 @@ def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[np.ndarray, "3 m"]:
     return np.stack([100 * confidence, 100 * accuracy, total[total > 0] / total.sum()])
 
 
-@looks
+@figure("wrong-by-confidence")
 def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the error rate at each level of confidence, and the share of all predictions that are wrong and at least as confident.
 
@@ -83,31 +80,32 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
     if not scores:
         return None
     levels = next(iter(scores.values()))[0].levels
-    x = np.arange(len(levels), dtype=float)
+    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
+    x = np.arange(len(low), dtype=float)
     rates, confident = {}, {}
     for method, each in scores.items():
         count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each]).sum(0).T
         rates[method] = Curve(x, 100 * np.divide(wrong, count, out=np.full(len(x), np.nan), where=count > 0))
         confident[method] = Curve(x, 100 * np.cumsum(wrong[::-1])[::-1] / count.sum())
-    low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
-    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
-    bounds = [f"> {first:g}" if first else "all" for first in low]
-    titles = (
-        "Error rate of the predictions at each level of confidence (%)",
-        "Wrong predictions above a confidence, of all (%)",
-    )
-    charts = []
-    for title, curves, ticks in zip(titles, (rates, confident), (ranges, bounds), strict=True):
+
+    def chart(title: str, curves: Mapping[str, Curve], ticks: Sequence[str]) -> Chart:
         top = 1.05 * max(float(np.nanmax(curve.y)) for curve in curves.values()) or 1.0
         settings = {"xlim": (-0.5, len(x) - 0.5), "ylim": (0, top), "xticks": x, "xticklabels": ticks}
-        charts.append(Chart(curves, "Confidence (%)", title, settings=settings))
+        return Chart(curves, "Confidence (%)", title, settings=settings)
+
+    ranges = [f"{first:g}\N{EN DASH}{last:g}" for first, last in zip(low, high, strict=True)]
+    bounds = [f"> {first:g}" if first else "all" for first in low]
+    charts = [
+        chart("Error rate of the predictions at each level of confidence (%)", rates, ranges),
+        chart("Wrong predictions above a confidence, of all (%)", confident, bounds),
+    ]
     heading = Heading("Errors by confidence", "Over all seeds. Grey: error rate of a calibrated model.")
-    figure = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
-    figure.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
-    return figure
+    drawing = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
+    drawing.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
+    return drawing
 
 
-@looks
+@figure("risk-coverage")
 def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the error rate of the most confident predictions by their share of all, mean over seeds. None: no predictions."""
     scores = predicted(comparison)
@@ -126,7 +124,7 @@ def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None
     return line_charts(heading, [chart], labels_of(comparison, scores), assets.styles)
 
 
-@looks
+@figure("confusion")
 def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the confusion matrix of each method over its seeds, in percent of the images of each class. None: no predictions."""
     rates = _confusion_rates(comparison)
@@ -144,7 +142,7 @@ def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     return matrices(heading, rates, comparison.classes, ColourScale(100.0, FULL, FULL), labels, assets.styles, notes)
 
 
-@looks
+@figure("confusion-change")
 def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the differences of confusion matrices from that of vanilla, in points, on one scale.
 
@@ -185,7 +183,7 @@ def _largest_confusion(comparison: Comparison, matrix: Float[np.ndarray, "k k"],
     return f"{names}, {text(matrix[row, column])}" if off[row, column] else ""
 
 
-@looks
+@figure("class-gain")
 def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the gain of each class over vanilla by its share of valid masks, for each method that uses masks.
 
@@ -212,7 +210,7 @@ def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     }
     plain = comparison.scores_of(PLAIN).keys()
     labels = labels_of(comparison, {method: comparison.scores_of(method).keys() & plain for method in points})
-    figure, axes = panels(heading, labels, assets.styles, notes, min(2, len(points)), 3.0)
+    drawing, axes = panels(heading, labels, assets.styles, notes, min(2, len(points)), 3.0)
     for method, one in axes.items():
         (x, y), style, names = points[method], assets.styles[method], np.array(comparison.classes, object)[kept[method]]
         one.axhline(0, color=TEXT, lw=0.8)
@@ -221,4 +219,4 @@ def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         one.grid(True)
         one.set_xlabel("Valid masks of the class (%)")
         label_points(one, x, y, [shortened(name, 1.0) for name in names])
-    return figure
+    return drawing

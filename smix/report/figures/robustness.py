@@ -1,41 +1,36 @@
 """Figures of robustness: accuracy on corrupted and attacked images, and on images cut along their objects."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS, LABEL
-from smix.report.figures.common import labels_of, percentages
-from smix.report.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
-from smix.report.plots.layout import EDGE, Heading, sanitised, write
+from smix.plots.charts import Chart, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
+from smix.plots.layout import EDGE, Heading, sanitised, write
+from smix.report.figures.common import curves_of, labels_of, percentages
+from smix.report.page import FigureSpec, figure
 from smix.report.records import CONDITIONS, Comparison, ReportAssets
-from smix.report.style import looks
 
 MIN_SPAN = 5.0
 """Minimum span of an axis in points, so that small differences look small."""
 
 
-@looks
-def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL, data: str = "") -> Figure | None:
+@figure("corruptions")
+def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL) -> Figure | None:
     """Draw the accuracy by severity, mean over corruptions, and by corruption, mean over severities; mean over seeds.
 
-    Args:
-        suite: Label of the corruptions, as in `Comparison.suites`.
-        data: Data set of the images; empty: the test split of the comparison.
-
-    Returns:
-        None: No run was evaluated on it.
+    None: No run was evaluated on this suite of corruptions.
     """
-    clean = comparison.values("accuracy", data=data, suite=suite, condition="clean")
+    clean = comparison.values("accuracy", suite=suite, condition="clean")
     if not clean:
         return None
-    records = comparison.select(data=data, suite=suite, metric="accuracy")
+    records = comparison.select(data="", suite=suite, metric="accuracy")
 
     def means(condition: str, severity: float | None = None) -> dict[str, float]:
-        values = comparison.values("accuracy", data=data, suite=suite, condition=condition, severity=severity)
-        return percentages(values)
+        return percentages(comparison.values("accuracy", condition, severity, suite=suite))
 
     def row(label: str, accuracy: Mapping[str, float]) -> Row:
         return Row(label.replace("_", " "), [Estimate(assets.styles[m], accuracy.get(m, np.nan)) for m in clean])
@@ -52,21 +47,24 @@ def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL
         rows += [Row(group), *known] if known else []
     heading = Heading("Accuracy on corrupted images", f"In percent, on {sanitised(suite)}; mean over seeds.")
     title, axis = "By severity, mean over all corruptions", "Severity (0: no corruption)"
-    chart = Chart(_curves(by_severity), axis, title, integer=True, settings={"xmargin": 0.02, "ymargin": 0.06})
+    chart = Chart(curves_of(by_severity), axis, title, integer=True, settings={"xmargin": 0.02, "ymargin": 0.06})
     below = 0.35 + rows_height(rows)
-    figure = line_charts(heading, [chart], labels_of(comparison, clean), assets.styles, 2.4, below)
-    top = figure.get_figheight() - below
-    write(figure, EDGE, top + 0.12, "By corruption, mean over severities")
-    draw_rows(figure, top + 0.35, rows, "Accuracy (%)")
-    return figure
+    drawing = line_charts(heading, [chart], labels_of(comparison, clean), assets.styles, 2.4, below)
+    top = drawing.get_figheight() - below
+    write(drawing, EDGE, top + 0.12, "By corruption, mean over severities")
+    draw_rows(drawing, top + 0.35, rows, "Accuracy (%)")
+    return drawing
 
 
-@looks
-def attacks(comparison: Comparison, assets: ReportAssets, data: str = "") -> Figure | None:
+official_corruptions = FigureSpec("corruptions-official", partial(corruptions.draw, suite=cifar_c.LABEL))
+
+
+@figure("attacks")
+def attacks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the accuracy by the size of an attack, one chart for each attack, mean over seeds. None: no attacks."""
-    clean = comparison.values("accuracy", data=data, suite="attacks", condition="clean")
+    clean = comparison.values("accuracy", suite="attacks", condition="clean")
     sizes: dict[str, set[float]] = {}
-    for one in comparison.select(data=data, suite="attacks", metric="accuracy"):
+    for one in comparison.select(data="", suite="attacks", metric="accuracy"):
         if one.severity is not None:
             sizes.setdefault(one.condition, set()).add(one.severity)
     if not sizes:
@@ -75,27 +73,27 @@ def attacks(comparison: Comparison, assets: ReportAssets, data: str = "") -> Fig
     for attack in sorted(sizes):
         by_size: dict[float, dict[str, float]] = {0.0: {}}
         for eps in sorted(sizes[attack]):
-            values = comparison.values("accuracy", data=data, suite="attacks", condition=attack, severity=eps)
+            values = comparison.values("accuracy", suite="attacks", condition=attack, severity=eps)
             by_size[255 * eps] = percentages(values)
             by_size[0.0] |= percentages({m: {seed: clean[m][seed] for seed in seeds} for m, seeds in values.items()})
         name, _, steps = attack.partition("-")
         title = sanitised(name).upper() + (f", {steps} steps" if steps else "")
         limits = {"xlim": (0, None), "ylim": (0, None)}
-        charts.append(Chart(_curves(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
+        charts.append(Chart(curves_of(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
     note = "In percent, by the maximum change of a pixel value; mean over seeds. White-box attacks on each model."
     return line_charts(Heading("Accuracy under attack", note), charts, labels_of(comparison, clean), assets.styles, 2.4)
 
 
-@looks
-def objects(comparison: Comparison, assets: ReportAssets, data: str = "") -> Figure | None:
+@figure("background")
+def objects(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the accuracy with the object on another background and with either of them hidden. None: not measured."""
-    images = comparison.values("images", data=data, suite="objects")
+    images = comparison.values("images", suite="objects")
     if not images:
         return None
     charts: dict[str, list[Row]] = {}
     for condition, title in CONDITIONS.items():
         charts[title] = []
-        values = comparison.values("accuracy", data=data, suite="objects", condition=condition)
+        values = comparison.values("accuracy", suite="objects", condition=condition)
         for method, mean in percentages(values).items():
             seeds = [100 * value for value in values[method].values()]
             estimate = Estimate(assets.styles[method], mean, min(seeds), max(seeds))
@@ -107,10 +105,3 @@ def objects(comparison: Comparison, assets: ReportAssets, data: str = "") -> Fig
         "the same scale.",
     )
     return interval_rows(heading, charts, min_span=MIN_SPAN)
-
-
-def _curves(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
-    """Return a curve for each method; `means[x][method]` is a value."""
-    methods = next(iter(means.values()))
-    points = {m: np.array([(x, values[m]) for x, values in means.items() if m in values]) for m in methods}
-    return {method: Curve(*each.T) for method, each in points.items()}

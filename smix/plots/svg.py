@@ -4,7 +4,6 @@ import base64
 import io
 import re
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +17,7 @@ from PIL import Image
 
 from smix import files
 from smix.errors import OptionError
-from smix.report.style import SOFT, TEXT, looks
+from smix.plots.style import SOFT, TEXT, looks
 
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 KEPT = {"svg", "g", "defs", "path", "use", "text", "tspan", "image", "clipPath", "rect", "circle", "pattern"}
@@ -48,7 +47,7 @@ def save(figure: Figure, path: Path) -> Path:
         RunError: No file can be written there.
     """
     check_picture(path)
-    files.write_bytes(path, _png(figure) if path.suffix.lower() == ".png" else _svg(figure, "path"))
+    files.write_bytes(path, _written(figure, "png" if path.suffix.lower() == ".png" else "svg"))
     return path
 
 
@@ -60,7 +59,7 @@ def check_picture(path: Path) -> None:
 
 def svg_text(figure: Figure) -> str:
     """Return the figure as an SVG without background, its text as text: see `embedded`."""
-    return _svg(figure, "none").decode()
+    return _written(figure, "svg", page=True).decode()
 
 
 def embedded(svg: str, alt: str, prefix: str) -> Embedded:
@@ -138,20 +137,12 @@ def _attribute(name: str, value: str, prefix: str) -> str:
 
 
 @looks
-def _png(figure: Figure) -> bytes:
-    return _written(figure, "png", {"Software": None}, "white")
-
-
-@looks
-def _svg(figure: Figure, text: Literal["path", "none"]) -> bytes:
-    with matplotlib.rc_context({"svg.fonttype": text}):
-        return _written(figure, "svg", NO_METADATA, "white" if text == "path" else "none")
-
-
-def _written(figure: Figure, kind: str, metadata: Mapping[str, None], background: str) -> bytes:
+def _written(figure: Figure, kind: Literal["png", "svg"], page: bool = False) -> bytes:
+    """Return a figure as a file; for a page without background, and with its text as text."""
+    metadata = {"Software": None} if kind == "png" else NO_METADATA
     buffer = io.BytesIO()
-    with warnings.catch_warnings():
+    with matplotlib.rc_context({"svg.fonttype": "none" if page else "path"}), warnings.catch_warnings():
         # A class may have a name in letters that the font lacks: a browser has them, a PNG shows boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(buffer, format=kind, metadata=metadata, facecolor=background)
+        figure.savefig(buffer, format=kind, metadata=metadata, facecolor="none" if page else "white")
     return buffer.getvalue()

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from smix.report.plots import layout
-from smix.report.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
-from smix.report.style import SIZE, SMALL, SOFT, TEXT, Style
+from smix.plots import layout
+from smix.plots.layout import EDGE, FOOT, LABEL, WIDTH, Heading, line_height, shortened, text_width, write
+from smix.plots.style import SIZE, SMALL, SOFT, TEXT, Style
 
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to a power of ten."""
@@ -265,7 +265,8 @@ def panels(
 
     Args:
         labels: Name of each method as it is shown.
-        notes: Line under the name of each method.
+        styles: Marker in front of a name, if it has one.
+        notes: Line under a name, if it has one.
         height: Height of the axes in inches; None: square.
         left: Space for the ticks of the first column in inches; the other columns share them.
         foot: Space below each row of axes in inches.
@@ -285,8 +286,8 @@ def panels(
     for row, head in zip(rows, heads, strict=True):
         for column, method in enumerate(row):
             x, name = EDGE + left + column * (width + gap), names[method]
-            layout.title(figure, x, y + head - note_height, name, styles[method])
-            write(figure, x, y + head - 0.11, shortened(notes[method], width), color=SOFT)
+            layout.title(figure, x, y + head - note_height, name, styles.get(method))
+            write(figure, x, y + head - 0.11, shortened(notes.get(method, ""), width), color=SOFT)
             axes[method] = layout.axes_at(figure, x, y + head, width, height)
         y += head + height + foot
     return figure, axes

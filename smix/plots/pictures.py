@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -12,10 +12,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from smix.report.plots import layout
-from smix.report.plots.charts import panels
-from smix.report.plots.layout import EDGE, WIDTH, Heading, line_height, shortened, signed, text_width, write
-from smix.report.style import SIZE, SMALL, SOFT, TEXT, Style
+from smix.plots import layout
+from smix.plots.charts import panels
+from smix.plots.layout import EDGE, WIDTH, Heading, line_height, shortened, signed, text_width, write
+from smix.plots.style import SIZE, SMALL, SOFT, TEXT, Style
 
 NAMED, NUMBERED = 16, 10
 """Maximum numbers of classes whose names fit next to a matrix, and whose numbers fit into its cells."""
@@ -25,6 +25,8 @@ CELLS = 250
 """Maximum number of cells per side that can be seen; of more, the largest of neighbours are drawn."""
 PIXELS = 150
 """Pixels per inch; larger images are reduced."""
+PINK = np.array([255, 20, 147])
+"""Colour of object masks."""
 GAP = 0.05
 """Between two images below one another, in inches."""
 
@@ -200,3 +202,17 @@ def show_image(
         size = (max(1, round(scale * wide * PIXELS)), max(1, round(scale * high * PIXELS)))
         colours = np.asarray(Image.fromarray(colours).resize(size, Image.Resampling.BOX))
     axes.imshow(colours, interpolation="none", aspect="auto")
+
+
+def is_picture(shape: tuple[int, ...]) -> bool:
+    """Return whether an array of this shape is an image of 1 or 3 channels, and no signal or volume."""
+    return len(shape) == 3 and shape[-1] in (1, 3)
+
+
+def paint(
+    image: UInt8[np.ndarray, "H W C"], mask: Bool[np.ndarray, "H W"], strength: float = 0.55
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Return the image with its mask in pink; `strength` in [0, 1] is the opacity of the pink."""
+    colours = np.broadcast_to(image, (*image.shape[:2], 3)).astype(np.float64)
+    painted = colours + mask[..., None] * strength * (PINK - colours)
+    return np.rint(painted).astype(np.uint8)

@@ -1,6 +1,7 @@
 """Layout of figures in inches from the top left corner: measured text, headings, and labels that do not overlap."""
 
 import re
+import unicodedata
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 
-from smix.report.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
+from smix.plots.style import FONT, LARGE, SIZE, SMALL, SOFT, Style
 
 WIDTH = 6.4
 """Width of every figure in inches. A phone shows it at about two thirds of this, where 9 points are still readable."""
@@ -36,8 +37,11 @@ class Heading:
 
 
 def sanitised(text: str) -> str:
-    """Return a name of unknown origin without line breaks, control characters and lone surrogates, which no font can draw."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+    """Return a name of unknown origin without line breaks, control characters, lone surrogates and changes of the writing direction."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(sign)[0] == "C" or sign in "\u2028\u2029" else sign
+        for sign in text
+    )
 
 
 @lru_cache(maxsize=8192)
@@ -130,7 +134,7 @@ def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure
     note = wrapped(heading.note, inner, SMALL) if heading.note else []
     title_height, note_height = len(title) * line_height(LARGE), len(note) * line_height(SMALL)
     top = EDGE + title_height + note_height + 0.12
-    figure = Figure(figsize=(width, top + height))
+    figure = Figure(figsize=(width, top + height), label=heading.title)
     write(figure, EDGE, EDGE + title_height / 2, title, LARGE, weight="bold")
     write(figure, EDGE, EDGE + title_height + note_height / 2, note, color=SOFT)
     return figure, top
