@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from statistics import fmean
 
 from smix.mixing import parse_method
@@ -85,13 +86,9 @@ def start_of(method: str, mask_seconds: float) -> float:
 
 def accuracy_after(run: Run, seconds: float) -> float:
     """Return the validation accuracy, in [0, 1], of the last epoch that had ended by then; NaN if none had."""
-    accuracy, spent = math.nan, 0.0
-    for epoch in run.metrics:
-        spent += epoch.seconds
-        if not spent <= seconds * (1 + 1e-9):
-            break
-        accuracy = epoch.val_accuracy
-    return accuracy
+    ends = accumulate(epoch.seconds for epoch in run.metrics)
+    limit = seconds * (1 + 1e-9)
+    return [math.nan, *(epoch.val_accuracy for epoch, end in zip(run.metrics, ends, strict=True) if end <= limit)][-1]
 
 
 def _range(seconds: Collection[float]) -> str:

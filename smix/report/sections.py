@@ -11,6 +11,9 @@ from smix.report.page import Section
 from smix.report.records import Comparison, ReportAssets
 
 
+OWN, OFFICIAL = tables.corruption_tables(suite.LABEL), tables.corruption_tables(cifar_c.LABEL, "-official")
+
+
 def _masks_lead(comparison: Comparison, assets: ReportAssets) -> str:
     assert assets.masks is not None, "every part of the section shows masks"
     return (
@@ -78,14 +81,7 @@ SECTIONS = (
         "corruptions",
         "Corrupted images",
         "Accuracy under noise, blur, weather and digital damage.",
-        (
-            robustness.corruptions,
-            tables.corruption_table(suite.LABEL, "corruptions"),
-            tables.each_corruption_table(suite.LABEL, "each-corruption"),
-            robustness.official_corruptions,
-            tables.corruption_table(cifar_c.LABEL, "corruptions-official"),
-            tables.each_corruption_table(cifar_c.LABEL, "each-corruption-official"),
-        ),
+        (robustness.corruptions, *OWN, robustness.official_corruptions, *OFFICIAL),
     ),
     Section(
         "attacks",

@@ -74,11 +74,9 @@ class MetricTable:
         else:
             head = ("Method", *headings)
             rows = tuple(zip(map(Cell, labels), *cells, strict=True))
-        note = self.note.format(
-            spread=spread_note(len(seeds) for each in values.values() for seeds in each.values()),
-            images=self._images(comparison, "images"),
-            left_out=self._images(comparison, "left_out"),
-        )
+        spread = spread_note(len(seeds) for each in values.values() for seeds in each.values())
+        images, left_out = (self._images(comparison, name) for name in ("images", "left_out"))
+        note = self.note.format(spread=spread, images=images, left_out=left_out)
         return Table(self.name, self.title, head, rows, note)
 
     def _cells(
@@ -159,29 +157,31 @@ LEVEL_TABLE = MetricTable(
 )
 
 
-def corruption_table(suite: str, name: str) -> MetricTable:
-    """Return the table of accuracy on a suite of corrupted images, and of errors relative to vanilla with the same seed."""
-    accuracies = [Column(heading=f"{group.capitalize()} (%)", condition=group) for group in ("clean", "all", *GROUPS)]
-    return MetricTable(
-        name,
-        f"Accuracy on corrupted images ({suite})",
-        (*accuracies, Column("corruption_error", condition="all")),
+def corruption_tables(suite: str, ending: str = "") -> tuple[MetricTable, MetricTable]:
+    """Return the tables of accuracy on a suite of corrupted images: by group, with the errors relative to vanilla, and by corruption.
+
+    Args:
+        suite: Label of the suite.
+        ending: Appended to the names of the tables.
+    """
+    groups = [Column(heading=f"{group.capitalize()} (%)", condition=group) for group in ("clean", "all", *GROUPS)]
+    note = (
         "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
-        f"rate divided by that of vanilla with the same seed, in percent. {BOLD}.",
-        suite,
+        f"rate divided by that of vanilla with the same seed, in percent. {BOLD}."
     )
-
-
-def each_corruption_table(suite: str, name: str) -> MetricTable:
-    """Return the table of accuracy on each corruption of a suite."""
+    title = f"Accuracy on corrupted images ({suite})"
+    columns = (*groups, Column("corruption_error", condition="all"))
 
     def corruptions(comparison: Comparison) -> list[Column]:
         records = comparison.select(data="", suite=suite, severity=None, metric="accuracy")
         names = dict.fromkeys(record.condition for record in records)
         return [Column(heading=name, condition=name) for name in names if name not in ("clean", "all", *GROUPS)]
 
-    note = f"Mean over severities and seeds. {BOLD}."
-    return MetricTable(name, "Accuracy on each corruption (%)", corruptions, note, suite, across="Corruption")
+    means, each_title = f"Mean over severities and seeds. {BOLD}.", "Accuracy on each corruption (%)"
+    return (
+        MetricTable(f"corruptions{ending}", title, columns, note, suite),
+        MetricTable(f"each-corruption{ending}", each_title, corruptions, means, suite, across="Corruption"),
+    )
 
 
 def _attack_columns(comparison: Comparison) -> list[Column]:

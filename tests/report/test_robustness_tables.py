@@ -8,12 +8,12 @@ from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.report.reading import read_comparison
 from smix.report.records import ReportAssets
-from smix.report.tables import ATTACKS, OBJECTS, OTHER_DATA, corruption_table, each_corruption_table
+from smix.report.tables import ATTACKS, OBJECTS, OTHER_DATA, corruption_tables
 from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_runs
 
 ASSETS = ReportAssets({})
-OVERALL, EACH = corruption_table(LABEL, "corruptions"), each_corruption_table(LABEL, "each-corruption")
+OVERALL, EACH = corruption_tables(LABEL)
 ACCURACY = {"vanilla": (0.5, 0.6), "smix": (0.7, 0.8)}
 
 
@@ -161,4 +161,4 @@ def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
 
 def test_the_suites_are_never_mixed(comparison, tmp_path):
     assert {record.suite for record in comparison.select(metric="images")} == {LABEL, "attacks", "objects"}
-    assert corruption_table("official CIFAR-C", "corruptions")(comparison, ASSETS) is None
+    assert [make(comparison, ASSETS) for make in corruption_tables("official CIFAR-C")] == [None, None]

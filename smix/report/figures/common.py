@@ -69,5 +69,4 @@ def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
 
 def predicted(comparison: Comparison) -> dict[str, list[Scores]]:
     """Return the scores of each method that has predictions, by seed."""
-    found = {method: list(comparison.scores_of(method).values()) for method in comparison.methods}
-    return {method: scores for method, scores in found.items() if scores}
+    return {method: list(scores.values()) for method in comparison.methods if (scores := comparison.scores_of(method))}
