@@ -90,7 +90,7 @@ for words in json.loads(sys.argv[1]):
         ["compare", "--data", npz, *methods, *options, "--quiet", "--out", "runs"],  # the run is a separate process
     ]
     output = run(HIDDEN + code, json.dumps(commands))
-    assert "Train methods x seeds" in output
+    assert "Train every method with every seed" in output
     assert "Report:" in output
     assert (tmp_path / "store" / "manifest.json").is_file()
     assert (tmp_path / "runs" / "smix-0" / "result.json").is_file()

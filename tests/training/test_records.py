@@ -150,7 +150,7 @@ def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content
 def test_a_run_of_a_newer_version_says_which_options_are_unknown(tmp_path):
     run = write_run(tmp_path / "run")
     edit(run / "config.json", config={**CONFIG.to_json(), "rise": 5})
-    with pytest.raises(ValueError, match="rise; update smix"):
+    with pytest.raises(ValueError, match="rise are unknown to this version; update smix"):
         read_run(run)
 
 
