@@ -10,7 +10,6 @@ from smix.report.figures import accuracy, pictures, predictions, robustness
 from smix.report.page import Section
 from smix.report.records import Comparison, ReportAssets
 
-
 OWN, OFFICIAL = tables.corruption_tables(suite.LABEL), tables.corruption_tables(cifar_c.LABEL, "-official")
 
 
