@@ -148,7 +148,7 @@ def _check_members(archive: zipfile.ZipFile, limit: int | None) -> tuple[str, ..
 
 
 _HEADER_BYTES = 1 << 14
-"""Bytes to read for a header; numpy refuses headers of more than 10,000."""
+"""Number of bytes that are read to find a header; numpy refuses headers longer than 10,000 characters."""
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

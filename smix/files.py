@@ -238,9 +238,7 @@ def lock(folder: Path, name: str = ".lock", shared: bool = False, wait: bool = F
         folder.mkdir(parents=True, exist_ok=True)
         file = _lock_shared(folder / name) if shared else _lock_alone(folder / name, wait)
     if file is None:
-        raise RunError(
-            f"{folder}: expected a folder that nobody else is writing, got one in use; wait for the other command"
-        )
+        raise RunError(f"{folder}: the folder is in use by another smix process; wait for it to finish")
     _held.add(file)
     try:
         if not shared:

@@ -146,7 +146,7 @@ def test_sha256_equals_hashlib(tmp_path, content):
 def test_a_folder_has_one_writer_at_a_time(tmp_path):
     folder = tmp_path / "new"
     with files.lock(folder):
-        message = rf"{re.escape(str(folder))}: expected a folder that nobody else is writing, got one in use; wait"
+        message = rf"{re.escape(str(folder))}: the folder is in use by another smix process; wait"
         with pytest.raises(RunError, match=message), files.lock(folder):
             pass
         with files.lock(tmp_path / "other"):
@@ -245,13 +245,13 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
 def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
     with files.lock(tmp_path, shared=True), files.lock(tmp_path, shared=True):
-        with pytest.raises(RunError, match="nobody else is writing"), files.lock(tmp_path):
+        with pytest.raises(RunError, match="in use by another smix process"), files.lock(tmp_path):
             pass
         with files.lock(tmp_path, "other.lock"):
             pass
     with (
         files.lock(tmp_path),
-        pytest.raises(RunError, match="nobody else is writing"),
+        pytest.raises(RunError, match="in use by another smix process"),
         files.lock(tmp_path, shared=True),
     ):
         pass

@@ -40,7 +40,7 @@ def folder(name: str, place: str, split: Split) -> ImageSet:
     classes = folders_in(path / "train")
     if unseen := sorted(set(folders_in(home)) - set(classes)):
         raise DataError(
-            f"{name}: expected the classes of {path / 'train'}, got also {', '.join(unseen[:5])} in {home}; move them"
+            f"{name}: the classes {', '.join(unseen[:5])} in {home} do not exist in {path / 'train'}; remove them, or add them there"
         )
     files = [
         (f"{folder_name}/{file}", label)

@@ -25,7 +25,7 @@ TRANSFORM = 512
 BANDS = 64
 """Number of mel bands from 0 to 8,000 Hz."""
 FLOOR = -80.0
-"""Level in dB that becomes 0; 0 dB, the highest power that a sine of full scale has at one frequency, becomes 255."""
+"""Level in dB that is stored as 0. A level of 0 dB, the power of a full-scale sine at its frequency, is stored as 255."""
 FRAMES = 1 + (RATE - WINDOW) // HOP
 """Number of complete windows in a second: 98."""
 PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}

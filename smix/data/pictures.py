@@ -178,7 +178,8 @@ def _mode(path: Path) -> str:
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
-    """Return the height and width that `SIZES_READ` of the images, evenly spaced, share. None: they differ."""
+    """Return the height and width of the images, judged by about `SIZES_READ` evenly spaced ones; None if these differ or cannot be
+    read."""
     return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
 
 
@@ -215,7 +216,7 @@ def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3
             open_picture(file) as picture,
         ):
             if picture.mode.startswith(("I", "F")):
-                raise ValueError(f"{picture.mode}, more than 8 bits per channel")
+                raise ValueError(f"an image with more than 8 bits per channel (Pillow mode {picture.mode})")
             return np.array(picture.convert("RGB"))  # a copy: torch needs arrays that are writeable
     except UNREADABLE as error:
         raise DataError(f"{path}: expected a readable image, got {one_line(error)}; replace it") from None

@@ -55,7 +55,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
         paths = [f"{word}/{file.name}" for word in words for file in sorted((home / word).glob("[!.]*.wav"))]
         test = set(read_listing(home / "testing_list.txt").split())
         if lacking := sorted(test - set(paths)):
-            raise FileNotFoundError(f"no {lacking[0]}, which testing_list.txt names")
+            raise FileNotFoundError(f"no {lacking[0]}, which testing_list.txt lists")
         parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
         if not all(parts.values()):
             raise FileNotFoundError(f"{len(parts['train'])} recordings to train and {len(test)} to test")

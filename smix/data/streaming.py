@@ -95,7 +95,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
         return image.movedim(0, -1).contiguous(), masks[0][0] > CUTOUT if masks else None
 
     def _transform(self, row: int, pictures: list[tv_tensors.Image]) -> list[tv_tensors.Image]:
-        """Transform all pictures alike, by one draw."""
+        """Apply the same random transform to an image and its mask."""
         same = self.data.size == tuple(pictures[0].shape[1:]) == self.size
         steps: list[v2.Transform] = []
         if self.key is not None and self.crop_padding:

@@ -123,9 +123,7 @@ class RiskCoverage:
             OptionError: The coverage is out of its range.
         """
         if not 0 < coverage <= 1:
-            raise OptionError(
-                f"coverage: expected a fraction above 0, at most 1, got {coverage}; 1 answers every sample"
-            )
+            raise OptionError(f"coverage: expected a fraction in (0, 1], got {coverage}; use 1 to answer every sample")
         count = math.ceil(coverage * len(self.risk) - 1e-9)
         return 1 - self.risk[max(count, 1) - 1].item()
 

@@ -106,10 +106,10 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 
 
 def read_evaluation(path: Path) -> Evaluation:
-    """Read a file of `write_evaluation`.
+    """Read a file written by `write_evaluation`.
 
     Raises:
-        RunError: The file is missing, damaged or was changed.
+        RunError: The file is missing, damaged or modified.
     """
     try:
         values = read_checked(path, FORMAT)

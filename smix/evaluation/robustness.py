@@ -1,7 +1,7 @@
 """Measure the accuracy of a network on modified images: corrupted, attacked, or with a hidden or replaced object or background.
 
-Images are read once, batch by batch, so that they need not fit in memory. Models are in evaluation mode. `advance` is called with
-the number of further forward passes of an image; a gradient counts as the forward passes that take as long.
+Images are read once, batch by batch, so that they need not fit in memory. Models are in evaluation mode. `advance` receives
+the number of image forward passes since its last call; a gradient counts as the forward passes that cost the same.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Attack(NamedTuple):
 
     @property
     def passes(self) -> int:
-        """Number of forward passes that take as long as the attack. A backward pass takes as long as two."""
+        """Cost of the attack in forward passes; a backward pass counts as two."""
         return 1 + 3 * self.steps
 
 
@@ -239,5 +239,7 @@ def _count_correct(model: nn.Module, images: Float[Tensor, "B C *S"], labels: In
     """Return the number of correct predictions."""
     logits = model(images).float().cpu()
     if not logits.isfinite().all():
-        raise DataError("logits: expected finite numbers, got NaN or infinity; the training may have diverged")
+        raise DataError(
+            "logits: expected finite numbers, got NaN or infinity; the training has probably diverged: train again with a lower learning rate"
+        )
     return int((logits.argmax(1) == labels.cpu()).sum())

@@ -16,7 +16,7 @@ SIGNIFICANT = 0.05
 """A difference is called statistically significant if its corrected p-value is below this."""
 
 POWER = 0.8
-"""Power: probability of finding the difference that a comparison "could have shown"."""
+"""Statistical power at which `detectable` is computed: the probability that a true difference of that size is significant."""
 
 NOT_ENOUGH: Final = "not enough runs"
 """Verdict on what needs two runs or more and has fewer."""

@@ -95,7 +95,9 @@ def build_masks(
     """
     out = Path(out)
     if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))):
-        raise MaskError(f"{out}: expected a whole split, got a part of {data.name}; give the whole one and a limit")
+        raise MaskError(
+            f"{out}: expected a whole split, got a subset of {data.name}; pass the whole split, and use limit= to build fewer masks"
+        )
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
     description = source.describe(data)  # first: some sources know their classes only after they have seen the data
@@ -235,7 +237,7 @@ class _Builder:
         reasons = {place: f"{self.data.stem(int(batch.rows[place]))}: {why}" for place, why in batch.broken.items()}
         if self.strict and reasons:
             raise MaskError(
-                f"{self.data.name}: expected a mask of every image (--strict), got none of {reasons[min(reasons)]}"
+                f"{self.data.name}: no mask for {reasons[min(reasons)]}; repair the image, or omit --strict"
             )
         places, flat = batch.rows - start, batch.masks.reshape(len(batch.masks), -1)
         shard.packed[places] = pack(batch.masks)

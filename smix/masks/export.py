@@ -47,7 +47,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
     out = Path(out)
     store.check_made_of(data)
     if len(data) != len(store):
-        raise MaskError(f"{store.path}: expected a whole split, got a part of {data.name}; give the whole one")
+        raise MaskError(f"{store.path}: expected a whole split, got a subset of {data.name}; pass the whole split")
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")
     _check_folder(out, data, format)

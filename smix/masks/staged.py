@@ -116,14 +116,14 @@ class StagedStore:
         return None
 
     def empty(self, number: int) -> Shard:
-        """Return a shard of which nothing is built."""
+        """Return a shard in which no mask has been built yet."""
         stats = np.zeros(len(self.manifest.rows(number)), STATS_DTYPE)
         stats["flags"] = Flag.NOT_BUILT
         packed, *classes = (np.zeros(shape, np.uint8) for shape in self.manifest.shard_shapes(number))
         return Shard(packed, stats, classes[0] if classes else None)
 
     def requested_in(self, number: int, requested: Int[np.ndarray, "N"]) -> Int[np.ndarray, "n"]:
-        """Return which of the requested rows, sorted, are in a shard, counted from its first row."""
+        """Return the requested rows (sorted) that lie in this shard, relative to its first row."""
         rows = self.manifest.rows(number)
         first, last = np.searchsorted(requested, (rows.start, rows.stop))
         return requested[first:last] - rows.start

@@ -204,7 +204,9 @@ def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int)
 def check_blend(x: Tensor, weight: Tensor) -> None:
     """Check that images fit a plan with these maps."""
     if len(x) != len(weight):
-        raise DataError(f"blend: expected the {len(weight)} images of this plan, got {len(x)}")
+        raise DataError(
+            f"blend: this plan was drawn for {len(weight)} images, got {len(x)}; pass the same batch, or draw a new plan"
+        )
     size = tuple(weight.shape[2:])
     if x.ndim != weight.ndim or not all(side in (1, length) for side, length in zip(size, x.shape[2:], strict=True)):
         raise DataError(f"blend: expected images of size {size} as this plan's, got shape {tuple(x.shape)}")

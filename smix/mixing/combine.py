@@ -1,4 +1,4 @@
-"""Methods made of methods: a `where` over their plans, with partners drawn once for all."""
+"""Combine methods: choose between their plans per sample. All of them share the same partners."""
 
 from dataclasses import dataclass, field, replace
 

@@ -35,7 +35,7 @@ class Cutout(Method):
 
     def check(self) -> None:
         if not (isinstance(self.length, int) and self.length >= 1):
-            raise OptionError(f"cutout: expected a length of 1 pixel or more, a whole number, got {self.length}")
+            raise OptionError(f"cutout: expected length as a whole number of pixels, at least 1, got {self.length}")
 
     def draw(self, batch: MixBatch) -> Plan:
         place = batch.uniform(len(batch.size))

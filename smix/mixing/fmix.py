@@ -5,7 +5,7 @@ the full frequency grid, divided by |frequency|^decay; g = Re(inverse transform 
 g, lambda N of them. Frequencies are floored at 1 / max(S), as in the published code, so that the constant term is finite.
 
 `spectrum="isotropic"` is that formula, with floor(lambda N + 1/2) ones. `spectrum="official"` is the published code
-(ecs-vlc/FMix, `fmix.py`, commit 3950ea0): it combines two rows of the noise where real and imaginary parts are meant, so
+(ecs-vlc/FMix, `fmix.py`, commit 3950ea0): it combines two rows of the noise instead of its real and imaginary parts, so
 that only the frequencies 0 and +-1 are left along the last axis, and in one dimension every mask is one cyclic interval; it
 rounds lambda N up or down by a fair coin. Differences from both: one mask per sample; the label is the mean of the map, the
 authors' is lambda, up to 1 / N away.

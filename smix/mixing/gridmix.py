@@ -39,7 +39,7 @@ class GridMix(MapMethod):
     def check(self) -> None:
         check_alpha("gridmix", self.alpha)
         if not (isinstance(self.cells, int) and self.cells >= 2):
-            raise OptionError(f"gridmix: expected 2 cells or more, a whole number, got {self.cells}")
+            raise OptionError(f"gridmix: expected cells as a whole number, at least 2, got {self.cells}")
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         kept = batch.per_draw(batch.beta(self.alpha, self.alpha))

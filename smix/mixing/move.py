@@ -79,7 +79,10 @@ def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
 
 
 def _matrix(length: int, scale: Float[Tensor, "B"], offset: Float[Tensor, "B"]) -> Float[Tensor, "B out in"]:
-    """Return the weight of each source pixel of an axis in each target pixel; rows sum to 1, or are 0 outside of the image."""
+    """Return the resampling matrix of one axis, from source pixels (columns) to target pixels (rows).
+
+    Rows sum to 1; rows outside the image are 0.
+    """
     centre = torch.arange(length, device=scale.device) + 0.5
     source = (centre - offset[:, None]) / scale[:, None]
     reach = (1 / scale.abs()).clamp(min=1)

@@ -194,7 +194,7 @@ class Plan(Tensors):
         return mixed
 
     def _partners(self, x: Tensor, out: Tensor | None) -> Tensor:
-        """Return the partners' images, in memory that may be written to."""
+        """Return the partners' images in a tensor that the caller may overwrite."""
         if self.partner_move is not None:
             images = apply_move(x, self.partner_move, self.partner)
             return images if out is None else out.copy_(images)

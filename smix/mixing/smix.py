@@ -47,11 +47,15 @@ class SMix(MapMethod):
     def check(self) -> None:
         if isinstance(self.alpha, tuple):
             if len(self.alpha) != 2:
-                raise OptionError(f"smix: expected alpha as a number or a pair for a Beta, got {self.alpha}")
+                raise OptionError(
+                    f"smix: expected alpha as a number or a pair, the parameters of a Beta distribution, got {self.alpha}"
+                )
             for parameter in self.alpha:
                 check_alpha("smix", parameter)
         elif not 0 < self.alpha <= 1:
-            raise OptionError(f"smix: expected alpha in (0, 1], or a pair (a, b) for a Beta, got {self.alpha}")
+            raise OptionError(
+                f"smix: expected alpha in (0, 1], or a pair (a, b), the parameters of a Beta distribution, got {self.alpha}"
+            )
         if not 0 <= self.feather < math.inf:
             raise OptionError(f"smix: expected a finite feather of 0 pixels or more, got {self.feather}")
 

@@ -77,7 +77,7 @@ def vit_tiny(num_classes: int, channels: int, size: tuple[int, ...]) -> VisionTr
     patch = 4 if max(size) <= 64 else 16
     if size[0] != size[1] or size[0] % patch:
         raise OptionError(
-            f"model: expected square images of a multiple of {patch} pixels for vit-tiny, got {size[0]} x {size[1]}; "
+            f"model: expected square images whose side is a multiple of {patch} pixels for vit-tiny, got {size[0]} x {size[1]}; "
             "crop them, or choose another model"
         )
     model = VisionTransformer(

@@ -116,5 +116,5 @@ def test_invalid_input_is_refused_in_one_line():
             errors_by_confidence(fine, right, bounds)
     with pytest.raises(OptionError, match=r"^threshold: expected a number from 0 to below 1, got 1"):
         errors_above(fine, right, 1.0)
-    with pytest.raises(OptionError, match=r"^coverage: expected a fraction above 0, at most 1, got 0"):
+    with pytest.raises(OptionError, match=r"^coverage: expected a fraction in \(0, 1\], got 0"):
         risk_coverage(fine, right).accuracy_at(0.0)

@@ -301,7 +301,7 @@ def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, m
     for shared in (True, False):  # a line, or all
         with files.lock(out, shared=shared):
             code, _, err = smix(*words)
-        assert (code, "got one in use; wait for the other command" in err) == (2, True)
+        assert (code, "in use by another smix process; wait for it to finish" in err) == (2, True)
     with files.lock(out):
         assert smix(*words, "--index", "0")[0] == 2
     assert launched.folders == []

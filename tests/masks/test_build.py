@@ -148,9 +148,7 @@ def test_masks_made_otherwise_are_refused_and_untouched(data, tmp_path, change, 
 
 def test_a_part_of_a_split_is_refused(data, tmp_path):
     for part in (data.take(12), data.rows(np.arange(40)[::-1])):
-        with pytest.raises(
-            MaskError, match="expected a whole split, got a part of made; give the whole one and a limit"
-        ):
+        with pytest.raises(MaskError, match="expected a whole split, got a subset of made; pass the whole split"):
             build_masks(part, Drawn(), tmp_path)
 
 
@@ -286,7 +284,7 @@ def test_of_two_builds_in_one_folder_the_first_wins(data, tmp_path, whole):
 
     def second(call: int) -> None:
         if call == 1:
-            with pytest.raises(RunError, match="expected a folder that nobody else is writing"):
+            with pytest.raises(RunError, match="the folder is in use by another smix process"):
                 build_masks(data, Drawn(), out)
             refused.append(call)
 

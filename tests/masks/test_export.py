@@ -180,7 +180,7 @@ def test_images_whose_names_differ_by_the_suffix_alone_are_refused(tmp_path):
 
 
 def test_a_part_of_the_data_names_other_files_and_is_refused(store, data, tmp_path):
-    with pytest.raises(MaskError, match="expected a whole split, got a part of made; give the whole one"):
+    with pytest.raises(MaskError, match="expected a whole split, got a subset of made; pass the whole split"):
         export(store, data.take(7), tmp_path / "out")
 
 

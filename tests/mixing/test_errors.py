@@ -126,7 +126,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "images of another batch",
         lambda: mixup_of(X).blend(X[:4]),
-        "blend: expected the 7 images of this plan, got 4",
+        "blend: this plan was drawn for 7 images, got 4; pass the same batch, or draw a new plan",
     ),
     ("fewer labels", lambda: mixup_of(X).target(Y[:6]), LABEL_SHAPE + "(6,)"),
     ("labels of three axes", lambda: mixup_of(X).target(torch.zeros(7, 1, 1)), LABEL_SHAPE + "(7, 1, 1)"),

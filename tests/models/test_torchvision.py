@@ -91,7 +91,7 @@ def test_vit_says_which_images_it_takes(size: tuple[int, int], patch: int):
     with pytest.raises(OptionError) as error:
         build_model("vit-tiny", 10, size=size)
     assert str(error.value) == (
-        f"model: expected square images of a multiple of {patch} pixels for vit-tiny, got {size[0]} x {size[1]}; "
+        f"model: expected square images whose side is a multiple of {patch} pixels for vit-tiny, got {size[0]} x {size[1]}; "
         "crop them, or choose another model"
     )
 

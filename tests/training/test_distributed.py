@@ -270,7 +270,7 @@ def test_a_folder_that_another_command_writes_is_refused_in_one_line(data, tmp_p
     with files.lock(tmp_path / "run"):
         ended = in_processes(2, tmp_path / "logs", command(*words, "--device", "cpu", "--out", tmp_path / "run"))
     assert [one.code for one in ended] == [2, 2]
-    assert "got one in use" in ended[0].err
+    assert "in use by another smix process" in ended[0].err
     assert ended[0].err.count("\n") == 1
     assert ended[1].err == ""
 

@@ -150,7 +150,7 @@ def test_a_second_command_on_the_folder_is_refused_before_any_work(run, tmp_path
         code, said = run()
         assert contents(tmp_path / "run") == before == {}
     assert code == 2
-    assert "expected a folder that nobody else is writing, got one in use" in said
+    assert "the folder is in use by another smix process" in said
 
 
 @pytest.mark.usefixtures("no_work")

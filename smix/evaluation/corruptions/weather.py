@@ -93,7 +93,7 @@ def _needles(seeds: Bool[Tensor, "B 1 H W"], degrees: Float[Tensor, "B"]) -> Flo
 
 
 def fog(x: Float[Tensor, "B C H W"], draws: Draws, thickness: float, decay: float) -> Float[Tensor, "B C H W"]:
-    """Lay a cloud of `thickness` times white over the image, which becomes darker so that its brightest value stays."""
+    """Add a random cloud scaled by `thickness`, then scale the sum so that the brightest value cannot rise."""
     cloud = plasma(draws, "cloud", max(x.shape[-2:]), decay)[:, None, : x.shape[-2], : x.shape[-1]]
     brightest = x.amax((1, 2, 3), keepdim=True)
     return (x + thickness * cloud) * brightest / (brightest + thickness)

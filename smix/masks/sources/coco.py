@@ -173,7 +173,7 @@ def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bo
     if isinstance(segmentation, list):
         return inside(segmentation, size)
     if segmentation.size != size:
-        raise UnreadableError(f"a mask of {segmentation.size[0]}x{segmentation.size[1]}")
+        raise UnreadableError(f"a mask of {segmentation.size[0]}x{segmentation.size[1]} pixels")
     return decoded(segmentation.counts, size)
 
 

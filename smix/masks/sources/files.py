@@ -110,7 +110,7 @@ class FilesSource:
     def _classes(
         self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
-        """Return the class map of an image; `lookup` is 0 for classes that are no objects, and the number of the others."""
+        """Return the class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
         if layout.annotations is not None and layout.style == "coco":
             return layout.annotations.instances(layout.places.names(data.stem(image)), lookup)
         if (path := self._picture(layout.places, data, image)) is None:

@@ -195,6 +195,6 @@ def _fill(picture: Image.Image, shape: Shape) -> None:
         content = base64.b64decode("".join((shape.mask or "").split()), validate=True)
         with Image.open(io.BytesIO(content), formats=["PNG"]) as mask:
             if mask.width * mask.height > MAX_PIXELS:
-                raise UnreadableError(f"a mask of {mask.width}x{mask.height}")
+                raise UnreadableError(f"a mask of {mask.width}x{mask.height} pixels")
             inside = Image.fromarray(np.where(np.asarray(mask) != 0, np.uint8(255), np.uint8(0)))
         picture.paste(1, (int(left), int(top)), inside)

@@ -59,7 +59,7 @@ class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     any_size: bool = True
     """True if the network takes images of other sizes than its own."""
     stride: Side = 1
-    """Number that the height and width of an input must be multiples of."""
+    """Number of pixels that the height and width of the input must be multiples of."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -85,7 +85,7 @@ def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int
 
 
 def _read_card(path: Path, mean: Channels, std: Channels, input_size: tuple[int, int]) -> NetworkCard:
-    """Return the content of the JSON file next to the weights, completed by these values."""
+    """Return the content of the JSON file next to the weights; the other arguments are the defaults of missing keys."""
     defaults = {"mean": mean, "std": std, "input_size": input_size}
     try:
         values = read_json(path) if path.is_file() else {}

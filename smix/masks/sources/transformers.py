@@ -51,8 +51,8 @@ def transformers_network(place: str, device: torch.device) -> Network:
             raise ValueError(f"no weights of {missing[0]}")
     except NO_MODEL as error:
         raise MaskError(
-            f"transformers: expected a segmentation model in the folder, or of the name, {place}, got {one_line(error, 200)}; "
-            "without a connection, download it elsewhere and give its folder"
+            f"transformers: {place} is no folder or name of a usable segmentation model ({one_line(error, 200)}); "
+            "if this machine is offline, download the model elsewhere and pass its folder"
         ) from None
     names = tuple(str(config.id2label[label]) for label in range(len(config.id2label)))
     checksum = _sha256(model)

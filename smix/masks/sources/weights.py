@@ -21,7 +21,7 @@ INVALID_WEIGHTS = (
 
 @contextmanager
 def expect_weights_of(name: str, path: Path, advice: str) -> Iterator[None]:
-    """Translate errors in the block, which loads the weights in a file into a network.
+    """Turn errors raised while the block loads a weights file into a MaskError.
 
     Args:
         name: Name of the network.
