@@ -240,6 +240,7 @@ def _count_correct(model: nn.Module, images: Float[Tensor, "B C *S"], labels: In
     logits = model(images).float().cpu()
     if not logits.isfinite().all():
         raise DataError(
-            "logits: expected finite numbers, got NaN or infinity; the training has probably diverged: train again with a lower learning rate"
+            "logits: expected finite numbers, got NaN or infinity; the training has probably diverged: train again with a lower "
+            "learning rate"
         )
     return int((logits.argmax(1) == labels.cpu()).sum())

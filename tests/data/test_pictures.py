@@ -188,5 +188,7 @@ def test_a_damaged_file_is_an_image_or_an_error_of_ours(tmp_path, kind):
 
 def test_images_of_more_than_8_bits_are_refused(tmp_path):
     Image.fromarray(np.full((5, 7), 1000, np.uint16)).save(tmp_path / "1.png")
-    with pytest.raises(DataError, match=r"1\.png: expected a readable image, got ValueError: an image with more than 8 bits"):
+    with pytest.raises(
+        DataError, match=r"1\.png: expected a readable image, got ValueError: an image with more than 8 bits"
+    ):
         decode(tmp_path / "1.png")

@@ -361,10 +361,13 @@ def test_a_mask_that_an_editor_saved_in_another_mode_is_the_same_mask(folder, tm
             assert load_source(f"masks:{home}").describe(folder)["style"] == "binary", mode
 
 
+BINARY = "expected values 0 and 1, or 0 and 255, for style binary, got a maximum of 7; choose another --style, such as classes"
+
+
 @pytest.mark.parametrize(
     ("style", "pixels", "message"),
     [
-        ("binary", numbers(0, 7), "expected values 0 and 1, or 0 and 255, for style binary, got a maximum of 7; choose another --style, such as classes"),
+        ("binary", numbers(0, 7), BINARY),
         ("trimap", numbers(1, 128, 255), "expected 1 to 3 for style trimap, got 255"),
         ("cityscapes", numbers(24, 34), "expected classes below 34, got 34"),
         (

@@ -74,7 +74,8 @@ def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]
     if style == "binary":
         if 1 < maximum < 128:
             raise MaskError(
-                f"{path.name}: expected values 0 and 1, or 0 and 255, for style binary, got a maximum of {maximum}; choose another --style, such as classes"
+                f"{path.name}: expected values 0 and 1, or 0 and 255, for style binary, got a maximum of {maximum}; choose another "
+                "--style, such as classes"
             )
         return (grey >= (128 if maximum > 1 else 1)).astype(np.uint8)
     if style == "trimap":
