@@ -19,7 +19,7 @@ from smix.cli.output import is_main_process, show_error
 from smix.cli.report import report
 from smix.cli.sweep import sweep_app
 from smix.cli.train import train
-from smix.errors import BUG, SmixError
+from smix.errors import BUG, SmixError, TemporaryError
 from smix.signals import INTERRUPTED
 from smix.version import __version__
 
@@ -68,6 +68,9 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         show_error(f"{where}{error.strerror}; {ADVICE[error.errno]}")
         sys.exit(SmixError.exit_code)
+    except MemoryError:
+        show_error("out of memory; close other programs, or use fewer or smaller images")
+        sys.exit(TemporaryError.exit_code)
     except KeyboardInterrupt:
         if is_main_process():
             show_error("interrupted; start the same command again to resume")

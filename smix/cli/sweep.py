@@ -94,7 +94,7 @@ def run(
         result = run_one(sweep, index, out, options)
         show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
         return 0
-    runs = run_all(sweep, out, options, engine, jobs, file)
+    runs = run_all(sweep, out, options, engine, jobs)
     missing = [run for run in runs if run.result is None]
     show(f"{out}: {len(runs) - len(missing)} of {len(runs)} runs are done")
     for unfinished in missing:

@@ -18,10 +18,10 @@ import torch
 from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig, arguments, cores
 from smix.device import find_device, in_words
-from smix.errors import BUG, OptionError, SmixError, TemporaryError
+from smix.errors import FailedError, OptionError, SmixError
 from smix.lab import engines
 from smix.lab.cost import Cost, Group, cost_of, group, jobs_that_fit, makespan
-from smix.lab.sweep import Sweep, write_sweep
+from smix.lab.sweep import Sweep, check_name, write_snapshot
 from smix.mixing import parse_method
 from smix.training.inputs import MAX_WORKERS, RunInputs, prepare
 from smix.training.records import Result, Run, check_same, read_result, read_run
@@ -29,8 +29,6 @@ from smix.training.runs import train
 
 IMPORT_SECONDS = time.process_time()
 """CPU seconds that this process spent on imports; each run needs about as many."""
-FILE = "sweep.jsonl"
-"""Sweep file in the folder of a comparison."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,6 @@ def run_all(
     options: RunOptions,
     engine: engines.Engine = "local",
     jobs: int | None = None,
-    file: Path | None = None,
 ) -> list[Run]:
     """Train the missing runs of a sweep. A run that crashes is retried once and does not stop the others.
 
@@ -78,7 +75,6 @@ def run_all(
         options: Options of the machine.
         engine: Where the runs are started.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
-        file: Sweep file that contains exactly these runs. Default: it is written to OUT/sweep.jsonl.
 
     Returns:
         All runs, finished or not. A failed run has no result, and its folder contains log.txt.
@@ -94,10 +90,7 @@ def run_all(
         estimate = _check_inputs(sweep, out, options, resources)
         with files.lock(out):
             if missing := missing_runs(sweep, out):  # else another command has finished them meanwhile
-                if file is None:
-                    file = out / FILE
-                    file.unlink(missing_ok=True)
-                    write_sweep(file, sweep)
+                file = write_snapshot(sweep, out)
                 _launch(sweep, missing, file, out, options, _fit_memory(resources, estimate, options), estimate)
     return [
         read_run(out / name) if (out / name / "config.json").is_file() else Run(out / name, config, {}, [], None)
@@ -118,6 +111,8 @@ def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
     name, config = list(sweep.items())[index]
     check_folders({name: config}, out)
     with nullcontext() if signals.is_task() else files.lock(out, shared=True), signals.interruptible():
+        if signals.orphaned():  # the command that started it was killed meanwhile
+            raise KeyboardInterrupt
         try:
             return train(config, out / name, options)
         except Exception as error:
@@ -129,8 +124,14 @@ def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
 
 
 def check_folders(sweep: Sweep, out: Path) -> None:
-    """Raise RunError if the folder of a run is a link, or holds a run of another configuration."""
+    """Check the folders of all runs.
+
+    Raises:
+        OptionError: A name is no path of a folder.
+        RunError: A folder is a link, or holds a run of another configuration.
+    """
     for name, config in sweep.items():
+        check_name(name)
         files.check_no_link(out, out / name)
         check_same(out / name, {"config": config.to_json()})
 
@@ -274,8 +275,8 @@ def _launch(
 
 def is_crash(code: int) -> bool:
     """Return whether a run with this exit code crashed, or lacked memory that concurrent runs may have freed since."""
-    stopped = code in [-number for number in signals.STOP]
-    return code in (BUG, TemporaryError.exit_code) or (code < 0 and not stopped)
+    explained = (0, FailedError.exit_code, SmixError.exit_code, signals.INTERRUPTED)
+    return code not in explained and -code not in signals.STOP_OR_CTRL_C
 
 
 def _describe(resources: Resources, jobs: int, seconds: Sequence[float]) -> str:

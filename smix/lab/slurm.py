@@ -43,7 +43,7 @@ SCRIPT = """\
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@{warning}
 {requests}
-{command} &
+{start}{command} &
 run=$! warned=
 # The time limit is near: tell smix, which writes its checkpoint. SIGTERM reaches every process of a job, so smix as well.
 trap 'warned=1; kill -USR1 "$run"' USR1
@@ -86,7 +86,11 @@ def array_script(
         jobs: Number of concurrent tasks. Default: as many as SLURM allows.
         requests: Further #SBATCH lines.
         code: Shell word of the file to which the exit code of a task is written, unless it is requeued. Default: none.
+
+    Raises:
+        RunError: The current folder has a name that would end a comment of the script.
     """
+    files.check_name(Path.cwd())
     return SCRIPT.format(
         title=title,
         array=f"{_ranges(indices)}{f'%{jobs}' if jobs else ''}",
@@ -94,6 +98,7 @@ def array_script(
         log=shlex.quote(log),
         warning=WARNING_SECONDS,
         requests=requests,
+        start=f"rm -f {code}\n" if code else "",
         command=command,
         retries=RETRIES,
         requeued=" && exit" if code else "",
@@ -149,11 +154,12 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
         raise OptionError("engine: SLURM's sbatch is not available on this machine; run this command on a login node")
     # New: jobs of a command that was killed go on with the files of theirs.
     folder = Path(mkdtemp(prefix=".slurm-", dir=os.path.commonpath([task.log.parent for task in tasks])))
+    files.check_name(folder)
     for number, task in enumerate(tasks):
         log = shlex.quote(str(task.log))
         # Its parent is the script of the job: the task notices when that is killed.
         command = f"{TASK}=$PPID exec {shlex.join(task.command)} < /dev/null >> {log} 2>&1"
-        files.write_text(folder / f"{number}.sh", f"{command}\n")
+        files.write_bytes(folder / f"{number}.sh", os.fsencode(f"{command}\n"))
     task_file = f'{shlex.quote(str(folder))}/"$SLURM_ARRAY_TASK_ID"'
     script = array_script(
         "Written by smix --engine slurm",
@@ -163,9 +169,14 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
         jobs,
         code=f"{task_file}.code",
     )
-    files.write_text(folder / "script.sh", script)
+    files.write_bytes(folder / "script.sh", os.fsencode(script))
     with interruptible():
-        codes = _wait(_submit(folder / "script.sh"), folder, len(tasks), poll)
+        try:
+            job = _submit(folder / "script.sh")
+        except OptionError:
+            shutil.rmtree(folder)
+            raise
+        codes = _wait(job, folder, len(tasks), poll)
     for number, task in enumerate(tasks):
         ended = (folder / f"{number}.code").is_file()
         message = read_end(folder / f"{number}.txt").strip() or ("" if ended else "cancelled, or lost with its node")
@@ -207,8 +218,11 @@ def _wait(job: str, folder: Path, count: int, poll: Callable[[], None]) -> list[
         while running:
             written = {path.name for path in folder.iterdir()}  # also refreshes the cache of a network file system
             for number in [number for number in running if f"{number}.code" in written]:
-                codes[number] = _exit_code(folder / f"{number}.code")
-                del running[number]
+                code = _exit_code(folder / f"{number}.code")
+                codes[number] = codes[number] if code is None else code
+                # SLURM may requeue a task that was told to stop: it has ended when the queue no longer lists it.
+                if code not in (None, INTERRUPTED):
+                    del running[number]
             if time.monotonic() > queried + QUEUE_SECONDS:
                 queried, queue = time.monotonic(), _queue()
                 for number in running:
@@ -224,9 +238,12 @@ def _wait(job: str, folder: Path, count: int, poll: Callable[[], None]) -> list[
     return codes
 
 
-def _exit_code(file: Path) -> int:
-    """Return an exit code as Python reports it: negative for a signal, which a shell adds to 128."""
-    code = int(file.read_text())
+def _exit_code(file: Path) -> int | None:
+    """Return an exit code as Python reports it, negative for a signal, which a shell adds to 128; None: removed by a restarted task."""
+    try:
+        code = int(file.read_text())
+    except FileNotFoundError:
+        return None
     return 128 - code if code > 128 and code != INTERRUPTED else code
 
 

@@ -57,12 +57,14 @@ def status(sweep: Sweep, out: Path) -> dict[str, Status]:
 
 def last_error(log: Path) -> str:
     """Return the last error message in the log of a run, without the prefix; empty if there is none or the run was stopped."""
-    lines = read_end(log).splitlines()
+    error = ""
+    crashed = False
     # Warnings of libraries are no errors: only messages of smix, or the end of a traceback.
-    own = [line for line in lines if line.startswith("smix: ")]
-    crash = [line for line in lines if line.strip()] if any(line.startswith("Traceback") for line in lines) else []
-    last = printable((own or crash or [""])[-1].removeprefix("smix: "))
-    return "" if last.startswith("interrupted") else last
+    for line in filter(str.strip, read_end(log).splitlines()):
+        crashed = line.startswith("Traceback") or (crashed and not line.startswith("smix: "))
+        if crashed or line.startswith("smix: "):
+            error = printable(line.removeprefix("smix: "))
+    return "" if error.startswith("interrupted") else error
 
 
 def describe_unfinished(run: Run) -> str:

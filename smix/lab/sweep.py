@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import hashlib
 import itertools
 import json
 import re
@@ -16,9 +17,8 @@ from smix.errors import OptionError, unknown
 from smix.mixing import parse_method, split_methods
 from smix.untrusted import UnreadableError, parse_json, read_text, typed
 
-LONGEST_NAME = 200
-"""Maximum length of the name of a run in characters: file systems allow 255 bytes."""
-NAME = re.compile(r"[\w+-][\w.+-]*(/[\w+-][\w.+-]*)*")
+NAME = re.compile(r"[\w+-][\w.+-]{0,249}(/[\w+-][\w.+-]{0,249}){0,3}")
+"""Name of a run. File systems allow 255 bytes for each folder."""
 Sweep = Mapping[str, TrainConfig]
 """Configurations by name, in order. A name is the path of the run's folder relative to that of the sweep."""
 
@@ -133,9 +133,34 @@ def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
         if name in before:
             raise OptionError(f"{path}: a run named {name} is in the file already; remove one of them")
     runs = {**before, **sweep}
-    lines = (json.dumps({"name": name, "config": config.to_json()}) + "\n" for name, config in runs.items())
-    files.write_text(path, "".join(lines))
+    files.write_text(path, _to_lines(runs))
     return runs
+
+
+def write_snapshot(sweep: Sweep, out: Path) -> Path:
+    """Write a sweep to a file in `out` that is named by its content, so that tasks that refer to it never find other runs.
+
+    Raises:
+        SmixError: The file cannot be written, or a name is no path of a folder.
+    """
+    lines = _to_lines(sweep)
+    path = out / f".sweep-{hashlib.sha256(lines.encode()).hexdigest()[:16]}.jsonl"
+    files.write_text(path, lines)
+    return path
+
+
+def _to_lines(sweep: Sweep) -> str:
+    for name in sweep:
+        check_name(name)
+    return "".join(json.dumps({"name": name, "config": config.to_json()}) + "\n" for name, config in sweep.items())
+
+
+def check_name(name: object) -> None:
+    """Raise OptionError unless this is the path of a folder relative to that of a sweep."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise OptionError(
+            f'name: expected the path of a folder relative to that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+        )
 
 
 def read_sweep(path: Path | str) -> Sweep:
@@ -172,8 +197,5 @@ def _read_line(line: str) -> tuple[str, TrainConfig]:
     except (ValueError, TypeError, KeyError):
         short = line if len(line) < 60 else f"{line[:57]}..."
         raise OptionError(f'expected {{"name": ..., "config": {{...}}}}, got {short or "an empty line"}') from None
-    if not isinstance(name, str) or len(name) > LONGEST_NAME or not NAME.fullmatch(name):
-        raise OptionError(
-            f'name: expected the path of a folder relative to that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
-        )
+    check_name(name)
     return name, TrainConfig.from_json(values)

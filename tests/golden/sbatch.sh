@@ -8,6 +8,7 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR1@120
 
+rm -f JOB/"$SLURM_ARRAY_TASK_ID".code
 bash JOB/"$SLURM_ARRAY_TASK_ID".sh &
 run=$! warned=
 # The time limit is near: tell smix, which writes its checkpoint. SIGTERM reaches every process of a job, so smix as well.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from smix.errors import OptionError
+from smix.errors import OptionError, RunError
 from smix.lab import engines
 from smix.lab import slurm as module
 from smix.lab.engines import LOST, Task
@@ -205,17 +205,48 @@ def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
 
 
 def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
-    """A fake sbatch keeps what it is given, and refuses it."""
-    script(
-        tmp_path / "bin" / "sbatch", f"""cp "${{@: -1}}" '{tmp_path}/kept.sh'\necho no such partition >&2\nexit 1\n"""
-    )
+    """A fake sbatch keeps the files that it is given, and refuses them."""
+    keep = f"""cp -r "$(dirname "${{@: -1}}")" '{tmp_path}/kept'\necho no such partition >&2\nexit 1\n"""
+    script(tmp_path / "bin" / "sbatch", keep)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     tasks = [Task(["masks", "build", f"--shard={part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)]
     with pytest.raises(OptionError, match=r"engine: SLURM refused the job \(no such partition\); see SBATCH_PARTITION"):
         engines.launch(tasks, "slurm", 2)
-    [folder] = (tmp_path / "logs").glob(".slurm-*")
-    lines = (tmp_path / "kept.sh").read_text().replace(str(folder), "JOB").replace(shlex.quote(str(Path.cwd())), "HERE")
+    lines = (tmp_path / "kept" / "script.sh").read_text()
+    [folder] = set(re.findall(rf"{re.escape(str(tmp_path))}/logs/\.slurm-\w+", lines))
+    lines = lines.replace(folder, "JOB").replace(shlex.quote(str(Path.cwd())), "HERE")
     lines = re.sub("'(JOB[^']*)'", r"\1", lines)  # quoted where it has a space
     assert lines == (GOLDEN / "sbatch.sh").read_text()
     command = f"SMIX_TASK=$PPID exec {shlex.quote(sys.executable)} -m smix masks build --shard=2/3 < /dev/null >> "
-    assert (folder / "1.sh").read_text().startswith(command)
+    assert (tmp_path / "kept" / "1.sh").read_text().startswith(command)
+
+
+def test_a_job_that_was_told_to_stop_is_waited_for_while_slurm_lists_it(tmp_path, slurm):
+    """A preempted job exits with 130, and SLURM requeues it."""
+    slurm.plan("130")
+    (slurm.folder / "queue" / "7_0").touch()
+    polls = 0
+
+    def poll() -> None:
+        nonlocal polls
+        polls += 1
+        if polls == 3 * module.MISSED:
+            [folder] = (tmp_path / "logs" / "0").glob(".slurm-*")
+            (folder / "0.code").write_text("0\n")
+
+    assert on_slurm(tmp_path, 1, poll) == [0]
+    assert polls >= 3 * module.MISSED
+
+
+def test_a_current_folder_with_a_line_break_is_refused(tmp_path, slurm, monkeypatch):
+    (tmp_path / "a\ntouch PWN").mkdir()
+    monkeypatch.chdir(tmp_path / "a\ntouch PWN")
+    with pytest.raises(RunError, match="expected a path without control characters"):
+        on_slurm(tmp_path, 1)
+
+
+def test_a_job_that_slurm_refuses_leaves_no_files(tmp_path, slurm):
+    script(slurm.folder / "bin" / "sbatch", "exit 1")
+    with pytest.raises(OptionError, match="no reason given"):
+        on_slurm(tmp_path, 1)
+    assert not list(tmp_path.rglob(".slurm-*"))

@@ -22,7 +22,7 @@ from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
 from smix.lab.run_all import CostEstimate, Resources, run_all, run_one
 from smix.lab.slurm import sbatch_script
-from smix.lab.status import Status, status
+from smix.lab.status import Status, last_error, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
 from tests.lab.test_compare import Launched, cut_it, train_it
@@ -192,6 +192,8 @@ def sweep_of(data: str, seeds: int = 2) -> dict[str, TrainConfig]:
         (-signal.SIGKILL, 2),
         (engines.LOST, 2),
         (-signal.SIGSEGV, 2),
+        (126, 2),
+        (-signal.SIGINT, 1),
         (1, 1),
         (2, 1),
         (signals.INTERRUPTED, 1),
@@ -484,3 +486,46 @@ def test_the_script_passes_the_warning_on_waits_and_requeues(data, tmp_path, num
     assert (tmp_path / "requeued").exists() == requeued
     if requeued:
         assert (tmp_path / "requeued").read_text() == "requeue 7\n"
+
+
+# The file that tasks read
+
+
+def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothing(data, tmp_path, launched):
+    file = tmp_path / "sweep.jsonl"
+    file.write_text("mine")
+    launched.act = train_it
+    runs = run_all(sweep_of(data), tmp_path, OPTIONS)
+    assert all(run.result is not None for run in runs)
+    assert file.read_text() == "mine"
+    [copy] = tmp_path.glob(".sweep-*.jsonl")
+    assert read_sweep(copy) == sweep_of(data)
+
+
+@pytest.mark.parametrize("name", ["../a", "x" * 251, "a b", ""])
+def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_path, launched, name):
+    with pytest.raises(OptionError, match="name: expected the path of a folder"):
+        run_all({name: small(data)}, tmp_path / "out", OPTIONS)
+    with pytest.raises(OptionError, match="name: expected the path of a folder"):
+        write_sweep(tmp_path / "s.jsonl", {name: small(data)})
+    assert launched.folders == []
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "error"),
+    [
+        ("", ""),
+        ("UserWarning: slow\n", ""),
+        ("smix: lr: too high\n", "lr: too high"),
+        ("smix: interrupted; start again\n", ""),
+        (
+            "smix: interrupted; start again\nTraceback (most recent call last):\n  File\nValueError: no\n\n",
+            "ValueError: no",
+        ),
+        ("Traceback (most recent call last):\nValueError: no\nsmix: interrupted; start again\n", ""),
+    ],
+)
+def test_the_last_error_of_a_log(tmp_path, log, error):
+    (tmp_path / "log.txt").write_text(log)
+    assert last_error(tmp_path / "log.txt") == error
