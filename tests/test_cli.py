@@ -552,6 +552,17 @@ def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path,
     assert "start the same command again" in err
 
 
+def test_a_lack_of_memory_is_one_line_and_exits_with_75(smix, npz, tmp_path, monkeypatch):
+    from smix.training import runs
+
+    def full(*args: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(runs, "prepare", full)
+    code, _, err = smix("train", "--data", npz, "--out", tmp_path / "run")
+    assert (code, err) == (75, "smix: out of memory; close other programs, or use fewer or smaller images\n")
+
+
 def test_a_bug_is_not_reported_as_wrong_input(npz, tmp_path, monkeypatch, capsys):
     from smix.training import runs
 
