@@ -113,7 +113,9 @@ def test_the_order_does_not_depend_on_crops_flips_or_masks():
 
 @pytest.mark.parametrize(("crop_padding", "hflip"), [(0, False), (0, True)])
 def test_masks_labels_and_validity_stay_with_their_images(crop_padding, hflip):
-    for images, labels, masks, valid in replace(traceable_set(80), crop_padding=crop_padding, hflip=hflip).shuffled(0, 0, 8):
+    for images, labels, masks, valid in replace(traceable_set(80), crop_padding=crop_padding, hflip=hflip).shuffled(
+        0, 0, 8
+    ):
         assert images.shape == (8, 1, 3, 5)
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
         assert torch.equal(valid, labels % 3 == 0)

@@ -59,7 +59,8 @@ def test_every_offset_and_mirror_image_is_equally_likely(size, crop_padding, hfl
     images = numbered(size, count)
     image = images[0].numpy()
     known = {
-        pad_crop_flip(image, crop_padding, offsets, mirrored).tobytes(): (offsets, mirrored) for offsets, mirrored in variants
+        pad_crop_flip(image, crop_padding, offsets, mirrored).tobytes(): (offsets, mirrored)
+        for offsets, mirrored in variants
     }
     assert len(known) == len(variants)
     found, _ = crop_and_flip(images, None, crop_padding, hflip, generator())

@@ -19,7 +19,7 @@ from smix.lab.engines import LOST, Task
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
-def script(path: Path, text: str) -> None:
+def write_script(path: Path, text: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/bash\n{text}")
     path.chmod(0o755)
@@ -27,17 +27,16 @@ def script(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Slurm:
-    """Commands that stand in for those of SLURM. The plan of job 7_0, ... is an exit code, `lost`, `message` or `stays` (until told to
-    stop)."""
+    """Stand-ins for the commands of SLURM. The plan of job 7_0, ... is an exit code, `lost`, `message` or `stays` (until told to stop)."""
 
     folder: Path
 
-    def plan(self, *jobs: str) -> None:
+    def write_plan(self, *jobs: str) -> None:
         (self.folder / "plan").write_text("\n".join(jobs))
 
     @property
-    def cancelled(self) -> list[str]:
-        """Calls of scancel."""
+    def scancel_calls(self) -> list[str]:
+        """Return the calls of scancel."""
         calls = self.folder / "cancelled"
         return calls.read_text().splitlines() if calls.exists() else []
 
@@ -46,7 +45,7 @@ class Slurm:
 def slurm(tmp_path, monkeypatch) -> Slurm:
     folder = tmp_path / "slurm"
     (folder / "queue").mkdir(parents=True)
-    script(
+    write_script(
         folder / "bin" / "sbatch",
         f"""cd '{folder}'; env | grep -o '^S[A-Z_]*=.*' > environment; echo "$*" > options; cp "${{@: -1}}" script.sh
         store=$(sed -n "s/^#SBATCH --output='\\?\\([^']*\\)[/]%.*/\\1/p" script.sh)
@@ -62,8 +61,8 @@ def slurm(tmp_path, monkeypatch) -> Slurm:
         done < plan
         echo 7""",
     )
-    script(folder / "bin" / "squeue", f"[ ! -e '{folder}/down' ] || exit 1; ls '{folder}/queue'")
-    script(
+    write_script(folder / "bin" / "squeue", f"[ ! -e '{folder}/down' ] || exit 1; ls '{folder}/queue'")
+    write_script(
         folder / "bin" / "scancel",
         f"""echo "$*" >> '{folder}/cancelled'; [ "$1" = --full ] || exit 0; cd '{folder}/queue' && rm -f "${{@:3}}" """,
     )
@@ -93,9 +92,9 @@ def test_exit_codes_come_in_the_order_of_the_tasks_and_files_of_a_job_without_er
 def test_the_script_runs_each_task_with_its_log_and_exit_code(tmp_path, slurm, monkeypatch):
     """sbatch runs the tasks of the script here, one after the other. A shell replaces `python -m smix`."""
     shell = tmp_path / "python"
-    script(shell, 'shift 2\nexec sh -c "$@"\n')
+    write_script(shell, 'shift 2\nexec sh -c "$@"\n')
     monkeypatch.setattr(sys, "executable", str(shell))
-    script(
+    write_script(
         slurm.folder / "bin" / "sbatch",
         'for task in 0 1 2; do SLURM_ARRAY_TASK_ID=$task bash "${@: -1}"; done > /dev/null; echo 7',
     )
@@ -109,7 +108,7 @@ def test_the_script_runs_each_task_with_its_log_and_exit_code(tmp_path, slurm, m
     assert [task.log.read_text() for task in tasks] == ["child\n", "", "a; echo b|c'd\n|"]
 
 
-def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm_said(tmp_path, slurm):
+def test_jobs_without_an_exit_code_have_failed_and_their_logs_contain_slurms_message(tmp_path, slurm):
     slurm.plan("0", "lost", "message")
     assert on_slurm(tmp_path, 3) == [0, LOST, LOST]
     logs = [tmp_path / "logs" / str(place) / "log.txt" for place in range(3)]
@@ -119,7 +118,7 @@ def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm
 
 
 @pytest.mark.slow
-def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
+def test_jobs_are_not_abandoned_while_slurm_does_not_answer(tmp_path, slurm):
     slurm.plan("lost", "stays")
     (slurm.folder / "down").touch()
     polls = 0
@@ -137,7 +136,7 @@ def test_jobs_are_not_given_up_while_slurm_does_not_answer(tmp_path, slurm):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelled(tmp_path, slurm, number):
+def test_an_interrupt_stops_jobs_waits_for_them_and_then_cancels(tmp_path, slurm, number):
     slurm.plan("stays", "0", "stays")
     before = signal.getsignal(number)
     polls = 0
@@ -154,8 +153,8 @@ def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelle
     assert signal.getsignal(number) is before
 
 
-def test_interrupted_when_all_jobs_are_done_nothing_is_cancelled(tmp_path, slurm):
-    """scancel with a filter and no id would end every job of the user."""
+def test_an_interrupt_after_all_jobs_are_done_cancels_nothing(tmp_path, slurm):
+    """A call of scancel with a filter and without job ids would end every job of the user."""
     slurm.plan("0", "0")
 
     def fail() -> None:
@@ -166,9 +165,9 @@ def test_interrupted_when_all_jobs_are_done_nothing_is_cancelled(tmp_path, slurm
     assert slurm.cancelled == []
 
 
-def test_jobs_that_do_not_stop_are_cancelled_after_the_grace(tmp_path, slurm, monkeypatch):
+def test_jobs_that_do_not_stop_are_cancelled_after_the_grace_period(tmp_path, slurm, monkeypatch):
     slurm.plan("stays")
-    script(slurm.folder / "bin" / "scancel", f"echo \"$*\" >> '{slurm.folder}/cancelled'")
+    write_script(slurm.folder / "bin" / "scancel", f"echo \"$*\" >> '{slurm.folder}/cancelled'")
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.1)
 
     def fail() -> None:
@@ -179,7 +178,7 @@ def test_jobs_that_do_not_stop_are_cancelled_after_the_grace(tmp_path, slurm, mo
     assert slurm.cancelled[-1] == "7_0"
 
 
-def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm, monkeypatch):
+def test_variables_of_a_job_are_not_passed_to_the_jobs_that_it_submits(tmp_path, slurm, monkeypatch):
     own = {"SLURM_JOB_ID": "5", "SLURM_ARRAY_TASK_ID": "3", "SLURM_CONF": "/etc/slurm.conf", "SBATCH_PARTITION": "gpu"}
     for name, value in own.items():
         monkeypatch.setenv(name, value)
@@ -191,22 +190,22 @@ def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm,
     assert {name: os.environ[name] for name in own} == own
 
 
-def test_cpus_are_asked_for_by_the_variable_that_sbatch_does_not_know(tmp_path, slurm, monkeypatch):
+def test_the_number_of_cpus_is_read_from_a_variable_that_sbatch_ignores(tmp_path, slurm, monkeypatch):
     slurm.plan("0")
     monkeypatch.setenv("SBATCH_CPUS_PER_TASK", "6")
     on_slurm(tmp_path, 1)
     assert "--cpus-per-task=6" in (slurm.folder / "options").read_text()
 
 
-def test_slurm_on_a_machine_without_it_is_one_line(tmp_path, monkeypatch):
+def test_missing_slurm_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OptionError, match="engine: SLURM's sbatch is not available on this machine"):
         engines.launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
 
 
 def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
-    """A fake sbatch keeps what it is given, and refuses it."""
-    script(
+    """A fake sbatch stores its input and refuses it."""
+    write_script(
         tmp_path / "bin" / "sbatch", f"""cp "${{@: -1}}" '{tmp_path}/kept.sh'\necho no such partition >&2\nexit 1\n"""
     )
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
@@ -215,7 +214,7 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
         engines.launch(tasks, "slurm", 2)
     [folder] = (tmp_path / "logs").glob(".slurm-*")
     lines = (tmp_path / "kept.sh").read_text().replace(str(folder), "JOB").replace(shlex.quote(str(Path.cwd())), "HERE")
-    lines = re.sub("'(JOB[^']*)'", r"\1", lines)  # quoted where it has a space
+    lines = re.sub("'(JOB[^']*)'", r"\1", lines)  # quoted, because it contains a space
     assert lines == (GOLDEN / "sbatch.sh").read_text()
     command = f"SMIX_TASK=$PPID exec {shlex.quote(sys.executable)} -m smix masks build --shard=2/3 < /dev/null >> "
     assert (folder / "1.sh").read_text().startswith(command)
