@@ -19,8 +19,8 @@ from smix.evaluation.predict import predict
 from smix.evaluation.records import Evaluation, read_evaluation, write_evaluation
 from smix.lab import suites
 from smix.report.terminal import show
-from tests.lab.conftest import finished, read_here, run, shown, whole  # noqa: F401
-from tests.lab.trained import SIZE, TEST, renamed, sets, write_sets
+from tests.lab.conftest import data_name, finished, full_evaluation, read_here, run  # noqa: F401
+from tests.lab.trained import SIZE, TEST, relabel, sets, write_sets
 from tests.sealed import reseal
 
 pytestmark = pytest.mark.usefixtures("read_here")
@@ -53,8 +53,8 @@ def test_an_evaluation_of_a_run_is_shown_and_saved(smix, run):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, whole):  # noqa: F811
-    reference, evaluation = whole
+def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, full_evaluation):  # noqa: F811
+    reference, evaluation = full_evaluation
     write_evaluation(run / "evaluation" / "test.json", evaluation)  # of the same model
     code, out, _ = smix("evaluate", run, "--corruptions", "--reference", reference, *QUIET)
     assert code == 0
@@ -70,8 +70,10 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
     assert "100.0 % of that of test" in out
 
 
-def test_output_fits_80_columns(whole, monkeypatch, capsys):  # noqa: F811
-    evaluation = replace(whole[1], left_out=12_345, provenance={**whole[1].provenance, "resized": True})
+def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: F811
+    evaluation = replace(
+        full_evaluation[1], left_out=12_345, provenance={**full_evaluation[1].provenance, "resized": True}
+    )
     out = shown_at_80(
         monkeypatch, capsys, evaluation_parts(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0")
     )
@@ -124,8 +126,8 @@ def test_all_runs_of_a_folder_are_evaluated(smix, run, tmp_path):  # noqa: F811
     assert lines[1].startswith(f"smix: {cut}: expected a finished run, got 3 of 3 epochs")
 
 
-def test_a_folder_of_runs_against_a_reference(smix, run, whole, tmp_path):  # noqa: F811
-    write_evaluation(run / "evaluation" / "test.json", whole[1])
+def test_a_folder_of_runs_against_a_reference(smix, run, full_evaluation, tmp_path):  # noqa: F811
+    write_evaluation(run / "evaluation" / "test.json", full_evaluation[1])
     code, out, _ = smix("evaluate", tmp_path, "--reference", run, *QUIET)
     assert code == 0
     assert "mCE: mean corruption error, in % of that of vanilla-0" in out
@@ -137,7 +139,7 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     file = tmp_path / "model.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, file)
     classes = ["dim", "bright"]
-    name = write_sets(tmp_path, *(renamed(data, classes, [0, 0, 0, 1, 1, 1]) for data in sets()), "two")
+    name = write_sets(tmp_path, *(relabel(data, classes, [0, 0, 0, 1, 1, 1]) for data in sets()), "two")
     (tmp_path / "map.json").write_text(json.dumps({"dim": [0, 1, 2], "bright": [3, 4, 5]}))
     words = ["--model", "resnet8", "--data", name, "--label-map", tmp_path / "map.json", "--limit", "10"]
     code, out, _ = smix("evaluate", file, *words, "--mean", "0.4", "0.4", "0.4", "--std", "0.2", "0.2", "0.2", *QUIET)

@@ -42,7 +42,7 @@ from smix.training.samples import read_samples
 from smix.training.weights import read_weights
 from tests.attacks.mutations import hostile_json, hostile_npz
 from tests.conftest import make_set, write_npz
-from tests.masks.stores import Missing
+from tests.masks.stores import SourceWithMissingRows
 from tests.report.evaluations import evaluation
 from tests.report.runs import TESTED, made_samples, write_run
 from tests.sealed import reseal
@@ -98,7 +98,7 @@ def json_lines(content: bytes, draws: Any) -> bytes:
 
 def store(name: str, save_classes: bool = False) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        build_masks(make_set(24), Missing(3, 17), folder / "store", save_classes=save_classes)
+        build_masks(make_set(24), SourceWithMissingRows(3, 17), folder / "store", save_classes=save_classes)
         return folder / "store" / name
 
     return make
@@ -112,7 +112,7 @@ def read_store(file: Path) -> object:
 
 def part(name: str) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
-        build_masks(make_set(24), Missing(3, 17), folder / "store")
+        build_masks(make_set(24), SourceWithMissingRows(3, 17), folder / "store")
         finished, building = MaskStore(folder / "store"), folder / "interrupted" / "building"
         building.mkdir(parents=True)
         manifest = replace(finished.manifest, files={})
@@ -128,7 +128,7 @@ def part(name: str) -> Callable[[Path], Path]:
 def finish_build(file: Path) -> object:
     interrupted = file.parent.parent
     try:
-        masks = build_masks(make_set(24), Missing(3, 17), interrupted)
+        masks = build_masks(make_set(24), SourceWithMissingRows(3, 17), interrupted)
         assert masks is not None
         return digest(masks[:], masks.stats)
     finally:

@@ -20,7 +20,7 @@ from smix.masks.sources.run_lengths import decoded, inside
 from smix.masks.staged import npy
 from smix.untrusted import UnreadableError, parse_json
 from tests.conftest import make_set
-from tests.masks.stores import Drawn, content, raises_at, small_parts
+from tests.masks.stores import BrightnessSource, content, raise_at, use_small_shards
 from tests.sealed import edit
 
 SIZES = [(1, 1), (1, 9), (7, 1), (10, 14), (33, 17)]
@@ -258,30 +258,30 @@ def test_a_file_with_contradictory_sizes_is_refused(tmp_path):
 @pytest.fixture
 def interrupted(tmp_path, monkeypatch) -> Path:
     """Return a build that was interrupted after three of five shards."""
-    small_parts(monkeypatch)
+    use_small_shards(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        build_masks(make_set(), Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "store")
+        build_masks(make_set(), BrightnessSource(before=raise_at(10, KeyboardInterrupt())), tmp_path / "store")
     assert len(list((tmp_path / "store" / "building").glob("[0-9]*.json"))) == 3
     return tmp_path / "store"
 
 
 def test_parts_of_other_settings_are_discarded_and_named(interrupted, tmp_path, capsys):
     (interrupted / "building" / "manifest.json").unlink()  # as the message about a damaged manifest advises
-    build_masks(make_set(), Drawn(), interrupted, refine="none")
+    build_masks(make_set(), BrightnessSource(), interrupted, refine="none")
     assert capsys.readouterr().err.count("one of other settings or images, or a damaged one") == 3
-    build_masks(make_set(), Drawn(), tmp_path / "new", refine="none")
+    build_masks(make_set(), BrightnessSource(), tmp_path / "new", refine="none")
     assert content(interrupted) == content(tmp_path / "new")
 
 
 def test_parts_of_other_images_are_discarded_and_named(interrupted, tmp_path, capsys):
     other = make_set(seed=1)
     with pytest.raises(KeyboardInterrupt):
-        build_masks(other, Drawn(before=raises_at(10, KeyboardInterrupt())), tmp_path / "other")
+        build_masks(other, BrightnessSource(before=raise_at(10, KeyboardInterrupt())), tmp_path / "other")
     for name in ("00001.json", "shard-00001.npy"):
         shutil.copy(interrupted / "building" / name, tmp_path / "other" / "building" / name)
-    store = build_masks(other, Drawn(), tmp_path / "other")
+    store = build_masks(other, BrightnessSource(), tmp_path / "other")
     assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
-    build_masks(other, Drawn(), tmp_path / "new")
+    build_masks(other, BrightnessSource(), tmp_path / "new")
     assert content(store.path) == content(tmp_path / "new")
 
 
@@ -289,9 +289,9 @@ def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys)
     for name in ("{}.json", "shard-{}.npy"):
         source, target = (interrupted / "building" / name.format(number) for number in ("00000", "00002"))
         shutil.copy(source, target)
-    build_masks(make_set(), Drawn(), interrupted)
+    build_masks(make_set(), BrightnessSource(), interrupted)
     assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
-    build_masks(make_set(), Drawn(), tmp_path / "new")
+    build_masks(make_set(), BrightnessSource(), tmp_path / "new")
     assert content(interrupted) == content(tmp_path / "new")
 
 
@@ -310,8 +310,8 @@ def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys)
 )
 def test_an_altered_part_with_a_valid_checksum_is_built_again(interrupted, tmp_path, changes):
     edit(interrupted / "building" / "00000.json", **changes)
-    build_masks(make_set(), Drawn(), interrupted)
-    build_masks(make_set(), Drawn(), tmp_path / "new")
+    build_masks(make_set(), BrightnessSource(), interrupted)
+    build_masks(make_set(), BrightnessSource(), tmp_path / "new")
     assert content(interrupted) == content(tmp_path / "new")
 
 
@@ -319,7 +319,7 @@ def test_a_folder_of_parts_that_is_a_link_is_refused(interrupted, tmp_path):
     (interrupted / "building").rename(tmp_path / "elsewhere")
     (interrupted / "building").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MaskError, match="building: expected a folder, got a symbolic link"):
-        build_masks(make_set(), Drawn(), interrupted)
+        build_masks(make_set(), BrightnessSource(), interrupted)
     assert len(list((tmp_path / "elsewhere").iterdir())) == 7
 
 
@@ -328,7 +328,7 @@ def test_a_folder_of_parts_that_is_a_link_is_refused(interrupted, tmp_path):
 
 @pytest.fixture
 def store(tmp_path, monkeypatch) -> MaskStore:
-    small_parts(monkeypatch)
+    use_small_shards(monkeypatch)
     return build_masks(make_set(), load_source("carried"), tmp_path / "store")
 
 
@@ -381,7 +381,7 @@ def test_masks_that_are_overwritten_while_the_store_is_open_are_detected(store):
 
 
 def test_a_store_may_grow_while_it_is_open(tmp_path, monkeypatch):
-    small_parts(monkeypatch)
+    use_small_shards(monkeypatch)
     data, source = make_set(), load_source("carried")
     few = build_masks(data, source, tmp_path / "store", limit=20)
     rows = np.flatnonzero(few.built)

@@ -1,4 +1,4 @@
-"""Batches that live on the device: normalisation, order, resuming, masks beside their images."""
+"""Test batches that are kept on the device: normalisation, order, resuming, and masks in step with their images."""
 
 from dataclasses import replace
 from itertools import chain
@@ -21,8 +21,8 @@ def data() -> ImageSet:
     return make_set()
 
 
-def traced(count: int, size: tuple[int, int] = (3, 5)) -> Batches:
-    """Image, label, mask and validity of row i all say i (up to 255)."""
+def traceable_set(count: int, size: tuple[int, int] = (3, 5)) -> Batches:
+    """Return a data set in which image, label, mask and validity of row i all encode i (up to 255)."""
     rows = torch.arange(count)
     images = rows.to(torch.uint8).view(count, 1, 1, 1).expand(count, *size, 1).clone()
     masks = (rows.view(count, 1, 1) >> torch.arange(15).view(size)) % 2 == 1  # the row's binary digits
@@ -60,7 +60,7 @@ def test_normalised_images_have_mean_0_and_std_1_and_channels_first(data):
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 10])
-def test_a_constant_channel_gets_the_std_1_at_every_level(count):
+def test_a_constant_channel_has_std_1_at_every_level(count):
     for level in range(256):
         images = np.full((count, 5, 7, 3), level, np.uint8)
         images[0, 0, 0, 1] ^= 1
@@ -73,8 +73,8 @@ def test_a_constant_channel_gets_the_std_1_at_every_level(count):
 # Order
 
 
-def test_an_epoch_shows_each_image_once_and_leaves_the_last_smaller_batch_out():
-    batches = traced(83)
+def test_an_epoch_shows_each_image_at_most_once_and_drops_the_last_incomplete_batch():
+    batches = traceable_set(83)
     shown = labels_of(batches)
     assert [len(batch) for batch in shown] == [8] * 10
     assert batches.steps(8) == 10
@@ -84,18 +84,18 @@ def test_an_epoch_shows_each_image_once_and_leaves_the_last_smaller_batch_out():
     assert sorted(chain(*labels_of(batches, batch_size=83))) == list(range(83))
 
 
-def test_what_an_epoch_leaves_out_another_shows():
-    batches = traced(83)
+def test_images_dropped_in_one_epoch_are_shown_in_another():
+    batches = traceable_set(83)
     assert {row for epoch in range(6) for batch in labels_of(batches, epoch=epoch) for row in batch} == set(range(83))
 
 
-def test_a_set_smaller_than_a_batch_is_one_smaller_batch():
-    assert traced(5).steps(8) == 1
-    assert [sorted(batch) for batch in labels_of(traced(5))] == [[0, 1, 2, 3, 4]]
+def test_a_data_set_smaller_than_a_batch_is_one_smaller_batch():
+    assert traceable_set(5).steps(8) == 1
+    assert [sorted(batch) for batch in labels_of(traceable_set(5))] == [[0, 1, 2, 3, 4]]
 
 
-def test_epochs_and_seeds_differ_and_repeat():
-    batches = traced(80)
+def test_the_order_depends_on_epoch_and_seed_and_is_reproducible():
+    batches = traceable_set(80)
     orders = [labels_of(batches, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
     assert len({str(order) for order in orders}) == 6
     assert orders == [labels_of(batches, seed=seed, epoch=epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
@@ -103,7 +103,7 @@ def test_epochs_and_seeds_differ_and_repeat():
 
 def test_the_order_does_not_depend_on_crops_flips_or_masks():
     """Methods and recipes are compared on the same batches."""
-    batches = traced(80)
+    batches = traceable_set(80)
     bare = replace(batches, masks=None, valid=None)
     assert labels_of(batches) == labels_of(replace(batches, crop_padding=1, hflip=True)) == labels_of(bare)
 
@@ -112,8 +112,10 @@ def test_the_order_does_not_depend_on_crops_flips_or_masks():
 
 
 @pytest.mark.parametrize(("crop_padding", "hflip"), [(0, False), (0, True)])
-def test_masks_labels_and_validity_stay_beside_their_images(crop_padding, hflip):
-    for images, labels, masks, valid in replace(traced(80), crop_padding=crop_padding, hflip=hflip).shuffled(0, 0, 8):
+def test_masks_labels_and_validity_stay_with_their_images(crop_padding, hflip):
+    for images, labels, masks, valid in replace(traceable_set(80), crop_padding=crop_padding, hflip=hflip).shuffled(
+        0, 0, 8
+    ):
         assert images.shape == (8, 1, 3, 5)
         assert torch.equal(images[:, 0, 0, 0].long(), labels)
         assert torch.equal(valid, labels % 3 == 0)
@@ -122,8 +124,8 @@ def test_masks_labels_and_validity_stay_beside_their_images(crop_padding, hflip)
         assert ((upright == labels) | (hflip & (mirrored == labels))).all()
 
 
-def test_crops_and_flips_carry_the_masks_along(data):
-    """The image is its mask, so it must stay so; and some must have moved."""
+def test_crops_and_flips_move_masks_with_their_images(data):
+    """The image equals its mask and must stay equal, and some images must have moved."""
     masked = replace(data, images=data.masks[..., None].repeat(3, -1).astype(np.uint8) * 255, fingerprint="")
     batches = Batches.of(masked, PLAIN, CPU, masked.masks, crop_padding=2, hflip=True)
     moved = 0
@@ -135,7 +137,7 @@ def test_crops_and_flips_carry_the_masks_along(data):
     assert moved < 5 * data.masks.sum()  # padding pushed some object pixels out
 
 
-def test_without_masks_a_batch_has_none(data):
+def test_batches_of_data_without_masks_have_no_masks(data):
     for _, _, masks, valid in Batches.of(data, Normalisation.of(data), CPU, crop_padding=1, hflip=True).shuffled(
         0, 0, 8
     ):
@@ -144,7 +146,7 @@ def test_without_masks_a_batch_has_none(data):
 
 
 def test_crops_differ_between_steps_epochs_and_seeds():
-    batches = traced(16, (5, 3))
+    batches = traceable_set(16, (5, 3))
     batches = replace(
         batches,
         images=torch.arange(1, 16, dtype=torch.uint8).view(1, 5, 3, 1).expand(16, 5, 3, 1).clone(),
@@ -162,7 +164,7 @@ def test_crops_differ_between_steps_epochs_and_seeds():
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 6, 9, 10])
-def test_an_epoch_that_goes_on_from_a_step_gives_the_identical_batches(data, first_step):
+def test_an_epoch_that_resumes_at_a_step_gives_identical_batches(data, first_step):
     batches = Batches.of(
         make_set(83),
         Normalisation.of(data),
@@ -182,7 +184,7 @@ def test_an_epoch_that_goes_on_from_a_step_gives_the_identical_batches(data, fir
 
 
 @pytest.mark.parametrize("batch_size", [7, 40, 500])
-def test_in_order_shows_all_images_untouched_in_their_order(data, batch_size):
+def test_in_order_yields_all_images_unchanged_and_in_order(data, batch_size):
     normal = Normalisation.of(data)
     images, labels = zip(*replace(Batches.of(data, normal, CPU), at_once=batch_size).in_order(), strict=True)
     assert torch.equal(torch.cat(images), normal(torch.from_numpy(data.images)))
@@ -190,7 +192,7 @@ def test_in_order_shows_all_images_untouched_in_their_order(data, batch_size):
 
 
 @pytest.mark.parametrize("masks", [True, False])
-def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, masks):
+def test_pixels_are_the_images_before_normalisation_in_any_order(data, masks):
     normal = Normalisation.of(data)
     batches = replace(Batches.of(data, normal, CPU, data.masks if masks else None), at_once=7)
     parts = list(batches.pixels())
@@ -209,7 +211,7 @@ def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, mas
         assert all(part.masks is None for part in chosen)
 
 
-def test_the_data_set_is_copied_so_that_nothing_in_training_can_change_it(data):
+def test_the_data_set_is_copied_so_that_training_cannot_change_it(data):
     batches = Batches.of(data, Normalisation.of(data), CPU, data.masks)
     before = data.images.copy(), data.masks.copy()
     batches.images.zero_()

@@ -1,4 +1,4 @@
-"""digits-on-photos: what is known of each image, proved by replacing the digits or the photographs by others."""
+"""Test digits-on-photos: labels, masks and backgrounds, by replacing the digits or the photographs."""
 
 from types import SimpleNamespace
 
@@ -13,7 +13,7 @@ from smix.data.digits import SIDE, digits_on_photos
 pytestmark = pytest.mark.slow
 
 SPLITS = ("train", "test")
-make = digits_on_photos.__wrapped__  # the cache would give the true digits after the replaced ones
+make = digits_on_photos.__wrapped__  # the cache would return the true digits instead of the replaced ones
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def replace_digits(monkeypatch):
 
 @pytest.fixture
 def plain_photos(monkeypatch) -> np.ndarray:
-    """One photograph of a single grey, 120, dimmed to 60: what is not of that grey is ink."""
+    """Replace the photographs by a single one of grey level 120, dimmed to 60: any other grey level is ink."""
     grey = np.full((427, 640, 3), 120, np.uint8)
     monkeypatch.setattr(sklearn.datasets, "load_sample_images", lambda: SimpleNamespace(images=[grey]))
     return np.full(3, 60)
@@ -46,7 +46,7 @@ def test_shapes_types_and_classes(split, count):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_train_and_test_share_no_digit_and_use_each_once(replace_digits, seed):
-    """Labelled by its number, each digit can be followed."""
+    """Each digit is labelled by its number, so that it can be traced."""
     digits, _ = load_digits(return_X_y=True)
     replace_digits(digits, np.arange(len(digits)))
     used = np.concatenate([make(split, seed)[1] for split in SPLITS])
@@ -54,7 +54,7 @@ def test_train_and_test_share_no_digit_and_use_each_once(replace_digits, seed):
 
 
 def test_each_image_shows_the_digit_of_its_label(replace_digits):
-    """Digits of three shapes, and labels that say which: tall, square, flat."""
+    """Digits have three shapes, tall, square and flat, which the labels name."""
     order = np.arange(1797)
     digits = np.zeros((1797, 8, 8))
     digits[order % 3 == 0, :, :4] = digits[order % 3 == 1] = digits[order % 3 == 2, :4] = 16
@@ -65,7 +65,7 @@ def test_each_image_shows_the_digit_of_its_label(replace_digits):
         assert np.array_equal(labels, np.where(tall > 1.5 * wide, 0, np.where(wide > 1.5 * tall, 2, 1)))
 
 
-def test_the_mask_is_the_square_where_the_digit_was_placed_and_all_else_is_photograph(replace_digits, plain_photos):
+def test_the_mask_is_the_square_of_the_digit_and_all_other_pixels_are_photograph(replace_digits, plain_photos):
     replace_digits(np.full((1797, 64), 16.0), np.arange(1797) % 10)
     images, _, masks = make("train", 0)
     sides, places = set(), set()
@@ -82,8 +82,8 @@ def test_the_mask_is_the_square_where_the_digit_was_placed_and_all_else_is_photo
     assert places == {(side, place) for side in sides for place in range(SIDE - side + 1)}
 
 
-def test_the_mask_is_where_a_real_digit_covers_half_of_the_photograph(plain_photos):
-    """Over one grey the ink of each pixel can be computed back; rounding to uint8 leaves some doubt near one half."""
+def test_the_mask_is_where_a_real_digit_covers_at_least_half_of_the_photograph(plain_photos):
+    """On a constant grey the ink of each pixel can be computed; rounding to uint8 leaves an uncertainty near one half."""
     for image, mask in zip(*(part[:200] for part in make("test", 0)[::2]), strict=True):
         difference = np.abs(image - plain_photos.astype(float)).sum(-1)
         ink = difference / difference[mask].max()
@@ -92,15 +92,15 @@ def test_the_mask_is_where_a_real_digit_covers_half_of_the_photograph(plain_phot
         assert sure.mean() > 0.8
 
 
-def test_masks_are_objects_of_a_size_that_validity_accepts():
+def test_masks_have_a_size_that_the_validity_criteria_accept():
     for split in SPLITS:
         coverage = load_data("digits-on-photos", split=split).masks.mean((1, 2))
         assert coverage.min() > 0.01
         assert coverage.max() < 0.5
 
 
-def test_the_background_is_photographs_of_both_kinds():
-    """Pixels far from the object are spread over all levels, and no two corners are alike."""
+def test_backgrounds_are_crops_of_both_photographs():
+    """Pixels far from the object take all grey levels, and no two corners are alike."""
     images, _, masks = make("train", 0)
     background = images[~masks]
     assert np.all(np.percentile(background, 5, axis=0) < 60)
@@ -109,14 +109,14 @@ def test_the_background_is_photographs_of_both_kinds():
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(split):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_bytes(split):
     one, again, other = make(split, 0), make(split, 0), make(split, 1)
     for first, second, third in zip(one, again, other, strict=True):
         assert np.array_equal(first, second)
         assert not np.array_equal(first, third)
 
 
-def test_every_digit_is_bright_and_stands_out_from_the_photograph():
+def test_every_digit_is_brighter_than_the_photograph():
     images, _, masks = make("train", 0)
     for image, mask in zip(images.astype(float), masks, strict=True):
         ink, photograph = image[mask], image[~mask]

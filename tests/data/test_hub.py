@@ -1,4 +1,4 @@
-"""hf:DIR on small data sets that are saved on disk, and on a folder; nothing is downloaded."""
+"""Test hf:DIR on small data sets that are saved on disk, and on a folder of images; nothing is downloaded."""
 
 import io
 import shutil
@@ -57,7 +57,7 @@ def name(tmp_path) -> str:
     return save(tmp_path / "set", train=table(images[:4], [2, 0, 1, 0]), validation=table(images[4:], [1, 2]))
 
 
-def test_a_saved_set_is_found_by_the_types_of_its_columns(name, tmp_path):
+def test_columns_of_a_saved_set_are_found_by_their_types(name, tmp_path):
     train, test = load_data(name), load_data(name, split="test")
     assert train.classes == test.classes == tuple(CLASSES)
     assert (train.labels.tolist(), test.labels.tolist()) == ([2, 0, 1, 0], [1, 2])
@@ -73,7 +73,7 @@ def test_test_is_preferred_to_validation(tmp_path):
     assert np.array_equal(load_data(name, split="test").images[0], X[1])
 
 
-def test_nothing_is_decoded_before_it_is_asked_for_and_parts_stay_parts(name, monkeypatch):
+def test_images_are_decoded_on_access_and_subsets_stay_lazy(name, monkeypatch):
     decoded = []
     monkeypatch.setattr(hub, "decode", lambda *args: decoded.append(args[0].name) or pictures.decode(*args))
     part = load_data(name).rows(np.array([3, 1, 2])).rows(np.array([2, 0]))
@@ -98,7 +98,7 @@ def test_grey_and_transparent_images_become_rgb_and_sizes_may_differ(tmp_path):
         data.loaded()
 
 
-def test_the_fingerprint_is_of_the_encoded_images_and_labels_not_of_the_place(name, tmp_path):
+def test_the_fingerprint_depends_on_encoded_images_and_labels_but_not_on_the_path(name, tmp_path):
     before = load_data(name).fingerprint
     shutil.copytree(tmp_path / "set", tmp_path / "copy")
     assert load_data(f"hf:{tmp_path / 'copy'}").fingerprint == before
@@ -109,8 +109,8 @@ def test_the_fingerprint_is_of_the_encoded_images_and_labels_not_of_the_place(na
         assert load_data(save(tmp_path / str(number), train=other, test=other)).fingerprint != before
 
 
-def test_rows_that_were_selected_are_the_rows_that_are_read(tmp_path):
-    """`select` keeps the old table and a list of rows."""
+def test_selected_rows_are_read(tmp_path):
+    """`select` keeps the original table and adds a list of rows."""
     whole = table([*map(png, X)], [0, 1, 2, 0, 1, 2])
     picked, again = whole.select([4, 1]), table([png(X[4]), png(X[1])], [1, 1])
     data, same = (load_data(save(tmp_path / n, train=one, test=one)) for n, one in (("a", picked), ("b", again)))
@@ -119,7 +119,7 @@ def test_rows_that_were_selected_are_the_rows_that_are_read(tmp_path):
     assert data.fingerprint == same.fingerprint
 
 
-def test_a_folder_that_datasets_reads(tmp_path, monkeypatch):
+def test_a_folder_of_images_is_read_by_datasets(tmp_path, monkeypatch):
     for split, places in (("train", range(4)), ("test", (4, 5))):
         for place in places:
             path = tmp_path / f"set/{split}/{CLASSES[place % 2]}/{place}.png"
@@ -132,7 +132,7 @@ def test_a_folder_that_datasets_reads(tmp_path, monkeypatch):
     assert len(load_data(f"hf:{tmp_path / 'set'}", split="test")) == 2
 
 
-def test_a_broken_image_is_told_when_its_turn_comes(tmp_path):
+def test_a_broken_image_is_reported_when_it_is_read(tmp_path):
     split = table([png(X[0]), b"none", None], [0, 1, 2])
     data = load_data(save(tmp_path / "set", train=split, test=split))
     assert data.size == (5, 7)
@@ -145,7 +145,7 @@ def test_a_broken_image_is_told_when_its_turn_comes(tmp_path):
         data.loaded()
 
 
-def test_masks_of_files_are_found_by_the_numbers_of_rows(name, tmp_path):
+def test_mask_files_are_found_by_row_number(name, tmp_path):
     masks = np.random.default_rng(1).random((4, 5, 7)) < 0.5
     (tmp_path / "masks").mkdir()
     for row, mask in enumerate(masks):
@@ -179,14 +179,14 @@ def changed(path: Path, change) -> str:
         ),
     ],
 )
-def test_other_columns_are_refused_in_one_line(tmp_path, change, message):
+def test_unsupported_columns_are_refused_in_one_line(tmp_path, change, message):
     with pytest.raises(DataError, match=message) as caught:
         load_data(changed(tmp_path / "set", change))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("label", "message"), [(None, "expected integer labels"), (-1, "expected labels from 0 to 2")])
-def test_labels_that_are_none_are_refused(tmp_path, label, message):
+def test_missing_labels_are_refused(tmp_path, label, message):
     split = table([png(X[0]), png(X[1])], [0, label])
     with pytest.raises(DataError, match=message):
         load_data(save(tmp_path / "set", train=split, test=split))

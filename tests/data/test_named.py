@@ -1,4 +1,4 @@
-"""tiny-imagenet, fashion-mnist and caltech101, on small copies of their layouts."""
+"""Test tiny-imagenet, fashion-mnist and caltech101 on small copies of their folder layouts."""
 
 import shutil
 import struct
@@ -20,8 +20,8 @@ from smix.errors import DataError
 from smix.lab.doctor import check_data
 
 
-def picture(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> NDArray:
-    """Writes a file that is decoded to what is returned."""
+def write_picture(path: Path, seed: int, size: tuple[int, int] = (64, 64)) -> NDArray:
+    """Write an image file and return its decoded pixels."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size, 3)).astype(np.uint8)).save(path)
     return np.asarray(Image.open(path).convert("RGB"))
@@ -44,15 +44,15 @@ VAL = {"val_0.JPEG": "n03", "val_1.JPEG": "n01", "val_10.JPEG": "n02", "val_2.JP
 
 @pytest.fixture
 def tiny(tmp_path) -> Path:
-    """Three classes, listed out of order; 2 images each to train and 4 to test."""
+    """Write three classes, listed out of order, with 2 training images each and 4 test images."""
     home = tmp_path / "tiny-imagenet-200"
     for number, wnid in enumerate(("n01", "n02", "n03")):
         for place in range(2):
-            picture(home / f"train/{wnid}/images/{wnid}_{place}.JPEG", 10 * number + place)
+            write_picture(home / f"train/{wnid}/images/{wnid}_{place}.JPEG", 10 * number + place)
         (home / f"train/{wnid}/{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t0\t0\t63\t63\n")
     for number, file in enumerate(VAL):
-        picture(home / "val/images" / file, 100 + number)
-    picture(home / "test/images/test_0.JPEG", 200)
+        write_picture(home / "val/images" / file, 100 + number)
+    write_picture(home / "test/images/test_0.JPEG", 200)
     (home / "val/val_annotations.txt").write_text(
         "".join(f"{file}\t{wnid}\t0\t0\t9\t9\n" for file, wnid in VAL.items())
     )
@@ -61,7 +61,7 @@ def tiny(tmp_path) -> Path:
     return home
 
 
-def test_tiny_imagenet_is_read_as_it_is_unpacked(tiny):
+def test_tiny_imagenet_is_read_from_its_unpacked_archive(tiny):
     train, test = (load_data("tiny-imagenet", tiny.parent, split) for split in ("train", "test"))
     assert train.classes == test.classes == ("cat", "crane (n02)", "crane (n03)")
     assert train.images.names.tolist() == [
@@ -76,7 +76,7 @@ def test_tiny_imagenet_is_read_as_it_is_unpacked(tiny):
     assert test.loaded().array.shape == (4, 64, 64, 3)
 
 
-def test_the_fingerprint_of_tiny_imagenet_does_not_depend_on_its_place_but_on_labels(tiny, tmp_path):
+def test_the_fingerprint_of_tiny_imagenet_depends_on_labels_but_not_on_the_path(tiny, tmp_path):
     before = [load_data("tiny-imagenet", tiny.parent, split).fingerprint for split in ("train", "test")]
     shutil.copytree(tiny, tmp_path / "other/tiny-imagenet-200")
     assert [load_data("tiny-imagenet", tmp_path / "other", split).fingerprint for split in ("train", "test")] == before
@@ -89,7 +89,7 @@ def test_the_fingerprint_of_tiny_imagenet_does_not_depend_on_its_place_but_on_la
     assert load_data("tiny-imagenet", tiny.parent, "test").fingerprint != before[1]
 
 
-def test_without_tiny_imagenet_its_address_is_told(tmp_path):
+def test_a_missing_tiny_imagenet_is_reported_with_its_address(tmp_path):
     one_line(
         *("tiny-imagenet", tmp_path, f"expected {tmp_path}/tiny-imagenet-200, got no such folder"),
         f"download http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it in {tmp_path}",
@@ -100,11 +100,11 @@ def test_without_tiny_imagenet_its_address_is_told(tmp_path):
 @pytest.mark.parametrize(
     "missing", ["wnids.txt", "words.txt", "val/val_annotations.txt", "train/n02", "val/images/val_1.JPEG"]
 )
-def test_a_tiny_imagenet_of_which_something_is_missing_is_one_line(tiny, missing, split):
+def test_an_incomplete_tiny_imagenet_is_refused_in_one_line(tiny, missing, split):
     path = tiny / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     if split != {"train": "train", "val/i": "test"}.get(missing[:5], split):
-        assert len(load_data("tiny-imagenet", tiny.parent, split)) in (4, 6)  # the other split is whole
+        assert len(load_data("tiny-imagenet", tiny.parent, split)) in (4, 6)  # the other split is complete
         return
     one_line("tiny-imagenet", tiny.parent, "expected the whole of", "unpack it again", split=split)
 
@@ -123,12 +123,12 @@ def test_a_tiny_imagenet_of_which_something_is_missing_is_one_line(tiny, missing
         ("wnids.txt", "", "train"),
     ],
 )
-def test_a_tiny_imagenet_whose_lists_are_wrong_is_one_line(tiny, file, text, split):
+def test_a_tiny_imagenet_with_wrong_lists_is_refused_in_one_line(tiny, file, text, split):
     (tiny / file).write_text(text)
     one_line("tiny-imagenet", tiny.parent, split=split)
 
 
-def test_real_images_of_tiny_imagenet_in_its_layout(shared, tmp_path, monkeypatch):
+def test_real_images_in_the_layout_of_tiny_imagenet_are_read(shared, tmp_path, monkeypatch):
     subprocess.run(
         [sys.executable, shared / "data/unpack.py", tmp_path, "tiny-imagenet-20"], check=True, capture_output=True
     )
@@ -154,7 +154,7 @@ def test_real_images_of_tiny_imagenet_in_its_layout(shared, tmp_path, monkeypatc
         data = load_data("tiny-imagenet", tmp_path, split)
         assert (len(data), data.size, len(set(data.classes))) == (count, (64, 64), 20)
         assert [data.classes[label] for label in data.labels[:1]] == [words[order[data.labels[0]]].split(",")[0]]
-        # The same images with the same labels, in whatever order.
+        # The same images with the same labels, in any order.
         images, labels = data.loaded().array, order[data.labels]
         key = lambda image, label: (image.tobytes(), int(label))  # noqa: E731
         assert sorted(map(key, images, labels)) == sorted(map(key, arrays[f"x_{split}"], arrays[f"y_{split}"]))
@@ -165,7 +165,7 @@ def test_real_images_of_tiny_imagenet_in_its_layout(shared, tmp_path, monkeypatc
 
 @pytest.fixture
 def fashion(tmp_path) -> dict[str, tuple[NDArray, NDArray]]:
-    """The four files as torchvision unpacks them: images and labels by split."""
+    """Write the four files as torchvision unpacks them, and return images and labels by split."""
     raw, rng, written = tmp_path / "FashionMNIST/raw", np.random.default_rng(0), {}
     raw.mkdir(parents=True)
     for split, stem, count in (("train", "train", 12), ("test", "t10k", 6)):
@@ -179,7 +179,7 @@ def fashion(tmp_path) -> dict[str, tuple[NDArray, NDArray]]:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_fashion_mnist_is_grey_images_of_ten_classes(fashion, tmp_path, split):
+def test_fashion_mnist_has_grey_images_of_ten_classes(fashion, tmp_path, split):
     data = load_data("fashion-mnist", tmp_path, split)
     assert np.array_equal(data.images[..., 0], fashion[split][0])
     assert np.array_equal(data.labels, fashion[split][1])
@@ -189,7 +189,7 @@ def test_fashion_mnist_is_grey_images_of_ten_classes(fashion, tmp_path, split):
 
 @pytest.mark.parametrize("file", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
 @pytest.mark.parametrize("content", [b"", b"cut", None, "half"])
-def test_a_damaged_fashion_mnist_is_one_line(fashion, tmp_path, monkeypatch, file, content):
+def test_a_damaged_fashion_mnist_is_refused_in_one_line(fashion, tmp_path, monkeypatch, file, content):
     path = tmp_path / "FashionMNIST/raw" / file
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if content in (None, "half") else content)
     if content is None:
@@ -202,7 +202,7 @@ def refused(*args: object, **options: object) -> None:
     raise URLError("no route to host")
 
 
-def test_a_fashion_mnist_that_cannot_be_downloaded_is_one_line_every_time(tmp_path, monkeypatch):
+def test_a_failed_download_of_fashion_mnist_is_one_line_every_time(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refused)
     for _ in range(2):
         one_line("fashion-mnist", tmp_path, "or a connection to http://fashion-mnist", "no route to host")
@@ -214,16 +214,16 @@ def test_a_fashion_mnist_that_cannot_be_downloaded_is_one_line_every_time(tmp_pa
 
 @pytest.fixture
 def caltech(tmp_path) -> Path:
-    """Two classes of 33 and 31 images of many sizes, and the folder that is none."""
+    """Write two classes of 33 and 31 images of many sizes, and the folder of background images, which is not a class."""
     home = tmp_path / "caltech101/101_ObjectCategories"
     for folder, count in (("Faces", 33), ("Faces_easy", 31), ("BACKGROUND_Google", 2)):
         for number in range(1, count + 1):
-            picture(home / folder / f"image_{number:04d}.jpg", number, (5 + number % 3, 7))
+            write_picture(home / folder / f"image_{number:04d}.jpg", number, (5 + number % 3, 7))
     (home / "BACKGROUND_Google/tmp").write_text("none")
     return home
 
 
-def test_caltech101_has_30_images_of_each_class_to_train_and_all_others_to_test(caltech, tmp_path):
+def test_caltech101_has_30_training_images_per_class_and_all_others_in_test(caltech, tmp_path):
     train, test = (load_data("caltech101", tmp_path, split) for split in ("train", "test"))
     assert train.classes == test.classes == ("Faces", "Faces_easy")
     assert np.bincount(train.labels).tolist() == [TRAINING_IMAGES] * 2
@@ -238,20 +238,20 @@ def test_caltech101_has_30_images_of_each_class_to_train_and_all_others_to_test(
     assert train.images[0].shape[2] == 3
 
 
-def test_the_split_of_caltech101_is_always_the_same(caltech, tmp_path):
-    """Written down: another rule would put images of earlier comparisons' test split into train."""
+def test_the_split_of_caltech101_is_pinned(caltech, tmp_path):
+    """Another rule would move test images of earlier comparisons into the training split."""
     assert load_data("caltech101", tmp_path, "test").images.names.tolist() == [
         *("Faces/image_0010.jpg", "Faces/image_0012.jpg", "Faces/image_0032.jpg", "Faces_easy/image_0022.jpg"),
     ]
 
 
-def test_one_image_more_moves_at_most_one_of_its_own_class(caltech, tmp_path):
+def test_an_additional_image_moves_at_most_one_image_of_its_class(caltech, tmp_path):
     before = set(load_data("caltech101", tmp_path, "train").images.names)
-    picture(caltech / "Faces/image_0034.jpg", 0, (5, 7))
+    write_picture(caltech / "Faces/image_0034.jpg", 0, (5, 7))
     assert len(before - set(load_data("caltech101", tmp_path, "train").images.names)) <= 1
 
 
-def test_a_caltech101_that_is_not_whole_is_one_line(caltech, tmp_path):
+def test_an_incomplete_caltech101_is_refused_in_one_line(caltech, tmp_path):
     (caltech / "Faces_easy/image_0001.jpg").unlink()
     one_line("caltech101", tmp_path, "30 images in Faces_easy", "download that file, unpack it")
     shutil.rmtree(caltech)
@@ -259,18 +259,18 @@ def test_a_caltech101_that_is_not_whole_is_one_line(caltech, tmp_path):
     one_line("caltech101", tmp_path, "download that file, unpack it")
 
 
-def test_a_caltech101_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+def test_a_failed_download_of_caltech101_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.caltech, "download_and_extract_archive", refused)
     one_line("caltech101", tmp_path, "or a connection to https://data.caltech.edu/", "no route to host")
 
 
-def test_no_picture_is_decoded_by_a_named_set_before_it_is_asked_for(tiny, caltech, tmp_path, monkeypatch):
+def test_named_sets_decode_images_on_access(tiny, caltech, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "decode", None)
     for name in ("tiny-imagenet", "caltech101"):
         load_data(name, tmp_path).take(4)
 
 
-def test_what_is_here_is_listed_as_ready(tiny, fashion, caltech, tmp_path):
+def test_existing_data_sets_are_listed_as_ready(tiny, fashion, caltech, tmp_path):
     found = {finding.name: finding for finding in check_data(tmp_path)}
     assert [what for what, finding in found.items() if finding.ready] == [
         *("digits-on-photos", "biased-digits", "fashion-mnist", "caltech101", "tiny-imagenet"),

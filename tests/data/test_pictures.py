@@ -1,4 +1,4 @@
-"""Image files that are decoded when they are asked for, of any size, and which files are images."""
+"""Test image files of any size that are decoded on access, and the rules for which files are images."""
 
 import io
 import pickle
@@ -24,8 +24,8 @@ def write(path: Path, pixels: NDArray) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def grey(home: Path, *names: str) -> None:
-    """Pictures of one channel; empty files of other kinds."""
+def write_grey(home: Path, *names: str) -> None:
+    """Write images of one channel, and empty files of other kinds."""
     for name in names:
         if name.lower().endswith(".png"):
             write(home / name, image(0)[..., 0])
@@ -36,7 +36,7 @@ def grey(home: Path, *names: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three images of a and one of b, one of another size and one broken."""
+    """Write three images of class a and one of class b; one of them has another size and one is broken."""
     for number, name in enumerate(("a/0.png", "a/1.bmp", "b/3.png")):
         write(tmp_path / "train" / name, image(number, (5, 7 + number // 2)))
     (tmp_path / "train/a/2.jpg").write_text("none")
@@ -44,7 +44,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def test_nothing_is_decoded_before_it_is_asked_for(folder, monkeypatch):
+def test_images_are_decoded_on_access(folder, monkeypatch):
     decoded = []
     monkeypatch.setattr(pictures, "decode", lambda path: decoded.append(path.name) or decode(path))
     data = load_data(f"folder:{folder}")
@@ -58,7 +58,7 @@ def test_nothing_is_decoded_before_it_is_asked_for(folder, monkeypatch):
     assert decoded == ["3.png", "1.bmp"]
 
 
-def test_a_broken_image_is_told_when_its_turn_comes(folder):
+def test_a_broken_image_is_reported_when_it_is_read(folder):
     data = load_data(f"folder:{folder}")
     message = r"a/2\.jpg: expected a readable image, got UnidentifiedImageError: .*; replace it"
     with pytest.raises(DataError, match=message):
@@ -67,7 +67,7 @@ def test_a_broken_image_is_told_when_its_turn_comes(folder):
         data.array  # noqa: B018
 
 
-def test_a_batch_is_read_beforehand_and_what_is_broken_in_it_is_named_and_black(folder):
+def test_a_batch_is_read_ahead_and_its_broken_images_are_named_and_black(folder):
     batch, broken = load_data(f"folder:{folder}").images[np.array([2, 3, 0])].read()
     assert list(broken) == [0]
     assert "a/2.jpg: expected a readable image" in str(broken[0])
@@ -93,7 +93,7 @@ def test_images_of_one_size_are_loaded_as_an_array(folder):
 
 
 @pytest.mark.slow
-def test_of_several_that_cannot_be_loaded_the_first_is_told_whatever_thread_sees_it(tmp_path):
+def test_the_first_of_several_broken_images_is_reported_by_any_thread(tmp_path):
     names = np.array([f"{number:03d}.png" for number in range(100)], object)
     for number, name in enumerate(names):
         write(tmp_path / name, image(number))
@@ -105,7 +105,7 @@ def test_of_several_that_cannot_be_loaded_the_first_is_told_whatever_thread_sees
                 Pictures(tmp_path, names).decoded()
 
 
-def test_the_size_is_that_of_the_whole_split_in_any_part_of_it(folder):
+def test_a_subset_has_the_image_size_of_its_split(folder):
     data = load_data(f"folder:{folder}")
     assert data.size is None
     assert data.rows(np.array([0, 1])).size is data.images[:2].size is data.images[:2].read()[0].size is None
@@ -117,7 +117,7 @@ def test_the_size_is_that_of_the_whole_split_in_any_part_of_it(folder):
     assert load_data(f"folder:{folder}").size is None
 
 
-def test_the_size_is_asked_of_files_from_the_whole_folder(tmp_path, monkeypatch):
+def test_the_image_size_is_sampled_over_the_complete_folder(tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "SIZES_READ", 4)
     names = np.array([f"{number:02d}.png" for number in range(30)], object)
     for number, name in enumerate(names):
@@ -126,7 +126,7 @@ def test_the_size_is_asked_of_files_from_the_whole_folder(tmp_path, monkeypatch)
     assert common_size(tmp_path, names[:24]) == (5, 7)
 
 
-def test_a_part_travels_without_the_rest(tmp_path):
+def test_a_pickled_subset_omits_the_other_images(tmp_path):
     names = np.array([f"{'long' * 10}/{number}.png" for number in range(1000)], object)
     whole = Pictures(tmp_path, names, (5, 7))
     part = pickle.loads(pickle.dumps(whole[3:5]))
@@ -149,27 +149,27 @@ def test_a_part_travels_without_the_rest(tmp_path):
         (["1.png/2.jpg", "1.jpg"], ["1.jpg", "1.png/2.jpg"]),
     ],
 )
-def test_which_files_are_images_and_in_what_order(tmp_path, files, images):
-    grey(tmp_path, *files)
+def test_image_files_are_recognised_and_sorted(tmp_path, files, images):
+    write_grey(tmp_path, *files)
     assert list_images(tmp_path) == images
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGB", "RGBA"])
-def test_a_picture_in_colours_beside_an_image_is_an_image_too(tmp_path, mode):
+def test_a_colour_image_next_to_another_image_is_an_image(tmp_path, mode):
     write(tmp_path / "1.jpg", image(0))
     for name in ("1.png", "1_mask.png"):
         Image.fromarray(image(1)[..., 0]).convert("I;16" if mode == "I;16" else mode).save(tmp_path / name)
     assert list_images(tmp_path) == (["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"])
 
 
-def test_a_picture_that_cannot_be_read_is_not_left_out(tmp_path):
+def test_an_unreadable_image_is_not_omitted(tmp_path):
     write(tmp_path / "1.jpg", image(0))
     (tmp_path / "1.png").write_bytes(b"none")
     assert list_images(tmp_path) == ["1.jpg", "1.png"]
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp", "ppm"])
-def test_a_damaged_file_is_an_image_or_an_error_of_ours(tmp_path, kind):
+def test_a_damaged_file_is_an_image_or_a_smix_error(tmp_path, kind):
     file = io.BytesIO()
     Image.fromarray(image(0, (40, 30))).save(file, kind)
     whole, path, told, rng = file.getvalue(), tmp_path / "image", 0, np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Data sets by name: what is loaded, what is refused and how it is said."""
+"""Test data sets by name: loading, refused data and the messages about it."""
 
 import hashlib
 import io
@@ -31,7 +31,7 @@ def data() -> ImageSet:
 
 
 @pytest.mark.parametrize("count", [1, 4, 7, 23, 38])
-def test_a_smaller_take_is_the_beginning_of_a_larger_and_class_balanced(count):
+def test_a_smaller_take_is_the_beginning_of_a_larger_take_and_class_balanced(count):
     data = make_set(40, classes=4)
     part, larger = data.take(count), data.take(count + 1)
     assert np.array_equal(part.index, larger.index[:count])
@@ -43,7 +43,7 @@ def test_a_smaller_take_is_the_beginning_of_a_larger_and_class_balanced(count):
     assert part.classes == data.classes
 
 
-def test_takes_are_of_a_fixed_order_that_is_not_the_order_of_the_file(data):
+def test_takes_follow_a_fixed_order_other_than_that_of_the_file(data):
     assert np.array_equal(data.take(20).index, make_set().take(20).index)
     assert not np.array_equal(np.sort(data.take(20).index), np.arange(20))
     other = make_set(seed=1)
@@ -51,12 +51,12 @@ def test_takes_are_of_a_fixed_order_that_is_not_the_order_of_the_file(data):
 
 
 @pytest.mark.parametrize("count", [None, 40])
-def test_taking_all_is_the_set_itself(data, count):
+def test_taking_all_images_returns_the_set_itself(data, count):
     assert data.take(count) is data
 
 
 @pytest.mark.parametrize("count", [0, -1, 41])
-def test_more_or_less_than_there_is_cannot_be_taken(data, count):
+def test_takes_outside_the_size_of_the_set_are_refused(data, count):
     with pytest.raises(DataError, match=rf"made train: expected a limit of 1 to 40 images, got {count}"):
         data.take(count)
 
@@ -67,12 +67,12 @@ def test_unequal_classes_are_taken_in_turn_until_they_are_used_up():
     assert np.array_equal(np.sort(order), np.arange(32))
     for count in range(1, 33):
         taken = np.bincount(labels[order[:count]], minlength=3)
-        # No class is behind another by more than one, but one of which nothing is left.
+        # Counts of classes differ by one at most, except for classes that are used up.
         for label, total in enumerate((20, 3, 9)):
             assert taken[label] >= min(total, taken.max() - 1)
 
 
-def test_rows_count_in_the_whole_split_however_often_they_are_picked(data):
+def test_rows_refer_to_the_complete_split_after_repeated_selection(data):
     part = data.rows(np.array([30, 10, 20])).rows(np.array([2, 0]))
     assert part.index.tolist() == [20, 30]
     assert np.array_equal(part.images, data.images[[20, 30]])
@@ -99,16 +99,16 @@ def change_shape(data: ImageSet) -> ImageSet:
     return replace(data, images=data.images.reshape(40, 14, 10, 3), masks=None, fingerprint="")
 
 
-def leave_one_out(data: ImageSet) -> ImageSet:
+def omit_an_image(data: ImageSet) -> ImageSet:
     return replace(data, images=data.images[:-1], labels=data.labels[:-1], masks=None, fingerprint="")
 
 
-@pytest.mark.parametrize("change", [change_pixel, change_label, change_order, change_shape, leave_one_out])
-def test_the_fingerprint_changes_with(data, change):
+@pytest.mark.parametrize("change", [change_pixel, change_label, change_order, change_shape, omit_an_image])
+def test_the_fingerprint_changes_with_any_change_of_the_data(data, change):
     assert change(data).fingerprint != data.fingerprint
 
 
-def test_the_fingerprint_is_of_images_and_labels_whatever_their_name_masks_or_layout(data):
+def test_the_fingerprint_depends_on_images_and_labels_alone(data):
     same = ImageSet(np.asfortranarray(data.images), data.labels, tuple("abcd"), ~data.masks, name="other", split="test")
     assert same.fingerprint == data.fingerprint
     assert len(data.fingerprint) == 64
@@ -118,7 +118,7 @@ def test_the_fingerprint_is_of_images_and_labels_whatever_their_name_masks_or_la
 
 
 def arrays(**changes) -> dict[str, NDArray]:
-    """A data set of 12 and 6 images of 5 x 7, 3 classes; None leaves an array out."""
+    """Return a data set of 12 and 6 images of 5 x 7 pixels in 3 classes. An array that is given as None is omitted."""
     rng = np.random.default_rng(0)
     whole = {
         "x_train": rng.integers(0, 256, (12, 5, 7, 3)).astype(np.uint8),
@@ -138,7 +138,7 @@ def write(tmp_path):
     return write
 
 
-def test_an_npz_file_is_read_as_it_is(tmp_path):
+def test_an_npz_file_is_read_unchanged(tmp_path):
     train, test = make_set(20), make_set(8, seed=1, split="test")
     name = f"npz:{write_npz(tmp_path / 'set.npz', train, test)}"
     for one, split in ((train, "train"), (test, "test")):
@@ -149,7 +149,7 @@ def test_an_npz_file_is_read_as_it_is(tmp_path):
         assert loaded.name == name
 
 
-def test_classes_without_names_are_numbered_over_both_splits(write):
+def test_unnamed_classes_are_numbered_over_both_splits(write):
     name = write(y_train=np.arange(12) % 3, y_test=np.array([0, 4, 1, 1, 1, 1]))
     assert load_data(name, split="train").classes == load_data(name, split="test").classes == tuple("01234")
 
@@ -170,7 +170,7 @@ def test_classes_without_names_are_numbered_over_both_splits(write):
         ((12, 4, 5, 6, 5), (4, 5, 6), 5),
     ],
 )
-def test_other_shapes_that_are_allowed(write, shape, size, channels):
+def test_signals_volumes_and_grey_images_are_allowed(write, shape, size, channels):
     images = np.random.default_rng(1).integers(0, 256, shape).astype(np.uint8)
     data = load_data(write(x_train=images))
     assert data.size == size
@@ -179,14 +179,14 @@ def test_other_shapes_that_are_allowed(write, shape, size, channels):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
-def test_labels_of_any_integer_type_are_taken(write, dtype):
+def test_labels_of_any_integer_type_are_accepted(write, dtype):
     data = load_data(write(y_train=arrays()["y_train"].astype(dtype)))
     assert data.labels.dtype == np.int64
     assert data.fingerprint == load_data(write()).fingerprint
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.float32, bool])
-def test_masks_of_0_and_1_of_any_type_are_taken(write, dtype):
+def test_masks_of_0_and_1_of_any_type_are_accepted(write, dtype):
     masks = np.random.default_rng(0).random((12, 5, 7)) < 0.5
     loaded = load_data(write(mask_train=masks.astype(dtype))).masks
     assert loaded.dtype == bool
@@ -266,14 +266,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_an_npz_file_is_refused_in_one_line_for(write, changes, message):
+def test_an_invalid_npz_file_is_refused_in_one_line(write, changes, message):
     with pytest.raises(DataError, match=message) as caught:
         load_data(write(**changes))
     assert str(caught.value).startswith("npz:")
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_wrong_with_one_split_does_not_stop_the_other(write):
+def test_an_error_in_one_split_does_not_affect_the_other(write):
     name = write(x_train=None, y_train=None)
     assert len(load_data(name, split="test")) == 6
     with pytest.raises(DataError, match="no x_train"):
@@ -299,7 +299,7 @@ def cut(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [of_another_kind, one_array, empty, cut])
-def test_a_file_that_is_no_npz_is_refused(tmp_path, spoil):
+def test_a_file_that_is_not_an_npz_file_is_refused(tmp_path, spoil):
     spoil(tmp_path / "set.npz")
     with pytest.raises(
         DataError, match=r"npz:.*expected an npz file \(a zip of arrays\), got another or a truncated one; copy"
@@ -315,7 +315,7 @@ def test_a_missing_npz_file_is_named(tmp_path, place):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_flipped_bit_in_an_npz_file_is_told_or_harmless(tmp_path, save):
+def test_a_flipped_bit_in_an_npz_file_is_reported_or_harmless(tmp_path, save):
     file = io.BytesIO()
     save(file, **arrays())
     whole, path = file.getvalue(), tmp_path / "set.npz"
@@ -347,7 +347,7 @@ def write_image(path: Path, image: NDArray) -> None:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """cat and dog: 3 and 2 images to train, 1 each to test, 5 x 7 pixels."""
+    """Write the classes cat and dog with 3 and 2 training images and 1 test image each, of 5 x 7 pixels."""
     for number, place in enumerate(
         (
             "train/cat/1.png",
@@ -365,7 +365,7 @@ def folder(tmp_path) -> Path:
     return tmp_path / "set"
 
 
-def test_a_folder_of_images_is_read_in_the_order_of_names(folder):
+def test_a_folder_of_images_is_read_in_order_of_names(folder):
     train, test = load_data(f"folder:{folder}"), load_data(f"folder:{folder}", split="test")
     assert np.array_equal(train.loaded().array, X[:5])
     assert train.labels.tolist() == [0, 0, 0, 1, 1]
@@ -374,7 +374,7 @@ def test_a_folder_of_images_is_read_in_the_order_of_names(folder):
     assert train.classes == test.classes == ("cat", "dog")
 
 
-def test_val_will_do_for_test_and_test_is_preferred(folder):
+def test_val_is_used_as_test_split_unless_there_is_test(folder):
     (folder / "test").rename(folder / "val")
     assert np.array_equal(load_data(f"folder:{folder}", split="test").loaded().array, X[5:7])
     write_image(folder / "test/dog/1.png", X[8])
@@ -405,7 +405,7 @@ def no_image(folder: Path) -> None:
     (folder / "train/dog/2.png").write_text("not an image")
 
 
-def cut_image(folder: Path) -> None:
+def truncated_image(folder: Path) -> None:
     path = folder / "train/dog/2.png"
     path.write_bytes(path.read_bytes()[:60])
 
@@ -433,14 +433,14 @@ def no_classes(folder: Path) -> None:
     [
         (other_size, r"expected images of one size, got 7x5 and 5x7 \(dog/2\.png\); resize them first"),
         (no_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
-        (cut_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
+        (truncated_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
         (empty_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
         (no_train, r"expected .*train/CLASS/image files, got no such folder; make it"),
         (no_images, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
         (no_classes, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
     ],
 )
-def test_a_folder_is_refused_in_one_line_for(folder, spoil, message):
+def test_an_invalid_folder_is_refused_in_one_line(folder, spoil, message):
     spoil(folder)
     with pytest.raises(DataError, match=message) as caught:
         load_data(f"folder:{folder}").loaded()
@@ -459,7 +459,7 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path):
         load_data(f"folder:{tmp_path / 'none'}")
 
 
-def test_the_fingerprint_of_a_folder_is_of_paths_file_sizes_and_labels_not_of_its_place(folder):
+def test_the_fingerprint_of_a_folder_depends_on_relative_paths_sizes_and_labels(folder):
     before = load_data(f"folder:{folder}").fingerprint
     moved = folder.rename(folder.with_name("moved"))
     assert load_data(f"folder:{moved}").fingerprint == before
@@ -481,7 +481,7 @@ cifars = pytest.mark.parametrize("name", list(CIFAR))
 
 @pytest.fixture
 def write_cifar(tmp_path, monkeypatch):
-    """Puts a small CIFAR into `tmp_path` and makes torchvision expect its checksums. Returns images and labels by split."""
+    """Return a function that writes a small CIFAR, makes torchvision expect its checksums, and returns images and labels by split."""
 
     def write(name: str) -> dict[str, tuple[NDArray, NDArray]]:
         kind, folder, labels_key, names_key, meta = CIFAR[name]
@@ -510,7 +510,7 @@ def write_cifar(tmp_path, monkeypatch):
 
 
 @cifars
-def test_cifar_is_read_where_torchvision_unpacked_it(write_cifar, tmp_path, name):
+def test_cifar_is_read_from_the_folder_of_torchvision(write_cifar, tmp_path, name):
     for split, (images, labels) in write_cifar(name).items():
         data = load_data(name, data_root=tmp_path, split=split)
         assert np.array_equal(data.images, images)
@@ -518,7 +518,7 @@ def test_cifar_is_read_where_torchvision_unpacked_it(write_cifar, tmp_path, name
         assert (data.classes, data.name, data.split) == (("frog", "ship"), name, split)
 
 
-def test_the_page_on_repeating_makes_a_file_of_the_same_images(write_cifar, tmp_path, monkeypatch, capsys):
+def test_code_of_the_page_on_reproducing_writes_the_same_images(write_cifar, tmp_path, monkeypatch, capsys):
     (tmp_path / "data").symlink_to(tmp_path)
     monkeypatch.chdir(tmp_path)
     write_cifar("cifar10")
@@ -535,7 +535,7 @@ def test_the_page_on_repeating_makes_a_file_of_the_same_images(write_cifar, tmp_
 
 
 @cifars
-def test_a_damaged_cifar_is_one_line(write_cifar, tmp_path, name):
+def test_a_damaged_cifar_is_refused_in_one_line(write_cifar, tmp_path, name):
     write_cifar(name)
     folder = CIFAR[name][1]
     (tmp_path / folder / "data_1").write_bytes(b"cut")
@@ -548,7 +548,7 @@ def test_a_damaged_cifar_is_one_line(write_cifar, tmp_path, name):
 
 
 @cifars
-def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_place(tmp_path, monkeypatch, name):
+def test_a_failed_download_of_cifar_is_one_line_with_address_and_path(tmp_path, monkeypatch, name):
     asked = []
 
     def download(url: str, data_root, **options) -> None:
@@ -586,6 +586,6 @@ def test_a_cifar_that_cannot_be_downloaded_is_one_line_with_its_address_and_plac
         ("mars", "choose one of: "),
     ],
 )
-def test_an_unknown_name_is_refused_with_the_nearest_or_all(name, hint):
+def test_an_unknown_name_is_refused_with_the_nearest_name_or_all_names(name, hint):
     with pytest.raises(OptionError, match=rf'data: expected a known name, got "{name}"; {hint}'):
         load_data(name)

@@ -1,4 +1,6 @@
-"""Images that are read anew in each epoch: masks follow them, and no number of processes, no cut and no rank changes a batch."""
+"""Test images that are read anew in each epoch: masks follow them, and batches do not depend on the number of processes, on an
+interruption or on the number of ranks.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -25,7 +27,7 @@ MORE_THAN_CORES = pytest.mark.filterwarnings("ignore:This DataLoader will create
 
 
 def discs(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.bool_]:
-    """Masks with round edges: a shift by half a pixel changes many."""
+    """Return round masks, so that a shift by half a pixel changes many pixels."""
     draws = np.random.default_rng(seed)
     y, x = np.mgrid[: size[0], : size[1]]
     places = draws.uniform(0.2, 0.8, (count, 2)) * size
@@ -34,7 +36,7 @@ def discs(count: int, size: tuple[int, int], seed: int = 0) -> NDArray[np.bool_]
 
 
 def white_objects(masks: NDArray[np.bool_]) -> ImageSet:
-    """Images whose three channels are their mask."""
+    """Return images whose three channels equal their masks."""
     images = masks[..., None].repeat(3, -1).astype(np.uint8) * 255
     return ImageSet(images, np.arange(len(masks)) % 2, ("a", "b"), name="made", split="train")
 
@@ -54,22 +56,22 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_an_image_whose_channels_are_its_mask_still_equals_it_after_200_draws(name):
+def test_an_image_that_equals_its_mask_equals_it_after_200_draws(name):
     before, after, crop_padding, hflip = TRANSFORMS[name]
     masks = discs(4, before)
     reader = Reader(white_objects(masks), after, crop_padding, hflip, masks)
-    seen = set()
+    pixels_of = set()
     for epoch in range(50):
         images, found = dataclasses.replace(reader, key=(0, epoch)).__getitems__([0, 1, 2, 3])
         assert images.shape == (4, *after, 3)
         assert (images.dtype, found.dtype, found.shape) == (torch.uint8, torch.bool, (4, *after))
         assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
-        seen |= {mask.numpy().tobytes() for mask in found}
-    assert len(seen) > 60 if crop_padding else len(seen) == (8 if hflip else 4)
+        pixels_of |= {mask.numpy().tobytes() for mask in found}
+    assert len(pixels_of) > 60 if crop_padding else len(pixels_of) == (8 if hflip else 4)
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
-def test_evaluation_keeps_image_and_mask_together_too(name):
+def test_evaluation_transforms_image_and_mask_alike(name):
     before, after, crop_padding, hflip = TRANSFORMS[name]
     masks = discs(4, before)
     images, found = Reader(white_objects(masks), after, crop_padding, hflip, masks).__getitems__([0, 1, 2, 3])
@@ -79,7 +81,7 @@ def test_evaluation_keeps_image_and_mask_together_too(name):
 @pytest.mark.parametrize("stored", [(8, 8), (64, 48), (23, 17)])
 @pytest.mark.parametrize("crop_padding", [0, 4])
 def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop_padding):
-    """The image is white where the mask, stretched over it, is object."""
+    """The image is white where its resized mask is object."""
     masks = discs(4, stored)
     stretched = [
         np.array(Image.fromarray(mask.astype(np.uint8) * 255).resize((31, 23), Image.Resampling.BILINEAR))
@@ -89,14 +91,14 @@ def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop_
     data = ImageSet(images, np.arange(4) % 2, ("a", "b"), name="made", split="train")
     for epoch in range(50):
         reader = Reader(data, (16, 16), crop_padding, True, masks, (0, epoch))
-        seen, found = reader.__getitems__([0, 1, 2, 3])
-        differ = (seen[..., 0] > CUTOUT) != found
-        # Pillow and torch round a grey level each in its own way: only pixels at the threshold may differ.
-        assert (seen[..., 0][differ].int() - CUTOUT).abs().max().item() <= 2 if differ.any() else True
+        pixels_of, found = reader.__getitems__([0, 1, 2, 3])
+        differ = (pixels_of[..., 0] > CUTOUT) != found
+        # Pillow and torch round grey levels differently: only pixels at the threshold may differ.
+        assert (pixels_of[..., 0][differ].int() - CUTOUT).abs().max().item() <= 2 if differ.any() else True
         assert differ.float().mean() < 0.01
 
 
-def test_a_mask_that_is_a_half_plane_stays_one_when_it_is_enlarged():
+def test_an_enlarged_half_plane_mask_is_a_half_plane():
     """The left half of a mask of 2 x 2 pixels is the left half of its image."""
     masks = np.array([[[True, False], [True, False]]])
     data = ImageSet(np.zeros((1, 20, 30, 3), np.uint8), np.zeros(1, np.int64), ("a",), name="made", split="train")
@@ -112,7 +114,7 @@ SIZES = ((20, 24), (17, 31), (40, 19), (16, 16), (9, 11))
 
 
 def write_folder(home: Path, train: int = 40, test: int = 12, same: bool = False) -> str:
-    """The name of a data set of JPEG and PNG files of different sizes; two classes, told apart by their brightness."""
+    """Write JPEG and PNG files of different sizes in two classes of different brightness, and return the name of the data set."""
     for split, count in (("train", train), ("test", test)):
         draws = np.random.default_rng(count)
         for number in range(count):
@@ -129,7 +131,7 @@ def data(tmp_path_factory) -> ImageSet:
     return load_data(write_folder(tmp_path_factory.mktemp("folder")))
 
 
-def streamed(data: ImageSet, workers: int = 0, masks: bool = True, crop_padding: int = 4) -> Streamed:
+def stream(data: ImageSet, workers: int = 0, masks: bool = True, crop_padding: int = 4) -> Streamed:
     stored = discs(len(data), (10, 14)) if masks else None
     valid = torch.arange(len(data)) % 3 > 0 if masks else None
     reader = Reader(data, (16, 16), crop_padding, True, stored)
@@ -144,22 +146,22 @@ def assert_same(one: list[TrainingBatch], other: list[TrainingBatch]) -> None:
             assert a is None or torch.equal(a, b)
 
 
-def test_evaluation_is_torchvisions_resize_and_centre_crop_on_files_of_any_size(data):
+def test_evaluation_equals_resize_and_centre_crop_of_torchvision_for_any_size(data):
     composed = v2.Compose([v2.PILToTensor(), v2.Resize(18, antialias=True), v2.CenterCrop(16)])
     expected = []
     for name in data.images.names:
         with Image.open(data.images.home / name) as picture:
-            # Those of the wanted size, too: all images of a set are looked at in one way.
+            # This includes images of the requested size: all images of a set are transformed alike.
             expected.append(composed(picture))
-    images, labels = zip(*streamed(data).in_order(), strict=True)
+    images, labels = zip(*stream(data).in_order(), strict=True)
     assert torch.equal((torch.cat(images) * 255).round().to(torch.uint8), torch.stack(expected))
     assert torch.cat(labels).tolist() == data.labels.tolist()
 
 
 @pytest.mark.parametrize("before", [(50, 40), (40, 50), (28, 72), (90, 36), (11, 9), (28, 36)])
 @pytest.mark.parametrize("larger", [1.0, 1.25])
-def test_a_size_that_is_not_square_is_covered_and_its_centre_cut_out(before, larger):
-    """Seen along each axis, a ramp keeps its slope and its middle."""
+def test_images_are_resized_to_cover_a_rectangle_and_centre_cropped(before, larger):
+    """A ramp along each axis keeps its slope and its middle."""
     size = (28, 36)
     y, x = np.mgrid[: before[0], : before[1]]
     ramps = np.stack([2 * y, 2 * x, np.full_like(x, 9)], -1).astype(np.uint8)
@@ -167,7 +169,7 @@ def test_a_size_that_is_not_square_is_covered_and_its_centre_cut_out(before, lar
     image, mask = Reader(data, size, masks=np.ones((1, 7, 5), bool), enlargement=larger).read(0)
     assert image.shape == (*size, 3)
     assert mask is not None
-    assert mask.all()  # nothing from outside of the image
+    assert mask.all()  # no padding
     assert (image[..., 2] == 9).all()
     if before == size:
         assert torch.equal(image, torch.from_numpy(ramps))
@@ -180,9 +182,9 @@ def test_a_size_that_is_not_square_is_covered_and_its_centre_cut_out(before, lar
         assert abs((inner[-6] - inner[5]) / 2 - (size[axis] - 11) / scale) < 1.2
 
 
-def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, monkeypatch):
+def test_pixels_are_the_images_before_normalisation_in_any_order(data, monkeypatch):
     monkeypatch.setattr(streaming, "AT_ONCE", 7)
-    loader = streamed(data)
+    loader = stream(data)
     parts = list(loader.pixels())
     assert [len(part.images) for part in parts] == [7, 7, 7, 7, 7, 5]
     for part, (images, labels) in zip(parts, loader.in_order(), strict=True):
@@ -196,26 +198,26 @@ def test_pixels_are_the_images_before_they_are_normalised_in_any_order(data, mon
         assert torch.equal(one[rows], other)
 
 
-def test_images_of_224_pixels_are_cut_out_of_256(data):
+def test_images_of_224_pixels_are_cropped_from_256(data):
     found = Reader(data, (224, 224)).read(1)[0]
     with Image.open(data.images.home / data.images.names[1]) as picture:
         expected = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])(picture)
-    # Pillow and torch round a grey level each in its own way.
+    # Pillow and torch round grey levels differently.
     assert np.abs(found.numpy().astype(int) - np.array(expected)).max() <= 1
 
 
-def test_an_epoch_shows_each_image_at_most_once_in_the_order_of_every_loader(data):
+def test_an_epoch_shows_each_image_at_most_once_in_the_order_of_all_loaders(data):
     order = torch.randperm(40, generator=rng.generator(3, "order", 2)).tolist()
-    labels = torch.cat([batch.labels for batch in streamed(data).shuffled(3, 2, 8)])
+    labels = torch.cat([batch.labels for batch in stream(data).shuffled(3, 2, 8)])
     assert labels.tolist() == data.labels[order].tolist()
-    assert len(list(streamed(data).shuffled(3, 2, 12))) == streamed(data).steps(12) == 3
+    assert len(list(stream(data).shuffled(3, 2, 12))) == stream(data).steps(12) == 3
 
 
 @pytest.mark.slow
 @MORE_THAN_CORES
 @pytest.mark.parametrize("workers", [1, 3])
-def test_the_number_of_processes_changes_nothing(data, workers):
-    alone, many = streamed(data), streamed(data, workers)
+def test_the_number_of_processes_does_not_change_batches(data, workers):
+    alone, many = stream(data), stream(data, workers)
     assert_same(list(alone.shuffled(0, 1, 12)), list(many.shuffled(0, 1, 12)))
     for (one, mine), (other, theirs) in zip(alone.in_order(), many.in_order(), strict=True):
         assert torch.equal(one, other)
@@ -225,13 +227,13 @@ def test_the_number_of_processes_changes_nothing(data, workers):
 @pytest.mark.slow
 @MORE_THAN_CORES
 @pytest.mark.parametrize("workers", [0, 3])
-def test_an_epoch_that_goes_on_in_its_middle_has_the_batches_of_a_whole_one(data, workers):
-    assert_same(list(streamed(data, workers).shuffled(0, 1, 8, 2)), list(streamed(data).shuffled(0, 1, 8))[2:])
+def test_an_epoch_that_is_resumed_has_the_batches_of_an_uninterrupted_epoch(data, workers):
+    assert_same(list(stream(data, workers).shuffled(0, 1, 8, 2)), list(stream(data).shuffled(0, 1, 8))[2:])
 
 
 @pytest.mark.parametrize("masks", [True, False])
-def test_two_ranks_have_together_the_batches_of_one(data, masks):
-    loader = streamed(data, masks=masks)
+def test_batches_of_two_ranks_together_are_those_of_one(data, masks):
+    loader = stream(data, masks=masks)
     whole = list(loader.shuffled(5, 0, 10))
     parts = [list(loader.shuffled(5, 0, 10, rank=rank, world=2)) for rank in range(2)]
     joined = [
@@ -246,49 +248,49 @@ def test_two_ranks_have_together_the_batches_of_one(data, masks):
         assert torch.equal(part, everything[rank::3])
 
 
-def test_another_epoch_another_seed_and_another_image_are_cropped_differently(data):
+def test_crops_differ_between_epochs_seeds_and_images(data):
     same = dataclasses.replace(data, images=Pictures(data.images.home, np.repeat(data.images.names[:1], 40)))
 
-    def seen(seed: int, epoch: int) -> set[bytes]:
-        (batch,) = streamed(same, masks=False).shuffled(seed, epoch, 40)
+    def pixels_of(seed: int, epoch: int) -> set[bytes]:
+        (batch,) = stream(same, masks=False).shuffled(seed, epoch, 40)
         return {image.numpy().tobytes() for image in batch.images}
 
-    one = seen(0, 0)
+    one = pixels_of(0, 0)
     assert len(one) == 40
-    assert one == seen(0, 0)
-    assert len(one & seen(0, 1)) < 5  # of these small images a few crops are alike by chance
-    assert len(one & seen(1, 0)) < 5
+    assert one == pixels_of(0, 0)
+    assert len(one & pixels_of(0, 1)) < 5  # some crops of these small images are equal by chance
+    assert len(one & pixels_of(1, 0)) < 5
 
 
-def test_masks_do_not_change_what_is_drawn(data):
-    with_masks, without = (list(streamed(data, masks=masks).shuffled(0, 0, 10)) for masks in (True, False))
+def test_masks_do_not_change_crops_and_flips(data):
+    with_masks, without = (list(stream(data, masks=masks).shuffled(0, 0, 10)) for masks in (True, False))
     for one, other in zip(with_masks, without, strict=True):
         assert torch.equal(one.images, other.images)
         assert other.masks is None
 
 
-def test_valid_goes_with_its_image(data):
+def test_validity_stays_with_its_image(data):
     order = torch.randperm(40, generator=rng.generator(0, "order", 0))
-    valid = torch.cat([batch.valid for batch in streamed(data).shuffled(0, 0, 10)])
+    valid = torch.cat([batch.valid for batch in stream(data).shuffled(0, 0, 10)])
     assert torch.equal(valid, order % 3 > 0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_an_image_that_breaks_is_one_line_that_names_it(tmp_path, workers):
+def test_a_broken_image_is_named_in_one_line(tmp_path, workers):
     data = load_data(write_folder(tmp_path))
     (tmp_path / "train" / "class 1" / "005.png").write_bytes(b"none")
     with pytest.raises(DataError, match=r"class 1/005\.png: expected a readable image, got Unident") as info:
-        list(streamed(data, workers).shuffled(0, 0, 8))
+        list(stream(data, workers).shuffled(0, 0, 8))
     assert "\n" not in str(info.value)
     with pytest.raises(DataError, match=r"005\.png"):
-        list(streamed(data, workers).in_order())
+        list(stream(data, workers).in_order())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_masks_that_cannot_be_read_are_one_line_too(data, workers):
-    loader = streamed(data, workers)
+def test_unreadable_masks_are_one_line(data, workers):
+    loader = stream(data, workers)
     loader = dataclasses.replace(loader, reader=dataclasses.replace(loader.reader, masks=Broken()))
     with pytest.raises(DataError, match=r"^a shard: expected what its checksum says$"):
         list(loader.shuffled(0, 0, 8))
@@ -299,21 +301,21 @@ class Broken:
         raise MaskError("a shard: expected what its checksum says")
 
 
-# Which sets are read in this way
+# Choice between streaming and the device
 
 
 @pytest.mark.parametrize(
     ("size", "asked", "expected"),
     [((10, 14), None, True), ((10, 10), 10, True), ((10, 14), 10, False), ((10, 10), 12, False), ((10,), 10, True)],
 )
-def test_images_of_one_size_stay_on_the_device_unless_another_is_asked_for(size, asked, expected):
+def test_images_of_one_size_are_kept_on_the_device_unless_another_size_is_requested(size, asked, expected):
     images = np.zeros((4, *size, 1), np.uint8)
     assert (
         fits_on_device(ImageSet(images, np.zeros(4, np.int64), ("a",), name="made", split="train"), asked) == expected
     )
 
 
-def test_images_of_different_sizes_do_not_fit(data, tmp_path):
+def test_images_of_different_sizes_are_not_kept_on_the_device(data, tmp_path):
     assert data.size is None
     assert not fits_on_device(data, None)
     same = load_data(write_folder(tmp_path, same=True))
@@ -323,7 +325,7 @@ def test_images_of_different_sizes_do_not_fit(data, tmp_path):
     assert not fits_on_device(same, 32)
 
 
-def test_a_set_stays_on_the_device_up_to_two_gibibytes(monkeypatch):
+def test_sets_of_up_to_two_gibibytes_are_kept_on_the_device(monkeypatch):
     data = make_set(40)
     bytes_ = 40 * 10 * 14 * 3
     monkeypatch.setattr(streaming, "RESIDENT_BYTES", bytes_)
@@ -334,11 +336,11 @@ def test_a_set_stays_on_the_device_up_to_two_gibibytes(monkeypatch):
     assert streaming.RESIDENT_BYTES == 2 * 1024**3
 
 
-def test_what_is_looked_at_is_what_evaluation_sees_and_is_spread_over_the_set(data, monkeypatch):
+def test_sample_images_are_those_of_evaluation_and_are_spread_over_the_set(data, monkeypatch):
     masks = discs(40, (10, 14))
     rows = np.array([30, 1, 7])
     images, shown = as_evaluated(data, (16, 16), rows, masks)
-    everything = torch.cat([batch for batch, _ in streamed(data).in_order()])
+    everything = torch.cat([batch for batch, _ in stream(data).in_order()])
     assert np.array_equal(images.array, (everything[rows].movedim(1, -1) * 255).round().to(torch.uint8).numpy())
     assert (images.index.tolist(), images.labels.tolist()) == ([30, 1, 7], data.labels[rows].tolist())
     assert shown.shape == (3, 16, 16)

@@ -1,4 +1,4 @@
-"""Accuracy and cross-entropy against a second package, and where means of batch means go wrong."""
+"""Test accuracy and cross-entropy against scikit-learn, and that each sample has the same weight."""
 
 import math
 
@@ -17,7 +17,7 @@ from smix.evaluation.accuracy import (
     most_confused,
     top_k_accuracy,
 )
-from tests.evaluation.predictions import made
+from tests.evaluation.predictions import random_predictions
 
 
 @pytest.fixture(params=[1, 7, 1000])
@@ -27,12 +27,12 @@ def predictions(request) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(logits), torch.from_numpy(generator.integers(0, 5, request.param))
 
 
-def test_accuracy_is_that_of_sklearn(predictions):
+def test_accuracy_equals_sklearn(predictions):
     logits, labels = predictions
     assert accuracy(logits, labels) == metrics.accuracy_score(labels.numpy(), logits.numpy().argmax(1))
 
 
-def test_cross_entropy_is_that_of_sklearn(predictions):
+def test_cross_entropy_equals_sklearn(predictions):
     logits, labels = predictions
     shares = np.exp(logits.double().numpy())
     shares /= shares.sum(1, keepdims=True)
@@ -53,8 +53,8 @@ def test_cross_entropy_by_hand():
     assert cross_entropy(sure, torch.tensor([0, 1])) == pytest.approx(50.0, rel=1e-12)
 
 
-def test_every_sample_counts_the_same_and_not_every_batch():
-    """Ten samples in batches of three: the last batch has one, which a mean of batch means would count three times."""
+def test_samples_and_not_batches_have_equal_weights():
+    """The last of the batches of ten samples has one sample, which a mean of batch means would count three times."""
     logits = torch.nn.functional.one_hot(torch.zeros(10, dtype=torch.long), 2).float() * 4
     labels = torch.tensor([0] * 9 + [1])
     parts = list(zip(logits.split(3), labels.split(3), strict=True))
@@ -66,7 +66,7 @@ def test_every_sample_counts_the_same_and_not_every_batch():
     assert cross_entropy(logits, labels) < np.mean([cross_entropy(*part) for part in parts]) - 0.5
 
 
-def test_a_mean_over_many_samples_is_not_lost_in_half_precision():
+def test_a_mean_of_half_precision_is_accumulated_in_higher_precision():
     logits = torch.tensor([[1.0, 0.0]], dtype=torch.bfloat16).expand(70_000, 2)
     labels = (torch.arange(70_000) >= 69_999).long()
     assert accuracy(logits, labels) == 69_999 / 70_000
@@ -77,7 +77,7 @@ def test_a_mean_over_many_samples_is_not_lost_in_half_precision():
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5, 100])
-def test_top_k_is_that_of_sklearn_and_torchmetrics(predictions, k):
+def test_top_k_equals_sklearn_and_torchmetrics(predictions, k):
     functional = pytest.importorskip("torchmetrics.functional.classification")
     logits, labels = predictions
     found = top_k_accuracy(logits, labels, k)
@@ -90,8 +90,8 @@ def test_top_k_is_that_of_sklearn_and_torchmetrics(predictions, k):
     assert found == pytest.approx(other, abs=1e-6)
 
 
-def test_top_1_is_the_accuracy_even_of_equal_logits():
-    logits, labels = made(2000, 6, scale=1, help=1)
+def test_top_1_is_the_accuracy_even_for_equal_logits():
+    logits, labels = random_predictions(2000, 6, scale=1, help=1)
     logits = logits.round()
     assert top_k_accuracy(logits, labels, 1) == accuracy(logits, labels)
     level = torch.zeros(6, 6)
@@ -101,8 +101,8 @@ def test_top_1_is_the_accuracy_even_of_equal_logits():
 # Confusion
 
 
-def test_the_confusion_matrix_is_that_of_sklearn_with_a_class_missing():
-    logits, labels = made(1000, 7)
+def test_the_confusion_matrix_with_a_missing_class_equals_sklearn():
+    logits, labels = random_predictions(1000, 7)
     labels[labels == 3] = 5
     found = confusion_matrix(logits, labels)
     told = metrics.confusion_matrix(labels, logits.argmax(1), labels=range(7))
@@ -114,8 +114,8 @@ def test_the_confusion_matrix_is_that_of_sklearn_with_a_class_missing():
     np.testing.assert_allclose(recalls[[0, 1, 2, 4, 5, 6]], expected, rtol=1e-12)
 
 
-def test_the_matrix_of_half_precision_one_sample_and_one_class():
-    logits, labels = made(300, 4)
+def test_the_matrix_for_half_precision_one_sample_and_one_class():
+    logits, labels = random_predictions(300, 4)
     assert torch.equal(confusion_matrix(logits.half(), labels), confusion_matrix(logits.half().double(), labels))
     assert confusion_matrix(torch.tensor([[0.0, 1.0]]), torch.tensor([0])).tolist() == [[0, 1], [0, 0]]
     single = confusion_matrix(torch.tensor([[2.0], [1.0]]), torch.tensor([0, 0]))

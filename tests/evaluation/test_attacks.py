@@ -1,4 +1,4 @@
-"""Attacks: against the optimum of a linear network, a literal loop, and what they must leave as it was."""
+"""Test adversarial attacks against the optimum of a linear network and a literal loop, and that they leave the model unchanged."""
 
 import copy
 
@@ -27,7 +27,7 @@ def labels() -> Tensor:
 
 @pytest.fixture
 def model() -> nn.Module:
-    """With batch norm, dropout, and a frozen part, on the 0..1 scale."""
+    """Return a network on the 0..1 scale with batch norm, dropout and a frozen part."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(
@@ -39,7 +39,7 @@ def model() -> nn.Module:
 
 
 class TwoClasses(nn.Module):
-    """Logits 0 and w x: the loss of class 0 is greatest where w x is, that is at the corner that the signs of w point to."""
+    """Linear classifier with logits 0 and w x. The loss of class 0 is greatest at the corner to which the signs of w point."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,11 +56,11 @@ def test_fgsm_finds_the_optimum_of_a_linear_network(images, eps):
     towards = torch.where(labels[:, None] == 0, 1, -1) * model.weight.sign()
     best = (images + eps * towards.view_as(images)).clamp(0, 1)
     assert torch.allclose(fgsm(model, images, labels, eps), best, atol=1e-6)
-    # And so does PGD, if its steps reach the edge.
+    # PGD finds it as well if its steps reach the edge.
     assert torch.allclose(pgd(model, images, labels, eps, step=eps / 4, steps=9, index=range(12)), best, atol=1e-6)
 
 
-def test_pgd_is_its_literal_loop(model, images, labels):
+def test_pgd_equals_a_literal_loop(model, images, labels):
     net = copy.deepcopy(model).eval()
     x = images.clone()
     for _ in range(5):
@@ -70,12 +70,12 @@ def test_pgd_is_its_literal_loop(model, images, labels):
         x = torch.min(torch.max(x, images - EPS), images + EPS)
         x = torch.clamp(x, 0, 1)
     found = pgd(model, images, labels, EPS, step=3 / 255, steps=5)
-    # A gradient near 0 may have another sign: its sum is rounded otherwise than its mean.
+    # A gradient near 0 may have another sign, because its sum is rounded differently from its mean.
     assert ((found - x).abs() < 1e-6).float().mean() > 0.999
 
 
 @pytest.mark.parametrize("eps", [1 / 255, EPS, 0.5, 1])
-def test_the_result_stays_in_the_ball_and_on_the_scale(model, images, labels, eps):
+def test_the_result_stays_in_the_ball_and_in_the_pixel_range(model, images, labels, eps):
     images[0], images[1] = 0, 1
     for found in (
         fgsm(model, images, labels, eps),
@@ -88,7 +88,7 @@ def test_the_result_stays_in_the_ball_and_on_the_scale(model, images, labels, ep
         assert found.dtype == torch.float32
 
 
-def test_more_steps_are_worse_for_the_network(model, images, labels):
+def test_more_steps_increase_the_loss(model, images, labels):
     net = copy.deepcopy(model).eval()
 
     def loss(x: Tensor) -> float:
@@ -100,7 +100,7 @@ def test_more_steps_are_worse_for_the_network(model, images, labels):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_network_is_left_as_it_was(model, images, labels, training):
+def test_the_network_is_unchanged(model, images, labels, training):
     model.model[0].train(training)
     modes = [module.training for module in model.modules()]
     for parameter in model.parameters():
@@ -127,7 +127,7 @@ def test_the_mode_is_restored_when_the_network_fails(images, labels):
     assert model.training
 
 
-def test_attacks_work_where_gradients_are_off(model, images, labels):
+def test_attacks_work_under_no_grad(model, images, labels):
     expected = pgd(model, images, labels, steps=2)
     with torch.no_grad():
         assert torch.equal(pgd(model, images, labels, steps=2), expected)
@@ -136,7 +136,7 @@ def test_attacks_work_where_gradients_are_off(model, images, labels):
         assert torch.equal(pgd(model, images.clone(), labels.clone(), steps=2), expected)
 
 
-def test_starts_are_of_seed_and_index(model, images, labels):
+def test_random_starts_depend_on_seed_and_index(model, images, labels):
     def attack(rows: list[int], seed: int = 0, steps: int = 1) -> Tensor:
         return pgd(model, images[rows], labels[rows], step=1e-9, steps=steps, index=rows, seed=seed)
 
@@ -150,7 +150,7 @@ def test_starts_are_of_seed_and_index(model, images, labels):
     assert start.var().item() == pytest.approx(1 / 3, rel=0.1)
 
 
-def test_normalised_is_the_normalisation_of_training(images):
+def test_normalised_equals_the_normalisation_of_training(images):
     normalise = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
     whole = (images * 255).round()
     found = NormalisedModel(nn.Flatten(), normalise)(whole / 255)

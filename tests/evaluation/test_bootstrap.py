@@ -1,4 +1,4 @@
-"""The bootstrap over test images: against scipy's, and that its intervals hold the truth as often as they say."""
+"""Test the bootstrap over test images against scipy, and the coverage of its intervals."""
 
 import math
 
@@ -12,14 +12,14 @@ from smix.evaluation.bootstrap import bootstrap_over_images
 
 
 def pair(count: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Two networks that are right on much the same images."""
+    """Return the correctness of two networks that are right on mostly the same images."""
     generator = np.random.default_rng(seed)
     first = generator.random(count) < 0.7
     second = np.where(generator.random(count) < 0.8, first, generator.random(count) < 0.5)
     return torch.from_numpy(first), torch.from_numpy(second)
 
 
-def test_the_interval_is_that_of_scipy():
+def test_the_interval_equals_scipy():
     first, second = pair(400)
     found = bootstrap_over_images(first, second, draws=5000)
     told = stats.bootstrap(
@@ -36,19 +36,19 @@ def test_the_interval_is_that_of_scipy():
     assert (found.images, found.draws) == (400, 5000)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_another():
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
     losses = [torch.from_numpy(np.random.default_rng(n).random(100)) for n in range(2)]
     assert bootstrap_over_images(*losses, draws=100) == bootstrap_over_images(*losses, draws=100)
     assert bootstrap_over_images(*losses, draws=100) != bootstrap_over_images(*losses, seed=1, draws=100)
 
 
-def test_it_is_paired():
+def test_the_bootstrap_is_paired():
     values = torch.from_numpy(np.random.default_rng(0).normal(0, 100, 50))
     found = bootstrap_over_images(values + 1, values, draws=100)
     assert (found.mean, found.low, found.high) == pytest.approx((1, 1, 1))
 
 
-def test_the_interval_holds_the_truth_as_often_as_it_says():
+def test_the_interval_has_its_nominal_coverage():
     hits = 0
     for seed in range(200):
         first, second = pair(200, seed)
@@ -57,7 +57,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert 0.88 <= hits / 200 <= 0.99
 
 
-def test_one_image_has_no_interval():
+def test_a_single_image_has_no_interval():
     found = bootstrap_over_images(torch.tensor([True]), torch.tensor([False]))
     assert (found.mean, found.images) == (1.0, 1)
     assert math.isnan(found.low)

@@ -1,4 +1,4 @@
-"""Reading the published arrays, and corruption errors by hand."""
+"""Test reading the published CIFAR-C arrays, and corruption errors by hand."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error, rea
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    """Four images a severity, whose pixels are their number."""
+    """Write arrays with four images per severity, whose pixels are their row number."""
     images = np.broadcast_to(np.arange(20, dtype=np.uint8)[:, None, None, None], (20, 32, 32, 3))
     for name in ("gaussian_noise", "fog", "spatter"):
         np.save(tmp_path / f"{name}.npy", images)
@@ -21,7 +21,7 @@ def archive(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "fog", "spatter"])
 @pytest.mark.parametrize("severity", range(1, 6))
-def test_severities_follow_each_other(archive, name, severity):
+def test_severities_are_consecutive_blocks_of_rows(archive, name, severity):
     images, labels = read_cifar_c(archive, name, severity)
     assert images.shape == (4, 32, 32, 3)
     assert images[:, 0, 0, 0].tolist() == [4 * (severity - 1) + i for i in range(4)]
@@ -58,16 +58,16 @@ def errors(model: str, suite: str = "official", **rates: tuple[float, ...]) -> C
     return CorruptionErrors(model, suite, rates)
 
 
-def test_errors_by_hand():
+def test_corruption_errors_by_hand():
     ours = errors("ours", fog=(0.1, 0.2, 0.3, 0.4, 0.5), snow=(0.2, 0.2, 0.2, 0.2, 0.2))
     reference = errors("AlexNet", fog=(0.6,) * 5, snow=(0.1, 0.1, 0.2, 0.2, 0.4))
     assert ours.mean == pytest.approx(0.25)
-    # Sums first, then their ratio: (1.5 / 3 + 1 / 1) / 2
+    # The ratio of sums: (1.5 / 3 + 1 / 1) / 2
     assert mean_corruption_error(ours, reference) == pytest.approx(0.75)
     assert mean_corruption_error(reference, reference) == 1
 
 
-def test_only_like_is_compared_with_like():
+def test_errors_of_different_corruptions_are_not_compared():
     ours = errors("ours", fog=(0.1,) * 5)
     with pytest.raises(DataError, match="the suite of the reference AlexNet, own, got official"):
         mean_corruption_error(ours, errors("AlexNet", "own", fog=(0.1,) * 5))

@@ -1,4 +1,4 @@
-"""Swapped backgrounds and hidden parts: pixel by pixel against what is meant."""
+"""Test swapped backgrounds and hidden parts pixel by pixel."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ Case = tuple[Tensor, Tensor, Tensor]
 
 @pytest.fixture
 def case() -> Case:
-    """40 images of 10 x 14: image i has the object 100 + i and the background i, so that each pixel says where it is from."""
+    """Return 40 images of 10 x 14 pixels. Image i has the object value 100 + i and the background value i, so that each pixel shows its
+    origin.
+    """
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(40) % 4
     masks = torch.zeros(40, 10, 14, dtype=torch.bool)
@@ -32,7 +34,7 @@ def test_objects_stay_and_backgrounds_are_of_another_class(case):
     assert found.left_out == 0
     for row in range(40):
         assert torch.equal(found.images[row][masks[row]], images[row][masks[row]])
-        # One number: the partner's background, under its own object, too
+        # a single value: the background of the partner, also under the object of the partner
         (partner,) = found.images[row][~masks[row]].unique().tolist()
         assert partner < 40
         assert labels[partner] != labels[row]
@@ -54,7 +56,7 @@ def test_partners_of_a_part_are_drawn_by_index_in_the_data_set(case):
 
 
 @pytest.mark.slow
-def test_each_image_of_another_class_is_as_likely(case):
+def test_images_of_other_classes_are_equally_likely_partners(case):
     images, masks, labels = case
     labels = torch.tensor([0] * 20 + [1] * 8 + [2] * 12)
     seen = torch.zeros(40, 40)
@@ -69,14 +71,14 @@ def test_each_image_of_another_class_is_as_likely(case):
         assert ((counts - expected) ** 2 / expected).sum() < 2 * others  # chi-square
 
 
-def test_partners_are_of_seed_and_row(case):
+def test_partners_depend_on_seed_and_row(case):
     images, masks, labels = case
     first = swap_backgrounds(images, masks, labels)
     assert torch.equal(first.images, swap_backgrounds(images, masks, labels).images)
     assert not torch.equal(first.images, swap_backgrounds(images, masks, labels, seed=1).images)
 
 
-def test_images_without_a_usable_mask_are_left_out_and_no_partners(case):
+def test_images_without_a_usable_mask_are_omitted_and_no_partners(case):
     images, masks, labels = case
     masks[3], masks[7] = False, True
     valid = torch.ones(40, dtype=torch.bool)
@@ -93,7 +95,7 @@ def test_images_without_a_usable_mask_are_left_out_and_no_partners(case):
 
 
 @pytest.mark.parametrize("part", ["object", "background"])
-def test_a_part_is_hidden_under_the_mean_colour(case, part):
+def test_hidden_parts_have_the_mean_colour(case, part):
     images, masks, _ = case
     images[..., 2] = 200
     mean = images.double().mean((0, 1, 2)).round().byte()
@@ -126,7 +128,7 @@ def test_the_input_is_not_changed(case):
 def test_messages_on_invalid_input(case):
     images, masks, labels = case
     with pytest.raises(DataError, match="expected masks of shape 40 x 10 x 14, got 40 x 10 x 13"):
-        occlusion._check(images, masks[..., 1:], labels, None)  # past the annotations, which refuse it in tests
+        occlusion._check(images, masks[..., 1:], labels, None)  # bypass the type checks of the tests
     with pytest.raises(DataError, match="got 40 in 1"):
         swap_backgrounds(images, masks, torch.zeros(40, dtype=torch.long))
     with pytest.raises(DataError, match="got 0 in 0"):

@@ -1,4 +1,4 @@
-"""What a network says, and what asking it must not change."""
+"""Test predictions, and that predicting leaves the model unchanged."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from tests.conftest import make_set
 
 @pytest.fixture
 def model() -> nn.Module:
-    """Dropout and batch norm, whose statistics are not those of a fresh layer."""
+    """Return a network with dropout, and with batch norm whose statistics differ from the initial ones."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(384, 4))
@@ -29,7 +29,7 @@ def batches() -> Batches:
 
 
 class FirstPixels(nn.Module):
-    """The logits are four pixels as they are, so that batches of any size give the same ones to the last bit."""
+    """Network whose logits are four unchanged pixels, so that results are the same to the last bit for any batch size."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1)[:, :4]
@@ -54,7 +54,7 @@ def test_the_mode_is_restored_when_the_model_fails(model, batches):
     assert failing.training
 
 
-def test_predictions_are_those_of_evaluation_mode_and_twice_the_same(model, batches):
+def test_predictions_are_those_of_evaluation_mode_and_reproducible(model, batches):
     model.train()
     first, labels = predict(model, batches.in_order())
     second, _ = predict(model, replace(batches, at_once=10).in_order())
@@ -75,7 +75,7 @@ def test_predicting_changes_neither_weights_nor_statistics_and_leaves_no_gradien
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 4, 10, 500])
-def test_ten_samples_in_batches_of_any_size_give_the_same_numbers(batches, batch_size):
+def test_predictions_do_not_depend_on_the_batch_size(batches, batch_size):
     logits, labels = predict(FirstPixels(), replace(batches, at_once=batch_size).in_order())
     expected = batches.normalise(batches.images).flatten(1)[:, :4]
     assert torch.equal(logits, expected)
@@ -84,7 +84,7 @@ def test_ten_samples_in_batches_of_any_size_give_the_same_numbers(batches, batch
     assert cross_entropy(logits, labels) == cross_entropy(expected, batches.labels)
 
 
-def test_half_precision_logits_come_back_as_float32(batches):
+def test_half_precision_logits_are_returned_as_float32(batches):
     class Half(FirstPixels):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x).bfloat16()

@@ -1,4 +1,4 @@
-"""The record of an evaluation: written and read back, and a broken file is one line."""
+"""Test records of evaluations: round trips, and one line for broken files."""
 
 from dataclasses import replace
 
@@ -40,7 +40,7 @@ LEAST = Evaluation("cifar10", "f", 1, "0", {"accuracy": 0.0})
 
 
 @pytest.mark.parametrize("evaluation", [FULL, LEAST, replace(FULL, objects=None), replace(FULL, numbers={})])
-def test_what_is_written_is_read_back(tmp_path, evaluation):
+def test_a_record_survives_a_round_trip(tmp_path, evaluation):
     write_evaluation(tmp_path / "provenance" / "test.json", evaluation)
     found = read_evaluation(tmp_path / "provenance" / "test.json")
     assert found == evaluation
@@ -58,19 +58,19 @@ def test_numbers_are_kept_to_the_last_bit(tmp_path_factory, rates, number):
 
 
 @pytest.mark.parametrize("name", ["left_out", "provenance", "versions", "own", "objects"])
-def test_nothing_may_be_missing(tmp_path, name):
+def test_every_key_is_required(tmp_path, name):
     write_evaluation(tmp_path / "test.json", LEAST)
     edit(tmp_path / "test.json", **{name: ...})
     with pytest.raises(RunError, match=f'got an unknown, missing or altered field "{name}"; remove it'):
         read_evaluation(tmp_path / "test.json")
 
 
-def test_every_corruption_counts_alike():
+def test_every_corruption_has_the_same_weight():
     one = Corrupted("own", 10, 0.9, {"fog": (0.2, 0.4), "snow": (0.9,)})
     assert one.mean == pytest.approx((0.3 + 0.9) / 2)
 
 
-def test_evaluations_of_a_run_are_those_in_its_folder_by_name(tmp_path):
+def test_evaluations_of_a_run_are_found_by_name(tmp_path):
     assert evaluations_of(tmp_path) == []
     write_evaluation(tmp_path / FOLDER / "test.json", LEAST)
     write_evaluation(tmp_path / FOLDER / "cifar100.json", FULL)
@@ -78,7 +78,7 @@ def test_evaluations_of_a_run_are_those_in_its_folder_by_name(tmp_path):
     assert evaluations_of(tmp_path) == [FULL, LEAST]
 
 
-def test_a_file_that_is_cut_anywhere_is_one_line(tmp_path):
+def test_a_file_truncated_anywhere_is_one_line(tmp_path):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
     content = path.read_bytes()
@@ -118,7 +118,7 @@ def test_a_file_that_is_cut_anywhere_is_one_line(tmp_path):
         {"data": None},
     ],
 )
-def test_a_file_of_something_else_is_one_line(tmp_path, change):
+def test_a_file_of_another_kind_is_one_line(tmp_path, change):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
     edit(path, **change)
@@ -127,7 +127,7 @@ def test_a_file_of_something_else_is_one_line(tmp_path, change):
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"\xff\xfe", b"NaN"])
-def test_what_is_no_record_is_one_line(tmp_path, content):
+def test_a_value_that_is_not_a_record_is_one_line(tmp_path, content):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test.json").write_bytes(content)
     with pytest.raises(RunError, match="expected an evaluation written by this version of smix"):

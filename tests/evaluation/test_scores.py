@@ -1,4 +1,4 @@
-"""Everything that predictions say: each number is that of its own function, or worked out by hand."""
+"""Test that all scores of predictions equal those of their own functions, and by hand."""
 
 import math
 
@@ -16,15 +16,15 @@ from smix.evaluation.confidence import SURE, errors_above, errors_by_confidence,
 from smix.evaluation.scores import MISTAKES, Mistake, scores
 from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature, temperature_scaling
-from tests.evaluation.predictions import made
+from tests.evaluation.predictions import random_predictions
 
 HAND = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0], [math.log(9), 0.0], [0.0, 0.0]])
 """Confidences 3/4, 3/4, 9/10, 1/2 in classes 1, 0, 0, 0."""
 
 
-def test_every_part_is_that_of_its_own_function():
-    logits, labels = made(500, 7)
-    validation = made(300, 7, seed=1)
+def test_every_score_equals_that_of_its_own_function():
+    logits, labels = random_predictions(500, 7)
+    validation = random_predictions(300, 7, seed=1)
     found = scores(logits, labels, validation)
     said = top_class(logits, labels)
     assert found.top5 == top_k_accuracy(logits, labels, 5)
@@ -36,10 +36,10 @@ def test_every_part_is_that_of_its_own_function():
     assert repr(found.temperature) == repr(temperature_scaling(logits, labels, *validation))
 
 
-def test_numbers_are_those_of_independent_implementations():
-    logits, labels = made(400, 6)
+def test_scores_equal_those_of_independent_implementations():
+    logits, labels = random_predictions(400, 6)
     probabilities = logits.double().softmax(1)
-    found = scores(logits, labels, made(400, 6, seed=1)).numbers()
+    found = scores(logits, labels, random_predictions(400, 6, seed=1)).numbers()
     assert found["accuracy"] == pytest.approx(multiclass_accuracy(logits, labels, 6, average="micro").item())
     assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
     assert found["nll"] == pytest.approx(log_loss(labels, probabilities))
@@ -63,10 +63,10 @@ def test_numbers_are_those_of_independent_implementations():
     )
 
 
-def test_numbers_by_hand():
+def test_scores_by_hand():
     found = scores(HAND, torch.tensor([1, 1, 0, 0])).numbers()
     assert found["accuracy"] == 3 / 4
-    assert found["top5"] == 1  # there are no five
+    assert found["top5"] == 1  # there are fewer than five classes
     assert found["confidence"] == pytest.approx((0.75 + 0.75 + 0.9 + 0.5) / 4)
     assert found["overconfidence"] == pytest.approx(0.725 - 0.75)
     # Bins of 0.75 (two, one of them right), 0.9 and 0.5 (both right).
@@ -74,20 +74,20 @@ def test_numbers_by_hand():
     assert found["mce"] == pytest.approx(0.5)
     assert found["brier"] == pytest.approx((2 / 16 + 2 * 9 / 16 + 2 / 100 + 2 / 4) / 4)
     assert found["nll"] == pytest.approx(-(math.log(0.75) + math.log(0.25) + math.log(0.9) + math.log(0.5)) / 4)
-    # The surest first: 9/10 right; then two of 3/4, of which one is wrong, in either order; then 1/2, right.
+    # The most confident first: 9/10 right; then two of 3/4, of which one is wrong, in either order; then 1/2, right.
     assert found["aurc"] == pytest.approx((0 + 0.5 / 2 + 1 / 3 + 1 / 4) / 4)
     assert found["errors_above_0.9"] == found["errors_above_0.99"] == 0
     assert "temperature" not in found
 
 
-def test_the_confusion_has_a_row_a_class_and_its_accuracy():
+def test_the_confusion_matrix_has_a_row_per_class_and_agrees_with_the_accuracy():
     labels = torch.tensor([1, 1, 0, 0])
     found = scores(HAND, labels)
     assert found.confusion.tolist() == [[2, 0], [1, 1]] == sklearn_confusion(labels, [1, 0, 0, 0]).tolist()
     assert found.class_accuracy.tolist() == [1.0, 0.5]
     missing = scores(torch.eye(3)[[0, 0]], torch.tensor([0, 2]))
     assert missing.class_accuracy[0] == 1
-    assert missing.class_accuracy[1].isnan()  # has no samples
+    assert missing.class_accuracy[1].isnan()  # without samples
     assert missing.class_accuracy[2] == 0
 
 
@@ -100,8 +100,8 @@ def test_mistakes_are_the_most_confident_first_and_of_equal_ones_the_earlier_row
     assert [one.confidence for one in found] == pytest.approx([0.9, 0.9, 0.8, 0.7, 0.6])
 
 
-def test_no_more_mistakes_are_kept_than_a_page_shows():
-    logits, labels = made(900, 9)
+def test_mistakes_are_kept_up_to_the_number_that_a_report_shows():
+    logits, labels = random_predictions(900, 9)
     said = top_class(logits, labels)
     wrong = np.flatnonzero(~said.correct.numpy()).tolist()
     expected = sorted(wrong, key=lambda row: (-said.confidence[row].item(), row))[:MISTAKES]
@@ -113,7 +113,7 @@ def test_no_more_mistakes_are_kept_than_a_page_shows():
     )
 
 
-def test_a_network_that_is_always_right_makes_no_mistakes():
+def test_a_perfect_network_has_no_mistakes():
     found = scores(5 * torch.eye(4), torch.arange(4))
     assert found.mistakes == ()
     assert found.numbers()["accuracy"] == 1
@@ -121,51 +121,56 @@ def test_a_network_that_is_always_right_makes_no_mistakes():
 
 
 @pytest.mark.parametrize(("classes", "expected"), [(1, 1.0), (2, 1.0), (5, 1.0), (6, 5 / 6)])
-def test_five_of_few_classes(classes, expected):
-    # The label of each sample has the least logit, but for those of one class more than five.
+def test_top_5_with_few_classes(classes, expected):
+    # All samples have the same logits: with six classes only class 0 is outside the top 5.
     logits = torch.arange(float(classes)).repeat(classes, 1)
     assert scores(logits, torch.arange(classes)).top5 == pytest.approx(expected)
 
 
-def test_the_temperature_is_of_the_validation_images_alone():
-    logits, labels = made(300, 5)
-    validation = made(300, 5, seed=1, scale=1.0)
+def test_the_temperature_depends_on_the_validation_images_alone():
+    logits, labels = random_predictions(300, 5)
+    validation = random_predictions(300, 5, seed=1, scale=1.0)
     found = scores(logits, labels, validation)
     assert found.temperature is not None
     assert found.temperature.temperature == fit_temperature(*validation) != fit_temperature(logits, labels)
     assert found.numbers()["temperature"] == found.temperature.temperature
-    # What the network predicts, and how sure it is, stay those of untouched logits.
+    # Predictions and confidences stay those of the unscaled logits.
     without = scores(logits, labels)
     assert without.temperature is None
     assert repr(found.calibration) == repr(without.calibration)
     assert found.mistakes == without.mistakes
 
 
-def test_a_temperature_that_does_not_exist_is_no_number():
+def test_a_temperature_that_does_not_exist_is_null():
     right = 3 * torch.eye(3), torch.arange(3)
-    found = scores(*made(50, 3), right)
+    found = scores(*random_predictions(50, 3), right)
     assert found.temperature is not None
     assert found.temperature.after is None
     assert not {"temperature", "ece_scaled", "nll_scaled"} & found.numbers().keys()
 
 
-def test_all_numbers_are_finite():
-    for logits, labels in (made(1, 1), made(1, 8), made(3, 2), (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long))):
+def test_all_scores_are_finite():
+    for logits, labels in (
+        random_predictions(1, 1),
+        random_predictions(1, 8),
+        random_predictions(3, 2),
+        (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)),
+    ):
         assert all(math.isfinite(value) for value in scores(logits, labels).numbers().values())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", ["test", "validation"])
-def test_logits_that_are_no_numbers_are_refused(value, place):
-    good, broken = made(20, 3), made(20, 3)
+def test_logits_that_are_nan_are_refused(value, place):
+    good, broken = random_predictions(20, 3), random_predictions(20, 3)
     broken[0][7, 1] = value
     pair = (broken, good) if place == "test" else (good, broken)
     with pytest.raises(DataError, match=r"logits: expected finite numbers, got -?(nan|inf) in sample 7"):
         scores(*pair[0], pair[1])
 
 
-def test_labels_of_another_network_and_no_samples_are_refused():
-    logits, _ = made(4, 3)
+def test_labels_out_of_range_and_empty_predictions_are_refused():
+    logits, _ = random_predictions(4, 3)
     with pytest.raises(DataError, match="expected classes 0 to 2, got 3"):
         scores(logits, torch.tensor([0, 1, 2, 3]))
     with pytest.raises(DataError, match="is the split empty"):

@@ -1,4 +1,4 @@
-"""Paired tests over seeds: against scipy, against Holm's procedure by definition, and on pure noise."""
+"""Test paired tests over seeds against scipy, against Holm's procedure by definition, and on pure noise."""
 
 import math
 from itertools import combinations, product
@@ -27,7 +27,7 @@ from smix.evaluation.statistics import (
 
 
 def scores(count: int, methods: int = 3, seed: int = 0) -> dict[str, dict[int, float]]:
-    """Methods that differ a little, on seeds that differ a lot."""
+    """Return the scores of methods that differ a little, on seeds that differ a lot."""
     generator = np.random.default_rng(seed)
     of_seed = generator.normal(0.8, 0.1, count)
     return {
@@ -39,7 +39,7 @@ def scores(count: int, methods: int = 3, seed: int = 0) -> dict[str, dict[int, f
 # Summaries
 
 
-def test_a_summary_is_that_of_numpy_with_n_minus_one():
+def test_a_summary_equals_numpy_with_n_minus_one():
     values = [0.5, 0.75, 0.625, 0.9]
     found = summary(values)
     assert found.mean == pytest.approx(np.mean(values), rel=1e-12)
@@ -47,7 +47,7 @@ def test_a_summary_is_that_of_numpy_with_n_minus_one():
     assert (found.count, found.minimum, found.maximum) == (4, 0.5, 0.9)
 
 
-def test_a_single_value_has_no_deviation():
+def test_a_single_value_has_no_standard_deviation():
     found = summary([0.25])
     assert (found.mean, found.count, found.minimum, found.maximum) == (0.25, 1, 0.25, 0.25)
     assert math.isnan(found.std)
@@ -57,7 +57,7 @@ def test_a_single_value_has_no_deviation():
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 30])
-def test_p_and_interval_are_those_of_scipy(count):
+def test_p_and_interval_equal_scipy(count):
     for seed in range(20):
         data = scores(count, methods=2, seed=seed)
         first, second = ([*values.values()] for values in data.values())
@@ -74,7 +74,7 @@ def test_p_and_interval_are_those_of_scipy(count):
 
 
 @pytest.mark.parametrize("level", [0.5, 0.9, 0.99])
-def test_an_interval_of_another_level_is_that_of_scipy(level):
+def test_an_interval_of_another_level_equals_scipy(level):
     differences = np.array([0.1, 0.3, -0.2, 0.25])
     expected = stats.t.interval(level, 3, loc=differences.mean(), scale=stats.sem(differences))
     assert interval(summary(differences.tolist()), level) == pytest.approx(expected, rel=1e-9)
@@ -105,7 +105,7 @@ def test_a_difference_is_first_minus_second():
 # Pairs
 
 
-def test_all_pairs_are_tested_and_corrected_for():
+def test_all_pairs_are_tested_and_counted_in_the_correction():
     data = scores(5, methods=4)
     found = compare_pairs(data)
     assert [(d.first, d.second) for d in found] == list(combinations(data, 2))
@@ -132,17 +132,17 @@ def test_fewer_than_two_methods_have_no_differences(methods):
     assert compare_pairs(scores(5, methods)) == []
 
 
-# Too little to tell
+# Too few seeds
 
 
-def test_one_common_seed_is_not_enough_and_never_significant():
+def test_one_common_seed_is_never_significant():
     [found] = compare_pairs({"a": {0: 0.9, 1: 0.9}, "b": {1: 0.1, 2: 0.1}})
     assert (found.count, found.mean) == (1, pytest.approx(0.8))
     assert all(map(math.isnan, (found.p, found.p_corrected, found.low, found.high)))
     assert not found.significant
 
 
-def test_no_common_seed_has_no_difference_at_all():
+def test_without_common_seeds_there_is_no_difference():
     [found] = compare_pairs({"a": {0: 0.9}, "b": {1: 0.1}})
     assert found.count == 0
     assert all(map(math.isnan, (found.mean, found.p, found.p_corrected, found.low, found.high)))
@@ -159,7 +159,7 @@ def test_a_pair_that_cannot_be_tested_does_not_count_in_the_correction():
 @pytest.mark.parametrize("count", [2, 3, 5, 6, 10])
 @pytest.mark.parametrize("shift", [0.02, -0.02])
 def test_equal_differences_have_the_p_of_the_sign_flip_test(count, shift):
-    """By definition: of all 2^n choices of signs, those whose mean is at least as far from 0."""
+    """The sign-flip p-value is the fraction of the 2^n sign choices whose mean is at least as far from 0."""
     differences = np.full(count, shift)
     flips = [abs(np.dot(signs, differences)) for signs in product((-1, 1), repeat=count)]
     expected = np.mean(np.array(flips) >= abs(differences.sum()) - 1e-12)
@@ -167,14 +167,14 @@ def test_equal_differences_have_the_p_of_the_sign_flip_test(count, shift):
     assert (paired_p(differences.tolist()) < SIGNIFICANT) == (count >= 6)
 
 
-def test_differences_that_are_equal_but_for_rounding_count_as_equal():
+def test_differences_that_are_equal_except_for_rounding_count_as_equal():
     first, second = np.array([0.1, 0.7, 0.3, 0.9, 0.5]) + 0.2, np.array([0.1, 0.7, 0.3, 0.9, 0.5])
     assert np.ptp(first - second) > 0
     assert paired_p((first - second).tolist()) == 2.0**-4
 
 
 @pytest.mark.parametrize("count", [2, 5, 50])
-def test_no_difference_at_all_is_never_significant(count):
+def test_zero_differences_are_never_significant(count):
     same = dict.fromkeys(range(count), 0.75)
     [found] = compare_pairs({"a": same, "b": dict(same)})
     assert (found.mean, found.low, found.high, found.p, found.p_corrected) == (0.0, 0.0, 0.0, 1.0, 1.0)
@@ -184,8 +184,8 @@ def test_no_difference_at_all_is_never_significant(count):
 # Holm
 
 
-def rejected(p: list[float], level: float) -> list[bool]:
-    """Holm's procedure by definition: smallest first, compared with level / (hypotheses left); stop at the first failure."""
+def holm_rejects(p: list[float], level: float) -> list[bool]:
+    """Apply Holm's procedure by definition: compare p, smallest first, with level / (hypotheses left), and stop at the first failure."""
     answer, left = [False] * len(p), len(p)
     for place in sorted(range(len(p)), key=p.__getitem__):
         if p[place] > level / left:
@@ -196,12 +196,12 @@ def rejected(p: list[float], level: float) -> list[bool]:
 
 @settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), max_size=8))
-def test_corrected_p_decides_as_holms_procedure_at_every_level(thousandths):
+def test_corrected_p_agrees_with_holms_procedure_at_every_level(thousandths):
     p = [value / 1000 for value in thousandths]
     corrected = holm(p)
     for step in range(0, 1000, 7):
-        level = (step + 0.5) / 1000  # never equal to a multiple of a p, where rounding would decide
-        assert [value <= level for value in corrected] == rejected(p, level)
+        level = (step + 0.5) / 1000  # not a multiple of any p, because rounding would decide such a case
+        assert [value <= level for value in corrected] == holm_rejects(p, level)
     assert all(1 >= after >= before for before, after in zip(p, corrected, strict=True))
 
 
@@ -228,7 +228,7 @@ def test_p_of_few_classes_in_perfect_order_is_that_of_all_orders(n, p):
     assert found == pytest.approx((-1.0, p))
 
 
-def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
+def test_p_of_equal_ranks_counts_every_order_and_above_8_equals_scipy():
     x, y = np.array([1.0, 2, 2, 3, 5]), np.array([2.0, 1, 4, 4, 5])
     exact = stats.permutation_test(
         (x,), lambda one: stats.spearmanr(one, y).statistic, permutation_type="pairings", n_resamples=np.inf
@@ -238,7 +238,7 @@ def test_p_of_equal_ranks_counts_every_order_and_above_8_it_is_scipy_s():
     assert rank_correlation(x, y) == pytest.approx(tuple(stats.spearmanr(x, y)))
 
 
-# Noise
+# Pure noise
 
 
 @pytest.mark.slow
@@ -251,7 +251,7 @@ def test_noise_is_significant_in_five_percent_of_the_cases():
 
 
 @pytest.mark.slow
-def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
+def test_an_interval_contains_the_true_mean_in_95_percent_of_the_cases():
     generator = np.random.default_rng(1)
     intervals = [interval(summary(generator.normal(0.25, 1, 4).tolist())) for _ in range(2000)]
     covered = np.mean([low <= 0.25 <= high for low, high in intervals])
@@ -259,8 +259,8 @@ def test_an_interval_holds_the_true_mean_in_95_percent_of_the_cases():
 
 
 @pytest.mark.slow
-def test_with_six_methods_that_are_the_same_any_significance_is_rare():
-    """15 pairs: without correction about one comparison in three would find something."""
+def test_significance_is_rare_among_six_equal_methods():
+    """Without correction about one comparison of 15 pairs in three would find a significant difference."""
     generator, with_any, without = np.random.default_rng(2), 0, 0
     for _ in range(150):
         values = generator.normal(0.8, 0.01, (6, 5))
@@ -271,8 +271,8 @@ def test_with_six_methods_that_are_the_same_any_significance_is_rare():
     assert without / 150 > 0.2
 
 
-def any_said(values: np.ndarray) -> np.ndarray:
-    """Whether a comparison says "better" or "worse" of any pair, for values (comparisons, methods, seeds), all at once.
+def any_significant(values: np.ndarray) -> np.ndarray:
+    """Return for each comparison whether it says "better" or "worse" of any pair. values: (comparisons, methods, seeds).
 
     Holm's procedure rejects anything if and only if it rejects the smallest p, at SIGNIFICANT / pairs.
     """
@@ -290,44 +290,44 @@ def any_said(values: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(("methods", "seeds"), [(2, 2), (2, 5), (3, 3), (6, 5), (12, 3)])
 @pytest.mark.parametrize("images", [None, 10_000, 500])
 def test_under_the_null_at_most_five_percent_of_comparisons_say_better_or_worse(methods, seeds, images):
-    """Accuracies of normal noise, as they are and as shares of so many test images, where differences are often equal.
+    """Accuracies are normal noise, as they are and rounded to fractions of a number of test images, so that differences are often equal.
 
-    Of a single pair it is 5 % and of more hardly less, so twice the standard error is allowed: 0.3 points.
+    The expected rate is 5 % for one pair and slightly below for several, so twice the standard error is allowed: 0.3 points.
     """
     generator, count = np.random.default_rng(3), 20_000
     values = generator.normal(0.8, 0.01, (count, methods, seeds))
     values = values if images is None else np.round(values * images) / images
-    said = any_said(values)
+    said = any_significant(values)
     assert said.mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / count)
     few = [*range(10), *np.flatnonzero(said)[:10]]
     for one in values[few]:
         pairs = compare_pairs({str(place): dict(enumerate(row.tolist())) for place, row in enumerate(one)})
-        assert any(verdict(pair) in ("better", "worse") for pair in pairs) == any_said(one[None])[0]
+        assert any(verdict(pair) in ("better", "worse") for pair in pairs) == any_significant(one[None])[0]
 
 
 # Intervals of a mean
 
 
 @pytest.mark.parametrize("count", [2, 3, 10])
-def test_the_interval_of_a_mean_is_that_of_scipy(count):
+def test_the_interval_of_a_mean_equals_scipy(count):
     values = np.random.default_rng(count).normal(90, 2, count)
     expected = stats.t.interval(0.95, count - 1, loc=values.mean(), scale=stats.sem(values))
     assert interval(summary(values.tolist())) == pytest.approx(expected, rel=1e-9)
 
 
-def test_one_value_has_no_interval():
+def test_a_single_value_has_no_interval():
     assert all(map(math.isnan, interval(summary([0.5]))))
     with pytest.raises(OptionError, match=r"^level: expected a number between 0 and 1, got 95; 0.95 is usual$"):
         interval(summary([0.5, 0.6]), 95)
 
 
-# What n seeds could have shown
+# Detectable differences
 
 
 @pytest.mark.parametrize("count", [2, 3, 5, 10, 100])
 @pytest.mark.parametrize("level", [0.05, 0.05 / 15])
 def test_the_power_at_the_detectable_difference_is_the_requested_one(count, level):
-    """By scipy's noncentral t."""
+    """The power is computed with scipy's noncentral t distribution."""
     delta = detectable_difference(2.0, count, level) * math.sqrt(count) / 2.0
     t = stats.t.isf(level / 2, count - 1)
     power = stats.nct.sf(t, count - 1, delta) + stats.nct.cdf(-t, count - 1, delta)
@@ -335,7 +335,7 @@ def test_the_power_at_the_detectable_difference_is_the_requested_one(count, leve
 
 
 @pytest.mark.parametrize(("count", "level", "power"), [(3, 0.05, 0.8), (5, 0.05 / 3, 0.8), (10, 0.01, 0.9)])
-def test_it_is_that_of_statsmodels(count, level, power):
+def test_the_detectable_difference_equals_statsmodels(count, level, power):
     told = pytest.importorskip("statsmodels.stats.power").TTestPower().solve_power(nobs=count, alpha=level, power=power)
     assert detectable_difference(1.0, count, level, power) == pytest.approx(told, rel=1e-5)
 
@@ -346,7 +346,7 @@ def test_a_simulation_finds_the_detectable_difference_with_that_power():
     assert found.mean() == pytest.approx(0.8, abs=0.01)
 
 
-def test_many_seeds_need_the_textbook_figure():
+def test_many_seeds_approach_the_textbook_formula():
     assert detectable_difference(3.0, 10_000) == pytest.approx((1.959964 + 0.841621) * 3.0 / 100, rel=1e-3)
 
 
@@ -361,7 +361,7 @@ def test_power_must_be_above_the_level(level, power):
         detectable_difference(1.0, 5, level, power)
 
 
-def test_pairs_are_judged_at_the_level_of_holms_first_step():
+def test_power_is_computed_at_the_level_of_holms_first_step():
     data = {**scores(5, methods=4), "once": {0: 0.1}}
     for pair in compare_pairs(data):
         if pair.count < 2:
@@ -371,10 +371,10 @@ def test_pairs_are_judged_at_the_level_of_holms_first_step():
         assert pair.detectable == pytest.approx(detectable_difference(np.std(differences, ddof=1), 5, 0.05 / 6))
 
 
-# In words
+# Sentences
 
 
-def test_sentences():
+def test_sentences_about_differences():
     pair = Difference("smix", "mixup", 1.25, 0.5, 2.0, 5, 0.004, 0.012, 1.5)
     assert sentence(pair) == (
         "smix is better than mixup (mean difference +1.25 points, 95 % interval of this pair alone +0.50 to +2.00, "
@@ -393,7 +393,7 @@ def test_sentences():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_common_seeds_are_not_enough_runs(count):
+def test_fewer_than_two_common_seeds_are_reported_as_too_few_runs(count):
     [pair] = compare_pairs({"a": dict.fromkeys(range(count), 0.9), "b": dict.fromkeys(range(5), 0.1)})
     assert verdict(pair) == NOT_ENOUGH
     assert sentence(pair) == f"a and b: not enough runs; at least 2 seeds in common are needed, got {count}."

@@ -1,6 +1,6 @@
-"""Comparisons: which runs, in which folders, which of them are still to do, and what is said of those that failed.
+"""Test comparisons: their runs and folders, the runs that are still to train, and the messages about failed runs.
 
-Tasks are not started as processes but read and, where a test wants it, trained on the spot.
+Tasks are not started as processes. They are recorded and, where a test needs it, trained in this process.
 """
 
 import re
@@ -34,7 +34,7 @@ METHODS = ["vanilla", "smix+fmix"]
 
 @dataclass
 class Launched:
-    """What `compare` gave to `run_tasks`, and what was done with it."""
+    """Stand-in for `run_tasks` that records the tasks of `compare` and acts on them."""
 
     act: Callable[[TrainConfig, Path], int] = lambda config, folder: 0
     """In place of the command line; returns the exit code."""
@@ -68,8 +68,10 @@ def launched(monkeypatch) -> Launched:
     return launched
 
 
-def planned(config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path) -> dict[Path, TrainConfig]:
-    """Return the folder and the configuration of each run."""
+def cross_folders(
+    config: SharedConfig, methods: Sequence[str], seeds: Sequence[int], out: Path
+) -> dict[Path, TrainConfig]:
+    """Return the configuration of each run by folder."""
     return {out / name: one for name, one in cross(config, methods, seeds).items()}
 
 
@@ -78,8 +80,8 @@ def train_it(config: TrainConfig, folder: Path) -> int:
     return 0
 
 
-def cut_it(config: TrainConfig, folder: Path) -> int:
-    """Stopped in its second epoch."""
+def interrupt_it(config: TrainConfig, folder: Path) -> int:
+    """Train until the second epoch and interrupt."""
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS + 1, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -89,19 +91,19 @@ def cut_it(config: TrainConfig, folder: Path) -> int:
 
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory) -> tuple[TrainConfig, Path, list[Run]]:
-    """Two methods, two seeds, all finished. No test changes it."""
+    """Return a finished comparison of two methods with two seeds. Tests must not change it."""
     config, out = small(data, epochs=2), tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "run_tasks", Launched(train_it).run_tasks)
         return config, out, compare(config, METHODS, 2, out, OPTIONS)
 
 
-# The plan
+# Runs and folders
 
 
-def test_runs_are_planned_seed_by_seed_so_that_a_cut_comparison_has_equal_seeds_of_all_methods(tmp_path):
+def test_runs_are_ordered_by_seed_so_that_an_interrupted_comparison_is_balanced(tmp_path):
     config = TrainConfig(data="cifar10", epochs=7)
-    plan = planned(config, ["vanilla", "smix(alpha=0.7)+fmix"], [0, 5], tmp_path)
+    plan = cross_folders(config, ["vanilla", "smix(alpha=0.7)+fmix"], [0, 5], tmp_path)
     assert list(plan.items()) == [
         (tmp_path / "vanilla-0", replace(config, method="vanilla", seed=0)),
         (tmp_path / "smix-alpha-0.7+fmix-0", replace(config, method="smix(alpha=0.7)+fmix", seed=0)),
@@ -110,9 +112,9 @@ def test_runs_are_planned_seed_by_seed_so_that_a_cut_comparison_has_equal_seeds_
     ]
 
 
-def test_planned_runs_differ_in_nothing_but_method_and_seed(tmp_path):
+def test_runs_of_a_comparison_differ_only_in_method_and_seed(tmp_path):
     config = TrainConfig(data="cifar10", epochs=7)
-    for one in planned(config, METHODS, [0, 1], tmp_path).values():
+    for one in cross_folders(config, METHODS, [0, 1], tmp_path).values():
         assert {name for name in names(TrainConfig) if getattr(one, name) != getattr(config, name)} <= {
             "method",
             "seed",
@@ -134,14 +136,14 @@ SLUGS = {
 
 
 @pytest.mark.parametrize("method", SLUGS)
-def test_a_slug_is_the_methods_text_as_a_file_name(method):
+def test_a_slug_is_the_text_of_the_method_as_a_file_name(method):
     assert slug(method) == SLUGS[method]
     assert re.fullmatch(r"[a-z0-9.+-]+", slug(method))
 
 
 def test_different_methods_have_different_folders(tmp_path):
     methods = [method for method in SLUGS if method != "smix(labels=half)"]  # which is smix
-    assert len(planned(TrainConfig(), methods, [0, 1, 10, 11], tmp_path)) == 4 * len(methods)
+    assert len(cross_folders(TrainConfig(), methods, [0, 1, 10, 11], tmp_path)) == 4 * len(methods)
 
 
 @pytest.mark.parametrize(
@@ -155,30 +157,30 @@ def test_different_methods_have_different_folders(tmp_path):
 )
 def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
     with pytest.raises(OptionError, match=r"^sweep: expected different methods and seeds, got "):
-        planned(TrainConfig(), methods, seeds, tmp_path)
+        cross_folders(TrainConfig(), methods, seeds, tmp_path)
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [([], 2), (["smix"], 0), (["smix"], []), (["smix"], -1)])
-def test_a_comparison_of_nothing_is_refused(tmp_path, launched, methods, seeds):
+def test_an_empty_comparison_is_refused(tmp_path, launched, methods, seeds):
     with pytest.raises(OptionError, match="expected at least one method, one seed"):
         compare(TrainConfig(), methods, seeds, tmp_path / "out", OPTIONS)
     assert not (tmp_path / "out").exists()
 
 
-# What is started
+# Started tasks
 
 
-def test_every_run_is_a_command_line_that_says_all_of_it(data, tmp_path, launched):
+def test_the_command_line_of_a_run_contains_all_its_options(data, tmp_path, launched):
     shared = SharedConfig(data=data, model="resnet8", epochs=4, milestones=(1, 3), lr=1e-5, hflip=False, crop_padding=0)
     compare(shared, METHODS, [0, 3], tmp_path, replace(OPTIONS, data_root=tmp_path / "my data"))
-    assert launched.configs == list(planned(shared, METHODS, [0, 3], tmp_path).values())
+    assert launched.configs == list(cross_folders(shared, METHODS, [0, 3], tmp_path).values())
     assert launched.folders == ["vanilla-0", "smix+fmix-0", "vanilla-3", "smix+fmix-3"]
     assert all(one.data_root == tmp_path / "my data" for one in launched.options)
     assert all(one.device == "cpu" and one.quiet for one in launched.options)
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(3, [0, 1, 2]), ([4, 2], [4, 2])])
-def test_seeds_are_a_number_of_them_or_which(data, tmp_path, launched, seeds, expected):
+def test_seeds_are_a_count_or_a_list(data, tmp_path, launched, seeds, expected):
     compare(small(data, method="mixup", seed=99), ["vanilla"], seeds, tmp_path, OPTIONS)
     assert [(config.method, config.seed) for config in launched.configs] == [("vanilla", seed) for seed in expected]
 
@@ -205,17 +207,17 @@ def test_runs_share_the_cores(
 
 
 @pytest.mark.parametrize("jobs", [0, -1])
-def test_no_jobs_at_all_are_refused(data, tmp_path, launched, jobs):
+def test_zero_jobs_are_refused(data, tmp_path, launched, jobs):
     with pytest.raises(OptionError, match=f"^jobs: expected 1 or more, got {jobs}$"):
         compare(small(data), METHODS, 1, tmp_path, OPTIONS, jobs)
     assert launched.jobs == []
 
 
 @pytest.mark.slow
-def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monkeypatch, capsys):
+def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, launched, monkeypatch, capsys):
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr(module, "IMPORT_SECONDS", 3.0)
-    monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # the work before does not count
+    monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # earlier work does not count
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)
     compare(small(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
@@ -228,13 +230,13 @@ def test_the_cost_is_said_before_anything_begins(data, tmp_path, launched, monke
     assert said.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time
 
 
-def test_quiet_says_nothing(data, tmp_path, launched, capsys):
+def test_quiet_prints_nothing(data, tmp_path, launched, capsys):
     compare(small(data), METHODS, 1, tmp_path, OPTIONS)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.slow
-def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path, launched, monkeypatch):
+def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, launched, monkeypatch):
     counts, totals = [], []
 
     @contextmanager
@@ -245,7 +247,7 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
             totals.append(total)
         yield lambda done, said="": counts.append(done) if unit == "epochs" else None
 
-    launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
+    launched.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
     compare(small(data), ["vanilla"], 2, tmp_path, OPTIONS)
     monkeypatch.setattr(progress, "bar", bar)
     launched.act = train_it
@@ -254,13 +256,13 @@ def test_progress_counts_the_epochs_of_the_runs_that_are_trained(data, tmp_path,
     assert counts == [EPOCHS, 2 * EPOCHS]
 
 
-# What is still to do
+# Unfinished comparisons
 
 
 @pytest.mark.slow
-def test_a_comparison_is_the_runs_it_is_made_of(done, tmp_path):
+def test_a_comparison_equals_its_separately_trained_runs(done, tmp_path):
     config, out, runs = done
-    plan = planned(config, METHODS, [0, 1], out)
+    plan = cross_folders(config, METHODS, [0, 1], out)
     assert [run.path for run in runs] == list(plan)
     assert [run.config for run in runs] == list(plan.values())
     assert all(run.result is not None and len(run.metrics) == 2 for run in runs)
@@ -293,16 +295,16 @@ def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_p
     assert (code, "made with --lr 0.1 instead of 0.02; choose another --out" in said) == (2, True)
 
 
-def test_part_of_a_finished_comparison_is_that_part(done, launched):
+def test_part_of_a_finished_comparison_can_be_read(done, launched):
     config, out, runs = done
     assert compare(config, ["smix+fmix"], [1], out, OPTIONS) == runs[-1:]
     assert launched.jobs == []
 
 
 @pytest.mark.slow
-def test_only_what_is_missing_is_started_and_the_run_that_was_cut_goes_on(data, done, tmp_path, launched):
+def test_only_missing_runs_are_started_and_an_interrupted_run_resumes(data, done, tmp_path, launched):
     config, finished, _ = done
-    launched.act = lambda config, folder: {0: train_it, 1: cut_it}[config.seed](config, folder)
+    launched.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
     first = compare(config, ["vanilla"], 2, tmp_path, OPTIONS)
     assert [run.result is None for run in first] == [False, True]
     assert len(first[1].metrics) == 1
@@ -317,7 +319,7 @@ def test_only_what_is_missing_is_started_and_the_run_that_was_cut_goes_on(data, 
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_path, launched):
+def test_a_failed_run_is_listed_without_a_result_and_started_again(done, tmp_path, launched):
     config, _, _ = done
 
     def break_one(config: TrainConfig, folder: Path) -> int:
@@ -342,7 +344,7 @@ def test_a_failed_run_is_there_without_a_result_and_is_started_again(done, tmp_p
 
 
 @pytest.mark.slow
-def test_a_run_that_died_before_it_wrote_anything_is_there_without_a_result(data, tmp_path, launched):
+def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(data, tmp_path, launched):
     launched.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
     runs = compare(small(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
     assert [(run.config.method, run.result is None) for run in runs] == [("vanilla", True), ("smix+fmix", False)]
@@ -351,7 +353,7 @@ def test_a_run_that_died_before_it_wrote_anything_is_there_without_a_result(data
 
 
 @pytest.mark.parametrize("changed", ["images", "masks"])
-def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed):
+def test_no_runs_are_added_after_the_data_has_changed(tmp_path, launched, changed):
     name = write_data(tmp_path)
     launched.act = train_it
     compare(small(name, epochs=1), ["smix"], 1, tmp_path / "runs", OPTIONS)
@@ -369,7 +371,7 @@ def test_runs_are_not_added_once_the_data_is_another(tmp_path, launched, changed
 @pytest.mark.slow
 @pytest.mark.parametrize("changed", [{"train_limit": 40}, {"lr": 0.2}, {"epochs": 1}])
 def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, monkeypatch, changed):
-    monkeypatch.setattr("smix.report.write.SECTIONS", ())  # only what is left out is looked at
+    monkeypatch.setattr("smix.report.write.SECTIONS", ())  # only omitted options are compared
     _, _, runs = done
     train(small(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
     written = write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
@@ -379,12 +381,12 @@ def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tm
 
 
 @pytest.mark.slow
-def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched):
+def test_an_interrupt_is_raised_and_loses_nothing(done, tmp_path, launched):
     config, finished, _ = done
 
     def interrupt(config: TrainConfig, folder: Path) -> int:
         if len(launched.folders) == 2:
-            cut_it(config, folder)
+            interrupt_it(config, folder)
             raise KeyboardInterrupt
         return train_it(config, folder)
 
@@ -396,7 +398,7 @@ def test_an_interrupt_passes_through_and_loses_nothing(done, tmp_path, launched)
         assert_equal_runs(run.path, finished / run.path.name)
 
 
-# What is refused before anything begins
+# Errors before any run starts
 
 
 def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(done, launched):
@@ -418,7 +420,7 @@ def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(do
         ({"train_limit": 1000}, METHODS, DataError),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_anything_begins(data, tmp_path, launched, changes, methods, error):
+def test_invalid_configurations_are_refused_before_any_run_starts(data, tmp_path, launched, changes, methods, error):
     with pytest.raises(error) as info:
         compare(small(data, **changes), methods, 2, tmp_path / "out", OPTIONS)
     assert "\n" not in str(info.value)
@@ -426,7 +428,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_begins(data, tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_masks_that_no_method_uses_need_not_be_there(data, tmp_path, launched):
+def test_masks_that_no_method_uses_need_not_exist(data, tmp_path, launched):
     compare(small(data, masks="not/there"), ["vanilla", "mixup"], 1, tmp_path, OPTIONS)
     assert launched.folders == ["vanilla-0", "mixup-0"]
 

@@ -1,4 +1,4 @@
-"""What is said of the data sets: what is here, where to get the others, how values became uint8."""
+"""Test the report about data sets: which exist, where to obtain the others, and how values became uint8."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from tests.conftest import make_set
 BUILT_IN = ["digits-on-photos", "biased-digits"]
 
 
-def test_every_named_set_is_listed_with_what_to_do_about_it(tmp_path):
+def test_every_named_set_is_listed_with_advice(tmp_path):
     found = check_data(tmp_path)
     assert [finding.name for finding in found] == list(SETS)
     assert [finding.name for finding in found if finding.ready] == BUILT_IN
@@ -18,12 +18,12 @@ def test_every_named_set_is_listed_with_what_to_do_about_it(tmp_path):
     assert all(finding.state == f"not in {tmp_path}" and finding.advice for finding in found[2:])
 
 
-def test_a_set_that_torchvision_unpacked_is_here(tmp_path):
+def test_a_set_unpacked_by_torchvision_is_found(tmp_path):
     (tmp_path / "cifar-10-batches-py").mkdir()
     assert [finding.name for finding in check_data(tmp_path) if finding.ready] == [*BUILT_IN, "cifar10"]
 
 
-def test_the_range_of_values_that_were_scaled_is_told(tmp_path):
+def test_the_range_of_scaled_values_is_reported(tmp_path):
     images = np.linspace(-1.5, 4, 140).reshape(2, 5, 7, 2)
     labels = np.arange(2)
     np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images / 2, y_test=labels)

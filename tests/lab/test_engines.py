@@ -22,8 +22,8 @@ WAIT = "n=0; while [ ! -e {path} ]; do n=$((n+1)); [ $n -gt 500 ] && exit 99; sl
 
 
 @pytest.fixture(autouse=True)
-def started(tmp_path, monkeypatch) -> list[subprocess.Popen[bytes]]:
-    """The processes that were started. Replaces Python by a shell that is ready at once."""
+def started_processes(tmp_path, monkeypatch) -> list[subprocess.Popen[bytes]]:
+    """Return the list of started processes, with Python replaced by a shell that starts immediately."""
     shell = tmp_path / "python"
     shell.write_text('#!/bin/sh\n[ "$1 $2" = "-m smix" ] || exit 98\nshift 2\nexec sh -c "$@"\n')
     shell.chmod(0o755)
@@ -43,8 +43,8 @@ def tasks(folder: Path, *scripts: str) -> list[Task]:
     return [Task([script], folder / f"log {place}.txt") for place, script in enumerate(scripts)]
 
 
-def until(true: Callable[[], bool]) -> None:
-    """Waits for another process, at most some seconds."""
+def wait_for_file(true: Callable[[], bool]) -> None:
+    """Wait for a file of another process, for some seconds at most."""
     for _ in range(500):
         if true():
             return
@@ -58,11 +58,11 @@ def test_exit_codes_come_in_the_order_of_the_tasks(tmp_path, jobs):
     assert run_tasks(tasks(tmp_path, *scripts), jobs) == [3, 0, 5, 1]
 
 
-def test_a_task_that_was_killed_has_the_negative_signal(tmp_path):
+def test_a_killed_task_returns_the_negative_signal(tmp_path):
     assert run_tasks(tasks(tmp_path, "kill -9 $$", "exit 0"), 1) == [-signal.SIGKILL, 0]
 
 
-def test_no_tasks_are_done_at_once():
+def test_an_empty_list_of_tasks_returns_at_once():
     assert run_tasks([], 2) == []
 
 
@@ -77,17 +77,17 @@ def test_tasks_run_in_their_order(tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_as_many_tasks_as_allowed_run_side_by_side_and_no_more(tmp_path, started, monkeypatch, jobs):
-    """The first ones end only when as many as allowed have begun."""
+def test_the_allowed_number_of_tasks_runs_in_parallel_and_no_more(tmp_path, started_processes, monkeypatch, jobs):
+    """The first tasks end only when the allowed number has started."""
     real, side_by_side, go = engines._start, [], tmp_path / "go"
 
     def counted(task: Task) -> subprocess.Popen[bytes]:
         process = real(task)
-        side_by_side.append(sum(one.poll() is None for one in started))
+        side_by_side.append(sum(one.poll() is None for one in started_processes))
         return process
 
     def poll() -> None:
-        if len(started) == jobs:
+        if len(started_processes) == jobs:
             go.touch()
 
     monkeypatch.setattr(engines, "_start", counted)
@@ -98,7 +98,7 @@ def test_as_many_tasks_as_allowed_run_side_by_side_and_no_more(tmp_path, started
     assert max(side_by_side) == jobs
 
 
-def test_output_and_errors_go_to_the_log_below_what_was_there(tmp_path):
+def test_output_and_errors_are_appended_to_the_log(tmp_path):
     log = tmp_path / "new folder" / "log.txt"
     run_tasks([Task(["echo said; echo failed >&2"], log)], 1)
     run_tasks([Task(["echo again"], log)], 1)
@@ -106,7 +106,7 @@ def test_output_and_errors_go_to_the_log_below_what_was_there(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a 0", "a'; echo foo", "a\n0", "$HOME", "-x"])
-def test_words_and_folders_of_any_name_arrive_as_they_are(tmp_path, name):
+def test_arguments_and_folders_of_any_name_are_passed_unchanged(tmp_path, name):
     [task] = tasks(tmp_path / name, 'printf "%s|" "$0" "$@"')
     assert run_tasks([Task([*task.words, name, "", "--out", str(tmp_path / name)], task.log)], 1) == [0]
     assert task.log.read_text() == f"{name}||--out|{tmp_path / name}|"
@@ -126,20 +126,22 @@ def test_tasks_have_no_input(tmp_path):
     assert (tmp_path / "log 0.txt").read_text() == ""
 
 
-def test_tasks_know_who_started_them(tmp_path):
+def test_tasks_know_their_parent_process(tmp_path):
     run_tasks(tasks(tmp_path, f"echo ${TASK} $PPID"), 1)
     assert (tmp_path / "log 0.txt").read_text() == f"{os.getpid()} {os.getpid()}\n"
     assert TASK not in os.environ
 
 
-def test_tasks_are_out_of_reach_of_the_terminals_interrupt(tmp_path):
+def test_tasks_do_not_receive_the_interrupt_of_the_terminal(tmp_path):
     run_tasks(tasks(tmp_path, "ps -o sid= -p $$ || cut -d' ' -f6 /proc/$$/stat; echo $$"), 1)
     session, process = (tmp_path / "log 0.txt").read_text().split()
     assert session == process
 
 
-def interrupted_by(act: Callable[[], None], folder: Path, started: list[subprocess.Popen[bytes]]) -> None:
-    """Two tasks run and one waits; `act` is done once both are ready for SIGTERM."""
+def run_until_interrupted(
+    act: Callable[[], None], folder: Path, started_processes: list[subprocess.Popen[bytes]]
+) -> None:
+    """Run two tasks with one waiting, and call `act` when both are ready for SIGTERM."""
     script = f"trap 'sleep 0.1; echo checkpoint; exit 7' TERM; touch '{folder}'/ready$$; " + WAIT.format(
         path=f"'{folder}/never'"
     )
@@ -150,35 +152,35 @@ def interrupted_by(act: Callable[[], None], folder: Path, started: list[subproce
 
     with pytest.raises(KeyboardInterrupt):
         run_tasks(tasks(folder, *[script] * 3), 2, poll)
-    assert [process.returncode for process in started] == [7, 7], "not waited for, or a third was started"
+    assert [process.returncode for process in started_processes] == [7, 7], "not waited for, or a third was started"
     for place in range(2):
         assert (folder / f"log {place}.txt").read_text() == "checkpoint\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_interrupted_it_tells_its_tasks_waits_for_them_and_starts_no_more(tmp_path, started, number):
-    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+def test_an_interrupt_stops_all_tasks_waits_for_them_and_starts_no_more(tmp_path, started_processes, number):
+    own = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored when the tests run in the background
     before = signal.getsignal(number)
     try:
-        interrupted_by(lambda: os.kill(os.getpid(), number), tmp_path, started)
+        run_until_interrupted(lambda: os.kill(os.getpid(), number), tmp_path, started_processes)
         assert signal.getsignal(number) is before
     finally:
         signal.signal(signal.SIGINT, own)
 
 
-def test_whatever_fails_meanwhile_no_task_is_left_behind(tmp_path, started):
+def test_an_error_leaves_no_task_running(tmp_path, started_processes):
     def fail() -> None:
         raise KeyboardInterrupt
 
-    interrupted_by(fail, tmp_path, started)
+    run_until_interrupted(fail, tmp_path, started_processes)
 
 
-def test_a_task_that_cannot_be_started_ends_those_that_run(tmp_path, started):
+def test_a_task_that_cannot_be_started_ends_the_running_tasks(tmp_path, started_processes):
     (tmp_path / "file").touch()
     ones = [*tasks(tmp_path, WAIT.format(path=f"'{tmp_path}/never'")), Task(["exit 0"], tmp_path / "file" / "log.txt")]
     with pytest.raises(OSError, match="file"):
         run_tasks(ones, 2)
-    assert [process.returncode for process in started] == [-signal.SIGTERM]
+    assert [process.returncode for process in started_processes] == [-signal.SIGTERM]
 
 
 def test_the_handler_of_sigterm_is_restored(tmp_path):
@@ -187,7 +189,7 @@ def test_the_handler_of_sigterm_is_restored(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_outside_the_main_thread_tasks_run_as_well(tmp_path):
+def test_tasks_run_outside_the_main_thread(tmp_path):
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.extend(run_tasks(tasks(tmp_path, "exit 4"), 1)))
     thread.start()
@@ -195,32 +197,32 @@ def test_outside_the_main_thread_tasks_run_as_well(tmp_path):
     assert codes == [4]
 
 
-def test_ray_that_is_not_installed_names_its_extra(tmp_path, monkeypatch):
+def test_a_missing_ray_is_reported_with_its_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(OptionError, match=r"engine: Ray is not installed; run pip install 'smix\[ray\]'"):
         engines.launch([Task(["--version"], tmp_path / "log.txt")], "ray", 1)
 
 
 @pytest.mark.parametrize("engine", ["slurm", "ray"])
-def test_no_tasks_are_nothing_to_submit(engine):
+def test_an_empty_list_of_tasks_submits_nothing(engine):
     assert engines.launch([], engine, 2) == []
 
 
 @pytest.mark.parametrize("code", [0, 2])
-def test_a_task_that_a_cluster_runs_gives_its_exit_code_and_ends_with_its_runner(tmp_path, started, code):
+def test_a_task_on_a_cluster_returns_its_exit_code_and_ends_with_its_runner(tmp_path, started_processes, code):
     log = tmp_path / "log.txt"
     assert engines.run_in_ray_task(Task([f"echo said; exit {code}"], log)) == code
     assert log.read_text() == "said\n"
 
     def stop() -> None:
-        while len(started) < 2:
+        while len(started_processes) < 2:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=stop).start()
     with pytest.raises(KeyboardInterrupt):
         engines.run_in_ray_task(Task(["sleep 20"], log))
-    assert started[1].returncode == -signal.SIGTERM
+    assert started_processes[1].returncode == -signal.SIGTERM
 
 
 @pytest.mark.parametrize(
@@ -228,21 +230,21 @@ def test_a_task_that_a_cluster_runs_gives_its_exit_code_and_ends_with_its_runner
     [
         ([8], 1, 8),
         ([8], 3, 2),
-        ([8], 9, 1),  # eight at once, one waits
+        ([8], 9, 1),  # eight run at once and one waits
         ([8, 8], 4, 4),
-        ([8, 8], 3, 4),  # 5 would leave room for two only
+        ([8, 8], 3, 4),  # 5 would leave room for only two
         ([0, 7, 3], 3, 3),
         ([0], 2, 1),
         ([], 2, 1),
         ([0.5], 1, 1),
     ],
 )
-def test_tasks_share_the_cpus_of_nodes_without_lying_across_two(cpus, jobs, expected):
+def test_tasks_share_the_cpus_of_nodes_and_none_spans_two_nodes(cpus, jobs, expected):
     assert engines._cpus_per_task(cpus, jobs) == expected
 
 
 class Ray:
-    """Stands for the module: a task is done when it is waited for; the first of those that run goes first."""
+    """Stand-in for the module. A task runs when it is waited for, in the order of submission."""
 
     class exceptions:
         class RayError(Exception):

@@ -1,4 +1,4 @@
-"""Evaluations of runs: as at the end of their training, nothing twice, cost, folders of runs."""
+"""Test evaluations of runs: same results as after training, no repeated work, cost messages, folders of runs."""
 
 import json
 import shutil
@@ -28,10 +28,10 @@ from tests.training.small import arrays
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-# A run and its own images
+# A run on its own images
 
 
-def test_untouched_images_are_judged_as_at_the_end_of_the_training(run, capsys):
+def test_clean_images_give_the_results_of_the_end_of_training(run, capsys):
     found = evaluate(run, options=QUIET)
     told = json.loads((run / "result.json").read_text())
     assert found.numbers["accuracy"] == told["test_accuracy"]
@@ -45,13 +45,13 @@ def test_untouched_images_are_judged_as_at_the_end_of_the_training(run, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_what_is_written_is_what_is_returned_and_says_of_what_it_is(whole, shown):
-    run, found = whole
+def test_the_written_record_is_the_returned_one_and_names_its_inputs(full_evaluation, data_name):
+    run, found = full_evaluation
     assert read_evaluation(run / "evaluation" / "test.json") == found
     assert evaluations_of(run) == [found]
     assert file_of(run, found) == run / "evaluation" / "test.json"
-    assert (found.data, found.images, found.own, found.left_out) == (shown, TEST, True, 0)
-    assert found.fingerprint == load_data(shown, split="test").fingerprint
+    assert (found.data, found.images, found.own, found.left_out) == (data_name, TEST, True, 0)
+    assert found.fingerprint == load_data(data_name, split="test").fingerprint
     assert found.provenance["model"] == "resnet8"
     assert found.provenance["size"] == list(SIZE)
     assert found.provenance["seed"] == 0
@@ -61,18 +61,18 @@ def test_what_is_written_is_what_is_returned_and_says_of_what_it_is(whole, shown
 
 
 @pytest.mark.slow
-def test_another_seed_is_another_evaluation(run, whole, capsys):
+def test_another_seed_is_another_evaluation(run, full_evaluation, capsys):
     found = evaluate(run, EvaluateConfig(corruptions=True, seed=1), QUIET)
-    assert found.numbers == whole[1].numbers
-    assert found.corruptions[0].accuracy["snow"] != whole[1].corruptions[0].accuracy["snow"]
+    assert found.numbers == full_evaluation[1].numbers
+    assert found.corruptions[0].accuracy["snow"] != full_evaluation[1].corruptions[0].accuracy["snow"]
     assert evaluate(run, EvaluateConfig(), QUIET).corruptions == ()
     assert "test.json: replaced, since it was computed with another seed" in capsys.readouterr().err
 
 
-# Asked again
+# Repeated evaluations
 
 
-def test_what_is_there_is_not_computed_again_and_other_parts_are_added(run, monkeypatch):
+def test_existing_parts_are_not_computed_again_and_other_parts_are_added(run, monkeypatch):
     first = evaluate(run, EvaluateConfig(masks="carried"), QUIET)
     file = run / "evaluation" / "test.json"
     before = file.stat().st_mtime_ns
@@ -92,7 +92,7 @@ def test_what_is_there_is_not_computed_again_and_other_parts_are_added(run, monk
     assert both.corruptions[0].accuracy == {"fog": (0.5, 0.25)}
 
 
-def test_each_part_is_kept_when_the_next_one_is_cut(run, monkeypatch):
+def test_each_part_is_kept_when_the_next_one_is_interrupted(run, monkeypatch):
     def cut(*rest):
         raise KeyboardInterrupt
 
@@ -102,7 +102,7 @@ def test_each_part_is_kept_when_the_next_one_is_cut(run, monkeypatch):
     assert len(read_evaluation(run / "evaluation" / "test.json").attacks) == len(ATTACKS)
 
 
-def test_other_weights_replace_what_was_there(run, capsys):
+def test_other_weights_replace_existing_results(run, capsys):
     evaluate(run, EvaluateConfig(masks="carried"), QUIET)
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     weights["classify.bias"] += torch.arange(float(CLASSES))
@@ -129,7 +129,7 @@ def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
     assert (tmp_path / "few" / "test.json").is_file()
 
 
-def test_a_broken_file_is_no_evaluation(run):
+def test_a_broken_file_is_not_an_evaluation(run):
     evaluate(run, options=QUIET)
     file = run / "evaluation" / "test.json"
     file.write_text(file.read_text()[:50])
@@ -140,7 +140,7 @@ def test_a_broken_file_is_no_evaluation(run):
         evaluate(run, options=QUIET)
 
 
-def test_a_network_that_diverged_is_one_line(run, tmp_path):
+def test_a_diverged_network_is_one_line(run, tmp_path):
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     weights["classify.weight"][0] = torch.nan
     (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
@@ -150,16 +150,16 @@ def test_a_network_that_diverged_is_one_line(run, tmp_path):
     assert not (run / "evaluation" / "test.json").exists()
 
 
-def test_a_place_that_cannot_be_written_is_refused_at_once(run, shown, monkeypatch):
+def test_a_read_only_folder_is_refused_at_once(run, data_name, monkeypatch):
     monkeypatch.setattr(suites, "predict", None)
     with pytest.raises(RunError, match="expected a folder to write, got a file"):
-        evaluate(run, EvaluateConfig(), QUIET, Path(shown.removeprefix("npz:")))
+        evaluate(run, EvaluateConfig(), QUIET, Path(data_name.removeprefix("npz:")))
 
 
 # Folders of runs, cost, mCE
 
 
-def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path, capsys):
+def test_finished_runs_are_evaluated_and_the_others_are_named(run, tmp_path, capsys):
     cut = Path(shutil.copytree(run, tmp_path / "mixup-0"))
     (cut / "result.json").unlink()
     broken = Path(shutil.copytree(run, tmp_path / "cutmix-0"))
@@ -173,7 +173,7 @@ def test_every_finished_run_is_evaluated_and_the_others_are_named(run, tmp_path,
     assert "weights.safetensors: expected the file listed in result.json" in problems[broken]
 
 
-def test_where_no_run_can_be_evaluated_the_first_reason_is_told(run, tmp_path):
+def test_if_no_run_can_be_evaluated_the_first_reason_is_reported(run, tmp_path):
     with pytest.raises(RunError, match="expected a run, a folder of runs or a weights file, got none"):
         evaluate_all(run, options=QUIET)
     (run / "result.json").unlink()
@@ -199,7 +199,7 @@ def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-def test_progress_counts_every_pass_once(run, monkeypatch):
+def test_progress_counts_every_forward_pass_once(run, monkeypatch):
     totals, shown = [], []
 
     @contextmanager
@@ -220,19 +220,19 @@ def test_progress_counts_every_pass_once(run, monkeypatch):
     ]
 
 
-def test_the_cost_is_of_passes_and_corruptions(finished, monkeypatch):
-    """By a clock that goes on by a second whenever it is asked."""
+def test_the_cost_counts_passes_and_corruptions(finished, monkeypatch):
+    """The clock advances by a second whenever it is read."""
     ticks = iter(range(100))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
     target = load_target(finished, EvaluateConfig(), QUIET)
     loader = target.loader()
     missing = suites.requested_suites(target, loader, EvaluateConfig(corruptions=True))
-    # A second for 24 images: untouched, and 75 times; and a second for the 15 corruptions of each.
+    # A second for 24 images, once clean and 75 times corrupted, and a second for the 15 corruptions of each.
     assert module._expected_seconds(target, loader, missing) == pytest.approx(76 + 75 / 15)
 
 
-def test_errors_are_compared_with_those_of_a_named_reference(whole, run, tmp_path):
-    path, found = whole
+def test_corruption_errors_are_relative_to_a_named_reference(full_evaluation, run, tmp_path):
+    path, found = full_evaluation
     assert mean_corruption_errors(found, path) == {LABEL: pytest.approx(1.0)}
     (suite,) = found.corruptions
     half = {name: tuple(1 - (1 - value) / 2 for value in values) for name, values in suite.accuracy.items()}
@@ -248,9 +248,9 @@ def test_errors_are_compared_with_those_of_a_named_reference(whole, run, tmp_pat
         mean_corruption_errors(found, tmp_path / "perfect")
 
 
-def test_the_same_data_under_another_path_is_the_same_evaluation(whole, tmp_path, monkeypatch):
+def test_the_same_data_at_another_path_gives_the_same_evaluation(full_evaluation, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    other = replace(whole[1], own=False, data="npz:other.npz")
+    other = replace(full_evaluation[1], own=False, data="npz:other.npz")
     first = file_of(tmp_path / "run", other)
     first.parent.mkdir(parents=True)
     write_evaluation(first, other)

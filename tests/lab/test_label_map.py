@@ -1,4 +1,4 @@
-"""Class maps: what they make of logits, labels and names, and what they refuse."""
+"""Test label maps: their effect on logits, labels and names, and invalid maps."""
 
 import json
 from pathlib import Path
@@ -18,13 +18,13 @@ OWN = ("tabby", "tiger cat", "beagle", "husky", "truck")
 
 
 class Logits(nn.Module):
-    """Says the first pixels of each channel."""
+    """Network whose logits are the first pixels of each channel."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)
 
 
-def test_classes_that_count_as_one_are_one_output_and_others_stay():
+def test_grouped_classes_are_one_output_and_other_classes_stay():
     found = label_map(
         {"dog": [3, "beagle"], "cat": ["tabby", "tiger cat"], "car": None}, ("car", "cat", "dog"), OWN, "m"
     )
@@ -35,7 +35,7 @@ def test_classes_that_count_as_one_are_one_output_and_others_stay():
     assert found.labels(np.array([0, 1, 2, 3, 4, 4])).tolist() == [0, 0, 1, 1, 2, 2]
 
 
-def test_several_classes_of_the_data_may_be_one_of_the_network():
+def test_several_classes_of_the_data_may_map_to_one_class_of_the_network():
     found = label_map(
         {"cat": ["tabby"], "kitten": ["tabby"], "van": ["truck"]}, ("cat", "kitten", "van", "sea"), OWN, "m"
     )
@@ -55,13 +55,13 @@ def test_the_probability_of_a_group_is_the_sum_of_those_of_its_members(group, se
     assert torch.equal(grouped(logits, [(place,) for place in range(len(group))]), logits)
 
 
-def test_gradients_go_to_all_members():
+def test_gradients_reach_all_members_of_a_group():
     logits = torch.tensor([[1.0, 1.0, 3.0]], requires_grad=True)
     grouped(logits, [(0, 1), (2,)])[0, 0].backward()
     assert logits.grad.tolist() == [[0.5, 0.5, 0.0]]
 
 
-def test_the_network_keeps_its_mode_and_is_itself_where_nothing_is_grouped():
+def test_the_network_keeps_its_mode_and_is_returned_unchanged_without_groups():
     found = label_map({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
     model = found.model(Logits().eval())
     assert not model.training
@@ -71,7 +71,7 @@ def test_the_network_keeps_its_mode_and_is_itself_where_nothing_is_grouped():
     assert label_map({"cat": ["husky"]}, ("cat",), OWN, "m").model(same) is same
 
 
-def test_images_of_other_classes_are_left_out_and_rows_still_count_in_the_split():
+def test_images_of_other_classes_are_omitted_and_rows_refer_to_the_complete_split():
     data = make_set(12, classes=4, split="test")
     found = label_map({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
     assert found.index.tolist() == [1, 3, 5, 7, 9, 11]
@@ -82,7 +82,7 @@ def test_images_of_other_classes_are_left_out_and_rows_still_count_in_the_split(
         label_map({"class 1": None}, data.classes, OWN, "m").data(data)
 
 
-def test_equal_names_map_by_themselves():
+def test_equal_names_are_mapped_automatically():
     assert map_by_name(OWN, OWN, "other") is None
     found = map_by_name(("husky", "tabby"), OWN, "other")
     assert found is not None
@@ -90,7 +90,7 @@ def test_equal_names_map_by_themselves():
     assert found.names == OWN
 
 
-def test_names_that_the_network_has_not_are_listed():
+def test_names_unknown_to_the_network_are_listed():
     with pytest.raises(
         OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; map them with --label-map"
     ):
@@ -148,6 +148,6 @@ def test_a_broken_file_is_one_line(tmp_path, content, got):
     assert got in str(caught.value)
 
 
-def test_no_file_is_one_line(tmp_path: Path):
+def test_a_missing_file_is_one_line(tmp_path: Path):
     with pytest.raises(OptionError, match=r"label map: there is no file .*none.json; check the path"):
         read_label_map(tmp_path / "none.json")

@@ -1,4 +1,4 @@
-"""`smix masks build` as users call it: parts, jobs, exports, and mistakes, through the command line."""
+"""Test `smix masks build` from the command line: parts, jobs, exports, and invalid arguments."""
 
 import json
 from pathlib import Path
@@ -12,8 +12,8 @@ from tests.masks.stores import content
 
 
 @pytest.fixture
-def build(smix, npz):
-    """Builds the carried masks of `npz`; gives exit code, output and errors."""
+def build_masks(smix, npz):
+    """Return a function that builds the carried masks of `npz` and returns exit code, output and errors."""
 
     def run(out: Path, *words: object) -> tuple[int, str, str]:
         return smix("masks", "build", "--data", npz, "--source", "carried", "--out", out, "--quiet", *words)
@@ -22,21 +22,21 @@ def build(smix, npz):
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_parts_and_jobs_give_the_bytes_of_one_process(build, tmp_path):
-    assert build(tmp_path / "one")[0] == 0
-    code, said, _ = build(tmp_path / "parts", "--shard", "1/2")
+def test_parts_and_jobs_give_the_bytes_of_one_process(build_masks, tmp_path):
+    assert build_masks(tmp_path / "one")[0] == 0
+    code, said, _ = build_masks(tmp_path / "parts", "--shard", "1/2")
     assert (code, "others are not yet" in said) == (0, True) or "80 masks" in said
-    code, said, _ = build(tmp_path / "parts", "--shard", "2/2")
+    code, said, _ = build_masks(tmp_path / "parts", "--shard", "2/2")
     assert (code, "80 masks" in said) == (0, True)
-    code, said, _ = build(tmp_path / "jobs", "--jobs", "2")
+    code, said, _ = build_masks(tmp_path / "jobs", "--jobs", "2")
     assert (code, "80 masks" in said) == (0, True)
     assert content(tmp_path / "parts") == content(tmp_path / "one")
     assert content(tmp_path / "jobs") == content(tmp_path / "one")
 
 
 @pytest.mark.slow
-def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):
-    build(tmp_path / "store")
+def test_exported_masks_are_read_back(build_masks, smix, npz, tmp_path):
+    build_masks(tmp_path / "store")
     for format in ("png", "coco"):
         code, said, _ = smix(
             "masks", "export", tmp_path / "store", "--out", tmp_path / format, "--format", format, "--quiet"
@@ -56,7 +56,7 @@ def test_export_writes_what_masks_reads_back(build, smix, npz, tmp_path):
 
 
 @pytest.mark.slow
-def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):
+def test_broken_images_are_counted_and_named_and_stop_a_strict_build(smix, tmp_path):
     for number in range(8):
         for folder in ("images/train/a", "masks"):
             path = tmp_path / folder / f"{number}.{'jpg' if 'images' in folder else 'png'}"
@@ -77,9 +77,9 @@ def test_broken_images_are_counted_and_named_and_strict_stops(smix, tmp_path):
     assert (code, "a/6: no mask" in said) == (0, True)
 
 
-def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, smix, tmp_path):
+def test_damaged_shards_are_named_and_other_stores_are_still_checked(build_masks, smix, tmp_path):
     for name in ("a", "b", "c"):
-        build(tmp_path / name)
+        build_masks(tmp_path / name)
     shard = tmp_path / "a/shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1])
     code, said, err = smix(
@@ -92,7 +92,7 @@ def test_damaged_shards_are_named_and_the_other_stores_read_all_the_same(build, 
     assert said.count("all files match their checksums") == 2
 
 
-def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path):
+def test_a_build_without_any_mask_fails(smix, npz, tmp_path):
     Image.fromarray(np.full((10, 14), 7, np.uint8)).save(tmp_path / "000000.png")
     words = [
         "--data",
@@ -124,15 +124,15 @@ def test_a_build_that_finds_no_mask_of_any_image_has_failed(smix, npz, tmp_path)
         (["--score-threshold", "2"], "score_threshold: expected 0 to 1, got 2"),
     ],
 )
-def test_mistakes_are_one_line_and_leave_nothing(build, tmp_path, words, said):
-    code, _, err = build(tmp_path / "store", *words)
+def test_invalid_arguments_are_one_line_and_leave_no_files(build_masks, tmp_path, words, said):
+    code, _, err = build_masks(tmp_path / "store", *words)
     assert code == 2
     assert said in err
     assert len(err.strip().splitlines()) == 1
     assert not (tmp_path / "store").exists()
 
 
-def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix, npz, tmp_path):
+def test_an_error_of_every_job_is_reported_once_before_they_start(smix, npz, tmp_path):
     words = ["--data", npz, "--source", f"masks:{tmp_path}", "--jobs", "2", "--out", tmp_path / "store", "--quiet"]
     code, _, err = smix("masks", "build", *words)
     assert code == 2
@@ -140,7 +140,7 @@ def test_a_mistake_that_every_job_would_make_is_said_once_before_they_start(smix
     assert not (tmp_path / "store-logs").exists()
 
 
-def test_a_class_map_from_the_command_line(smix, npz, tmp_path):
+def test_object_classes_from_the_command_line(smix, npz, tmp_path):
     data = load_data(npz)
     for row in range(len(data)):
         Image.fromarray(np.full(data.size, 1 + row % 2, np.uint8)).save(tmp_path / f"{row:06d}.png")

@@ -1,4 +1,4 @@
-"""Networks on changed images: the numbers that the library gives when it is asked one by one."""
+"""Test that robustness results equal those of direct calls of the library."""
 
 import json
 import shutil
@@ -28,13 +28,13 @@ from smix.lab.label_map import Grouped
 from smix.lab.target import EvalTarget, load_target
 from smix.masks import load_source
 from tests.conftest import make_set
-from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST, sets, trained, write_sets
+from tests.lab.trained import ALL, CLASSES, QUIET, SIZE, TEST, sets, train_run, write_sets
 from tests.training.small import arrays
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batches]:
+def measure(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batches]:
     target = load_target(run, config, QUIET)
     loader = target.loader()
     assert isinstance(loader, Batches)
@@ -42,18 +42,18 @@ def asked(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batches]
 
 
 @pytest.mark.slow
-def test_severity_0_is_the_clean_accuracy_exactly(finished, whole):
-    target, loader = asked(finished)
+def test_severity_0_is_the_clean_accuracy_exactly(finished, full_evaluation):
+    target, loader = measure(finished)
     found = on_corrupted(target.model, loader, target.data.index, 0, lambda count: None, (0, 5))
-    assert {each[0] for each in found.values()} == {whole[1].numbers["accuracy"]}
-    assert whole[1].corruptions[0].clean == whole[1].numbers["accuracy"]
-    assert found["contrast"][1] == whole[1].corruptions[0].accuracy["contrast"][4]
+    assert {each[0] for each in found.values()} == {full_evaluation[1].numbers["accuracy"]}
+    assert full_evaluation[1].corruptions[0].clean == full_evaluation[1].numbers["accuracy"]
+    assert found["contrast"][1] == full_evaluation[1].corruptions[0].accuracy["contrast"][4]
 
 
 @pytest.mark.slow
-def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
-    target, loader = asked(finished)
-    (suite,) = whole[1].corruptions
+def test_corruptions_equal_those_of_the_suite_at_each_severity(finished, full_evaluation):
+    target, loader = measure(finished)
+    (suite,) = full_evaluation[1].corruptions
     assert suite.suite == LABEL
     assert suite.images == TEST
     assert list(suite.accuracy) == list(CORRUPTIONS)
@@ -64,9 +64,9 @@ def test_corruptions_are_those_of_the_suite_at_each_severity(finished, whole):
             assert suite.accuracy[name][severity - 1] == accuracy(*predict(target.model, changed.in_order()))
 
 
-def test_draws_are_of_the_row_in_the_whole_split(finished):
-    """Fewer images are corrupted as they are among all of them, whatever the batch size."""
-    target, loader = asked(finished)
+def test_corruption_depends_only_on_the_row_in_the_split(finished):
+    """The corruption of an image depends only on its row in the complete split, not on the subset or the batch size."""
+    target, loader = measure(finished)
     few = load_target(finished, EvaluateConfig(limit=7), QUIET)
     assert few.data.index.tolist() != list(range(7))
     hits = 0
@@ -81,7 +81,7 @@ def test_draws_are_of_the_row_in_the_whole_split(finished):
 
 
 @pytest.mark.slow
-def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
+def test_at_most_one_batch_is_corrupted_at_a_time(finished, monkeypatch):
     seen = []
 
     def noted(images, *rest):
@@ -89,29 +89,31 @@ def test_no_more_than_a_batch_is_corrupted_at_once(finished, monkeypatch):
         return corrupt(images, *rest)
 
     monkeypatch.setattr(robustness, "corrupt", noted)
-    target, loader = asked(finished)
+    target, loader = measure(finished)
     on_corrupted(target.model, replace(loader, at_once=5), target.data.index, 0, lambda count: None, (1,))
     assert max(seen) == 5
     assert sum(seen) == TEST * len(CORRUPTIONS)
 
 
 @pytest.mark.slow
-def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole):
-    target, loader = asked(finished)
+def test_attacks_equal_those_of_the_library_on_all_images_at_once(finished, full_evaluation):
+    target, loader = measure(finished)
     network = NormalisedModel(target.model, target.classifier.normalise)
     images = loader.images.movedim(-1, 1).float() / 255
-    for attack, found in zip(ATTACKS, whole[1].attacks, strict=True):
+    for attack, found in zip(ATTACKS, full_evaluation[1].attacks, strict=True):
         start = target.data.index.tolist() if attack.steps > 1 else None
         changed = pgd(network, images, loader.labels, attack.eps, attack.step, attack.steps, start)
         with torch.no_grad():
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
-        assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may turn one image
-        assert found.accuracy <= found.clean == whole[1].numbers["accuracy"]
+        assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may change one prediction
+        assert found.accuracy <= found.clean == full_evaluation[1].numbers["accuracy"]
         assert (found.name, found.eps, found.step, found.steps) == tuple(attack)
-    assert {(one.name, one.steps) for one in whole[1].attacks} == {("fgsm", 1), ("pgd", 10)}
+    assert {(one.name, one.steps) for one in full_evaluation[1].attacks} == {("fgsm", 1), ("pgd", 10)}
 
 
-def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished, whole, monkeypatch):
+def test_images_are_attacked_in_small_batches_from_starts_that_depend_on_the_row(
+    finished, full_evaluation, monkeypatch
+):
     monkeypatch.setattr(robustness, "MAX_VALUES", 5 * 28 * 36 * 3)
     monkeypatch.setattr(robustness, "ATTACKS", (ATTACKS[0], ATTACKS[2]._replace(steps=2)))
     seen = []
@@ -121,22 +123,22 @@ def test_images_are_attacked_a_few_at_a_time_from_a_start_of_their_row(finished,
         return pgd(model, images, *rest)
 
     monkeypatch.setattr(robustness, "pgd", noted)
-    target, loader = asked(finished)
+    target, loader = measure(finished)
     index = np.arange(100, 100 + TEST)
     found = robustness.on_attacked(target.model, loader, index, 7, lambda count: None)
     assert [count for count, _ in seen[::2]] == [5, 5, 5, 5, 4]
     assert {rest for _, rest in seen[::2]} == {(1 / 255, 1 / 255, 1, None, 7)}
     assert [rest[3].tolist() for _, rest in seen[1::2]] == [some.tolist() for some in np.split(index, [5, 10, 15, 20])]
-    assert found[0] == pytest.approx(whole[1].attacks[0].accuracy, abs=1.01 / TEST)
+    assert found[0] == pytest.approx(full_evaluation[1].attacks[0].accuracy, abs=1.01 / TEST)
 
 
-def test_objects_are_swapped_and_hidden_as_the_library_does(finished, whole):
-    target, loader = asked(finished)
+def test_objects_are_swapped_and_hidden_as_by_the_library(finished, full_evaluation):
+    target, loader = measure(finished)
     masks = torch.from_numpy(target.data.masks)
-    found = whole[1].objects
+    found = full_evaluation[1].objects
     assert found is not None
     assert (found.images, found.left_out, found.masks) == (TEST, 0, "carried")
-    assert found.clean == whole[1].numbers["accuracy"]
+    assert found.clean == full_evaluation[1].numbers["accuracy"]
     changed = {
         "swapped": swap_backgrounds(loader.images, masks, loader.labels),
         "object_hidden": occlude(loader.images, masks, "object"),
@@ -166,7 +168,7 @@ def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, t
     assert isinstance(streamed, Streamed)
     index = target.data.index
     shown = on_corrupted(target.model, streamed, index, 0, lambda count: None, (0, 3))
-    # The same images, read beforehand.
+    # The same images, loaded in advance.
     pixels = torch.cat([some.images for some in streamed.pixels()])
     held = Batches(pixels, torch.from_numpy(target.data.labels), target.classifier.normalise)
     assert {each[0] for each in shown.values()} == {accuracy(*predict(target.model, held.in_order()))}
@@ -179,9 +181,9 @@ def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, t
     assert attacked == pytest.approx(expected, abs=1.01 / 8)
 
 
-def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
+def test_attacks_target_grouped_classes(finished, monkeypatch):
     monkeypatch.setattr(robustness, "ATTACKS", ATTACKS[1:2])
-    target, loader = asked(finished)
+    target, loader = measure(finished)
     outputs = ((0, 1, 2), (3, 4, 5))
     model, labels = Grouped(target.model, outputs).eval(), loader.labels // 3
     images = loader.images.movedim(-1, 1).float() / 255
@@ -193,7 +195,7 @@ def test_attacks_are_on_classes_that_count_as_one(finished, monkeypatch):
 
 
 @pytest.mark.slow
-def test_objects_of_images_in_files_by_a_store(files, tmp_path):
+def test_objects_of_image_files_are_taken_from_a_store(files, tmp_path):
     name, run = files
     run = Path(shutil.copytree(run, tmp_path / "run"))
     data = load_data(name, split="test")
@@ -213,7 +215,7 @@ def test_objects_of_images_in_files_by_a_store(files, tmp_path):
     assert found is not None
     assert (found.images, found.left_out) == (TEST - 1, 1)
     assert found.masks.startswith("masks:")
-    # The same, read beforehand.
+    # The same images, loaded in advance.
     target = load_target(run, ALL, QUIET)
     chosen, masks = suites._with_masks(target.data, str(store))
     reader = Reader(chosen, (28, 28), masks=masks.masks)
@@ -230,8 +232,8 @@ def test_objects_of_images_in_files_by_a_store(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tmp_path, monkeypatch):
-    test = load_data(shown, split="test")
+def test_images_without_mask_in_a_partly_built_store_are_omitted(run, data_name, tmp_path, monkeypatch):
+    test = load_data(data_name, split="test")
     store = tmp_path / "store"
     build_masks(test, load_source("carried"), store, "none", limit=10, quiet=True)
     found = evaluate(run, EvaluateConfig(masks=str(store)), QUIET)
@@ -241,12 +243,12 @@ def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tm
     logits = torch.from_numpy(arrays(run / "predictions.npz")["logits"])[rows]
     labels = torch.from_numpy(test.labels[rows])
     assert found.objects.clean == accuracy(logits, labels)
-    # The other backgrounds are drawn by the row in the whole split.
+    # The other backgrounds depend on the row in the complete split.
     drawn = []
 
-    def noted(*asked):
-        drawn.append(asked)
-        return partners(*asked)
+    def noted(*measure):
+        drawn.append(measure)
+        return partners(*measure)
 
     monkeypatch.setattr(robustness, "partners", noted)
     again = evaluate(run, EvaluateConfig(masks=str(store)), QUIET, tmp_path / "again")
@@ -254,13 +256,13 @@ def test_images_of_a_partly_built_store_without_mask_are_left_out(run, shown, tm
     assert [(theirs.tolist(), index.tolist(), seed) for theirs, index, seed in drawn] == [
         (labels.tolist(), rows.tolist(), 0)
     ]
-    # A store that has grown is another.
+    # An extended store counts as another store.
     build_masks(test, load_source("carried"), store, "none", limit=12, quiet=True)
     assert evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects.images == 12
 
 
-def test_a_store_of_empty_masks_is_refused(run, shown, tmp_path):
-    test = load_data(shown, split="test")
+def test_a_store_of_empty_masks_is_refused(run, data_name, tmp_path):
+    test = load_data(data_name, split="test")
     assert test.masks is not None
     empty = replace(test, masks=np.zeros_like(test.masks))
     build_masks(empty, load_source("carried"), tmp_path / "store", "none", quiet=True)
@@ -269,8 +271,8 @@ def test_a_store_of_empty_masks_is_refused(run, shown, tmp_path):
 
 
 @pytest.mark.parametrize("split", ["train", "other"])
-def test_masks_of_other_images_are_refused(run, shown, tmp_path, split):
-    images = load_data(shown) if split == "train" else make_set(TEST, SIZE, CLASSES, seed=3, split="test")
+def test_masks_of_other_images_are_refused(run, data_name, tmp_path, split):
+    images = load_data(data_name) if split == "train" else make_set(TEST, SIZE, CLASSES, seed=3, split="test")
     build_masks(images, load_source("carried"), tmp_path / "store", "none", quiet=True)
     with pytest.raises(MaskError, match=f"got masks of another {'split' if split == 'train' else 'data set'}"):
         evaluate(run, EvaluateConfig(masks=str(tmp_path / "store")), QUIET)
@@ -282,7 +284,7 @@ def test_masks_of_other_images_are_refused(run, shown, tmp_path, split):
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory) -> tuple[Path, Path]:
-    """Arrays of images that are brighter with the severity, and a run on the images themselves."""
+    """Write arrays of images that become brighter with the severity, and train a run on the images themselves."""
     folder = tmp_path_factory.mktemp("official")
     train, test = sets((32, 32), 10)
     name = write_sets(folder, train, test)
@@ -292,7 +294,7 @@ def official(tmp_path_factory) -> tuple[Path, Path]:
     for shift, corruption in enumerate(CORRUPTIONS):
         each = [np.clip(test.array.astype(int) + 3 * severity * shift, 0, 255) for severity in SEVERITIES]
         np.save(arrays / f"{corruption}.npy", np.concatenate(each).astype(np.uint8))
-    return arrays, trained(folder / "vanilla-0", name)
+    return arrays, train_run(folder / "vanilla-0", name)
 
 
 @pytest.mark.slow
@@ -303,7 +305,7 @@ def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     (suite,) = found.corruptions
     assert (suite.suite, suite.images, suite.clean) == (OFFICIAL, 7, found.numbers["accuracy"])
     assert list(suite.accuracy) == list(CORRUPTIONS)
-    # The first of them changes nothing.
+    # The first of them does not change images.
     assert suite.accuracy["gaussian_noise"] == (suite.clean,) * 5
     target = load_target(run, EvaluateConfig(limit=7), QUIET)
     brighter = np.clip(target.data.array.astype(int) + 3 * 4 * 14, 0, 255).astype(np.uint8)
@@ -333,7 +335,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         evaluate(other, EvaluateConfig(official=tmp_path), QUIET, tmp_path / "out")
 
 
-def test_logits_that_overflow_under_a_change_are_one_line():
+def test_overflowing_logits_of_changed_images_are_one_line():
     class Bright(torch.nn.Module):
         def forward(self, images):
             return images.flatten(2).mean(2) / (1 - images.flatten(1).amax(1, keepdim=True)).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Sweeps: the file, the grid, the names; runs that crash or are in use; what is said of them, and the script for SLURM."""
+"""Test sweeps: file, grid, names; runs that crash or are in use; status messages, and the script for SLURM."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from smix.lab.slurm import sbatch_script
 from smix.lab.status import Status, last_error, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
-from tests.lab.test_compare import Launched, cut_it, train_it
+from tests.lab.test_compare import Launched, interrupt_it, train_it
 from tests.sealed import edit
 from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small
 
@@ -43,7 +43,7 @@ def launched(monkeypatch) -> Launched:
 # The file
 
 
-def test_a_sweep_is_read_as_it_was_written_and_in_its_order(tmp_path):
+def test_a_sweep_is_read_back_in_its_order(tmp_path):
     made = cross(TrainConfig(data="cifar10"), ["smix(alpha=0.7)+fmix", "vanilla"], [0, 3], {"lr": [0.1, 0.05]})
     assert write_sweep(tmp_path / "s.jsonl", made) == made
     assert list(read_sweep(tmp_path / "s.jsonl").items()) == list(made.items())
@@ -51,7 +51,7 @@ def test_a_sweep_is_read_as_it_was_written_and_in_its_order(tmp_path):
     assert [json.loads(line)["name"] for line in lines] == list(made)
 
 
-def test_what_a_line_leaves_out_has_its_default(tmp_path):
+def test_omitted_options_of_a_line_have_their_default(tmp_path):
     (tmp_path / "s.jsonl").write_text('{"name": "one", "config": {"lr": 1}}\n')
     assert read_sweep(tmp_path / "s.jsonl") == {"one": TrainConfig(lr=1.0)}
 
@@ -80,7 +80,7 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_a_bad_line_is_named_by_file_and_number(tmp_path, case):
+def test_an_invalid_line_is_reported_with_file_and_number(tmp_path, case):
     line, said = BAD_LINES[case]
     (tmp_path / "s.jsonl").write_text(f'{{"name": "first", "config": {{}}}}\n{line}\n')
     with pytest.raises(OptionError) as info:
@@ -91,7 +91,7 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path, case):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
-def test_what_is_no_file_of_a_sweep_is_refused(tmp_path, content):
+def test_a_file_that_is_not_a_sweep_is_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "s.jsonl").write_bytes(content)
     with pytest.raises(OptionError, match=r"s\.jsonl: expected .*smix sweep write"):
@@ -112,7 +112,7 @@ def test_runs_are_appended_and_neither_overwritten_nor_written_twice(tmp_path):
 # The grid
 
 
-def test_a_grid_is_all_combinations_each_cell_a_folder_that_can_be_reported():
+def test_a_grid_contains_all_combinations_with_a_folder_per_cell_to_report():
     sweep = cross(
         TrainConfig(epochs=9), ["vanilla", "smix(alpha=0.7)"], [0, 1], {"lr": [0.1, 5e-5], "model": ["resnet8"]}
     )
@@ -128,7 +128,7 @@ def test_a_grid_is_all_combinations_each_cell_a_folder_that_can_be_reported():
     )
 
 
-def test_values_are_read_by_the_kind_of_their_field():
+def test_values_are_parsed_by_the_type_of_their_field():
     texts = ["lr=0.1,1e-3,1", "batch-size=16", "train_limit=none,100", "hflip=true,False", "milestones=(1,2),(3,)"]
     assert parse_grid([*texts, "model=resnet8"]) == {
         "lr": [0.1, 1e-3, 1],
@@ -157,7 +157,7 @@ def test_values_are_read_by_the_kind_of_their_field():
         ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
     ],
 )
-def test_a_grid_that_cannot_be_is_one_line_and_writes_nothing(smix, tmp_path, text, said):
+def test_an_invalid_grid_is_one_line_and_writes_nothing(smix, tmp_path, text, said):
     code, out, err = smix("sweep", "write", tmp_path / "s.jsonl", "--methods", "smix", "--grid", text)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
@@ -167,8 +167,8 @@ def test_a_grid_that_cannot_be_is_one_line_and_writes_nothing(smix, tmp_path, te
 # Runs that crash
 
 
-def crashing(times: int, code: int = BUG):
-    """Seed 0 ends so, that often; all others are trained."""
+def crash_seed_0(times: int, code: int = BUG):
+    """Return a task function that ends seed 0 with this code, `times` times, and trains all other runs."""
     left = [times]
 
     def act(config: TrainConfig, folder: Path) -> int:
@@ -200,23 +200,23 @@ def sweep_of(data: str, seeds: int = 2) -> dict[str, TrainConfig]:
         (-signal.SIGTERM, 1),
     ],
 )
-def test_the_exit_code_decides_whether_a_run_is_started_once_more(data, tmp_path, launched, code, tries):
-    launched.act = crashing(9, code)
+def test_the_exit_code_decides_whether_a_run_is_retried(data, tmp_path, launched, code, tries):
+    launched.act = crash_seed_0(9, code)
     runs = run_all(sweep_of(data), tmp_path, OPTIONS, jobs=2)
     assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"][: 1 + tries]
     assert [run.result is None for run in runs] == [True, False]
 
 
 @pytest.mark.slow
-def test_an_explanation_in_the_log_of_an_earlier_command_explains_nothing(data, tmp_path, launched):
-    launched.act = crashing(1)
+def test_messages_of_an_earlier_command_in_the_log_are_ignored(data, tmp_path, launched):
+    launched.act = crash_seed_0(1)
     assert all(run.result is not None for run in run_all(sweep_of(data), tmp_path, OPTIONS))
     assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
 
 
 @pytest.mark.slow
-def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_path, monkeypatch):
-    """Through real processes: the first one kills itself when it is about to name its first checkpoint."""
+def test_a_run_that_crashes_once_ends_like_any_other(smix, npz, tmp_path, monkeypatch):
+    """Real processes are used. The first one kills itself just before it renames its first checkpoint."""
     (tmp_path / "patch").mkdir()
     (tmp_path / "patch" / "sitecustomize.py").write_text(
         "import os, signal, sys\n"
@@ -239,7 +239,7 @@ def test_a_run_that_crashes_once_is_in_the_end_like_any_other(smix, npz, tmp_pat
     assert_equal_runs(out / "vanilla-0", tmp_path / "alone")
 
 
-# One code path, from the command line
+# The command line
 
 
 @pytest.mark.slow
@@ -249,7 +249,7 @@ def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
     words = ["--data", npz, "--methods", "vanilla,smix", "--seeds", "1", *TINY, "--grid", "lr=0.1,0.05"]
     code, said, _ = smix("sweep", "write", file, *words)
     assert (code, "4 runs, such as lr-0.1/vanilla-0" in said) == (0, True)
-    launched.act = lambda config, folder: train_it(config, folder) if config.lr == 0.1 else cut_it(config, folder)
+    launched.act = lambda config, folder: train_it(config, folder) if config.lr == 0.1 else interrupt_it(config, folder)
     code, said, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, "2 of 4 runs are done" in said, err.count("\n")) == (1, True, 2)
     assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; run the same command again" in err
@@ -267,7 +267,7 @@ def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
 
 
 @pytest.mark.slow
-def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path, launched, monkeypatch):
+def test_a_line_is_trained_in_this_process_and_its_error_is_in_its_log(smix, npz, tmp_path, launched, monkeypatch):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
@@ -295,12 +295,12 @@ def test_a_line_is_trained_here_and_its_error_is_in_its_log(smix, npz, tmp_path,
     assert_equal_runs(out / "vanilla-1", tmp_path / "alone")
 
 
-def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, monkeypatch):
+def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, launched, monkeypatch):
     monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--device", "cpu"]
-    for shared in (True, False):  # a line, or all
+    for shared in (True, False):  # one line, or all lines
         with files.lock(out, shared=shared):
             code, _, err = smix(*words)
         assert (code, "in use by another smix process; wait for it to finish" in err) == (2, True)
@@ -318,7 +318,7 @@ def test_of_two_commands_on_one_folder_one_wins(smix, npz, tmp_path, launched, m
         ({"method": "smixx"}, OptionError),
     ],
 )
-def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_path, launched, changes, error):
+def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, launched, changes, error):
     sweep = {"a": small(data), "b": small(data, **changes)}
     with pytest.raises(error):
         run_all(sweep, tmp_path / "out", OPTIONS)
@@ -329,7 +329,7 @@ def test_what_one_of_the_runs_cannot_use_is_said_before_any_begins(data, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tmp_path, launched):
+def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, launched):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="expected a folder to write"):
         run_all(sweep_of(data), tmp_path / "file", OPTIONS)
@@ -341,18 +341,18 @@ def test_a_folder_that_cannot_be_written_or_holds_other_runs_is_refused(data, tm
             act()
 
 
-# What is said
+# Status and messages
 
 
 @pytest.mark.slow
-def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
+def test_each_state_follows_from_the_folder_alone(data, tmp_path, launched):
     sweep = sweep_of(data, 6)
     names = dict(zip(sweep, [tmp_path / name for name in sweep], strict=True))
     done, cut, failed, running, waiting, broken = names.values()
     train_it(sweep[done.name], done)
     for folder in (cut, failed, running):
         sweep[folder.name] = replace(sweep[folder.name], epochs=EPOCHS)
-        cut_it(sweep[folder.name], folder)
+        interrupt_it(sweep[folder.name], folder)
     (cut / "log.txt").write_text("smix: interrupted; start the same command again to resume\n")
     (failed / "log.txt").write_text("Traceback\nValueError: no\n\n")
     broken.mkdir()
@@ -368,11 +368,11 @@ def test_each_state_is_known_from_the_folder_alone(data, tmp_path, launched):
     assert found[done].seconds == 0
     assert found[done].accuracy is not None
     assert isinstance(found[waiting], Status)
-    assert 0 < found[waiting].seconds < 60  # as its likes
+    assert 0 < found[waiting].seconds < 60  # estimated from the other runs
     assert files.in_use(running) is False
 
 
-def test_looking_at_a_sweep_that_has_not_begun_makes_nothing(smix, npz, tmp_path):
+def test_status_of_a_sweep_that_has_not_started_creates_no_files(smix, npz, tmp_path):
     smix("sweep", "write", tmp_path / "s.jsonl", "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     code, said, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
     assert (code, "2 runs: 2 waiting; time left, one after the other: unknown" in said) == (0, True)
@@ -382,18 +382,18 @@ def test_looking_at_a_sweep_that_has_not_begun_makes_nothing(smix, npz, tmp_path
 @pytest.mark.parametrize(
     ("seconds", "jobs", "expected"), [([3, 3, 3], 2, 6), ([3, 3, 3], 3, 3), ([1, 5, 1, 1], 2, 5), ([2], 4, 2)]
 )
-def test_the_last_of_runs_side_by_side_ends(seconds, jobs, expected):
+def test_the_estimated_end_is_that_of_the_last_parallel_run(seconds, jobs, expected):
     assert makespan(seconds, jobs) == expected
 
 
 @pytest.mark.parametrize(
     ("jobs", "each", "free", "expected"), [(4, 10, 100, 4), (4, 30, 100, 3), (4, 200, 100, 1), (4, 0, 0, 4)]
 )
-def test_as_many_runs_share_a_gpu_as_its_memory_has_room_for(jobs, each, free, expected):
+def test_runs_share_a_gpu_as_far_as_its_memory_allows(jobs, each, free, expected):
     assert jobs_that_fit(jobs, each, free) == expected
 
 
-def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, capsys):
+def test_fewer_runs_share_a_small_gpu_and_a_message_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
     resources = Resources("local", 8, torch.device("cuda"), None)
     costs = CostEstimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
@@ -404,7 +404,7 @@ def test_fewer_runs_share_a_gpu_that_is_too_small_and_it_is_said(monkeypatch, ca
     assert capsys.readouterr().err == ""
 
 
-def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatch, capsys):
+def test_the_cost_on_a_cluster_is_estimated_on_this_machine(data, tmp_path, monkeypatch, capsys):
     seen = []
 
     def on_slurm(tasks, jobs, poll):
@@ -413,7 +413,7 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
 
     monkeypatch.setattr("smix.lab.slurm.run_on_slurm", on_slurm)
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
-    monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # this process has run other tests
+    monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # because this process has run other tests
     run_all(sweep_of(data, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
     said = capsys.readouterr().err
     assert said.startswith("3 runs, 3 side by side on slurm: about 1 min ")
@@ -431,7 +431,7 @@ def test_what_a_cluster_costs_is_said_of_this_machine(data, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
+def test_the_sbatch_script_is_pinned_and_valid(data, tmp_path, launched):
     sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"
     script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, data_root=Path("data sets")), 2)
@@ -454,8 +454,8 @@ def test_the_sbatch_script_is_pinned_and_is_a_script(data, tmp_path, launched):
 @pytest.mark.parametrize(
     ("number", "restarts", "requeued"), [("USR1", 0, True), ("USR1", 20, False), ("TERM", 0, False)]
 )
-def test_the_script_passes_the_warning_on_waits_and_requeues(data, tmp_path, number, restarts, requeued):
-    """With `smix` and `scontrol` replaced; SIGTERM reaches every process of a job, USR1 the script alone."""
+def test_the_script_forwards_the_signal_waits_and_requeues(data, tmp_path, number, restarts, requeued):
+    """`smix` and `scontrol` are replaced. SIGTERM reaches every process of a job, USR1 only the script."""
     script = sbatch_script(cross(small(data), ["vanilla"], [0]), tmp_path / "s", tmp_path / "out", OPTIONS)
     fake = "bash -c 'trap \"sleep 0.3; echo checkpoint > done; exit 130\" USR1 TERM; touch up; while :; do sleep 0.02; done'"
     [command] = [line for line in script.splitlines() if line.endswith(" &")]

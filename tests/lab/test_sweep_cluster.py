@@ -1,4 +1,4 @@
-"""Sweeps on a real SLURM (scripts/slurm-single-node.sh) and a real Ray of this machine: `pytest -m cluster`."""
+"""Test sweeps on a real SLURM (scripts/slurm-single-node.sh) and a real Ray on this machine: `pytest -m cluster`."""
 
 import json
 import subprocess
@@ -21,8 +21,8 @@ def command(*words: object) -> list[str]:
     return [sys.executable, "-m", "smix", "sweep", *map(str, words)]
 
 
-def write(folder: Path, epochs: int) -> Path:
-    """A sweep of four runs, in a folder with a space in its name."""
+def write_sweep(folder: Path, epochs: int) -> Path:
+    """Write a sweep of four runs in a folder with a space in its name."""
     data = f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
     words = ["--data", data, "--model", "resnet8", "--batch-size", 16, "--methods", "vanilla,smix", "--seeds", 1]
     file = folder / "sweep.jsonl"
@@ -38,15 +38,15 @@ def wait_for(true: Callable[[], bool], seconds: float = 240) -> None:
         time.sleep(0.5)
 
 
-def in_queue(job: str) -> list[str]:
-    """The states of the tasks of this job that SLURM still knows to wait or run."""
+def states_in_queue(job: str) -> list[str]:
+    """Return the states of the tasks of this job that SLURM lists as pending or running."""
     asked = ["squeue", "--noheader", "--array", "--format=%T", f"--jobs={job}", "--states=PENDING,RUNNING,COMPLETING"]
     return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30).stdout.split()
 
 
 @engines
 def test_a_sweep_on_a_cluster_from_write_to_status(engine, tmp_path):
-    file, out = write(tmp_path, 2), tmp_path / "the runs"
+    file, out = write_sweep(tmp_path, 2), tmp_path / "the runs"
     words = command("run", file, "--out", out, "--engine", engine, "--jobs", 2, "--device", "cpu")
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
@@ -58,7 +58,7 @@ def test_a_sweep_on_a_cluster_from_write_to_status(engine, tmp_path):
 
 
 def submit(file: Path, out: Path, tasks: str, *words: object) -> str:
-    """Gives these tasks of the printed script to sbatch; returns the job's id."""
+    """Submit these tasks of the printed script with sbatch, and return the id of the job."""
     print_it = command("sbatch", file, "--out", out, "--device", "cpu", "--threads", 1, *words)
     printed = subprocess.run(print_it, capture_output=True, text=True, timeout=60, check=True)
     script = file.with_name("job.sh")
@@ -68,20 +68,22 @@ def submit(file: Path, out: Path, tasks: str, *words: object) -> str:
 
 
 @needs_slurm
-def test_the_printed_script_is_an_array_job_that_goes_on_after_its_time_limit(tmp_path):
-    """The warning of the limit is sent by hand, to a task that is alone: the shortest limit is a minute, a requeued job waits for
-    two, and where others of its array wait, scancel of SLURM 22.05 tries again and again."""
-    file, out = write(tmp_path, 100), tmp_path / "the runs"
+def test_the_printed_script_is_an_array_job_that_resumes_after_its_time_limit(tmp_path):
+    """The signal before the time limit is sent by the test, to a task that is alone: the shortest limit is a minute, a requeued job waits
+    two, and
+    while other tasks of its array wait, scancel of SLURM 22.05 tries again and again.
+    """
+    file, out = write_sweep(tmp_path, 100), tmp_path / "the runs"
     first, *_ = [out / name for name in read_sweep(file)]
     jobs = [submit(file, out, "0")]
     try:
         wait_for((first / "metrics.jsonl").is_file)
         tell("scancel", "--signal=USR1", "--batch", f"{jobs[0]}_0")
         wait_for(lambda: "smix: interrupted" in (out / "slurm-0.txt").read_text())
-        wait_for(lambda: in_queue(jobs[0]) == ["PENDING"], 60)
+        wait_for(lambda: states_in_queue(jobs[0]) == ["PENDING"], 60)
         tell("scontrol", "update", f"JobId={jobs[0]}_0", "StartTime=now")
         jobs.append(submit(file, out, "1-3%2", "--jobs", 2))
-        wait_for(lambda: not any(map(in_queue, jobs)))
+        wait_for(lambda: not any(map(states_in_queue, jobs)))
     finally:
         subprocess.run(["scancel", *jobs], capture_output=True, check=False, timeout=30)
     said = {path.name: path.read_text() for path in out.glob("slurm-*.txt")}
@@ -94,14 +96,14 @@ def test_the_printed_script_is_an_array_job_that_goes_on_after_its_time_limit(tm
 
 
 @needs_slurm
-def test_a_cancelled_task_of_the_printed_script_writes_its_checkpoint_and_is_not_requeued(tmp_path):
-    file, out = write(tmp_path, 3000), tmp_path / "runs"
+def test_a_cancelled_task_writes_its_checkpoint_and_is_not_requeued(tmp_path):
+    file, out = write_sweep(tmp_path, 3000), tmp_path / "runs"
     job = submit(file, out, "0")
     first, *_ = [out / name for name in read_sweep(file)]
     try:
         wait_for((first / "metrics.jsonl").is_file)
         tell("scancel", job)
-        wait_for(lambda: not in_queue(job), 60)
+        wait_for(lambda: not states_in_queue(job), 60)
     finally:
         subprocess.run(["scancel", job], capture_output=True, check=False, timeout=30)
     assert (out / "slurm-0.txt").read_text().count("smix: interrupted") == 1

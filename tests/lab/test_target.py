@@ -1,4 +1,4 @@
-"""Which network is evaluated on which images: files of weights, other data, class maps, and one line for what does not fit."""
+"""Test the choice of network and images for an evaluation: weight files, other data, label maps, and one line for mismatches."""
 
 import json
 import shutil
@@ -20,18 +20,18 @@ from smix.lab.evaluate import file_of
 from smix.lab.label_map import label_map
 from smix.lab.target import load_target
 from tests.conftest import make_set
-from tests.lab.trained import CLASSES, QUIET, SIZE, renamed, sets, trained, write_sets
+from tests.lab.trained import CLASSES, QUIET, SIZE, relabel, sets, train_run, write_sets
 from tests.sealed import edit
 from tests.training.small import arrays
 
 pytestmark = pytest.mark.usefixtures("read_here")
 
 
-# Files of weights
+# Weight files
 
 
 @pytest.mark.parametrize("wrapped", ["state dict", "checkpoint", "DDP in Lightning", "checkpoint of a run"])
-def test_a_torch_checkpoint_says_the_same_as_the_run_that_it_is_of(finished, whole, shown, tmp_path, wrapped):
+def test_a_checkpoint_gives_the_results_of_its_run(finished, full_evaluation, data_name, tmp_path, wrapped):
     weights = safetensors.torch.load_file(finished / "weights.safetensors")
     file = tmp_path / "weights.pth"
     if wrapped == "checkpoint of a run":
@@ -43,59 +43,59 @@ def test_a_torch_checkpoint_says_the_same_as_the_run_that_it_is_of(finished, who
             "DDP in Lightning": {"state_dict": {f"model.module.{name}": value for name, value in weights.items()}},
         }[wrapped]
         torch.save(content, file)
-    found = evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
+    found = evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)
     assert not found.own
-    told = whole[1].numbers
+    told = full_evaluation[1].numbers
     assert found.numbers == {name: told[name] for name in found.numbers}
     assert [path.parent for path in tmp_path.glob("*/*.json")] == [tmp_path / "weights.pth.evaluation"]
 
 
-def test_mean_and_deviation_may_be_given(finished, whole, shown, tmp_path):
+def test_mean_and_std_may_be_given(finished, full_evaluation, data_name, tmp_path):
     file = shutil.copy(finished / "weights.safetensors", tmp_path)
     kept = json.loads((finished / "config.json").read_text())["normalisation"]
-    config = EvaluateConfig(model="resnet8", data=shown, mean=tuple(kept["mean"]), std=tuple(kept["std"]))
-    assert evaluate(file, config, QUIET).numbers["nll"] == whole[1].numbers["nll"]
+    config = EvaluateConfig(model="resnet8", data=data_name, mean=tuple(kept["mean"]), std=tuple(kept["std"]))
+    assert evaluate(file, config, QUIET).numbers["nll"] == full_evaluation[1].numbers["nll"]
     other = evaluate(file, replace(config, mean=(0.5,) * 3, std=(0.1,) * 3), QUIET)
-    assert other.numbers["nll"] != whole[1].numbers["nll"]
+    assert other.numbers["nll"] != full_evaluation[1].numbers["nll"]
     assert other.provenance["normalisation"] == {"mean": [0.5] * 3, "std": [0.1] * 3}
 
 
-def test_classes_of_a_file_of_weights_are_numbers(finished, whole, shown, tmp_path):
+def test_classes_of_a_weight_file_are_numbers(finished, full_evaluation, data_name, tmp_path):
     file = shutil.copy(finished / "weights.safetensors", tmp_path)
     (tmp_path / "map.json").write_text(json.dumps({f"class {i}": i for i in range(CLASSES)}))
-    config = EvaluateConfig(model="resnet8", data=shown, label_map=tmp_path / "map.json")
+    config = EvaluateConfig(model="resnet8", data=data_name, label_map=tmp_path / "map.json")
     found = evaluate(file, config, QUIET)
-    assert found.numbers["accuracy"] == whole[1].numbers["accuracy"]
+    assert found.numbers["accuracy"] == full_evaluation[1].numbers["accuracy"]
     assert found.provenance["label_map"]["class 3"] == ["3"]
 
 
 # Other data
 
 
-def test_the_same_images_under_another_name_are_its_own(run, whole, tmp_path):
+def test_the_same_images_under_another_name_are_the_images_of_the_run(run, full_evaluation, tmp_path):
     name = write_sets(tmp_path, *sets(), name="copy")
     found = evaluate(run, EvaluateConfig(data=name), QUIET)
     assert found.own
-    assert found.numbers == whole[1].numbers
+    assert found.numbers == full_evaluation[1].numbers
     assert (run / "evaluation" / "test.json").is_file()
 
 
-def test_classes_in_another_order_are_found_by_name(run, whole, tmp_path):
+def test_reordered_classes_are_matched_by_name(run, full_evaluation, tmp_path):
     label = [2, 0, 1, 5, 3, 4]
     names = [f"class {label.index(i)}" for i in range(CLASSES)]
-    train, test = (renamed(data, names, label) for data in sets())
+    train, test = (relabel(data, names, label) for data in sets())
     name = write_sets(tmp_path, train, test, "turned")
     found = evaluate(run, EvaluateConfig(data=name), QUIET)
     assert not found.own
-    assert found.numbers == whole[1].numbers
+    assert found.numbers == full_evaluation[1].numbers
     assert file_of(run, found).name.endswith("turned.npz.json")
     assert found.provenance["label_map"]["class 3"] == ["class 3"]
 
 
 @pytest.mark.slow
-def test_a_label_map_groups_leaves_out_and_counts(run, finished, tmp_path):
-    data = renamed(sets()[1], ["dim", "middle", "bright", "none"], [0, 0, 1, 3, 2, 2])
-    name = write_sets(tmp_path, renamed(sets()[0], data.classes, [0, 0, 1, 3, 2, 2]), data, "grouped")
+def test_a_label_map_groups_and_omits_classes_and_counts_images(run, finished, tmp_path):
+    data = relabel(sets()[1], ["dim", "middle", "bright", "none"], [0, 0, 1, 3, 2, 2])
+    name = write_sets(tmp_path, relabel(sets()[0], data.classes, [0, 0, 1, 3, 2, 2]), data, "grouped")
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"dim": ["class 0", "class 1"], "middle": "class 2", "bright": [4, 5]}))
     config = EvaluateConfig(data=name, label_map=path, masks="carried")
@@ -120,14 +120,14 @@ def test_a_label_map_groups_leaves_out_and_counts(run, finished, tmp_path):
     shown = on_corrupted(target.model, target.loader(), target.data.index, 0, lambda count: None, (0,))
     assert {each for values in shown.values() for each in values} == {right}
     assert not target.model.training
-    # The same again is there, another map is not.
+    # An evaluation with the same map exists, with another map it does not.
     assert evaluate(run, config, QUIET) == found
     path.write_text(json.dumps({"middle": "class 2", "bright": ["class 5"]}))
     assert evaluate(run, config, QUIET).left_out == 12
 
 
-def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run, tmp_path):
-    name = write_sets(tmp_path, *(renamed(each, ["a", "b"], [0, 0, 0, 1, 1, 1]) for each in sets()), "two")
+def test_the_temperature_is_fitted_to_the_grouped_network(run, tmp_path):
+    name = write_sets(tmp_path, *(relabel(each, ["a", "b"], [0, 0, 0, 1, 1, 1]) for each in sets()), "two")
     named = {"a": ["class 0", "class 1", "class 2"], "b": ["class 3", "class 4", "class 5"]}
     (tmp_path / "map.json").write_text(json.dumps(named))
     config = EvaluateConfig(data=name, label_map=tmp_path / "map.json")
@@ -143,17 +143,17 @@ def test_the_temperature_of_the_validation_images_is_of_the_grouped_network(run,
 
 
 @pytest.mark.slow
-def test_a_run_with_fewer_test_images_is_asked_about_those(shown, tmp_path, capsys):
-    run = trained(tmp_path / "run", shown, epochs=1, test_limit=10)
+def test_a_run_with_fewer_test_images_is_evaluated_on_those(data_name, tmp_path, capsys):
+    run = train_run(tmp_path / "run", data_name, epochs=1, test_limit=10)
     found = evaluate(run, EvaluateConfig(), QUIET)
     assert found.images == 10
     assert found.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
     few = evaluate(run, EvaluateConfig(limit=3), QUIET, tmp_path / "few")
     assert few.numbers["accuracy"] != found.numbers["accuracy"]
-    assert capsys.readouterr().err == ""  # other images than those of result.json are not compared with it
+    assert capsys.readouterr().err == ""  # results on other images are not compared with result.json
 
 
-def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
+def test_images_of_another_size_are_resized_and_a_message_says_so(run, tmp_path):
     train, test = sets((50, 40), 8)
     name = write_sets(tmp_path, train, test, "large")
     found = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
@@ -167,11 +167,11 @@ def test_images_of_another_size_are_resized_whole_and_said_so(run, tmp_path):
         torch.from_numpy(test.array).movedim(-1, 1).float(), (45, 36), mode="bilinear", antialias=True
     )
     expected = target.classifier.normalise(large[:, :, 8:36].round().byte().movedim(1, -1))
-    assert (images - expected).abs().max() < 0.03  # a grey level
+    assert (images - expected).abs().max() < 0.03  # one grey level
     assert found.numbers["accuracy"] == accuracy(*predict(target.model, loader.in_order()))
 
 
-# Bad input
+# Invalid input
 
 
 def bad(message: str, **changes: object):
@@ -189,7 +189,7 @@ def bad(message: str, **changes: object):
         bad("smix masks build", masks="nowhere"),
     ],
 )
-def test_what_does_not_fit_a_run_is_one_line(run, changes, message):
+def test_arguments_that_do_not_match_a_run_are_one_line(run, changes, message):
     with pytest.raises(SmixError) as caught:
         evaluate(run, EvaluateConfig(**changes), QUIET)
     assert message in str(caught.value)
@@ -197,7 +197,7 @@ def test_what_does_not_fit_a_run_is_one_line(run, changes, message):
     assert not (run / "evaluation").exists()
 
 
-def test_images_that_do_not_fit_are_refused(run, tmp_path):
+def test_images_that_do_not_match_are_refused(run, tmp_path):
     grey = [replace(data, images=data.array[..., :1], fingerprint="") for data in sets()]
     with pytest.raises(DataError, match=r"expected images of 3 channels, as .*vanilla-0 was trained on, got 1"):
         evaluate(run, EvaluateConfig(data=write_sets(tmp_path, *grey, "grey")), QUIET)
@@ -206,15 +206,15 @@ def test_images_that_do_not_fit_are_refused(run, tmp_path):
         evaluate(run, EvaluateConfig(data=write_sets(tmp_path, *lines, "lines")), QUIET)
 
 
-def test_small_images_cannot_be_corrupted(tmp_path):
+def test_corruptions_of_small_images_are_refused(tmp_path):
     data = write_sets(tmp_path, *sets((20, 30)))
-    run = trained(tmp_path / "run", data, epochs=1)
+    run = train_run(tmp_path / "run", data, epochs=1)
     with pytest.raises(DataError, match="corruption: expected sides of 28 pixels or more, got 20 x 30"):
         evaluate(run, EvaluateConfig(corruptions=True), QUIET)
     assert not (run / "evaluation").exists()
 
 
-def test_other_images_under_the_name_of_its_own_are_refused(run, finished, shown, tmp_path):
+def test_changed_images_under_the_name_of_the_run_are_refused(run, finished, data_name, tmp_path):
     moved = json.loads((run / "config.json").read_text())["config"]
     moved["data"] = write_sets(tmp_path, *sets(test=30), "grown")
     edit(run / "config.json", config=moved)
@@ -225,13 +225,13 @@ def test_other_images_under_the_name_of_its_own_are_refused(run, finished, shown
     assert not evaluate(run, EvaluateConfig(data=moved["data"]), QUIET).own
 
 
-def test_an_unfinished_run_says_how_far_it_is(run):
+def test_an_unfinished_run_is_refused_with_its_progress(run):
     (run / "result.json").unlink()
     with pytest.raises(RunError, match=r"expected a finished run, got 3 of 3 epochs"):
         evaluate(run, options=QUIET)
 
 
-def test_what_is_neither_run_nor_weights(tmp_path, shown):
+def test_a_path_that_is_neither_run_nor_weights_is_refused(tmp_path, data_name):
     with pytest.raises(RunError, match="expected a run or a weights file, got none"):
         evaluate(tmp_path / "nothing", options=QUIET)
     file = tmp_path / "weights.pth"
@@ -241,17 +241,17 @@ def test_what_is_neither_run_nor_weights(tmp_path, shown):
     with pytest.raises(OptionError, match="a weights file needs --data"):
         evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
     with pytest.raises(RunError, match="expected a weights file"):
-        evaluate(file, EvaluateConfig(model="resnet8", data=shown), QUIET)
+        evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)
 
 
-def test_weights_that_do_not_fit(finished, shown, tmp_path):
+def test_weights_that_do_not_match_are_refused(finished, data_name, tmp_path):
     file = Path(shutil.copy(finished / "weights.safetensors", tmp_path))
     with pytest.raises(OptionError, match='expected a known name, got "resnet9"'):
-        evaluate(file, EvaluateConfig(model="resnet9", data=shown), QUIET)
+        evaluate(file, EvaluateConfig(model="resnet9", data=data_name), QUIET)
     with pytest.raises(RunError, match="expected weights of this network, got others"):
-        evaluate(file, EvaluateConfig(model="resnet14", data=shown), QUIET)
+        evaluate(file, EvaluateConfig(model="resnet14", data=data_name), QUIET)
     with pytest.raises(OptionError, match=r"one number per channel of npz:.*, which has 3, got 1"):
-        evaluate(file, EvaluateConfig(model="resnet8", data=shown, mean=(0.5,), std=(0.2,)), QUIET)
+        evaluate(file, EvaluateConfig(model="resnet8", data=data_name, mean=(0.5,), std=(0.2,)), QUIET)
     four = write_sets(tmp_path, make_set(20, SIZE, 4), make_set(8, SIZE, 4, split="test"), "four")
     with pytest.raises(
         OptionError, match=r"expected weights for 4 classes, as npz:.*four.npz has, got 6; choose the --data"
@@ -267,7 +267,7 @@ def test_a_config_of_another_version_is_one_line(run):
         evaluate(run, options=QUIET)
 
 
-def test_broken_predictions_of_validation_images(run):
+def test_broken_predictions_of_validation_images_are_one_line(run):
     file = run / "validation.npz"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(

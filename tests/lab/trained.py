@@ -1,4 +1,4 @@
-"""Small runs and their data, large enough for corruptions: what the tests of evaluations start from."""
+"""Write small data sets and train small runs for the tests of evaluations, large enough for corruptions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ FILE_SIZES = ((28, 40), (37, 30), (33, 28))
 
 
 def sets(size: tuple[int, int] = SIZE, test: int = TEST) -> tuple[ImageSet, ImageSet]:
-    """80 training images and some test images with boxes as masks; classes are told from each other by their brightness."""
+    """Return 80 training images and some test images with boxes as masks, in classes of different brightness."""
     return make_set(80, size, CLASSES), make_set(test, size, CLASSES, seed=1, split="test")
 
 
@@ -32,7 +32,7 @@ def write_sets(folder: Path, train: ImageSet, test: ImageSet, name: str = "made"
 
 
 def write_folders(folder: Path, train: ImageSet, test: ImageSet) -> str:
-    """The same images as files of different sizes: cut or repeated at their ends."""
+    """Write the images as files of different sizes, cropped or repeated at their ends."""
     for data in (train, test):
         for place, (image, label) in enumerate(zip(data.array, data.labels, strict=True)):
             height, width = FILE_SIZES[place % len(FILE_SIZES)]
@@ -42,13 +42,13 @@ def write_folders(folder: Path, train: ImageSet, test: ImageSet) -> str:
     return f"folder:{folder}"
 
 
-def trained(folder: Path, data: str, **changes: object) -> Path:
-    """The folder of a finished run that is right about some images and wrong about others."""
+def train_run(folder: Path, data: str, **changes: object) -> Path:
+    """Train a run that is right about some images and wrong about others, and return its folder."""
     options = replace(OPTIONS, workers=0)
     train(small(data, **{"method": "vanilla", "epochs": 3, "lr": 0.05, **changes}), folder, options)
     return folder
 
 
-def renamed(data: ImageSet, classes: Sequence[str], label: Sequence[int]) -> ImageSet:
-    """The same images with other classes: class i becomes class `label[i]`."""
+def relabel(data: ImageSet, classes: Sequence[str], label: Sequence[int]) -> ImageSet:
+    """Return the images with other classes: class i becomes class `label[i]`."""
     return replace(data, labels=np.array(label)[data.labels], classes=tuple(classes), fingerprint="")

@@ -1,11 +1,11 @@
-"""What the tests of building share."""
+"""Fixtures of the tests of masks."""
 
 import pytest
 
 from smix.data.sets import ImageSet
 from smix.masks import build_masks
 from tests.conftest import make_set
-from tests.masks.stores import Drawn, content, small_parts
+from tests.masks.stores import BrightnessSource, content, use_small_shards
 
 
 @pytest.fixture
@@ -15,10 +15,10 @@ def data() -> ImageSet:
 
 @pytest.fixture
 def small_shards(monkeypatch) -> None:
-    small_parts(monkeypatch)
+    use_small_shards(monkeypatch)
 
 
 @pytest.fixture
-def whole(data, tmp_path, small_shards) -> dict[str, bytes]:
-    """The files of a build that nothing disturbed."""
-    return content(build_masks(data, Drawn(), tmp_path / "whole").path)
+def expected_files(data, tmp_path, small_shards) -> dict[str, bytes]:
+    """Return the files of an uninterrupted build."""
+    return content(build_masks(data, BrightnessSource(), tmp_path / "whole").path)

@@ -1,4 +1,4 @@
-"""A build that dies by SIGKILL. For processes of their own alone: it changes `os` and `Path`."""
+"""Kill a build with SIGKILL. Only for separate processes, because it patches `os` and `Path`."""
 
 import os
 import signal
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from smix.masks import build, build_masks
 from tests.conftest import make_set
-from tests.masks.stores import Drawn
+from tests.masks.stores import BrightnessSource
 
 
 def build_until_killed(out: Path, left: int) -> None:
-    """Build a store and die after so many syncs and renames."""
+    """Build a store, and kill this process after `left` calls of fsync and rename."""
     build.ROWS_PER_SHARD, build.BATCH = 8, 3
 
     def count() -> None:
@@ -30,4 +30,4 @@ def build_until_killed(out: Path, left: int) -> None:
         return rename(path, target)
 
     os.fsync, Path.replace = fsync, replace
-    build_masks(make_set(), Drawn(), out)
+    build_masks(make_set(), BrightnessSource(), out)

@@ -1,4 +1,4 @@
-"""Tiny segmentation networks as ONNX files whose answers can be computed by hand."""
+"""Write tiny segmentation networks as ONNX files, whose outputs can be computed by hand."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ def write_network(
     size: tuple[int | str, int | str] = ("height", "width"),
     facts: dict | None = None,
 ) -> Path:
-    """`folder/tiny.onnx`, which gives K linear functions of each pixel (weight (K, 3), bias (K,)), and its JSON.
+    """Write `folder/tiny.onnx`, K linear functions of each pixel (weight (K, 3), bias (K,)), and its JSON file.
 
-    `facts` replace what the JSON says; None in it leaves a fact out.
+    `facts` override values of the JSON file; a value of None removes the key.
     """
     graph = helper.make_graph(
         [helper.make_node("Conv", ["images", "weight", "bias"], ["scores"], kernel_shape=[1, 1])],
@@ -31,7 +31,7 @@ def write_network(
             numpy_helper.from_array(bias.astype(np.float32), "bias"),
         ],
     )
-    # An older version of the format than onnx writes by itself: onnxruntime may lag behind.
+    # An older format version than the default of onnx, because onnxruntime may not support the newest one.
     save(helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)]), folder / "tiny.onnx")
     told = {
         "input_size": [24, 36],
@@ -47,6 +47,6 @@ def write_network(
 
 
 def write_channels(folder: Path, **options) -> Path:
-    """Classes: 0 background with score 0.25; 1, 2, 3 with the normalised red, green and blue."""
+    """Write a network with 4 classes: 0, the background, with score 0.25, and 1, 2, 3 with the normalised red, green and blue."""
     weight = np.concatenate([np.zeros((1, 3)), np.eye(3)])
     return write_network(folder, weight, np.array([0.25, 0, 0, 0]), **options)

@@ -1,4 +1,4 @@
-"""What the tests of stores share: sources that can be watched and can fail, and the bytes of a folder."""
+"""Provide sources that record calls and can fail, and the bytes of a folder, for the tests of stores."""
 
 import os
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from smix.masks.sources import Segmentation
 from smix.masks.store import COST
 
 
-class Drawn:
-    """Soft masks that are a function of the image alone, `finer` times as fine; remembers what it was asked."""
+class BrightnessSource:
+    """Source of soft masks that depend only on the image, `finer` times as fine. It records the requested rows."""
 
     def __init__(self, name: str = "drawn", before: Callable[[int], None] = lambda call: None, finer: int = 1) -> None:
         self.name, self.before, self.finer = name, before, finer
@@ -36,8 +36,8 @@ class Drawn:
         return Segmentation((found + 0.25).clamp(max=1), None)
 
 
-class Missing(Drawn):
-    """As `Drawn`, but there is no file for some rows."""
+class SourceWithMissingRows(BrightnessSource):
+    """Like `BrightnessSource`, but some rows have no file."""
 
     def __init__(self, *rows: int) -> None:
         super().__init__()
@@ -51,7 +51,9 @@ class Missing(Drawn):
         return replace(found, problems=missing)
 
 
-def raises_at(call: int, error: BaseException) -> Callable[[int], None]:
+def raise_at(call: int, error: BaseException) -> Callable[[int], None]:
+    """Return a function that raises the error at this call."""
+
     def before(now: int) -> None:
         if now == call:
             raise error
@@ -59,15 +61,15 @@ def raises_at(call: int, error: BaseException) -> Callable[[int], None]:
     return before
 
 
-def small_parts(monkeypatch, rows_per_shard: int = 8, batch: int = 3) -> None:
-    """Several shards of several batches in 40 images."""
+def use_small_shards(monkeypatch, rows_per_shard: int = 8, batch: int = 3) -> None:
+    """Set shards and batches to sizes that give several of each for 40 images."""
     monkeypatch.setattr(build, "ROWS_PER_SHARD", rows_per_shard)
     monkeypatch.setattr(build, "BATCH", batch)
-    monkeypatch.setattr(os, "fsync", lambda handle: None)  # a test need not survive a power cut, and syncs are slow
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # syncs are slow, and tests need not survive a power failure
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    """Every file but the locks and what the builds took, by its path in the folder."""
+    """Return the bytes of all files by their path in the folder, without locks and recorded times."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -75,8 +77,8 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-def in_a_gap(scores: torch.Tensor) -> float:
-    """A threshold near the median of scores, and far from each of them: rounding changes none's side."""
+def threshold_in_gap(scores: torch.Tensor) -> float:
+    """Return a threshold near the median of scores and far from each score, so that rounding does not change any mask."""
     values = scores.flatten().double().sort().values
     middle = values[len(values) // 4 : len(values) - len(values) // 4]
     widest = middle.diff().argmax()

@@ -1,4 +1,4 @@
-"""Building a store: interrupted, continued, enlarged, repaired, on a full disk, and by two at once."""
+"""Test building a store: interrupted, resumed, extended and repaired, on a full disk, and by two builds at once."""
 
 import errno
 import json
@@ -18,93 +18,93 @@ from smix.masks.build import confidence, shrink
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
 from smix.masks.store import COST, Flag
-from tests.masks.stores import Drawn, Missing, content, raises_at
+from tests.masks.stores import BrightnessSource, SourceWithMissingRows, content, raise_at
 
 pytestmark = pytest.mark.usefixtures("small_shards")
 
 
 @pytest.mark.parametrize("method", REFINEMENTS)
-def test_a_mask_is_found_shrunk_refined_and_stored(data, tmp_path, method):
-    store = build_masks(data, Drawn(finer=3), tmp_path, refine=method)
+def test_a_mask_is_segmented_shrunk_refined_and_stored(data, tmp_path, method):
+    store = build_masks(data, BrightnessSource(finer=3), tmp_path, refine=method)
     bright = torch.from_numpy(data.images.mean(-1) / 255).float() + 0.25 > 0.5
     assert 0.1 < bright.float().mean() < 0.9
     assert np.array_equal(store[:], refine(bright.numpy(), method))
     assert store.manifest.refine["name"] == method
 
 
-def test_each_image_is_asked_for_once(data, tmp_path):
-    source = Drawn()
+def test_each_image_is_segmented_once(data, tmp_path):
+    source = BrightnessSource()
     build_masks(data, source, tmp_path)
     assert sorted(source.asked) == list(range(40))
 
 
 @pytest.mark.parametrize("error", [RuntimeError("cable"), KeyboardInterrupt()], ids=["an error", "Ctrl-C"])
 @pytest.mark.parametrize("call", [0, 1, 3, 4, 14])
-def test_a_build_that_was_cut_goes_on_to_the_same_bytes(data, tmp_path, whole, error, call):
+def test_an_interrupted_build_resumes_to_the_same_bytes(data, tmp_path, expected_files, error, call):
     out = tmp_path / "cut"
     with pytest.raises(type(error)):
-        build_masks(data, Drawn(before=raises_at(call, error)), out)
+        build_masks(data, BrightnessSource(before=raise_at(call, error)), out)
     assert not (out / "manifest.json").exists()
     finished = sorted(int(path.stem) for path in out.glob("building/0000?.json"))
-    source = Drawn()
+    source = BrightnessSource()
     build_masks(data, source, out)
-    assert content(out) == whole
+    assert content(out) == expected_files
     assert sorted(source.asked) == [row for row in range(40) if row // 8 not in finished]
 
 
-def test_a_build_that_was_cut_is_no_store_yet_and_says_so(data, tmp_path):
+def test_an_interrupted_build_is_reported_as_incomplete(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        build_masks(data, Drawn(before=raises_at(7, KeyboardInterrupt())), tmp_path)
+        build_masks(data, BrightnessSource(before=raise_at(7, KeyboardInterrupt())), tmp_path)
     with pytest.raises(MaskError, match="got one that is not finished; finish it with the same smix masks build"):
         MaskStore(tmp_path)
 
 
-def test_a_store_stays_readable_while_more_of_it_is_built(data, tmp_path):
-    before = build_masks(data, Drawn(), tmp_path, limit=12)
+def test_a_store_stays_readable_while_it_is_extended(data, tmp_path):
+    before = build_masks(data, BrightnessSource(), tmp_path, limit=12)
     rows = np.flatnonzero(before.built)
     masks = before[rows]
     with pytest.raises(KeyboardInterrupt):
-        build_masks(data, Drawn(before=raises_at(9, KeyboardInterrupt())), tmp_path)
+        build_masks(data, BrightnessSource(before=raise_at(9, KeyboardInterrupt())), tmp_path)
     again = MaskStore(tmp_path)
     again.verify()
     assert np.array_equal(np.flatnonzero(again.built), rows)
     assert np.array_equal(again[rows], masks)
 
 
-def test_a_build_whose_first_batch_fails_leaves_no_store_that_would_refuse_the_next(data, tmp_path):
+def test_a_build_whose_first_batch_fails_does_not_block_the_next_build(data, tmp_path):
     with pytest.raises(MaskError, match="has no masks"):
         build_masks(replace(data, masks=None), load_source("carried"), tmp_path)
     assert content(tmp_path) == {}
-    assert build_masks(data, Drawn(), tmp_path).built.all()
+    assert build_masks(data, BrightnessSource(), tmp_path).built.all()
 
 
-def test_a_limit_is_class_balanced_and_a_larger_one_completes_it_to_the_same_bytes(data, tmp_path, whole):
+def test_a_limit_is_class_balanced_and_can_be_extended_to_the_same_bytes(data, tmp_path, expected_files):
     out = tmp_path / "grown"
     asked = set()
     for limit in (8, 20, None):
-        source = Drawn()
+        source = BrightnessSource()
         store = build_masks(data, source, out, limit=limit)
         assert np.array_equal(np.sort(data.take(limit).index), store.built.nonzero()[0])
         assert np.bincount(data.labels[store.built]).tolist() == [len(data.take(limit)) // 4] * 4
         assert asked.isdisjoint(source.asked)
         asked.update(source.asked)
-    assert content(out) == whole
+    assert content(out) == expected_files
 
 
 @pytest.mark.parametrize("limit", [5, 12, 40])
-def test_an_equal_or_smaller_limit_asks_nothing_and_loses_nothing(data, tmp_path, limit):
-    build_masks(data, Drawn(), tmp_path, limit=12)
+def test_an_equal_or_smaller_limit_computes_nothing_and_loses_nothing(data, tmp_path, limit):
+    build_masks(data, BrightnessSource(), tmp_path, limit=12)
     before = content(tmp_path)
-    source = Drawn()
+    source = BrightnessSource()
     build_masks(data, source, tmp_path, limit=limit)
     assert len(source.asked) == max(0, limit - 12)
     assert (content(tmp_path) == before) == (limit <= 12)
 
 
 @pytest.mark.parametrize("limit", [0, -3, 41])
-def test_a_limit_that_the_data_set_cannot_give_is_refused_before_anything_is_written(data, tmp_path, limit):
+def test_a_limit_above_the_size_of_the_data_set_is_refused_before_anything_is_written(data, tmp_path, limit):
     with pytest.raises(DataError, match=rf"made train: expected a limit of 1 to 40 images, got {limit}"):
-        build_masks(data, Drawn(), tmp_path / "none", limit=limit)
+        build_masks(data, BrightnessSource(), tmp_path / "none", limit=limit)
     assert not (tmp_path / "none").exists()
 
 
@@ -124,7 +124,7 @@ def other_size(data: ImageSet) -> ImageSet:
         (other_size, {}, "shape"),
         (lambda data: data, {"size": (5, 7)}, "shape"),
         (lambda data: data, {"save_classes": True}, "classes"),
-        (lambda data: data, {"source": Drawn("other")}, "source"),
+        (lambda data: data, {"source": BrightnessSource("other")}, "source"),
         (lambda data: data, {"refine": "published"}, "refine"),
     ],
     ids=[
@@ -137,19 +137,19 @@ def other_size(data: ImageSet) -> ImageSet:
         "other refinement",
     ],
 )
-def test_masks_made_otherwise_are_refused_and_untouched(data, tmp_path, change, options, named):
-    build_masks(data, Drawn(), tmp_path, limit=12)
+def test_a_store_of_other_settings_is_refused_and_unchanged(data, tmp_path, change, options, named):
+    build_masks(data, BrightnessSource(), tmp_path, limit=12)
     before = content(tmp_path)
     message = rf"expected a new folder or masks made with {named} .*, got .*; choose another --out"
     with pytest.raises(MaskError, match=message):
-        build_masks(change(data), **{"source": Drawn(), "out": tmp_path, **options})
+        build_masks(change(data), **{"source": BrightnessSource(), "out": tmp_path, **options})
     assert content(tmp_path) == before
 
 
-def test_a_part_of_a_split_is_refused(data, tmp_path):
+def test_a_subset_of_a_split_is_refused(data, tmp_path):
     for part in (data.take(12), data.rows(np.arange(40)[::-1])):
         with pytest.raises(MaskError, match="expected a whole split, got a subset of made; pass the whole split"):
-            build_masks(part, Drawn(), tmp_path)
+            build_masks(part, BrightnessSource(), tmp_path)
 
 
 def flip(path: Path) -> None:
@@ -167,25 +167,25 @@ def cut(path: Path) -> None:
     ("name", "rows"),
     [("shard-00000.npy", range(8)), ("shard-00004.npy", range(32, 40)), ("stats.npy", range(40))],
 )
-def test_damage_is_repaired_by_building_again(data, tmp_path, whole, name, rows, damage):
+def test_damage_is_repaired_by_another_build(data, tmp_path, expected_files, name, rows, damage):
     out = tmp_path / "whole"
     damage(out / name)
-    source = Drawn()
+    source = BrightnessSource()
     build_masks(data, source, out)
-    assert content(out) == whole
+    assert content(out) == expected_files
     assert sorted(source.asked) == list(rows)
 
 
 @pytest.mark.parametrize("limit", [4, 12, None])
 @pytest.mark.parametrize("name", ["shard-00000.npy", "stats.npy", "broken.json"])
 @pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
-def test_a_repair_gives_up_nothing_that_was_there_whatever_the_limit(data, tmp_path, name, damage, limit):
-    store = build_masks(data, Missing(9, 10), tmp_path, refine="none")
+def test_a_repair_keeps_all_valid_masks_for_any_limit(data, tmp_path, name, damage, limit):
+    store = build_masks(data, SourceWithMissingRows(9, 10), tmp_path, refine="none")
     before, empty = content(store.path), set(np.flatnonzero(~store[:].any((1, 2))))
     damage(tmp_path / name)
-    source = Missing(9, 10)
+    source = SourceWithMissingRows(9, 10)
     build_masks(data, source, tmp_path, refine="none", limit=limit)
-    if name == "stats.npy" and limit is not None:  # nothing says any more which empty masks were built
+    if name == "stats.npy" and limit is not None:  # the list of built empty masks is lost
         assert 0 < len(empty) < 20
         assert set(np.flatnonzero(~MaskStore(tmp_path).built)) <= empty
     else:
@@ -194,20 +194,20 @@ def test_a_repair_gives_up_nothing_that_was_there_whatever_the_limit(data, tmp_p
     assert set(source.asked) <= asked
 
 
-def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path, whole):
+def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path, expected_files):
     out = tmp_path / "whole"
     cut(out / "manifest.json")
     before = content(out)
     with pytest.raises(MaskError, match=r"remove manifest\.json and run the same"):
-        build_masks(data, Drawn(), out)
+        build_masks(data, BrightnessSource(), out)
     assert content(out) == before
     (out / "manifest.json").unlink()
-    build_masks(data, Drawn(), out)
-    assert content(out) == whole
+    build_masks(data, BrightnessSource(), out)
+    assert content(out) == expected_files
 
 
 class FullDisk:
-    """The n-th sync and all later ones find no space left."""
+    """Replacement of fsync that reports a full disk at the n-th call and all later calls."""
 
     def __init__(self, monkeypatch, syncs: int, number: int) -> None:
         self.left, self.number = syncs, number
@@ -220,16 +220,16 @@ class FullDisk:
 
 
 @pytest.mark.parametrize(("syncs", "number"), [*((syncs, errno.ENOSPC) for syncs in range(10)), (4, errno.EDQUOT)])
-def test_a_full_disk_is_one_clear_line_and_what_was_built_stays(data, tmp_path, whole, monkeypatch, syncs, number):
-    """Ten syncs are the commits of the first shards: the disk is full in each of their files once."""
+def test_a_full_disk_is_one_line_and_keeps_built_masks(data, tmp_path, expected_files, monkeypatch, syncs, number):
+    """Ten syncs commit the first shards, so the disk is full once in each of their files."""
     out = tmp_path / "full"
-    built = build_masks(data, Drawn(), out, limit=12)
+    built = build_masks(data, BrightnessSource(), out, limit=12)
     rows = built.built.nonzero()[0]
     masks = built[rows]
     with monkeypatch.context() as patch:
         FullDisk(patch, syncs, number)
         with pytest.raises(MaskError) as caught:
-            build_masks(data, Drawn(), out)
+            build_masks(data, BrightnessSource(), out)
     message = str(caught.value)
     assert message.startswith(
         f"{out}: {40 * 18} bytes of masks are needed, and there is no space left on the disk; free some"
@@ -239,69 +239,69 @@ def test_a_full_disk_is_one_clear_line_and_what_was_built_stays(data, tmp_path, 
     store = MaskStore(out)
     store.verify()
     assert np.array_equal(store[rows], masks)
-    build_masks(data, Drawn(), out)
-    assert content(out) == whole
+    build_masks(data, BrightnessSource(), out)
+    assert content(out) == expected_files
 
 
 @pytest.mark.parametrize("syncs", range(16))
-def test_a_disk_that_is_full_during_the_first_build_leaves_no_store_and_no_damage(
-    data, tmp_path, whole, monkeypatch, syncs
+def test_a_full_disk_during_the_first_build_leaves_no_store_and_no_damage(
+    data, tmp_path, expected_files, monkeypatch, syncs
 ):
-    """Fourteen syncs are the first build: the settings, two of each of five shards, stats, manifest, the list of names."""
+    """The first build has fourteen syncs: settings, two for each of five shards, stats, manifest, and the list of names."""
     with monkeypatch.context() as patch:
         FullDisk(patch, syncs, errno.ENOSPC)
         if syncs < 14:
             with pytest.raises(MaskError, match="no space left"):
-                build_masks(data, Drawn(), tmp_path / "full")
+                build_masks(data, BrightnessSource(), tmp_path / "full")
             assert not (tmp_path / "full" / "manifest.json").exists()
             assert not [path for path in (tmp_path / "full").rglob("*") if path.suffix == ".tmp"]
         else:
-            build_masks(data, Drawn(), tmp_path / "full")
-    source = Drawn()
+            build_masks(data, BrightnessSource(), tmp_path / "full")
+    source = BrightnessSource()
     build_masks(data, source, tmp_path / "full")
-    assert content(tmp_path / "full") == whole
+    assert content(tmp_path / "full") == expected_files
     assert len(source.asked) == (0 if syncs >= 14 else 40 - 8 * min(5, max(0, (syncs - 1) // 2)))
 
 
-def test_a_disk_without_room_for_the_folder_itself_is_the_same_line(data, tmp_path, monkeypatch):
+def test_a_disk_without_space_for_the_folder_is_the_same_line(data, tmp_path, monkeypatch):
     def full(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "mkdir", full)
     with pytest.raises(MaskError, match="720 bytes of masks are needed, and there is no space left on the disk"):
-        build_masks(data, Drawn(), tmp_path / "new")
+        build_masks(data, BrightnessSource(), tmp_path / "new")
 
 
-def test_another_failure_of_the_disk_is_not_called_full(data, tmp_path, monkeypatch):
+def test_other_disk_errors_are_not_reported_as_a_full_disk(data, tmp_path, monkeypatch):
     FullDisk(monkeypatch, 0, errno.EIO)
     with pytest.raises(OSError, match="Input/output error"):
-        build_masks(data, Drawn(), tmp_path)
+        build_masks(data, BrightnessSource(), tmp_path)
 
 
-def test_of_two_builds_in_one_folder_the_first_wins(data, tmp_path, whole):
+def test_a_second_build_in_the_same_folder_is_refused(data, tmp_path, expected_files):
     out = tmp_path / "both"
     refused = []
 
     def second(call: int) -> None:
         if call == 1:
             with pytest.raises(RunError, match="the folder is in use by another smix process"):
-                build_masks(data, Drawn(), out)
+                build_masks(data, BrightnessSource(), out)
             refused.append(call)
 
-    build_masks(data, Drawn(before=second), out)
+    build_masks(data, BrightnessSource(before=second), out)
     assert refused == [1]
-    assert content(out) == whole
+    assert content(out) == expected_files
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(data, tmp_path):
+def test_a_file_in_place_of_the_folder_is_refused(data, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(RunError, match=r"file: expected a folder to write, got FileExistsError; choose another"):
-        build_masks(data, Drawn(), tmp_path / "file")
+        build_masks(data, BrightnessSource(), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-class Fixed:
-    """One answer for every image."""
+class ConstantSource:
+    """Source with the same output for every image."""
 
     def __init__(self, answer: torch.Tensor, classes: torch.Tensor | None = None) -> None:
         self.answer, self.classes = answer, classes
@@ -324,28 +324,27 @@ class Fixed:
         (torch.nan, Flag.BROKEN | Flag.EMPTY, 0),
     ],
 )
-def test_a_mask_without_an_object_or_a_finite_answer_is_flagged(data, tmp_path, value, flags, score):
-    store = build_masks(data, Fixed(torch.full((1, 10, 14), value)), tmp_path, limit=3)
+def test_a_mask_without_object_or_finite_scores_is_flagged(data, tmp_path, value, flags, score):
+    store = build_masks(data, ConstantSource(torch.full((1, 10, 14), value)), tmp_path, limit=3)
     assert store.stats["flags"][store.built].tolist() == [flags] * 3
     assert store.valid.sum() == (0 if flags else 3)
     assert store.score[store.built].tolist() == [score] * 3
 
 
-def test_a_mask_of_which_one_pixel_is_not_finite_is_broken_and_empty(data, tmp_path):
+def test_a_mask_with_a_pixel_that_is_not_finite_is_broken_and_empty(data, tmp_path):
     answer = torch.ones(1, 10, 14)
     answer[0, 3, 5] = torch.inf
-    store = build_masks(data, Fixed(answer), tmp_path, limit=3)
+    store = build_masks(data, ConstantSource(answer), tmp_path, limit=3)
     assert store.coverage[store.built].tolist() == [0] * 3
     assert not store[np.flatnonzero(store.built)].any()
     assert not store.valid.any()
 
 
 @pytest.mark.parametrize("renamed", range(19))
-def test_a_build_that_is_killed_while_it_names_its_files_loses_nothing_that_it_had_found(
-    data, tmp_path, whole, monkeypatch, renamed
-):
-    """Nineteen renames: the settings, two for each of five shards, the list of names, five shards, stats, manifest. The
-    exception stands for the kill."""
+def test_a_build_killed_at_a_rename_loses_no_finished_shard(data, tmp_path, expected_files, monkeypatch, renamed):
+    """The build has nineteen renames: settings, two for each of five shards, the list of names, five shards, stats, manifest. The
+    exception stands in for the kill.
+    """
     real, done = Path.replace, []
 
     def replace(path: Path, target: Path) -> Path:
@@ -354,14 +353,14 @@ def test_a_build_that_is_killed_while_it_names_its_files_loses_nothing_that_it_h
         done.append(target)
         return real(path, target)
 
-    source = Drawn()
+    source = BrightnessSource()
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", replace)
         with pytest.raises(Killed):
             build_masks(data, source, tmp_path / "cut")
-    again = Drawn()
+    again = BrightnessSource()
     build_masks(data, again, tmp_path / "cut")
-    # Of what was asked before the kill, at most the one shard that was not yet whole on the disk is asked again.
+    # Of the rows that were segmented before the kill, at most the shard that was not yet complete on the disk is segmented again.
     assert len(set(source.asked) & set(again.asked)) <= 8
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
 
@@ -370,31 +369,31 @@ class Killed(BaseException):
     pass
 
 
-def test_score_is_the_mean_confidence_on_the_raw_object_and_coverage_that_of_the_stored_mask(data, tmp_path):
+def test_the_score_is_the_mean_confidence_on_the_raw_object_and_coverage_is_that_of_the_stored_mask(data, tmp_path):
     answer = torch.zeros(1, 10, 14)
     answer[0, 2:8, 3:9] = 0.75
-    answer[0, 4, 5] = 0.25  # a hole, which the refinement fills
+    answer[0, 4, 5] = 0.25  # a hole that the refinement fills
     answer[0, 4, 8] = 1.0
-    store = build_masks(data, Fixed(answer), tmp_path, limit=3)
+    store = build_masks(data, ConstantSource(answer), tmp_path, limit=3)
     assert store.coverage[store.built] == pytest.approx(36 / 140)
     assert store.score[store.built] == pytest.approx((34 * 0.75 + 1) / 35)
 
 
-def test_classes_say_where_the_object_is_however_unsure_they_are(data, tmp_path):
+def test_classes_determine_the_object_for_any_confidence(data, tmp_path):
     classes = torch.zeros(1, 10, 14, dtype=torch.uint8)
     classes[0, 2:8, 3:9] = 7
-    store = build_masks(data, Fixed(torch.full((1, 10, 14), 0.25), classes), tmp_path, limit=3)
+    store = build_masks(data, ConstantSource(torch.full((1, 10, 14), 0.25), classes), tmp_path, limit=3)
     assert np.array_equal(store[store.built.nonzero()[0]], classes.numpy().repeat(3, 0) == 7)
     assert store.score[store.built] == pytest.approx(0.25)
 
 
-def test_confidence_is_0_without_an_object_and_finite_without_an_answer():
+def test_confidence_is_0_without_an_object_and_finite_for_scores_that_are_not():
     answer = torch.stack([torch.zeros(3, 4), torch.full((3, 4), torch.nan), torch.full((3, 4), 0.8)])
     assert confidence(Segmentation(answer, None)).tolist() == pytest.approx([0, 0, 0.8])
 
 
 @pytest.mark.parametrize("times", [(1, 1), (2, 2), (3, 2), (4, 5)])
-def test_a_pixel_is_object_if_at_least_half_of_it_is(times):
+def test_a_pixel_is_object_if_at_least_half_of_its_area_is(times):
     size = (7, 5)
     fine = torch.rand(20, size[0] * times[0], size[1] * times[1], generator=torch.Generator().manual_seed(0)) < 0.5
     blocks = fine.view(20, size[0], times[0], size[1], times[1]).float().mean((2, 4))
@@ -403,7 +402,7 @@ def test_a_pixel_is_object_if_at_least_half_of_it_is(times):
 
 
 @pytest.mark.parametrize("size", [(6,), (4, 6), (4, 6, 2)])
-def test_masks_of_1_to_3_dimensions_shrink(size):
+def test_masks_of_1_to_3_dimensions_are_shrunk(size):
     fine = torch.zeros(1, *(2 * length for length in size), dtype=torch.bool)
     fine[(0, *(slice(0, 4) for _ in size))] = True
     expected = torch.zeros(1, *size, dtype=torch.bool)
@@ -416,28 +415,28 @@ def test_masks_of_a_coarser_source_are_enlarged():
     assert torch.equal(shrink(coarse, (4, 6)), coarse.repeat_interleave(2, 1).repeat_interleave(3, 2))
 
 
-def test_the_same_images_under_another_name_share_a_store(data, tmp_path, whole):
-    source = Drawn()
+def test_equal_images_under_another_name_share_a_store(data, tmp_path, expected_files):
+    source = BrightnessSource()
     build_masks(replace(data, name="npz:elsewhere.npz"), source, tmp_path / "whole")
     assert source.asked == []
-    assert content(tmp_path / "whole") == whole
+    assert content(tmp_path / "whole") == expected_files
 
 
-def test_what_the_builds_took_is_kept_beside_the_masks(data, tmp_path):
+def test_build_times_are_stored_next_to_the_masks(data, tmp_path):
     with pytest.raises(RuntimeError):
-        build_masks(data, Drawn(before=raises_at(7, RuntimeError("cable"))), tmp_path)
-    store = build_masks(data, Drawn(), tmp_path)
+        build_masks(data, BrightnessSource(before=raise_at(7, RuntimeError("cable"))), tmp_path)
+    store = build_masks(data, BrightnessSource(), tmp_path)
     lines = [json.loads(line) for line in (tmp_path / COST).read_text().splitlines()]
     assert sum(line["masks"] for line in lines) == 40
     assert len(lines) == 2
     assert store.seconds == pytest.approx(sum(line["seconds"] for line in lines))
-    build_masks(data, Drawn(), tmp_path)
+    build_masks(data, BrightnessSource(), tmp_path)
     assert len((tmp_path / COST).read_text().splitlines()) == 2, "nothing was built"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]\n", '{"masks": 1}\n'])
-def test_without_a_note_of_them_the_seconds_are_not_known(data, tmp_path, text):
-    store = build_masks(data, Drawn(), tmp_path)
+def test_without_recorded_times_the_seconds_are_unknown(data, tmp_path, text):
+    store = build_masks(data, BrightnessSource(), tmp_path)
     (tmp_path / COST).write_text(text)
     assert math.isnan(store.seconds)
     (tmp_path / COST).unlink()

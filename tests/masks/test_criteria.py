@@ -1,4 +1,4 @@
-"""Pieces are counted as OpenCV counts them; the verdict is that of all criteria together."""
+"""Test that pieces are counted as by OpenCV, and that a mask is valid if it meets all criteria."""
 
 import cv2
 import numpy as np
@@ -16,13 +16,13 @@ def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(9, 13), (32, 32), (1, 6), (2, 2)], ids=str)
-def test_pieces_are_opencvs(size):
+def test_pieces_equal_opencv(size):
     masks = noise((60, *size))
     expected = [cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)[0] - 1 for mask in masks]
     assert pieces(masks).tolist() == expected
 
 
-def test_pieces_of_signals_volumes_and_nothing():
+def test_pieces_of_signals_volumes_and_empty_masks():
     signals = np.array([[1, 1, 0, 1, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], bool)
     assert pieces(signals).tolist() == [3, 0, 1]
     volume = np.zeros((1, 4, 4, 4), bool)
@@ -32,14 +32,14 @@ def test_pieces_of_signals_volumes_and_nothing():
 
 
 def bars(count: int) -> np.ndarray:
-    """That many bars of 8 x 3 pixels, in 12 x 30."""
+    """Return a mask of 12 x 30 pixels with this number of bars of 8 x 3 pixels."""
     mask = np.zeros((12, 30), bool)
     for place in range(count):
         mask[2:10, 4 * place + 1 : 4 * place + 4] = True
     return mask
 
 
-def test_by_default_the_masks_alone_are_judged():
+def test_by_default_validity_depends_only_on_the_mask():
     masks = np.concatenate([noise((40, 20, 31)), np.stack([np.pad(bars(n), ((4, 4), (0, 1))) for n in range(7)])])
     score = np.zeros(len(masks), np.float32)
     expected = Validity()(torch.from_numpy(masks)[:, None].float()).numpy()

@@ -1,4 +1,4 @@
-"""Masks that are written as files, corrected, and read back."""
+"""Test masks that are exported to files, corrected, and read back."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from smix.masks.export import export
 from smix.masks.sources import Segmentation
 from smix.masks.sources.places import EXPORTED
 from tests.conftest import make_set
-from tests.masks.stores import Drawn
+from tests.masks.stores import BrightnessSource
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def store(data, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["png", "coco"])
-def test_what_is_written_is_read_back_to_the_same_bits(store, data, tmp_path, format):
+def test_exported_masks_are_read_back_to_the_same_bits(store, data, tmp_path, format):
     assert export(store, data, tmp_path / "out", format) == 20
     again = build_masks(data, load_source(f"masks:{tmp_path / 'out'}"), tmp_path / "again", refine="none")
     assert np.array_equal(again[:], store[:])
@@ -52,7 +52,7 @@ def test_a_corrected_mask_is_read_back_corrected(store, data, tmp_path):
     assert np.array_equal(again[:][rest], store[:][rest])
 
 
-def test_coco_reads_the_annotations(store, data, tmp_path, capsys):
+def test_pycocotools_reads_the_annotations(store, data, tmp_path, capsys):
     export(store, data, tmp_path / "out", "coco")
     coco = COCO(tmp_path / "out/annotations.json")
     capsys.readouterr()
@@ -79,7 +79,7 @@ def test_masks_of_files_keep_their_names(tmp_path):
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
 
-    class Half(Drawn):
+    class Half(BrightnessSource):
         needs_images = False
 
         def __call__(self, data, index):
@@ -104,8 +104,8 @@ def write_images(home, names) -> None:
         Image.fromarray(np.full((10 + number, 14, 3), 40 * number, np.uint8)).save(home / name)
 
 
-class Random(Drawn):
-    """Of 512 x 512 pixels, which no image has."""
+class RandomSource(BrightnessSource):
+    """Source of masks of 512 x 512 pixels, larger than any image."""
 
     needs_images = False
 
@@ -119,7 +119,7 @@ class Random(Drawn):
 def test_masks_of_another_size_than_the_images_are_read_back_to_the_same_bits(tmp_path, format, size):
     write_images(tmp_path / "images", ["train/a/0.jpg", "train/a/1.png", "train/b/2.webp", "val/a/0.jpg"])
     data = load_data(f"folder:{tmp_path / 'images'}")
-    store = build_masks(data, Random(), tmp_path / "store", refine="none", size=size)
+    store = build_masks(data, RandomSource(), tmp_path / "store", refine="none", size=size)
     assert store.shape == (size or (224, 224))
     export(store, data, tmp_path / "out", format)
     source = load_source(f"masks:{tmp_path / 'out'}")
@@ -128,7 +128,7 @@ def test_masks_of_another_size_than_the_images_are_read_back_to_the_same_bits(tm
     assert 0.3 < store.coverage.mean() < 0.7
 
 
-def test_only_what_was_built_is_written_and_the_rest_has_no_mask(data, tmp_path):
+def test_only_built_masks_are_exported_and_other_images_have_none(data, tmp_path):
     part = build_masks(data, load_source("carried"), tmp_path / "store", refine="none", limit=6)
     built = np.flatnonzero(part.built)
     assert export(part, data, tmp_path / "out") == 6
@@ -140,7 +140,7 @@ def test_only_what_was_built_is_written_and_the_rest_has_no_mask(data, tmp_path)
 
 
 @pytest.mark.parametrize("format", ["png", "coco"])
-def test_exporting_again_replaces_the_files_and_leaves_nothing_else(store, data, tmp_path, format):
+def test_a_second_export_replaces_all_files_of_the_first(store, data, tmp_path, format):
     export(store, data, tmp_path / "out", format)
     before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
     next(path for path in (tmp_path / "out").iterdir() if path.name != EXPORTED).write_bytes(b"another")
@@ -149,7 +149,7 @@ def test_exporting_again_replaces_the_files_and_leaves_nothing_else(store, data,
     assert len(before) == (21 if format == "png" else 2)
 
 
-def test_pictures_are_not_written_where_annotations_would_hide_them(store, data, tmp_path):
+def test_images_are_not_written_where_annotations_would_take_precedence(store, data, tmp_path):
     export(store, data, tmp_path / "out", "coco")
     with pytest.raises(MaskError, match=r"the folder contains annotations\.json, .* remove it or choose another"):
         export(store, data, tmp_path / "out")
@@ -162,7 +162,7 @@ def test_images_are_never_replaced_by_masks(tmp_path, place, format):
     write_images(tmp_path / "images", ["train/a/0.png", "val/a/0.png"])
     (tmp_path / "link").symlink_to(tmp_path / "images")
     data = load_data(f"folder:{tmp_path / 'images'}")
-    store = build_masks(data, Random(), tmp_path / "store", refine="none")
+    store = build_masks(data, RandomSource(), tmp_path / "store", refine="none")
     before = (tmp_path / "images/train/a/0.png").read_bytes()
     with pytest.raises(MaskError, match="the folder is inside that of the images"):
         export(store, data, tmp_path / place, format)
@@ -173,19 +173,19 @@ def test_images_are_never_replaced_by_masks(tmp_path, place, format):
 def test_images_whose_names_differ_by_the_suffix_alone_are_refused(tmp_path):
     write_images(tmp_path / "images", ["train/a/0.jpg", "train/a/0.webp", "val/a/0.jpg"])
     data = load_data(f"folder:{tmp_path / 'images'}")
-    store = build_masks(data, Random(), tmp_path / "store", refine="none")
+    store = build_masks(data, RandomSource(), tmp_path / "store", refine="none")
     with pytest.raises(MaskError, match="expected images of different names, got two called a/0; rename one"):
         export(store, data, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_part_of_the_data_names_other_files_and_is_refused(store, data, tmp_path):
+def test_a_subset_of_the_data_is_refused_because_its_file_names_differ(store, data, tmp_path):
     with pytest.raises(MaskError, match="expected a whole split, got a subset of made; pass the whole split"):
         export(store, data.take(7), tmp_path / "out")
 
 
 @pytest.mark.parametrize("format", ["png", "coco"])
-def test_a_folder_that_cannot_be_written_is_one_line(store, data, tmp_path, format):
+def test_a_read_only_folder_is_one_line(store, data, tmp_path, format):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"):
         export(store, data, tmp_path / "out", format)
@@ -208,7 +208,7 @@ def test_volumes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["png", "coco"])
-def test_masks_of_one_split_are_neither_read_for_another_nor_replaced_by_its_own(store, data, tmp_path, format):
+def test_masks_of_one_split_are_neither_read_nor_replaced_by_another(store, data, tmp_path, format):
     export(store, data, tmp_path / "out", format)
     test = make_set(20, seed=1, split="test")
     others = build_masks(test, load_source("carried"), tmp_path / "others", refine="none")
@@ -222,7 +222,7 @@ def test_masks_of_one_split_are_neither_read_for_another_nor_replaced_by_its_own
         export(others, test, tmp_path / "out", format)
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     (tmp_path / "out" / EXPORTED).unlink()
-    load_source(f"masks:{tmp_path / 'out'}").describe(test)  # as the user says
+    load_source(f"masks:{tmp_path / 'out'}").describe(test)  # as a user would
     (tmp_path / "out" / EXPORTED).write_text("[]")
     with pytest.raises(MaskError, match=r"expected an intact exported\.json, got .*; remove it"):
         load_source(f"masks:{tmp_path / 'out'}").describe(test)

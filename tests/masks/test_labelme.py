@@ -1,4 +1,4 @@
-"""Polygons drawn with labelme."""
+"""Test polygons drawn with labelme."""
 
 import base64
 import io
@@ -36,14 +36,14 @@ def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
     return mask
 
 
-def test_rectangles_and_polygons_are_filled_with_their_outline(tmp_path):
+def test_rectangles_and_polygons_are_filled_including_their_outline(tmp_path):
     corners = [[4, 3], [10, 3], [10, 8], [4, 8]]
     for one in (shape("rectangle", [[10, 8], [4, 3]]), shape("polygon", corners)):
         assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(3, 4, 8, 10))
 
 
 def shape_to_mask(size: tuple[int, int], points: list, kind: str) -> np.ndarray:
-    """As in labelme 5.5, labelme/utils/shape.py, for shapes that have an area."""
+    """Rasterise a shape with an area as in labelme 5.5, labelme/utils/shape.py."""
     mask = Image.fromarray(np.zeros(size, np.uint8))
     draw = ImageDraw.Draw(mask)
     xy = [tuple(point) for point in points]
@@ -59,7 +59,7 @@ def shape_to_mask(size: tuple[int, int], points: list, kind: str) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["polygon", "rectangle", "circle"])
-def test_pixels_are_those_that_labelme_itself_fills(tmp_path, kind):
+def test_pixels_equal_those_of_labelme(tmp_path, kind):
     rng = np.random.default_rng(0)
     for _ in range(40):
         points = (
@@ -69,13 +69,13 @@ def test_pixels_are_those_that_labelme_itself_fills(tmp_path, kind):
         assert np.array_equal(mask, shape_to_mask((HEIGHT, WIDTH), points, kind))
 
 
-def test_files_of_old_versions_have_polygons_without_a_type_and_rectangles_may_have_four_corners(tmp_path):
+def test_polygons_without_type_and_rectangles_with_four_corners_are_read(tmp_path):
     corners = [[4, 3], [10, 3], [10, 8], [4, 8]]
     for one in ({"label": "cat", "points": corners}, shape(None, corners), shape("rectangle", corners)):
         assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(3, 4, 8, 10))
 
 
-def test_a_circle_is_a_centre_and_a_point_on_its_rim(tmp_path):
+def test_a_circle_is_given_by_its_centre_and_a_point_on_its_rim(tmp_path):
     mask = read_shapes(write(tmp_path / "a.json", shape("circle", [[15, 10], [15, 4]])), None)
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     distance = np.hypot(y - 10, x - 15)
@@ -84,7 +84,7 @@ def test_a_circle_is_a_centre_and_a_point_on_its_rim(tmp_path):
 
 
 @pytest.mark.parametrize("value", [1, 255, True])
-def test_a_mask_is_placed_at_its_box(tmp_path, value):
+def test_a_mask_is_placed_in_its_box(tmp_path, value):
     part = np.zeros((4, 5), bool if value is True else np.uint8)
     part[1:3, 1:4] = value
     file = io.BytesIO()
@@ -94,7 +94,7 @@ def test_a_mask_is_placed_at_its_box(tmp_path, value):
     assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(7, 8, 8, 10))
 
 
-def test_shapes_are_joined_lines_and_points_left_out_and_labels_chosen(tmp_path):
+def test_shapes_with_chosen_labels_are_united_without_lines_and_points(tmp_path):
     path = write(
         tmp_path / "a.json",
         shape("rectangle", [[0, 0], [2, 2]]),
@@ -107,7 +107,7 @@ def test_shapes_are_joined_lines_and_points_left_out_and_labels_chosen(tmp_path)
     assert not read_shapes(path, {"bird"}).any()
 
 
-def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
+def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     data = make_set(8, size=(HEIGHT, WIDTH))
     write(tmp_path / "000003.json", shape("rectangle", [[4, 3], [10, 8]]))
     write(tmp_path / "000005.json", shape("polygon", [[4, 3], [10, 8]]))
@@ -139,7 +139,7 @@ def test_a_store_of_what_is_labelled_and_the_rest_named(tmp_path):
         {"shapes": [shape("rectangle", [[1, 2, 3], [4, 5, 6]])]},
     ],
 )
-def test_a_file_that_is_none_is_told_in_one_line(tmp_path, changes):
+def test_an_invalid_file_is_reported_in_one_line(tmp_path, changes):
     with pytest.raises(MaskError, match=r"^a\.json: expected a labelme file, got ") as caught:
         read_shapes(write(tmp_path / "a.json", shape("rectangle", [[4, 3], [10, 8]]), **changes), None)
     assert "\n" not in str(caught.value)
@@ -156,7 +156,7 @@ def test_a_label_that_no_shape_has_is_refused(tmp_path):
         load_source(f"labelme:{tmp_path}", object_classes=tmp_path / "map.txt").describe(data)
 
 
-def test_files_beside_images_of_different_sizes_are_read_whatever_shares_a_batch(tmp_path):
+def test_files_next_to_images_of_different_sizes_are_read_in_any_batch(tmp_path):
     for name, size in (("a/0", (20, 30)), ("a/1", (40, 30)), ("b/2", (20, 30))):
         path = tmp_path / f"images/train/{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def test_files_beside_images_of_different_sizes_are_read_whatever_shares_a_batch
         assert torch.equal(alone.object[0], whole.object[2])
 
 
-def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
+def test_object_classes_choose_labels_of_shapes_by_image_label(tmp_path):
     data = make_set(4, size=(HEIGHT, WIDTH))
     for row in range(4):
         both = shape("rectangle", [[0, 0], [2, 2]]), shape("rectangle", [[20, 10], [22, 12]], "dog")
@@ -195,7 +195,7 @@ def test_labels_of_the_data_set_choose_labels_of_shapes(tmp_path):
         load_source(f"labelme:{tmp_path}", object_classes=file)(data, np.arange(4))
 
 
-def test_a_folder_that_is_none_or_has_no_file_is_refused(tmp_path):
+def test_a_missing_or_empty_folder_is_refused(tmp_path):
     with pytest.raises(MaskError, match=r"labelme: expected a folder .*none, got none"):
         load_source(f"labelme:{tmp_path / 'none'}")
     with pytest.raises(MaskError, match=r"expected files such as 000000\.json, got none of any image of made"):

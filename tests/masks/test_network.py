@@ -1,4 +1,4 @@
-"""A network as a source: what it is fed, which classes are objects, mirror images, sizes; by networks that can be computed by hand."""
+"""Test a network as a source: its input, object classes, mirrored images and sizes, with networks that can be computed by hand."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from smix.masks.sources.network import Network, NetworkCard, NetworkSource, auto
 from smix.masks.sources.reading import Instances
 from tests.conftest import make_set
 
-# A network whose K scores are the pixels' red, green and blue, and a background of 100.
+# A network whose K scores are red, green and blue of the pixels, and a background of 100.
 
 
 def colours(output: str = "class_scores", **changes) -> Network:
@@ -39,7 +39,7 @@ def columns(source: NetworkSource, data) -> list[list[int]]:
     return found.classes[:, 0].tolist()
 
 
-def test_chosen_classes_are_objects_and_a_class_map_chooses_for_each_label():
+def test_chosen_classes_are_objects_and_object_classes_choose_for_each_label():
     data = lopsided(make_set(8))
     every, red, green, none = [1] * 3 + [2] * 3 + [0] * 8, [1] * 3 + [0] * 11, [0] * 3 + [2] * 3 + [0] * 8, [0] * 14
     assert columns(NetworkSource(colours(), "own"), data) == [every] * 4
@@ -57,7 +57,7 @@ def test_chosen_classes_are_objects_and_a_class_map_chooses_for_each_label():
     assert object_of_red[4] < 0.01
 
 
-def test_a_network_that_names_no_classes_has_numbers():
+def test_classes_without_names_are_numbers():
     data = lopsided(make_set(8))
     assert columns(NetworkSource(colours(classes=()), "own", keep=("2",)), data)[0] == [0] * 3 + [2] * 3 + [0] * 8
     with pytest.raises(OptionError, match='expected a known name, got "4"'):
@@ -82,7 +82,7 @@ def test_classes_that_a_network_does_not_have_are_refused_at_once(network, optio
         NetworkSource(network, **options)
 
 
-def test_a_class_map_without_a_label_is_refused():
+def test_object_classes_without_a_label_of_the_data_are_refused():
     with pytest.raises(
         MaskError, match=r"object-classes: expected an entry for each class of made, got none for class 1"
     ):
@@ -90,8 +90,8 @@ def test_a_class_map_without_a_label_is_refused():
 
 
 @pytest.mark.parametrize("output", ["class_scores", "object_logit"])
-def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
-    """A network that sees the left half only."""
+def test_hflip_tta_averages_an_image_and_its_mirror_image(output):
+    """The network sees only the left half."""
     plain = colours(output)
 
     def left(images: torch.Tensor) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_flipping_takes_the_mean_of_an_image_and_its_mirror_image(output):
         ((513, 513), None, (513, 513)),
     ],
 )
-def test_auto_enlarges_small_images_to_257_and_others_to_the_networks_size(native, size, expected):
+def test_auto_resizes_small_images_to_257_and_others_to_the_size_of_the_network(native, size, expected):
     assert auto_size(native, size) == expected
 
 
@@ -133,24 +133,24 @@ def test_auto_enlarges_small_images_to_257_and_others_to_the_networks_size(nativ
         ((20, 40), (32, 32), (32, 32)),
     ],
 )
-def test_auto_is_a_multiple_of_the_networks_stride(native, size, expected):
+def test_auto_is_a_multiple_of_the_stride(native, size, expected):
     assert auto_size(native, size, 32) == expected
 
 
-def test_a_size_that_is_no_multiple_of_the_networks_stride_is_refused_at_once():
+def test_a_size_that_is_not_a_multiple_of_the_stride_is_refused_at_once():
     NetworkSource(colours(stride=8), "24")
     with pytest.raises(MaskError, match="colours: expected an input size that is a multiple of 8, got 25; give 32"):
         NetworkSource(colours(stride=8), "25")
 
 
-def test_names_of_another_number_of_classes_are_refused():
+def test_a_wrong_number_of_class_names_is_refused():
     source = NetworkSource(colours(classes=("background", "red")), "own")
     with pytest.raises(MaskError, match="colours: expected the names of 4 classes, got 2; correct its description"):
         source(make_set(8), np.arange(2))
 
 
-def test_flipping_takes_the_mean_of_instances():
-    """A network that finds a cat of half certainty wherever the left half is red."""
+def test_hflip_tta_averages_instances():
+    """The network finds a cat with confidence 1/2 if the left half is red."""
 
     def forward(images: torch.Tensor) -> list[Instances]:
         found = []
@@ -173,7 +173,7 @@ def test_flipping_takes_the_mean_of_instances():
     assert not NetworkSource(network, "own", hflip_tta=True, score_threshold=0.8)(data, np.arange(2)).object.any()
 
 
-def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(tmp_path):
+def test_files_of_different_sizes_are_resized_to_one_size_and_refused_at_their_own(tmp_path):
     for number, size in enumerate([(12, 20), (30, 16)]):
         path = tmp_path / "images/train/a" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def test_files_of_different_sizes_are_fed_at_one_size_and_refused_at_their_own(t
 
 @pytest.mark.parametrize("hflip_tta", [False, True])
 @pytest.mark.parametrize("output", ["class_scores", "object_logit"])
-def test_a_network_that_answers_at_half_its_input_is_read_at_its_input(output, hflip_tta):
+def test_output_at_half_resolution_is_enlarged_to_the_input(output, hflip_tta):
     def forward(images: torch.Tensor) -> torch.Tensor:
         half = torch.nn.functional.avg_pool2d(images[:, :1], 2) / 50
         return half if output == "object_logit" else torch.cat([torch.zeros_like(half), half], 1)

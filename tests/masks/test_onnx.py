@@ -1,4 +1,4 @@
-"""Networks in ONNX files: what they are fed, how their answers are read, and every way in which a file can be wrong."""
+"""Test networks in ONNX files: their input, their output, and invalid files."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def channel_scores(images: np.ndarray) -> np.ndarray:
-    """What `write_channels` computes, in float64: (B, 4, H, W)."""
+    """Return the output of the network of `write_channels` in float64: (B, 4, H, W)."""
     normal = (images.astype(float) - MEAN) / STD
     return np.concatenate([np.full_like(normal[..., :1], 0.25), normal], -1).transpose(0, 3, 1, 2)
 
@@ -34,7 +34,7 @@ def data() -> ImageSet:
     return make_set()
 
 
-def test_images_are_fed_as_rgb_normalised_on_0_to_255_and_class_scores_are_read(tmp_path, data):
+def test_input_is_normalised_rgb_on_0_to_255_and_class_scores_are_read(tmp_path, data):
     index = np.array([3, 0, 17])
     found = load_source(f"onnx:{write_channels(tmp_path)}", input_size="own")(data, index)
     scores = channel_scores(data.images[index])
@@ -56,7 +56,7 @@ def test_an_object_logit_is_read_as_a_probability(tmp_path, data):
 
 
 @pytest.mark.parametrize("background", [0, 1, 3])
-def test_the_background_becomes_0_and_the_objects_stay_apart(tmp_path, data, background):
+def test_the_background_becomes_class_0_and_object_classes_stay_separate(tmp_path, data, background):
     path = write_channels(tmp_path, facts={"background": background})
     found = load_source(f"onnx:{path}", input_size="own")(data, np.arange(8))
     scores = channel_scores(data.images[:8])
@@ -68,7 +68,7 @@ def test_the_background_becomes_0_and_the_objects_stay_apart(tmp_path, data, bac
 
 
 @pytest.mark.parametrize(("asked", "size"), [(None, (24, 36)), ("17", (17, 17)), ("own", (10, 14))])
-def test_images_are_resized_to_the_size_that_was_asked_for(tmp_path, data, asked, size):
+def test_images_are_resized_to_the_requested_size(tmp_path, data, asked, size):
     source = load_source(f"onnx:{write_channels(tmp_path)}", input_size=asked)
     found = source(data, np.arange(2))
     assert tuple(found.object.shape) == (2, *size)
@@ -76,7 +76,7 @@ def test_images_are_resized_to_the_size_that_was_asked_for(tmp_path, data, asked
 
 
 def test_resizing_is_bicubic_antialiased_and_clamped_before_normalising(tmp_path, data):
-    """In both directions at once: height 10 to 24, width 36 to 14, as Pillow does it."""
+    """Both directions at once, as by Pillow: height 10 to 24, width 36 to 14."""
     wide = ImageSet(
         np.random.default_rng(0).integers(0, 256, (3, 10, 72, 3)).astype(np.uint8),
         data.labels[:3],
@@ -100,7 +100,7 @@ def test_grey_images_are_repeated_to_three_channels(tmp_path, data):
     assert np.array_equal(found.classes, channel_scores(grey.images[:4].repeat(3, -1)).argmax(1))
 
 
-def test_images_of_other_than_two_dimensions_are_refused(tmp_path):
+def test_signals_and_volumes_are_refused(tmp_path):
     volumes = ImageSet(
         np.zeros((3, 4, 5, 6, 1), np.uint8), np.zeros(3, np.int64), ("a",), name="volumes", split="train"
     )
@@ -110,7 +110,7 @@ def test_images_of_other_than_two_dimensions_are_refused(tmp_path):
         load_source(f"onnx:{write_channels(tmp_path)}")(volumes, np.arange(2))
 
 
-def test_another_input_size_needs_the_networks_permission(tmp_path):
+def test_another_input_size_requires_any_size_in_the_json(tmp_path):
     path = write_channels(tmp_path, size=(24, 36), facts={"any_size": None})
     load_source(f"onnx:{path}")
     for asked in ("17", "own"):
@@ -119,7 +119,7 @@ def test_another_input_size_needs_the_networks_permission(tmp_path):
             load_source(f"onnx:{path}", input_size=asked)
 
 
-def test_a_network_that_cannot_take_the_size_that_its_json_allows_is_one_line(tmp_path, data):
+def test_a_network_that_fails_at_a_size_that_its_json_allows_is_one_line(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path, size=(24, 36))}", input_size="17")
     with pytest.raises(
         MaskError,
@@ -129,7 +129,7 @@ def test_a_network_that_cannot_take_the_size_that_its_json_allows_is_one_line(tm
 
 
 @pytest.mark.parametrize("text", ["0", "1", "15", "-3", "small", "1.5", "²"])
-def test_an_input_size_that_is_none_is_refused(tmp_path, text):
+def test_an_invalid_input_size_is_refused(tmp_path, text):
     with pytest.raises(MaskError, match=rf'input-size: expected 16 pixels or more, "own" .* or "auto", got "{text}"'):
         load_source(f"onnx:{write_channels(tmp_path)}", input_size=text)
 
@@ -154,14 +154,14 @@ def test_an_input_size_that_is_none_is_refused(tmp_path, text):
     ],
     ids=str,
 )
-def test_a_json_that_does_not_say_what_is_needed_is_named(tmp_path, facts):
+def test_an_incomplete_json_file_is_named(tmp_path, facts):
     path = write_channels(tmp_path, facts=facts)
     with pytest.raises(MaskError, match=r"tiny\.json: expected .*, got .*"):
         load_source(f"onnx:{path}")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"input_size": [24, 36]'])
-def test_a_json_that_is_none_is_named(tmp_path, text):
+def test_an_invalid_json_file_is_named(tmp_path, text):
     path = write_channels(tmp_path)
     (tmp_path / "tiny.json").write_text(text)
     with pytest.raises(MaskError, match=r"tiny\.json: expected input_size, mean, std and output as JSON"):
@@ -189,7 +189,7 @@ def test_a_broken_network_is_one_line(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_a_background_that_the_network_does_not_have_is_one_line(tmp_path, data):
+def test_an_unknown_background_class_is_one_line(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path, facts={'background': 4})}")
     with pytest.raises(
         MaskError, match=r"expected class_scores \(2, 2 classes or more, background 4, h, w\), got .*\(2, 4, 24, 36\)"
@@ -207,7 +207,7 @@ def test_a_background_that_the_network_does_not_have_is_one_line(tmp_path, data)
         ("object_logit", torch.zeros(2, 3, 8, 8)),
     ],
 )
-def test_an_output_that_is_not_what_was_said_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
+def test_output_that_contradicts_the_json_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
     card = NetworkCard(input_size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3, output=output)
     network = Network("net", "0", lambda images: scores, card)
     source = NetworkSource(network, "own")
@@ -215,13 +215,13 @@ def test_an_output_that_is_not_what_was_said_is_one_line_and_not_a_store_of_empt
         source(data, np.arange(2))
 
 
-def test_channels_in_another_order_are_refused_and_not_taken_for_rgb(tmp_path):
+def test_channels_last_input_is_refused(tmp_path):
     with pytest.raises(MaskError, match="channels: Invalid enum value 'BGR'"):
         load_source(f"onnx:{write_channels(tmp_path, facts={'channels': 'BGR'})}")
 
 
 @pytest.mark.parametrize("facts", [{"mean": [1, 2, 3]}, {"std": [1, 2, 3]}, {"background": 1}])
-def test_masks_of_a_network_that_is_fed_or_read_otherwise_are_not_added_to_a_store(tmp_path, data, facts):
+def test_masks_with_other_input_or_output_settings_are_not_added_to_a_store(tmp_path, data, facts):
     path = write_channels(tmp_path)
     build_masks(data, load_source(f"onnx:{path}"), tmp_path / "store", limit=4)
     write_channels(tmp_path, facts=facts)
@@ -235,7 +235,7 @@ def test_without_onnxruntime_the_message_names_the_extra(tmp_path, monkeypatch):
         onnx_network(write_channels(tmp_path), torch.device("cpu"))
 
 
-def test_a_source_describes_its_file_by_what_is_in_it(tmp_path):
+def test_a_source_describes_its_file_by_its_content(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
         folder.mkdir()
@@ -246,14 +246,14 @@ def test_a_source_describes_its_file_by_what_is_in_it(tmp_path):
     assert load_source(f"onnx:{other}").describe(make_set(4))["sha256"] != first["sha256"]
 
 
-def test_a_store_holds_what_the_network_found(tmp_path, data):
+def test_a_store_contains_the_masks_of_the_network(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path)}", input_size="own")
     store = build_masks(data, source, tmp_path / "masks", refine="none")
     assert np.array_equal(store[:], channel_scores(data.images).argmax(1) != 0)
 
 
 def people(shared, count: int):
-    """Photographs of people, each with its true mask: 0, 1, or 255 where it is not known."""
+    """Return photographs of people, and their true masks with values 0, 1, and 255 where unknown."""
     with zipfile.ZipFile(shared / "data/people.zip") as pack:
         names = sorted(name for name in pack.namelist() if name.endswith(".jpg"))
         for name in names[:: len(names) // count][:count]:
@@ -262,7 +262,7 @@ def people(shared, count: int):
 
 
 def test_a_real_network_finds_people(shared, tmp_path):
-    """The network of the report's family, at its own 257 px: mean IoU 0.76 is measured over 150 photographs."""
+    """The network of the report's family at its own 257 pixels has a mean IoU of 0.76 over 150 photographs."""
     source = load_source(f"onnx:{shared / 'weights/deeplabv3_mnv2_dm05_voc.onnx'}")
     assert source.describe(make_set(4))["input_size"] == [257, 257]
     found_and_true = []
@@ -276,7 +276,7 @@ def test_a_real_network_finds_people(shared, tmp_path):
     assert np.mean(ious) > 0.6
 
 
-def test_the_real_networks_json_files_are_understood(shared):
+def test_json_files_of_real_networks_are_read(shared):
     networks = sorted((shared / "weights").glob("*.onnx"))
     assert networks
     for path in networks:

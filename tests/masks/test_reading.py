@@ -1,4 +1,4 @@
-"""How what networks say becomes objects: by hand-computed answers, and against torch's own softmax and arg-max."""
+"""Test how outputs of networks become objects, by hand and against torch's softmax and argmax."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def random_scores(count: int = 3, classes: int = 5, levels: int | None = None) -
 @pytest.mark.parametrize("levels", [None, 1, 3], ids=["no ties", "many ties", "some ties"])
 @pytest.mark.parametrize("background", [0, 2, None])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_scores_are_read_as_softmax_and_arg_max(levels, background, dtype):
+def test_scores_are_read_by_softmax_and_argmax(levels, background, dtype):
     scores = random_scores(levels=levels).to(dtype)
     keep = torch.tensor([[1, 1, 0, 1, 1], [0, 1, 0, 0, 0], [0, 0, 0, 0, 0]], dtype=torch.bool)
     if background is not None:
@@ -38,7 +38,7 @@ def test_scores_are_read_as_softmax_and_arg_max(levels, background, dtype):
     assert levels is None or ((scores == scores.amax(1, keepdim=True)).sum(1) > 1).any()
 
 
-def test_scores_that_are_not_finite_give_an_object_that_is_not():
+def test_scores_that_are_not_finite_give_masks_that_are_not_finite():
     scores = random_scores(2)
     scores[0, 1, 3, 4] = torch.nan
     found = read_scores(scores, torch.ones(2, 5, dtype=torch.bool), None)
@@ -61,7 +61,7 @@ def instances(*found: tuple) -> Instances:
     )
 
 
-def test_instances_of_kept_classes_and_enough_confidence_are_joined():
+def test_confident_instances_of_chosen_classes_are_united():
     one = instances(
         instance((0, 2), 1, 0.9), instance((1, 3), 2, 0.5, 0.95), instance((4, 5), 3, 0.99), instance((5, 6), 1, 0.49)
     )
@@ -75,7 +75,7 @@ def test_instances_of_kept_classes_and_enough_confidence_are_joined():
     assert none.object.shape == (2, 6, 8)
 
 
-def test_an_instance_that_is_unsure_of_a_pixel_does_not_cover_it():
+def test_an_instance_does_not_cover_pixels_of_low_confidence():
     found = read_instances(
         [instances(instance((0, 2), 0, 0.9, 0.5), instance((2, 3), 0, 0.9, 0.51))],
         torch.ones(1, 1, dtype=torch.bool),
@@ -85,11 +85,11 @@ def test_an_instance_that_is_unsure_of_a_pixel_does_not_cover_it():
     assert found.classes[0, :, 0].tolist() == [0, 0, 1, 0, 0, 0]
 
 
-# The second of two pixels is less than the first; of four, the inner ones are a quarter of the way from one to the other.
+# The second of two pixels is smaller than the first; of four, the inner ones are interpolated at a quarter of the distance.
 COARSE, FINE = [3.0, -2.0], [3.0, 1.75, -0.75, -2.0]
 
 
-def test_scores_that_are_coarser_than_the_images_are_enlarged_before_they_are_read():
+def test_coarse_scores_are_enlarged_before_argmax():
     scores = torch.tensor([[[[0.0, 0.0]], [COARSE]]])
     found = read_scores(scores, torch.tensor([[False, True]]), 0, (1, 4))
     assert found.classes.tolist() == [[[1, 1, 0, 0]]]
@@ -102,7 +102,7 @@ def test_scores_that_are_coarser_than_the_images_are_enlarged_before_they_are_re
     assert torch.equal(read_scores(some, keep, None, (3, 4)).classes, read_scores(some, keep, None).classes)
 
 
-def test_instances_that_are_coarser_than_the_images_are_enlarged():
+def test_coarse_instances_are_enlarged():
     coarse = Instances(torch.tensor([[COARSE]]), torch.tensor([1]), torch.tensor([0.9]))
     nothing = Instances(torch.zeros(0, 1, 2), torch.zeros(0, dtype=torch.int64), torch.zeros(0))
     found = read_instances([coarse, nothing], torch.ones(2, 3, dtype=torch.bool), 0.5, 0, (1, 4))
@@ -111,7 +111,7 @@ def test_instances_that_are_coarser_than_the_images_are_enlarged():
 
 
 @pytest.mark.gpu
-def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch, gpu):
+def test_a_gpu_gives_the_masks_of_the_cpu_in_any_number_of_steps(monkeypatch, gpu):
     scores, keep = random_scores(), torch.tensor([[1, 1, 0, 1, 0]] * 3, dtype=torch.bool)
     one = read_scores(scores, keep, 2, (14, 20))
     for at_once in (1, 2 * 5 * 14 * 20, 2**27):
@@ -121,7 +121,7 @@ def test_a_gpu_reads_as_the_processor_in_any_number_of_steps(monkeypatch, gpu):
         assert (other.classes.cpu() == one.classes).float().mean() > 0.99
 
 
-def test_average_flipped_take_the_mean_and_the_surer_class():
+def test_average_flipped_takes_the_mean_and_the_more_confident_class():
     one = Segmentation(torch.tensor([[[0.9, 0.8, 0.4, 0.0]]]), torch.tensor([[[1, 1, 0, 0]]], dtype=torch.uint8))
     mirrored = Segmentation(torch.tensor([[[0.0, 0.9, 0.0, 0.6]]]), torch.tensor([[[0, 2, 0, 2]]], dtype=torch.uint8))
     both = average_flipped(one, mirrored)

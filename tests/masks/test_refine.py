@@ -1,4 +1,4 @@
-"""Refinement against OpenCV, against loops written from the method, and against what `default` promises."""
+"""Test refinement against OpenCV, against loops written from the method, and the properties of `default`."""
 
 import inspect
 
@@ -36,7 +36,7 @@ def noise(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_
 
 
 def at_border(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_]:
-    """Boxes that reach the image's border, some with a hole; now and then everything, now and then nothing."""
+    """Return boxes that reach the border of the image, some with a hole, and sometimes full or empty masks."""
     mask = np.zeros((height, width), bool)
     deep, long = rng.integers(0, height + 1), rng.integers(0, width + 1)
     mask[:deep, :long] = True
@@ -45,7 +45,7 @@ def at_border(rng: np.random.Generator, height: int, width: int) -> NDArray[np.b
 
 
 def lines(rng: np.random.Generator, height: int, width: int) -> NDArray[np.bool_]:
-    """Polylines of 1 to 3 pixels: closed rings, arches, crossings."""
+    """Return polylines of 1 to 3 pixels: closed rings, arches and crossings."""
     image = np.zeros((height, width), np.uint8)
     corners = rng.integers(0, (width, height), (rng.integers(2, 7), 2)).astype(np.int32)
     cv2.polylines(image, [corners], bool(rng.random() < 0.5), 1, int(rng.integers(1, 4)))
@@ -57,7 +57,7 @@ FAMILY = pytest.mark.parametrize("family", FAMILIES)
 SIZE = pytest.mark.parametrize("size", SIZES, ids=str)
 
 
-def drawn(family, size: tuple[int, int], count: int = PER_CASE) -> NDArray[np.bool_]:
+def random_masks(family, size: tuple[int, int], count: int = PER_CASE) -> NDArray[np.bool_]:
     rng = np.random.default_rng((FAMILIES.index(family), *size))
     return np.stack([family(rng, *size) for _ in range(count)])
 
@@ -102,8 +102,8 @@ def each(step, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([step(image) for image in images])
 
 
-def test_opencv_is_the_oracle_that_the_method_describes():
-    """Its 3 x 3 ellipse is a cross, and sigma 1 chooses 7 taps; another major version may change either."""
+def test_opencv_behaves_as_the_method_describes():
+    """Its 3 x 3 ellipse is a cross, and sigma 1 gives 7 taps; another major version may change either."""
     assert np.array_equal(ELLIPSE, [[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     image = np.random.default_rng(0).integers(0, 256, (12, 17)).astype(np.uint8)
     assert np.array_equal(
@@ -114,44 +114,44 @@ def test_opencv_is_the_oracle_that_the_method_describes():
 
 @FAMILY
 @SIZE
-def test_step_a_blur_is_opencvs_bit_for_bit(family, size):
-    images = grey(drawn(family, size))
+def test_step_a_blur_equals_opencv_exactly(family, size):
+    images = grey(random_masks(family, size))
     assert np.array_equal(ours.gaussian_blur(images), each(cv_blur, images))
 
 
 @FAMILY
 @SIZE
-def test_step_b_threshold_is_opencvs_bit_for_bit(family, size):
-    blurred = each(cv_blur, grey(drawn(family, size)))
+def test_step_b_threshold_equals_opencv_exactly(family, size):
+    blurred = each(cv_blur, grey(random_masks(family, size)))
     assert np.array_equal(ours.adaptive_threshold(blurred), each(cv_threshold, blurred) > 0)
 
 
 @FAMILY
 @SIZE
-def test_step_c_opening_is_opencvs_bit_for_bit(family, size):
-    masks = drawn(family, size)
+def test_step_c_opening_equals_opencv_exactly(family, size):
+    masks = random_masks(family, size)
     assert np.array_equal(ours.opening(masks), each(cv_opening, grey(masks)) > 0)
 
 
 @FAMILY
 @SIZE
-def test_step_d_largest_contour_filled_is_opencvs_bit_for_bit(family, size):
-    """Of arbitrary masks too, not only of opened ones: their contours touch and cross themselves."""
-    masks = drawn(family, size)
+def test_step_d_filled_largest_contour_equals_opencv_exactly(family, size):
+    """Masks are arbitrary, not only opened ones: their contours touch and cross themselves."""
+    masks = random_masks(family, size)
     for some in (masks, each(cv_opening, grey(masks)) > 0):
         assert np.array_equal(ours.largest_contour(some), each(cv_largest, grey(some)) > 0)
 
 
 @FAMILY
 @SIZE
-def test_published_is_opencvs_four_steps_bit_for_bit(family, size):
-    masks = drawn(family, size)
+def test_published_equals_the_four_steps_of_opencv_exactly(family, size):
+    masks = random_masks(family, size)
     theirs = each(lambda image: cv_largest(cv_opening(cv_threshold(cv_blur(image)))), grey(masks))
     assert np.array_equal(refine(masks, "published"), theirs > 0)
 
 
-def test_of_equal_areas_the_contour_that_opencv_lists_first_is_taken():
-    """Two to four equal pieces at random places: each mask is a tie."""
+def test_among_contours_of_equal_area_the_first_of_opencv_is_taken():
+    """Masks have two to four equal pieces at random places, so that each is a tie."""
     rng = np.random.default_rng(3)
     for _ in range(100):
         mask = np.zeros((24, 35), bool)
@@ -164,13 +164,13 @@ def test_of_equal_areas_the_contour_that_opencv_lists_first_is_taken():
         assert np.array_equal(ours.largest_contour(mask[None])[0], cv_largest(grey(mask)) > 0)
 
 
-def test_an_object_inside_the_ring_of_another_is_part_of_its_filling():
+def test_an_object_inside_the_ring_of_another_is_filled_with_it():
     mask = round_mask((30, 37), 15, 18, 13) & ~round_mask((30, 37), 15, 18, 9) | round_mask((30, 37), 15, 18, 5)
     assert np.array_equal(ours.largest_contour(mask[None])[0], round_mask((30, 37), 15, 18, 13))
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_blur_and_threshold_are_opencvs_on_any_grey_image(size):
+def test_blur_and_threshold_equal_opencv_on_any_grey_image(size):
     images = np.random.default_rng(size).integers(0, 256, (PER_CASE, *size)).astype(np.uint8)
     assert np.array_equal(ours.gaussian_blur(images), each(cv_blur, images))
     assert np.array_equal(ours.adaptive_threshold(images), each(cv_threshold, images) > 0)
@@ -178,8 +178,8 @@ def test_blur_and_threshold_are_opencvs_on_any_grey_image(size):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("size", [(9, 13), (7, 4), (1, 3)])
-def test_blur_threshold_and_opening_are_the_loops_written_from_the_method(family, size):
-    for mask in drawn(family, size, 4):
+def test_blur_threshold_and_opening_equal_loops_written_from_the_method(family, size):
+    for mask in random_masks(family, size, 4):
         image = grey(mask)
         blurred = loops.gaussian_blur(image)
         above = loops.adaptive_threshold(blurred)
@@ -188,8 +188,8 @@ def test_blur_threshold_and_opening_are_the_loops_written_from_the_method(family
         assert np.array_equal(ours.opening(above[None])[0], loops.opening(above))
 
 
-def test_the_margin_of_two_makes_sense_on_0_to_255_only():
-    masks = drawn(disc, (32, 32))
+def test_the_margin_of_two_requires_values_from_0_to_255():
+    masks = random_masks(disc, (32, 32))
     on_0_to_1 = ours.adaptive_threshold(ours.gaussian_blur(masks.astype(np.uint8)))
     on_0_to_255 = ours.adaptive_threshold(ours.gaussian_blur(grey(masks)))
     assert not on_0_to_1.any()
@@ -253,7 +253,7 @@ UNCHANGED = {
 
 
 @pytest.mark.parametrize("mask", UNCHANGED.values(), ids=UNCHANGED.keys())
-def test_default_leaves_alone(mask):
+def test_default_does_not_change_good_masks(mask):
     assert np.array_equal(refine(mask[None], "default")[0], mask)
 
 
@@ -284,19 +284,19 @@ CHANGED = {
 
 
 @pytest.mark.parametrize(("mask", "expected"), CHANGED.values(), ids=CHANGED.keys())
-def test_default_repairs(mask, expected):
+def test_default_repairs_holes_and_specks(mask, expected):
     assert np.array_equal(refine(mask[None], "default")[0], expected)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("size", [(17, 26), (9, 13), (7, 4), (1, 3)])
-def test_default_is_the_flood_fill_written_from_its_rule(family, size):
-    for mask in drawn(family, size, 6):
+def test_default_equals_a_flood_fill_written_from_its_rule(family, size):
+    for mask in random_masks(family, size, 6):
         assert np.array_equal(refine(mask[None], "default")[0], loops.keep_whole(mask))
 
 
 @pytest.mark.parametrize("shape", [(6, 23), (6, 5, 6, 7)])
-def test_default_is_the_flood_fill_in_one_and_three_dimensions(shape):
+def test_default_equals_the_flood_fill_in_one_and_three_dimensions(shape):
     for density in (0.3, 0.6, 0.9, 0.97):
         masks = np.random.default_rng(shape).random(shape) < density
         assert np.array_equal(refine(masks, "default"), np.stack([loops.keep_whole(mask) for mask in masks]))
@@ -304,7 +304,7 @@ def test_default_is_the_flood_fill_in_one_and_three_dimensions(shape):
 
 @pytest.mark.parametrize("side", [32, 128, 513])
 def test_default_keeps_several_objects_and_thin_parts_at_every_size(side):
-    """A body with an arm as thin as a pixel, and a second object of an eighth, with a hole in proportion to the image."""
+    """A body with a one-pixel-thin arm and a second object of 1/8 its area are kept; a speck is removed and a one-pixel hole filled."""
     unit = side // 32
     mask = np.zeros((side, side), bool)
     mask[2 * unit : 18 * unit, 3 * unit : 11 * unit] = True
@@ -316,14 +316,14 @@ def test_default_keeps_several_objects_and_thin_parts_at_every_size(side):
     assert np.array_equal(refine(specks[None], "default")[0], mask)
 
 
-def test_no_masks_at_all():
+def test_an_empty_batch_is_accepted():
     for how in REFINEMENTS:
         assert refine(np.zeros((0, 9, 5), bool), how).shape == (0, 9, 5)
 
 
 @pytest.mark.slow
 @given(arrays(bool, st.tuples(st.just(1), st.integers(1, 9), st.integers(1, 12))))
-def test_default_done_twice_is_done_once_and_keeps_at_least_the_largest_piece(mask):
+def test_default_is_idempotent_and_keeps_at_least_the_largest_piece(mask):
     once = refine(mask, "default")
     assert np.array_equal(refine(once, "default"), once)
     count, pieces = cv2.connectedComponents(grey(mask[0]), connectivity=8)
@@ -337,15 +337,15 @@ def test_default_done_twice_is_done_once_and_keeps_at_least_the_largest_piece(ma
 
 @pytest.mark.slow
 @given(arrays(bool, st.tuples(st.just(1), st.integers(3, 20), st.integers(3, 25))))
-def test_published_leaves_one_piece_without_holes_or_nothing(mask):
+def test_published_gives_one_piece_without_holes_or_an_empty_mask(mask):
     found = grey(refine(mask, "published")[0])
     assert cv2.connectedComponents(found, connectivity=8)[0] <= 2
     assert len(cv2.findContours(found, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)[0]) <= 1
 
 
 @pytest.mark.parametrize("how", REFINEMENTS)
-def test_a_batch_is_refined_mask_by_mask_and_the_input_is_untouched(how):
-    masks = np.concatenate([drawn(family, (20, 33), 4) for family in FAMILIES])
+def test_masks_of_a_batch_are_refined_independently_and_the_input_is_unchanged(how):
+    masks = np.concatenate([random_masks(family, (20, 33), 4) for family in FAMILIES])
     before = masks.copy()
     together = refine(masks, how)
     assert together.dtype == bool
@@ -354,27 +354,27 @@ def test_a_batch_is_refined_mask_by_mask_and_the_input_is_untouched(how):
 
 
 def test_none_changes_nothing():
-    masks = drawn(noise, (20, 33))
+    masks = random_masks(noise, (20, 33))
     assert np.array_equal(refine(masks, "none"), masks)
 
 
 def test_an_unknown_refinement_is_refused_with_the_nearest_name():
-    # Without the types that are checked in tests: a library's user may hand over any text.
+    # Without the type checks of the tests: users may pass any text.
     with pytest.raises(OptionError, match='got "publishd"; did you mean "published"'):
-        inspect.unwrap(refine)(drawn(disc, (9, 5)), "publishd")
+        inspect.unwrap(refine)(random_masks(disc, (9, 5)), "publishd")
 
 
 @pytest.mark.parametrize("shape", [(3, 8), (3, 4, 5, 6)])
-def test_published_refuses_masks_of_other_than_two_dimensions_and_tells_of_the_others(shape):
+def test_published_refuses_signals_and_volumes_and_names_the_alternatives(shape):
     with pytest.raises(MaskError, match=r"2 spatial dimensions.*--refine default or none"):
         refine(np.ones(shape, bool), "published")
     assert refine(np.ones(shape, bool), "none").all()
     assert refine(np.ones(shape, bool), "default").all()
 
 
-def test_a_manifest_can_keep_all_parameters(monkeypatch):
-    """Changing a parameter changes the masks: none is left out, none is idle."""
-    masks = np.concatenate([drawn(blob, (20, 33)), drawn(noise, (20, 33))])
+def test_the_described_parameters_determine_the_masks(monkeypatch):
+    """Changing any parameter changes the masks, so none is missing and none is unused."""
+    masks = np.concatenate([random_masks(blob, (20, 33)), random_masks(noise, (20, 33))])
     before = refine(masks, "default")
     assert ours.PARAMETERS["default"] == {"min_piece": ours.MIN_PIECE, "min_hole": ours.MIN_HOLE}
     for name in ours.PARAMETERS["default"]:

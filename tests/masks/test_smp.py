@@ -1,4 +1,4 @@
-"""Networks of segmentation_models_pytorch with random weights from a file."""
+"""Test networks of segmentation_models_pytorch with random weights from a file."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ def network(place: str, classes: int) -> torch.nn.Module:
         return smp.create_model(architecture, encoder, encoder_weights=None, classes=classes).eval()
 
 
-def saved(folder: Path, place: str, count: int, suffix: str = ".pth", **facts) -> Path:
+def save_weights(folder: Path, place: str, count: int, suffix: str = ".pth", **facts) -> Path:
     path = folder / f"weights{suffix}"
     state = network(place, count).state_dict()
     torch.save(state, path) if suffix == ".pth" else safetensors.torch.save_file(state, path)
@@ -59,9 +59,9 @@ def saved(folder: Path, place: str, count: int, suffix: str = ".pth", **facts) -
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_any_architecture_answers_as_by_itself(tmp_path, place, suffix):
+def test_any_architecture_gives_the_output_of_the_original_network(tmp_path, place, suffix):
     data = make_set(8, size=(128, 160) if place.startswith("pan") else (64, 96))
-    source = load_source(f"smp:{place}", weights=saved(tmp_path, place, 4, suffix), input_size="own")
+    source = load_source(f"smp:{place}", weights=save_weights(tmp_path, place, 4, suffix), input_size="own")
     found = source(data, np.arange(2))
     images = torch.from_numpy(data.array[:2]).movedim(-1, 1) / 255
     images = (images - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(
@@ -74,8 +74,8 @@ def test_any_architecture_answers_as_by_itself(tmp_path, place, suffix):
     assert source.describe(data)["name"] == f"smp:{place}"
 
 
-def test_one_class_is_a_logit_and_the_json_says_how_to_feed_it(tmp_path):
-    path = saved(tmp_path, "unet/resnet18", 1, mean=[1, 2, 3], std=[4, 5, 6], input_size=[96, 64])
+def test_one_class_is_a_logit_and_the_json_describes_the_input(tmp_path):
+    path = save_weights(tmp_path, "unet/resnet18", 1, mean=[1, 2, 3], std=[4, 5, 6], input_size=[96, 64])
     source = load_source("smp:unet/resnet18", weights=path)
     described = source.describe(make_set(4, size=(100, 100)))
     assert (described["mean"], described["std"], described["input_size"]) == ([1, 2, 3], [4, 5, 6], [96, 64])
@@ -83,8 +83,8 @@ def test_one_class_is_a_logit_and_the_json_says_how_to_feed_it(tmp_path):
     assert source(make_set(4), np.arange(2)).classes is None
 
 
-def test_names_of_classes_come_from_the_json_and_else_are_numbers(tmp_path):
-    path = saved(tmp_path, "unet/resnet18", 3, classes=["ground", "cat", "dog"])
+def test_class_names_are_read_from_the_json_or_are_numbers(tmp_path):
+    path = save_weights(tmp_path, "unet/resnet18", 3, classes=["ground", "cat", "dog"])
     assert load_source("smp:unet/resnet18", weights=path, classes=["dog"]).classes == ("cat", "dog")
     path.with_suffix(".json").unlink()
     source = load_source("smp:unet/resnet18", weights=path, classes=["2"], input_size="64")
@@ -92,8 +92,8 @@ def test_names_of_classes_come_from_the_json_and_else_are_numbers(tmp_path):
     assert source.describe(make_set(4))["mean"] == list(IMAGENET_MEAN)
 
 
-def test_a_size_that_does_not_fit_the_encoder_is_one_line(tmp_path):
-    name, path = "smp:unetplusplus/resnet18", saved(tmp_path, "unetplusplus/resnet18", 2)
+def test_a_size_unsupported_by_the_encoder_is_one_line(tmp_path):
+    name, path = "smp:unetplusplus/resnet18", save_weights(tmp_path, "unetplusplus/resnet18", 2)
     with pytest.raises(MaskError, match="expected an input size that is a multiple of 32, got 50; give 64"):
         load_source(name, weights=path, input_size="50")
     source = load_source(name, weights=path, input_size="own")
@@ -101,21 +101,21 @@ def test_a_size_that_does_not_fit_the_encoder_is_one_line(tmp_path):
         MaskError, match=r"the network does not take images of 10x14 pixels \(.*\); give another --input-size"
     ):
         source(make_set(4), np.arange(2))
-    small = load_source("smp:unet/resnet18", weights=saved(tmp_path, "unet/resnet18", 2), input_size="50")
+    small = load_source("smp:unet/resnet18", weights=save_weights(tmp_path, "unet/resnet18", 2), input_size="50")
     assert small(make_set(4), np.arange(2)).object.shape == (2, 50, 50)
 
 
 @pytest.mark.parametrize("size", [256, 320])
-def test_small_images_are_enlarged_to_what_fits_the_encoder(tmp_path, size):
-    path = saved(tmp_path, "unetplusplus/resnet18", 2, input_size=[size, size])
+def test_small_images_are_enlarged_to_a_size_that_the_encoder_supports(tmp_path, size):
+    path = save_weights(tmp_path, "unetplusplus/resnet18", 2, input_size=[size, size])
     source = load_source("smp:unetplusplus/resnet18", weights=path)
     assert source.describe(make_set(4))["input_size"] == [256, 256]
     assert source.describe(make_set(4, size=(100, 140)))["input_size"] == [size, size]
 
 
-def test_a_transformer_of_one_size_is_fed_that(tmp_path):
+def test_a_transformer_with_a_fixed_size_receives_that_size(tmp_path):
     name = "dpt/tu-vit_tiny_patch16_224"
-    path = saved(tmp_path, name, 2)
+    path = save_weights(tmp_path, name, 2)
     source = load_source(f"smp:{name}", weights=path)
     assert source(make_set(4), np.arange(1)).object.shape == (1, 224, 224)
     with pytest.raises(MaskError, match=r"expected input size 224x224 \(it takes no other\), got 256"):
@@ -133,7 +133,7 @@ def test_a_transformer_of_one_size_is_fed_that(tmp_path):
         *(("tu-resnet18", "resnet18"), ("tu-vit_tiny_patch16_224", "vit_tiny_patch16_224")),
     ],
 )
-def test_images_are_normalised_as_timm_says_for_the_same_weights(encoder, published):
+def test_images_are_normalised_as_in_timm_for_the_same_weights(encoder, published):
     settings = timm.get_pretrained_cfg(published)
     mean, std, own = encoder_preprocessing(encoder)
     assert [*mean, *std] == pytest.approx([255 * number for number in (*settings.mean, *settings.std)])
@@ -154,8 +154,8 @@ def test_unknown_names_and_missing_weights_are_refused(name, message):
         load_source(name)
 
 
-def test_other_weights_are_one_line(tmp_path):
-    path = saved(tmp_path, "unet/resnet18", 2)
+def test_weights_of_another_network_are_one_line(tmp_path):
+    path = save_weights(tmp_path, "unet/resnet18", 2)
     with pytest.raises(MaskError, match=r"weights: expected the weights of pspnet/resnet18 in .*, got "):
         load_source("smp:pspnet/resnet18", weights=path)
     for content in (b"", b"none", path.read_bytes()[:-200]):
@@ -167,7 +167,7 @@ def test_other_weights_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("facts", [{"mean": [1]}, {"std": [0, 1, 1]}, {"input_size": "large"}, {"classes": 3}])
-def test_a_json_that_says_something_else_is_named(tmp_path, facts):
-    path = saved(tmp_path, "unet/resnet18", 2, **facts)
+def test_a_contradictory_json_file_is_named(tmp_path, facts):
+    path = save_weights(tmp_path, "unet/resnet18", 2, **facts)
     with pytest.raises(MaskError, match=r"weights\.json: expected mean, std, input_size or classes as JSON, got "):
         load_source("smp:unet/resnet18", weights=path)

@@ -1,4 +1,4 @@
-"""The store of masks: its bits, its ten-line reader, and what it says when it is damaged or belongs to other images."""
+"""Test the store of masks: its bits, a reader of ten lines, and messages about damage and other images."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from smix.masks.lookup import masks_of
 from smix.masks.manifest import packed_bytes, read_manifest
 from smix.masks.store import STATS_DTYPE, Flag, pack, unpack
 from tests.conftest import make_set
-from tests.masks.stores import content, small_parts
+from tests.masks.stores import content, use_small_shards
 
 shapes = st.lists(st.integers(1, 9), min_size=1, max_size=3)
 
@@ -38,14 +38,14 @@ def test_unpack_is_the_inverse_of_pack_for_1_to_3_dimensions(data, shape, count)
     assert np.array_equal(unpack(packed, tuple(shape)), masks)
 
 
-def test_bits_are_in_c_order_highest_first():
+def test_bits_are_in_c_order_most_significant_first():
     masks = np.zeros((1, 2, 5), bool)
     masks[0, 0, 0] = masks[0, 1, 4] = masks[0, 1, 2] = True
     assert pack(masks).tolist() == [[0b10000001, 0b01000000]]
 
 
 def read_with_numpy(folder: Path) -> NDArray[np.bool_]:
-    """All masks of a store, without smix: what design.md says anybody can do in ten lines."""
+    """Return all masks of a store without smix, in ten lines as docs/design.md shows."""
     manifest = json.loads((folder / "manifest.json").read_text())
     pixels = math.prod(manifest["shape"])
     rows = np.concatenate([np.load(folder / name) for name in manifest["files"] if name.startswith("shard-")])
@@ -54,7 +54,7 @@ def read_with_numpy(folder: Path) -> NDArray[np.bool_]:
 
 
 def volumes(size: tuple[int, ...], count: int = 21) -> ImageSet:
-    """Images and masks of any number of dimensions."""
+    """Return images and masks with any number of dimensions."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, *size, 1)).astype(np.uint8)
     return ImageSet(images, np.arange(count) % 3, ("a", "b", "c"), images[..., 0] > 150, name="volumes", split="train")
@@ -71,13 +71,13 @@ def data() -> ImageSet:
 
 @pytest.fixture
 def store(data, tmp_path, monkeypatch) -> MaskStore:
-    small_parts(monkeypatch)
+    use_small_shards(monkeypatch)
     return carried(data, tmp_path / "masks")
 
 
 @pytest.mark.parametrize("size", [(17,), (5, 9), (10, 14), (3, 4, 5)])
-def test_a_store_and_ten_lines_of_numpy_give_back_the_masks_that_went_in(size, tmp_path, monkeypatch):
-    small_parts(monkeypatch)
+def test_a_store_and_ten_lines_of_numpy_return_the_stored_masks(size, tmp_path, monkeypatch):
+    use_small_shards(monkeypatch)
     data = volumes(size)
     store = carried(data, tmp_path)
     assert store.manifest.shard_count == 3
@@ -86,7 +86,7 @@ def test_a_store_and_ten_lines_of_numpy_give_back_the_masks_that_went_in(size, t
     assert np.array_equal(read_with_numpy(tmp_path), data.masks)
 
 
-def test_the_files_are_what_the_design_says(store, data):
+def test_the_files_are_those_of_the_design(store, data):
     assert set(content(store.path)) == {"manifest.json", "stats.npy", *(f"shard-0000{i}.npy" for i in range(5))}
     shard = np.load(store.path / "shard-00000.npy")
     assert (shard.dtype, shard.shape) == (np.uint8, (8, 18))
@@ -115,32 +115,32 @@ def test_the_files_are_what_the_design_says(store, data):
     ],
     ids=["across shards, repeated", "backwards", "negative", "slice", "all", "none", "bools", "a list", "bytes"],
 )
-def test_rows_are_picked_as_from_an_array(store, data, index):
+def test_rows_are_indexed_like_an_array(store, data, index):
     got = store[index]
     assert got.dtype == bool
     assert np.array_equal(got, data.masks[index])
 
 
 @pytest.mark.parametrize("row", [0, 23, -1])
-def test_a_single_row_comes_as_one_mask_in_an_array(store, data, row):
+def test_a_single_row_is_an_array_of_one_mask(store, data, row):
     assert np.array_equal(store[row], data.masks[[row]])
 
 
-def test_what_is_no_row_is_an_index_error(store):
+def test_an_invalid_row_is_an_index_error(store):
     for index in (np.array([True, False]), np.array([0.5]), np.array([[1, 2]])):
         with pytest.raises(IndexError):
             store[index]
 
 
 @pytest.mark.parametrize("row", [40, -41])
-def test_a_row_that_the_data_set_does_not_have_is_an_index_error(store, row):
+def test_a_row_outside_the_data_set_is_an_index_error(store, row):
     with pytest.raises(IndexError):
         store[row]
     with pytest.raises(IndexError):
         store[np.array([0, row])]
 
 
-def test_coverage_score_and_verdict_are_of_each_mask(tmp_path):
+def test_coverage_score_and_validity_belong_to_each_mask(tmp_path):
     data = volumes((5, 9))
     data.masks[4] = False
     store = carried(data, tmp_path)
@@ -150,59 +150,59 @@ def test_coverage_score_and_verdict_are_of_each_mask(tmp_path):
     assert store.stats["flags"][4] == Flag.EMPTY
 
 
-def everything(folder: Path) -> tuple:
-    """All that a reader can learn from a store."""
+def read_everything(folder: Path) -> tuple:
+    """Return all values that a reader can obtain from a store."""
     store = MaskStore(folder)
     store.verify()
     return store[:].tolist(), store.stats.tolist(), store.shape, len(store), store.manifest
 
 
 @pytest.mark.slow
-def test_a_store_cut_at_any_byte_says_so(tmp_path):
+def test_a_store_truncated_at_any_byte_is_refused(tmp_path):
     store = carried(volumes((5, 3), 12), tmp_path / "masks")
-    before = everything(store.path)
+    before = read_everything(store.path)
     for name, whole in content(store.path).items():
         for length in reversed(range(len(whole))):
             os.truncate(store.path / name, length)
             if name == "manifest.json" and length == len(whole) - 1:
-                assert everything(store.path) == before  # all but its last newline
+                assert read_everything(store.path) == before  # all except its last newline
                 continue
             with pytest.raises(MaskError):
-                everything(store.path)
+                read_everything(store.path)
         (store.path / name).write_bytes(whole)
-    assert everything(store.path) == before
+    assert read_everything(store.path) == before
 
 
 @pytest.mark.slow
-def test_a_store_with_any_bit_flipped_says_so_or_reads_the_same(tmp_path):
-    """A flipped digit in the manifest could move rows or reshape masks: its sha256 is of itself."""
+def test_a_flipped_bit_in_a_store_is_reported_or_harmless(tmp_path):
+    """A flipped digit in the manifest could move rows or reshape masks, so the manifest contains its own sha256."""
     store = carried(volumes((5, 3), 12), tmp_path / "masks")
-    before = everything(store.path)
+    before = read_everything(store.path)
     told = bits = 0
     for name, whole in content(store.path).items():
         with (store.path / name).open("r+b", buffering=0) as file:
             for place, bit in product(range(len(whole)), range(8)):
                 os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << bit]), place)
                 try:
-                    after = everything(store.path)
+                    after = read_everything(store.path)
                 except MaskError:
                     told += 1
                 else:
                     assert after == before, f"bit {bit} of byte {place} of {name}"
                 os.pwrite(file.fileno(), whole[place : place + 1], place)
                 bits += 1
-    assert everything(store.path) == before
+    assert read_everything(store.path) == before
     assert told > 0.99 * bits
 
 
 @pytest.mark.parametrize("name", ["shard-00003.npy", "stats.npy", "manifest.json"])
-def test_a_missing_file_is_named_with_what_to_do(store, name):
+def test_a_missing_file_is_named_with_advice(store, name):
     (store.path / name).unlink()
     with pytest.raises(MaskError, match=rf"expected .*{name}.*; .*smix masks build"):
-        everything(store.path)
+        read_everything(store.path)
 
 
-def test_damage_is_found_where_it_is_read_and_by_verify(store, data):
+def test_damage_is_detected_on_reading_and_by_verify(store, data):
     (store.path / "shard-00003.npy").write_bytes(b"")
     again = MaskStore(store.path)
     assert np.array_equal(again[:24], data.masks[:24])
@@ -213,7 +213,7 @@ def test_damage_is_found_where_it_is_read_and_by_verify(store, data):
 
 
 def change_manifest(folder: Path, **changes) -> None:
-    """By hand, as a user would: the checksum stays the old one."""
+    """Edit the manifest by hand, as a user would, without updating its checksum."""
     values = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**values, **changes}))
 
@@ -232,14 +232,14 @@ def test_a_manifest_changed_by_hand_is_refused(store, changes):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '"format"', '{"format": 3}', "\xff\xfe"])
-def test_a_manifest_that_is_none_is_refused(store, text):
+def test_an_invalid_manifest_is_refused(store, text):
     (store.path / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(MaskError, match=r"expected an intact manifest\.json"):
         MaskStore(store.path)
 
 
 @pytest.mark.parametrize("version", [0, 1, 2, 4, "3"])
-def test_a_store_of_another_format_says_which_is_expected(store, version):
+def test_a_store_of_another_format_is_refused_with_the_expected_version(store, version):
     change_manifest(store.path, format=version)
     with pytest.raises(
         MaskError,
@@ -249,20 +249,20 @@ def test_a_store_of_another_format_says_which_is_expected(store, version):
 
 
 @pytest.mark.parametrize("place", ["nowhere", "."])
-def test_a_folder_without_a_store_says_how_to_build_one(tmp_path, place):
+def test_a_folder_without_a_store_is_refused_with_advice(tmp_path, place):
     with pytest.raises(
         MaskError, match=r"expected a mask store with manifest\.json, got none; build it with smix masks build"
     ):
         MaskStore(tmp_path / place)
 
 
-def test_a_manifest_read_again_is_the_manifest_written(store):
+def test_a_manifest_survives_a_round_trip(store):
     again = read_manifest(store.path)
     assert again == store.manifest
     assert again.to_bytes() == (store.path / "manifest.json").read_bytes()
 
 
-def test_a_store_belongs_to_its_data_and_to_parts_of_it(store, data):
+def test_a_store_belongs_to_its_data_and_to_subsets_of_it(store, data):
     store.check_belongs(data)
     store.check_belongs(data.take(7))
 
@@ -299,7 +299,7 @@ def test_a_store_of_other_images_is_refused(store, data, other, message):
         masks_of(other(data), str(store.path))
 
 
-def test_a_store_made_with_a_limit_is_refused_for_more_and_serves_less(data, tmp_path):
+def test_a_store_built_with_a_limit_serves_fewer_images_but_not_more(data, tmp_path):
     store = carried(data, tmp_path, limit=12)
     assert store.built.sum() == 12
     for part in (data.take(12), data.take(5)):
@@ -319,7 +319,7 @@ def test_masks_of_gives_each_image_its_own_mask(store, data, limit):
         assert np.array_equal(masks_of(part, where).masks, part.masks)
 
 
-def test_masks_of_tells_where_masks_came_from_and_which_may_be_used(data, tmp_path):
+def test_masks_of_returns_provenance_and_validity(data, tmp_path):
     data.masks[5] = False
     store = carried(data, tmp_path)
     found = masks_of(data, str(tmp_path))
@@ -328,7 +328,7 @@ def test_masks_of_tells_where_masks_came_from_and_which_may_be_used(data, tmp_pa
     assert found.provenance["refine"] == {"name": "none"}
 
 
-def test_carried_masks_of_a_data_set_without_any_are_refused():
+def test_carried_masks_of_a_data_set_without_masks_are_refused():
     with pytest.raises(MaskError, match="made carries no object masks; build them"):
         masks_of(make_set(masks=False), "carried")
 
@@ -345,7 +345,7 @@ def test_other_masks_have_another_fingerprint(data, store, tmp_path):
     assert fingerprint(replace(data, masks=~data.masks), "carried") != fingerprint(data, "carried")
 
 
-def test_a_store_that_has_grown_has_the_same_masks_of_the_same_images(data, tmp_path):
+def test_an_extended_store_has_the_same_masks_of_the_same_images(data, tmp_path):
     source = load_source("carried")
     before = fingerprint(data.take(8), build_masks(data, source, tmp_path, limit=8).path)
     build_masks(data, source, tmp_path, limit=20)

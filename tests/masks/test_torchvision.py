@@ -1,4 +1,4 @@
-"""Torchvision's networks with weights from a file, and what is said where no weights can be had."""
+"""Test torchvision's networks with weights from a file, and messages if weights are not available."""
 
 import dataclasses
 import pickle
@@ -16,7 +16,7 @@ from smix.files import sha256
 from smix.masks import load_source
 from smix.masks.sources import Segmentation
 from tests.conftest import make_set
-from tests.masks.stores import in_a_gap
+from tests.masks.stores import threshold_in_gap
 
 PUBLISHED = "deeplabv3_mobilenet_v3_large"
 ADDRESS = "https://download.pytorch.org/models/deeplabv3_mobilenet_v3_large-fc3c493d.pth"
@@ -25,9 +25,9 @@ NETWORKS = [(PUBLISHED, True), (PUBLISHED, False), ("lraspp_mobilenet_v3_large",
 
 
 def network(name: str, auxiliary: bool) -> torch.nn.Module:
-    """Torchvision's own model, as somebody would train it; random weights, always the same.
+    """Return torchvision's model with reproducible random weights.
 
-    Its normalisation layers have seen images: with those of the start most answers are the same whatever the image.
+    Its normalisation layers have seen images: with the initial statistics most outputs would be the same for any image.
     """
     options = {"aux_loss": True} if auxiliary else {}
     with torch.random.fork_rng(devices=()), torch.no_grad():
@@ -36,19 +36,19 @@ def network(name: str, auxiliary: bool) -> torch.nn.Module:
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.momentum = 1.0
-        model.train()(normalised(make_set(8, size=(64, 64), seed=1), np.arange(8)))
+        model.train()(normalise(make_set(8, size=(64, 64), seed=1), np.arange(8)))
     return model.eval()
 
 
-def normalised(data: ImageSet, index: np.ndarray) -> torch.Tensor:
-    """The images as torchvision documents that its networks want them."""
+def normalise(data: ImageSet, index: np.ndarray) -> torch.Tensor:
+    """Normalise images as documented for torchvision's networks."""
     images = torch.from_numpy(data.images[index]).movedim(-1, 1) / 255
     return torchvision.transforms.functional.normalize(images, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> dict[tuple[str, bool], Path]:
-    """Files of weights, with and without the auxiliary classifier that the published ones have."""
+def weight_files(tmp_path_factory) -> dict[tuple[str, bool], Path]:
+    """Write weight files with and without the auxiliary classifier, which the published ones have."""
     folder = tmp_path_factory.mktemp("weights")
     files = {key: folder / f"{key[0]}-{key[1]}.pth" for key in NETWORKS}
     for key, path in files.items():
@@ -58,7 +58,7 @@ def saved(tmp_path_factory) -> dict[tuple[str, bool], Path]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch) -> Path:
-    """An empty cache of torch, no network behind it, and a processor that computes as torchvision's own does here."""
+    """Provide an empty cache of torch without network access, and a CPU that computes exactly as torchvision's own code."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
 
@@ -69,28 +69,28 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path / "torch" / "hub"
 
 
-def same_classes(found: Segmentation, scores: torch.Tensor) -> bool:
-    """Where the two best scores are not nearly equal: channels last adds up in another order."""
+def classes_agree(found: Segmentation, scores: torch.Tensor) -> bool:
+    """Return whether classes agree except where the two best scores are nearly equal: channels-last sums are ordered differently."""
     best = scores.topk(2, 1).values
     return bool(((found.classes.long() == scores.argmax(1)) | (best[:, 0] - best[:, 1] < 1e-3)).all())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", NETWORKS, ids=str)
-def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
+def test_a_network_with_weights_from_a_file_gives_the_output_of_torchvision(key, weight_files):
     name, _ = key
     data, index = make_set(size=(32, 48)), np.array([5, 2])
-    source = load_source(f"torchvision:{name}", weights=saved[key], input_size="own")
+    source = load_source(f"torchvision:{name}", weights=weight_files[key], input_size="own")
     found = source(data, index)
     with torch.inference_mode():
-        scores = network(*key)(normalised(data, index))["out"]
+        scores = network(*key)(normalise(data, index))["out"]
     assert tuple(found.object.shape) == (2, 32, 48)
     assert len(scores.argmax(1).unique()) > 3
-    assert same_classes(found, scores)
+    assert classes_agree(found, scores)
     assert torch.allclose(found.object, 1 - scores.softmax(1)[:, 0], atol=1e-3)
     assert source.describe(make_set(4)) == {
         "name": f"torchvision:{name}",
-        "sha256": sha256(saved[key]),
+        "sha256": sha256(weight_files[key]),
         "input_size": "own",
         "resize": "bicubic",
         "mean": [123.675, 116.28, 103.53],
@@ -109,13 +109,13 @@ def test_a_network_with_weights_from_a_file_answers_as_torchvisions(key, saved):
 @pytest.mark.parametrize(
     ("asked", "size"), [(None, [257, 257]), ("auto", [257, 257]), ("520", [520, 520]), ("own", "own")]
 )
-def test_images_are_enlarged_by_what_was_asked_for(saved, asked, size):
-    source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size=asked)
+def test_images_are_resized_to_the_requested_size(weight_files, asked, size):
+    source = load_source(f"torchvision:{PUBLISHED}", weights=weight_files[PUBLISHED, True], input_size=asked)
     assert source.describe(make_set(4))["input_size"] == size
     assert source.describe(make_set(4, size=(128, 200)))["input_size"] == ([520, 520] if size == [257, 257] else size)
 
 
-def test_without_weights_one_line_names_the_file_its_address_and_its_place(home):
+def test_missing_weights_are_one_line_with_file_address_and_path(home):
     with pytest.raises(MaskError) as caught:
         load_source(f"torchvision:{PUBLISHED}")
     assert str(caught.value) == (
@@ -125,20 +125,20 @@ def test_without_weights_one_line_names_the_file_its_address_and_its_place(home)
 
 
 @pytest.mark.slow
-def test_weights_at_that_place_are_used_without_a_download(home, saved):
+def test_weights_at_that_path_are_used_without_a_download(home, weight_files):
     (home / PLACE).parent.mkdir(parents=True)
-    (home / PLACE).write_bytes(saved[PUBLISHED, True].read_bytes())
+    (home / PLACE).write_bytes(weight_files[PUBLISHED, True].read_bytes())
     source = load_source(f"torchvision:{PUBLISHED}", input_size="own")
-    assert source.describe(make_set(4))["sha256"] == sha256(saved[PUBLISHED, True])
+    assert source.describe(make_set(4))["sha256"] == sha256(weight_files[PUBLISHED, True])
 
 
 @pytest.mark.slow
-def test_a_download_is_checked_against_the_hash_in_its_name_and_kept(home, saved, monkeypatch):
+def test_a_download_is_checked_against_the_hash_in_its_name_and_kept(home, weight_files, monkeypatch):
     asked = []
 
     def download(url: str, place: str, hash_prefix: str) -> None:
         asked.append((url, hash_prefix))
-        Path(place).write_bytes(saved[PUBLISHED, True].read_bytes())
+        Path(place).write_bytes(weight_files[PUBLISHED, True].read_bytes())
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", download)
     for _ in range(2):
@@ -178,8 +178,8 @@ def a_whole_module(path: Path) -> None:
         torch.save(torch.nn.Linear(2, 3), path)
 
 
-def code(path: Path) -> None:
-    """A pickle that would run a command: weights must not."""
+def malicious_pickle(path: Path) -> None:
+    """Write a pickle that would run a command if it were loaded."""
 
     class Command:
         def __reduce__(self) -> tuple:
@@ -188,12 +188,12 @@ def code(path: Path) -> None:
     path.write_bytes(pickle.dumps(Command(), protocol=2))
 
 
-WRONG = [nothing, text, a_list, a_tensor, another_network, other_classes, a_whole_module, code]
+WRONG = [nothing, text, a_list, a_tensor, another_network, other_classes, a_whole_module, malicious_pickle]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", WRONG)
-def test_a_file_of_other_weights_is_one_line_that_says_where_the_right_ones_are(tmp_path, write):
+def test_a_file_of_other_weights_is_one_line_with_the_address_of_the_right_ones(tmp_path, write):
     path = tmp_path / "weights.pth"
     write(path)
     with pytest.raises(
@@ -205,14 +205,14 @@ def test_a_file_of_other_weights_is_one_line_that_says_where_the_right_ones_are(
     assert not path.with_suffix(".ran").exists()
 
 
-def test_cut_weights_are_refused(tmp_path, saved):
+def test_truncated_weights_are_refused(tmp_path, weight_files):
     path = tmp_path / "weights.pth"
-    path.write_bytes(saved[PUBLISHED, True].read_bytes()[:-1000])
+    path.write_bytes(weight_files[PUBLISHED, True].read_bytes()[:-1000])
     with pytest.raises(MaskError, match="expected the weights of"):
         load_source(f"torchvision:{PUBLISHED}", weights=path)
 
 
-def test_a_missing_file_of_weights_is_named(tmp_path):
+def test_a_missing_weight_file_is_named(tmp_path):
     with pytest.raises(
         MaskError, match=r"weights: expected a file .*none\.pth, got No such file or directory; check the path"
     ):
@@ -232,53 +232,53 @@ def test_a_missing_file_of_weights_is_named(tmp_path):
         ("carried:masks", "carried"),
     ],
 )
-def test_an_unknown_source_is_refused_with_the_nearest_name_or_all(name, suggested):
+def test_an_unknown_source_is_refused_with_the_nearest_name_or_all_names(name, suggested):
     with pytest.raises(OptionError, match=f'did you mean "{suggested}' if suggested else "choose one of: "):
         load_source(name)
 
 
 @pytest.mark.parametrize("name", ["carried", "onnx:net.onnx", "masks:folder", "transformers:net"])
-def test_weights_are_for_networks_that_come_without(name, saved):
+def test_weights_are_refused_for_sources_without_such_an_option(name, weight_files):
     with pytest.raises(OptionError, match=rf"weights: the source {name} has no such option; omit --weights"):
-        load_source(name, weights=saved[PUBLISHED, True])
+        load_source(name, weights=weight_files[PUBLISHED, True])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deeplabv3_resnet50", "deeplabv3_resnet101", "fcn_resnet50", "fcn_resnet101"])
-def test_every_network_of_torchvisions_finds_something(tmp_path, name):
+def test_every_network_of_torchvision_finds_an_object(tmp_path, name):
     model = network(name, False)
     torch.save(model.state_dict(), tmp_path / "weights.pth")
     source = load_source(f"torchvision:{name}", weights=tmp_path / "weights.pth", input_size="64")
     data = make_set(4, size=(64, 64))
     found = source(data, np.arange(2))
     with torch.inference_mode():
-        scores = model(normalised(data, np.arange(2)))["out"]
+        scores = model(normalise(data, np.arange(2)))["out"]
     assert found.object.shape == (2, 64, 64)
     assert len(scores.argmax(1).unique()) > 3
-    assert same_classes(found, scores)
+    assert classes_agree(found, scores)
     assert source.classes[7] == "cat"
 
 
 @pytest.mark.slow
-def test_with_16_bits_masks_are_nearly_the_same_and_the_manifest_says_so(saved, monkeypatch):
+def test_masks_in_16_bits_are_nearly_the_same_and_recorded_in_the_manifest(weight_files, monkeypatch):
     data, name = make_set(size=(32, 48)), f"torchvision:{PUBLISHED}"
-    whole = load_source(name, weights=saved[PUBLISHED, True], input_size="64")
+    whole = load_source(name, weights=weight_files[PUBLISHED, True], input_size="64")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
-    half = load_source(name, weights=saved[PUBLISHED, True], input_size="64")
+    half = load_source(name, weights=weight_files[PUBLISHED, True], input_size="64")
     assert [source.describe(data)["precision"] for source in (whole, half)] == ["float32", "bfloat16"]
     one, other = (source(data, np.arange(8)) for source in (whole, half))
     assert not torch.equal(one.object, other.object)
-    # A network with random weights is far less sure of what it says than a trained one.
+    # A network with random weights is far less confident than a trained one.
     assert (one.object - other.object).abs().mean() < 0.15
     assert (one.mask() == other.mask()).float().mean() > 0.85
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("abilities", [{}, {"avx512_bf16": True}], ids=["float32", "bfloat16"])
-def test_neither_threads_nor_the_images_beside_it_change_a_mask_but_by_rounding(saved, monkeypatch, abilities):
+def test_threads_and_other_images_of_the_batch_change_a_mask_only_by_rounding(weight_files, monkeypatch, abilities):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
     data = make_set(size=(32, 48))
-    source = load_source(f"torchvision:{PUBLISHED}", weights=saved[PUBLISHED, True], input_size="64")
+    source = load_source(f"torchvision:{PUBLISHED}", weights=weight_files[PUBLISHED, True], input_size="64")
     together = source(data, np.arange(3))
     assert 0.05 < together.mask().float().mean() < 0.95
     threads = torch.get_num_threads()
@@ -295,7 +295,7 @@ def test_neither_threads_nor_the_images_beside_it_change_a_mask_but_by_rounding(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2"])
-def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_path, name):
+def test_mask_rcnn_gives_the_union_of_its_instances_at_its_input_size(tmp_path, name):
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         sizes = {"min_size": 32, "max_size": 40}
@@ -311,7 +311,7 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
     assert source.describe(data)["mean"] == [0, 0, 0]
     assert source.describe(data)["output"] == "instances"
     scores = torch.cat([one["scores"] for one in expected])
-    least = in_a_gap(scores)
+    least = threshold_in_gap(scores)
     some = dataclasses.replace(source, score_threshold=least)(data, np.arange(2))
     for image, one in enumerate(expected):
         assert torch.allclose(found.object[image], one["masks"][:, 0].amax(0), atol=1e-3)
@@ -321,8 +321,8 @@ def test_mask_rcnn_gives_the_union_of_its_instances_at_the_size_it_was_fed(tmp_p
     assert 10 < (scores >= least).sum() < len(scores)
 
 
-def test_mask_rcnn_is_fed_pixels_between_0_and_1_at_the_size_that_was_asked_for(tmp_path, monkeypatch):
-    """A network that finds one cat, in the right half of what it gets, as surely as the first pixel is red."""
+def test_mask_rcnn_receives_pixels_between_0_and_1_at_the_requested_size(tmp_path, monkeypatch):
+    """The network finds one cat in the right half of its input, with the red value of the first pixel as confidence."""
     name, sizes = "maskrcnn_resnet50_fpn", []
 
     class Fake(torch.nn.Module):

@@ -1,4 +1,4 @@
-"""Models of transformers, tiny and with random weights, from folders."""
+"""Test models of transformers, tiny and with random weights, from folders."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ import transformers
 from smix.errors import MaskError
 from smix.masks import build_masks, load_source
 from tests.conftest import make_set
-from tests.masks.stores import in_a_gap
+from tests.masks.stores import threshold_in_gap
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -20,14 +20,12 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 @pytest.fixture(autouse=True)
 def _offline(monkeypatch):
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # else it tries for twenty seconds
-    monkeypatch.setattr(
-        torch.cpu, "get_capabilities", dict, raising=False
-    )  # float32, as transformers computes by itself
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)  # otherwise it retries for twenty seconds
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict, raising=False)  # float32, the default of transformers
 
 
-def drawn(build, *args):
-    """A model with random weights, always the same."""
+def random_model(build, *args):
+    """Return a model with reproducible random weights."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         return build(*args).eval()
@@ -60,12 +58,12 @@ def segformer(folder, names, **processor):
         id2label=dict(enumerate(names)),
         label2id={name: place for place, name in enumerate(names)},
     )
-    model = drawn(transformers.SegformerForSemanticSegmentation, config)
+    model = random_model(transformers.SegformerForSemanticSegmentation, config)
     return save(model, folder, **processor), model
 
 
-def enlarged(logits, size=(32, 32)):
-    """To the size of the images, as transformers' own post-processing does."""
+def enlarge(logits, size=(32, 32)):
+    """Enlarge scores to the size of the images, like the post-processing of transformers."""
     return torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
@@ -75,14 +73,14 @@ def fed(data, mean=MEAN, std=STD):
 
 
 @pytest.mark.slow
-def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp_path):
+def test_a_semantic_model_is_fed_by_its_processor_settings_and_read_by_class_name(tmp_path):
     folder, model = segformer(tmp_path, ["wall", "Background", "cat", "dog"])
     data = make_set(8, size=(32, 32))
     source = load_source(f"transformers:{folder}", input_size="own")
     found = source(data, np.arange(3))
     with torch.inference_mode():
         answer = model(pixel_values=fed(data))
-    scores = enlarged(answer.logits)
+    scores = enlarge(answer.logits)
     theirs = transformers.SegformerImageProcessor().post_process_semantic_segmentation(answer, [(32, 32)] * 3)
     assert answer.logits.shape[2:] == (16, 16)
     assert len(scores.argmax(1).unique()) > 2
@@ -101,7 +99,7 @@ def test_a_semantic_model_is_fed_as_its_processor_says_and_read_by_its_names(tmp
     assert store.manifest.classes == ("wall", "cat", "dog")
 
 
-def test_without_a_background_the_objects_must_be_named(tmp_path):
+def test_models_without_background_require_object_classes(tmp_path):
     folder, _ = segformer(tmp_path, ["wall", "cat"])
     with pytest.raises(
         MaskError, match="the network has no background class; give the classes that are objects with --classes"
@@ -110,7 +108,7 @@ def test_without_a_background_the_objects_must_be_named(tmp_path):
     load_source(f"transformers:{folder}", classes=["cat"])
 
 
-def test_one_channel_is_a_salient_object_and_bgr_and_values_as_they_are_are_understood(tmp_path):
+def test_one_channel_is_a_salient_object_and_bgr_and_unscaled_input_are_supported(tmp_path):
     changes = {"do_normalize": False, "do_flip_channel_order": True, "image_processor_type": "MobileViTImageProcessor"}
     folder, model = segformer(tmp_path, ["object"], **changes)
     data = make_set(8, size=(32, 32))
@@ -118,7 +116,7 @@ def test_one_channel_is_a_salient_object_and_bgr_and_values_as_they_are_are_unde
     with torch.inference_mode():
         logits = model(pixel_values=fed(data, (0, 0, 0), (1, 1, 1)).flip(1)).logits
     assert found.classes is None
-    assert torch.allclose(found.object, enlarged(logits)[:, 0].sigmoid(), atol=1e-5)
+    assert torch.allclose(found.object, enlarge(logits)[:, 0].sigmoid(), atol=1e-5)
 
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -198,8 +196,8 @@ def eomt():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("build", [maskformer, mask2former, detr_of_masks, eomt])
-def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
-    model = drawn(build)
+def test_a_query_model_gives_the_union_of_its_instances(tmp_path, build):
+    model = random_model(build)
     folder = save(model, tmp_path)
     data = make_set(8, size=(64, 64))
     with torch.inference_mode(), torch.random.fork_rng(devices=()):
@@ -211,8 +209,8 @@ def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
     )
     sure, labels = classes.softmax(-1)[..., :-1].max(-1)
     assert masks.shape[2] < 64
-    least = in_a_gap(sure[:3])
-    masks = enlarged(masks, (64, 64)).sigmoid()
+    least = threshold_in_gap(sure[:3])
+    masks = enlarge(masks, (64, 64)).sigmoid()
     source = load_source(f"transformers:{folder}", input_size=None if build is eomt else "own", score_threshold=least)
     assert source.describe(data)["score_threshold"] == least
     for keep, label in (((), None), (("dog",), 1)):
@@ -223,43 +221,43 @@ def test_a_model_of_queries_gives_the_union_of_its_instances(tmp_path, build):
             assert torch.allclose(found.object[image], expected, atol=1e-4)
 
 
-def test_a_model_of_one_size_is_fed_that(tmp_path):
-    folder = save(drawn(eomt), tmp_path)
+def test_a_model_with_a_fixed_size_receives_that_size(tmp_path):
+    folder = save(random_model(eomt), tmp_path)
     assert load_source(f"transformers:{folder}").describe(make_set(4))["input_size"] == [64, 64]
     with pytest.raises(MaskError, match=r"expected input size 64x64 \(it takes no other\), got 96"):
         load_source(f"transformers:{folder}", input_size="96")
 
 
-def test_a_size_that_a_model_cannot_take_is_one_line(tmp_path):
+def test_a_size_unsupported_by_a_model_is_one_line(tmp_path):
     config = transformers.BeitConfig(image_size=64, hidden_size=16, num_hidden_layers=4, num_attention_heads=2)
     config.update({"intermediate_size": 16, "out_indices": [1, 2, 3, 4], "pool_scales": [1], **NAMES})
-    folder = save(drawn(transformers.BeitForSemanticSegmentation, config), tmp_path)
+    folder = save(random_model(transformers.BeitForSemanticSegmentation, config), tmp_path)
     source = load_source(f"transformers:{folder}", input_size="own", classes=["cat"])
     with pytest.raises(MaskError, match=r"the network does not take images of 10x14 pixels \(.*\); give another"):
         source(make_set(4), np.arange(1))
 
 
-def test_weights_that_were_saved_with_16_bits_are_computed_with_32(tmp_path):
+def test_weights_stored_in_16_bits_are_computed_in_32_bits(tmp_path):
     folder, model = segformer(tmp_path, ["background", "cat", "dog"])
     save(model.half(), folder)
     data = make_set(8, size=(32, 32))
     source = load_source(f"transformers:{folder}", input_size="own")
     assert source.describe(data)["precision"] == "float32"
     with torch.inference_mode():
-        scores = enlarged(model.float()(pixel_values=fed(data)).logits)
+        scores = enlarge(model.float()(pixel_values=fed(data)).logits)
     assert torch.allclose(source(data, np.arange(3)).object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("what", ["nothing", "a classifier", "one of films", "no weights"])
-def test_what_is_no_segmentation_model_is_one_line(tmp_path, what):
+def test_a_model_that_is_not_for_segmentation_is_one_line(tmp_path, what):
     if what == "a classifier":
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
-        save(drawn(transformers.ResNetForImageClassification, config), tmp_path)
+        save(random_model(transformers.ResNetForImageClassification, config), tmp_path)
     elif what == "one of films":
         if not hasattr(transformers, "VideomtConfig"):
             pytest.skip("this transformers has no segmentation model of films")
         config = transformers.VideomtConfig(image_size=64, hidden_size=16, num_hidden_layers=3, num_attention_heads=2)
-        save(drawn(transformers.VideomtForUniversalSegmentation, config), tmp_path)
+        save(random_model(transformers.VideomtForUniversalSegmentation, config), tmp_path)
     elif what == "no weights":
         folder, _ = segformer(tmp_path, ["background", "cat"])
         (folder / "model.safetensors").unlink()
@@ -270,6 +268,6 @@ def test_what_is_no_segmentation_model_is_one_line(tmp_path, what):
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_cannot_be_downloaded_says_what_to_do():
+def test_a_failed_download_is_reported_with_advice():
     with pytest.raises(MaskError, match="if this machine is offline, download the model elsewhere and pass its folder"):
         load_source("transformers:nobody/nothing")

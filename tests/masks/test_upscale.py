@@ -1,4 +1,4 @@
-"""Super-resolution before segmenting: a tiny ESRGAN with random weights."""
+"""Test super-resolution before segmentation, with a tiny ESRGAN of random weights."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def weights(request, tmp_path):
     return path
 
 
-def test_images_are_enlarged_by_the_network_between_0_and_255(weights):
+def test_the_network_enlarges_images_with_values_from_0_to_255(weights):
     larger = load_upscaler(f"esrgan:{weights}", CPU)
     images = torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(0)) * 255
     with torch.inference_mode():
@@ -41,13 +41,13 @@ def test_images_are_enlarged_by_the_network_between_0_and_255(weights):
     assert larger.describe() == {"name": f"esrgan:{weights.name}", "sha256": sha256(weights), "scale": 4}
 
 
-def test_what_lies_beyond_0_and_255_is_cut():
+def test_values_outside_0_to_255_are_clipped():
     larger = Upscaler("line", "0", 1, lambda images: 2 * images - 0.5)
     images = torch.tensor([0.0, 51.0, 102.0, 255.0]).view(1, 1, 1, 4).expand(1, 3, 1, 4)
     assert larger(images)[0, 0, 0].tolist() == pytest.approx([0, 0, 76.5, 255], abs=1e-4)
 
 
-def test_a_source_enlarges_before_it_resizes(weights, tmp_path):
+def test_a_source_upscales_before_it_resizes(weights, tmp_path):
     data = make_set(4)
     path = write_channels(tmp_path)
     plain = load_source(f"onnx:{path}", input_size="own")
@@ -59,12 +59,12 @@ def test_a_source_enlarges_before_it_resizes(weights, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["esrgan", "esrgan:", "waifu:file", ""])
-def test_an_unknown_way_to_enlarge_is_refused(text):
+def test_an_unknown_upscaling_method_is_refused(text):
     with pytest.raises(OptionError, match=r"upscale: expected a known name"):
         load_upscaler(text, CPU)
 
 
-def test_a_file_that_is_none_or_no_network_is_one_line(tmp_path):
+def test_a_missing_file_or_one_without_a_network_is_one_line(tmp_path):
     with pytest.raises(MaskError, match=r"upscale: expected a file .*none\.pth, got none"):
         load_upscaler(f"esrgan:{tmp_path / 'none.pth'}", CPU)
     for content in (b"", b"none"):

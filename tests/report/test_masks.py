@@ -16,7 +16,7 @@ from smix.report.masks import ClassShares, JudgedMasks, judge_carried, judge_sto
 from smix.report.sheet import draw_sheet
 from smix.report.table import terminal
 from tests.conftest import make_set, write_npz
-from tests.masks.stores import Drawn
+from tests.masks.stores import BrightnessSource
 from tests.report.pictures import assert_readable, texts_of
 
 COVERED = [0.0, 0.0, 0.005, 0.1, 0.3, 0.5, 0.97, 1.0]
@@ -70,7 +70,7 @@ def test_three_criteria_side_by_side(store, data):
 
 
 def test_broken_masks_are_valid_by_no_rule(data, tmp_path, monkeypatch):
-    class HalfBroken(Drawn):
+    class HalfBroken(BrightnessSource):
         def __call__(self, data, index):
             found = super().__call__(data, index)
             found.object[data.index[index] % 2 == 0] = np.nan
@@ -201,7 +201,7 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     data = type(train)(train.images, train.labels, ('</b>, "x"', "[/y]"), train.masks, name="m", split="train")
     name = f"npz:{write_npz(tmp_path / 'made.npz', data, data)}"
 
-    class NoMask(Drawn):
+    class NoMask(BrightnessSource):
         def __call__(self, data, index):
             found = super().__call__(data, index)
             found.object[data.index[index] == 7] = np.nan

@@ -19,7 +19,7 @@ from smix.report import sheet
 from smix.report.masks import JudgedMasks, judge_store
 from smix.report.sheet import write_sheet
 from tests.conftest import make_set
-from tests.masks.stores import Drawn
+from tests.masks.stores import BrightnessSource
 from tests.report.browser import browse, needs_browser
 
 HOSTILE = (
@@ -146,7 +146,7 @@ def test_files_have_their_names_and_broken_ones_are_grey_with_the_reason(tmp_pat
     (home / "test").mkdir()
     data = load_data(f"folder:{home}")
 
-    class Half(Drawn):
+    class Half(BrightnessSource):
         def __call__(self, data, index):
             return load_source("carried")(make_set(8), index)
 

@@ -1,4 +1,4 @@
-"""Real pictures, small: crops of the two photographs that scikit-learn brings along."""
+"""Provide small real images: crops of the two sample photographs of scikit-learn."""
 
 from functools import cache
 

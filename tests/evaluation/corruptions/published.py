@@ -1,5 +1,8 @@
-"""The corruptions as they are published, one image of 32 x 32 at a time: with numpy, scipy, OpenCV and scikit-image, and with
-the random numbers given. Written after ImageNet-C/create_c/make_cifar_c.py of hendrycks/robustness.
+"""Published form of the corruptions, one image of 32 x 32 pixels at a time.
+
+Uses numpy, scipy, OpenCV and scikit-image, and takes the random numbers as arguments. Written after ImageNet-C/create_c/make_cifar_c.py
+of
+hendrycks/robustness.
 """
 
 import math
@@ -36,7 +39,7 @@ def zoom_blur(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def glass_blur(x: np.ndarray, sigma: float, reach: int, shifts: list[np.ndarray]) -> np.ndarray:
-    """shifts: for each round (2, H, W), down and right. Swaps views, as published."""
+    """Swap pixels and blur. shifts: for each round (2, H, W), down and right. Swaps views, as published."""
     x = np.uint8(np.round(gaussian(x, sigma=sigma, channel_axis=-1) * 255))
     side = len(x)
     for some in shifts:
@@ -49,7 +52,7 @@ def glass_blur(x: np.ndarray, sigma: float, reach: int, shifts: list[np.ndarray]
 
 
 def motion_blur(x: np.ndarray, radius: float, sigma: float, degrees: float) -> np.ndarray:
-    """MotionBlurImage of ImageMagick, pixel by pixel."""
+    """Blur like MotionBlurImage of ImageMagick, pixel by pixel."""
     width = 2 * math.ceil(radius) + 1
     kernel = np.exp(-(np.arange(width) ** 2) / (2 * sigma**2))
     kernel /= kernel.sum()
@@ -66,7 +69,7 @@ def motion_blur(x: np.ndarray, radius: float, sigma: float, degrees: float) -> n
 
 
 def plasma_fractal(random: np.ndarray, wibbledecay: float) -> np.ndarray:
-    """random: (side, side) in [-1, 1): the number of each pixel, which is set once."""
+    """Return a plasma fractal. random: (side, side) in [-1, 1), one number per pixel, used once."""
     side = len(random)
     heights = np.zeros((side, side))
     step, wibble = side, 100.0
@@ -101,7 +104,7 @@ def snow(x: np.ndarray, c: tuple[float, ...], noise: np.ndarray, degrees: float)
 
 
 def elastic_transform(x: np.ndarray, c: tuple[float, ...], points: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """points: (3, 2), shifts: (2, H, W), both from -1 to 1."""
+    """Deform an image. points: (3, 2), shifts: (2, H, W), both between -1 and 1."""
     side = len(x)
     strength, smoothness, affine = (number * side for number in c)
     centre, third = np.float32((side, side)) // 2, side // 3

@@ -1,4 +1,4 @@
-"""At 32 pixels each corruption is the published one: against independent implementations, given the same random numbers."""
+"""Test that at 32 pixels each corruption equals the published one, by independent implementations with the same random numbers."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def draws_of(name: str, severity: int) -> Draws:
 
 
 def assert_near(name: str, severity: int, expected: list[np.ndarray], most: float = 0.51, mean: float = 0.51) -> None:
-    """Within rounding to whole grey levels; `expected` in 0..1."""
+    """Check equality up to rounding to grey levels. expected: values in 0..1."""
     found = corrupt(photographs(), name, severity, [0, 1, 2, 3]).numpy().astype(float)
     off = np.abs(found - np.clip(np.stack(expected), 0, 1) * 255)
     assert off.max() <= most
@@ -38,7 +38,7 @@ def clean() -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_brightness_is_v_of_hsv(severity):
+def test_brightness_changes_v_of_hsv(severity):
     (more,) = numbers("brightness", severity)
     expected = []
     for image in clean():
@@ -63,7 +63,7 @@ def test_contrast_is_around_the_mean_of_each_channel(severity):
 
 @pytest.mark.parametrize("side", [28, 32, 45, 64])
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_pixelate_is_pillows(severity, side):
+def test_pixelate_equals_pillow(severity, side):
     (share,) = numbers("pixelate", severity)
     images = photographs(side)
     found = corrupt(images, "pixelate", severity, range(4))
@@ -72,40 +72,40 @@ def test_pixelate_is_pillows(severity, side):
         theirs = Image.fromarray(image.numpy()).resize(small, Image.Resampling.BOX)
         theirs = np.array(theirs.resize((side, side), Image.Resampling.BOX))
         off = np.abs(theirs.astype(int) - ours.numpy())
-        assert off.max() <= 1  # Pillow's weights have 22 bits: half a grey level may be rounded the other way
+        assert off.max() <= 1  # Pillow's weights have 22 bits: halves of grey levels may be rounded differently
         assert (off > 0).mean() < 0.02
 
 
 @pytest.mark.parametrize("side", [28, 32, 64])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_jpeg_is_that_of_opencv(severity, channels, side):
+def test_jpeg_equals_opencv(severity, channels, side):
     (quality,) = numbers("jpeg_compression", severity)
     images = photographs(side, channels)
     found = corrupt(images, "jpeg_compression", severity, range(4))
     for image, ours in zip(images.numpy(), found.numpy(), strict=True):
-        # OpenCV has blue first
+        # OpenCV orders channels as BGR
         _, file = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
         theirs = cv2.imdecode(file, cv2.IMREAD_UNCHANGED).reshape(image.shape)[..., ::-1]
         off = np.abs(theirs.astype(int) - ours)
-        assert off.max() <= 3  # two builds of libjpeg
+        assert off.max() <= 3  # different builds of libjpeg
         assert off.mean() < 0.1
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_defocus_blur(severity):
+def test_defocus_blur_equals_the_published_one(severity):
     c = numbers("defocus_blur", severity)
     assert_near("defocus_blur", severity, [published.defocus_blur(image, *c) for image in clean()])
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_zoom_blur(severity):
+def test_zoom_blur_equals_the_published_one(severity):
     factors = np.arange(1, *numbers("zoom_blur", severity), 0.01)
     assert_near("zoom_blur", severity, [published.zoom_blur(image, factors) for image in clean()])
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_glass_blur_does_what_swapped_views_do(severity):
+def test_glass_blur_swaps_views_as_published(severity):
     sigma, reach, rounds = numbers("glass_blur", severity)
     draws = draws_of("glass_blur", severity)
     shifts = [(draws.uniform(f"shifts {turn}", 2, 32, 32) * 2 * reach).long().numpy() - reach for turn in range(rounds)]
@@ -116,7 +116,7 @@ def test_glass_blur_does_what_swapped_views_do(severity):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_motion_blur_is_that_of_imagemagick(severity):
+def test_motion_blur_equals_imagemagick(severity):
     degrees = (90 * draws_of("motion_blur", severity).uniform("angle") - 45).tolist()
     assert max(map(abs, degrees)) <= 45
     expected = [
@@ -134,7 +134,7 @@ def test_fog_is_a_plasma_fractal(severity):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_snow(severity):
+def test_snow_equals_the_published_one(severity):
     draws = draws_of("snow", severity)
     noise, degrees = draws.normal("flakes", 32, 32).double().numpy(), 90 * draws.uniform("angle") - 135
     expected = [
@@ -144,7 +144,7 @@ def test_snow(severity):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_elastic_transform(severity):
+def test_elastic_transform_equals_the_published_one(severity):
     draws = draws_of("elastic_transform", severity)
     points = (2 * draws.uniform("points", 3, 2) - 1).double().numpy()
     shifts = (2 * draws.uniform("shifts", 2, 32, 32) - 1).double().numpy()
@@ -152,5 +152,5 @@ def test_elastic_transform(severity):
         published.elastic_transform(image, numbers("elastic_transform", severity), points[i], shifts[i])
         for i, image in enumerate(clean())
     ]
-    # OpenCV reads at 32nds of a pixel.
+    # OpenCV rounds positions to 1/32 pixel.
     assert_near("elastic_transform", severity, expected, most=6, mean=0.7)

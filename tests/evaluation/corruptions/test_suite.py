@@ -1,4 +1,4 @@
-"""The suite as a whole: sizes, channels, draws by key, severities, and what is random by its distribution."""
+"""Test the suite of corruptions: sizes, channels, seeds, severities, and the distribution of random numbers."""
 
 from itertools import pairwise
 
@@ -35,7 +35,7 @@ def distance(images: torch.Tensor, others: torch.Tensor) -> float:
     return (images.float() - others.float()).square().mean().item()
 
 
-def test_there_are_fifteen_of_five_severities():
+def test_there_are_fifteen_corruptions_of_five_severities():
     assert len(NAMES) == 15
     assert set(RANDOM) < set(NAMES)
     assert all(len(numbers) == 5 for _, numbers in CORRUPTIONS.values())
@@ -43,7 +43,7 @@ def test_there_are_fifteen_of_five_severities():
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", [(28, 28, 1), (32, 32, 3), (64, 64, 3), (33, 47, 3), (70, 40, 1)])
-def test_any_size_and_channels(name, size):
+def test_any_size_and_number_of_channels(name, size):
     height, width, channels = size
     images = photographs(max(height, width), channels)[:2, :height, :width]
     for severity in SEVERITIES:
@@ -56,7 +56,7 @@ def test_any_size_and_channels(name, size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_neither_batch_size_nor_order_matter(name):
+def test_results_do_not_depend_on_batch_size_or_order(name):
     images, index = photographs().repeat(25, 1, 1, 1), torch.arange(100)
     whole = corrupt(images, name, 5, index)
     for size in (1, 7, 90):
@@ -66,7 +66,7 @@ def test_neither_batch_size_nor_order_matter(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_draws_are_of_seed_severity_and_index(name):
+def test_random_numbers_depend_on_seed_severity_and_index(name):
     images = photographs()[[0, 0, 1]]
     found = corrupt(images, name, 3, [4, 9, 4])
     assert torch.equal(found, corrupt(images, name, 3, [4, 9, 4]))
@@ -74,7 +74,7 @@ def test_draws_are_of_seed_severity_and_index(name):
     assert torch.equal(found, corrupt(images, name, 3, [4, 9, 4], seed=1)) == (name not in RANDOM)
 
 
-def test_two_severities_of_a_noise_share_no_numbers():
+def test_two_severities_of_a_noise_draw_different_numbers():
     grey = torch.full((1, 32, 32, 3), 128, dtype=torch.uint8)
     first, second = (corrupt(grey, "gaussian_noise", severity, [0]).double().flatten() for severity in (1, 2))
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.1
@@ -82,12 +82,12 @@ def test_two_severities_of_a_noise_share_no_numbers():
 
 @pytest.mark.parametrize("side", [28, 32, 64])
 @pytest.mark.parametrize("name", NAMES)
-def test_more_severe_is_further_away(name, side):
+def test_higher_severities_change_images_more(name, side):
     images = photographs(side).repeat(10, 1, 1, 1)
     far = [distance(images, corrupt(images, name, severity, range(40))) for severity in SEVERITIES]
     # The published numbers are not all in order: glass blur has one round at severity 3 and two, less blurred ones, at 4; the
     # affine part of the elastic transform gets smaller; frost darkens the image more and more; and motion blur at 3 and 4
-    # differs by what is beyond three sigmas.
+    # differs by the values beyond three sigmas.
     if name == "glass_blur":
         assert far[3] > 1.1 * far[1]
         assert far[4] > 1.1 * far[2]
@@ -98,7 +98,7 @@ def test_more_severe_is_further_away(name, side):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_gaussian_noise_has_its_deviation(severity):
+def test_gaussian_noise_has_its_standard_deviation(severity):
     grey = torch.full((20, 32, 32, 3), 128, dtype=torch.uint8)
     found = corrupt(grey, "gaussian_noise", severity, range(20)).double()
     sigma = 255 * CORRUPTIONS["gaussian_noise"][1][severity - 1][0]
@@ -108,7 +108,7 @@ def test_gaussian_noise_has_its_deviation(severity):
 
 @pytest.mark.parametrize("level", [20, 100])
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_shot_noise_has_the_variance_of_its_mean(severity, level):
+def test_the_variance_of_shot_noise_is_proportional_to_the_mean(severity, level):
     (photons,) = CORRUPTIONS["shot_noise"][1][severity - 1]
     draws = Draws(0, "test", tuple(range(20)), torch.device("cpu"))
     found = shot_noise(torch.full((20, 3, 32, 32), level / 255), draws, photons).double()
@@ -119,7 +119,7 @@ def test_shot_noise_has_the_variance_of_its_mean(severity, level):
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_impulse_noise_changes_its_share_of_values(severity):
+def test_impulse_noise_changes_the_stated_fraction_of_values(severity):
     grey = torch.full((50, 32, 32, 3), 128, dtype=torch.uint8)
     found = corrupt(grey, "impulse_noise", severity, range(50))
     assert found.unique().tolist() == [0, 128, 255]
@@ -127,20 +127,20 @@ def test_impulse_noise_changes_its_share_of_values(severity):
     spread = 5 * np.sqrt(share / found.numel())
     assert (found == 0).double().mean().item() == pytest.approx(share / 2, abs=spread)
     assert (found == 255).double().mean().item() == pytest.approx(share / 2, abs=spread)
-    assert ((found != 128).any(-1) & (found == 128).any(-1)).any()  # channels for themselves
+    assert ((found != 128).any(-1) & (found == 128).any(-1)).any()  # each channel independently
 
 
 @pytest.mark.parametrize("name", ["defocus_blur", "motion_blur", "zoom_blur", "glass_blur"])
 @pytest.mark.parametrize("side", [28, 32, 64, 96])
-def test_blurs_of_one_colour_do_nothing(name, side):
+def test_blurs_do_not_change_constant_images(name, side):
     grey = torch.full((2, side, side, 3), 77, dtype=torch.uint8)
     assert all(torch.equal(corrupt(grey, name, severity, [0, 1]), grey) for severity in SEVERITIES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["defocus_blur", "motion_blur", "zoom_blur", "elastic_transform", "snow", "fog"])
-def test_a_larger_image_looks_the_same(name):
-    """Corrupted at 128 px and shrunk it is about as far from the clean one as corrupted at 32 px."""
+def test_corruptions_scale_with_the_image(name):
+    """An image corrupted at 128 pixels and shrunk is about as far from the clean one as an image corrupted at 32 pixels."""
     small, large = photographs(32).repeat(10, 1, 1, 1), photographs(128).repeat(10, 1, 1, 1)
 
     def shrunk(images: torch.Tensor) -> torch.Tensor:
@@ -174,7 +174,7 @@ def test_a_part_of_a_split_is_corrupted_like_the_complete_split():
     )
 
 
-def test_no_images():
+def test_an_empty_batch_is_accepted():
     assert len(corrupt(torch.zeros(0, 32, 32, 3, dtype=torch.uint8), "fog", 3, [])) == 0
 
 
@@ -190,14 +190,14 @@ def test_messages_on_invalid_input():
     with pytest.raises(DataError, match="got 2; pass grey or colour images"):
         corrupt(photographs(channels=2), "fog", 1, range(4))
     with pytest.raises(DataError, match=r"got float32 of 4 axes; corrupt them before they are normalised"):
-        suite._check(images.float())  # past the annotations, which refuse it in tests
+        suite._check(images.float())  # bypass the type checks of the tests
     with pytest.raises(DataError, match="sides of 28 pixels or more, got 27 x 32"):
         corrupt(images[:, :27], "fog", 0, range(4))
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
-def test_a_gpu_draws_the_same(name, gpu):
+def test_a_gpu_draws_the_same_random_numbers(name, gpu):
     images = photographs()
     here = corrupt(images, name, 4, range(4)).int()
     there = corrupt(images.to(gpu), name, 4, range(4))
