@@ -19,7 +19,7 @@ from smix import files
 from smix.arrays import read_npz
 from smix.errors import RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
-from smix.evaluation.scores import Scores, scores
+from smix.evaluation.scores import Scores, compute_scores
 from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
 from smix.paths import same_value
@@ -134,7 +134,7 @@ def predicted_by(run: Run) -> Predicted:
         validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
     except RunError as error:
         raise RunError(f"{error}; {LEFT_OUT}") from None
-    return Predicted(scores(logits, labels, validation), tuple(labels.tolist()))
+    return Predicted(compute_scores(logits, labels, validation), tuple(labels.tolist()))
 
 
 def samples_of(run: Run) -> Samples | None:

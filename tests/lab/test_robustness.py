@@ -102,12 +102,12 @@ def test_attacks_are_those_of_the_library_on_all_images_together(finished, whole
     images = loader.images.movedim(-1, 1).float() / 255
     for attack, found in zip(ATTACKS, whole[1].attacks, strict=True):
         start = target.data.index.tolist() if attack.steps > 1 else None
-        changed = pgd(network, images, loader.labels, attack.eps, attack.step, attack.steps, start)
+        changed = pgd(network, images, loader.labels, attack.eps, attack.step_size, attack.steps, start)
         with torch.no_grad():
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
         assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may turn one image
         assert found.accuracy <= found.clean == whole[1].numbers["accuracy"]
-        assert (found.name, found.eps, found.step, found.steps) == tuple(attack)
+        assert (found.name, found.eps, found.step_size, found.steps) == tuple(attack)
     assert {(one.name, one.steps) for one in whole[1].attacks} == {("fgsm", 1), ("pgd", 10)}
 
 
