@@ -22,7 +22,7 @@ from benchmarks.common import markdown
 from smix.data.sets import ImageSet
 from smix.files import sha256
 from smix.masks import load_source
-from smix.masks.build import confidence, shrink
+from smix.masks.build import confidence, resize_masks
 from smix.masks.sources import Source
 
 SIDE = 160
@@ -176,7 +176,7 @@ class Network:
 
 
 def shrunk(masks: Masks, side: int) -> Bool[np.ndarray, "n side side"]:
-    return shrink(torch.from_numpy(masks.masks), (side, side)).numpy()
+    return resize_masks(torch.from_numpy(masks.masks), (side, side)).numpy()
 
 
 def discs(side: int, count: int, seed: int) -> Bool[np.ndarray, "count side side"]:

@@ -64,29 +64,29 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
         return np.asarray(np.memmap(file, dtype, "r", start, shape, order))
 
 
-def read_npz(path: Path, limit: int | None = None, links: bool = False) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, max_bytes: int | None = None, follow_links: bool = False) -> dict[str, NDArray[Any]]:
     """Return all arrays of an .npz file by name. For arguments and errors see `open_npz`."""
-    with open_npz(path, limit, links) as arrays:
+    with open_npz(path, max_bytes, follow_links) as arrays:
         return dict(arrays)
 
 
 @contextmanager
-def open_npz(path: Path, limit: int | None = None, links: bool = True) -> Iterator["Arrays"]:
+def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> Iterator["Arrays"]:
     """Open an .npz file. Each array is read when it is accessed in the block.
 
     Args:
         path: File to open.
-        limit: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
-        links: Follow a symbolic link.
+        max_bytes: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
+        follow_links: Follow a symbolic link.
 
     Raises:
         UnreadableError: The file is damaged, is not a zip archive of .npy files whose sizes match their headers, or its arrays are
-            larger than `limit`.
+            larger than `max_bytes`.
     """
-    with open_file(path, links=links) as file:
+    with open_file(path, follow_links=follow_links) as file:
         with _as_unreadable():
             archive = zipfile.ZipFile(file)
-            names = _check_members(archive, limit or _memory())
+            names = _check_members(archive, max_bytes or _memory())
         with archive:
             yield Arrays(archive, names)
 
@@ -126,7 +126,7 @@ def _memory() -> int | None:
     return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
 
 
-def _check_members(archive: zipfile.ZipFile, limit: int | None) -> tuple[str, ...]:
+def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str, ...]:
     """Return the names of the arrays, without the suffix. The sizes in the directory of the archive bound what is read."""
     names: list[str] = []
     total = 0
@@ -142,8 +142,8 @@ def _check_members(archive: zipfile.ZipFile, limit: int | None) -> tuple[str, ..
             stored = member.file_size - content.tell()
             raise UnreadableError(f'{stored:,} bytes of data instead of {size:,} in "{member.filename}"')
         total += size
-    if limit is not None and total > limit:
-        raise UnreadableError(f"arrays of {total:,} bytes, more than {limit:,}")
+    if max_bytes is not None and total > max_bytes:
+        raise UnreadableError(f"arrays of {total:,} bytes, more than {max_bytes:,}")
     return tuple(name.removesuffix(".npy") for name in names)
 
 

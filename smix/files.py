@@ -151,7 +151,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
 def _finish(folder: Path) -> None:
     """Complete an interrupted `write_together`. The folder is untrusted, so no file outside it is touched."""
     try:
-        moves = read_json(folder / COMMIT, links=False)
+        moves = read_json(folder / COMMIT, follow_links=False)
         if not isinstance(moves, dict) or not all(
             is_plain_name(name) and _is_inside(folder, current) for name, current in moves.items()
         ):
@@ -190,9 +190,9 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def sha256(path: Path, links: bool = True, limit: int | None = None) -> str:
+def sha256(path: Path, follow_links: bool = True, max_bytes: int | None = None) -> str:
     """Return the sha256 of a regular file in hexadecimal digits. Raises UnreadableError: see `open_file`."""
-    with open_file(path, limit, links) as file:
+    with open_file(path, max_bytes, follow_links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -82,34 +82,34 @@ def is_file(path: Path) -> bool:
 
 
 @contextmanager
-def open_file(path: Path, limit: int | None = None, links: bool = True) -> Iterator[io.BufferedReader]:
+def open_file(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> Iterator[io.BufferedReader]:
     """Open a regular file to read it in the block.
 
     Args:
         path: File to open.
-        limit: Maximum size in bytes. Default: any size.
-        links: Follow symbolic links. Pass False for files of a run or a mask store.
+        max_bytes: Maximum size in bytes. Default: any size.
+        follow_links: Follow symbolic links. Pass False for files of a run or a mask store.
 
     Raises:
-        UnreadableError: The file is missing, not readable, larger than `limit`, or not a regular file.
+        UnreadableError: The file is missing, not readable, larger than `max_bytes`, or not a regular file.
     """
     # Without O_NONBLOCK, opening a named pipe waits until a process writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags | (0 if links else getattr(os, "O_NOFOLLOW", 0)))
+        descriptor = os.open(path, flags | (0 if follow_links else getattr(os, "O_NOFOLLOW", 0)))
     except OSError as error:
-        is_link = not links and path.is_symlink()
+        is_link = not follow_links and path.is_symlink()
         raise UnreadableError("a symbolic link" if is_link else error.strerror or type(error).__name__) from None
     except ValueError as error:  # a NUL in the name, or a name that is not UTF-8
         raise UnreadableError(f"a file name that cannot be used ({one_line(error)})") from None
     try:
         status = os.fstat(descriptor)
-        if not links and not hasattr(os, "O_NOFOLLOW") and path.is_symlink():
+        if not follow_links and not hasattr(os, "O_NOFOLLOW") and path.is_symlink():
             raise UnreadableError("a symbolic link")
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device")
-        if limit is not None and status.st_size > limit:
-            raise UnreadableError(f"{status.st_size:,} bytes, more than {limit:,}")
+        if max_bytes is not None and status.st_size > max_bytes:
+            raise UnreadableError(f"{status.st_size:,} bytes, more than {max_bytes:,}")
     except UnreadableError:
         os.close(descriptor)
         raise
@@ -123,9 +123,9 @@ def check_file(path: Path) -> None:
         pass
 
 
-def read_bytes(path: Path, limit: int | None = None, links: bool = True) -> bytes:
+def read_bytes(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> bytes:
     """Return the content of a regular file. See `open_file`."""
-    with open_file(path, limit, links) as file:
+    with open_file(path, max_bytes, follow_links) as file:
         try:
             return file.read()
         except (OSError, MemoryError) as error:
@@ -142,28 +142,28 @@ def open_to_append(path: Path) -> BinaryIO:
     return open(path, "ab", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
 
 
-def read_end(path: Path, start: int = 0, limit: int = 1 << 20) -> str:
-    """Return the end of a log: at most its last `limit` bytes, from byte `start` on. Empty if there is no such file."""
+def read_end(path: Path, start: int = 0, max_bytes: int = 1 << 20) -> str:
+    """Return the end of a log: at most its last `max_bytes` bytes, from byte `start` on. Empty if there is no such file."""
     try:
-        with open_file(path, links=False) as file:
+        with open_file(path, follow_links=False) as file:
             size = file.seek(0, os.SEEK_END)
-            file.seek(max(start, size - limit))
-            return file.read(limit).decode(errors="replace")
+            file.seek(max(start, size - max_bytes))
+            return file.read(max_bytes).decode(errors="replace")
     except UnreadableError:
         return ""
 
 
-def read_text(path: Path, limit: int | None = 1 << 26, links: bool = True) -> str:
+def read_text(path: Path, max_bytes: int | None = 1 << 26, follow_links: bool = True) -> str:
     """Return the content of a regular file of text in UTF-8. See `open_file`."""
     try:
-        return read_bytes(path, limit, links).decode()
+        return read_bytes(path, max_bytes, follow_links).decode()
     except UnicodeDecodeError:
         raise UnreadableError("a file that is not text in UTF-8") from None
 
 
-def read_json(path: Path, limit: int | None = JSON_BYTES, links: bool = True) -> Any:
+def read_json(path: Path, max_bytes: int | None = JSON_BYTES, follow_links: bool = True) -> Any:
     """Return the content of a JSON file. See `open_file` and `parse_json`."""
-    return parse_json(read_bytes(path, limit, links))
+    return parse_json(read_bytes(path, max_bytes, follow_links))
 
 
 def parse_json(content: bytes | str) -> Any:
@@ -204,17 +204,17 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value := float(text)) else _not_finite(text)
 
 
-def convert(values: Any, kind: type[Record]) -> Record:
+def to_record(values: Any, record_type: type[Record]) -> Record:
     """Convert JSON values written by smix to a dataclass, and refuse missing fields, unknown fields and other types.
 
     Args:
         values: Content of the file.
-        kind: The dataclass.
+        record_type: The dataclass.
 
     Raises:
         UnreadableError: A field does not match the dataclass; the message names it.
     """
-    record: Record = typed(values, kind)
+    record: Record = typed(values, record_type)
     try:
         written = json.loads(json.dumps(dataclasses.asdict(cast(Any, record))))
     except RecursionError:
@@ -271,7 +271,7 @@ def read_checked(path: Path, format: int | None = None) -> dict[str, Any]:
         OtherVersionError: The file has another format, whatever its sha256 is.
         UnreadableError: The file is missing, is a symbolic link, or was changed since it was written.
     """
-    values = read_json(path, links=False)
+    values = read_json(path, follow_links=False)
     if not isinstance(values, dict):
         raise UnreadableError("JSON that is not an object")
     if format is not None and values.get("format", format) != format:

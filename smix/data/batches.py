@@ -14,7 +14,7 @@ from torch import Tensor
 
 from smix import rng
 from smix.data.sets import ImageSet
-from smix.data.transforms import draw_crops
+from smix.data.transforms import draw_crops_and_flips
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ class Batches(Loader):
             if self.crop_padding or self.hflip:
                 # Drawn for the whole batch: its crops do not depend on how many processes share it.
                 draws = rng.generator(seed, "crop", epoch * steps + step, device=device)
-                crops = draw_crops(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[part]
+                crops = draw_crops_and_flips(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[part]
                 images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]
             yield TrainingBatch(self.normalise(images), self.labels[rows], masks, valid)

@@ -17,7 +17,7 @@ from smix.untrusted import UnreadableError, is_plain_name, is_text, one_line, re
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 
-def folder(name: str, place: str, split: Split) -> ImageSet:
+def load_folder(name: str, place: str, split: Split) -> ImageSet:
     """Load the images of a folder PLACE/SPLIT/CLASS. The folders of "train" name the classes of both splits.
 
     Args:

@@ -40,7 +40,7 @@ class TablePictures(Pictures):
         return decode(self.home / name, image["bytes"])
 
 
-def hub(name: str, place: str, split: Split) -> ImageSet:
+def load_hub(name: str, place: str, split: Split) -> ImageSet:
     """Load a data set with one column of images and one of class labels.
 
     Args:

@@ -17,7 +17,7 @@ MAX_CLASSES = 100_000
 """A larger label in an npz file without class names is a mistake, such as -1 stored without a sign."""
 
 
-def npz(name: str, place: str, split: Split) -> ImageSet:
+def load_npz(name: str, place: str, split: Split) -> ImageSet:
     """Load the arrays x_SPLIT and y_SPLIT, and perhaps mask_SPLIT and classes, of an npz file.
 
     Images are (N, *S, C) with 1 to 3 spatial dimensions and 1 to 16 channels. An array of three dimensions whose last is

@@ -7,12 +7,12 @@ from pathlib import Path
 from smix.data.archives import caltech101, cifar, fashion_mnist
 from smix.data.biased import biased_digits
 from smix.data.digits import digits_on_photos
-from smix.data.folders import TINY_IMAGENET_URL, folder, tiny_imagenet
-from smix.data.hub import hub
+from smix.data.folders import TINY_IMAGENET_URL, load_folder, tiny_imagenet
+from smix.data.hub import load_hub
 from smix.data.imageset import ImageSet as ImageSet
 from smix.data.imageset import Split as Split
 from smix.data.imageset import balanced_order as balanced_order
-from smix.data.npz import npz
+from smix.data.npz import load_npz
 from smix.data.speech import SPEECH_COMMANDS_URL, speech_commands
 from smix.errors import unknown
 
@@ -94,4 +94,4 @@ SETS = {
         f"download {SPEECH_COMMANDS_URL} and unpack it in speech_commands_v0.02 there",
     ),
 }
-OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {"npz": npz, "folder": folder, "hf": hub}
+OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {"npz": load_npz, "folder": load_folder, "hf": load_hub}

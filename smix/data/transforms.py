@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Crops:
+class CropsAndFlips:
     """Crops and flips of a batch of images. `crops[slice]` are those of a part of the batch."""
 
     offsets: Int[Tensor, "B d"]
@@ -19,8 +19,8 @@ class Crops:
     padding: int
     """Number of zeros before and after each spatial axis."""
 
-    def __getitem__(self, part: slice) -> "Crops":
-        return Crops(self.offsets[part], self.mirrored[part], self.padding)
+    def __getitem__(self, part: slice) -> "CropsAndFlips":
+        return CropsAndFlips(self.offsets[part], self.mirrored[part], self.padding)
 
     def apply(
         self, images: UInt8[Tensor, "B *S C"], masks: Bool[Tensor, "B *S"] | None
@@ -46,7 +46,7 @@ class Crops:
         return torch.cat((cropped, cropped.flip(-2))).index_select(0, rows)
 
 
-def draw_crops(count: int, axes: int, padding: int, hflip: bool, generator: torch.Generator) -> Crops:
+def draw_crops_and_flips(count: int, axes: int, padding: int, hflip: bool, generator: torch.Generator) -> CropsAndFlips:
     """Draw crops and flips, each with equal probability.
 
     Args:
@@ -59,4 +59,4 @@ def draw_crops(count: int, axes: int, padding: int, hflip: bool, generator: torc
     device = generator.device
     offsets = torch.randint(2 * padding + 1, (count, axes), device=device, generator=generator)
     mirrored = torch.rand(count, device=device, generator=generator) < (0.5 if hflip else 0)
-    return Crops(offsets, mirrored, padding)
+    return CropsAndFlips(offsets, mirrored, padding)

@@ -26,7 +26,7 @@ from .corruptions.suite import corrupt as corrupt
 from .occlusion import occlude as occlude
 from .occlusion import swap_backgrounds as swap_backgrounds
 from .predict import predict as predict
-from .scores import scores as scores
+from .scores import compute_scores as compute_scores
 from .softmax import top_class as top_class
 from .statistics import compare_pairs as compare_pairs
 from .statistics import detectable_difference as detectable_difference

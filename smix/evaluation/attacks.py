@@ -66,7 +66,7 @@ def fgsm(
     >>> attacked[0].flatten()  # the pixel of the true class becomes darker, the others brighter
     tensor([0.2500, 0.7500, 0.7500, 0.7500])
     """
-    return pgd(model, images, labels, eps, step=eps, steps=1)
+    return pgd(model, images, labels, eps, step_size=eps, steps=1)
 
 
 def pgd(
@@ -74,14 +74,14 @@ def pgd(
     images: Float[Tensor, "B C *S"],
     labels: Int[Tensor, "B"],
     eps: float = 8 / 255,
-    step: float = 2 / 255,
+    step_size: float = 2 / 255,
     steps: int = 10,
     index: Sequence[int] | Int[Tensor, "B"] | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "B C *S"]:
     """Return adversarial images by projected gradient descent.
 
-    It takes `steps` steps of `step` along the sign of the loss gradient, each clipped to at most `eps` from the images and to
+    It takes `steps` steps of `step_size` along the sign of the loss gradient, each clipped to at most `eps` from the images and to
     [0, 1] (Madry et al., ICLR 2018, section 2.1).
 
     Args:
@@ -89,7 +89,7 @@ def pgd(
         images: Images in [0, 1].
         labels: Class numbers.
         eps: Largest change of a value, in (0, 1].
-        step: Size of a step, in (0, 1].
+        step_size: Size of a step, in (0, 1].
         steps: Number of steps, 1 or more.
         index: Index of each image in its data set: the start is drawn within `eps` of the image, by seed and index. Default: the
             attack starts at the images themselves.
@@ -97,14 +97,14 @@ def pgd(
 
     Raises:
         DataError: An image is outside of [0, 1], or there is not one index per image.
-        OptionError: `eps`, `step` or `steps` is out of its range.
+        OptionError: `eps`, `step_size` or `steps` is out of its range.
 
     >>> images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 3])
     >>> attacked = smix.evaluation.pgd(torch.nn.Flatten(), images, labels, eps=8 / 255, index=range(2))
     >>> attacked.shape, bool((attacked - images).abs().max() <= 8 / 255 + 1e-6)
     (torch.Size([2, 1, 2, 2]), True)
     """
-    _check_numbers(eps, step, steps)
+    _check_numbers(eps, step_size, steps)
     check_scale(images)
     # Gradients are needed, also under no_grad and inference_mode.
     with torch.inference_mode(False), torch.enable_grad(), evaluation_mode(model):
@@ -118,7 +118,7 @@ def pgd(
             # The sum, so that no gradient depends on the batch size.
             loss = F.cross_entropy(model(attacked), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, attacked)
-            attacked = torch.clamp(attacked.detach() + step * gradient.sign(), lowest, highest)
+            attacked = torch.clamp(attacked.detach() + step_size * gradient.sign(), lowest, highest)
     return attacked
 
 
@@ -134,8 +134,8 @@ def check_scale(images: Float[Tensor, "B C *S"]) -> None:
         )
 
 
-def _check_numbers(eps: float, step: float, steps: int) -> None:
-    for name, number in (("eps", eps), ("step", step)):
+def _check_numbers(eps: float, step_size: float, steps: int) -> None:
+    for name, number in (("eps", eps), ("step_size", step_size)):
         if not 0 < number <= 1:
             raise OptionError(f"attack: expected {name} above 0 and at most 1, got {number}; 8/255 is usual for eps")
     if steps < 1:

@@ -12,7 +12,7 @@ from msgspec import Meta
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
-from smix.untrusted import UnreadableError, convert, one_line, read_checked, with_checksum
+from smix.untrusted import UnreadableError, one_line, read_checked, to_record, with_checksum
 
 FOLDER = "evaluation"
 FORMAT = 3
@@ -48,8 +48,8 @@ class Attacked:
     """fgsm or pgd."""
     eps: float
     """Maximum change of a pixel value (L-infinity), on the 0..1 scale."""
-    step: float
-    """Step size, on the 0..1 scale."""
+    step_size: float
+    """Change of a pixel value in one step, on the 0..1 scale."""
     steps: int
     images: Count
     clean: Fraction
@@ -58,7 +58,7 @@ class Attacked:
 
 
 @dataclass(frozen=True)
-class Objects:
+class ObjectAccuracies:
     """Accuracy on images whose object or background was replaced or hidden, in [0, 1]; all on the same images."""
 
     masks: str
@@ -92,7 +92,7 @@ class Evaluation:
     corruptions: tuple[Corrupted, ...] = ()
     """At most one per suite of corrupted images."""
     attacks: tuple[Attacked, ...] = ()
-    objects: Objects | None = None
+    objects: ObjectAccuracies | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     left_out: Count = 0
     """Number of images whose class is no class of the network; not counted in `images`."""
@@ -114,7 +114,7 @@ def read_evaluation(path: Path) -> Evaluation:
     try:
         values = read_checked(path, FORMAT)
         del values["format"]
-        return convert(values, Evaluation)
+        return to_record(values, Evaluation)
     except (UnreadableError, KeyError) as error:
         raise RunError(
             f"{path}: expected an evaluation written by this version of smix, got {one_line(error)}; remove it and evaluate again"

@@ -32,7 +32,7 @@ class Attack(NamedTuple):
 
     name: str
     eps: float
-    step: float
+    step_size: float
     steps: int
 
     @property
@@ -84,7 +84,7 @@ def on_corrupted(
     return {name: tuple(count / len(loader) for count in counts) for name, counts in correct.items()}
 
 
-def check_official(folder: Path, data: ImageSet, outputs: Sequence[int] | None = None) -> None:
+def check_cifar_c(folder: Path, data: ImageSet, outputs: Sequence[int] | None = None) -> None:
     """Check by the labels that a folder has corrupted versions of these images.
 
     Args:
@@ -107,7 +107,7 @@ def check_official(folder: Path, data: ImageSet, outputs: Sequence[int] | None =
         )
 
 
-def on_official(model: nn.Module, loader: Batches, folder: Path, index: NDArray[np.int64], advance: Advance) -> Rates:
+def on_cifar_c(model: nn.Module, loader: Batches, folder: Path, index: NDArray[np.int64], advance: Advance) -> Rates:
     """Return the accuracy on the published arrays, in [0, 1].
 
     Args:
@@ -161,7 +161,7 @@ def on_attacked(
         for part, part_labels, part_rows in zip(scaled, labels.split(size), rows.split(size), strict=True):
             for place, attack in enumerate(ATTACKS):
                 start = part_rows if attack.steps > 1 else None
-                attacked = pgd(on_pixels, part, part_labels, attack.eps, attack.step, attack.steps, start, seed)
+                attacked = pgd(on_pixels, part, part_labels, attack.eps, attack.step_size, attack.steps, start, seed)
                 correct[place] += _count_correct(on_pixels, attacked, part_labels)
                 advance(len(part) * attack.passes)
     return tuple(count / len(loader) for count in correct)

@@ -84,7 +84,7 @@ class Scores:
         return numbers
 
 
-def scores(
+def compute_scores(
     logits: Float[Tensor, "N K"],
     labels: Int[Tensor, "N"],
     validation: tuple[Float[Tensor, "V K"], Int[Tensor, "V"]] | None = None,
@@ -103,7 +103,7 @@ def scores(
         OptionError: `bins` is below 1.
 
     >>> logits, labels = 5 * torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
-    >>> found = smix.evaluation.scores(logits, labels)
+    >>> found = smix.evaluation.compute_scores(logits, labels)
     >>> found.numbers()["accuracy"], len(found.mistakes)
     (0.75, 1)
     """

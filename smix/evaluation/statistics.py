@@ -52,13 +52,13 @@ def summary(values: Sequence[float]) -> Summary:
     return Summary(float(np.mean(values)), std, len(values), float(min(values)), float(max(values)))
 
 
-def interval(values: Summary, level: float = 0.95) -> tuple[float, float]:
+def interval(summary: Summary, level: float = 0.95) -> tuple[float, float]:
     """Return the confidence interval of the mean over seeds by Student's t.
 
     It is mean -+ t std / sqrt(n), where t is the quantile of n - 1 degrees of freedom.
 
     Args:
-        values: Result of `summary`.
+        summary: Result of `summary`.
         level: Confidence level in (0, 1).
 
     Returns:
@@ -75,10 +75,10 @@ def interval(values: Summary, level: float = 0.95) -> tuple[float, float]:
 
     if not 0 < level < 1:
         raise OptionError(f"level: expected a number between 0 and 1, got {level}; 0.95 is usual")
-    if values.count < 2:
+    if summary.count < 2:
         return math.nan, math.nan
-    margin = float(stats.t.ppf((1 + level) / 2, values.count - 1)) * values.std / math.sqrt(values.count)
-    return values.mean - margin, values.mean + margin
+    margin = float(stats.t.ppf((1 + level) / 2, summary.count - 1)) * summary.std / math.sqrt(summary.count)
+    return summary.mean - margin, summary.mean + margin
 
 
 @dataclass(frozen=True)

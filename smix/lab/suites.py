@@ -17,9 +17,9 @@ from smix.evaluation import cifar_c
 from smix.evaluation import robustness as measure
 from smix.evaluation.corruptions import suite
 from smix.evaluation.predict import predict
-from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.evaluation.robustness import ATTACKS, Advance
-from smix.evaluation.scores import scores
+from smix.evaluation.scores import compute_scores
 from smix.lab.label_map import grouped
 from smix.lab.target import EvalTarget
 from smix.masks.lookup import ObjectMasks, masks_of
@@ -77,7 +77,7 @@ def _clean(target: EvalTarget, loader: Loader) -> Suite:
             advance(len(images))
 
     def add(evaluation: Evaluation, advance: Advance) -> Evaluation:
-        result = scores(*predict(target.model, batches(advance)), _validation(target))
+        result = compute_scores(*predict(target.model, batches(advance)), _validation(target))
         return replace(evaluation, numbers=result.numbers(), versions=versions())
 
     return Suite(CLEAN, len(loader), lambda evaluation: bool(evaluation.numbers), add, loader.at_once)
@@ -109,10 +109,10 @@ def _official(target: EvalTarget, loader: Loader, folder: Path) -> Suite:
             f"{target.classifier.path}: expected a network for images of 32 x 32 for the arrays in {folder}, got one for "
             f"{' x '.join(map(str, target.classifier.size))}; omit --official"
         )
-    measure.check_official(folder, target.data, None if target.mapping is None else target.mapping.label)
+    measure.check_cifar_c(folder, target.data, None if target.mapping is None else target.mapping.label)
 
     def rates(advance: Advance) -> measure.Rates:
-        return measure.on_official(target.model, loader, folder, target.data.index, advance)
+        return measure.on_cifar_c(target.model, loader, folder, target.data.index, advance)
 
     return _corruption_suite(f"official {CORRUPTIONS}", cifar_c.LABEL, rates, loader)
 
@@ -133,13 +133,13 @@ def _attacked(target: EvalTarget, loader: Loader, seed: int) -> Suite:
         accuracies = measure.on_attacked(target.model, loader, target.data.index, seed, advance)
         clean = evaluation.numbers["accuracy"]
         attacks = (
-            Attacked(attack.name, attack.eps, attack.step, attack.steps, evaluation.images, clean, accuracy)
+            Attacked(attack.name, attack.eps, attack.step_size, attack.steps, evaluation.images, clean, accuracy)
             for attack, accuracy in zip(ATTACKS, accuracies, strict=True)
         )
         return replace(evaluation, attacks=tuple(attacks))
 
     def is_done(evaluation: Evaluation) -> bool:
-        return [(one.name, one.eps, one.step, one.steps) for one in evaluation.attacks] == list(ATTACKS)
+        return [(one.name, one.eps, one.step_size, one.steps) for one in evaluation.attacks] == list(ATTACKS)
 
     passes = sum(attack.passes for attack in ATTACKS) * len(loader)
     at_once = measure.attacked_at_once(math.prod(target.classifier.size) * target.data.channels)
@@ -153,7 +153,7 @@ def _objects(target: EvalTarget, loader: Loader, where: str, seed: int) -> Suite
     def add(evaluation: Evaluation, advance: Advance) -> Evaluation:
         result = measure.on_objects(target.model, target.loader(data, masks.masks), data.index, seed, advance)
         left_out = evaluation.images - result.images
-        objects = Objects(source, left_out=left_out, fingerprint=fingerprint, **result._asdict())
+        objects = ObjectAccuracies(source, left_out=left_out, fingerprint=fingerprint, **result._asdict())
         return replace(evaluation, objects=objects)
 
     def is_done(evaluation: Evaluation) -> bool:
@@ -167,7 +167,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
     if where != "carried":
         store = MaskStore(where)
         store.check_made_of(data)
-        valid = store.valid[data.index]
+        valid = store.usable[data.index]
         if not valid.any():
             raise MaskError(
                 f"{where}: expected masks of the {len(data):,} images that are evaluated, got none; build more with smix masks build"

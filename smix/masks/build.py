@@ -192,7 +192,7 @@ class _Builder:
         with progress.bar("masks", total, quiet=self.quiet) as show, ThreadPoolExecutor(THREADS) as pool:
             show(finished)
             for number, rows in missing.items():
-                shard, start = staged.load(number) or staged.empty(number), staged.manifest.rows(number).start
+                shard, start = staged.load(number) or staged.new_shard(number), staged.manifest.rows(number).start
                 # The lookahead ends with the shard, so that a build that is killed repeats one shard, no more.
                 for batch in self._mask_batches(rows + start, pool):
                     self._put(shard, start, batch)
@@ -224,8 +224,8 @@ class _Builder:
         result = self.source(batch, np.arange(len(rows)))
         for place in np.flatnonzero(~result.object.flatten(1).isfinite().all(1).numpy()).tolist():
             broken.setdefault(place, result.problems.get(place, "no finite answer"))
-        classes = None if self.staged.manifest.classes is None else shrink_classes(result, shape)
-        return _MaskBatch(rows, shrink(result.mask(), shape).numpy(), confidence(result).numpy(), classes, broken)
+        classes = None if self.staged.manifest.classes is None else resize_class_maps(result, shape)
+        return _MaskBatch(rows, resize_masks(result.mask(), shape).numpy(), confidence(result).numpy(), classes, broken)
 
     def _refine(self, batch: _MaskBatch) -> _MaskBatch:
         masks = refine(batch.masks, self.refinement)
@@ -270,14 +270,14 @@ def ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[It
             future.cancel()
 
 
-def shrink(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
+def resize_masks(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
     """Resize masks to a spatial size by area: a pixel is object if at least half of it is."""
     if tuple(masks.shape[1:]) == tuple(size):
         return masks
     return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5
 
 
-def shrink_classes(result: Segmentation, size: Sequence[int]) -> UInt8[np.ndarray, "B *S"]:
+def resize_class_maps(result: Segmentation, size: Sequence[int]) -> UInt8[np.ndarray, "B *S"]:
     """Resize class maps to a spatial size by the nearest pixel. A source without classes has class 1 for object."""
     classes = result.mask().to(torch.uint8) if result.classes is None else result.classes
     return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(torch.uint8).numpy()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks.build import shrink
+from smix.masks.build import resize_masks
 from smix.masks.store import MaskStore
 
 
@@ -61,7 +61,7 @@ def masks_of(data: ImageSet, location: str) -> ObjectMasks:
         return _in_memory(data.masks, None, {"name": "carried"}, None)
     store = MaskStore(location)
     store.check_belongs(data)
-    valid, source, refinement = store.valid[data.index], store.manifest.source, store.manifest.refine
+    valid, source, refinement = store.usable[data.index], store.manifest.source, store.manifest.refine
     if not isinstance(data.images, Pictures):
         return _in_memory(stretch(store[data.index], data.array.shape[1:-1]), valid, source, refinement)
     # The fingerprint covers the checksums of all shards and the rows in use, so that no mask is read.
@@ -73,7 +73,7 @@ def masks_of(data: ImageSet, location: str) -> ObjectMasks:
 
 def stretch(masks: Bool[np.ndarray, "n *s"], size: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:
     """Resize masks to the size of the images: a mask covers the whole image, whatever its own size."""
-    return masks if masks.shape[1:] == size else shrink(torch.from_numpy(masks), size).numpy()
+    return masks if masks.shape[1:] == size else resize_masks(torch.from_numpy(masks), size).numpy()
 
 
 def _in_memory(

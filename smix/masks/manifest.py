@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from smix.errors import MaskError
-from smix.untrusted import OtherVersionError, UnreadableError, convert, read_checked, typed, with_checksum
+from smix.untrusted import OtherVersionError, UnreadableError, read_checked, to_record, typed, with_checksum
 
 FORMAT: Literal[3] = 3
 BUILDING = "building"
@@ -164,7 +164,7 @@ def _read(file: Path) -> Manifest:
 def _checked(values: dict[str, Any]) -> Manifest:
     """Convert JSON values to a manifest. Raises UnreadableError if they do not have its form."""
     values.pop("sha256", None)
-    manifest = convert(values, Manifest)
+    manifest = to_record(values, Manifest)
     if math.prod(manifest.shape) > MAX_PIXELS:
         raise UnreadableError(f"a shape of more than {MAX_PIXELS:,} pixels")
     for part, settings in (("source", manifest.source), ("refine", manifest.refine)):

@@ -28,8 +28,8 @@ from smix import files
 from smix.arrays import map_npy
 from smix.errors import MaskError
 from smix.masks.manifest import BROKEN, BUILDING, STATS, Manifest, Sha256, read_begun, read_manifest
-from smix.masks.store import STATS_DTYPE, Flag, read_problems
-from smix.untrusted import UnreadableError, convert, open_file, read_bytes, read_checked, with_checksum
+from smix.masks.store import STATS_DTYPE, Flag, parse_problems
+from smix.untrusted import UnreadableError, open_file, read_bytes, read_checked, to_record, with_checksum
 
 UINT8 = np.dtype(np.uint8)
 
@@ -115,7 +115,7 @@ class StagedStore:
                 return Shard(arrays[0], record.decoded_stats(), arrays[1] if len(arrays) > 1 else None, broken)
         return None
 
-    def empty(self, number: int) -> Shard:
+    def new_shard(self, number: int) -> Shard:
         """Return a shard in which no mask has been built yet."""
         stats = np.zeros(len(self.manifest.rows(number)), STATS_DTYPE)
         stats["flags"] = Flag.NOT_BUILT
@@ -223,7 +223,7 @@ class StagedStore:
     def _staged(self, number: int) -> ShardRecord | None:
         """Return the record of a staged shard. None: it is missing, damaged or of another build."""
         try:
-            record = convert(read_checked(self.building / f"{number:05d}.json"), ShardRecord)
+            record = to_record(read_checked(self.building / f"{number:05d}.json"), ShardRecord)
             rows = self.manifest.rows(number)
             valid = (
                 (record.identity, record.number) == (self.manifest.identity, number)
@@ -243,9 +243,9 @@ class StagedStore:
         if stats is None or BROKEN not in self.previous.files:
             return stats, {}
         try:
-            content = read_bytes(self.path / BROKEN, links=False)
+            content = read_bytes(self.path / BROKEN, follow_links=False)
             if hashlib.sha256(content).hexdigest() == self.previous.files[BROKEN]:
-                return stats, read_problems(content, self.manifest.count)
+                return stats, parse_problems(content, self.manifest.count)
         except (UnreadableError, MaskError):
             pass
         stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # built again, to learn the reason
@@ -264,7 +264,7 @@ class StagedStore:
     def _array(self, name: str, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
         """Return a copy of the array in a file of the folder. None: it is missing or damaged."""
         try:
-            with open_file(self.path / name, links=False) as file:
+            with open_file(self.path / name, follow_links=False) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
                     return None
                 array = map_npy(file)

@@ -117,7 +117,7 @@ class MaskStore:
         return self.stats["coverage"]
 
     @property
-    def score(self) -> Float32[np.ndarray, "N"]:
+    def scores(self) -> Float32[np.ndarray, "N"]:
         """Mean confidence of the source on the object, in [0, 1]."""
         return self.stats["score"]
 
@@ -128,7 +128,7 @@ class MaskStore:
         return built
 
     @property
-    def valid(self) -> Bool[np.ndarray, "N"]:
+    def usable(self) -> Bool[np.ndarray, "N"]:
         """True for masks with an object: built, not broken, not empty."""
         valid: NDArray[np.bool_] = self.stats["flags"] == 0
         return valid
@@ -137,7 +137,7 @@ class MaskStore:
     def seconds(self) -> float:
         """Seconds that the masks took to build, summed over all builds and processes; NaN if they were not recorded."""
         try:
-            lines = read_text(self.path / COST, links=False).splitlines()
+            lines = read_text(self.path / COST, follow_links=False).splitlines()
             return (
                 math.fsum(typed(parse_json(line), dict[str, float])["seconds"] for line in lines) if lines else math.nan
             )
@@ -150,11 +150,11 @@ class MaskStore:
         if BROKEN not in self.manifest.files:
             return {}
         try:
-            content = read_bytes(self.path / BROKEN, links=False)
+            content = read_bytes(self.path / BROKEN, follow_links=False)
         except UnreadableError as error:
             raise self._broken(BROKEN, str(error)) from None
         self._check_sha256(BROKEN, hashlib.sha256(content).hexdigest())
-        return read_problems(content, self.manifest.count)
+        return parse_problems(content, self.manifest.count)
 
     def __getitem__(self, index: Rows) -> Bool[np.ndarray, "n *S"]:
         return unpack(self._gather(index, 0), self.shape)
@@ -225,7 +225,7 @@ class MaskStore:
         names = []
         for name, expected in self.manifest.files.items():
             try:
-                intact = files.sha256(self.path / name, links=False) == expected
+                intact = files.sha256(self.path / name, follow_links=False) == expected
             except UnreadableError:
                 intact = False
             if not intact:
@@ -257,7 +257,7 @@ class MaskStore:
         try:
             if known is not None and not known.changed():
                 return known.array
-            with open_file(self.path / name, links=False) as file:
+            with open_file(self.path / name, follow_links=False) as file:
                 status = os.fstat(file.fileno())
                 self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
                 array = map_npy(file)
@@ -281,7 +281,7 @@ class MaskStore:
         return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
 
 
-def read_problems(content: bytes, count: int) -> dict[int, str]:
+def parse_problems(content: bytes, count: int) -> dict[int, str]:
     """Return the content of broken.json: the reason why a mask is broken, by row below `count`.
 
     Raises:

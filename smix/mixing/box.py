@@ -61,6 +61,6 @@ def outside(boxes: list[Interval], size: tuple[int, ...]) -> Float[Tensor, "n 1 
     return functools.reduce(torch.maximum, axes)
 
 
-def along_axis(values: Shaped[Tensor, "n L"], axis: int, axes: int) -> Shaped[Tensor, "n 1 *S"]:
-    """Return values along one of `axes` axes, shaped to broadcast over the others."""
-    return values.view(len(values), *[1] * (axis + 1), values.shape[1], *[1] * (axes - 1 - axis))
+def along_axis(values: Shaped[Tensor, "n L"], axis: int, ndim: int) -> Shaped[Tensor, "n 1 *S"]:
+    """Return values along one of `ndim` axes, shaped to broadcast over the others."""
+    return values.view(len(values), *[1] * (axis + 1), values.shape[1], *[1] * (ndim - 1 - axis))

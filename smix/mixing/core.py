@@ -187,7 +187,7 @@ class Method:
             batch = replace(batch, draws=1)
         plan = self.draw(batch)
         if self.prob < 1:
-            plan = plan.only((batch.uniform() < self.prob).expand(len(batch.x)))
+            plan = plan.gated((batch.uniform() < self.prob).expand(len(batch.x)))
         return plan
 
     def draw(self, batch: MixBatch) -> Plan:

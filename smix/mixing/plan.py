@@ -228,7 +228,7 @@ class Plan(Tensors):
             _select_fill(chosen, self.fill, other.fill),
         )
 
-    def only(self, gate: Bool[Tensor, "B"]) -> "Plan":
+    def gated(self, gate: Bool[Tensor, "B"]) -> "Plan":
         """Return this plan where `gate` is True, no mixing elsewhere."""
         itself = torch.arange(len(gate), device=gate.device)
         return Plan(

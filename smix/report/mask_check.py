@@ -143,7 +143,7 @@ def build_summary(store: MaskStore) -> list[str]:
     """Return the result of a build in one line, followed by the broken images."""
     built, data = store.built, store.manifest.data
     line = (
-        f"{store.path}: {built.sum():,} masks of {data.name} {data.split}, {percent(store.valid[built]):.1f} % show an object, "
+        f"{store.path}: {built.sum():,} masks of {data.name} {data.split}, {percent(store.usable[built]):.1f} % show an object, "
         f"mean coverage {percent(store.coverage[built]):.1f} %"
     )
     return [line, *_broken(store)]

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from smix import files
 from smix.errors import RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
-from smix.evaluation.scores import Scores, scores
+from smix.evaluation.scores import Scores, compute_scores
 from smix.lab.status import describe_unfinished
 from smix.mixing import parse_method
 from smix.paths import data_name, same_value
@@ -119,7 +119,7 @@ def predicted_by(run: Run) -> Predicted:
     """
     logits, labels = read_predictions(run, "predictions.npz", run.provenance["data"]["images"]["test"])
     validation = read_predictions(run, "validation.npz") if "validation.npz" in run.files else None
-    return Predicted(scores(logits, labels, validation), tuple(labels.tolist()))
+    return Predicted(compute_scores(logits, labels, validation), tuple(labels.tolist()))
 
 
 def attempt(problems: list[Problem], path: Path, read: Callable[..., T], *args: Any, consequence: str = "") -> T | None:

@@ -14,7 +14,7 @@ figures are queries of these records, so that a new metric is one more row here 
 | another data set | its name | "" | "" | None | `smix.evaluation.records.Evaluation.numbers` |
 | corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, corruption_error |
 | attacked images | "" or name | "attacks" | attack, "clean" | eps on the 0..1 scale | accuracy |
-| images cut along their masks | "" or name | "objects" | field of `Objects` | None | accuracy, swap_loss |
+| images cut along their masks | "" or name | "objects" | field of `ObjectAccuracies` | None | accuracy, swap_loss |
 
 Each suite also has the metric `images`, its number of images, and "objects" has `left_out`. Shares are in [0, 1]. A number that is not
 finite is no record.
@@ -35,7 +35,7 @@ from smix.errors import SmixError
 from smix.evaluation.cifar_c import mean_corruption_error
 from smix.evaluation.confidence import LEVELS
 from smix.evaluation.corruptions.suite import GROUPS
-from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects, errors_of
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies, errors_of
 from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import Difference, Summary, compare_pairs, summary
 from smix.mixing import METHODS
@@ -342,7 +342,7 @@ def _of_attacks(attacks: Sequence[Attacked]) -> Iterator[Number]:
         yield "accuracy", attack.accuracy, name, attack.eps
 
 
-def _of_objects(objects: Objects) -> Iterator[Number]:
+def _of_objects(objects: ObjectAccuracies) -> Iterator[Number]:
     yield "images", objects.images, "", None
     yield "left_out", objects.left_out, "", None
     for name in CONDITIONS:

@@ -239,7 +239,7 @@ def _staged(out: Path) -> Iterator[Path]:
 def _files_of(out: Path) -> list[str]:
     """Return the files that the previous report has written, and no others."""
     try:
-        names = read_json(out / INDEX, links=False)
+        names = read_json(out / INDEX, follow_links=False)
         return [name for name in names if isinstance(name, str) and OWN_FILES.fullmatch(name)]
     except (ValueError, TypeError):
         return []

@@ -48,7 +48,7 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
         RunError: The file is damaged, or belongs to another configuration or other epochs.
     """
     try:
-        with open_file(path, links=False) as file:
+        with open_file(path, follow_links=False) as file:
             check_stored(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content.pop("sha256") != _digest(content):  # torch compares no checksums

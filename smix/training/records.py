@@ -19,12 +19,12 @@ from smix.training.loop import Epoch
 from smix.training.provenance import Fraction, Name, Provenance
 from smix.untrusted import (
     UnreadableError,
-    convert,
     is_file,
     one_line,
     parse_json,
     read_checked,
     read_text,
+    to_record,
     typed,
     with_checksum,
 )
@@ -96,14 +96,14 @@ def _read_result(path: Path) -> tuple[Result | None, dict[str, str]]:
             raise DivergedError(f"{path}: {values['diverged']}")
         sums: dict[str, str] = typed(values.pop("files", None), dict[str, str], "files")
         values.pop("format", None)
-        return convert(values, Result), sums
+        return to_record(values, Result), sums
     except UnreadableError as error:
         raise _broken(file, error) from None
 
 
 def write_result(path: Path, result: Result) -> None:
     """Write result.json: the last file of a run, which holds the sha256 of the others."""
-    sums = {name: files.sha256(path / name, links=False) for name in VOUCHED if (path / name).is_file()}
+    sums = {name: files.sha256(path / name, follow_links=False) for name in VOUCHED if (path / name).is_file()}
     values = {"format": FORMAT, **dataclasses.asdict(result), "files": sums}
     files.write_bytes(path / "result.json", with_checksum(values))
 
@@ -196,7 +196,7 @@ def read_metrics(path: Path) -> list[Epoch]:
     if not file.is_file() and not file.is_symlink():
         return []
     try:
-        return [convert(parse_json(line), Epoch) for line in read_text(file, links=False).splitlines()]
+        return [to_record(parse_json(line), Epoch) for line in read_text(file, follow_links=False).splitlines()]
     except UnreadableError as error:
         raise _broken(file, error) from None
 

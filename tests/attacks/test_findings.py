@@ -34,7 +34,7 @@ from smix.mixing import parse_method
 from smix.report.table import Cell, Table, csv_text, latex
 from smix.training.checkpoint import load_checkpoint
 from smix.training.records import read_run
-from smix.untrusted import UnreadableError, convert, open_file, with_checksum
+from smix.untrusted import UnreadableError, open_file, to_record, with_checksum
 from tests.attacks.formats import CONFIG, learner, tiny_imagenet
 from tests.conftest import make_set
 from tests.masks.stores import content
@@ -283,7 +283,7 @@ def test_a_record_of_ours_is_what_was_written():
     with pytest.raises(SmixError, match="not text in UTF-8"):
         with_checksum({"a": "\ud800"})
     with pytest.raises(UnreadableError, match="expected object"):
-        convert([], Evaluation)
+        to_record([], Evaluation)
 
 
 def test_links_above_the_named_folder_are_followed(tmp_path):

@@ -16,7 +16,7 @@ from pycocotools import mask as codes
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.sources.labelme import read_shapes
-from smix.masks.sources.run_lengths import decoded, inside
+from smix.masks.sources.run_lengths import decode_rle, polygon_mask
 from smix.masks.staged import npy
 from smix.untrusted import UnreadableError, parse_json
 from tests.conftest import make_set
@@ -35,16 +35,16 @@ def test_codes_are_decoded_as_pycocotools_does(size, density):
     for seed in range(10):
         mask = np.random.default_rng(seed).random(size) < density
         code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-        assert np.array_equal(decoded(code, size), mask)
+        assert np.array_equal(decode_rle(code, size), mask)
         runs = np.flatnonzero(np.diff(np.r_[0, mask.T.ravel(), 2])) + 1
-        assert np.array_equal(decoded(np.diff(np.r_[0, runs - 1]).tolist(), size), mask)
+        assert np.array_equal(decode_rle(np.diff(np.r_[0, runs - 1]).tolist(), size), mask)
 
 
 def test_long_runs_are_decoded_as_pycocotools_does():
     mask = np.zeros((3000, 2000), bool)
     mask[17:2900, 300:1800] = True
     code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-    assert np.array_equal(decoded(code, mask.shape), mask)
+    assert np.array_equal(decode_rle(code, mask.shape), mask)
 
 
 def test_truncated_codes_give_no_mask():
@@ -54,7 +54,7 @@ def test_truncated_codes_give_no_mask():
         code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
         for length in range(len(code)):
             with pytest.raises(ValueError, match="run-length encoding"):
-                decoded(code[:length], mask.shape)
+                decode_rle(code[:length], mask.shape)
             refused += 1
     assert refused > 500
 
@@ -67,7 +67,7 @@ def test_an_altered_code_is_refused_or_fills_the_image_exactly():
         place = rng.integers(len(code))
         altered = code[:place] + chr(rng.integers(0, 300)) + code[place + 1 :]
         try:
-            result = decoded(altered, mask.shape)
+            result = decode_rle(altered, mask.shape)
         except ValueError:
             continue
         kept += 1
@@ -84,7 +84,7 @@ def test_an_altered_code_is_refused_or_fills_the_image_exactly():
 def test_hostile_counts_are_refused_at_once(counts):
     began = time.monotonic()
     with pytest.raises((ValueError, TypeError)):
-        decoded(counts, (10, 14))
+        decode_rle(counts, (10, 14))
     assert time.monotonic() - began < 2
 
 
@@ -105,7 +105,7 @@ def test_hostile_counts_are_refused_at_once(counts):
 )
 def test_hostile_polygons_are_refused(polygon):
     with pytest.raises(ValueError, match="a polygon"):
-        inside([polygon], (10, 14))
+        polygon_mask([polygon], (10, 14))
 
 
 def test_polygons_slightly_outside_of_the_image_are_filled_as_pycocotools_does():
@@ -113,7 +113,7 @@ def test_polygons_slightly_outside_of_the_image_are_filled_as_pycocotools_does()
     for _ in range(50):
         polygon = rng.uniform(-20, 40, 2 * rng.integers(3, 9)).tolist()
         expected = codes.decode(codes.merge(codes.frPyObjects([polygon], 12, 16))).astype(bool)
-        assert np.array_equal(inside([polygon], (12, 16)), expected)
+        assert np.array_equal(polygon_mask([polygon], (12, 16)), expected)
 
 
 def write_annotations(folder: Path, **changes: object) -> Path:

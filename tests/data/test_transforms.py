@@ -8,13 +8,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from smix.data.transforms import draw_crops
+from smix.data.transforms import draw_crops_and_flips
 
 SIZES = [(7,), (5, 9), (3, 4, 5)]
 
 
 def crop_and_flip(images, masks, crop_padding, hflip, draws):
-    return draw_crops(len(images), images.ndim - 2, crop_padding, hflip, draws).apply(images, masks)
+    return draw_crops_and_flips(len(images), images.ndim - 2, crop_padding, hflip, draws).apply(images, masks)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -57,7 +57,7 @@ def test_fgsm_finds_the_optimum_of_a_linear_network(images, eps):
     best = (images + eps * towards.view_as(images)).clamp(0, 1)
     assert torch.allclose(fgsm(model, images, labels, eps), best, atol=1e-6)
     # PGD finds it as well if its steps reach the edge.
-    assert torch.allclose(pgd(model, images, labels, eps, step=eps / 4, steps=9, index=range(12)), best, atol=1e-6)
+    assert torch.allclose(pgd(model, images, labels, eps, step_size=eps / 4, steps=9, index=range(12)), best, atol=1e-6)
 
 
 def test_pgd_equals_a_literal_loop(model, images, labels):
@@ -69,7 +69,7 @@ def test_pgd_equals_a_literal_loop(model, images, labels):
         x = x.detach() + 3 / 255 * torch.sign(x.grad)
         x = torch.min(torch.max(x, images - EPS), images + EPS)
         x = torch.clamp(x, 0, 1)
-    found = pgd(model, images, labels, EPS, step=3 / 255, steps=5)
+    found = pgd(model, images, labels, EPS, step_size=3 / 255, steps=5)
     # A gradient near 0 may have another sign, because its sum is rounded differently from its mean.
     assert ((found - x).abs() < 1e-6).float().mean() > 0.999
 
@@ -79,7 +79,7 @@ def test_the_result_stays_in_the_ball_and_in_the_pixel_range(model, images, labe
     images[0], images[1] = 0, 1
     for found in (
         fgsm(model, images, labels, eps),
-        pgd(model, images, labels, eps, step=eps, steps=3, index=range(12)),
+        pgd(model, images, labels, eps, step_size=eps, steps=3, index=range(12)),
     ):
         assert found.min() >= 0
         assert found.max() <= 1
@@ -138,7 +138,7 @@ def test_attacks_work_under_no_grad(model, images, labels):
 
 def test_random_starts_depend_on_seed_and_index(model, images, labels):
     def attack(rows: list[int], seed: int = 0, steps: int = 1) -> Tensor:
-        return pgd(model, images[rows], labels[rows], step=1e-9, steps=steps, index=rows, seed=seed)
+        return pgd(model, images[rows], labels[rows], step_size=1e-9, steps=steps, index=rows, seed=seed)
 
     every = attack(list(range(12)))
     assert torch.allclose(attack([5, 2]), every[[5, 2]], atol=1e-7)
@@ -165,8 +165,8 @@ def test_messages_on_invalid_input(model, images, labels):
         model(images - 0.5)
     with pytest.raises(OptionError, match="expected eps above 0 and at most 1, got 8"):
         pgd(model, images, labels, eps=8)
-    with pytest.raises(OptionError, match="expected step above 0"):
-        pgd(model, images, labels, step=0)
+    with pytest.raises(OptionError, match="expected step_size above 0"):
+        pgd(model, images, labels, step_size=0)
     with pytest.raises(OptionError, match="expected 1 or more steps, got 0"):
         pgd(model, images, labels, steps=0)
     with pytest.raises(DataError, match="an index for each of 12 images, got 1"):

@@ -13,7 +13,7 @@ from smix.errors import DataError
 from smix.evaluation.accuracy import confusion_matrix, top_k_accuracy
 from smix.evaluation.calibration import BINS, calibration
 from smix.evaluation.confidence import SURE, errors_above, errors_by_confidence, risk_coverage
-from smix.evaluation.scores import MISTAKES, Mistake, scores
+from smix.evaluation.scores import MISTAKES, Mistake, compute_scores
 from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import fit_temperature, temperature_scaling
 from tests.evaluation.predictions import random_predictions
@@ -25,7 +25,7 @@ HAND = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0], [math.log(9), 0.0],
 def test_every_score_equals_that_of_its_own_function():
     logits, labels = random_predictions(500, 7)
     validation = random_predictions(300, 7, seed=1)
-    found = scores(logits, labels, validation)
+    found = compute_scores(logits, labels, validation)
     said = top_class(logits, labels)
     assert found.top5 == top_k_accuracy(logits, labels, 5)
     assert torch.equal(found.confusion, confusion_matrix(logits, labels))
@@ -39,7 +39,7 @@ def test_every_score_equals_that_of_its_own_function():
 def test_scores_equal_those_of_independent_implementations():
     logits, labels = random_predictions(400, 6)
     probabilities = logits.double().softmax(1)
-    found = scores(logits, labels, random_predictions(400, 6, seed=1)).numbers()
+    found = compute_scores(logits, labels, random_predictions(400, 6, seed=1)).numbers()
     assert found["accuracy"] == pytest.approx(multiclass_accuracy(logits, labels, 6, average="micro").item())
     assert found["top5"] == pytest.approx(top_k_accuracy_score(labels, probabilities, k=5))
     assert found["nll"] == pytest.approx(log_loss(labels, probabilities))
@@ -64,7 +64,7 @@ def test_scores_equal_those_of_independent_implementations():
 
 
 def test_scores_by_hand():
-    found = scores(HAND, torch.tensor([1, 1, 0, 0])).numbers()
+    found = compute_scores(HAND, torch.tensor([1, 1, 0, 0])).numbers()
     assert found["accuracy"] == 3 / 4
     assert found["top5"] == 1  # there are fewer than five classes
     assert found["confidence"] == pytest.approx((0.75 + 0.75 + 0.9 + 0.5) / 4)
@@ -82,10 +82,10 @@ def test_scores_by_hand():
 
 def test_the_confusion_matrix_has_a_row_per_class_and_agrees_with_the_accuracy():
     labels = torch.tensor([1, 1, 0, 0])
-    found = scores(HAND, labels)
+    found = compute_scores(HAND, labels)
     assert found.confusion.tolist() == [[2, 0], [1, 1]] == sklearn_confusion(labels, [1, 0, 0, 0]).tolist()
     assert found.class_accuracy.tolist() == [1.0, 0.5]
-    missing = scores(torch.eye(3)[[0, 0]], torch.tensor([0, 2]))
+    missing = compute_scores(torch.eye(3)[[0, 0]], torch.tensor([0, 2]))
     assert missing.class_accuracy[0] == 1
     assert missing.class_accuracy[1].isnan()  # without samples
     assert missing.class_accuracy[2] == 0
@@ -94,7 +94,7 @@ def test_the_confusion_matrix_has_a_row_per_class_and_agrees_with_the_accuracy()
 def test_mistakes_are_the_most_confident_first_and_of_equal_ones_the_earlier_row():
     confidence = [0.6, 0.9, 0.9, 0.7, 0.9, 0.8]
     logits = torch.tensor([[math.log(c / (1 - c)), 0.0] for c in confidence])
-    found = scores(logits, torch.tensor([1, 1, 0, 1, 1, 1])).mistakes
+    found = compute_scores(logits, torch.tensor([1, 1, 0, 1, 1, 1])).mistakes
     assert [one.row for one in found] == [1, 4, 5, 3, 0]
     assert [(one.label, one.predicted) for one in found] == [(1, 0)] * 5
     assert [one.confidence for one in found] == pytest.approx([0.9, 0.9, 0.8, 0.7, 0.6])
@@ -105,7 +105,7 @@ def test_mistakes_are_kept_up_to_the_number_that_a_report_shows():
     said = top_class(logits, labels)
     wrong = np.flatnonzero(~said.correct.numpy()).tolist()
     expected = sorted(wrong, key=lambda row: (-said.confidence[row].item(), row))[:MISTAKES]
-    found = scores(logits, labels).mistakes
+    found = compute_scores(logits, labels).mistakes
     assert len(wrong) > len(found) == MISTAKES
     assert [one.row for one in found] == expected
     assert found[0] == Mistake(
@@ -114,7 +114,7 @@ def test_mistakes_are_kept_up_to_the_number_that_a_report_shows():
 
 
 def test_a_perfect_network_has_no_mistakes():
-    found = scores(5 * torch.eye(4), torch.arange(4))
+    found = compute_scores(5 * torch.eye(4), torch.arange(4))
     assert found.mistakes == ()
     assert found.numbers()["accuracy"] == 1
     assert found.numbers()["aurc"] == 0
@@ -124,18 +124,18 @@ def test_a_perfect_network_has_no_mistakes():
 def test_top_5_with_few_classes(classes, expected):
     # All samples have the same logits: with six classes only class 0 is outside the top 5.
     logits = torch.arange(float(classes)).repeat(classes, 1)
-    assert scores(logits, torch.arange(classes)).top5 == pytest.approx(expected)
+    assert compute_scores(logits, torch.arange(classes)).top5 == pytest.approx(expected)
 
 
 def test_the_temperature_depends_on_the_validation_images_alone():
     logits, labels = random_predictions(300, 5)
     validation = random_predictions(300, 5, seed=1, scale=1.0)
-    found = scores(logits, labels, validation)
+    found = compute_scores(logits, labels, validation)
     assert found.temperature is not None
     assert found.temperature.temperature == fit_temperature(*validation) != fit_temperature(logits, labels)
     assert found.numbers()["temperature"] == found.temperature.temperature
     # Predictions and confidences stay those of the unscaled logits.
-    without = scores(logits, labels)
+    without = compute_scores(logits, labels)
     assert without.temperature is None
     assert repr(found.calibration) == repr(without.calibration)
     assert found.mistakes == without.mistakes
@@ -143,7 +143,7 @@ def test_the_temperature_depends_on_the_validation_images_alone():
 
 def test_a_temperature_that_does_not_exist_is_null():
     right = 3 * torch.eye(3), torch.arange(3)
-    found = scores(*random_predictions(50, 3), right)
+    found = compute_scores(*random_predictions(50, 3), right)
     assert found.temperature is not None
     assert found.temperature.after is None
     assert not {"temperature", "ece_scaled", "nll_scaled"} & found.numbers().keys()
@@ -156,7 +156,7 @@ def test_all_scores_are_finite():
         random_predictions(3, 2),
         (torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)),
     ):
-        assert all(math.isfinite(value) for value in scores(logits, labels).numbers().values())
+        assert all(math.isfinite(value) for value in compute_scores(logits, labels).numbers().values())
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -166,12 +166,12 @@ def test_logits_that_are_nan_are_refused(value, place):
     broken[0][7, 1] = value
     pair = (broken, good) if place == "test" else (good, broken)
     with pytest.raises(DataError, match=r"logits: expected finite numbers, got -?(nan|inf) in sample 7"):
-        scores(*pair[0], pair[1])
+        compute_scores(*pair[0], pair[1])
 
 
 def test_labels_out_of_range_and_empty_predictions_are_refused():
     logits, _ = random_predictions(4, 3)
     with pytest.raises(DataError, match="expected classes 0 to 2, got 3"):
-        scores(logits, torch.tensor([0, 1, 2, 3]))
+        compute_scores(logits, torch.tensor([0, 1, 2, 3]))
     with pytest.raises(DataError, match="is the split empty"):
-        scores(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))
+        compute_scores(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))

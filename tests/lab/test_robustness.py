@@ -102,7 +102,7 @@ def test_attacks_equal_those_of_the_library_on_all_images_at_once(finished, full
     images = loader.images.movedim(-1, 1).float() / 255
     for attack, found in zip(ATTACKS, full_evaluation[1].attacks, strict=True):
         start = target.data.index.tolist() if attack.steps > 1 else None
-        changed = pgd(network, images, loader.labels, attack.eps, attack.step, attack.steps, start)
+        changed = pgd(network, images, loader.labels, attack.eps, attack.step_size, attack.steps, start)
         with torch.no_grad():
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
         assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may change one prediction

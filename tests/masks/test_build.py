@@ -14,7 +14,7 @@ import torch
 from smix.data.sets import ImageSet
 from smix.errors import DataError, MaskError, RunError
 from smix.masks import MaskStore, build_masks, load_source
-from smix.masks.build import confidence, shrink
+from smix.masks.build import confidence, resize_masks
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
 from smix.masks.store import COST, Flag
@@ -327,8 +327,8 @@ class ConstantSource:
 def test_a_mask_without_object_or_finite_scores_is_flagged(data, tmp_path, value, flags, score):
     store = build_masks(data, ConstantSource(torch.full((1, 10, 14), value)), tmp_path, limit=3)
     assert store.stats["flags"][store.built].tolist() == [flags] * 3
-    assert store.valid.sum() == (0 if flags else 3)
-    assert store.score[store.built].tolist() == [score] * 3
+    assert store.usable.sum() == (0 if flags else 3)
+    assert store.scores[store.built].tolist() == [score] * 3
 
 
 def test_a_mask_with_a_pixel_that_is_not_finite_is_broken_and_empty(data, tmp_path):
@@ -337,7 +337,7 @@ def test_a_mask_with_a_pixel_that_is_not_finite_is_broken_and_empty(data, tmp_pa
     store = build_masks(data, ConstantSource(answer), tmp_path, limit=3)
     assert store.coverage[store.built].tolist() == [0] * 3
     assert not store[np.flatnonzero(store.built)].any()
-    assert not store.valid.any()
+    assert not store.usable.any()
 
 
 @pytest.mark.parametrize("renamed", range(19))
@@ -376,7 +376,7 @@ def test_the_score_is_the_mean_confidence_on_the_raw_object_and_coverage_is_that
     answer[0, 4, 8] = 1.0
     store = build_masks(data, ConstantSource(answer), tmp_path, limit=3)
     assert store.coverage[store.built] == pytest.approx(36 / 140)
-    assert store.score[store.built] == pytest.approx((34 * 0.75 + 1) / 35)
+    assert store.scores[store.built] == pytest.approx((34 * 0.75 + 1) / 35)
 
 
 def test_classes_determine_the_object_for_any_confidence(data, tmp_path):
@@ -384,7 +384,7 @@ def test_classes_determine_the_object_for_any_confidence(data, tmp_path):
     classes[0, 2:8, 3:9] = 7
     store = build_masks(data, ConstantSource(torch.full((1, 10, 14), 0.25), classes), tmp_path, limit=3)
     assert np.array_equal(store[store.built.nonzero()[0]], classes.numpy().repeat(3, 0) == 7)
-    assert store.score[store.built] == pytest.approx(0.25)
+    assert store.scores[store.built] == pytest.approx(0.25)
 
 
 def test_confidence_is_0_without_an_object_and_finite_for_scores_that_are_not():
@@ -398,7 +398,7 @@ def test_a_pixel_is_object_if_at_least_half_of_its_area_is(times):
     fine = torch.rand(20, size[0] * times[0], size[1] * times[1], generator=torch.Generator().manual_seed(0)) < 0.5
     blocks = fine.view(20, size[0], times[0], size[1], times[1]).float().mean((2, 4))
     assert (blocks == 0.5).any() or times == (1, 1)
-    assert torch.equal(shrink(fine, size), blocks >= 0.5)
+    assert torch.equal(resize_masks(fine, size), blocks >= 0.5)
 
 
 @pytest.mark.parametrize("size", [(6,), (4, 6), (4, 6, 2)])
@@ -407,12 +407,12 @@ def test_masks_of_1_to_3_dimensions_are_shrunk(size):
     fine[(0, *(slice(0, 4) for _ in size))] = True
     expected = torch.zeros(1, *size, dtype=torch.bool)
     expected[(0, *(slice(0, 2) for _ in size))] = True
-    assert torch.equal(shrink(fine, size), expected)
+    assert torch.equal(resize_masks(fine, size), expected)
 
 
 def test_masks_of_a_coarser_source_are_enlarged():
     coarse = torch.tensor([[[True, False], [False, True]]])
-    assert torch.equal(shrink(coarse, (4, 6)), coarse.repeat_interleave(2, 1).repeat_interleave(3, 2))
+    assert torch.equal(resize_masks(coarse, (4, 6)), coarse.repeat_interleave(2, 1).repeat_interleave(3, 2))
 
 
 def test_equal_images_under_another_name_share_a_store(data, tmp_path, expected_files):

@@ -14,7 +14,7 @@ from smix import load_data
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.masks import build_masks, load_source
-from smix.masks.sources.places import resize_classes
+from smix.masks.sources.places import resize_class_map
 from smix.masks.sources.styles import VOC
 from tests.conftest import make_set
 
@@ -493,9 +493,9 @@ def test_masks_of_one_size_keep_it_in_batches_and_in_the_complete_set(tmp_path):
 
 def test_resizing_keeps_pixels_that_are_at_least_half_object_and_their_class():
     given = np.array([[7, 0, 0, 0], [0, 7, 0, 0], [9, 9, 0, 0], [9, 9, 0, 9]], np.uint8)
-    assert resize_classes(given, (2, 2)).tolist() == [[7, 0], [9, 0]]
-    assert resize_classes(given, (4, 4)).tolist() == given.tolist()
-    assert resize_classes(given, (8, 8)).tolist() == given.repeat(2, 0).repeat(2, 1).tolist()
+    assert resize_class_map(given, (2, 2)).tolist() == [[7, 0], [9, 0]]
+    assert resize_class_map(given, (4, 4)).tolist() == given.tolist()
+    assert resize_class_map(given, (8, 8)).tolist() == given.repeat(2, 0).repeat(2, 1).tolist()
 
 
 def test_the_mask_of_an_image_named_like_a_mask_belongs_to_that_image(tmp_path):

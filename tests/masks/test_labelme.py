@@ -114,7 +114,7 @@ def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     (tmp_path / "000006.json").write_text("{")
     store = build_masks(data, load_source(f"labelme:{tmp_path}"), tmp_path / "store", refine="none")
     assert np.array_equal(store[3][0], box(3, 4, 8, 10))
-    assert store.valid.tolist() == [row == 3 for row in range(8)]
+    assert store.usable.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
     assert store.problems[5] == "000005: cat: expected a polygon of at least 3 points, got 2"
     assert store.problems[6].startswith("000006: 000006.json: expected a labelme file, got invalid JSON")

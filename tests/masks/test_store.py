@@ -145,8 +145,8 @@ def test_coverage_score_and_validity_belong_to_each_mask(tmp_path):
     data.masks[4] = False
     store = carried(data, tmp_path)
     assert np.allclose(store.coverage, data.masks.reshape(21, -1).mean(1), rtol=1e-6)
-    assert store.score.tolist() == [float(i != 4) for i in range(21)]
-    assert store.valid.tolist() == [i != 4 for i in range(21)]
+    assert store.scores.tolist() == [float(i != 4) for i in range(21)]
+    assert store.usable.tolist() == [i != 4 for i in range(21)]
     assert store.stats["flags"][4] == Flag.EMPTY
 
 

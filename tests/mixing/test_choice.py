@@ -66,13 +66,13 @@ def test_a_field_is_absent_only_if_both_lack_it(one: Method, other: Method):
 )
 def test_only_leaves_the_others_as_they_are(method: Method):
     plan, gate = plan_of(method), torch.arange(COUNT) % 3 != 1
-    gated = plan.only(gate)
+    gated = plan.gated(gate)
     assert torch.equal(gated.blend(X), torch.where(gate.view(-1, 1, 1, 1), plan.blend(X), X))
     assert torch.equal(gated.share, torch.where(gate, plan.share, 1.0))
     assert torch.equal(gated.mixed, plan.mixed & gate)
     assert torch.equal(gated.fell_back, plan.fell_back & gate)
     assert torch.equal(gated.partner, torch.where(gate, plan.partner, torch.arange(COUNT)))
-    assert same(plan.only(torch.ones_like(gate)), plan)
+    assert same(plan.gated(torch.ones_like(gate)), plan)
 
 
 def test_three_plans_nest_in_any_order():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from smix.data.sets import ImageSet
-from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.evaluation.scores import Scores, scores
 from smix.plots.style import styles
 from smix.report.masks import JudgedMasks
@@ -154,5 +154,5 @@ def made_evaluation(clean: float = 0.8, suite: str = "own corruptions, CIFAR-C s
             for name, steps, share in (("fgsm", 1, 0.8), ("pgd", 10, 0.6))
             for eps in (2, 4, 8)
         ),
-        objects=Objects("u2net", 90, 10, clean, 0.7 * clean, 0.5 * clean, 0.8 * clean),
+        objects=ObjectAccuracies("u2net", 90, 10, clean, 0.7 * clean, 0.5 * clean, 0.8 * clean),
     )

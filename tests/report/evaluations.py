@@ -4,7 +4,7 @@ from pathlib import Path
 
 from smix import files
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL
-from smix.evaluation.records import FOLDER, Attacked, Corrupted, Evaluation, Objects, write_evaluation
+from smix.evaluation.records import FOLDER, Attacked, Corrupted, Evaluation, ObjectAccuracies, write_evaluation
 
 
 def corrupted(clean: float, suite: str = LABEL) -> Corrupted:
@@ -29,7 +29,7 @@ def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,), weights: str = 
             Attacked("pgd", 2 / 255, 0.5 / 255, 10, 61, clean, clean / 4),
             Attacked("pgd", 8 / 255, 2 / 255, 10, 61, clean, clean / 8),
         ),
-        objects=Objects("carried", 50, 11, clean, 0.8 * clean, 0.7 * clean, 0.9 * clean),
+        objects=ObjectAccuracies("carried", 50, 11, clean, 0.8 * clean, 0.7 * clean, 0.9 * clean),
     )
 
 

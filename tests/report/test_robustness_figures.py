@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from smix.evaluation.records import Attacked, Corrupted, Evaluation, Objects
+from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.plots.style import styles
 from smix.report.figures.robustness import attacks, corruptions, objects
 from smix.report.records import Comparison, ReportAssets
@@ -144,7 +144,8 @@ def test_an_attack_that_a_method_was_not_tried_with_has_no_line_of_it():
 
 def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_scale():
     first, second = (
-        only(objects=Objects("u2net", 4321, 10, *values)) for values in ((0.9, 0.6, 0.3, 0.8), (0.7, 0.5, 0.2, 0.8))
+        only(objects=ObjectAccuracies("u2net", 4321, 10, *values))
+        for values in ((0.9, 0.6, 0.3, 0.8), (0.7, 0.5, 0.2, 0.8))
     )
     figure = objects(evaluated({"vanilla": [first, second], "smix": [first, first]}), ASSETS)
     assert_readable(figure)
@@ -165,6 +166,6 @@ def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_sca
 
 
 def test_small_differences_are_not_made_large():
-    same = only(objects=Objects("u2net", 10, 0, 0.5, 0.501, 0.5, 0.5))
+    same = only(objects=ObjectAccuracies("u2net", 10, 0, 0.5, 0.501, 0.5, 0.5))
     figure = objects(evaluated({"vanilla": [same]}), ASSETS)
     assert all(math.isclose(np.ptp(axes.get_xlim()), 5.0) for axes in figure.axes)

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from smix.evaluation.corruptions.draws import Draws
-from smix.evaluation.corruptions.filters import convolve, disk, gaussian, scale_of, zoom_matrix
+from smix.evaluation.corruptions.filters import convolve, disk, gaussian_blur, scale_of, zoom_matrix
 from smix.evaluation.corruptions.filters import motion_blur as blur_along
 
 
@@ -25,7 +25,7 @@ def glass_blur(
     """
     scale = scale_of(x)
     reach = max(1, round(reach * scale))
-    x = (gaussian(x, sigma * scale) * 255).round() / 255
+    x = (gaussian_blur(x, sigma * scale) * 255).round() / 255
     count, channels, height, width = x.shape
     rows, columns = torch.arange(height, device=x.device)[:, None], torch.arange(width, device=x.device)
     inside = (rows > reach) & (rows <= height - reach) & (columns > reach) & (columns <= width - reach)
@@ -34,7 +34,7 @@ def glass_blur(
         dy, dx = (shifts * inside).unbind(1)
         source = ((rows + dy) * width + columns + dx).view(count, 1, -1).expand(-1, channels, -1)
         x = x.flatten(2).gather(2, source).view_as(x)
-    return gaussian(x, sigma * scale)
+    return gaussian_blur(x, sigma * scale)
 
 
 def motion_blur(x: Float[Tensor, "B C H W"], draws: Draws, radius: float, sigma: float) -> Float[Tensor, "B C H W"]:

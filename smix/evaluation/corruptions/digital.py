@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from smix.evaluation.corruptions.draws import Draws
-from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian
+from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian_blur
 
 
 def brightness(x: Float[Tensor, "B C H W"], draws: Draws, increase: float) -> Float[Tensor, "B C H W"]:
@@ -54,7 +54,7 @@ def elastic_transform(
     if strength == 0:
         return x
     shifts = 2 * draws.uniform("shifts", 2, height, width) - 1
-    dx, dy = (gaussian(shifts, smoothness * side, "reflect", truncate=3) * strength * side).unbind(1)
+    dx, dy = (gaussian_blur(shifts, smoothness * side, "reflect", truncate=3) * strength * side).unbind(1)
     return _sample(x, columns + dx, rows + dy, corners=False)
 
 

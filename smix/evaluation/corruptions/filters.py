@@ -28,7 +28,7 @@ def along_both(
     return rows.to(images.device) @ (images @ columns.to(images.device).T)
 
 
-def gaussian(
+def gaussian_blur(
     images: Float[Tensor, "B *C H W"],
     sigma: float,
     border: Literal["nearest", "reflect"] = "nearest",

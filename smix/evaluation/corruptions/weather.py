@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from smix.evaluation.corruptions.draws import Draws
-from smix.evaluation.corruptions.filters import along_both, gaussian, motion_blur, scale_of, zoom_matrix
+from smix.evaluation.corruptions.filters import along_both, gaussian_blur, motion_blur, scale_of, zoom_matrix
 
 GREY = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
@@ -57,22 +57,22 @@ def snow(
 
 
 def frost(x: Float[Tensor, "B C H W"], draws: Draws, kept: float, thickness: float) -> Float[Tensor, "B C H W"]:
-    """Add ice on the lens: `kept` of the image and `thickness` of the ice, which is drawn (`ice`) instead of photographed."""
+    """Add ice on the lens: `kept` of the image and `thickness` of the ice, which is drawn (`frost_layer`) instead of photographed."""
     scale, (height, width) = scale_of(x), x.shape[-2:]
-    layer = ice(draws, round(2 * height / scale), round(2 * width / scale))
+    layer = frost_layer(draws, round(2 * height / scale), round(2 * width / scale))
     layer = F.interpolate(layer, (height, width), mode="bilinear", antialias=True)
     tint = torch.tensor(ICE if x.shape[1] == 3 else (sum(a * b for a, b in zip(ICE, GREY, strict=True)),))
     return kept * x + thickness * layer * tint.to(x.device)[:, None, None]
 
 
-def ice(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
+def frost_layer(draws: Draws, height: int, width: int) -> Float[Tensor, "B 1 H W"]:
     """Return ice: needles at 60 degrees to each other that grow from common seeds, over a cloudy layer, denser where it is thick.
 
     Values are in [0, 1], 0.45 on average.
     """
     cover = plasma(draws, "cover", max(height, width), 1.7)[:, None, :height, :width]
     seeds = draws.uniform("seeds", 1, height, width) < 0.022 * cover
-    needles = gaussian(_needles(seeds, 60 * draws.uniform("angle")), 1)
+    needles = gaussian_blur(_needles(seeds, 60 * draws.uniform("angle")), 1)
     return (0.6 * cover * cover + 0.8 * needles * (0.4 + 0.6 * cover)).clamp(0, 1)
 
 

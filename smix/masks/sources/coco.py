@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError
-from smix.masks.sources.run_lengths import MAX_PIXELS, decoded, inside
+from smix.masks.sources.run_lengths import MAX_PIXELS, decode_rle, polygon_mask
 from smix.untrusted import UnreadableError, first_duplicate, one_line, read_bytes, read_json, typed
 
 MAX_CATEGORIES = 254
@@ -73,7 +73,7 @@ class Category(msgspec.Struct, frozen=True):
     isthing: int | bool = 1
 
 
-class Content(msgspec.Struct, frozen=True):
+class CocoFile(msgspec.Struct, frozen=True):
     """A file of annotations."""
 
     images: list[Image]
@@ -105,7 +105,7 @@ class Annotations:
         """Return whether an image with one of these names, without suffix, is listed."""
         return any(name in self.images for name in names)
 
-    def instances(self, names: Iterable[str], lookup: UInt8[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
+    def class_map(self, names: Iterable[str], lookup: UInt8[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of the first listed image with one of these names. Later instances cover earlier ones.
 
         Args:
@@ -133,14 +133,14 @@ class Annotations:
                 ) from None
         return classes
 
-    def panoptic(
+    def panoptic_class_map(
         self, path: Path, pixels: UInt8[np.ndarray, "H W *C"], lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of a panoptic picture, whose colours are the numbers of segments.
 
         Args:
             path: Path of the picture.
-            pixels: Content of the picture.
+            pixels: CocoFile of the picture.
             lookup: For each class, its number in the result; 0 if it is no object.
 
         Raises:
@@ -171,10 +171,10 @@ def _stem(name: str) -> str:
 
 def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     if isinstance(segmentation, list):
-        return inside(segmentation, size)
+        return polygon_mask(segmentation, size)
     if segmentation.size != size:
         raise UnreadableError(f"a mask of {segmentation.size[0]}x{segmentation.size[1]} pixels")
-    return decoded(segmentation.counts, size)
+    return decode_rle(segmentation.counts, size)
 
 
 def find_annotations(folder: Path) -> Annotations | None:
@@ -209,12 +209,12 @@ def _looks_like_coco(file: Path) -> bool:
         content = read_bytes(file, MAX_BYTES)
     except UnreadableError:
         return False
-    return all(f'"{key}"'.encode() in content for key in Content.__struct_fields__)
+    return all(f'"{key}"'.encode() in content for key in CocoFile.__struct_fields__)
 
 
 def _read(file: Path) -> Annotations:
     try:
-        content: Content = typed(read_json(file, MAX_BYTES), Content)
+        content: CocoFile = typed(read_json(file, MAX_BYTES), CocoFile)
         images, categories = content.images, content.categories
         panoptic = bool(content.annotations) and "segments_info" in content.annotations[0]
         pictures: list[Panoptic] = typed(content.annotations, list[Panoptic], "annotations") if panoptic else []

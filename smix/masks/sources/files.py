@@ -20,7 +20,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.coco import Annotations, find_annotations
-from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, read_masks
+from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, segmentation_from_maps
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.styles import Style, class_names, numbers_in, read_mask_picture, style_of
 from smix.untrusted import read_bytes
@@ -103,7 +103,7 @@ class FilesSource:
         table = object_table(layout.names, layout.objects, self.keep, self.object_classes, data, labels)
         lookup = np.zeros((len(labels), 256), np.uint8)
         lookup[:, : len(layout.names)] = np.where(table, np.arange(len(layout.names)), 0)
-        return read_masks(
+        return segmentation_from_maps(
             lambda image: self._classes(layout, data, image, lookup[label_of_row[image]]), index, layout.size
         )
 
@@ -112,11 +112,11 @@ class FilesSource:
     ) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
         if layout.annotations is not None and layout.style == "coco":
-            return layout.annotations.instances(layout.places.names(data.stem(image)), lookup)
+            return layout.annotations.class_map(layout.places.names(data.stem(image)), lookup)
         if (path := self._picture(layout.places, data, image)) is None:
             raise MaskError("no mask")
         if layout.annotations is not None:
-            return layout.annotations.panoptic(path, read_mask_picture(path).numbers, lookup)
+            return layout.annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
         return lookup.take(numbers_in(path, layout.style, len(layout.names)))
 
     def _layout(self, data: ImageSet) -> Layout:

@@ -19,7 +19,7 @@ from smix.data.pictures import UNREADABLE
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, classes_of_label
-from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, read_masks
+from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, segmentation_from_maps
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.run_lengths import MAX_PIXELS
 from smix.untrusted import UnreadableError, one_line, read_json, typed
@@ -110,7 +110,7 @@ class LabelmeSource:
                 raise MaskError("no mask")
             return read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
 
-        return read_masks(read, index, data.size or SIZE_OF_FOLDERS)
+        return segmentation_from_maps(read, index, data.size or SIZE_OF_FOLDERS)
 
     def _file(self, data: ImageSet, image: int) -> Path | None:
         if self.places is None:

@@ -308,7 +308,7 @@ class TorchForward:
                 f"({one_line(error, 160)}); give another --input-size, such as a multiple of 32"
             ) from None
 
-    def network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
+    def to_network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
         """Return the network with its card. `forward` converts the output of the model to the form that the card states."""
         return Network(self.name, sha256, forward or self, card, self.device, self.precision)
 

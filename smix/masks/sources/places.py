@@ -115,7 +115,7 @@ def digest_files(digest: Any, data: ImageSet, find: Callable[[int], Path | None]
     return paths
 
 
-def read_masks(
+def segmentation_from_maps(
     read: Callable[[int], NDArray[np.uint8]], index: NDArray[np.int64], size: tuple[int, ...]
 ) -> Segmentation:
     """Read the class maps of images, resized to one size.
@@ -133,7 +133,7 @@ def read_masks(
     problems = {}
     for place, image in enumerate(index.tolist()):
         try:
-            classes[place] = resize_classes(read(image), size)
+            classes[place] = resize_class_map(read(image), size)
         except MaskError as error:
             problems[place] = str(error)
         else:
@@ -141,7 +141,7 @@ def read_masks(
     return Segmentation(objects, classes, problems)
 
 
-def resize_classes(numbers: UInt8[np.ndarray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
+def resize_class_map(numbers: UInt8[np.ndarray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
     """Resize a class map: enlarge it by the nearest pixel, shrink it by area, where an object needs at least half of a pixel."""
     classes = torch.from_numpy(numbers)
     if tuple(classes.shape) == size:

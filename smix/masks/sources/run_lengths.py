@@ -18,7 +18,7 @@ MAX_STEPS = 1 << 24
 """Longest outline of the polygons of an object, in pixels: pycocotools allocates five times as many points, unchecked."""
 
 
-def decoded(counts: str | Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """Return the mask (H, W) of a run-length encoding.
 
     Args:
@@ -56,7 +56,7 @@ def _uncompressed(code: str) -> list[int]:
     return runs
 
 
-def inside(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+def polygon_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     """Return a mask (H, W) of the pixels inside any of the polygons, as pycocotools fills them.
 
     Args:

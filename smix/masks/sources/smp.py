@@ -57,7 +57,7 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
     changes = {"any_size": fixed_size is None, "stride": stride}
     if count == 1:
         changes |= {"output": "object_logit", "classes": ()}
-    return forward.network(sha256(weights), msgspec.structs.replace(card, **changes))
+    return forward.to_network(sha256(weights), msgspec.structs.replace(card, **changes))
 
 
 def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int] | None]:

@@ -40,7 +40,7 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
     if model not in MASK_RCNN:
         side = published.transforms().resize_size[0]
         card = NetworkCard(input_size=(side, side), mean=IMAGENET_MEAN, std=IMAGENET_STD, classes=classes)
-        return forward.network(sha256(path), card, lambda images: forward(images)["out"])
+        return forward.to_network(sha256(path), card, lambda images: forward(images)["out"])
     transform: Any = forward.model.transform
     side = transform.min_size[-1]
     # The network itself normalises images of values from 0 to 1.
@@ -53,7 +53,7 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
         results = forward(images)
         return [Instances(image["masks"][:, 0].float().logit(), image["labels"], image["scores"]) for image in results]
 
-    return forward.network(sha256(path), card, instances)
+    return forward.to_network(sha256(path), card, instances)
 
 
 def _loaded(model: str, path: Path, url: str) -> nn.Module:

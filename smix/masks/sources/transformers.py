@@ -85,7 +85,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
         background=lower.index("background") if "background" in lower else None,
         any_size=any_size,
     )
-    return forward.network(checksum, card, instances if by_queries else scores)
+    return forward.to_network(checksum, card, instances if by_queries else scores)
 
 
 def _normalisation(processor: Any) -> tuple[Channels, Channels]:
