@@ -31,11 +31,11 @@ class Slurm:
 
     folder: Path
 
-    def write_plan(self, *jobs: str) -> None:
+    def plan(self, *jobs: str) -> None:
         (self.folder / "plan").write_text("\n".join(jobs))
 
     @property
-    def scancel_calls(self) -> list[str]:
+    def cancelled(self) -> list[str]:
         """Return the calls of scancel."""
         calls = self.folder / "cancelled"
         return calls.read_text().splitlines() if calls.exists() else []

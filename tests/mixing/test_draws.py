@@ -1,4 +1,4 @@
-"""One draw a sample, independent of its neighbours', or one for the whole batch."""
+"""Test draws per sample, which are independent, and draws per batch."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ import torch
 from smix.mixing import Cutout, FMix, GMix, GridMix, HMix, Method, ResizeMix, StochasticMixup
 from tests.mixing.listed import drawn
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 METHODS = pytest.mark.parametrize(
     "method",
@@ -32,7 +32,7 @@ METHODS = pytest.mark.parametrize(
 def test_maps_within_a_batch_are_independent(method: Method):
     maps = drawn(method, 1000, (8, 14)).numpy().astype(float)
     assert len(np.unique(maps.reshape(len(maps), -1), axis=0)) > 100
-    # How much is shown, and where: the centre of what is shown less, along each axis.
+    # The visible amount, and the centre along each axis of the less visible part.
     less = 1 - maps
     area = less.mean((1, 2))
     shown = area > 0
