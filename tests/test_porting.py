@@ -26,7 +26,7 @@ SIDE = 32
 
 
 @pytest.fixture(autouse=True)
-def _seeded_global_generators() -> Iterator[None]:
+def _seed_global_generators() -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python, which the peers use, and restore them afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):

@@ -40,7 +40,7 @@ from tests.conftest import make_set
 from tests.masks.stores import content
 from tests.report.runs import write_run, write_runs
 from tests.sealed import edit
-from tests.training.small import OPTIONS, small, write_data
+from tests.training.small import OPTIONS, small_config, write_data
 
 QUIET = MachineOptions(device="cpu", quiet=True)
 
@@ -70,14 +70,14 @@ def test_a_report_is_not_written_through_a_link_of_the_folder_of_runs(smix, tmp_
 @pytest.mark.slow
 def test_an_evaluation_or_a_board_is_not_written_through_a_link_of_the_run(tmp_path, victim):
     data, before = write_data(tmp_path), content(victim)
-    train(small(data, epochs=1), tmp_path / "run", OPTIONS)
+    train(small_config(data, epochs=1), tmp_path / "run", OPTIONS)
     (tmp_path / "run" / "evaluation").symlink_to(victim)
     with pytest.raises(RunError, match="evaluation: expected a folder, got a symbolic link"):
         evaluate(tmp_path / "run", EvaluateConfig(), QUIET)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "tensorboard").symlink_to(victim)
     with pytest.raises(RunError, match="tensorboard: expected a folder, got a symbolic link"):
-        train(small(data, epochs=1), tmp_path / "new", replace(OPTIONS, tensorboard=True))
+        train(small_config(data, epochs=1), tmp_path / "new", replace(OPTIONS, tensorboard=True))
     assert content(victim) == before
 
 

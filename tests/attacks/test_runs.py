@@ -26,7 +26,7 @@ from smix.untrusted import UnreadableError
 from tests.conftest import make_set, write_npz
 from tests.report.runs import write_run, write_runs
 from tests.sealed import edit, reseal
-from tests.training.small import OPTIONS, contents, small, stop_after, write_data
+from tests.training.small import OPTIONS, contents, small_config, stop_after, write_data
 
 QUIET = MachineOptions(device="cpu", quiet=True)
 
@@ -34,7 +34,7 @@ QUIET = MachineOptions(device="cpu", quiet=True)
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
-    train(small(write_data(folder), epochs=1), folder / "run", OPTIONS)
+    train(small_config(write_data(folder), epochs=1), folder / "run", OPTIONS)
     return folder / "run"
 
 
@@ -96,12 +96,12 @@ def test_epochs_of_another_run_are_not_continued(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(5, patch)
         with pytest.raises(KeyboardInterrupt):
-            train(small(data), tmp_path / "run", OPTIONS)
+            train(small_config(data), tmp_path / "run", OPTIONS)
     file = tmp_path / "run" / "metrics.jsonl"
     epoch = json.loads(file.read_text())
     file.write_text(json.dumps({**epoch, "val_accuracy": 1.0}) + "\n")
     with pytest.raises(RunError, match=r"got a checkpoint after epoch 1 that does not match metrics\.jsonl; delete it"):
-        train(small(data), tmp_path / "run", OPTIONS)
+        train(small_config(data), tmp_path / "run", OPTIONS)
 
 
 # Runs whose last predictions are not finite
@@ -129,7 +129,7 @@ def diverged(tmp_path, monkeypatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "eval_model", property(best))
         with pytest.raises(DivergedError, match="the trained network predicts NaN or infinity"):
-            train(small(data, epochs=2), tmp_path / "runs" / "run", OPTIONS)
+            train(small_config(data, epochs=2), tmp_path / "runs" / "run", OPTIONS)
     return tmp_path / "runs" / "run"
 
 

@@ -11,7 +11,7 @@ from smix.mixing import CutMix
 from tests.mixing.cases import new_generator, within
 from tests.reference import cutmix as reference
 
-LEGAL = {"clip": reference.clipped, "inside": reference.inside}
+LEGAL = {"clip": reference.clipped_boxes, "inside": reference.boxes_inside}
 
 
 def draw_maps(method: CutMix, count: int, size: tuple[int, ...], seed: int = 0) -> torch.Tensor:

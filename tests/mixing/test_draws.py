@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from smix.mixing import Cutout, FMix, GMix, GridMix, HMix, Method, ResizeMix, StochasticMixup
-from tests.mixing.listed import drawn
+from tests.mixing.listed import draw_maps
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 
@@ -30,7 +30,7 @@ METHODS = pytest.mark.parametrize(
 
 @METHODS
 def test_maps_within_a_batch_are_independent(method: Method):
-    maps = drawn(method, 1000, (8, 14)).numpy().astype(float)
+    maps = draw_maps(method, 1000, (8, 14)).numpy().astype(float)
     assert len(np.unique(maps.reshape(len(maps), -1), axis=0)) > 100
     # The visible amount, and the centre along each axis of the less visible part.
     less = 1 - maps
@@ -48,7 +48,7 @@ def test_maps_within_a_batch_are_independent(method: Method):
 @METHODS
 @pytest.mark.parametrize("size", [(8, 14), (30,), (4, 5, 6)], ids=str)
 def test_per_batch_draws_one_map(method: Method, size: tuple[int, ...]):
-    shared = [drawn(replace(method, per_batch=True), 20, size, seed) for seed in range(6)]
+    shared = [draw_maps(replace(method, per_batch=True), 20, size, seed) for seed in range(6)]
     for maps in shared:
         assert torch.equal(maps, maps[:1].expand_as(maps))
     assert len({maps[0].numpy().tobytes() for maps in shared}) > 1

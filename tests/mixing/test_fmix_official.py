@@ -11,7 +11,7 @@ from smix.mixing import FMix
 from smix.mixing.core import MixBatch
 from smix.mixing.fmix import clouds, official_spectrum
 from tests.mixing.cases import new_generator, within
-from tests.mixing.listed import drawn
+from tests.mixing.listed import draw_maps
 from tests.reference import fmix_official as reference
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
@@ -67,7 +67,7 @@ def test_the_power_is_distributed_as_in_the_published_code():
 @pytest.mark.parametrize("length", [24, 53])
 def test_one_dimensional_masks_are_one_cyclic_interval(length: int, kept: float, fix_lambda: Callable[[float], None]):
     fix_lambda(kept)
-    maps = drawn(FMix(spectrum="official"), 500, (length,))
+    maps = draw_maps(FMix(spectrum="official"), 500, (length,))
     assert len(maps) > 490
     counts = maps.sum(1)
     partly = (counts > 0) & (counts < length)
@@ -86,7 +86,7 @@ def test_the_count_is_lambda_n_rounded_up_or_down_at_random(
 ):
     fix_lambda(kept)
     wanted = float(np.float32(kept)) * math.prod(size)
-    counts = drawn(FMix(spectrum="official"), 1000, size).flatten(1).sum(1)
+    counts = draw_maps(FMix(spectrum="official"), 1000, size).flatten(1).sum(1)
     up, down = math.ceil(wanted), math.floor(wanted)
     assert set(counts.tolist()) == {up, down}
     if up > down:
@@ -102,7 +102,7 @@ def test_borders_along_each_axis_are_as_frequent_as_in_the_published_code(
     fix_lambda(kept)
     rng = np.random.default_rng(0)
     literal = np.stack([reference.mask(size, kept, 3.0, rng) for _ in range(count)])
-    ours = drawn(FMix(spectrum="official"), count, size).numpy()
+    ours = draw_maps(FMix(spectrum="official"), count, size).numpy()
     for axis in range(1, len(size) + 1):
         found, expected = (np.abs(np.diff(maps, axis=axis)).reshape(len(maps), -1).sum(1) for maps in (ours, literal))
         spread = math.sqrt(found.var() / len(found) + expected.var() / count)
@@ -113,11 +113,11 @@ def test_borders_along_each_axis_are_as_frequent_as_in_the_published_code(
 def test_border_lengths_at_32_pixels_are_the_measured_ones(fix_lambda: Callable[[float], None]):
     """42.5 along the columns and 60.2 along the rows, because the clouds are elongated vertically."""
     fix_lambda(0.5)
-    maps = drawn(FMix(spectrum="official"), 4000, (32, 32))
+    maps = draw_maps(FMix(spectrum="official"), 4000, (32, 32))
     down, across = (maps.diff(dim=axis).abs().flatten(1).sum(1).mean().item() for axis in (1, 2))
     assert [down, across] == pytest.approx([42.5, 60.2], rel=0.03)
 
 
 def test_masks_are_independent_within_a_batch_and_shared_per_batch():
-    assert len(drawn(FMix(spectrum="official"), 64, (24, 40)).flatten(1).unique(dim=0)) > 55
-    assert len(drawn(FMix(spectrum="official", per_batch=True), 64, (24, 40)).flatten(1).unique(dim=0)) == 1
+    assert len(draw_maps(FMix(spectrum="official"), 64, (24, 40)).flatten(1).unique(dim=0)) > 55
+    assert len(draw_maps(FMix(spectrum="official", per_batch=True), 64, (24, 40)).flatten(1).unique(dim=0)) == 1

@@ -9,7 +9,7 @@ import torch
 
 from smix.mixing import FMix, fmix
 from tests.mixing.cases import new_generator
-from tests.mixing.listed import drawn
+from tests.mixing.listed import draw_maps
 from tests.reference import fmix_official as reference
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
@@ -58,7 +58,7 @@ def test_the_mean_is_lambda_within_a_pixel_and_the_ramp_is_at_most_max_soft_wide
     kept: float, max_soft: float, size: tuple[int, ...], spectrum: str, fix_lambda: Callable[[float], None]
 ):
     fix_lambda(kept)
-    maps = drawn(FMix(max_soft=max_soft, spectrum=spectrum), 12, size).flatten(1)  # type: ignore[arg-type]
+    maps = draw_maps(FMix(max_soft=max_soft, spectrum=spectrum), 12, size).flatten(1)  # type: ignore[arg-type]
     pixels = math.prod(size)
     assert (maps.mean(1) - kept).abs().max() <= 1 / pixels + 1e-5
     assert maps.min() >= 0
@@ -72,7 +72,7 @@ def test_soft_and_hard_masks_agree_outside_the_border(fix_lambda: Callable[[floa
     border.
     """
     fix_lambda(0.4)
-    hard, soft = (drawn(FMix(max_soft=width), 20, (24, 40)) for width in (0.0, 0.1))
+    hard, soft = (draw_maps(FMix(max_soft=width), 20, (24, 40)) for width in (0.0, 0.1))
     assert hard[soft == 1].eq(1).all()
     assert hard[soft == 0].eq(0).all()
     assert torch.equal(soft > 0.5, hard == 1)
@@ -80,14 +80,14 @@ def test_soft_and_hard_masks_agree_outside_the_border(fix_lambda: Callable[[floa
 
 def test_the_strength_also_multiplies_a_soft_mask():
     assert torch.equal(
-        drawn(FMix(max_soft=0.2, strength=0.6), 12, (24, 40)), 0.6 * drawn(FMix(max_soft=0.2), 12, (24, 40))
+        draw_maps(FMix(max_soft=0.2, strength=0.6), 12, (24, 40)), 0.6 * draw_maps(FMix(max_soft=0.2), 12, (24, 40))
     )
 
 
 def test_neighbouring_pixels_differ_less_with_a_softer_border(fix_lambda: Callable[[float], None]):
     fix_lambda(0.5)
     hard, soft, softer = (
-        drawn(FMix(max_soft=width), 100, (24, 40)).diff(dim=2).abs().amax((1, 2)) for width in (0.0, 0.05, 0.3)
+        draw_maps(FMix(max_soft=width), 100, (24, 40)).diff(dim=2).abs().amax((1, 2)) for width in (0.0, 0.05, 0.3)
     )
     assert hard.min() == 1
     assert softer.mean() < 0.6 * soft.mean()

@@ -60,9 +60,9 @@ def test_at_scale_1_the_object_is_copied_exactly(size: tuple[int, ...], flip: fl
             corner = corner_of(plan, masks, own)
             assert corner in reference.corners(masks[own, 0].numpy(), 1.0)
             place = tuple(map(int, corner))
-            expected = reference.copied(x[own].numpy(), masks[own, 0].numpy(), x[other].numpy(), place, flip == 1)
+            expected = reference.copy_object(x[own].numpy(), masks[own, 0].numpy(), x[other].numpy(), place, flip == 1)
             assert np.array_equal(mixed[own].numpy(), expected)
-            weight = reference.pasted(masks[own, 0].double().numpy(), 1.0, place, flip == 1)
+            weight = reference.paste_mask(masks[own, 0].double().numpy(), 1.0, place, flip == 1)
             assert np.array_equal(plan.weight[own, 0].numpy(), weight)
             assert plan.share[own].item() == pytest.approx(masks[own].float().mean().item(), abs=1e-6)
 
@@ -76,12 +76,12 @@ def test_scaled_soft_objects_equal_those_of_the_reference(size: tuple[int, ...],
     assert move is not None
     for own, _ in mixed_pairs(plan):
         mask, corner = masks[own, 0].double().numpy(), corner_of(plan, masks, own)
-        fitting = reference.fitting(mask, factor)
+        fitting = reference.largest_fitting(mask, factor)
         assert move.scale[own].abs().tolist() == pytest.approx([fitting] * len(size), rel=1e-6)
         nearest = tuple(map(round, corner))
         assert corner == pytest.approx(nearest, abs=1e-4)
         assert nearest in reference.corners(mask, fitting)
-        expected = reference.pasted(mask, fitting, nearest, bool(move.scale[own, -1] < 0))
+        expected = reference.paste_mask(mask, fitting, nearest, bool(move.scale[own, -1] < 0))
         np.testing.assert_allclose(plan.weight[own, 0].numpy(), expected, rtol=0, atol=1e-4)
         assert plan.share[own].item() == pytest.approx(expected.mean(), abs=1e-4)
     assert 0 < (move.scale[plan.mixed, -1] < 0).sum() < plan.mixed.sum()

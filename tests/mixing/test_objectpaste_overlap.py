@@ -25,9 +25,9 @@ def plan_of(method: ObjectPaste, masks: Tensor, seed: int = 0) -> Plan:
 
 def hidden_at_all_corners(mask: np.ndarray, other: np.ndarray, factor: float, mirrored: bool) -> list[float]:
     """Return the hidden part of the partner's object for each corner."""
-    factor = reference.fitting(mask, factor)
+    factor = reference.largest_fitting(mask, factor)
     return [
-        reference.hidden(reference.pasted(mask, factor, corner, mirrored), other)
+        reference.hidden(reference.paste_mask(mask, factor, corner, mirrored), other)
         for corner in reference.corners(mask, factor)
     ]
 

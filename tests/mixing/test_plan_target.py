@@ -50,7 +50,7 @@ def test_the_loss_equals_the_literal_formula(y: torch.Tensor, kind: str, smoothi
         # Not a probability distribution, but the formula still holds.
         assert any(sum(row) > 1 for row in rows)
     expected = [
-        formula(logits, reference.smoothed(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
+        formula(logits, reference.smooth(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
     ]
     each = target.loss(LOGITS, kind=kind, label_smoothing=smoothing, reduction="none")  # type: ignore[arg-type]
     assert each.tolist() == pytest.approx(expected, abs=1e-5)

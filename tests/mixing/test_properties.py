@@ -13,14 +13,16 @@ from torch import Tensor
 
 from smix.mixing import Fallback, Method, Plan, RandomChoice, SMix, Target
 from tests.mixing.cases import new_generator, same
-from tests.mixing.test_parse import named
+from tests.mixing.test_parse import text_and_method
 
 pytestmark = [pytest.mark.usefixtures("without_type_checks"), pytest.mark.slow]
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 CLASSES = 4
 
 # A feather far below a pixel is tested separately at the end.
-named_methods = named().map(lambda case: case[1]).filter(lambda method: not 0 < getattr(method, "feather", 0) < 1e-3)
+named_methods = (
+    text_and_method().map(lambda case: case[1]).filter(lambda method: not 0 < getattr(method, "feather", 0) < 1e-3)
+)
 methods = st.one_of(
     named_methods,
     named_methods,

@@ -27,7 +27,7 @@ def test_all_boxes_inside_the_image_are_drawn_and_no_others(size: tuple[int, ...
 @pytest.mark.parametrize(("low", "high"), [("1/10", "4/5"), ("1/4", "1/2"), ("3/5", "1")])
 @pytest.mark.parametrize("size", [(12, 20), (20, 12), (15,), (6, 8, 11)], ids=str)
 def test_tau_is_uniform_and_the_same_for_all_axes(size: tuple[int, ...], low: str, high: str):
-    law = reference.sides_law(size, Fraction(low), Fraction(high))
+    law = reference.side_probabilities(size, Fraction(low), Fraction(high))
     maps = draw_maps(ResizeMix(scale=(float(Fraction(low)), float(Fraction(high)))), 4000, size).numpy()
     found = Counter(reference.box_of(weight)[1] for weight in maps)
     assert set(found) <= set(law)
@@ -62,7 +62,7 @@ def test_the_mix_equals_that_of_the_reference(size: tuple[int, ...]):
     mixed = plan.blend(x).numpy()
     for i in plan.mixed.nonzero().flatten().tolist():
         box = reference.box_of(plan.weight[i, 0].numpy())
-        expected = reference.mixed(x[i].numpy(), x[plan.partner[i]].numpy(), *box)
+        expected = reference.mix(x[i].numpy(), x[plan.partner[i]].numpy(), *box)
         np.testing.assert_allclose(mixed[i], expected, rtol=0, atol=1e-5)
 
 

@@ -101,7 +101,7 @@ def test_the_box_has_the_sides_of_cutmix_and_is_centred_on_the_peak_of_the_partn
     assert len({tuple(place) for place in peaks}) > 4
     for i in range(7):
         centre = peaks[plan.partner[0 if per_batch else i]]
-        expected = reference.keep(size, kept, tuple(centre))
+        expected = reference.map_of_box(size, kept, tuple(centre))
         assert np.array_equal(plan.weight[i, 0].numpy(), expected)
         assert plan.share[i].item() == pytest.approx(expected.mean(), abs=1e-6)
 
@@ -144,7 +144,7 @@ def test_images_without_structure_give_legal_boxes(
     for i in plan.mixed.nonzero().flatten().tolist():
         centre = tuple(peak(flat, size)[plan.partner[i]].long().tolist())
         assert all(0 <= c < n for c, n in zip(centre, size, strict=True))
-        assert np.array_equal(plan.weight[i, 0].numpy(), reference.keep(size, 0.5, centre))
+        assert np.array_equal(plan.weight[i, 0].numpy(), reference.map_of_box(size, 0.5, centre))
 
 
 def test_small_images_have_a_peak():

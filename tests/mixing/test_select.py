@@ -115,9 +115,9 @@ def test_most_rows_are_selected_from_brackets_and_the_others_by_a_sort(monkeypat
     alone: list[int] = []
     one_row = select._mark_row
 
-    def spy(row: np.ndarray, expected_marks: int) -> np.ndarray:
-        alone.append(expected_marks)
-        return one_row(row, expected_marks)
+    def spy(row: np.ndarray, count: int) -> np.ndarray:
+        alone.append(count)
+        return one_row(row, count)
 
     monkeypatch.setattr(select, "_mark_row", spy)
     length = 5000

@@ -7,7 +7,7 @@ from scipy import stats
 
 from smix.mixing import StochasticMixup
 from tests.mixing.cases import images, new_generator
-from tests.mixing.listed import drawn
+from tests.mixing.listed import draw_maps
 
 pytestmark = pytest.mark.usefixtures("without_type_checks")
 
@@ -16,7 +16,7 @@ SIZES = pytest.mark.parametrize("size", [(24, 40), (7, 5), (53,), (5, 6, 9)], id
 
 @SIZES
 def test_weights_are_uniform(size: tuple[int, ...]):
-    maps = drawn(StochasticMixup(), 200, size).numpy()
+    maps = draw_maps(StochasticMixup(), 200, size).numpy()
     assert stats.kstest(maps.ravel(), "uniform").pvalue > 1e-3
     # This also holds for every single pixel: no edge, row or column is special.
     means = maps.reshape(len(maps), -1).mean(0)
@@ -25,7 +25,7 @@ def test_weights_are_uniform(size: tuple[int, ...]):
 
 @SIZES
 def test_pixels_and_samples_are_independent(size: tuple[int, ...]):
-    maps = drawn(StochasticMixup(), 200, size).numpy() - 0.5
+    maps = draw_maps(StochasticMixup(), 200, size).numpy() - 0.5
     pairs = [(maps[1:], maps[:-1])]
     for axis in range(1, maps.ndim):
         lines = np.moveaxis(maps, axis, 0)

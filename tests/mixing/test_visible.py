@@ -41,7 +41,7 @@ def object_masks(size: tuple[int, ...], kind: str, seed: int = 0) -> Tensor:
 
 def literal_share(plan: Plan, masks: Tensor) -> list[float]:
     """Compute the label weights of a plan without moves; 1 for unmixed samples."""
-    things = [reference.whole_if_empty(mask[0].numpy()) for mask in masks]
+    things = [reference.image_if_empty(mask[0].numpy()) for mask in masks]
     weight = plan.weight.expand(COUNT, *masks.shape[1:])[:, 0].double().numpy()
     return [
         reference.share(weight[own], things[own], things[other]) if mixed else 1.0
@@ -103,7 +103,7 @@ def span(first: int, last: int) -> Tensor:
 def test_label_weights_by_hand(weight: Tensor, own: Tensor, other: Tensor, expected: float):
     assert share_of_pair(weight, own, other) == pytest.approx(expected, abs=1e-6)
     assert share_of_pair(1 - weight, other, own) == pytest.approx(1 - expected, abs=1e-6)
-    found = reference.share(weight.numpy(), *(reference.whole_if_empty(mask.numpy()) for mask in (own, other)))
+    found = reference.share(weight.numpy(), *(reference.image_if_empty(mask.numpy()) for mask in (own, other)))
     assert found == pytest.approx(expected, abs=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_the_own_object_counts_where_it_is_pasted(overlap: str, size: tuple[int,
         else:
             pasted = shift_mask(masks[own, 0], move.scale[own], move.offset[own]).double().numpy()
             assert np.array_equal(plan.weight[own, 0].double().numpy(), pasted)
-            expected.append(reference.share(pasted, pasted, reference.whole_if_empty(masks[other, 0].numpy())))
+            expected.append(reference.share(pasted, pasted, reference.image_if_empty(masks[other, 0].numpy())))
     assert plan.share.tolist() == pytest.approx(expected, abs=1e-5)
 
 
@@ -150,7 +150,7 @@ def test_the_partners_object_counts_where_it_is_pasted(size: tuple[int, ...], ki
     masks = object_masks(size, kind)
     method = ResizeMix(scale=(0.5, 0.5), labels="visible")
     plan = method.plan(images(COUNT, size), masks=masks, generator=new_generator(0))
-    things = torch.stack([torch.from_numpy(reference.whole_if_empty(mask.numpy())) for mask in masks])
+    things = torch.stack([torch.from_numpy(reference.image_if_empty(mask.numpy())) for mask in masks])
     flat = things if len(size) == 2 else things[:, :, None]
     half = tuple(length // 2 for length in size)
     small = F.interpolate(flat, half if len(size) == 2 else (1, *half), mode="bilinear", antialias=True)
