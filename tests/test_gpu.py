@@ -1,4 +1,4 @@
-"""Compare a GPU with the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
+"""Test a GPU against the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
 
 import pytest
 import torch

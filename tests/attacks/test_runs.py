@@ -32,15 +32,17 @@ QUIET = MachineOptions(device="cpu", quiet=True)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained_run(tmp_path_factory) -> Path:
+    """Return the folder of a finished run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("trained")
     train(small_config(write_data(folder), epochs=1), folder / "run", OPTIONS)
     return folder / "run"
 
 
 @pytest.fixture
-def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
+def run(trained_run, tmp_path) -> Path:
+    """Return a copy of the finished run."""
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -158,7 +160,7 @@ def read_config(run: Path) -> TrainConfig:
 
 
 @pytest.mark.slow
-def test_divergence_on_images_of_one_pixel_is_one_line(smix, tmp_path):
+def test_divergence_on_images_of_one_pixel_is_a_one_line_error(smix, tmp_path):
     sets = [
         replace(one, images=one.array[:, :1, :1], masks=None, fingerprint="")
         for one in (make_set(40), make_set(20, split="test"))
@@ -222,7 +224,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS.keys())
-def test_a_hostile_header_in_any_file_is_one_line(tmp_path, content):
+def test_a_hostile_header_in_any_file_is_a_one_line_error(tmp_path, content):
     path = npz(tmp_path / "a.npz", logits=content, labels=b"")
     with pytest.raises(UnreadableError) as caught:
         read_npz(path)

@@ -46,7 +46,7 @@ class Launched:
     """Stand-in for `run_tasks` that records the tasks of `compare` and acts on them."""
 
     act: Callable[[TrainConfig, Path], int] = lambda config, folder: 0
-    """In place of the command line; returns the exit code."""
+    """Stand-in for the command line that returns an exit code."""
     jobs: list[int] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     configs: list[TrainConfig] = field(default_factory=list)

@@ -197,7 +197,7 @@ def test_the_number_of_cpus_is_read_from_a_variable_that_sbatch_ignores(tmp_path
     assert "--cpus-per-task=6" in (slurm.folder / "options").read_text()
 
 
-def test_missing_slurm_is_one_line(tmp_path, monkeypatch):
+def test_missing_slurm_is_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(OptionError, match="engine: SLURM's sbatch is not available on this machine"):
         engines.launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)

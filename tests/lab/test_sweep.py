@@ -157,7 +157,7 @@ def test_values_are_parsed_by_the_type_of_their_field():
         ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
     ],
 )
-def test_an_invalid_grid_is_one_line_and_writes_nothing(smix, tmp_path, text, said):
+def test_an_invalid_grid_is_a_one_line_error_and_writes_nothing(smix, tmp_path, text, said):
     code, out, err = smix("sweep", "write", tmp_path / "s.jsonl", "--methods", "smix", "--grid", text)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err

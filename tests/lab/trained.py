@@ -19,7 +19,7 @@ SIZE = (28, 36)
 TEST = 24
 CLASSES = 6
 FILE_SIZES = ((28, 40), (37, 30), (33, 28))
-"""Of images in files."""
+"""Sizes of the images in files."""
 
 
 def sets(size: tuple[int, int] = SIZE, test: int = TEST) -> tuple[ImageSet, ImageSet]:

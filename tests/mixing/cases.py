@@ -132,7 +132,7 @@ EVERY_METHOD = pytest.mark.parametrize(
     ],
     ids=repr,
 )
-"""Methods of all kinds; by default one of each code path runs."""
+"""Methods of all kinds; by default one per code path runs."""
 
 SIZES = [(32, 32), (24, 40), (8, 8), (53,), (5, 6, 9)]
 

@@ -163,11 +163,11 @@ NUMBERS: dict[tuple[type, str], Any] = {
     (Validity, "max_roughness"): 2,
     (Validity, "min_free_border"): 1,
 }
-"""A whole number that each numeric option can be."""
+"""A valid integer value of each numeric option."""
 PAIRS = {(SMix, "alpha"): (1, 2)}
-"""Options that can be a number or a pair."""
+"""Options that accept a number or a pair."""
 WHOLE = {(Cutout, "length"), (GridMix, "cells")}
-"""Options that take no fractions, and so no floats."""
+"""Options that accept only integers."""
 REQUIRED: dict[type, tuple] = {Fallback: (SMix(), FMix()), RandomChoice: (BOTH,)}
 WRONG = ["a", "0.5", b"1", 1j, [1], {}, True, torch.ones(2)]
 
@@ -212,7 +212,7 @@ def test_numeric_options_accept_any_kind_of_number(option: tuple[type, str], val
 
 @pytest.mark.parametrize("option", NUMBERS, ids=option_id)
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_a_numeric_option_of_another_type_is_one_line(option: tuple[type, str], wrong: Any):
+def test_a_numeric_option_of_another_type_is_a_one_line_error(option: tuple[type, str], wrong: Any):
     kind, name = option
     for value in [wrong, (wrong, 1.0)]:
         with pytest.raises(OptionError) as error:

@@ -15,7 +15,7 @@ from tests.conftest import make_set, write_npz
 
 OPTIONS = RunOptions(device="cpu", quiet=True)
 STEPS = 4
-"""Steps an epoch of `small` on the data of `write_data`: 72 images, 16 a step."""
+"""Steps per epoch of `small_config` on the data of `write_data`: 72 images in batches of 16."""
 EPOCHS = 3
 FILES = {
     "config.json",
@@ -27,7 +27,7 @@ FILES = {
     "validation.npz",
     "result.json",
 }
-"""Of a finished run, as design.md lists them."""
+"""Files of a finished run, as listed in docs/design.md."""
 
 
 def write_data(folder: Path) -> str:

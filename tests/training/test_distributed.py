@@ -264,7 +264,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("case", LINES)
-def test_an_invalid_configuration_is_one_line_and_not_two(data, tmp_path, case):
+def test_an_invalid_configuration_is_a_one_line_error_and_not_two(data, tmp_path, case):
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
     more, expected = LINES[case]
     given = [word for word in words if not (word in more or words[words.index(word) - 1] in more)]

@@ -35,7 +35,7 @@ from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, co
 pytestmark = pytest.mark.slow
 
 STEPS, KILLED_AFTER = 50, 23
-"""Ten epochs of five steps: killed in the middle of the fifth."""
+"""Steps of a run, ten epochs of five, and the step in the middle of the fifth epoch after which it is killed."""
 
 CASES = {
     "plain": {"method": "vanilla"},
@@ -154,7 +154,7 @@ def test_a_signal_to_the_process_group_keeps_reading_processes_until_the_checkpo
     assert (progress["epoch"], progress["step"]) == (0, 2)
 
 
-def test_an_image_that_breaks_during_a_run_on_files_is_one_line(smix, tmp_path, monkeypatch):
+def test_an_image_that_breaks_during_a_run_on_files_is_a_one_line_error(smix, tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "data")
     words = ["train", "--data", folder, "--model", "resnet8", "--method", "mixup", "--epochs", "1", "--batch-size", "8"]
     words += ["--image-size", "16", "--workers", "2", "--device", "cpu"]

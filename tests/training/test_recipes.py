@@ -162,7 +162,7 @@ GIVEN = {
     "--weight-decay 0.0005": {"weight_decay": 5e-4},
     "--model resnet8 --seed 3": {"model": "resnet8", "seed": 3},
 }
-"""Among them the defaults themselves: who writes one means it."""
+"""Explicit options and their values, including the defaults, which also override a recipe."""
 
 
 @pytest.mark.parametrize("words", GIVEN)
@@ -205,7 +205,7 @@ def test_compare_takes_options_and_methods_from_the_recipe(smix, monkeypatch, tm
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])
-def test_an_unknown_recipe_is_one_line_with_exit_code_2(smix, tmp_path, command):
+def test_an_unknown_recipe_is_a_one_line_error_with_exit_code_2(smix, tmp_path, command):
     code, out, err = smix(command, "--recipe", "opnmixup", "--out", tmp_path / "run")
     assert (code, out) == (2, "")
     assert err == 'smix: recipe: expected a known name, got "opnmixup"; did you mean "openmixup"?\n'

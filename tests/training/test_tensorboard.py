@@ -116,7 +116,7 @@ def test_events_of_an_epoch_without_checkpoint_are_replaced(data, tmp_path):
     assert scalars(tmp_path) == expected(tmp_path)
 
 
-def test_a_missing_package_is_one_line_before_training(smix, data, tmp_path, monkeypatch):
+def test_a_missing_package_is_a_one_line_error_before_training(smix, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     words = ["train", "--data", data, "--model", "resnet8", "--epochs", "1", "--batch-size", "16", "--quiet"]
     code, out, err = smix(*words, "--device", "cpu", "--tensorboard", "--out", tmp_path / "run")

@@ -121,20 +121,20 @@ def test_a_different_shape_outside_of_the_last_layer_is_named(tmp_path):
 
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 and nothing more", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_a_broken_file_is_one_line(tmp_path, name, content):
+def test_a_broken_file_is_a_one_line_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     refusal_of(network(), tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], 3, {"model": 1}, {"a": "text"}, {"model": {}}, torch.zeros(3)])
-def test_a_file_without_weights_is_one_line(tmp_path, content):
+def test_a_file_without_weights_is_a_one_line_error(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     assert "expected a file of weights (safetensors, or a torch checkpoint), got " in refusal_of(
         network(), tmp_path / "w.pt"
     )
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_a_one_line_error(tmp_path):
     assert "No such file" in refusal_of(network(), tmp_path / "none.pt")
     assert "none.safetensors" in refusal_of(network(), tmp_path / "none.safetensors")
 
