@@ -1,4 +1,4 @@
-"""Run the benchmarks with small sizes and check their result files; times are not checked."""
+"""Test that the benchmarks run with small sizes and write valid result files; times are not checked."""
 
 import importlib.util
 import json

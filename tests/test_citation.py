@@ -1,4 +1,4 @@
-"""Check that CITATION.cff is valid and agrees with the metadata of the package."""
+"""Test that CITATION.cff is valid and agrees with the metadata of the package."""
 
 import tomllib
 from pathlib import Path

@@ -95,7 +95,7 @@ def test_data_lists_and_describes(smix, npz):
 
 
 @pytest.mark.slow
-def test_mix_draws_every_method(smix, npz, tmp_path):
+def test_mix_shows_every_method(smix, npz, tmp_path):
     out = tmp_path / "mix.png"
     code, output, _ = smix("mix", "--data", npz, "--methods", "vanilla,cutmix,smix(alpha=0.7),smix+fmix", "--out", out)
     assert code == 0
@@ -177,7 +177,7 @@ def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp
     assert code == 0
     assert "over 2 seeds" in out
     assert "Other runs in this folder" not in out
-    # The run that was missing is trained in a process of its own, to the same bits as before. The others are left alone.
+    # The missing run is trained in a separate process, to the same bits as before. The other runs are unchanged.
     for file in ("predictions.npz", "samples.npz", "weights.safetensors"):
         assert (again / file).read_bytes() == (comparison[1] / again.name / file).read_bytes()
     assert {path for path, time in finished.items() if path.stat().st_mtime_ns != time} == {again / "result.json"}
@@ -219,7 +219,7 @@ def test_report_names_omitted_runs_and_exits_with_0_if_any_run_is_valid(smix, co
     assert (tmp_path / "report" / "report.html").read_bytes() == before
 
 
-def test_report_of_an_empty_folder_is_one_line(smix, tmp_path):
+def test_report_of_an_empty_folder_is_a_one_line_error(smix, tmp_path):
     code, _, err = smix("report")
     assert (code, err) == (2, "smix: runs: name a folder of runs, such as smix report runs/cifar10\n")
 
@@ -255,7 +255,7 @@ def test_a_diverged_run_is_not_reported_as_wrong_input(smix, npz, tmp_path):
     assert "expected a finite loss" in err
 
 
-def test_divergence_in_the_last_step_is_one_line(smix, npz, tmp_path):
+def test_divergence_in_the_last_step_is_a_one_line_error(smix, npz, tmp_path):
     words = ["--model", "resnet8", "--epochs", "1", "--batch-size", "72", "--threads", "1", "--quiet", "--lr", "1e30"]
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *words, "--out", tmp_path / "run")
     assert code == 1
@@ -264,7 +264,7 @@ def test_divergence_in_the_last_step_is_one_line(smix, npz, tmp_path):
 
 
 @pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EFBIG"])
-def test_a_full_disk_during_training_is_one_line(smix, npz, tmp_path, monkeypatch, number):
+def test_a_full_disk_during_training_is_a_one_line_error(smix, npz, tmp_path, monkeypatch, number):
     import errno
     import os
 
@@ -510,7 +510,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, mismatched, case):
+def test_bad_input_is_a_one_line_error_with_exit_code_2_and_loses_no_data(smix, mismatched, case):
     words, expected = BAD[case]
     before = contents(mismatched)
     code, out, err = smix(*(word.replace("{tmp}", str(mismatched)) for word in words))
@@ -525,7 +525,7 @@ def test_bad_input_is_one_line_with_exit_code_2_and_loses_no_data(smix, mismatch
     assert not {path for path in after.keys() - before.keys() if not path.endswith(".lock")}
 
 
-def test_a_full_disk_during_a_build_is_one_line(smix, npz, tmp_path, monkeypatch):
+def test_a_full_disk_during_a_build_is_a_one_line_error(smix, npz, tmp_path, monkeypatch):
     import errno
 
     from smix import files

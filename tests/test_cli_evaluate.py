@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("read_here")
 QUIET = ["--quiet", "--device", "cpu", "--threads", "1"]
 
 
-def shown_at_80(monkeypatch, capsys, parts) -> str:
+def show_at_80_columns(monkeypatch, capsys, parts) -> str:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     show(*parts)
@@ -74,7 +74,7 @@ def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: 
     evaluation = replace(
         full_evaluation[1], left_out=12_345, provenance={**full_evaluation[1].provenance, "resized": True}
     )
-    out = shown_at_80(
+    out = show_at_80_columns(
         monkeypatch, capsys, evaluation_parts(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0")
     )
     assert max(map(len, out.splitlines())) <= 80
@@ -88,7 +88,7 @@ def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: 
     )
     paths = {Path(f"smix-alpha-0.7-labels-area+fmix-{seed}"): both for seed in range(3)}
     errors = {path: {one.suite: 0.5 for one in both.corruptions} for path in paths}
-    out = shown_at_80(monkeypatch, capsys, evaluations_parts(paths, errors, "vanilla-0"))
+    out = show_at_80_columns(monkeypatch, capsys, evaluations_parts(paths, errors, "vanilla-0"))
     assert max(map(len, out.splitlines())) <= 80
     for head in ("Accuracy", "ECE", "Corrupted", "mCE", "PGD-10", "Swapped", "Official CIFAR-C"):
         assert head in out
@@ -97,7 +97,9 @@ def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: 
 
 def test_names_in_data_are_not_interpreted_as_markup(monkeypatch, capsys):
     odd = Evaluation("npz:[red]a[/red].npz", "f", 3, "0", {"accuracy": 0.5, "ece": 0.1})
-    out = shown_at_80(monkeypatch, capsys, [*evaluation_parts(odd), *evaluations_parts({Path("[b]run"): odd}, {})])
+    out = show_at_80_columns(
+        monkeypatch, capsys, [*evaluation_parts(odd), *evaluations_parts({Path("[b]run"): odd}, {})]
+    )
     assert "npz:[red]a[/red].npz: 3 test images" in out
     assert "[b]run" in out
 
@@ -126,7 +128,7 @@ def test_all_runs_of_a_folder_are_evaluated(smix, run, tmp_path):  # noqa: F811
     assert lines[1].startswith(f"smix: {cut}: expected a finished run, got 3 of 3 epochs")
 
 
-def test_a_folder_of_runs_against_a_reference(smix, run, full_evaluation, tmp_path):  # noqa: F811
+def test_a_folder_of_runs_is_compared_with_a_reference(smix, run, full_evaluation, tmp_path):  # noqa: F811
     write_evaluation(run / "evaluation" / "test.json", full_evaluation[1])
     code, out, _ = smix("evaluate", tmp_path, "--reference", run, *QUIET)
     assert code == 0
@@ -134,7 +136,7 @@ def test_a_folder_of_runs_against_a_reference(smix, run, full_evaluation, tmp_pa
     assert "100.0" in next(line for line in out.splitlines() if line.strip().startswith("vanilla-0"))
 
 
-def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
+def test_a_checkpoint_is_evaluated_on_other_data(smix, finished, tmp_path):  # noqa: F811
     weights = safetensors.torch.load_file(finished / "weights.safetensors")
     file = tmp_path / "model.pth"
     torch.save({"state_dict": {f"module.{name}": value for name, value in weights.items()}}, file)
@@ -152,7 +154,7 @@ def test_a_checkpoint_on_other_data(smix, finished, tmp_path):  # noqa: F811
     assert evaluation.provenance["label_map"]["bright"] == ["3", "4", "5"]
 
 
-def test_out_in_the_folder_of_the_run(smix, run, tmp_path):  # noqa: F811
+def test_out_in_the_folder_of_the_run_is_accepted(smix, run, tmp_path):  # noqa: F811
     assert smix("evaluate", run, "--out", tmp_path / "here", *QUIET)[0] == 0
     assert (tmp_path / "here" / "test.json").is_file()
     assert not (run / "evaluation").exists()
@@ -200,7 +202,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_input_is_one_line_and_code_2(smix, run, tmp_path, name):  # noqa: F811
+def test_bad_input_is_a_one_line_error_with_exit_code_2(smix, run, tmp_path, name):  # noqa: F811
     (tmp_path / "broken.json").write_text("{")
     (tmp_path / "unknown.json").write_text(json.dumps({"0": "class 66"}))
     words, parts = BAD[name]

@@ -24,7 +24,7 @@ def runs_of(accuracies: dict[str, list[float | None]]) -> list[Run]:
     return runs
 
 
-def told(accuracies: dict[str, list[float | None]]) -> str:
+def summary_of(accuracies: dict[str, list[float | None]]) -> str:
     text = demo.summary(runs_of(accuracies))
     assert len(re.findall(r"\.(?= |$)", text)) == 2, "two sentences"
     assert text.startswith("In 8 of 10 training images the background reveals the digit")
@@ -35,7 +35,7 @@ PLAIN, BLIND = [30.0, 31, 32, 33, 34], [15.0, 17, 16, 15, 17]
 
 
 def test_a_significant_difference_is_reported_with_its_size():
-    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [66.0, 67, 65, 64, 68]})
+    text = summary_of({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [66.0, 67, 65, 64, 68]})
     assert text.endswith(
         "here SMix is 50.0 percentage points more accurate than CutMix (p < 0.001) and 34.0 percentage points more accurate than "
         "training without mixing (p < 0.001)."
@@ -43,7 +43,7 @@ def test_a_significant_difference_is_reported_with_its_size():
 
 
 def test_a_difference_that_is_not_significant_is_reported_as_such():
-    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [30.0, 33, 31, 35, 33]})
+    text = summary_of({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [30.0, 33, 31, 35, 33]})
     assert "SMix is 16.4 percentage points more accurate than CutMix (p < 0.001) and not significantly" in text
     assert re.search(
         r"not significantly more or less accurate than training without mixing \(\+0\.4 percentage points, p = 0\.\d+\)\.$",
@@ -52,13 +52,13 @@ def test_a_difference_that_is_not_significant_is_reported_as_such():
 
 
 def test_a_decrease_is_reported_as_such():
-    text = told({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [5.0, 6, 5, 4, 5]})
+    text = summary_of({VANILLA: PLAIN, CUTMIX: BLIND, SMIX: [5.0, 6, 5, 4, 5]})
     assert "SMix is 11.0 percentage points less accurate than CutMix (p < 0.001)" in text
     assert "27.0 percentage points less accurate than training without mixing" in text
 
 
 def test_missing_runs_are_not_compared():
-    text = told({VANILLA: PLAIN, CUTMIX: [*BLIND[:4], None], SMIX: [66.0, 67, 65, 64, 68]})
+    text = summary_of({VANILLA: PLAIN, CUTMIX: [*BLIND[:4], None], SMIX: [66.0, 67, 65, 64, 68]})
     assert text.endswith("Some runs are missing, so the methods are not compared; run the same command again.")
 
 

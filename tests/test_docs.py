@@ -17,7 +17,7 @@ PAGES = [
 ]
 
 
-def test_every_method_has_a_row_with_a_picture():
+def test_every_method_has_a_row_with_a_figure():
     rows = re.findall(r"^\| `(.+?)` \| (?:!\[\]\((.+?)\))? ?\|", (ROOT / "docs/methods.md").read_text(), re.MULTILINE)
     shown = {text.replace("\\|", "|"): picture for text, picture in rows}
     assert set(METHODS) <= set(shown)

@@ -1,6 +1,6 @@
-"""The examples in docstrings run, and every public name has one.
+"""Test that the examples in docstrings run, and that every public name has one.
 
-Examples take `np`, `torch` and `smix` as imported, as the documentation of NumPy and PyTorch does, and the names of their module.
+Examples assume that `np`, `torch` and `smix` are imported, as in the documentation of NumPy and PyTorch, and the names of their module.
 """
 
 import ast

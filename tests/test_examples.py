@@ -22,7 +22,7 @@ NEEDS = {"timm_step": ["timm"], "lightning_module": ["lightning"], "hf_trainer":
 BY_NAME = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 
 
-def missing(example: Path) -> list[str]:
+def missing_packages(example: Path) -> list[str]:
     return [package for package in NEEDS.get(example.stem, []) if importlib.util.find_spec(package) is None]
 
 
@@ -34,7 +34,7 @@ def test_the_list_of_examples():
 @pytest.mark.slow
 @BY_NAME
 def test_an_example_trains(example: Path, tmp_path: Path):
-    if packages := missing(example):
+    if packages := missing_packages(example):
         pytest.skip(f"{' and '.join(packages)} not installed")
 
     def run(rank: int) -> None:

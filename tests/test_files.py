@@ -208,7 +208,7 @@ def test_files_of_a_killed_writer_are_removed_by_the_next_writer(tmp_path):
         (errno.ENOSYS, "a file system without file locks"),
     ],
 )
-def test_a_file_system_without_locks_is_one_line(tmp_path, monkeypatch, number, got):
+def test_a_file_system_without_locks_is_a_one_line_error(tmp_path, monkeypatch, number, got):
     def lock_descriptor(descriptor: int, *, blocking: bool) -> bool:
         raise OSError(number, os.strerror(number))
 

@@ -1,4 +1,4 @@
-"""Compare a GPU with the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
+"""Test a GPU against the CPU end to end: streamed images, training, masks, evaluation, a comparison."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from smix.masks.sources.network import Network, NetworkCard, NetworkSource, for_
 from smix.training.runs import train
 from tests.conftest import make_set
 from tests.lab.trained import ALL, sets, write_sets
-from tests.training.small import FILES, contents, small, stop_after
+from tests.training.small import FILES, contents, small_config, stop_after
 
 pytestmark = pytest.mark.gpu
 
@@ -42,7 +42,7 @@ def test_streamed_images_equal_those_on_the_cpu(gpu):
 
 
 def test_an_interrupted_run_resumes_and_is_evaluated_as_on_the_cpu(gpu, data, tmp_path, monkeypatch):
-    config = small(
+    config = small_config(
         data, method="smix(feather=1)+fmix", epochs=3, lr=0.05, ema_decay=0.9, grad_accum_steps=2, crop_padding=2
     )
     options = RunOptions(device=gpu, threads=1, quiet=True)
@@ -63,7 +63,7 @@ def test_an_interrupted_run_resumes_and_is_evaluated_as_on_the_cpu(gpu, data, tm
 
 
 def test_training_on_images_resized_by_workers(gpu, data, tmp_path):
-    config = small(data, method="cutmix", epochs=1, image_size=20)
+    config = small_config(data, method="cutmix", epochs=1, image_size=20)
     result = train(config, tmp_path / "run", RunOptions(device=gpu, threads=1, workers=2, quiet=True))
     assert 0 <= result.test_accuracy <= 1
 

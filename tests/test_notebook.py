@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def executed(folder: Path) -> nbformat.NotebookNode:
+def execute(folder: Path) -> nbformat.NotebookNode:
     book = nbformat.read(NOTEBOOK, as_version=4)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
@@ -59,8 +59,8 @@ def outputs(book: nbformat.NotebookNode, kind: str) -> dict[str, list[str]]:
 
 
 @SLOW
-def test_every_cell_runs_without_errors_and_warnings(executed: nbformat.NotebookNode):
-    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+def test_every_cell_runs_without_errors_and_warnings(execute: nbformat.NotebookNode):
+    cells = [cell for cell in execute.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert [one.text for cell in cells for one in cell.outputs if one.output_type == "stream"] == []
     kinds = Counter(one.output_type for cell in cells for one in cell.outputs)
@@ -68,8 +68,8 @@ def test_every_cell_runs_without_errors_and_warnings(executed: nbformat.Notebook
 
 
 @SLOW
-def test_figures_are_shown(executed: nbformat.NotebookNode):
-    shown = outputs(executed, "image/png")
+def test_figures_are_shown(execute: nbformat.NotebookNode):
+    shown = outputs(execute, "image/png")
     assert {name: len(pictures) for name, pictures in shown.items()} == PICTURES
     for name, pictures in shown.items():
         for picture in pictures:
@@ -78,8 +78,8 @@ def test_figures_are_shown(executed: nbformat.NotebookNode):
 
 
 @SLOW
-def test_tables_agree_with_the_text(executed: nbformat.NotebookNode):
-    shown = {name: "\n".join(texts) for name, texts in outputs(executed, "text/markdown").items()}
+def test_tables_agree_with_the_text(execute: nbformat.NotebookNode):
+    shown = {name: "\n".join(texts) for name, texts in outputs(execute, "text/markdown").items()}
     valid = {cells[0]: list(map(float, cells[1:])) for cells in rows(shown["rules"])}
     assert valid["true"][2] > 99  # the default rule accepts true masks and rejects both kinds of wrong masks
     assert valid["object and background swapped"][2] < 5
@@ -98,7 +98,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 @SLOW
-def test_no_files_are_left(executed: nbformat.NotebookNode, folder: Path):
+def test_no_files_are_left(execute: nbformat.NotebookNode, folder: Path):
     assert list((folder / "work").iterdir()) == []
     assert [path for path in (folder / "temporary").rglob("*") if path.is_file()] == []
 

@@ -26,7 +26,7 @@ SIDE = 32
 
 
 @pytest.fixture(autouse=True)
-def _seeded_global_generators() -> Iterator[None]:
+def _seed_global_generators() -> Iterator[None]:
     """Seed the global generators of torch, numpy and Python, which the peers use, and restore them afterwards."""
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
@@ -141,13 +141,13 @@ def test_the_table_of_fmix_names_every_argument():
 DRAWS = 2000
 
 
-def of_smix(method: smix.Method) -> tuple[Tensor, Tensor]:
+def draw_with_smix(method: smix.Method) -> tuple[Tensor, Tensor]:
     plan = method.plan(torch.zeros(DRAWS, 1, SIDE, SIDE))
     weight = plan.weight.expand(-1, 1, SIDE, SIDE)[plan.mixed]
     return plan.share[plan.mixed], weight.mean((0, 1))
 
 
-def of_smix_per_batch(method: smix.Method) -> tuple[Tensor, Tensor]:
+def draw_with_smix_per_batch(method: smix.Method) -> tuple[Tensor, Tensor]:
     """Draw one mix per batch and return the first sample that has a partner."""
     plans = [method.plan(torch.zeros(4, 1, SIDE, SIDE)) for _ in range(DRAWS)]
     chosen = [(plan, plan.mixed.nonzero()[0].item()) for plan in plans if plan.mixed.any()]
@@ -155,7 +155,7 @@ def of_smix_per_batch(method: smix.Method) -> tuple[Tensor, Tensor]:
     return shares, torch.stack([plan.weight.expand(-1, 1, SIDE, SIDE)[row, 0] for plan, row in chosen]).mean(0)
 
 
-def of_timm(**options: Any) -> tuple[Tensor, Tensor]:
+def draw_with_timm(**options: Any) -> tuple[Tensor, Tensor]:
     count = 400
     mix = timm_mixup(mode="elem", num_classes=count, **options)
     labels = torch.arange(count)
@@ -169,13 +169,13 @@ def of_timm(**options: Any) -> tuple[Tensor, Tensor]:
     return torch.cat(shares), torch.cat(own).mean((0, 1))
 
 
-def of_torchvision(transform: Any) -> tuple[Tensor, Tensor]:
+def draw_with_torchvision(transform: Any) -> tuple[Tensor, Tensor]:
     images = torch.stack([torch.ones(1, SIDE, SIDE), torch.zeros(1, SIDE, SIDE)])
     drawn = [transform(images, torch.arange(2)) for _ in range(DRAWS)]
     return torch.stack([soft[0, 0] for _, soft in drawn]), torch.stack([mixed[0, 0] for mixed, _ in drawn]).mean(0)
 
 
-def of_kornia(transform: Any, own_column: bool) -> tuple[Tensor, Tensor]:
+def draw_with_kornia(transform: Any, own_column: bool) -> tuple[Tensor, Tensor]:
     """Mix images that show their row numbers, so that the pixels of each image can be identified."""
     count = 400
     rows = torch.arange(count)
@@ -191,25 +191,25 @@ def of_kornia(transform: Any, own_column: bool) -> tuple[Tensor, Tensor]:
 
 
 SAME: dict[str, tuple[Callable[[], tuple[Tensor, Tensor]], Callable[[], tuple[Tensor, Tensor]], bool]] = {
-    "timm mixup": (lambda: of_timm(mixup_alpha=0.3), lambda: of_smix(smix.Mixup(alpha=0.3)), False),
+    "timm mixup": (lambda: draw_with_timm(mixup_alpha=0.3), lambda: draw_with_smix(smix.Mixup(alpha=0.3)), False),
     "torchvision MixUp": (
-        lambda: of_torchvision(v2.MixUp(alpha=0.3, num_classes=2)),
-        lambda: of_smix_per_batch(smix.Mixup(alpha=0.3, per_batch=True)),
+        lambda: draw_with_torchvision(v2.MixUp(alpha=0.3, num_classes=2)),
+        lambda: draw_with_smix_per_batch(smix.Mixup(alpha=0.3, per_batch=True)),
         False,
     ),
     "torchvision CutMix": (
-        lambda: of_torchvision(v2.CutMix(alpha=0.7, num_classes=2)),
-        lambda: of_smix_per_batch(smix.CutMix(alpha=0.7, per_batch=True)),
+        lambda: draw_with_torchvision(v2.CutMix(alpha=0.7, num_classes=2)),
+        lambda: draw_with_smix_per_batch(smix.CutMix(alpha=0.7, per_batch=True)),
         True,
     ),
     "kornia RandomMixUpV2": (
-        lambda: of_kornia(kornia("RandomMixUpV2"), own_column=False),
-        lambda: of_smix(smix.Mixup(alpha=1.0)),
+        lambda: draw_with_kornia(kornia("RandomMixUpV2"), own_column=False),
+        lambda: draw_with_smix(smix.Mixup(alpha=1.0)),
         False,
     ),
     "kornia RandomCutMixV2": (
-        lambda: of_kornia(kornia("RandomCutMixV2", beta=0.7, use_correct_lambda=True), own_column=True),
-        lambda: of_smix(smix.CutMix(alpha=0.7, edge="inside")),
+        lambda: draw_with_kornia(kornia("RandomCutMixV2", beta=0.7, use_correct_lambda=True), own_column=True),
+        lambda: draw_with_smix(smix.CutMix(alpha=0.7, edge="inside")),
         True,
     ),
 }
@@ -232,8 +232,8 @@ def test_every_claim_of_the_same_distribution_is_tested():
 
 
 def test_boxes_of_timm_are_a_little_larger():
-    share, _ = of_timm(mixup_alpha=0, cutmix_alpha=1.0)
-    smix_share, _ = of_smix(smix.CutMix(alpha=1.0))
+    share, _ = draw_with_timm(mixup_alpha=0, cutmix_alpha=1.0)
+    smix_share, _ = draw_with_smix(smix.CutMix(alpha=1.0))
     error = (share.var() / len(share) + smix_share.var() / len(smix_share)) ** 0.5
     assert 1 - share.mean() == pytest.approx(0.31, abs=0.02)
     assert 1 - smix_share.mean() == pytest.approx(0.30, abs=0.02)
@@ -241,11 +241,11 @@ def test_boxes_of_timm_are_a_little_larger():
 
 
 def test_boxes_cover_the_stated_area():
-    assert 1 - of_smix(smix.CutMix(edge="inside"))[0].mean() == pytest.approx(0.49, abs=0.02)
+    assert 1 - draw_with_smix(smix.CutMix(edge="inside"))[0].mean() == pytest.approx(0.49, abs=0.02)
 
 
-def test_the_switch_and_the_probability_of_timm():
-    share, _ = of_timm(mixup_alpha=50.0, cutmix_alpha=50.0, switch_prob=0.25, prob=0.6)
+def test_equivalents_of_switch_prob_and_prob_of_timm():
+    share, _ = draw_with_timm(mixup_alpha=50.0, cutmix_alpha=50.0, switch_prob=0.25, prob=0.6)
     choice = smix.RandomChoice((smix.Mixup(alpha=50.0), smix.CutMix(alpha=50.0)), weights=(0.75, 0.25), prob=0.6)
     plan = choice.plan(torch.zeros(DRAWS, 1, SIDE, SIDE))
     cut = ((plan.weight == 0) | (plan.weight == 1)).flatten(1).all(1) & plan.mixed
@@ -342,7 +342,7 @@ def test_torchvision_mixes_with_the_previous_sample_draws_once_and_refuses_masks
     assert v2.CutMix(num_classes=5)((images * 255).byte(), labels)[0].dtype == torch.uint8
 
 
-def test_torchvision_chooses_once_a_batch_and_smix_for_each_sample():
+def test_torchvision_chooses_once_per_batch_and_smix_once_per_sample():
     choice = smix.RandomChoice((smix.Mixup(), smix.CutMix()))
     for method, kinds in ((choice, {True, False}), (smix.RandomChoice(choice.methods, per_batch=True), None)):
         plan = method.plan(torch.zeros(64, 1, SIDE, SIDE))

@@ -106,7 +106,7 @@ def test_type_checkers_see_every_name_of_a_stub(package):
 
 
 @pytest.mark.parametrize("name", ["smix", "smix.config", "smix.errors", "smix.files", "smix.signals", "smix.progress"])
-def test_what_the_command_line_needs_first_imports_no_torch(name):
+def test_imports_of_the_command_line_do_not_load_torch(name):
     heavy = HEAVY if name != "smix.progress" else [one for one in HEAVY if one != "rich"]
     script = "import importlib, json, sys; importlib.import_module(sys.argv[1]); print(json.dumps(sorted(sys.modules)))"
     loaded = json.loads(python(script, name))

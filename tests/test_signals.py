@@ -13,7 +13,7 @@ import smix
 from smix.signals import TASK, is_task, on_signals, orphaned
 
 
-def test_signals_are_handled_inside_the_block_only():
+def test_signals_are_handled_only_inside_the_block():
     caught: list[int] = []
     before = signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)
     with on_signals((signal.SIGUSR1, signal.SIGUSR2), lambda number, frame: caught.append(number)):
@@ -38,7 +38,7 @@ def test_a_process_is_orphaned_if_another_one_started_it(monkeypatch):
         assert (is_task(), orphaned()) == (True, expected)
 
 
-def test_tasks_notice_that_the_process_that_started_them_was_killed(tmp_path):
+def test_tasks_notice_that_their_parent_process_was_killed(tmp_path):
     child, parent = tmp_path / "child.py", tmp_path / "parent.py"
     child.write_text(
         "import sys, time; from pathlib import Path; from smix.signals import orphaned\n"
@@ -58,14 +58,14 @@ def test_tasks_notice_that_the_process_that_started_them_was_killed(tmp_path):
     (tmp_path / "python").chmod(0o755)
     environment = {**os.environ, "PYTHONPATH": str(Path(smix.__file__).parents[1])}
     process = subprocess.Popen([sys.executable, str(parent), str(tmp_path)], env=environment)
-    until(tmp_path / "begun")
+    wait_for_file(tmp_path / "begun")
     process.kill()
     process.wait()
-    until(tmp_path / "noticed")
+    wait_for_file(tmp_path / "noticed")
     assert not (tmp_path / "wrong").exists()
 
 
-def until(file: Path) -> None:
+def wait_for_file(file: Path) -> None:
     """Wait for a file of another process, for some seconds at most."""
     for _ in range(500):
         if file.exists():

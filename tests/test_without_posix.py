@@ -1,4 +1,4 @@
-"""Run smix without fcntl, fork and POSIX signals, as on Windows. This is simulated on the present system."""
+"""Test smix without fcntl, fork and POSIX signals, as on Windows. This is simulated on the present system."""
 
 import json
 import os

@@ -1,1 +1,1 @@
-"""Tests of the guarantees in docs/security.md against malicious files, folders and names."""
+"""Test the guarantees in docs/security.md against malicious files, folders and names."""

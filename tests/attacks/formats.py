@@ -40,7 +40,7 @@ from smix.training.loop import Epoch, Progress
 from smix.training.records import check_unchanged, read_run
 from smix.training.samples import read_samples
 from smix.training.weights import read_weights
-from tests.attacks.mutations import hostile_json, hostile_npz
+from tests.attacks.mutations import make_json_hostile, make_npz_hostile
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import SourceWithMissingRows
 from tests.report.evaluations import evaluation
@@ -82,15 +82,15 @@ def digest(*values: object) -> str:
 
 
 def sealed_json(content: bytes, draws: Any) -> bytes:
-    return hostile_json(content, draws, seal=True)
+    return make_json_hostile(content, draws, seal=True)
 
 
 def plain_json(content: bytes, draws: Any) -> bytes:
-    return hostile_json(content, draws)
+    return make_json_hostile(content, draws)
 
 
 def json_lines(content: bytes, draws: Any) -> bytes:
-    return hostile_json(content, draws, lines=True)
+    return make_json_hostile(content, draws, lines=True)
 
 
 # Stores
@@ -215,7 +215,7 @@ def read_tiny_imagenet(file: Path) -> object:
     return digest(data.labels, data.classes, data.images.names.tolist())  # type: ignore[union-attr]
 
 
-def corrupted(folder: Path) -> Path:
+def corrupt_archive(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     np.save(folder / "fog.npy", rng.integers(0, 255, (10, 32, 32, 3)).astype(np.uint8))
     np.save(folder / "labels.npy", np.arange(10) % 3)
@@ -267,7 +267,7 @@ def labelme(folder: Path) -> Path:
     return folder / "a.json"
 
 
-def exported(folder: Path) -> Path:
+def export_masks(folder: Path) -> Path:
     data = make_set(4)
     (folder / EXPORTED).write_text(
         json.dumps({"name": data.name, "split": data.split, "fingerprint": data.fingerprint})
@@ -369,17 +369,19 @@ FORMATS = (
     Format("store: finished part", part("00000.json"), finish_build, sealed_json),
     Format("store: masks of a part", part("shard-00000.npy"), finish_build),
     Format("commit", commit, finish_commit, plain_json, checked=False),
-    Format("npz data set", dataset, read_dataset, hostile_npz, checked=False),
+    Format("npz data set", dataset, read_dataset, make_npz_hostile, checked=False),
     Format("png", picture("png"), read_picture, checked=False),
     Format("jpeg", picture("jpg"), read_picture, checked=False),
     Format("bmp", picture("bmp"), read_picture, checked=False),
     Format("webp", picture("webp"), read_picture, checked=False),
     Format("wav", recording, lambda file: digest(_waves(file.parent, [file.name])), checked=False),
     Format("Tiny ImageNet's lists", tiny_imagenet, read_tiny_imagenet, checked=False),
-    Format("CIFAR-10-C", corrupted, lambda file: digest(*read_cifar_c(file.parent, "fog", 2)), checked=False),
+    Format("CIFAR-10-C", corrupt_archive, lambda file: digest(*read_cifar_c(file.parent, "fog", 2)), checked=False),
     Format("COCO", coco, read_coco, plain_json, checked=False),
     Format("labelme", labelme, lambda file: digest(read_shapes(file, None)), plain_json, checked=False),
-    Format("exported.json", exported, lambda file: check_exported(file.parent, make_set(4)), plain_json, checked=False),
+    Format(
+        "exported.json", export_masks, lambda file: check_exported(file.parent, make_set(4)), plain_json, checked=False
+    ),
     Format("object classes", class_map, lambda file: read_object_classes(file), plain_json, checked=False),
     Format("label map", class_map, lambda file: read_label_map(file), plain_json, checked=False),
     Format("sweep", sweep, lambda file: repr(read_sweep(file)), json_lines, checked=False),
@@ -388,12 +390,12 @@ FORMATS = (
     Format("run: result", run("result.json"), read_complete_run, sealed_json),
     Format("run: metrics", run("metrics.jsonl"), read_complete_run, json_lines, forged_checked=True),
     Format("run: metrics, forged", run("metrics.jsonl"), read_forged_run, json_lines, checked=False),
-    Format("run: predictions", run("predictions.npz"), read_complete_run, hostile_npz, forged_checked=True),
-    Format("run: predictions, forged", run("predictions.npz"), read_forged_run, hostile_npz, checked=False),
-    Format("run: validation", run("validation.npz"), read_complete_run, hostile_npz, forged_checked=True),
-    Format("run: validation, forged", run("validation.npz"), read_forged_run, hostile_npz, checked=False),
-    Format("run: samples", run("samples.npz"), read_complete_run, hostile_npz, forged_checked=True),
-    Format("run: samples, forged", run("samples.npz"), read_forged_run, hostile_npz, checked=False),
+    Format("run: predictions", run("predictions.npz"), read_complete_run, make_npz_hostile, forged_checked=True),
+    Format("run: predictions, forged", run("predictions.npz"), read_forged_run, make_npz_hostile, checked=False),
+    Format("run: validation", run("validation.npz"), read_complete_run, make_npz_hostile, forged_checked=True),
+    Format("run: validation, forged", run("validation.npz"), read_forged_run, make_npz_hostile, checked=False),
+    Format("run: samples", run("samples.npz"), read_complete_run, make_npz_hostile, forged_checked=True),
+    Format("run: samples, forged", run("samples.npz"), read_forged_run, make_npz_hostile, checked=False),
     Format("run: weights", run("weights.safetensors"), read_complete_run),
     Format("checkpoint", checkpoint, read_checkpoint),
     Format("evaluation", evaluated, lambda file: repr(read_evaluation(file)), sealed_json),

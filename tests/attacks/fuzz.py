@@ -15,7 +15,7 @@ from pathlib import Path
 
 from smix.errors import MAX_LENGTH, SmixError
 from tests.attacks.formats import Format
-from tests.attacks.mutations import damaged
+from tests.attacks.mutations import damage_bytes
 
 SECONDS = 10.0
 """Maximum seconds to read a file."""
@@ -53,7 +53,9 @@ def attack(file_format: Format, folder: Path, trials: int, seed: int = 0) -> Out
         draws = random.Random(f"{seed}/{file_format.name}/{trial}")
         forged = file_format.forge is not None and draws.random() < 0.5
         content = (
-            file_format.forge(original, draws) if forged and file_format.forge is not None else damaged(original, draws)
+            file_format.forge(original, draws)
+            if forged and file_format.forge is not None
+            else damage_bytes(original, draws)
         )
         may_differ = not file_format.checked or (forged and not file_format.forged_checked)
         outcomes.changed += content != original

@@ -36,7 +36,7 @@ DEEP = '{"a":' * 3000 + "1" + "}" * 3000
 NUMBERS = ("NaN", "-Infinity", "1e999", "1e-999", "-0", "0x10", "1_000", "٣")
 
 
-def damaged(content: bytes, draws: random.Random) -> bytes:
+def damage_bytes(content: bytes, draws: random.Random) -> bytes:
     """Damage a part of the content: flip, cut, drop, insert, swap, repeat or blank it."""
     size = len(content)
     start = draws.randrange(size + 1)
@@ -67,7 +67,7 @@ def damaged(content: bytes, draws: random.Random) -> bytes:
     return content + draws.randbytes(draws.choice((1, 100)))
 
 
-def replaced(value: Any, draws: random.Random) -> Any:
+def replace_item(value: Any, draws: random.Random) -> Any:
     """Drop, add, exchange or replace an item at any depth of a JSON value."""
     if isinstance(value, dict | list) and value and draws.random() < 0.85:
         keys = list(value) if isinstance(value, dict) else list(range(len(value)))
@@ -81,12 +81,12 @@ def replaced(value: Any, draws: random.Random) -> Any:
             other = draws.choice(keys)
             copy[key], copy[other] = copy[other], copy[key]
         else:
-            copy[key] = replaced(value[key], draws)
+            copy[key] = replace_item(value[key], draws)
         return copy
     return draws.choice(HOSTILE)
 
 
-def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal: bool = False) -> bytes:
+def make_json_hostile(content: bytes, draws: random.Random, lines: bool = False, seal: bool = False) -> bytes:
     """Replace a value in a JSON file, or in one line of a JSON Lines file, by a hostile one.
 
     Args:
@@ -113,7 +113,7 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
         value = json.loads(texts[place])
         if isinstance(value, dict):
             value.pop("sha256", None)
-        value = replaced(value, draws)
+        value = replace_item(value, draws)
         try:
             texts[place] = with_checksum(value).decode() if seal and isinstance(value, dict) else json.dumps(value)
         except (ValueError, TypeError):
@@ -121,7 +121,7 @@ def hostile_json(content: bytes, draws: random.Random, lines: bool = False, seal
     return "\n".join(texts).encode("utf-8", "surrogatepass")
 
 
-def hostile_npz(content: bytes, draws: random.Random) -> bytes:
+def make_npz_hostile(content: bytes, draws: random.Random) -> bytes:
     """Exchange, drop, reshape or fill arrays of an .npz file, or write another header, with valid checksums of the archive."""
     with np.load(io.BytesIO(content)) as file:
         arrays: dict[str, Any] = dict(file)

@@ -116,7 +116,7 @@ def test_a_report_that_fills_the_disk_keeps_the_previous_report(smix, tmp_path, 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
 @pytest.mark.parametrize("command", ["train", "build", "report", "evaluate", "export", "sweep write", "compare"])
-def test_a_read_only_file_system_is_one_line(smix, tmp_path, disk, command):
+def test_a_read_only_file_system_is_a_one_line_error(smix, tmp_path, disk, command):
     data = write_data(tmp_path)
     place = disk("size=20m")
     runs = write_runs(place / "runs", {"vanilla": [1.0]})
@@ -207,7 +207,7 @@ def denied(path: Path) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],
 )
-def test_an_unreadable_folder_of_another_user_is_one_line(smix, place, name, words):
+def test_an_unreadable_folder_of_another_user_is_a_one_line_error(smix, place, name, words):
     assert (
         smix(
             "masks",

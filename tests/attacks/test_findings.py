@@ -40,7 +40,7 @@ from tests.conftest import make_set
 from tests.masks.stores import content
 from tests.report.runs import write_run, write_runs
 from tests.sealed import edit
-from tests.training.small import OPTIONS, small, write_data
+from tests.training.small import OPTIONS, small_config, write_data
 
 QUIET = MachineOptions(device="cpu", quiet=True)
 
@@ -57,7 +57,7 @@ def victim(tmp_path) -> Path:
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_a_report_is_not_written_through_a_link_of_the_folder_of_runs(smix, tmp_path, victim):
+def test_a_report_is_not_written_through_a_link_in_the_folder_of_runs(smix, tmp_path, victim):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.2]})
     (tmp_path / "runs" / "report").symlink_to(victim)
     before = content(victim)
@@ -68,16 +68,16 @@ def test_a_report_is_not_written_through_a_link_of_the_folder_of_runs(smix, tmp_
 
 
 @pytest.mark.slow
-def test_an_evaluation_or_a_board_is_not_written_through_a_link_of_the_run(tmp_path, victim):
+def test_evaluations_and_event_files_are_not_written_through_a_link_in_the_run(tmp_path, victim):
     data, before = write_data(tmp_path), content(victim)
-    train(small(data, epochs=1), tmp_path / "run", OPTIONS)
+    train(small_config(data, epochs=1), tmp_path / "run", OPTIONS)
     (tmp_path / "run" / "evaluation").symlink_to(victim)
     with pytest.raises(RunError, match="evaluation: expected a folder, got a symbolic link"):
         evaluate(tmp_path / "run", EvaluateConfig(), QUIET)
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "tensorboard").symlink_to(victim)
     with pytest.raises(RunError, match="tensorboard: expected a folder, got a symbolic link"):
-        train(small(data, epochs=1), tmp_path / "new", replace(OPTIONS, tensorboard=True))
+        train(small_config(data, epochs=1), tmp_path / "new", replace(OPTIONS, tensorboard=True))
     assert content(victim) == before
 
 
@@ -104,7 +104,7 @@ def test_masks_are_not_exported_through_links(tmp_path, victim):
     assert content(victim) == before
 
 
-def test_names_of_images_do_not_lead_out_of_the_data_set(tmp_path):
+def test_names_of_images_do_not_leave_the_data_set(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "private.png")
     annotations = tiny_imagenet(tmp_path / "ti")
     annotations.write_text(annotations.read_text() + "../../../../private.png\tn01\t0\t0\t7\t7\n")
@@ -278,7 +278,7 @@ def test_table_cells_are_neither_formulas_nor_arguments():
     assert "{[}x{]}y & {*}star" in text
 
 
-def test_a_record_of_ours_is_what_was_written():
+def test_records_contain_only_valid_text_and_objects():
     assert json.loads(with_checksum({"a": 1}))["a"] == 1
     with pytest.raises(SmixError, match="not text in UTF-8"):
         with_checksum({"a": "\ud800"})

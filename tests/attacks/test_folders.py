@@ -55,7 +55,7 @@ def test_a_commit_file_moves_nothing_outside_of_its_folder(tmp_path, moves):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 20000, b'{"a": "b", "a": "c"}', b"null"])
-def test_a_damaged_commit_file_is_one_line(tmp_path, content):
+def test_a_damaged_commit_file_is_a_one_line_error(tmp_path, content):
     (tmp_path / files.COMMIT).write_bytes(content)
     with pytest.raises(RunError, match=r"\.commit\.json: expected names of files in this folder"), files.lock(tmp_path):
         pass
@@ -262,7 +262,7 @@ def test_images_below_a_path_that_is_not_a_folder_are_reported(tmp_path):
     ],
     ids=lambda words: " ".join(words[:2])[:12],
 )
-def test_a_name_that_is_too_long_is_one_line(smix, tmp_path, monkeypatch, words):
+def test_a_name_that_is_too_long_is_a_one_line_error(smix, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     code, _, err = smix(*words)
     assert (code, err.count("\n")) == (2, 1)

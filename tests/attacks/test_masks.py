@@ -187,7 +187,7 @@ def test_many_keys_and_images_are_read_in_seconds(tmp_path):
 # labelme
 
 
-def drawn(tmp_path: Path, *shapes: dict[str, object], **changes: object) -> np.ndarray:
+def draw_shapes(tmp_path: Path, *shapes: dict[str, object], **changes: object) -> np.ndarray:
     values = {"imageHeight": 20, "imageWidth": 30, "shapes": [{"label": "a", **shape} for shape in shapes], **changes}
     (tmp_path / "a.json").write_text(json.dumps(values))
     return read_shapes(tmp_path / "a.json", None)
@@ -197,20 +197,20 @@ def drawn(tmp_path: Path, *shapes: dict[str, object], **changes: object) -> np.n
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
 def test_a_shape_of_any_size_that_covers_the_image_gives_a_full_mask(tmp_path, kind, far):
     points = [[15, 10], [15 + far, 10]] if kind == "circle" else [[-far, -far], [far, far]]
-    assert drawn(tmp_path, {"shape_type": kind, "points": points}).all()
+    assert draw_shapes(tmp_path, {"shape_type": kind, "points": points}).all()
 
 
 @pytest.mark.parametrize("far", [40.0, 1e5, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
 def test_a_shape_at_any_distance_outside_of_the_image_gives_an_empty_mask(tmp_path, kind, far):
     points = [[far, far], [far + 3, far]] if kind == "circle" else [[far, far], [far + 2, far + 2]]
-    assert not drawn(tmp_path, {"shape_type": kind, "points": points}).any()
+    assert not draw_shapes(tmp_path, {"shape_type": kind, "points": points}).any()
 
 
 @pytest.mark.parametrize("radius", [16000.0, 17000.0])
 def test_both_ways_to_draw_large_circles_agree(tmp_path, radius):
     """Pillow draws small circles and a formula large ones; their borders differ by at most one column."""
-    mask = drawn(tmp_path, {"shape_type": "circle", "points": [[15 - radius, 10], [15, 10]]})
+    mask = draw_shapes(tmp_path, {"shape_type": "circle", "points": [[15 - radius, 10], [15, 10]]})
     assert mask[10, :14].all()
     assert not mask[10, 17:].any()
 
@@ -223,7 +223,7 @@ def test_clipping_a_rectangle_changes_nothing(tmp_path, side):
         picture = Image.new("L", (30, 20))
         (left, right), (top, bottom) = np.sort(points.T)
         ImageDraw.Draw(picture).rectangle([left, top, right, bottom], fill=1, outline=1)
-        result = drawn(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
+        result = draw_shapes(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
         assert np.array_equal(result, np.asarray(picture) != 0)
 
 
@@ -243,7 +243,7 @@ BAD_SHAPES = {
 @pytest.mark.parametrize(("shape", "changes", "message"), BAD_SHAPES.values(), ids=BAD_SHAPES.keys())
 def test_impossible_shapes_are_refused(tmp_path, shape, changes, message):
     with pytest.raises(MaskError, match=message):
-        drawn(tmp_path, shape, **changes)
+        draw_shapes(tmp_path, shape, **changes)
 
 
 def test_a_file_with_contradictory_sizes_is_refused(tmp_path):
@@ -358,7 +358,7 @@ def test_an_impossible_manifest_with_a_valid_checksum_is_refused(store, changes,
     assert str(caught.value).isprintable()
 
 
-def test_more_images_than_masks_are_refused(store):
+def test_a_store_with_fewer_masks_than_images_is_refused(store):
     manifest = json.loads((store.path / "manifest.json").read_text())
     edit(store.path / "manifest.json", data={**manifest["data"], "count": 38})
     with pytest.raises(MaskError, match=r"stats\.npy of shape \(38,\)"):

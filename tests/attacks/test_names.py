@@ -106,12 +106,12 @@ def test_an_error_message_is_printable(smix, tmp_path):
         ("a\nb", r"a\nb"),
     ],
 )
-def test_printable(text, shown):
+def test_printable_replaces_control_characters(text, shown):
     assert printable(text) == shown
 
 
 @pytest.mark.parametrize("name", ["a", "shard-00000.npy", ".x.tmp", "a b", "ü", "x" * 255])
-def test_plain_names(name):
+def test_plain_names_are_recognised(name):
     assert is_plain_name(name)
 
 
@@ -123,6 +123,6 @@ def test_other_names_are_not_plain(name):
     assert not is_plain_name(name)
 
 
-def test_texts():
+def test_valid_texts_are_recognised():
     assert is_text("Größe 猫\u200d")
     assert not any(map(is_text, ["a\n", "\t", "\x7f", "\x85", "\ud800"]))

@@ -26,21 +26,23 @@ from smix.untrusted import UnreadableError
 from tests.conftest import make_set, write_npz
 from tests.report.runs import write_run, write_runs
 from tests.sealed import edit, reseal
-from tests.training.small import OPTIONS, contents, small, stop_after, write_data
+from tests.training.small import OPTIONS, contents, small_config, stop_after, write_data
 
 QUIET = MachineOptions(device="cpu", quiet=True)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained_run(tmp_path_factory) -> Path:
+    """Return the folder of a finished run. Tests must not change it."""
     folder = tmp_path_factory.mktemp("trained")
-    train(small(write_data(folder), epochs=1), folder / "run", OPTIONS)
+    train(small_config(write_data(folder), epochs=1), folder / "run", OPTIONS)
     return folder / "run"
 
 
 @pytest.fixture
-def run(trained, tmp_path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
+def run(trained_run, tmp_path) -> Path:
+    """Return a copy of the finished run."""
+    return Path(shutil.copytree(trained_run, tmp_path / "run"))
 
 
 @pytest.mark.slow
@@ -96,12 +98,12 @@ def test_epochs_of_another_run_are_not_continued(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         stop_after(5, patch)
         with pytest.raises(KeyboardInterrupt):
-            train(small(data), tmp_path / "run", OPTIONS)
+            train(small_config(data), tmp_path / "run", OPTIONS)
     file = tmp_path / "run" / "metrics.jsonl"
     epoch = json.loads(file.read_text())
     file.write_text(json.dumps({**epoch, "val_accuracy": 1.0}) + "\n")
     with pytest.raises(RunError, match=r"got a checkpoint after epoch 1 that does not match metrics\.jsonl; delete it"):
-        train(small(data), tmp_path / "run", OPTIONS)
+        train(small_config(data), tmp_path / "run", OPTIONS)
 
 
 # Runs whose last predictions are not finite
@@ -129,7 +131,7 @@ def diverged(tmp_path, monkeypatch) -> Path:
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "eval_model", property(best))
         with pytest.raises(DivergedError, match="the trained network predicts NaN or infinity"):
-            train(small(data, epochs=2), tmp_path / "runs" / "run", OPTIONS)
+            train(small_config(data, epochs=2), tmp_path / "runs" / "run", OPTIONS)
     return tmp_path / "runs" / "run"
 
 
@@ -158,7 +160,7 @@ def read_config(run: Path) -> TrainConfig:
 
 
 @pytest.mark.slow
-def test_divergence_on_images_of_one_pixel_is_one_line(smix, tmp_path):
+def test_divergence_on_images_of_one_pixel_is_a_one_line_error(smix, tmp_path):
     sets = [
         replace(one, images=one.array[:, :1, :1], masks=None, fingerprint="")
         for one in (make_set(40), make_set(20, split="test"))
@@ -222,7 +224,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("content", HEADERS.values(), ids=HEADERS.keys())
-def test_a_hostile_header_in_any_file_is_one_line(tmp_path, content):
+def test_a_hostile_header_in_any_file_is_a_one_line_error(tmp_path, content):
     path = npz(tmp_path / "a.npz", logits=content, labels=b"")
     with pytest.raises(UnreadableError) as caught:
         read_npz(path)

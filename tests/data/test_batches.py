@@ -12,7 +12,7 @@ from smix.data.sets import ImageSet
 from tests.conftest import make_set
 
 PLAIN = Normalisation((0.0,), (1 / 255,))
-"""Leaves the pixels as they are, in float."""
+"""Normalisation that leaves pixels unchanged, as float."""
 CPU = torch.device("cpu")
 
 

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 make = biased_digits.__wrapped__  # without the cache, which would keep images of replaced photographs
 BORDER = (..., slice(None, None, 31), slice(None, None, 31), 0)
-"""The corners of images: rarely covered by a digit."""
+"""Corners of images, which digits rarely cover."""
 
 
 @pytest.fixture

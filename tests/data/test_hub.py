@@ -192,7 +192,7 @@ def test_missing_labels_are_refused(tmp_path, label, message):
         load_data(save(tmp_path / "set", train=split, test=split))
 
 
-def test_missing_splits_and_sets_are_one_line(tmp_path):
+def test_missing_splits_and_sets_are_one_line_errors(tmp_path):
     split = table([png(X[0])], [0])
     name = save(tmp_path / "set", train=split)
     with pytest.raises(DataError, match="expected a split test or validation or valid or val, got train; save"):

@@ -202,7 +202,7 @@ def refused(*args: object, **options: object) -> None:
     raise URLError("no route to host")
 
 
-def test_a_failed_download_of_fashion_mnist_is_one_line_every_time(tmp_path, monkeypatch):
+def test_a_failed_download_of_fashion_mnist_is_a_one_line_error_every_time(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refused)
     for _ in range(2):
         one_line("fashion-mnist", tmp_path, "or a connection to http://fashion-mnist", "no route to host")
@@ -259,7 +259,7 @@ def test_an_incomplete_caltech101_is_refused_in_one_line(caltech, tmp_path):
     one_line("caltech101", tmp_path, "download that file, unpack it")
 
 
-def test_a_failed_download_of_caltech101_is_one_line(tmp_path, monkeypatch):
+def test_a_failed_download_of_caltech101_is_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.caltech, "download_and_extract_archive", refused)
     one_line("caltech101", tmp_path, "or a connection to https://data.caltech.edu/", "no route to host")
 

@@ -548,7 +548,7 @@ def test_a_damaged_cifar_is_refused_in_one_line(write_cifar, tmp_path, name):
 
 
 @cifars
-def test_a_failed_download_of_cifar_is_one_line_with_address_and_path(tmp_path, monkeypatch, name):
+def test_a_failed_download_of_cifar_is_a_one_line_error_with_address_and_path(tmp_path, monkeypatch, name):
     asked = []
 
     def download(url: str, data_root, **options) -> None:

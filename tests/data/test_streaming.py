@@ -52,7 +52,7 @@ TRANSFORMS = {
     "resize and centre crop": ((31, 20), (11, 11), 0, False),
     "nothing": ((15, 21), (15, 21), 0, False),
 }
-"""Size of the images, size of what comes out, crop, flip."""
+"""Size of the images, output size, crop, flip."""
 
 
 @pytest.mark.parametrize("name", TRANSFORMS)
@@ -289,7 +289,7 @@ def test_a_broken_image_is_named_in_one_line(tmp_path, workers):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
-def test_unreadable_masks_are_one_line(data, workers):
+def test_unreadable_masks_are_one_line_errors(data, workers):
     loader = stream(data, workers)
     loader = dataclasses.replace(loader, reader=dataclasses.replace(loader.reader, masks=Broken()))
     with pytest.raises(DataError, match=r"^a shard: expected what its checksum says$"):

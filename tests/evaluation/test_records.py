@@ -78,7 +78,7 @@ def test_evaluations_of_a_run_are_found_by_name(tmp_path):
     assert evaluations_of(tmp_path) == [FULL, LEAST]
 
 
-def test_a_file_truncated_anywhere_is_one_line(tmp_path):
+def test_a_file_truncated_anywhere_is_a_one_line_error(tmp_path):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
     content = path.read_bytes()
@@ -118,7 +118,7 @@ def test_a_file_truncated_anywhere_is_one_line(tmp_path):
         {"data": None},
     ],
 )
-def test_a_file_of_another_kind_is_one_line(tmp_path, change):
+def test_a_file_of_another_kind_is_a_one_line_error(tmp_path, change):
     path = tmp_path / "test.json"
     write_evaluation(path, FULL)
     edit(path, **change)
@@ -127,14 +127,14 @@ def test_a_file_of_another_kind_is_one_line(tmp_path, change):
 
 
 @pytest.mark.parametrize("content", [b"[]", b"3", b"null", b"\xff\xfe", b"NaN"])
-def test_a_value_that_is_not_a_record_is_one_line(tmp_path, content):
+def test_a_value_that_is_not_a_record_is_a_one_line_error(tmp_path, content):
     (tmp_path / FOLDER).mkdir()
     (tmp_path / FOLDER / "test.json").write_bytes(content)
     with pytest.raises(RunError, match="expected an evaluation written by this version of smix"):
         evaluations_of(tmp_path)
 
 
-def test_a_missing_file_is_one_line(tmp_path):
+def test_a_missing_file_is_a_one_line_error(tmp_path):
     with pytest.raises(
         RunError, match=r"none.json: expected an evaluation written by this version of smix, got No such file"
     ):

@@ -26,7 +26,16 @@ from smix.report.write import write_report
 from smix.training.inputs import prepare
 from smix.training.records import Run, read_result, read_run
 from smix.training.runs import train
-from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, contents, small, stop_after, write_data
+from tests.training.small import (
+    EPOCHS,
+    OPTIONS,
+    STEPS,
+    assert_equal_runs,
+    contents,
+    small_config,
+    stop_after,
+    write_data,
+)
 from tests.words import names, read_words
 
 METHODS = ["vanilla", "smix+fmix"]
@@ -37,7 +46,7 @@ class Launched:
     """Stand-in for `run_tasks` that records the tasks of `compare` and acts on them."""
 
     act: Callable[[TrainConfig, Path], int] = lambda config, folder: 0
-    """In place of the command line; returns the exit code."""
+    """Stand-in for the command line that returns an exit code."""
     jobs: list[int] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     configs: list[TrainConfig] = field(default_factory=list)
@@ -92,7 +101,7 @@ def interrupt_it(config: TrainConfig, folder: Path) -> int:
 @pytest.fixture(scope="module")
 def done(data, tmp_path_factory) -> tuple[TrainConfig, Path, list[Run]]:
     """Return a finished comparison of two methods with two seeds. Tests must not change it."""
-    config, out = small(data, epochs=2), tmp_path_factory.mktemp("compared")
+    config, out = small_config(data, epochs=2), tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engines, "run_tasks", Launched(train_it).run_tasks)
         return config, out, compare(config, METHODS, 2, out, OPTIONS)
@@ -181,7 +190,7 @@ def test_the_command_line_of_a_run_contains_all_its_options(data, tmp_path, laun
 
 @pytest.mark.parametrize(("seeds", "expected"), [(3, [0, 1, 2]), ([4, 2], [4, 2])])
 def test_seeds_are_a_count_or_a_list(data, tmp_path, launched, seeds, expected):
-    compare(small(data, method="mixup", seed=99), ["vanilla"], seeds, tmp_path, OPTIONS)
+    compare(small_config(data, method="mixup", seed=99), ["vanilla"], seeds, tmp_path, OPTIONS)
     assert [(config.method, config.seed) for config in launched.configs] == [("vanilla", seed) for seed in expected]
 
 
@@ -200,7 +209,7 @@ def test_runs_share_the_cores(
     data, tmp_path, launched, monkeypatch, cores, jobs, threads, expected_jobs, expected_threads
 ):
     monkeypatch.setattr(module, "cores", lambda: cores)
-    compare(small(data), METHODS, 2, tmp_path, replace(OPTIONS, threads=threads), jobs)
+    compare(small_config(data), METHODS, 2, tmp_path, replace(OPTIONS, threads=threads), jobs)
     assert launched.jobs == [expected_jobs]
     assert {one.threads for one in launched.options} <= {expected_threads, None}
     assert [one.threads or 1 for one in launched.options] == [expected_threads] * 4
@@ -209,7 +218,7 @@ def test_runs_share_the_cores(
 @pytest.mark.parametrize("jobs", [0, -1])
 def test_zero_jobs_are_refused(data, tmp_path, launched, jobs):
     with pytest.raises(OptionError, match=f"^jobs: expected 1 or more, got {jobs}$"):
-        compare(small(data), METHODS, 1, tmp_path, OPTIONS, jobs)
+        compare(small_config(data), METHODS, 1, tmp_path, OPTIONS, jobs)
     assert launched.jobs == []
 
 
@@ -220,9 +229,9 @@ def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, launched, mon
     monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # earlier work does not count
     launched.act = train_it
     options = replace(OPTIONS, quiet=False)
-    compare(small(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
+    compare(small_config(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
     capsys.readouterr()
-    compare(small(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
+    compare(small_config(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
     said = capsys.readouterr()
     expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {launched.options[-1].threads or 1} thread"
     assert said.out == ""
@@ -231,7 +240,7 @@ def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, launched, mon
 
 
 def test_quiet_prints_nothing(data, tmp_path, launched, capsys):
-    compare(small(data), METHODS, 1, tmp_path, OPTIONS)
+    compare(small_config(data), METHODS, 1, tmp_path, OPTIONS)
     assert capsys.readouterr() == ("", "")
 
 
@@ -248,10 +257,10 @@ def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, launched, mo
         yield lambda done, said="": counts.append(done) if unit == "epochs" else None
 
     launched.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
-    compare(small(data), ["vanilla"], 2, tmp_path, OPTIONS)
+    compare(small_config(data), ["vanilla"], 2, tmp_path, OPTIONS)
     monkeypatch.setattr(progress, "bar", bar)
     launched.act = train_it
-    compare(small(data), ["vanilla"], 3, tmp_path, OPTIONS)
+    compare(small_config(data), ["vanilla"], 3, tmp_path, OPTIONS)
     assert totals == [2 * EPOCHS]
     assert counts == [EPOCHS, 2 * EPOCHS]
 
@@ -346,7 +355,7 @@ def test_a_failed_run_is_listed_without_a_result_and_started_again(done, tmp_pat
 @pytest.mark.slow
 def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(data, tmp_path, launched):
     launched.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
-    runs = compare(small(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
+    runs = compare(small_config(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
     assert [(run.config.method, run.result is None) for run in runs] == [("vanilla", True), ("smix+fmix", False)]
     assert "Runs are missing of vanilla" in conclusion(runs)
     assert "0 of 1" in write_report(runs, tmp_path / "report").text.read_text()
@@ -356,7 +365,7 @@ def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(da
 def test_no_runs_are_added_after_the_data_has_changed(tmp_path, launched, changed):
     name = write_data(tmp_path)
     launched.act = train_it
-    compare(small(name, epochs=1), ["smix"], 1, tmp_path / "runs", OPTIONS)
+    compare(small_config(name, epochs=1), ["smix"], 1, tmp_path / "runs", OPTIONS)
     with np.load(tmp_path / "made.npz") as file:
         arrays = dict(file)
     key = {"images": "x_test", "masks": "mask_train"}[changed]
@@ -364,7 +373,7 @@ def test_no_runs_are_added_after_the_data_has_changed(tmp_path, launched, change
     np.savez(tmp_path / "made.npz", **arrays)
     launched.folders.clear()
     with pytest.raises(RunError, match=r"fingerprint.*choose another --out"):
-        compare(small(name, epochs=1), ["smix"], 2, tmp_path / "runs", OPTIONS)
+        compare(small_config(name, epochs=1), ["smix"], 2, tmp_path / "runs", OPTIONS)
     assert launched.folders == []
 
 
@@ -373,7 +382,7 @@ def test_no_runs_are_added_after_the_data_has_changed(tmp_path, launched, change
 def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tmp_path, monkeypatch, changed):
     monkeypatch.setattr("smix.report.write.SECTIONS", ())  # only omitted options are compared
     _, _, runs = done
-    train(small(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
+    train(small_config(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
     written = write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
     assert [problem.path.name for problem in written.problems] == ["other"]
     assert "expected runs that differ in method and seed alone, got one with" in written.problems[0].why
@@ -422,14 +431,14 @@ def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(do
 )
 def test_invalid_configurations_are_refused_before_any_run_starts(data, tmp_path, launched, changes, methods, error):
     with pytest.raises(error) as info:
-        compare(small(data, **changes), methods, 2, tmp_path / "out", OPTIONS)
+        compare(small_config(data, **changes), methods, 2, tmp_path / "out", OPTIONS)
     assert "\n" not in str(info.value)
     assert launched.jobs == []
     assert not (tmp_path / "out").exists()
 
 
 def test_masks_that_no_method_uses_need_not_exist(data, tmp_path, launched):
-    compare(small(data, masks="not/there"), ["vanilla", "mixup"], 1, tmp_path, OPTIONS)
+    compare(small_config(data, masks="not/there"), ["vanilla", "mixup"], 1, tmp_path, OPTIONS)
     assert launched.folders == ["vanilla-0", "mixup-0"]
 
 
@@ -451,7 +460,7 @@ def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_p
 
 @pytest.mark.slow
 def test_timing_changes_neither_the_network_nor_the_threads_nor_the_global_generator(data):
-    config = small(data, model="wrn-10-1-drop0.3")
+    config = small_config(data, model="wrn-10-1-drop0.3")
     material = prepare(config, OPTIONS)
     before = {name: tensor.clone() for name, tensor in material.model.state_dict().items()}
     threads, state = torch.get_num_threads(), torch.random.get_rng_state()

@@ -18,7 +18,7 @@ from smix.lab.engines import LOST, Task, run_tasks
 from smix.signals import TASK
 
 WAIT = "n=0; while [ ! -e {path} ]; do n=$((n+1)); [ $n -gt 500 ] && exit 99; sleep 0.02; done; "
-"""Waits for a file; gives up after some seconds, so that a broken test ends."""
+"""Shell command that waits for a file, for some seconds at most so that a failing test ends."""
 
 
 @pytest.fixture(autouse=True)

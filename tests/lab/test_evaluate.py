@@ -140,7 +140,7 @@ def test_a_broken_file_is_not_an_evaluation(run):
         evaluate(run, options=QUIET)
 
 
-def test_a_diverged_network_is_one_line(run, tmp_path):
+def test_a_diverged_network_is_a_one_line_error(run, tmp_path):
     weights = safetensors.torch.load_file(run / "weights.safetensors")
     weights["classify.weight"][0] = torch.nan
     (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))

@@ -138,7 +138,7 @@ def test_a_file_may_have_names_numbers_lists_and_null(tmp_path):
         (b'{"cat": "\xff"}', "not text in UTF-8"),
     ],
 )
-def test_a_broken_file_is_one_line(tmp_path, content, got):
+def test_a_broken_file_is_a_one_line_error(tmp_path, content, got):
     path = tmp_path / "map.json"
     path.write_bytes(content)
     with pytest.raises(OptionError) as caught:
@@ -148,6 +148,6 @@ def test_a_broken_file_is_one_line(tmp_path, content, got):
     assert got in str(caught.value)
 
 
-def test_a_missing_file_is_one_line(tmp_path: Path):
+def test_a_missing_file_is_a_one_line_error(tmp_path: Path):
     with pytest.raises(OptionError, match=r"label map: there is no file .*none.json; check the path"):
         read_label_map(tmp_path / "none.json")

@@ -124,7 +124,7 @@ def test_a_build_without_any_mask_fails(smix, npz, tmp_path):
         (["--score-threshold", "2"], "score_threshold: expected 0 to 1, got 2"),
     ],
 )
-def test_invalid_arguments_are_one_line_and_leave_no_files(build_masks, tmp_path, words, said):
+def test_invalid_arguments_are_one_line_errors_and_leave_no_files(build_masks, tmp_path, words, said):
     code, _, err = build_masks(tmp_path / "store", *words)
     assert code == 2
     assert said in err

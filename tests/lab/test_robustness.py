@@ -335,7 +335,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         evaluate(other, EvaluateConfig(official=tmp_path), QUIET, tmp_path / "out")
 
 
-def test_overflowing_logits_of_changed_images_are_one_line():
+def test_overflowing_logits_of_changed_images_are_one_line_errors():
     class Bright(torch.nn.Module):
         def forward(self, images):
             return images.flatten(2).mean(2) / (1 - images.flatten(1).amax(1, keepdim=True)).clamp(min=0)

@@ -27,7 +27,7 @@ from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
 from tests.lab.test_compare import Launched, interrupt_it, train_it
 from tests.sealed import edit
-from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small
+from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small_config
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16"]
@@ -157,7 +157,7 @@ def test_values_are_parsed_by_the_type_of_their_field():
         ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
     ],
 )
-def test_an_invalid_grid_is_one_line_and_writes_nothing(smix, tmp_path, text, said):
+def test_an_invalid_grid_is_a_one_line_error_and_writes_nothing(smix, tmp_path, text, said):
     code, out, err = smix("sweep", "write", tmp_path / "s.jsonl", "--methods", "smix", "--grid", text)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert said in err
@@ -181,7 +181,7 @@ def crash_seed_0(times: int, code: int = BUG):
 
 
 def sweep_of(data: str, seeds: int = 2) -> dict[str, TrainConfig]:
-    return dict(cross(small(data, epochs=1), ["vanilla"], range(seeds)))
+    return dict(cross(small_config(data, epochs=1), ["vanilla"], range(seeds)))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +319,7 @@ def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, lau
     ],
 )
 def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, launched, changes, error):
-    sweep = {"a": small(data), "b": small(data, **changes)}
+    sweep = {"a": small_config(data), "b": small_config(data, **changes)}
     with pytest.raises(error):
         run_all(sweep, tmp_path / "out", OPTIONS)
     with pytest.raises(error):
@@ -432,7 +432,7 @@ def test_the_cost_on_a_cluster_is_estimated_on_this_machine(data, tmp_path, monk
 
 @pytest.mark.slow
 def test_the_sbatch_script_is_pinned_and_valid(data, tmp_path, launched):
-    sweep = cross(small(data, epochs=1), ["vanilla", "mixup"], range(3))
+    sweep = cross(small_config(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"
     script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, data_root=Path("data sets")), 2)
     shown = script.replace(str(tmp_path), "FOLDER").replace(shlex.quote(sys.executable), "PYTHON")
@@ -456,7 +456,7 @@ def test_the_sbatch_script_is_pinned_and_valid(data, tmp_path, launched):
 )
 def test_the_script_forwards_the_signal_waits_and_requeues(data, tmp_path, number, restarts, requeued):
     """`smix` and `scontrol` are replaced. SIGTERM reaches every process of a job, USR1 only the script."""
-    script = sbatch_script(cross(small(data), ["vanilla"], [0]), tmp_path / "s", tmp_path / "out", OPTIONS)
+    script = sbatch_script(cross(small_config(data), ["vanilla"], [0]), tmp_path / "s", tmp_path / "out", OPTIONS)
     fake = "bash -c 'trap \"sleep 0.3; echo checkpoint > done; exit 130\" USR1 TERM; touch up; while :; do sleep 0.02; done'"
     [command] = [line for line in script.splitlines() if line.endswith(" &")]
     (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" > requeued\n')
@@ -505,9 +505,9 @@ def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothin
 @pytest.mark.parametrize("name", ["../a", "x" * 251, "a b", ""])
 def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_path, launched, name):
     with pytest.raises(OptionError, match="name: expected the path of a folder"):
-        run_all({name: small(data)}, tmp_path / "out", OPTIONS)
+        run_all({name: small_config(data)}, tmp_path / "out", OPTIONS)
     with pytest.raises(OptionError, match="name: expected the path of a folder"):
-        write_sweep(tmp_path / "s.jsonl", {name: small(data)})
+        write_sweep(tmp_path / "s.jsonl", {name: small_config(data)})
     assert launched.folders == []
     assert not (tmp_path / "out").exists()
 

@@ -189,7 +189,7 @@ def bad(message: str, **changes: object):
         bad("smix masks build", masks="nowhere"),
     ],
 )
-def test_arguments_that_do_not_match_a_run_are_one_line(run, changes, message):
+def test_arguments_that_do_not_match_a_run_are_one_line_errors(run, changes, message):
     with pytest.raises(SmixError) as caught:
         evaluate(run, EvaluateConfig(**changes), QUIET)
     assert message in str(caught.value)
@@ -259,7 +259,7 @@ def test_weights_that_do_not_match_are_refused(finished, data_name, tmp_path):
         evaluate(file, EvaluateConfig(model="resnet8", data=four), QUIET)
 
 
-def test_a_config_of_another_version_is_one_line(run):
+def test_a_config_of_another_version_is_a_one_line_error(run):
     edit(run / "config.json", normalisation=...)
     with pytest.raises(
         RunError, match=r"config\.json: expected a run file written by this version of smix, got no normalisation"
@@ -267,7 +267,7 @@ def test_a_config_of_another_version_is_one_line(run):
         evaluate(run, options=QUIET)
 
 
-def test_broken_predictions_of_validation_images_are_one_line(run):
+def test_broken_predictions_of_validation_images_are_one_line_errors(run):
     file = run / "validation.npz"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(

@@ -11,7 +11,7 @@ from smix.config import EvaluateConfig, MachineOptions
 from smix.data.sets import ImageSet
 from smix.training.runs import train
 from tests.conftest import make_set, write_npz
-from tests.training.small import OPTIONS, small
+from tests.training.small import OPTIONS, small_config
 
 QUIET = MachineOptions(device="cpu", quiet=True)
 ALL = EvaluateConfig(corruptions=True, attacks=True, masks="carried")
@@ -19,7 +19,7 @@ SIZE = (28, 36)
 TEST = 24
 CLASSES = 6
 FILE_SIZES = ((28, 40), (37, 30), (33, 28))
-"""Of images in files."""
+"""Sizes of the images in files."""
 
 
 def sets(size: tuple[int, int] = SIZE, test: int = TEST) -> tuple[ImageSet, ImageSet]:
@@ -45,7 +45,7 @@ def write_folders(folder: Path, train: ImageSet, test: ImageSet) -> str:
 def train_run(folder: Path, data: str, **changes: object) -> Path:
     """Train a run that is right about some images and wrong about others, and return its folder."""
     options = replace(OPTIONS, workers=0)
-    train(small(data, **{"method": "vanilla", "epochs": 3, "lr": 0.05, **changes}), folder, options)
+    train(small_config(data, **{"method": "vanilla", "epochs": 3, "lr": 0.05, **changes}), folder, options)
     return folder
 
 

@@ -220,7 +220,9 @@ class FullDisk:
 
 
 @pytest.mark.parametrize(("syncs", "number"), [*((syncs, errno.ENOSPC) for syncs in range(10)), (4, errno.EDQUOT)])
-def test_a_full_disk_is_one_line_and_keeps_built_masks(data, tmp_path, expected_files, monkeypatch, syncs, number):
+def test_a_full_disk_is_a_one_line_error_and_keeps_built_masks(
+    data, tmp_path, expected_files, monkeypatch, syncs, number
+):
     """Ten syncs commit the first shards, so the disk is full once in each of their files."""
     out = tmp_path / "full"
     built = build_masks(data, BrightnessSource(), out, limit=12)

@@ -119,7 +119,7 @@ def test_another_input_size_requires_any_size_in_the_json(tmp_path):
             load_source(f"onnx:{path}", input_size=asked)
 
 
-def test_a_network_that_fails_at_a_size_that_its_json_allows_is_one_line(tmp_path, data):
+def test_a_network_that_fails_at_a_size_that_its_json_allows_is_a_one_line_error(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path, size=(24, 36))}", input_size="17")
     with pytest.raises(
         MaskError,
@@ -179,7 +179,7 @@ def test_a_missing_file_is_named(tmp_path, missing):
 
 
 @pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-40], lambda whole: b"no network"])
-def test_a_broken_network_is_one_line(tmp_path, damage):
+def test_a_broken_network_is_a_one_line_error(tmp_path, damage):
     path = write_channels(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
@@ -189,7 +189,7 @@ def test_a_broken_network_is_one_line(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_background_class_is_one_line(tmp_path, data):
+def test_an_unknown_background_class_is_a_one_line_error(tmp_path, data):
     source = load_source(f"onnx:{write_channels(tmp_path, facts={'background': 4})}")
     with pytest.raises(
         MaskError, match=r"expected class_scores \(2, 2 classes or more, background 4, h, w\), got .*\(2, 4, 24, 36\)"
@@ -207,7 +207,7 @@ def test_an_unknown_background_class_is_one_line(tmp_path, data):
         ("object_logit", torch.zeros(2, 3, 8, 8)),
     ],
 )
-def test_output_that_contradicts_the_json_is_one_line_and_not_a_store_of_empty_masks(data, output, scores):
+def test_output_that_contradicts_the_json_is_a_one_line_error_and_not_a_store_of_empty_masks(data, output, scores):
     card = NetworkCard(input_size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3, output=output)
     network = Network("net", "0", lambda images: scores, card)
     source = NetworkSource(network, "own")

@@ -292,14 +292,14 @@ def test_default_repairs_holes_and_specks(mask, expected):
 @pytest.mark.parametrize("size", [(17, 26), (9, 13), (7, 4), (1, 3)])
 def test_default_equals_a_flood_fill_written_from_its_rule(family, size):
     for mask in random_masks(family, size, 6):
-        assert np.array_equal(refine(mask[None], "default")[0], loops.keep_whole(mask))
+        assert np.array_equal(refine(mask[None], "default")[0], loops.refine_default(mask))
 
 
 @pytest.mark.parametrize("shape", [(6, 23), (6, 5, 6, 7)])
 def test_default_equals_the_flood_fill_in_one_and_three_dimensions(shape):
     for density in (0.3, 0.6, 0.9, 0.97):
         masks = np.random.default_rng(shape).random(shape) < density
-        assert np.array_equal(refine(masks, "default"), np.stack([loops.keep_whole(mask) for mask in masks]))
+        assert np.array_equal(refine(masks, "default"), np.stack([loops.refine_default(mask) for mask in masks]))
 
 
 @pytest.mark.parametrize("side", [32, 128, 513])

@@ -92,7 +92,7 @@ def test_class_names_are_read_from_the_json_or_are_numbers(tmp_path):
     assert source.describe(make_set(4))["mean"] == list(IMAGENET_MEAN)
 
 
-def test_a_size_unsupported_by_the_encoder_is_one_line(tmp_path):
+def test_a_size_unsupported_by_the_encoder_is_a_one_line_error(tmp_path):
     name, path = "smp:unetplusplus/resnet18", save_weights(tmp_path, "unetplusplus/resnet18", 2)
     with pytest.raises(MaskError, match="expected an input size that is a multiple of 32, got 50; give 64"):
         load_source(name, weights=path, input_size="50")
@@ -154,7 +154,7 @@ def test_unknown_names_and_missing_weights_are_refused(name, message):
         load_source(name)
 
 
-def test_weights_of_another_network_are_one_line(tmp_path):
+def test_weights_of_another_network_are_one_line_errors(tmp_path):
     path = save_weights(tmp_path, "unet/resnet18", 2)
     with pytest.raises(MaskError, match=r"weights: expected the weights of pspnet/resnet18 in .*, got "):
         load_source("smp:pspnet/resnet18", weights=path)

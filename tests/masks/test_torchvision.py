@@ -115,7 +115,7 @@ def test_images_are_resized_to_the_requested_size(weight_files, asked, size):
     assert source.describe(make_set(4, size=(128, 200)))["input_size"] == ([520, 520] if size == [257, 257] else size)
 
 
-def test_missing_weights_are_one_line_with_file_address_and_path(home):
+def test_missing_weights_are_one_line_errors_with_file_address_and_path(home):
     with pytest.raises(MaskError) as caught:
         load_source(f"torchvision:{PUBLISHED}")
     assert str(caught.value) == (
@@ -193,7 +193,7 @@ WRONG = [nothing, text, a_list, a_tensor, another_network, other_classes, a_whol
 
 @pytest.mark.slow
 @pytest.mark.parametrize("write", WRONG)
-def test_a_file_of_other_weights_is_one_line_with_the_address_of_the_right_ones(tmp_path, write):
+def test_a_file_of_other_weights_is_a_one_line_error_with_the_address_of_the_right_ones(tmp_path, write):
     path = tmp_path / "weights.pth"
     write(path)
     with pytest.raises(

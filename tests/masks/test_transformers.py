@@ -228,7 +228,7 @@ def test_a_model_with_a_fixed_size_receives_that_size(tmp_path):
         load_source(f"transformers:{folder}", input_size="96")
 
 
-def test_a_size_unsupported_by_a_model_is_one_line(tmp_path):
+def test_a_size_unsupported_by_a_model_is_a_one_line_error(tmp_path):
     config = transformers.BeitConfig(image_size=64, hidden_size=16, num_hidden_layers=4, num_attention_heads=2)
     config.update({"intermediate_size": 16, "out_indices": [1, 2, 3, 4], "pool_scales": [1], **NAMES})
     folder = save(random_model(transformers.BeitForSemanticSegmentation, config), tmp_path)
@@ -249,7 +249,7 @@ def test_weights_stored_in_16_bits_are_computed_in_32_bits(tmp_path):
 
 
 @pytest.mark.parametrize("what", ["nothing", "a classifier", "one of films", "no weights"])
-def test_a_model_that_is_not_for_segmentation_is_one_line(tmp_path, what):
+def test_a_model_that_is_not_for_segmentation_is_a_one_line_error(tmp_path, what):
     if what == "a classifier":
         config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8], depths=[1], layer_type="basic")
         save(random_model(transformers.ResNetForImageClassification, config), tmp_path)

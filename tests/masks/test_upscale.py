@@ -64,7 +64,7 @@ def test_an_unknown_upscaling_method_is_refused(text):
         load_upscaler(text, CPU)
 
 
-def test_a_missing_file_or_one_without_a_network_is_one_line(tmp_path):
+def test_a_missing_file_or_one_without_a_network_is_a_one_line_error(tmp_path):
     with pytest.raises(MaskError, match=r"upscale: expected a file .*none\.pth, got none"):
         load_upscaler(f"esrgan:{tmp_path / 'none.pth'}", CPU)
     for content in (b"", b"none"):

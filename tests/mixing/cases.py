@@ -1,4 +1,4 @@
-"""Methods, batches and masks that the tests of mixing share."""
+"""Provide methods, batches and masks for the tests of mixing."""
 
 import math
 
@@ -29,7 +29,7 @@ from smix.mixing import (
     Vanilla,
 )
 
-# Methods whose label is what the own image contributes to the mix.
+# Methods whose label weight is the contribution of the own image to the mix.
 HARD_AREA: list[Method] = [
     Vanilla(),
     CutMix(),
@@ -75,7 +75,7 @@ SOFT_AREA: list[Method] = [
     RandomChoice((Mixup(), CutMix(), ObjectPaste(flip=1.0), ResizeMix())),
     RandomChoice((Mixup(), Fallback(SMix(labels="area"), FMix())), weights=(1, 3), per_batch=True, prob=0.8),
 ]
-# Methods whose label is their own formula, or 1.
+# Methods whose label weight is given by another formula, or is 1.
 VISIBLE: list[Method] = [
     StochasticMixup(labels="visible"),
     CutMix(labels="visible"),
@@ -102,7 +102,7 @@ METHODS_OF_ALL_KINDS: list[Method] = [
     *VISIBLE,
     RandomChoice((Cutout(length=5), SMix(), ResizeMix(labels="visible"))),
 ]
-# One of each kind of code path: every class, option and combination that draws or computes something of its own.
+# One method per code path: every class, option and combination with its own random draws or computation.
 COMPILED: list[Method] = [
     Vanilla(),
     Mixup(prob=0.5),
@@ -132,13 +132,13 @@ EVERY_METHOD = pytest.mark.parametrize(
     ],
     ids=repr,
 )
-"""Methods of all kinds; by default one of each code path runs."""
+"""Methods of all kinds; by default one per code path runs."""
 
 SIZES = [(32, 32), (24, 40), (8, 8), (53,), (5, 6, 9)]
 
 
 def skip_without_fake_gamma(method: Method) -> None:
-    """Skip a method that draws from a Beta where torch has no fake form of gamma draws: it cannot compile them either."""
+    """Skip a method that draws from a Beta if torch has no fake implementation of gamma draws, which compilation requires."""
     if isinstance(method, SMix) and isinstance(method.alpha, tuple):
         try:
             torch._standard_gamma(torch.ones(1, device="meta"))
@@ -146,15 +146,16 @@ def skip_without_fake_gamma(method: Method) -> None:
             pytest.skip(f"torch {torch.__version__} has no fake form of gamma draws")
 
 
-def seeded(seed: int) -> torch.Generator:
+def new_generator(seed: int) -> torch.Generator:
+    """Return a CPU generator with this seed."""
     return torch.Generator().manual_seed(seed)
 
 
 def boxes(count: int, size: tuple[int, ...], seed: int = 0) -> Tensor:
-    """(count, 1, *size) bool: the first mask empty, the second full, the others random boxes."""
+    """Return bool masks (count, 1, *size): the first mask empty, the second full, the others random boxes."""
     masks = torch.ones(count, 1, *size, dtype=torch.bool)
     for axis, length in enumerate(size):
-        ends = torch.randint(0, length + 1, (count, 2), generator=seeded(seed + axis)).sort(dim=1).values
+        ends = torch.randint(0, length + 1, (count, 2), generator=new_generator(seed + axis)).sort(dim=1).values
         place = torch.arange(length)
         along = (place >= ends[:, :1]) & (place < ends[:, 1:])
         masks &= along.view(count, 1, *(length if other == axis else 1 for other in range(len(size))))
@@ -164,17 +165,17 @@ def boxes(count: int, size: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def images(count: int, size: tuple[int, ...], channels: int = 3, seed: int = 0) -> Tensor:
-    return torch.randn(count, channels, *size, generator=seeded(seed))
+    return torch.randn(count, channels, *size, generator=new_generator(seed))
 
 
 def same(one: Plan | Target, other: Plan | Target) -> bool:
-    """Equal to the last bit."""
+    """Return whether two plans or targets are equal to the last bit."""
     leaves, structure = pytree.tree_flatten(one)
     others, other_structure = pytree.tree_flatten(other)
     return structure == other_structure and all(map(torch.equal, leaves, others))
 
 
 def within(count: int, trials: int, probability: float, sigmas: float = 4.0) -> bool:
-    """Whether a count of successes is as near to its mean as a binomial law allows."""
+    """Return whether a number of successes is within `sigmas` standard deviations of the mean of its binomial distribution."""
     spread = math.sqrt(trials * probability * (1 - probability))
     return abs(count - trials * probability) <= sigmas * spread

@@ -10,14 +10,14 @@ from smix.mixing.core import MixBatch
 
 
 @pytest.fixture
-def as_users_run_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the shape checks of the tests, which would stop bad input before our own checks see it."""
+def without_type_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the type checks of the tests, which would refuse invalid input before the checks of smix."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture
 def fix_lambda(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Replaces the draw from the Beta by a number, for whatever is mixed afterwards."""
+    """Return a function that replaces the Beta draws of all following mixes by a number."""
 
     def fix(value: float) -> None:
         monkeypatch.setattr(MixBatch, "beta", lambda batch, a, b: torch.full((batch.draws,), value))

@@ -1,4 +1,4 @@
-"""Draws of a method, and the comparison with a list of all that it may draw."""
+"""Draw maps of a method, and compare them with the list of all possible maps."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -8,17 +8,17 @@ import torch
 from numpy.typing import NDArray
 
 from smix.mixing import Method
-from tests.mixing.cases import seeded, within
+from tests.mixing.cases import new_generator, within
 
 
-def drawn(method: Method, count: int, size: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    """The maps (n, *size) of the mixed samples of one batch."""
-    plan = method.plan(torch.zeros(count, 1, *size), generator=seeded(seed))
+def draw_maps(method: Method, count: int, size: tuple[int, ...], seed: int = 0) -> torch.Tensor:
+    """Return the maps (n, *size) of the mixed samples of one batch."""
+    plan = method.plan(torch.zeros(count, 1, *size), generator=new_generator(seed))
     return plan.weight[plan.mixed, 0].expand(-1, *size)
 
 
 def assert_drawn_as_listed(maps: torch.Tensor, listed: Iterable[tuple[NDArray, float]], sigmas: float = 5) -> None:
-    """Every map that was drawn is one of these, and each of these came up as often as its probability says."""
+    """Check that each drawn map is in the list, and that each listed map is drawn as often as its probability requires."""
     law: dict[bytes, float] = defaultdict(float)
     for legal, probability in listed:
         law[legal.astype(float).tobytes()] += probability
@@ -31,7 +31,7 @@ def assert_drawn_as_listed(maps: torch.Tensor, listed: Iterable[tuple[NDArray, f
         assert within(found, len(maps), probability, sigmas)
 
 
-def evenly(maps: Iterable[NDArray]) -> list[tuple[NDArray, float]]:
-    """These maps, each as likely as the others."""
+def equally_likely(maps: Iterable[NDArray]) -> list[tuple[NDArray, float]]:
+    """Return the maps with equal probabilities."""
     every = list(maps)
     return [(each, 1 / len(every)) for each in every]

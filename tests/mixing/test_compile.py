@@ -1,4 +1,4 @@
-"""torch.compile(fullgraph=True), in processes without the shape checks of the tests, which cannot be compiled."""
+"""Test torch.compile(fullgraph=True) in processes without the type checks of the tests, which cannot be compiled."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from tests.training.processes import in_processes
 pytestmark = pytest.mark.slow
 
 
-def compiled_and_eager(method: Method) -> tuple[list[bool], int]:
-    """Whether compiled and eager results are equal to the bit, and how many graphs several batch sizes took."""
+def compare_with_eager(method: Method) -> tuple[list[bool], int]:
+    """Return whether compiled and eager results are equal to the bit, and the number of graphs for several batch sizes."""
     counter = CompileCounter()
     compiled = torch.compile(lambda x, y, masks: method(x, y, masks=masks), fullgraph=True, backend=counter)
     equal = []
@@ -29,10 +29,10 @@ def compiled_and_eager(method: Method) -> tuple[list[bool], int]:
 
 
 @pytest.mark.parametrize("method", COMPILED, ids=repr)
-def test_a_method_compiles_to_one_graph_that_gives_the_same_bits(method: Method, tmp_path: Path):
-    """One graph for the first batch size and one for all others."""
+def test_a_method_compiles_to_one_graph_with_the_same_results(method: Method, tmp_path: Path):
+    """There is one graph for the first batch size and one for all others."""
     skip_without_fake_gamma(method)
-    (ended,) = in_processes(1, tmp_path, lambda rank: compiled_and_eager(method))
+    (ended,) = in_processes(1, tmp_path, lambda rank: compare_with_eager(method))
     assert ended.code == 0, ended.err
     equal, graphs = ended.value
     assert equal == [True, True, True]

@@ -1,4 +1,4 @@
-"""One draw a sample, independent of its neighbours', or one for the whole batch."""
+"""Test draws per sample, which are independent, and draws per batch."""
 
 from dataclasses import replace
 
@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from smix.mixing import Cutout, FMix, GMix, GridMix, HMix, Method, ResizeMix, StochasticMixup
-from tests.mixing.listed import drawn
+from tests.mixing.listed import draw_maps
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 METHODS = pytest.mark.parametrize(
     "method",
@@ -30,9 +30,9 @@ METHODS = pytest.mark.parametrize(
 
 @METHODS
 def test_maps_within_a_batch_are_independent(method: Method):
-    maps = drawn(method, 1000, (8, 14)).numpy().astype(float)
+    maps = draw_maps(method, 1000, (8, 14)).numpy().astype(float)
     assert len(np.unique(maps.reshape(len(maps), -1), axis=0)) > 100
-    # How much is shown, and where: the centre of what is shown less, along each axis.
+    # The visible amount, and the centre along each axis of the less visible part.
     less = 1 - maps
     area = less.mean((1, 2))
     shown = area > 0
@@ -48,7 +48,7 @@ def test_maps_within_a_batch_are_independent(method: Method):
 @METHODS
 @pytest.mark.parametrize("size", [(8, 14), (30,), (4, 5, 6)], ids=str)
 def test_per_batch_draws_one_map(method: Method, size: tuple[int, ...]):
-    shared = [drawn(replace(method, per_batch=True), 20, size, seed) for seed in range(6)]
+    shared = [draw_maps(replace(method, per_batch=True), 20, size, seed) for seed in range(6)]
     for maps in shared:
         assert torch.equal(maps, maps[:1].expand_as(maps))
     assert len({maps[0].numpy().tobytes() for maps in shared}) > 1

@@ -1,4 +1,4 @@
-"""FMix against tests/reference/fmix.py: how many pixels, which pixels, and how the noise is spread over frequencies."""
+"""Test FMix against tests/reference/fmix.py: the number of pixels, their selection, and the spectrum of the noise."""
 
 import math
 from collections.abc import Callable
@@ -11,18 +11,18 @@ from smix.mixing import FMix
 from smix.mixing.core import MixBatch
 from smix.mixing.fmix import clouds, isotropic_spectrum
 from smix.mixing.select import mark_largest
-from tests.mixing.cases import seeded
+from tests.mixing.cases import new_generator
 from tests.reference import fmix as reference
 
 
 def noise(size: tuple[int, ...], decay: float, draws: int, seed: int = 0) -> np.ndarray:
     x = torch.zeros(draws, 1, *size)
-    batch = MixBatch(x, None, None, torch.arange(draws), seeded(seed), draws)
+    batch = MixBatch(x, None, None, torch.arange(draws), new_generator(seed), draws)
     return clouds(isotropic_spectrum(batch, decay), size).numpy()
 
 
 def masks(method: FMix, count: int, size: tuple[int, ...], seed: int = 0) -> torch.Tensor:
-    plan = method.plan(torch.zeros(count, 1, *size), generator=seeded(seed))
+    plan = method.plan(torch.zeros(count, 1, *size), generator=new_generator(seed))
     return plan.weight[plan.mixed, 0]
 
 
@@ -38,17 +38,17 @@ def test_the_mask_has_exactly_floor_lambda_n_plus_a_half_pixels(
 
 @pytest.mark.parametrize("path", ["partition", "sort"])
 @pytest.mark.parametrize("values", ["ties", "constant", "distinct", "signed zeros"])
-def test_the_marks_are_the_largest_values_and_of_equal_ones_the_first(
+def test_selected_pixels_have_the_largest_values_and_ties_go_to_the_first(
     values: str, path: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The two ways to choose them, on the CPU and in compiled code, against picking one after the other."""
+    """Both implementations, for the CPU and for compiled code, are compared with selection one after the other."""
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: path == "sort")
     length = 23
     field = {
-        "ties": torch.randint(-2, 3, (length + 1, length), generator=seeded(0)).float(),
+        "ties": torch.randint(-2, 3, (length + 1, length), generator=new_generator(0)).float(),
         "constant": torch.full((length + 1, length), 0.5),
-        "distinct": torch.randn(length + 1, length, generator=seeded(0)),
-        "signed zeros": torch.randint(0, 2, (length + 1, length), generator=seeded(0)).float() * -0.0,
+        "distinct": torch.randn(length + 1, length, generator=new_generator(0)),
+        "signed zeros": torch.randint(0, 2, (length + 1, length), generator=new_generator(0)).float() * -0.0,
     }[values]
     counts = torch.arange(length + 1)
     expected = [reference.largest(row, count) for row, count in zip(field.tolist(), counts.tolist(), strict=True)]
@@ -65,7 +65,7 @@ def test_plans_of_both_paths_are_equal(size: tuple[int, ...], monkeypatch: pytes
 @pytest.mark.parametrize("size", [(32, 32), (24, 48), (15, 9), (16,), (6, 8, 5)], ids=str)
 @pytest.mark.parametrize("decay", [0.0, 3.0])
 def test_noise_has_the_power_of_the_paper_in_every_direction_within_10_percent(size: tuple[int, ...], decay: float):
-    """Divided by the square of the amplitude that the paper states, the mean power is the same at every frequency."""
+    """Divided by the squared amplitude of the paper, the mean power is the same at every frequency."""
     axes = tuple(range(1, len(size) + 1))
     power = (np.abs(np.fft.fftn(noise(size, decay, 4000).astype(float), axes=axes)) ** 2).mean(0)
     flat = power / reference.amplitude(size, decay) ** 2
@@ -81,7 +81,7 @@ def test_power_along_both_axes_is_equal_within_10_percent(size: tuple[int, int],
 
 
 @pytest.mark.slow
-def test_borders_run_down_and_across_as_often_as_in_the_paper(fix_lambda: Callable[[float], None]):
+def test_vertical_and_horizontal_borders_are_as_frequent_as_in_the_paper(fix_lambda: Callable[[float], None]):
     size, count = (32, 32), 1000
     fix_lambda(0.5)
     rng = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_borders_run_down_and_across_as_often_as_in_the_paper(fix_lambda: Callab
 
 
 def test_one_dimensional_masks_may_have_several_intervals(fix_lambda: Callable[[float], None]):
-    """The published code knows one circular interval only."""
+    """The published code produces only one circular interval."""
     fix_lambda(0.5)
     maps = masks(FMix(), 500, (64,))
     intervals = (maps.roll(1, dims=1) < maps).sum(1)
@@ -112,7 +112,7 @@ def test_larger_decay_gives_smoother_clouds():
 def test_strength_is_the_weight_inside_the_cloud(strength: float):
     plain = masks(FMix(), 12, (24, 40))
     assert torch.equal(masks(FMix(strength=strength), 12, (24, 40)), strength * plain)
-    plan = FMix(strength=strength).plan(torch.zeros(12, 1, 24, 40), generator=seeded(0))
+    plan = FMix(strength=strength).plan(torch.zeros(12, 1, 24, 40), generator=new_generator(0))
     torch.testing.assert_close(plan.share[plan.mixed], strength * plain.flatten(1).mean(1))
 
 

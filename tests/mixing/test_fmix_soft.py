@@ -1,4 +1,4 @@
-"""FMix's `max_soft` against the `linspace` rule of the published code, in tests/reference/fmix_official.py."""
+"""Test `max_soft` of FMix against the `linspace` rule of the published code in tests/reference/fmix_official.py."""
 
 import math
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from smix.mixing import FMix, fmix
-from tests.mixing.cases import seeded
-from tests.mixing.listed import drawn
+from tests.mixing.cases import new_generator
+from tests.mixing.listed import draw_maps
 from tests.reference import fmix_official as reference
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 KEPT = pytest.mark.parametrize("kept", [0.0, 0.004, 0.07, 0.5, 0.61, 0.93, 0.998, 1.0])
 SOFT = pytest.mark.parametrize("max_soft", [0.001, 0.02, 0.1, 0.33, 0.5])
@@ -33,10 +33,10 @@ def test_weights_fall_by_rank_as_in_the_published_code(
     count = 6
     fix_lambda(kept)
     kept = float(np.float32(kept))
-    field = torch.randn(count, *size, generator=seeded(9))
+    field = torch.randn(count, *size, generator=new_generator(9))
     monkeypatch.setattr(fmix, "clouds", lambda spectrum, size: field)
     plan = FMix(max_soft=max_soft, spectrum=spectrum).plan(  # type: ignore[arg-type]
-        torch.zeros(count, 1, *size), generator=seeded(3)
+        torch.zeros(count, 1, *size), generator=new_generator(3)
     )
     assert plan.mixed.sum() > 3
     for i in plan.mixed.nonzero().flatten().tolist():
@@ -58,7 +58,7 @@ def test_the_mean_is_lambda_within_a_pixel_and_the_ramp_is_at_most_max_soft_wide
     kept: float, max_soft: float, size: tuple[int, ...], spectrum: str, fix_lambda: Callable[[float], None]
 ):
     fix_lambda(kept)
-    maps = drawn(FMix(max_soft=max_soft, spectrum=spectrum), 12, size).flatten(1)  # type: ignore[arg-type]
+    maps = draw_maps(FMix(max_soft=max_soft, spectrum=spectrum), 12, size).flatten(1)  # type: ignore[arg-type]
     pixels = math.prod(size)
     assert (maps.mean(1) - kept).abs().max() <= 1 / pixels + 1e-5
     assert maps.min() >= 0
@@ -68,24 +68,26 @@ def test_the_mean_is_lambda_within_a_pixel_and_the_ramp_is_at_most_max_soft_wide
 
 
 def test_soft_and_hard_masks_agree_outside_the_border(fix_lambda: Callable[[float], None]):
-    """The same cloud: 1 on the surest pixels of the hard mask, 0 on those surest outside, and half of both on the border."""
+    """With the same cloud the weights are 1 at the innermost pixels of the hard mask, 0 at the outermost pixels, and average 1/2 at the
+    border.
+    """
     fix_lambda(0.4)
-    hard, soft = (drawn(FMix(max_soft=width), 20, (24, 40)) for width in (0.0, 0.1))
+    hard, soft = (draw_maps(FMix(max_soft=width), 20, (24, 40)) for width in (0.0, 0.1))
     assert hard[soft == 1].eq(1).all()
     assert hard[soft == 0].eq(0).all()
     assert torch.equal(soft > 0.5, hard == 1)
 
 
-def test_the_strength_multiplies_a_soft_mask_too():
+def test_the_strength_also_multiplies_a_soft_mask():
     assert torch.equal(
-        drawn(FMix(max_soft=0.2, strength=0.6), 12, (24, 40)), 0.6 * drawn(FMix(max_soft=0.2), 12, (24, 40))
+        draw_maps(FMix(max_soft=0.2, strength=0.6), 12, (24, 40)), 0.6 * draw_maps(FMix(max_soft=0.2), 12, (24, 40))
     )
 
 
-def test_neighbouring_pixels_differ_less_the_softer_the_border(fix_lambda: Callable[[float], None]):
+def test_neighbouring_pixels_differ_less_with_a_softer_border(fix_lambda: Callable[[float], None]):
     fix_lambda(0.5)
     hard, soft, softer = (
-        drawn(FMix(max_soft=width), 100, (24, 40)).diff(dim=2).abs().amax((1, 2)) for width in (0.0, 0.05, 0.3)
+        draw_maps(FMix(max_soft=width), 100, (24, 40)).diff(dim=2).abs().amax((1, 2)) for width in (0.0, 0.05, 0.3)
     )
     assert hard.min() == 1
     assert softer.mean() < 0.6 * soft.mean()

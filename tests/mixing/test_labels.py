@@ -1,5 +1,7 @@
-"""The label must be what the picture shows. Image i is constant, one-hot over the channels, and of class i: so the channel
-means of a mixed image are its true label row."""
+"""Test that labels describe the mixed images.
+
+Image i is constant, one-hot over the channels, and of class i. The channel means of a mixed image are therefore its true label row.
+"""
 
 from collections.abc import Callable
 
@@ -22,10 +24,10 @@ from smix.mixing import (
     SaliencyMix,
     SMix,
 )
-from tests.mixing.cases import EVERY_METHOD, HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, seeded
+from tests.mixing.cases import EVERY_METHOD, HARD_AREA, METHODS_OF_ALL_KINDS, SIZES, SOFT_AREA, boxes, new_generator
 
-# Many plans: the shape checks of the tests would take most of the time, and other tests have them.
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+# Type checks of the tests would take most of the time for so many plans, and other tests include them.
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 COUNT = 16
 
 
@@ -33,7 +35,7 @@ def one_hot_images(size: tuple[int, ...]) -> Tensor:
     return torch.eye(COUNT).view(COUNT, COUNT, *[1] * len(size)).expand(COUNT, COUNT, *size).contiguous()
 
 
-def test_every_named_method_is_in_the_cases():
+def test_the_cases_include_every_named_method():
     assert set(METHODS.values()) <= {type(method) for method in METHODS_OF_ALL_KINDS}
 
 
@@ -41,12 +43,12 @@ def test_every_named_method_is_in_the_cases():
 @pytest.mark.parametrize(
     ("method", "tolerance"), [*((m, 1e-6) for m in HARD_AREA), *((m, 1e-5) for m in SOFT_AREA)], ids=repr
 )
-def test_label_rows_are_the_composition_of_the_pictures(method: Method, tolerance: float, size: tuple[int, ...]):
-    """300 draws and more a method in two dimensions, fewer in others."""
+def test_label_rows_are_the_composition_of_the_images(method: Method, tolerance: float, size: tuple[int, ...]):
+    """At least 300 samples per method in two dimensions, fewer in one and three."""
     x = one_hot_images(size)
     rows, composition, mixed = [], [], []
     for seed in range(20 if len(size) == 2 else 4):
-        out, target = method(x, torch.arange(COUNT), masks=boxes(COUNT, size, seed), generator=seeded(seed))
+        out, target = method(x, torch.arange(COUNT), masks=boxes(COUNT, size, seed), generator=new_generator(seed))
         rows.append(target.soft(COUNT))
         composition.append(out.double().flatten(2).mean(2))
         mixed.append(target.mixed)
@@ -65,20 +67,20 @@ def test_label_rows_are_the_composition_of_the_pictures(method: Method, toleranc
     ],
     ids=repr,
 )
-def test_label_rows_hold_for_soft_masks(method: Method, size: tuple[int, ...]):
-    x, masks = one_hot_images(size), torch.rand(COUNT, 1, *size, generator=seeded(1))
+def test_label_rows_are_correct_for_soft_masks(method: Method, size: tuple[int, ...]):
+    x, masks = one_hot_images(size), torch.rand(COUNT, 1, *size, generator=new_generator(1))
     masks = masks * boxes(COUNT, size, seed=3)
     for seed in range(4):
-        out, target = method(x, torch.arange(COUNT), masks=masks, generator=seeded(seed))
+        out, target = method(x, torch.arange(COUNT), masks=masks, generator=new_generator(seed))
         torch.testing.assert_close(target.soft(COUNT).double(), out.double().flatten(2).mean(2), rtol=0, atol=1e-5)
 
 
 @EVERY_METHOD
-def test_pictures_and_labels_come_from_the_same_pair(method: Method):
-    """Also where the label is not the area: nothing of a third image, in the picture or in the label."""
+def test_images_and_labels_come_from_the_same_pair(method: Method):
+    """This also holds if the label weight is not the area: no third image contributes to the image or to the label."""
     size = (24, 40)
     x = one_hot_images(size)
-    plan = method.plan(x, masks=boxes(COUNT, size), generator=seeded(0))
+    plan = method.plan(x, masks=boxes(COUNT, size), generator=new_generator(0))
     own = torch.eye(COUNT, dtype=torch.bool)
     pair = own | own[plan.partner]
     assert plan.blend(x).flatten(2).mean(2)[~pair].eq(0).all()
@@ -105,7 +107,7 @@ def test_lambda_of_nine_tenths_shows_mostly_the_own_image(method: Method, fix_la
     fix_lambda(0.9)
     size = (24, 40)
     x, masks = one_hot_images(size), torch.ones(COUNT, *size, dtype=torch.bool)
-    out, target = method(x, torch.arange(COUNT), masks=masks, generator=seeded(0))
+    out, target = method(x, torch.arange(COUNT), masks=masks, generator=new_generator(0))
     shown = out.flatten(2).mean(2).diagonal()[target.mixed]
     assert shown.min() >= 0.89
     assert target.share[target.mixed].min() >= 0.89
@@ -115,7 +117,7 @@ def test_lambda_of_nine_tenths_shows_mostly_the_own_image(method: Method, fix_la
 def test_each_half_of_a_fallback_keeps_its_own_label_rule():
     size = (24, 40)
     x, masks = one_hot_images(size), boxes(COUNT, size)
-    plan = Fallback(SMix(labels="half"), FMix()).plan(x, masks=masks, generator=seeded(0))
+    plan = Fallback(SMix(labels="half"), FMix()).plan(x, masks=masks, generator=new_generator(0))
     by_object = plan.mixed & ~plan.fell_back
     by_cloud = plan.mixed & plan.fell_back
     assert by_object.any()

@@ -1,4 +1,4 @@
-"""Mixup and the Beta draw that all methods share."""
+"""Test Mixup and the Beta draw that all methods share."""
 
 import numpy as np
 import pytest
@@ -6,24 +6,24 @@ import scipy.stats
 import torch
 
 from smix.mixing import Mixup
-from tests.mixing.cases import images, seeded, within
+from tests.mixing.cases import images, new_generator, within
 
 COUNT = 100_000
 
 
 def shares(alpha: float) -> torch.Tensor:
-    plan = Mixup(alpha=alpha).plan(torch.zeros(COUNT, 1, 2), generator=seeded(0))
+    plan = Mixup(alpha=alpha).plan(torch.zeros(COUNT, 1, 2), generator=new_generator(0))
     return plan.share[plan.mixed]
 
 
 @pytest.mark.parametrize("alpha", [0.5, 1.0, 4.0, 100.0])
-def test_lambda_follows_the_beta_law(alpha: float):
+def test_lambda_follows_the_beta_distribution(alpha: float):
     assert scipy.stats.kstest(shares(alpha).double().numpy(), scipy.stats.beta(alpha, alpha).cdf).pvalue > 0.01
 
 
 @pytest.mark.parametrize("alpha", [0.2, 0.02, 0.01])
-def test_lambda_follows_the_beta_law_for_small_alpha_where_a_ratio_of_gammas_underflows(alpha: float):
-    """Near 1 float32 has no fine steps, so the law is compared at points."""
+def test_lambda_follows_the_beta_distribution_for_small_alpha(alpha: float):
+    """A ratio of gamma draws would underflow. Float32 is coarse near 1, so the distribution is compared at selected points."""
     drawn, law = shares(alpha), scipy.stats.beta(alpha, alpha)
     assert within(int(((drawn > 0.4) & (drawn < 0.6)).sum()), len(drawn), law.cdf(0.6) - law.cdf(0.4))
     for point in (1e-20, 1e-6, 0.01, 0.1, 0.5, 0.9, 0.99, 0.9999):
@@ -31,16 +31,16 @@ def test_lambda_follows_the_beta_law_for_small_alpha_where_a_ratio_of_gammas_und
 
 
 @pytest.mark.parametrize("alpha", [1e-3, 1e-12, 1e30])
-def test_extreme_alphas_stay_in_the_unit_interval(alpha: float):
+def test_lambda_of_extreme_alphas_stays_in_the_unit_interval(alpha: float):
     drawn = shares(alpha)
     assert drawn.isfinite().all()
     assert 0 <= drawn.min() <= drawn.max() <= 1
     assert drawn.mean().item() == pytest.approx(0.5, abs=0.01)
 
 
-def test_the_mix_is_lambda_x_plus_the_rest_of_the_partner():
+def test_the_mix_is_lambda_x_plus_1_minus_lambda_of_the_partner():
     x = images(7, (5, 9))
-    plan = Mixup().plan(x, generator=seeded(1))
+    plan = Mixup().plan(x, generator=new_generator(1))
     mixed = plan.blend(x)
     for i, (j, share) in enumerate(zip(plan.partner.tolist(), plan.share.tolist(), strict=True)):
         np.testing.assert_allclose(
@@ -50,12 +50,12 @@ def test_the_mix_is_lambda_x_plus_the_rest_of_the_partner():
 
 
 def test_per_batch_draws_one_lambda():
-    plan = Mixup(per_batch=True).plan(images(9, (5, 9)), generator=seeded(0))
+    plan = Mixup(per_batch=True).plan(images(9, (5, 9)), generator=new_generator(0))
     assert plan.share[plan.mixed].unique().numel() == 1
 
 
 def test_mixing_commutes_with_normalisation():
     x = images(7, (5, 9))
     mean, std = torch.tensor([0.4, 0.5, 0.6]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.1]).view(3, 1, 1)
-    plan = Mixup().plan(x, generator=seeded(0))
+    plan = Mixup().plan(x, generator=new_generator(0))
     torch.testing.assert_close(plan.blend((x - mean) / std), (plan.blend(x) - mean) / std, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""The resampler against tests/reference/move.py, and against torch's own antialiased interpolation."""
+"""Test the resampler against tests/reference/move.py and against torch's antialiased interpolation."""
 
 import numpy as np
 import pytest
@@ -8,29 +8,29 @@ import torch.nn.functional as F
 from smix.mixing import Move, tensors
 from smix.mixing.move import apply_move, no_move, resample
 from smix.mixing.tensors import batch_slices
-from tests.mixing.cases import images, seeded
+from tests.mixing.cases import images, new_generator
 from tests.reference import move as reference
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 SIZES = pytest.mark.parametrize("size", [(9,), (24, 40), (7, 5), (4, 5, 3)], ids=str)
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
 
 
-def some_moves(count: int, size: tuple[int, ...], seed: int = 0) -> Move:
-    """From a fifth to three times the size, half of the axes mirrored, the image at least partly in the frame."""
+def random_moves(count: int, size: tuple[int, ...], seed: int = 0) -> Move:
+    """Return moves with scales from 1/5 to 3, half of the axes mirrored, and the image at least partly in the frame."""
     shape = (count, len(size))
     sides = torch.tensor(size)
-    scale = 0.2 * 15 ** torch.rand(shape, generator=seeded(seed))
-    middle = (0.1 + 0.8 * torch.rand(shape, generator=seeded(seed + 1))) * sides
-    scale = torch.where(torch.rand(shape, generator=seeded(seed + 2)) < 0.5, -scale, scale)
+    scale = 0.2 * 15 ** torch.rand(shape, generator=new_generator(seed))
+    middle = (0.1 + 0.8 * torch.rand(shape, generator=new_generator(seed + 1))) * sides
+    scale = torch.where(torch.rand(shape, generator=new_generator(seed + 2)) < 0.5, -scale, scale)
     return Move(scale, middle - scale * sides / 2)
 
 
 @pytest.mark.parametrize("size", [(9,), (16,), (5, 8), (8, 5), (3, 4, 5)], ids=str)
-def test_each_image_goes_where_the_formula_says(size: tuple[int, ...]):
+def test_images_are_moved_as_by_the_formula(size: tuple[int, ...]):
     count = 12
-    x, move = images(count, size, channels=2), some_moves(count, size)
+    x, move = images(count, size, channels=2), random_moves(count, size)
     assert 0.3 < (move.scale > 0).float().mean() < 0.7
     expected = [
         reference.resample(image, tuple(scale), tuple(offset))
@@ -44,7 +44,7 @@ def test_each_image_goes_where_the_formula_says(size: tuple[int, ...]):
     [((32, 32), (11, 11)), ((32, 32), (3, 25)), ((24, 40), (17, 9)), ((40, 24), (1, 23)), ((9, 7), (9, 2))],
     ids=str,
 )
-def test_shrinking_into_a_box_is_antialiased_interpolation(size: tuple[int, int], box: tuple[int, int]):
+def test_shrinking_into_a_box_equals_antialiased_interpolation(size: tuple[int, int], box: tuple[int, int]):
     x, first = images(2, size), (size[0] - box[0], (size[1] - box[1]) // 2)
     scale = torch.tensor([[b / s for b, s in zip(box, size, strict=True)]] * 2)
     found = resample(x, Move(scale, torch.tensor([first, first]).float()))
@@ -55,7 +55,7 @@ def test_shrinking_into_a_box_is_antialiased_interpolation(size: tuple[int, int]
 
 
 @pytest.mark.parametrize(("size", "grown"), [((12, 12), (24, 24)), ((9, 14), (15, 20)), ((10, 7), (30, 8))], ids=str)
-def test_growing_is_bilinear_interpolation_seen_through_the_frame(size: tuple[int, int], grown: tuple[int, int]):
+def test_enlarging_equals_bilinear_interpolation_cropped_to_the_frame(size: tuple[int, int], grown: tuple[int, int]):
     x = images(2, size)
     first = [(large - small) // 3 for large, small in zip(grown, size, strict=True)]
     scale = torch.tensor([[large / small for large, small in zip(grown, size, strict=True)]] * 2)
@@ -67,15 +67,15 @@ def test_growing_is_bilinear_interpolation_seen_through_the_frame(size: tuple[in
 
 @DTYPES
 @SIZES
-def test_staying_gives_the_image_back_exactly(size: tuple[int, ...], dtype: torch.dtype):
+def test_the_identity_returns_the_image_exactly(size: tuple[int, ...], dtype: torch.dtype):
     x = images(5, size).to(dtype)
     found = resample(x, no_move(5, len(size), x.device))
     assert torch.equal(found, x)
     assert found.dtype == dtype
 
 
-def test_a_region_of_autocast_changes_no_pixel():
-    x, move = images(5, (7, 5)), some_moves(5, (7, 5))
+def test_autocast_does_not_change_pixels():
+    x, move = images(5, (7, 5)), random_moves(5, (7, 5))
     expected = resample(x, move)
     with torch.autocast("cpu", torch.bfloat16):
         assert (resample(x, no_move(5, 2, x.device)) - x).abs().max() == 0
@@ -96,7 +96,7 @@ def test_a_negative_scale_mirrors_exactly(size: tuple[int, ...], dtype: torch.dt
 
 
 @SIZES
-def test_a_mirrored_and_scaled_image_is_the_scaled_mirror_image(size: tuple[int, ...]):
+def test_mirroring_and_scaling_commute(size: tuple[int, ...]):
     x = images(3, size)
     scale, offset = torch.full((3, len(size)), 0.6), torch.full((3, len(size)), 1.3)
     straight = resample(x.flip(-1), Move(scale, offset))
@@ -107,7 +107,7 @@ def test_a_mirrored_and_scaled_image_is_the_scaled_mirror_image(size: tuple[int,
 
 
 @SIZES
-def test_whole_pixels_are_shifted_exactly_and_leave_0_behind(size: tuple[int, ...]):
+def test_shifts_by_whole_pixels_are_exact_and_fill_with_0(size: tuple[int, ...]):
     x = images(3, size)
     move = no_move(3, len(size), x.device)
     move.offset[:, -1] = torch.tensor([2.0, -1.0, size[-1]])
@@ -118,8 +118,8 @@ def test_whole_pixels_are_shifted_exactly_and_leave_0_behind(size: tuple[int, ..
 
 @DTYPES
 @SIZES
-def test_a_constant_image_keeps_its_value_wherever_it_is(size: tuple[int, ...], dtype: torch.dtype):
-    move = some_moves(40, size, seed=5)
+def test_a_constant_image_keeps_its_value_at_any_position(size: tuple[int, ...], dtype: torch.dtype):
+    move = random_moves(40, size, seed=5)
     x = torch.full((40, 1, *size), 1.7, dtype=dtype)
     found = resample(x, move)
     ends = torch.stack([move.offset, move.offset + move.scale * torch.tensor(size)])
@@ -127,7 +127,7 @@ def test_a_constant_image_keeps_its_value_wherever_it_is(size: tuple[int, ...], 
     for axis, length in enumerate(size):
         centre = torch.arange(length) + 0.5
         low, high = ends[:, :, axis].amin(0)[:, None], ends[:, :, axis].amax(0)[:, None]
-        # A centre on the very edge of the image may fall on either side.
+        # A centre exactly on the edge of the image may be inside or outside.
         assert (torch.stack([centre - low, centre - high]).abs() > 1e-4).all()
         within = (centre > low) & (centre < high)
         inside &= within.view(40, 1, *[1] * axis, length, *[1] * (len(size) - 1 - axis))
@@ -136,8 +136,8 @@ def test_a_constant_image_keeps_its_value_wherever_it_is(size: tuple[int, ...], 
 
 
 @DTYPES
-def test_other_types_are_computed_in_float32_and_rounded_once(dtype: torch.dtype):
-    x, move = images(6, (11, 8)).to(dtype), some_moves(6, (11, 8))
+def test_other_dtypes_are_computed_in_float32_and_rounded_once(dtype: torch.dtype):
+    x, move = images(6, (11, 8)).to(dtype), random_moves(6, (11, 8))
     expected = resample(x.float(), move)
     found = resample(x, move)
     assert found.dtype == dtype
@@ -148,37 +148,37 @@ def test_other_types_are_computed_in_float32_and_rounded_once(dtype: torch.dtype
 
 
 @pytest.fixture
-def four_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of images with 2 x 54 values."""
+def chunks_of_four(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit chunks to four images of 2 x 54 values."""
     monkeypatch.setattr(tensors, "CPU_CHUNK", 4 * 2 * 54)
 
 
-@pytest.mark.usefixtures("four_at_once")
+@pytest.mark.usefixtures("chunks_of_four")
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 8, 13])
-def test_a_large_batch_moved_in_parts_is_the_batch_moved_at_once(count: int):
-    x, move = images(count, (6, 9), channels=2), some_moves(count, (6, 9))
+def test_a_batch_moved_in_chunks_equals_the_batch_moved_at_once(count: int):
+    x, move = images(count, (6, 9), channels=2), random_moves(count, (6, 9))
     assert len(batch_slices(count, x[0].numel(), x.device)) == -(-count // 4)
-    rows = torch.randperm(count, generator=seeded(0))
+    rows = torch.randperm(count, generator=new_generator(0))
     torch.testing.assert_close(apply_move(x, move, rows), resample(x[rows], move), rtol=0, atol=1e-6)
     torch.testing.assert_close(apply_move(x, move), resample(x, move), rtol=0, atol=1e-6)
 
 
-@pytest.mark.usefixtures("four_at_once")
+@pytest.mark.usefixtures("chunks_of_four")
 @pytest.mark.parametrize(("size", "layout"), [((6, 9), torch.channels_last), ((4, 5, 3), torch.channels_last_3d)])
 @DTYPES
-def test_the_memory_format_stays(size: tuple[int, ...], layout: torch.memory_format, dtype: torch.dtype):
+def test_the_memory_format_is_kept(size: tuple[int, ...], layout: torch.memory_format, dtype: torch.dtype):
     x = images(11, size).to(dtype).to(memory_format=layout)
-    move, rows = some_moves(len(x), size), torch.arange(len(x)).flip(0)
+    move, rows = random_moves(len(x), size), torch.arange(len(x)).flip(0)
     found = apply_move(x, move, rows)
     assert found.is_contiguous(memory_format=layout)
     torch.testing.assert_close(found, apply_move(x.contiguous(), move, rows), rtol=0, atol=1e-6)
 
 
-def test_gradients_reach_the_images(monkeypatch: pytest.MonkeyPatch):
+def test_the_gradient_is_the_transposed_move(monkeypatch: pytest.MonkeyPatch):
     """The gradient of a linear map is its transpose."""
     monkeypatch.setattr(tensors, "CPU_CHUNK", 4 * 6)
-    x, move = images(10, (6,), channels=1).requires_grad_(), some_moves(10, (6,))
-    rows = torch.randperm(len(x), generator=seeded(0))
+    x, move = images(10, (6,), channels=1).requires_grad_(), random_moves(10, (6,))
+    rows = torch.randperm(len(x), generator=new_generator(0))
     rise = images(len(x), (6,), channels=1, seed=1)
     apply_move(x, move, rows).backward(rise)
     expected = np.zeros((len(x), 6))
@@ -189,8 +189,8 @@ def test_gradients_reach_the_images(monkeypatch: pytest.MonkeyPatch):
     np.testing.assert_allclose(x.grad[:, 0].numpy(), expected, rtol=0, atol=1e-5)
 
 
-def test_one_move_or_the_other():
-    one, other = some_moves(7, (6, 9)), no_move(7, 2, torch.device("cpu"))
+def test_where_chooses_one_of_two_moves_per_sample():
+    one, other = random_moves(7, (6, 9)), no_move(7, 2, torch.device("cpu"))
     chosen = torch.arange(7) % 3 == 0
     both = one.where(chosen, other)
     assert torch.equal(both.scale, torch.where(chosen[:, None], one.scale, 1.0))

@@ -1,4 +1,4 @@
-"""ObjectPaste: size, place and pixels of the object, against tests/reference/objectpaste.py."""
+"""Test ObjectPaste: size, position and pixels of the object, against tests/reference/objectpaste.py."""
 
 import itertools
 
@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from smix.mixing import ObjectPaste, Plan
-from tests.mixing.cases import boxes, images, seeded, within
+from tests.mixing.cases import boxes, images, new_generator, within
 from tests.reference import objectpaste as reference
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 SIZES = pytest.mark.parametrize("size", [(6, 9), (9, 6), (11,), (4, 5, 6)], ids=str)
 COUNT = 12
 AS_IT_IS = (1.0, 1.0)
 
 
 def blobs(count: int, size: tuple[int, ...], seed: int = 0, full: float = 0.6) -> Tensor:
-    """(count, 1, *size) bool: random pixels of random boxes; the first mask empty, the second full."""
+    """Return bool masks (count, 1, *size): random pixels of random boxes; the first mask empty, the second full."""
     masks = boxes(count, size, seed)
-    masks[2:] &= torch.rand(masks[2:].shape, generator=seeded(seed)) < full
+    masks[2:] &= torch.rand(masks[2:].shape, generator=new_generator(seed)) < full
     return masks
 
 
 def plan_of(method: ObjectPaste, masks: Tensor, seed: int = 0) -> Plan:
-    return method.plan(images(len(masks), tuple(masks.shape[2:])), masks=masks, generator=seeded(seed))
+    return method.plan(images(len(masks), tuple(masks.shape[2:])), masks=masks, generator=new_generator(seed))
 
 
 def mixed_pairs(plan: Plan) -> list[tuple[int, int]]:
@@ -34,7 +34,7 @@ def mixed_pairs(plan: Plan) -> list[tuple[int, int]]:
 
 
 def corner_of(plan: Plan, masks: Tensor, row: int) -> tuple[float, ...]:
-    """The first pixel of the box in whose middle the object comes to lie."""
+    """Return the first pixel of the box in whose centre the object is placed."""
     move = plan.own_move
     assert move is not None
     mask = masks[row, 0].numpy()
@@ -50,7 +50,7 @@ def corner_of(plan: Plan, masks: Tensor, row: int) -> tuple[float, ...]:
 
 @SIZES
 @pytest.mark.parametrize("flip", [0.0, 1.0])
-def test_at_its_own_size_the_object_is_copied_bit_for_bit(size: tuple[int, ...], flip: float):
+def test_at_scale_1_the_object_is_copied_exactly(size: tuple[int, ...], flip: float):
     x = images(COUNT, size)
     for seed in range(4):
         masks = blobs(COUNT, size, seed)
@@ -60,35 +60,35 @@ def test_at_its_own_size_the_object_is_copied_bit_for_bit(size: tuple[int, ...],
             corner = corner_of(plan, masks, own)
             assert corner in reference.corners(masks[own, 0].numpy(), 1.0)
             place = tuple(map(int, corner))
-            expected = reference.copied(x[own].numpy(), masks[own, 0].numpy(), x[other].numpy(), place, flip == 1)
+            expected = reference.copy_object(x[own].numpy(), masks[own, 0].numpy(), x[other].numpy(), place, flip == 1)
             assert np.array_equal(mixed[own].numpy(), expected)
-            weight = reference.pasted(masks[own, 0].double().numpy(), 1.0, place, flip == 1)
+            weight = reference.paste_mask(masks[own, 0].double().numpy(), 1.0, place, flip == 1)
             assert np.array_equal(plan.weight[own, 0].numpy(), weight)
             assert plan.share[own].item() == pytest.approx(masks[own].float().mean().item(), abs=1e-6)
 
 
 @SIZES
 @pytest.mark.parametrize("factor", [0.3, 0.5, 0.75, 1.4, 30.0])
-def test_scaled_soft_objects_are_those_of_the_loop(size: tuple[int, ...], factor: float):
-    masks = blobs(COUNT, size).float() * torch.rand(COUNT, 1, *size, generator=seeded(1)).clamp(min=0.01)
+def test_scaled_soft_objects_equal_those_of_the_reference(size: tuple[int, ...], factor: float):
+    masks = blobs(COUNT, size).float() * torch.rand(COUNT, 1, *size, generator=new_generator(1)).clamp(min=0.01)
     plan = plan_of(ObjectPaste(scale=(factor, factor), flip=0.5), masks)
     move = plan.own_move
     assert move is not None
     for own, _ in mixed_pairs(plan):
         mask, corner = masks[own, 0].double().numpy(), corner_of(plan, masks, own)
-        fitting = reference.fitting(mask, factor)
+        fitting = reference.largest_fitting(mask, factor)
         assert move.scale[own].abs().tolist() == pytest.approx([fitting] * len(size), rel=1e-6)
         nearest = tuple(map(round, corner))
         assert corner == pytest.approx(nearest, abs=1e-4)
         assert nearest in reference.corners(mask, fitting)
-        expected = reference.pasted(mask, fitting, nearest, bool(move.scale[own, -1] < 0))
+        expected = reference.paste_mask(mask, fitting, nearest, bool(move.scale[own, -1] < 0))
         np.testing.assert_allclose(plan.weight[own, 0].numpy(), expected, rtol=0, atol=1e-4)
         assert plan.share[own].item() == pytest.approx(expected.mean(), abs=1e-4)
     assert 0 < (move.scale[plan.mixed, -1] < 0).sum() < plan.mixed.sum()
 
 
 @pytest.mark.parametrize("column", [0, 3, 15])
-def test_an_object_far_smaller_than_a_pixel_is_not_missed(column: int):
+def test_an_object_far_smaller_than_a_pixel_is_pasted(column: int):
     masks = torch.zeros(6, 1, 16, 16)
     masks[:, :, 3:5, column] = 1
     plan = plan_of(ObjectPaste(scale=(0.3, 0.3)), masks)
@@ -98,7 +98,7 @@ def test_an_object_far_smaller_than_a_pixel_is_not_missed(column: int):
 @SIZES
 @pytest.mark.parametrize("overlap", ["ignore", "avoid", "cover"])
 @pytest.mark.parametrize("scale", [(0.4, 0.9), (1.0, 3.0)], ids=str)
-def test_the_object_lies_wholly_in_the_frame(size: tuple[int, ...], overlap: str, scale: tuple[float, float]):
+def test_the_object_is_completely_in_the_frame(size: tuple[int, ...], overlap: str, scale: tuple[float, float]):
     for seed in range(4):
         masks = blobs(COUNT, size, seed, full=1.0)
         plan = plan_of(ObjectPaste(scale=scale, flip=0.5, overlap=overlap), masks, seed)  # type: ignore[arg-type]
@@ -121,13 +121,13 @@ def test_the_size_of_the_object_is_the_factor_times_its_box():
         weight = plan.weight[plan.mixed, 0]
         assert (weight > 0).amax(2).sum(1).eq(rows).all()
         assert (weight > 0).amax(1).sum(1).eq(columns).all()
-        # Its edge is soft, and cut to these pixels.
+        # Its edge is soft and cropped to these pixels.
         for total in weight.flatten(1).sum(1).tolist():
             assert 20 * 24 * factor**2 * 0.9 < total < 20 * 24 * factor**2 * 1.01
 
 
 @SIZES
-def test_an_object_that_would_not_fit_is_pasted_as_large_as_fits(size: tuple[int, ...]):
+def test_an_object_that_would_not_fit_is_pasted_as_large_as_possible(size: tuple[int, ...]):
     masks = blobs(COUNT, size, full=1.0)
     plan = plan_of(ObjectPaste(scale=(50.0, 60.0)), masks)
     move = plan.own_move
@@ -151,10 +151,10 @@ def test_factors_are_uniform_between_the_ends_of_scale():
 
 @SIZES
 @pytest.mark.parametrize("scale", [AS_IT_IS, (0.4, 2.0)], ids=str)
-def test_image_and_mask_move_alike(size: tuple[int, ...], scale: tuple[float, float]):
-    """The image is its own mask, the partner's is black: the mix must be the moved mask, squared."""
+def test_image_and_mask_are_moved_alike(size: tuple[int, ...], scale: tuple[float, float]):
+    """The image equals its mask and the partner is black, so the mix must be the square of the moved mask."""
     masks = blobs(2, size, full=1.0).float()
-    masks[0] = torch.rand(masks[0].shape, generator=seeded(2))
+    masks[0] = torch.rand(masks[0].shape, generator=new_generator(2))
     turned = 0
     for seed in range(12):
         plan = plan_of(ObjectPaste(scale=scale, flip=0.5), masks, seed)
@@ -165,7 +165,7 @@ def test_image_and_mask_move_alike(size: tuple[int, ...], scale: tuple[float, fl
     assert 0 < turned < 12
 
 
-def test_flip_is_a_probability_and_turns_the_last_axis_alone():
+def test_flip_is_a_probability_and_mirrors_only_the_last_axis():
     masks = torch.ones(3000, 1, 2, 3)
     move = plan_of(ObjectPaste(scale=AS_IT_IS, flip=0.3), masks).own_move
     assert move is not None
@@ -179,8 +179,8 @@ def test_flip_is_a_probability_and_turns_the_last_axis_alone():
 
 @pytest.mark.parametrize("size", [(7, 6), (9,), (4, 4, 5)], ids=str)
 @pytest.mark.parametrize(("overlap", "factor"), [("ignore", 1.0), ("ignore", 0.5), ("avoid", 1.0), ("cover", 1.0)])
-def test_every_legal_place_comes_up_and_equally_often(size: tuple[int, ...], overlap: str, factor: float):
-    """With `avoid` and `cover`: where all partners are without an object, all places are equal."""
+def test_all_legal_positions_are_equally_likely(size: tuple[int, ...], overlap: str, factor: float):
+    """With `avoid` and `cover`: if no partner has an object, all positions are equal."""
     count, total = 3000, 0
     masks = torch.zeros(count, 1, *size)
     masks[(slice(0, count // 2), slice(None), *(slice(1, 4) for _ in size))] = 1
@@ -195,7 +195,7 @@ def test_every_legal_place_comes_up_and_equally_often(size: tuple[int, ...], ove
     assert all(within(found, total, 1 / len(places), sigmas=5) for found in places.values())
 
 
-def test_places_of_the_axes_are_independent():
+def test_positions_along_the_axes_are_independent():
     masks = torch.zeros(3000, 1, 12, 12)
     masks[:, :, :2, :2] = 1
     move = plan_of(ObjectPaste(scale=AS_IT_IS), masks).own_move
@@ -205,9 +205,9 @@ def test_places_of_the_axes_are_independent():
 
 @SIZES
 @pytest.mark.parametrize("overlap", ["ignore", "avoid", "cover"])
-def test_without_an_object_the_partner_is_alone(size: tuple[int, ...], overlap: str):
+def test_without_an_object_the_mix_is_the_partner(size: tuple[int, ...], overlap: str):
     x, masks = images(COUNT, size), torch.zeros(COUNT, *size)
-    plan = ObjectPaste(overlap=overlap).plan(x, masks=masks, generator=seeded(0))  # type: ignore[arg-type]
+    plan = ObjectPaste(overlap=overlap).plan(x, masks=masks, generator=new_generator(0))  # type: ignore[arg-type]
     assert plan.mixed.sum() > COUNT / 2
     assert plan.share[plan.mixed].eq(0).all()
     assert torch.equal(plan.blend(x), x[plan.partner])
@@ -215,9 +215,9 @@ def test_without_an_object_the_partner_is_alone(size: tuple[int, ...], overlap: 
 
 @SIZES
 @pytest.mark.parametrize("overlap", ["ignore", "avoid", "cover"])
-def test_a_full_mask_at_its_own_size_is_the_own_image_alone(size: tuple[int, ...], overlap: str):
+def test_a_full_mask_at_scale_1_gives_the_own_image(size: tuple[int, ...], overlap: str):
     x, masks = images(COUNT, size), torch.ones(COUNT, *size)
-    plan = ObjectPaste(scale=AS_IT_IS, overlap=overlap).plan(x, masks=masks, generator=seeded(0))  # type: ignore[arg-type]
+    plan = ObjectPaste(scale=AS_IT_IS, overlap=overlap).plan(x, masks=masks, generator=new_generator(0))  # type: ignore[arg-type]
     assert plan.mixed.sum() > COUNT / 2
     assert plan.share.eq(1).all()
     assert torch.equal(plan.blend(x), x)
@@ -234,7 +234,7 @@ def test_the_mask_is_that_of_the_own_image_not_of_the_partner():
 
 @pytest.mark.parametrize("overlap", ["ignore", "avoid", "cover"])
 def test_per_batch_draws_once(overlap: str):
-    """Alike for masks that are alike; objects of other sizes get the same factor as far as they fit."""
+    """Equal masks are pasted alike; objects of other sizes get the same factor as far as they fit."""
     masks = torch.zeros(COUNT, 1, 8, 11)
     masks[:, :, 2:4, 3:6] = 1
     moves = set()
@@ -251,7 +251,7 @@ def test_per_batch_draws_once(overlap: str):
     assert len(several.scale.unique(dim=0)) > COUNT / 2
 
 
-def test_the_extent_of_the_reference_is_that_of_its_pixels():
+def test_the_extent_of_an_object_is_that_of_its_pixels():
     masks = blobs(6, (5, 7), full=1.0)
     for mask in masks[2:, 0].numpy():
         if mask.any():

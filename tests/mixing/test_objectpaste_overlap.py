@@ -1,4 +1,4 @@
-"""ObjectPaste that avoids or covers the partner's object, against a search of all places."""
+"""Test ObjectPaste with `avoid` and `cover` of the partner's object, against a search of all positions."""
 
 import numpy as np
 import pytest
@@ -6,28 +6,28 @@ import torch
 from torch import Tensor
 
 from smix.mixing import ObjectPaste, Plan
-from tests.mixing.cases import boxes, images, seeded, within
+from tests.mixing.cases import boxes, images, new_generator, within
 from tests.reference import objectpaste as reference
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 COUNT = 12
 SIZES = pytest.mark.parametrize("size", [(6, 9), (9, 6), (14,), (4, 5, 6)], ids=str)
 OVERLAPS = pytest.mark.parametrize("overlap", ["avoid", "cover"])
 
 
 def soft(masks: Tensor) -> Tensor:
-    return masks * (0.05 + 0.95 * torch.rand(masks.shape, generator=seeded(9)))
+    return masks * (0.05 + 0.95 * torch.rand(masks.shape, generator=new_generator(9)))
 
 
 def plan_of(method: ObjectPaste, masks: Tensor, seed: int = 0) -> Plan:
-    return method.plan(images(len(masks), tuple(masks.shape[2:])), masks=masks, generator=seeded(seed))
+    return method.plan(images(len(masks), tuple(masks.shape[2:])), masks=masks, generator=new_generator(seed))
 
 
-def hidden_everywhere(mask: np.ndarray, other: np.ndarray, factor: float, mirrored: bool) -> list[float]:
-    """For all corners, each tried."""
-    factor = reference.fitting(mask, factor)
+def hidden_at_all_corners(mask: np.ndarray, other: np.ndarray, factor: float, mirrored: bool) -> list[float]:
+    """Return the hidden part of the partner's object for each corner."""
+    factor = reference.largest_fitting(mask, factor)
     return [
-        reference.hidden(reference.pasted(mask, factor, corner, mirrored), other)
+        reference.hidden(reference.paste_mask(mask, factor, corner, mirrored), other)
         for corner in reference.corners(mask, factor)
     ]
 
@@ -38,10 +38,10 @@ def hidden_everywhere(mask: np.ndarray, other: np.ndarray, factor: float, mirror
 @pytest.mark.parametrize(
     ("factor", "kind"), [(1.0, "hard"), (1.0, "soft"), (0.7, "hard"), (0.5, "hard"), (1.6, "hard")]
 )
-def test_no_place_would_hide_less_or_more_by_half_a_pixel(
+def test_no_position_would_hide_less_or_more_by_half_a_pixel(
     factor: float, kind: str, overlap: str, size: tuple[int, ...]
 ):
-    """Half a pixel is what counts as equal."""
+    """Positions within half a pixel count as equal."""
     misses, differ = [], 0
     for seed in range(3):
         masks = boxes(COUNT, size, seed).float()
@@ -52,7 +52,7 @@ def test_no_place_would_hide_less_or_more_by_half_a_pixel(
         for own, other in enumerate(plan.partner.tolist()):
             if plan.mixed[own]:
                 mask, partner = masks[own, 0].double().numpy(), masks[other, 0].double().numpy()
-                counts = hidden_everywhere(mask, partner, factor, bool(move.scale[own, -1] < 0))
+                counts = hidden_at_all_corners(mask, partner, factor, bool(move.scale[own, -1] < 0))
                 found = reference.hidden(plan.weight[own, 0].double().numpy(), partner)
                 misses.append(abs(found - (min(counts) if overlap == "avoid" else max(counts))))
                 differ += max(counts) - min(counts) > 1
@@ -61,8 +61,8 @@ def test_no_place_would_hide_less_or_more_by_half_a_pixel(
 
 
 @OVERLAPS
-def test_the_worst_place_would_have_been_much_worse(overlap: str):
-    """What is avoided is what `cover` covers: the two rules are far apart, and `ignore` lies between."""
+def test_the_best_position_differs_clearly_from_the_worst(overlap: str):
+    """`avoid` minimises and `cover` maximises the same area: the two are far apart, and `ignore` is between them."""
     masks = torch.zeros(200, 1, 12, 17)
     masks[:, :, 3:7, 2:12] = 1
     hidden = {}
@@ -81,8 +81,8 @@ def test_the_worst_place_would_have_been_much_worse(overlap: str):
         ("cover", [(row, column) for row in range(6) for column in range(4)]),
     ],
 )
-def test_equal_places_are_equally_likely(overlap: str, free: list[tuple[int, int]]):
-    """The partner's object fills the five left columns, the own one is two columns wide: six rows, ten columns."""
+def test_equal_positions_are_equally_likely(overlap: str, free: list[tuple[int, int]]):
+    """The partner's object fills the five left columns and the own object is two columns wide: six rows and ten columns."""
     count = 4000
     masks = torch.zeros(count, 1, 6, 10)
     masks[: count // 2, :, 2:3, 4:6] = 1
@@ -99,8 +99,8 @@ def test_equal_places_are_equally_likely(overlap: str, free: list[tuple[int, int
     assert all(within(times, len(corners), 1 / len(free), sigmas=5) for times in found.values())
 
 
-def test_places_within_half_a_pixel_are_as_good_and_others_are_not():
-    """One row: the partner's object weighs .4 in the first pixel, 0 in the second, .6 in the third."""
+def test_positions_within_half_a_pixel_are_equal_and_others_are_not():
+    """One row: the partner's object has weights .4, 0 and .6 in the first three pixels."""
     count = 2000
     masks = torch.zeros(count, 1, 3)
     masks[: count // 2, :, 1] = 1
@@ -114,7 +114,7 @@ def test_places_within_half_a_pixel_are_as_good_and_others_are_not():
 
 
 @OVERLAPS
-def test_a_partner_with_a_full_mask_or_none_is_hidden_alike_everywhere(overlap: str):
+def test_for_partners_with_full_or_empty_masks_all_positions_are_equal(overlap: str):
     for value in (0.0, 1.0):
         masks = torch.full((40, 1, 6, 9), value)
         masks[::2] = 0

@@ -1,4 +1,4 @@
-"""Options out of their range: refused when a method is made, with what was expected and what came."""
+"""Test that options out of range are refused on construction, with expected and received values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -26,9 +26,9 @@ from smix.mixing import (
     Target,
     Validity,
 )
-from tests.mixing.cases import boxes, images, same, seeded
+from tests.mixing.cases import boxes, images, new_generator, same
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 INF, NAN = float("inf"), float("nan")
 EVERY_METHOD = [*(method() for method in METHODS.values()), Fallback(SMix(), FMix()), RandomChoice((Mixup(), CutMix()))]
 MAP_LABELS = [
@@ -38,15 +38,15 @@ BETAS = [name for name, method in METHODS.items() if {"alpha"} <= {f.name for f 
 
 
 def target() -> Target:
-    return Mixup().plan(images(7, (5, 9)), generator=seeded(0)).target(torch.arange(7))
+    return Mixup().plan(images(7, (5, 9)), generator=new_generator(0)).target(torch.arange(7))
 
 
-def loss(**options: Any) -> torch.Tensor:
+def call_loss(**options: Any) -> torch.Tensor:
     return target().loss(torch.zeros(7, 9), **options)
 
 
-def loss_of_rows(**options: Any) -> torch.Tensor:
-    rows = Mixup().plan(images(7, (5, 9)), generator=seeded(0)).target(torch.eye(9)[:7])
+def call_loss_with_rows(**options: Any) -> torch.Tensor:
+    rows = Mixup().plan(images(7, (5, 9)), generator=new_generator(0)).target(torch.eye(9)[:7])
     return rows.loss(torch.zeros(7, 9), **options)
 
 
@@ -136,10 +136,10 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (lambda: Validity(min_coverage=-0.1), COVERAGE + "-0.1 and 0.95"),
     (lambda: Validity(max_coverage=1.1), COVERAGE + "0.01 and 1.1"),
     (lambda: Validity(min_entropy=-1), "validity: expected min_entropy of 0 or more, got -1.0"),
-    (lambda: loss(kind="mse"), KIND + '"mse" and "mean"'),
-    (lambda: loss(reduction="total"), KIND + '"ce" and "total"'),
-    (lambda: loss(kind="bce", class_weight=torch.ones(9)), CLASS_WEIGHT.format("bce", "(7,)")),
-    (lambda: loss_of_rows(class_weight=torch.ones(9)), CLASS_WEIGHT.format("ce", "(7, 9)")),
+    (lambda: call_loss(kind="mse"), KIND + '"mse" and "mean"'),
+    (lambda: call_loss(reduction="total"), KIND + '"ce" and "total"'),
+    (lambda: call_loss(kind="bce", class_weight=torch.ones(9)), CLASS_WEIGHT.format("bce", "(7,)")),
+    (lambda: call_loss_with_rows(class_weight=torch.ones(9)), CLASS_WEIGHT.format("ce", "(7, 9)")),
 ]
 
 
@@ -172,11 +172,11 @@ NUMBERS: dict[tuple[type, str], Any] = {
     (Validity, "max_roughness"): 2,
     (Validity, "min_free_border"): 1,
 }
-"""A whole number that each numeric option can be."""
+"""A valid integer value of each numeric option."""
 PAIRS = {(SMix, "alpha"): (1, 2)}
-"""Options that can be a number or a pair."""
+"""Options that accept a number or a pair."""
 WHOLE = {(Cutout, "length"), (GridMix, "cells")}
-"""Options that take no fractions, and so no floats."""
+"""Options that accept only integers."""
 REQUIRED: dict[type, tuple] = {Fallback: (SMix(), FMix()), RandomChoice: (BOTH,)}
 WRONG = ["a", "0.5", b"1", 1j, [1], {}, True, torch.ones(2)]
 
@@ -189,7 +189,7 @@ def each(value: Any, change: Callable) -> Any:
     return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
 
 
-def test_every_numeric_option_is_known():
+def test_these_tests_cover_every_numeric_option():
     classes = [*METHODS.values(), Fallback, RandomChoice, Validity]
     hints = {(kind, f.name): str(f.type) for kind in classes for f in fields(kind)}
     assert {option for option, hint in hints.items() if "float" in hint or "int" in hint} == NUMBERS.keys()
@@ -205,7 +205,7 @@ def test_every_numeric_option_is_known():
     ],
     ids=option_id,
 )
-def test_numeric_options_take_any_kind_of_number(option: tuple[type, str], value: Any, change: type):
+def test_numeric_options_accept_any_kind_of_number(option: tuple[type, str], value: Any, change: type):
     kind, name = option
     given = kind(*REQUIRED.get(kind, ()), **{name: each(value, change)})
     usual = kind(*REQUIRED.get(kind, ()), **{name: each(value, int if option in WHOLE else float)})
@@ -214,12 +214,14 @@ def test_numeric_options_take_any_kind_of_number(option: tuple[type, str], value
     if isinstance(given, Validity):
         given, usual = Fallback(SMix(), FMix(), valid=given), Fallback(SMix(), FMix(), valid=usual)
     x, masks = images(7, (9, 8)), boxes(7, (9, 8))
-    assert same(given.plan(x, masks=masks, generator=seeded(0)), usual.plan(x, masks=masks, generator=seeded(0)))
+    assert same(
+        given.plan(x, masks=masks, generator=new_generator(0)), usual.plan(x, masks=masks, generator=new_generator(0))
+    )
 
 
 @pytest.mark.parametrize("option", NUMBERS, ids=option_id)
 @pytest.mark.parametrize("wrong", WRONG, ids=repr)
-def test_a_numeric_option_of_another_type_is_one_clear_line(option: tuple[type, str], wrong: Any):
+def test_a_numeric_option_of_another_type_is_a_one_line_error(option: tuple[type, str], wrong: Any):
     kind, name = option
     for value in [wrong, (wrong, 1.0)]:
         with pytest.raises(OptionError) as error:
@@ -280,13 +282,13 @@ def test_alpha_must_be_above_0_and_finite_for_every_beta(name: str, alpha: float
 
 @pytest.mark.parametrize("name", MAP_LABELS)
 @pytest.mark.parametrize("labels", ["half", "coverage", "own", "Area", "", None])
-def test_maps_have_two_rules_for_labels(name: str, labels: Any):
+def test_methods_with_maps_have_two_label_rules(name: str, labels: Any):
     with pytest.raises(OptionError) as error:
         METHODS[name](labels=labels)  # type: ignore[call-arg]
     assert str(error.value) == f'{name}: expected labels "area" or "visible", got "{labels}"'
 
 
-def test_the_lists_of_this_file_are_complete():
+def test_these_tests_cover_every_method():
     assert BETAS == ["mixup", "cutmix", "hmix", "gmix", "gridmix", "saliencymix", "fmix"]
     assert " ".join(MAP_LABELS) == ("stochasticmixup cutmix resizemix hmix gmix gridmix saliencymix fmix objectpaste")
 
@@ -312,19 +314,19 @@ def test_the_lists_of_this_file_are_complete():
         lambda: Validity(min_coverage=0.5, max_coverage=0.5),
     ],
 )
-def test_the_ends_of_each_range_are_allowed(make: Callable):
+def test_the_bounds_of_each_range_are_allowed(make: Callable):
     make()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Own(Mixup):
-    """A method of a user's own, with an option that may be absent."""
+class CustomMethod(Mixup):
+    """A method defined by a user, with an option that may be None."""
 
     strength: Optional[float] = None  # noqa: UP045 - as older code writes it
 
 
-def test_an_option_of_a_users_method_may_be_none_and_is_else_a_number():
-    assert Own().strength is None
-    assert Own(strength=np.float32(2)).strength == 2.0
+def test_an_option_of_a_custom_method_may_be_none_or_a_number():
+    assert CustomMethod().strength is None
+    assert CustomMethod(strength=np.float32(2)).strength == 2.0
     with pytest.raises(OptionError, match="strength: expected a number, got '3'"):
-        Own(strength="3")  # type: ignore[arg-type]
+        CustomMethod(strength="3")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What `blend` writes to, what flows back through it, and what surrounds it: buffers, gradients, autocast, large batches."""
+"""Test `blend` with buffers, gradients, autocast and large batches."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,13 +24,13 @@ from smix.mixing import (
     SMix,
     Vanilla,
 )
-from tests.mixing.cases import EVERY_METHOD, boxes, images, same, seeded
+from tests.mixing.cases import EVERY_METHOD, boxes, images, new_generator, same
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 COUNT, SIZE = 6, (5, 7)
 LABELS = torch.arange(COUNT)
 FORMATS = {(12, 17): torch.channels_last, (5, 6, 7): torch.channels_last_3d}
-# One of each path through `blend`: plain, filled, own image moved, partner moved, all at once.
+# One method per path through `blend`: plain, filled, own image moved, partner moved, all combined.
 PATHS: list[Method] = [
     Vanilla(),
     Mixup(),
@@ -46,16 +46,16 @@ EVERY_PATH = pytest.mark.parametrize("method", PATHS, ids=repr)
 
 
 def plan_of(method: Method, size: tuple[int, ...] = SIZE, count: int = COUNT, seed: int = 0) -> Plan:
-    return method.plan(images(count, size), masks=boxes(count, size), generator=seeded(seed))
+    return method.plan(images(count, size), masks=boxes(count, size), generator=new_generator(seed))
 
 
 @EVERY_METHOD
-def test_the_result_is_in_the_buffer_and_the_same_as_without_it(method: Method):
+def test_the_result_is_in_the_buffer_and_the_same_as_without_a_buffer(method: Method):
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE)
-    expected, target = method(x, LABELS, masks=masks, generator=seeded(0))
+    expected, target = method(x, LABELS, masks=masks, generator=new_generator(0))
     out = torch.full_like(x, float("nan"))
     before = x.clone()
-    mixed, again = method(x, LABELS, masks=masks, generator=seeded(0), out=out)
+    mixed, again = method(x, LABELS, masks=masks, generator=new_generator(0), out=out)
     assert mixed is out
     assert torch.equal(out, expected)
     assert same(again, target)
@@ -65,7 +65,9 @@ def test_the_result_is_in_the_buffer_and_the_same_as_without_it(method: Method):
 @EVERY_PATH
 @pytest.mark.parametrize("size", FORMATS, ids=["2-D", "3-D"])
 @pytest.mark.parametrize(("images_last", "buffer_last"), [(True, True), (True, False), (False, True)])
-def test_buffers_of_any_memory_format(method: Method, size: tuple[int, ...], images_last: bool, buffer_last: bool):
+def test_buffers_of_any_memory_format_are_accepted(
+    method: Method, size: tuple[int, ...], images_last: bool, buffer_last: bool
+):
     plain, plan = images(COUNT, size), plan_of(method, size)
     x = plain.to(memory_format=FORMATS[size]) if images_last else plain
     out = torch.empty_like(x, memory_format=FORMATS[size] if buffer_last else torch.contiguous_format)
@@ -77,7 +79,7 @@ def test_buffers_of_any_memory_format(method: Method, size: tuple[int, ...], ima
 
 @EVERY_PATH
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
-def test_buffers_of_every_type(method: Method, dtype: torch.dtype):
+def test_buffers_of_every_dtype_are_accepted(method: Method, dtype: torch.dtype):
     x, plan = images(COUNT, SIZE).to(dtype), plan_of(method)
     out = torch.empty_like(x)
     plan.blend(x, out)
@@ -85,7 +87,7 @@ def test_buffers_of_every_type(method: Method, dtype: torch.dtype):
 
 
 @EVERY_PATH
-def test_a_buffer_may_be_part_of_a_larger_one_and_is_used_again(method: Method):
+def test_a_buffer_may_be_a_view_and_be_reused(method: Method):
     ring, x = torch.full((3, COUNT, 3, *SIZE), 7.0), images(COUNT, SIZE)
     plans = [plan_of(method, seed=seed) for seed in range(2)]
     for plan in plans:
@@ -111,15 +113,15 @@ def test_images_that_require_grad_go_into_a_buffer_under_no_grad():
 
 @EVERY_PATH
 @pytest.mark.parametrize("size", [(4, 3), (7,), (2, 3, 2)], ids=str)
-def test_the_gradient_is_that_of_finite_differences(method: Method, size: tuple[int, ...]):
+def test_the_gradient_equals_finite_differences(method: Method, size: tuple[int, ...]):
     plan = plan_of(method, size, count=4)
     x = images(4, size, channels=1).double().requires_grad_()
     assert torch.autograd.gradcheck(plan.blend, (x,), atol=1e-6)
 
 
 @EVERY_PATH
-def test_gradients_reach_own_image_and_partner_by_their_weights(method: Method):
-    """Blending is linear: the gradient of a sum against any cotangent is the transposed mix."""
+def test_gradients_reach_both_images_with_their_weights(method: Method):
+    """Blending is linear, so the gradient for any cotangent is the transposed mix."""
     x, plan = images(COUNT, SIZE), plan_of(method)
     leaf = x.clone().requires_grad_()
     mixed = plan.blend(leaf)
@@ -133,8 +135,8 @@ def test_gradients_reach_own_image_and_partner_by_their_weights(method: Method):
 
 
 @EVERY_PATH
-def test_gradients_pass_through_hidden_layers_that_are_blended(method: Method):
-    """Manifold mixup: what is blended is not a leaf, and its layer wants its gradient too."""
+def test_gradients_pass_through_blended_hidden_layers(method: Method):
+    """In manifold mixup the blended tensor is not a leaf, and gradients must reach the layers before it."""
     plan, x = plan_of(method), images(COUNT, SIZE)
     layer = images(4, (1, 1), seed=8).requires_grad_()
     plan.blend(F.conv2d(x, layer).relu()).square().sum().backward()
@@ -159,7 +161,7 @@ def test_images_are_never_changed(method: Method, gradient: bool):
 def test_masks_are_never_changed_even_if_they_need_no_conversion(method: Method):
     x, masks = images(COUNT, SIZE), boxes(COUNT, SIZE).float()
     before, version = masks.clone(), masks._version
-    plan = method.plan(x, masks=masks, generator=seeded(0))
+    plan = method.plan(x, masks=masks, generator=new_generator(0))
     plan.blend(x)
     assert masks._version == version
     assert torch.equal(masks, before)
@@ -167,7 +169,7 @@ def test_masks_are_never_changed_even_if_they_need_no_conversion(method: Method)
 
 
 @EVERY_PATH
-def test_every_row_of_a_batch_too_large_to_be_moved_at_once_is_right(method: Method):
+def test_every_row_of_a_batch_that_is_moved_in_chunks_is_correct(method: Method):
     count, size = 729, (24, 40)  # 2 x 364 + 1: 2**20 values are 364 images
     x, plan = images(count, size), plan_of(method, size, count)
     mixed = plan.blend(x)
@@ -179,12 +181,12 @@ def test_every_row_of_a_batch_too_large_to_be_moved_at_once_is_right(method: Met
 
 
 @pytest.mark.parametrize("method", [*PATHS, SMix(labels="area", feather=1.5), SaliencyMix()], ids=repr)
-def test_autocast_leaves_plans_and_pixels_as_precise_as_they_are(method: Method):
-    """A mix inside of `with torch.autocast` must not come out in eight bits, nor its label."""
+def test_autocast_does_not_reduce_the_precision_of_plans_and_pixels(method: Method):
+    """Neither the mix nor its label may be rounded to bfloat16 inside `with torch.autocast`."""
     x, masks = images(COUNT, (12, 17)), boxes(COUNT, (12, 17))
-    mixed, target = method(x, LABELS, masks=masks, generator=seeded(0))
+    mixed, target = method(x, LABELS, masks=masks, generator=new_generator(0))
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside, labels = method(x, LABELS, masks=masks, generator=seeded(0))
+        inside, labels = method(x, LABELS, masks=masks, generator=new_generator(0))
     assert inside.dtype == torch.float32
     assert labels.share.dtype == torch.float32
     torch.testing.assert_close(inside, mixed, rtol=0, atol=1e-5)
@@ -192,14 +194,14 @@ def test_autocast_leaves_plans_and_pixels_as_precise_as_they_are(method: Method)
 
 
 @EVERY_PATH
-def test_the_memory_format_is_kept_with_gradient_too(method: Method):
+def test_the_memory_format_is_kept_with_gradients(method: Method):
     x = images(COUNT, (12, 17)).to(memory_format=torch.channels_last).requires_grad_()
     assert plan_of(method, (12, 17)).blend(x).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.fixture
 def _every_warning() -> Iterator[None]:
-    """Torch gives most of its warnings once a process."""
+    """Show every warning. Torch emits most of its warnings only once per process."""
     before = torch.is_warn_always_enabled()
     torch.set_warn_always(True)
     yield
@@ -209,18 +211,18 @@ def _every_warning() -> Iterator[None]:
 @pytest.mark.usefixtures("_every_warning")
 @EVERY_PATH
 def test_images_that_require_grad_are_mixed_without_a_warning(method: Method):
-    """Adversarial training does; warnings are errors here."""
+    """Adversarial training mixes images that require grad; warnings are errors in this test."""
     x = images(COUNT, SIZE)
-    mixed, target = method(x.clone().requires_grad_(), LABELS, masks=boxes(COUNT, SIZE), generator=seeded(0))
-    expected, labels = method(x, LABELS, masks=boxes(COUNT, SIZE), generator=seeded(0))
+    mixed, target = method(x.clone().requires_grad_(), LABELS, masks=boxes(COUNT, SIZE), generator=new_generator(0))
+    expected, labels = method(x, LABELS, masks=boxes(COUNT, SIZE), generator=new_generator(0))
     assert torch.equal(mixed, expected)
     assert same(target, labels)
 
 
 @pytest.mark.usefixtures("_every_warning")
 def test_label_rows_get_their_gradient_without_a_warning():
-    """Of teachers, say: own rows by the share, partners' by the rest."""
-    plan, y = plan_of(Mixup()), torch.rand(COUNT, 4, generator=seeded(3)).softmax(1).requires_grad_()
+    """For example rows of a teacher: own rows get the label weight, the partners' rows the remainder."""
+    plan, y = plan_of(Mixup()), torch.rand(COUNT, 4, generator=new_generator(3)).softmax(1).requires_grad_()
     logits = images(COUNT, (4,), channels=1)[:, 0]
     plan.target(y).loss(logits, reduction="sum").backward()
     assert y.grad is not None

@@ -1,4 +1,4 @@
-"""Methods as text."""
+"""Test methods as text."""
 
 import keyword
 from dataclasses import fields
@@ -25,7 +25,7 @@ from smix.mixing import (
     split_methods,
 )
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=150)
 
 positive = st.floats(1e-3, 1e3)
@@ -69,8 +69,8 @@ OPTIONS: dict[str, dict[str, st.SearchStrategy]] = {
 
 
 @st.composite
-def named(draw: st.DrawFn) -> tuple[str, Method]:
-    """A text and the method that it means: any options in any order, with blanks and with or without quotation marks."""
+def text_and_method(draw: st.DrawFn) -> tuple[str, Method]:
+    """Draw a text and the method that it means, with options in any order, with blanks, and with or without quotation marks."""
     name = draw(st.sampled_from(list(OPTIONS)))
     chosen = draw(st.lists(st.sampled_from(list(OPTIONS[name])), unique=True))
     options = {option: draw(OPTIONS[name][option]) for option in chosen}
@@ -84,7 +84,7 @@ def named(draw: st.DrawFn) -> tuple[str, Method]:
     return f"{blank}{name}{brackets}{blank}", METHODS[name](**options)
 
 
-def test_the_strategies_know_every_method_and_option():
+def test_the_strategies_cover_every_method_and_option():
     assert {name: set(options) for name, options in OPTIONS.items()} == {
         name: {field.name for field in fields(method)} for name, method in METHODS.items()
     }
@@ -92,15 +92,15 @@ def test_the_strategies_know_every_method_and_option():
 
 @pytest.mark.slow
 @REPEATABLE
-@given(named())
-def test_text_means_its_method(case: tuple[str, Method]):
+@given(text_and_method())
+def test_text_is_parsed_to_its_method(case: tuple[str, Method]):
     text, method = case
     assert parse_method(text) == method
 
 
 @pytest.mark.slow
 @REPEATABLE
-@given(named())
+@given(text_and_method())
 def test_the_repr_of_a_method_can_be_pasted(case: tuple[str, Method]):
     _, method = case
     assert eval(repr(method), vars(smix.mixing)) == method
@@ -108,8 +108,8 @@ def test_the_repr_of_a_method_can_be_pasted(case: tuple[str, Method]):
 
 @pytest.mark.slow
 @REPEATABLE
-@given(named(), named())
-def test_plus_is_fallback(first: tuple[str, Method], second: tuple[str, Method]):
+@given(text_and_method(), text_and_method())
+def test_plus_means_fallback(first: tuple[str, Method], second: tuple[str, Method]):
     method = Fallback(first[1], second[1])
     assert parse_method(f"{first[0]}+{second[0]}") == method
     assert eval(repr(method), vars(smix.mixing)) == method
@@ -117,7 +117,7 @@ def test_plus_is_fallback(first: tuple[str, Method], second: tuple[str, Method])
 
 @pytest.mark.slow
 @REPEATABLE
-@given(st.lists(named(), min_size=1, max_size=5))
+@given(st.lists(text_and_method(), min_size=1, max_size=5))
 def test_lists_split_at_the_commas_outside_brackets(cases: list[tuple[str, Method]]):
     texts = split_methods(",".join(text for text, _ in cases))
     assert texts == [text.strip() for text, _ in cases]
@@ -140,7 +140,7 @@ def test_lists_split_at_the_commas_outside_brackets(cases: list[tuple[str, Metho
         ("resizemix(scale=(0.2,0.5))", ResizeMix(scale=(0.2, 0.5))),
     ],
 )
-def test_examples_of_the_design(text: str, method: Method):
+def test_examples_of_the_design_are_parsed(text: str, method: Method):
     assert parse_method(text) == method
 
 
@@ -186,7 +186,7 @@ def test_messages_on_invalid_texts_suggest_the_nearest_name(text: str, message: 
 
 @REPEATABLE
 @given(st.text(alphabet="smixfu(+,=) 0.14[]'\"", max_size=30))
-def test_any_text_is_a_method_or_an_option_error(text: str):
+def test_any_text_gives_a_method_or_an_option_error(text: str):
     try:
         method = parse_method(text)
     except OptionError:

@@ -1,4 +1,4 @@
-"""Methods, plans and targets between processes and on disk: pickled, copied, saved by torch."""
+"""Test methods, plans and targets that are pickled, copied, or saved by torch."""
 
 import copy
 import io
@@ -9,19 +9,19 @@ import torch
 from torch.utils import _pytree as pytree
 
 from smix.mixing import CutMix, Method, Mixup, Plan, Target, Validity
-from tests.mixing.cases import EVERY_METHOD, boxes, images, same, seeded
+from tests.mixing.cases import EVERY_METHOD, boxes, images, new_generator, same
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 X, MASKS, LABELS = images(7, (6, 9)), boxes(7, (6, 9)), torch.arange(7)
 PROTOCOLS = range(2, pickle.HIGHEST_PROTOCOL + 1)
 
 
 def plan_of(method: Method) -> Plan:
-    return method.plan(X, masks=MASKS, generator=seeded(0))
+    return method.plan(X, masks=MASKS, generator=new_generator(0))
 
 
-def made(method: Method) -> list[Plan | Target]:
-    """The plan, and targets of class numbers and of rows."""
+def plan_and_targets(method: Method) -> list[Plan | Target]:
+    """Return a plan, and targets of class indices and of label rows."""
     plan = plan_of(method)
     return [plan, plan.target(LABELS), plan.target(torch.eye(9)[:7])]
 
@@ -48,7 +48,7 @@ def test_methods_that_differ_in_one_option_differ_after_a_round_trip():
 
 @EVERY_METHOD
 def test_plans_and_targets_are_equal_after_a_round_trip(method: Method):
-    for original in made(method):
+    for original in plan_and_targets(method):
         again = pickle.loads(pickle.dumps(original))
         assert type(again) is type(original)
         assert same(again, original)

@@ -1,4 +1,4 @@
-"""Plan and Target: what can be done with them, and the loss against tests/reference/labels.py."""
+"""Test Plan and Target, and the loss against tests/reference/labels.py."""
 
 import math
 from dataclasses import FrozenInstanceError, fields
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.utils import _pytree as pytree
 
 from smix.mixing import CutMix, Mixup, Plan, SMix, Target, Vanilla
-from tests.mixing.cases import boxes, images, same, seeded
+from tests.mixing.cases import boxes, images, new_generator, same
 from tests.reference import labels as reference
 
 COUNT, CLASSES = 8, 5
@@ -17,18 +17,18 @@ LABELS = torch.tensor([0, 3, 1, 1, 1, 4, 2, 0])
 LABEL_ROWS = {
     "class numbers": LABELS,
     "one-hot": torch.eye(CLASSES)[LABELS],
-    "rows": torch.rand(COUNT, CLASSES, generator=seeded(5)).softmax(1),
-    "several classes": (torch.rand(COUNT, CLASSES, generator=seeded(6)) > 0.5).float(),
+    "rows": torch.rand(COUNT, CLASSES, generator=new_generator(5)).softmax(1),
+    "several classes": (torch.rand(COUNT, CLASSES, generator=new_generator(6)) > 0.5).float(),
 }
-LOGITS = torch.randn(COUNT, CLASSES, generator=seeded(7))
+LOGITS = torch.randn(COUNT, CLASSES, generator=new_generator(7))
 
 
 def a_plan(seed: int = 0) -> Plan:
-    return CutMix(prob=0.8).plan(images(COUNT, (6, 9)), generator=seeded(seed))
+    return CutMix(prob=0.8).plan(images(COUNT, (6, 9)), generator=new_generator(seed))
 
 
 def a_target(y: torch.Tensor = LABELS) -> Target:
-    return Mixup(prob=0.8).plan(images(COUNT, (6, 9)), generator=seeded(0)).target(y)
+    return Mixup(prob=0.8).plan(images(COUNT, (6, 9)), generator=new_generator(0)).target(y)
 
 
 def literal_rows(target: Target) -> list[list[float]]:
@@ -41,16 +41,16 @@ def literal_rows(target: Target) -> list[list[float]]:
 @pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)
 @pytest.mark.parametrize("kind", ["ce", "bce"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_is_the_literal_formula(y: torch.Tensor, kind: str, smoothing: float):
+def test_the_loss_equals_the_literal_formula(y: torch.Tensor, kind: str, smoothing: float):
     target = a_target(y)
     assert 3 < int(target.mixed.sum()) < COUNT
     formula = {"ce": reference.cross_entropy, "bce": reference.binary_cross_entropy}[kind]
     rows = literal_rows(target)
     if kind == "ce" and y is LABEL_ROWS["several classes"]:
-        # Not a distribution: the formula holds all the same.
+        # Not a probability distribution, but the formula still holds.
         assert any(sum(row) > 1 for row in rows)
     expected = [
-        formula(logits, reference.smoothed(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
+        formula(logits, reference.smooth(row, smoothing)) for logits, row in zip(LOGITS.tolist(), rows, strict=True)
     ]
     each = target.loss(LOGITS, kind=kind, label_smoothing=smoothing, reduction="none")  # type: ignore[arg-type]
     assert each.tolist() == pytest.approx(expected, abs=1e-5)
@@ -60,14 +60,14 @@ def test_the_loss_is_the_literal_formula(y: torch.Tensor, kind: str, smoothing: 
     assert total.item() == pytest.approx(sum(expected), abs=1e-4)
 
 
-def test_the_gradient_of_the_loss_is_that_of_the_soft_rows():
+def test_the_gradient_of_the_loss_equals_that_of_the_soft_labels():
     target, logits = a_target(), LOGITS.clone().requires_grad_()
     target.loss(logits).backward()
     torch.testing.assert_close(logits.grad, (LOGITS.softmax(1) - torch.tensor(literal_rows(target))) / COUNT)
 
 
-def test_class_weights_count_each_label_by_its_share():
-    """By hand: probabilities (1/4, 3/4) and (1/2, 1/2), weights 1 and 3."""
+def test_class_weights_multiply_each_label_weight():
+    """By hand: probabilities (1/4, 3/4) and (1/2, 1/2), class weights 1 and 3."""
     no = torch.zeros(2, dtype=torch.bool)
     target = Target(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), ~no, no)
     logits, weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).log(), torch.tensor([1.0, 3.0])
@@ -75,22 +75,22 @@ def test_class_weights_count_each_label_by_its_share():
     losses = target.loss(logits, class_weight=weight, reduction="none")
     assert losses.tolist() == pytest.approx(each, abs=1e-6)
     assert target.loss(logits, class_weight=weight, reduction="sum").item() == pytest.approx(sum(each), abs=1e-6)
-    # The weights of the labels: 3/4 of 1 and 1/4 of 3; half of 3 and half of 1.
+    # Weighted labels: 3/4 of 1 and 1/4 of 3; half of 3 and half of 1.
     assert target.loss(logits, class_weight=weight).item() == pytest.approx(sum(each) / 3.5, abs=1e-6)
     assert sum(each) / 3.5 == pytest.approx(0.7547933, abs=1e-6)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
-def test_class_weights_of_unmixed_labels_are_those_of_torch(reduction: str, smoothing: float):
-    weight = torch.rand(CLASSES, generator=seeded(8)) + 0.1
-    target = Vanilla().plan(images(COUNT, (6, 9)), generator=seeded(0)).target(LABELS)
+def test_class_weights_of_unmixed_labels_work_as_in_torch(reduction: str, smoothing: float):
+    weight = torch.rand(CLASSES, generator=new_generator(8)) + 0.1
+    target = Vanilla().plan(images(COUNT, (6, 9)), generator=new_generator(0)).target(LABELS)
     found = target.loss(LOGITS, label_smoothing=smoothing, reduction=reduction, class_weight=weight)  # type: ignore[arg-type]
     expected = F.cross_entropy(LOGITS, LABELS, weight=weight, label_smoothing=smoothing, reduction=reduction)
     torch.testing.assert_close(found, expected)
 
 
-def test_equal_class_weights_change_nothing_in_the_mean():
+def test_equal_class_weights_do_not_change_the_mean():
     target, weight = a_target(), torch.full((CLASSES,), 2.5)
     torch.testing.assert_close(target.loss(LOGITS, class_weight=weight), target.loss(LOGITS))
     torch.testing.assert_close(
@@ -99,12 +99,12 @@ def test_equal_class_weights_change_nothing_in_the_mean():
 
 
 @pytest.mark.parametrize("y", LABEL_ROWS.values(), ids=LABEL_ROWS)
-def test_soft_rows_are_s_y_plus_the_rest_of_y_partner(y: torch.Tensor):
+def test_soft_labels_are_s_y_plus_1_minus_s_of_y_partner(y: torch.Tensor):
     target = a_target(y)
     torch.testing.assert_close(target.soft(CLASSES), torch.tensor(literal_rows(target)), rtol=0, atol=1e-6)
 
 
-def test_soft_rows_sum_to_1_also_for_a_pair_of_one_class():
+def test_soft_labels_sum_to_1_also_for_pairs_of_the_same_class():
     y = torch.tensor([2, 2, 2, 2, 2, 2, 1, 1])
     target = a_target(y)
     assert (target.mixed & (target.y == target.y_partner) & (target.share < 1)).any()
@@ -113,7 +113,7 @@ def test_soft_rows_sum_to_1_also_for_a_pair_of_one_class():
     torch.testing.assert_close(target.soft(CLASSES)[alike], torch.eye(CLASSES)[y[alike]])
 
 
-def test_accuracy_is_the_label_share_of_the_predicted_class():
+def test_accuracy_is_the_label_weight_of_the_predicted_class():
     target = a_target()
     expected = [
         row[max(range(CLASSES), key=logits.__getitem__)]
@@ -123,7 +123,7 @@ def test_accuracy_is_the_label_share_of_the_predicted_class():
     assert target.accuracy(LOGITS).item() == pytest.approx(sum(expected) / COUNT, abs=1e-6)
 
 
-def test_accuracy_counts_own_and_partner_by_their_shares():
+def test_accuracy_counts_own_and_partner_with_their_label_weights():
     no = torch.zeros(2, dtype=torch.bool)
     target = Target(torch.tensor([0, 1]), torch.tensor([2, 2]), torch.tensor([0.75, 0.75]), ~no, no)
     assert target.accuracy(torch.eye(3)[[0, 1]]).item() == pytest.approx(0.75)
@@ -141,7 +141,7 @@ def test_micro_batches_add_up_to_the_batch():
     torch.testing.assert_close(target[rows].soft(CLASSES), target.soft(CLASSES)[rows])
 
 
-def test_the_target_holds_the_labels_of_the_plans_pairs():
+def test_the_target_contains_the_labels_of_the_pairs_of_the_plan():
     plan = a_plan()
     target = plan.target(LABELS)
     assert target.y is LABELS
@@ -150,10 +150,10 @@ def test_the_target_holds_the_labels_of_the_plans_pairs():
     assert torch.equal(target.mixed, plan.mixed)
 
 
-def test_calling_a_method_is_its_plan_blended_and_labelled():
+def test_a_call_of_a_method_blends_and_labels_by_its_plan():
     x, masks = images(COUNT, (6, 9)), boxes(COUNT, (6, 9))
-    mixed, target = SMix(prob=0.6)(x, LABELS, masks=masks, generator=seeded(3))
-    plan = SMix(prob=0.6).plan(x, masks=masks, generator=seeded(3))
+    mixed, target = SMix(prob=0.6)(x, LABELS, masks=masks, generator=new_generator(3))
+    plan = SMix(prob=0.6).plan(x, masks=masks, generator=new_generator(3))
     assert torch.equal(mixed, plan.blend(x))
     assert same(target, plan.target(LABELS))
 
@@ -161,9 +161,9 @@ def test_calling_a_method_is_its_plan_blended_and_labelled():
 @pytest.mark.parametrize(
     ("one", "other"), [(CutMix(), Mixup()), (Mixup(), CutMix()), (Mixup(), Mixup(alpha=9.0))], ids=repr
 )
-def test_where_takes_each_row_of_one_plan_or_the_other(one: CutMix | Mixup, other: CutMix | Mixup):
+def test_where_takes_each_row_from_one_of_two_plans(one: CutMix | Mixup, other: CutMix | Mixup):
     x = images(COUNT, (6, 9))
-    first, second = one.plan(x, generator=seeded(0)), other.plan(x, generator=seeded(1))
+    first, second = one.plan(x, generator=new_generator(0)), other.plan(x, generator=new_generator(1))
     chosen = torch.arange(COUNT) % 3 == 0
     both = first.where(chosen, second)
     assert torch.equal(both.blend(x), torch.where(chosen.view(-1, 1, 1, 1), first.blend(x), second.blend(x)))
@@ -201,7 +201,7 @@ def test_plans_and_targets_are_pytrees(make):
 
 
 @pytest.mark.parametrize("make", [a_plan, a_target])
-def test_plans_and_targets_cannot_be_changed_and_compare_by_identity(make):
+def test_plans_and_targets_are_immutable_and_compared_by_identity(make):
     one = make()
     with pytest.raises(FrozenInstanceError):
         one.share = one.share
@@ -209,6 +209,6 @@ def test_plans_and_targets_cannot_be_changed_and_compare_by_identity(make):
     assert (one == make()) is False
 
 
-def test_a_plan_moved_elsewhere_gives_the_same_mix():
+def test_a_plan_on_another_device_gives_the_same_mix():
     x, plan = images(COUNT, (6, 9)), a_plan()
     assert torch.equal(plan.to("cpu").blend(x), plan.blend(x))

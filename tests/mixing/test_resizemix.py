@@ -1,4 +1,4 @@
-"""ResizeMix against tests/reference/resizemix.py, where every box is listed, and torch's own antialiased interpolation."""
+"""Test ResizeMix against the list of all boxes in tests/reference/resizemix.py, and torch's antialiased interpolation."""
 
 from collections import Counter
 from fractions import Fraction
@@ -9,24 +9,26 @@ import torch
 import torch.nn.functional as F
 
 from smix.mixing import ResizeMix
-from tests.mixing.cases import images, seeded, within
-from tests.mixing.listed import assert_drawn_as_listed, drawn, evenly
+from tests.mixing.cases import images, new_generator, within
+from tests.mixing.listed import assert_drawn_as_listed, draw_maps, equally_likely
 from tests.reference import resizemix as reference
 
-pytestmark = pytest.mark.usefixtures("as_users_run_it")
+pytestmark = pytest.mark.usefixtures("without_type_checks")
 
 
 @pytest.mark.parametrize("tau", [0.05, 0.3, 0.55, 0.8, 1.0])
 @pytest.mark.parametrize("size", [(8, 8), (6, 11), (11, 6), (14,), (4, 5, 6)], ids=str)
-def test_every_box_inside_and_no_other_is_drawn(size: tuple[int, ...], tau: float):
-    assert_drawn_as_listed(drawn(ResizeMix(scale=(tau, tau)), 4000, size), evenly(reference.maps(size, tau)))
+def test_all_boxes_inside_the_image_are_drawn_and_no_others(size: tuple[int, ...], tau: float):
+    assert_drawn_as_listed(
+        draw_maps(ResizeMix(scale=(tau, tau)), 4000, size), equally_likely(reference.maps(size, tau))
+    )
 
 
 @pytest.mark.parametrize(("low", "high"), [("1/10", "4/5"), ("1/4", "1/2"), ("3/5", "1")])
 @pytest.mark.parametrize("size", [(12, 20), (20, 12), (15,), (6, 8, 11)], ids=str)
-def test_tau_is_uniform_and_one_for_all_axes(size: tuple[int, ...], low: str, high: str):
-    law = reference.sides_law(size, Fraction(low), Fraction(high))
-    maps = drawn(ResizeMix(scale=(float(Fraction(low)), float(Fraction(high)))), 4000, size).numpy()
+def test_tau_is_uniform_and_the_same_for_all_axes(size: tuple[int, ...], low: str, high: str):
+    law = reference.side_probabilities(size, Fraction(low), Fraction(high))
+    maps = draw_maps(ResizeMix(scale=(float(Fraction(low)), float(Fraction(high)))), 4000, size).numpy()
     found = Counter(reference.box_of(weight)[1] for weight in maps)
     assert set(found) <= set(law)
     assert all(within(found[sides], len(maps), probability, 4.5) for sides, probability in law.items())
@@ -34,9 +36,11 @@ def test_tau_is_uniform_and_one_for_all_axes(size: tuple[int, ...], low: str, hi
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("size", [(32, 32), (24, 40), (41, 23)], ids=str)
-def test_the_patch_is_the_whole_partner_shrunk_by_antialiased_interpolation(size: tuple[int, int], dtype: torch.dtype):
+def test_the_patch_is_the_complete_partner_shrunk_by_antialiased_interpolation(
+    size: tuple[int, int], dtype: torch.dtype
+):
     x = images(40, size).to(dtype)
-    plan = ResizeMix().plan(x, generator=seeded(1))
+    plan = ResizeMix().plan(x, generator=new_generator(1))
     mixed = plan.blend(x)
     assert mixed.dtype == dtype
     assert plan.mixed.sum() > 30
@@ -52,13 +56,13 @@ def test_the_patch_is_the_whole_partner_shrunk_by_antialiased_interpolation(size
 
 
 @pytest.mark.parametrize("size", [(6, 9), (9, 6), (17,), (4, 3, 5)], ids=str)
-def test_the_mix_is_the_literal_one(size: tuple[int, ...]):
+def test_the_mix_equals_that_of_the_reference(size: tuple[int, ...]):
     x = images(8, size, channels=2)
-    plan = ResizeMix(scale=(0.4, 0.9)).plan(x, generator=seeded(1))
+    plan = ResizeMix(scale=(0.4, 0.9)).plan(x, generator=new_generator(1))
     mixed = plan.blend(x).numpy()
     for i in plan.mixed.nonzero().flatten().tolist():
         box = reference.box_of(plan.weight[i, 0].numpy())
-        expected = reference.mixed(x[i].numpy(), x[plan.partner[i]].numpy(), *box)
+        expected = reference.mix(x[i].numpy(), x[plan.partner[i]].numpy(), *box)
         np.testing.assert_allclose(mixed[i], expected, rtol=0, atol=1e-5)
 
 
@@ -66,7 +70,7 @@ def test_the_mix_is_the_literal_one(size: tuple[int, ...]):
 def test_a_shrunk_constant_image_keeps_its_value_and_the_area_is_that_of_the_box(size: tuple[int, ...]):
     count = 60
     x = torch.arange(1.0, count + 1).view(-1, 1, *[1] * len(size)).expand(count, 1, *size)
-    plan = ResizeMix().plan(x, generator=seeded(2))
+    plan = ResizeMix().plan(x, generator=new_generator(2))
     mixed, keep = plan.blend(x), plan.weight == 1
     partners = x[plan.partner]
     torch.testing.assert_close(mixed, torch.where(keep, x, partners), rtol=1e-6, atol=0)
@@ -75,8 +79,8 @@ def test_a_shrunk_constant_image_keeps_its_value_and_the_area_is_that_of_the_box
 
 @pytest.mark.parametrize("tau", [0.1, 0.37, 0.5, 0.8, 1.0])
 @pytest.mark.parametrize("size", [(32, 32), (24, 40), (40, 24)], ids=str)
-def test_the_label_is_the_area_which_is_tau_squared_within_a_row_and_a_column(size: tuple[int, int], tau: float):
-    plan = ResizeMix(scale=(tau, tau)).plan(torch.zeros(30, 1, *size), generator=seeded(0))
+def test_the_label_weight_is_the_area_within_a_row_and_a_column_of_tau_squared(size: tuple[int, int], tau: float):
+    plan = ResizeMix(scale=(tau, tau)).plan(torch.zeros(30, 1, *size), generator=new_generator(0))
     cut = 1 - plan.share[plan.mixed]
     height, width = reference.sides(size, tau)
     torch.testing.assert_close(cut, torch.full_like(cut, height * width / (size[0] * size[1])), rtol=0, atol=1e-6)
@@ -85,18 +89,18 @@ def test_the_label_is_the_area_which_is_tau_squared_within_a_row_and_a_column(si
 
 def test_at_scale_1_the_partner_replaces_the_image_exactly():
     x = images(12, (9, 14))
-    plan = ResizeMix(scale=(1.0, 1.0)).plan(x, generator=seeded(0))
+    plan = ResizeMix(scale=(1.0, 1.0)).plan(x, generator=new_generator(0))
     assert torch.equal(plan.blend(x), x[plan.partner])
     assert plan.share.tolist() == (~plan.mixed).float().tolist()
 
 
 def test_per_batch_draws_one_tau_and_place():
     x = images(40, (24, 40))
-    plan = ResizeMix(per_batch=True).plan(x, generator=seeded(0))
+    plan = ResizeMix(per_batch=True).plan(x, generator=new_generator(0))
     assert plan.partner_move is not None
     for move in (plan.partner_move.scale, plan.partner_move.offset, plan.weight[plan.mixed].flatten(1)):
         assert len(move.unique(dim=0)) == 1
-    several = ResizeMix().plan(x, generator=seeded(0))
+    several = ResizeMix().plan(x, generator=new_generator(0))
     assert several.partner_move is not None
     assert len(several.partner_move.offset.unique(dim=0)) > 30
     assert len(several.partner_move.scale.unique(dim=0)) > 10

@@ -1,4 +1,4 @@
-"""Which masks are good enough, against literal formulas."""
+"""Test validity criteria of masks against literal formulas."""
 
 import itertools
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from smix.errors import OptionError
 from smix.mixing import Validity
 from smix.mixing.validity import binary_entropy, border_coverage, edge_density
-from tests.mixing.cases import boxes, seeded
+from tests.mixing.cases import boxes, new_generator
 from tests.reference import smix as reference
 
 PIXELS = 400
 ANY_SHAPE = {"max_roughness": 0.0, "min_free_border": 0.0}
 
 
-def covering(*counts: int) -> torch.Tensor:
-    """Masks of 16 x 25 pixels with that many of the 400 pixels set."""
+def masks_of_area(*counts: int) -> torch.Tensor:
+    """Return one mask of 16 x 25 pixels for each count, with this number of the 400 pixels set."""
     return (torch.arange(PIXELS) < torch.tensor(counts)[:, None]).view(-1, 1, 16, 25).float()
 
 
@@ -41,7 +41,7 @@ def covering(*counts: int) -> torch.Tensor:
     ids=["default coverage", "figure14", "published", "anything", "bounds"],
 )
 def test_coverage_and_entropy_rules(validity: Validity, counts: dict[int, bool]):
-    assert validity(covering(*counts)).tolist() == list(counts.values())
+    assert validity(masks_of_area(*counts)).tolist() == list(counts.values())
 
 
 RULES = [
@@ -54,8 +54,8 @@ RULES = [
 ]
 
 
-def literal(rule: Validity, mask: NDArray[np.float32]) -> bool:
-    """Each criterion as it is defined; `mask` has two or three dimensions."""
+def literal_criteria(rule: Validity, mask: NDArray[np.float32]) -> bool:
+    """Compute each criterion by its definition; `mask` has two or three dimensions."""
     coverage, edges = float(mask.astype(np.float64).mean()), reference.edge_density(mask)
     outermost = [
         mask[pixel]
@@ -77,25 +77,25 @@ def literal(rule: Validity, mask: NDArray[np.float32]) -> bool:
 def test_rules_agree_with_the_formulas(rule: Validity):
     rng = np.random.default_rng(0)
     noise = (rng.random((200, 9, 14)) < rng.random((200, 1, 1))).astype(np.float32)
-    counts = range(1, PIXELS)  # of none and all pixels the sums are equal, whatever the rounding
+    counts = range(1, PIXELS)  # for empty and full masks the sums are equal for any rounding
     for masks in (
         noise,
-        covering(*counts)[:, 0].numpy(),
+        masks_of_area(*counts)[:, 0].numpy(),
         boxes(60, (9, 14))[:, 0].float().numpy(),
         boxes(60, (5, 6, 7))[:, 0].float().numpy(),
     ):
         found = rule(torch.from_numpy(masks)[:, None]).tolist()
-        assert found == [literal(rule, mask) for mask in masks]
+        assert found == [literal_criteria(rule, mask) for mask in masks]
 
 
-def test_the_rules_of_the_report_look_at_no_shape():
-    noise = (torch.rand(20, 1, 16, 25, generator=seeded(0)) > 0.5).float()
+def test_the_criteria_of_the_report_do_not_depend_on_shape():
+    noise = (torch.rand(20, 1, 16, 25, generator=new_generator(0)) > 0.5).float()
     for rule in (Validity.figure14(), Validity.published()):
         assert rule(noise).all()
-        assert rule(1 - covering(80)).all()
+        assert rule(1 - masks_of_area(80)).all()
 
 
-def drawn(rows: slice, columns: slice, size: tuple[int, int] = (20, 31)) -> torch.Tensor:
+def random_shapes(rows: slice, columns: slice, size: tuple[int, int] = (20, 31)) -> torch.Tensor:
     mask = torch.zeros(1, 1, *size)
     mask[0, 0, rows, columns] = 1
     return mask
@@ -104,39 +104,39 @@ def drawn(rows: slice, columns: slice, size: tuple[int, int] = (20, 31)) -> torc
 @pytest.mark.parametrize(
     ("mask", "expected"),
     [
-        (drawn(np.s_[5:12], np.s_[8:15]), True),
-        (1 - drawn(np.s_[5:12], np.s_[8:15]), False),
-        (1 - drawn(np.s_[0:12], np.s_[8:15]), False),
-        # Cut by the border: at an edge, at a corner, half of the image, two thirds of it.
-        (drawn(np.s_[0:12], np.s_[8:15]), True),
-        (drawn(np.s_[12:20], np.s_[20:31]), True),
-        (drawn(np.s_[0:20], np.s_[0:15]), True),
-        (drawn(np.s_[0:20], np.s_[10:31]), True),
-        (drawn(np.s_[9:12], np.s_[2:29]), True),
-        # A line of one pixel, and chequered ground.
-        (drawn(np.s_[9:10], np.s_[2:29]), False),
+        (random_shapes(np.s_[5:12], np.s_[8:15]), True),
+        (1 - random_shapes(np.s_[5:12], np.s_[8:15]), False),
+        (1 - random_shapes(np.s_[0:12], np.s_[8:15]), False),
+        # Cropped by the border: at an edge, at a corner, half of the image, two thirds of it.
+        (random_shapes(np.s_[0:12], np.s_[8:15]), True),
+        (random_shapes(np.s_[12:20], np.s_[20:31]), True),
+        (random_shapes(np.s_[0:20], np.s_[0:15]), True),
+        (random_shapes(np.s_[0:20], np.s_[10:31]), True),
+        (random_shapes(np.s_[9:12], np.s_[2:29]), True),
+        # A line of one pixel, and a chequered background.
+        (random_shapes(np.s_[9:10], np.s_[2:29]), False),
         ((torch.arange(20)[:, None] + torch.arange(31)).remainder(2).float()[None, None], False),
     ],
 )
-def test_the_default_takes_objects_and_refuses_noise_and_swapped_ground(mask: torch.Tensor, expected: bool):
+def test_the_default_accepts_objects_and_refuses_noise_and_inverted_masks(mask: torch.Tensor, expected: bool):
     assert Validity()(mask).tolist() == [expected]
 
 
-def test_noise_at_any_density_is_refused_at_every_size():
+def test_noise_of_any_density_is_refused_at_every_size():
     for side in (32, 64, 128):
         for density in (0.1, 0.3, 0.7, 0.9):
-            noise = (torch.rand(40, 1, side, side, generator=seeded(side)) < density).float()
+            noise = (torch.rand(40, 1, side, side, generator=new_generator(side)) < density).float()
             assert not Validity()(noise).any()
 
 
-def test_a_signal_may_begin_with_its_object():
+def test_an_object_at_the_start_of_a_signal_is_valid():
     signal = (torch.arange(40) < 13).float()[None, None]
     assert Validity()(signal).tolist() == [True]
 
 
 @pytest.mark.parametrize("size", [(6, 11), (3, 4, 6), (2, 5), (1, 1)], ids=str)
 def test_border_coverage_is_that_of_the_outermost_pixels(size: tuple[int, ...]):
-    masks = torch.rand(5, 1, *size, generator=seeded(0))
+    masks = torch.rand(5, 1, *size, generator=new_generator(0))
     outermost = [
         pixel
         for pixel in itertools.product(*map(range, size))
@@ -164,14 +164,14 @@ def test_the_entropy_is_in_nats():
 @pytest.mark.parametrize("size", [(6, 11), (17,), (3, 4, 6)], ids=str)
 @pytest.mark.parametrize("kind", ["boxes", "soft"])
 def test_edge_density_is_the_gradients_sum_over_the_pixels(size: tuple[int, ...], kind: str):
-    masks = boxes(7, size).float() if kind == "boxes" else torch.rand(7, 1, *size, generator=seeded(0))
+    masks = boxes(7, size).float() if kind == "boxes" else torch.rand(7, 1, *size, generator=new_generator(0))
     expected = torch.tensor([reference.edge_density(mask) for mask in masks[:, 0].numpy()])
     torch.testing.assert_close(edge_density(masks), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_the_edge_criterion_is_valid_above_not_at_its_bound():
+def test_the_edge_criterion_excludes_its_bound():
     masks = torch.zeros(2, 1, 4, 5)
-    masks[0, 0, 0, :] = 1  # 5 steps down of 20 pixels
+    masks[0, 0, 0, :] = 1  # 5 vertical steps of 20 pixels
     masks[1, 0, 0, 2] = 1  # 3 steps
     for bound, expected in ((0.1, [True, True]), (0.15, [True, False]), (0.2, [True, False]), (0.25, [False, False])):
         assert Validity(max_coverage=1.0, min_edges=bound, **ANY_SHAPE)(masks).tolist() == expected
@@ -179,8 +179,8 @@ def test_the_edge_criterion_is_valid_above_not_at_its_bound():
 
 def test_every_criterion_must_hold():
     rule = Validity(min_coverage=0.01, max_coverage=1.0, min_entropy=0.5, min_edges=0.05, **ANY_SHAPE)
-    noise = (torch.rand(1, 1, 16, 25, generator=seeded(0)) > 0.5).float()
-    few_edges, no_object = covering(200), covering(0)
+    noise = (torch.rand(1, 1, 16, 25, generator=new_generator(0)) > 0.5).float()
+    few_edges, no_object = masks_of_area(200), masks_of_area(0)
     assert rule(torch.cat([noise, few_edges, no_object])).tolist() == [
         True,
         reference.edge_density(few_edges[0, 0].numpy()) > 0.05,

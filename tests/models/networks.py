@@ -1,4 +1,4 @@
-"""What the tests of networks share."""
+"""Helpers of the tests of networks."""
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ def build(
 
 
 def parameters(name: str, classes: int = 10, channels: int = 3, size: tuple[int, ...] = (32, 32)) -> int:
-    """Counted without making the weights."""
+    """Return the number of parameters without allocating weights."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_model(name, classes, channels, size).parameters())
 
@@ -25,14 +25,14 @@ def images(channels: int, *size: int, count: int = 2) -> torch.Tensor:
 
 
 def copy_in_order(source: nn.Module, target: nn.Module) -> None:
-    """The weights and statistics of one network for another that lists the same in the same order, by other names."""
+    """Copy weights and statistics of one network to another that has the same tensors in the same order under other names."""
     tensors = list(source.state_dict().values())
     names = list(target.state_dict())
     target.load_state_dict(dict(zip(names, tensors, strict=True)))
 
 
 def randomise_norms(model: nn.Module) -> None:
-    """Weights, biases and statistics as after training, so that a norm in the wrong place is seen."""
+    """Give batch norms random weights, biases and statistics, so that a misplaced norm is noticed."""
     generator = torch.Generator().manual_seed(1)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

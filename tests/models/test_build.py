@@ -1,4 +1,4 @@
-"""Networks by name: what holds for all of them, and the errors."""
+"""Test networks by name: properties of all networks, and errors."""
 
 import copy
 import re
@@ -13,14 +13,14 @@ from smix.models import MODELS, build_model, head_of, model_names
 from smix.models.build import FAMILIES
 from tests.models.networks import build, images, parameters
 
-# Of each family one, small; resnet32 to 110 are resnet20 with more blocks, and cost seconds.
+# A small network of each family; resnet32 to 110 are resnet20 with more blocks, and take seconds.
 FAMILY = ["resnet10-w8", "wrn-10-1", "wrn-10-2-drop0.3", "pyramidnet-8-a9", "timm:test_resnet"]
 NAMES = [name for name in MODELS if name not in ("resnet32", "resnet44", "resnet56", "resnet110", "resnet34")] + FAMILY
 
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, nn.Module]:
-    """Of 7 classes, for images of 32 x 32; not to be changed."""
+    """Return networks of 7 classes for images of 32 x 32 pixels. Tests must not change them."""
     return {name: build(name, 7).eval() for name in NAMES}
 
 
@@ -29,12 +29,12 @@ TAKEN = [
     (name, channels, size)
     for channels, size in SHAPES
     for name in NAMES
-    if name != "vit-tiny" or size[0] == size[1]  # it takes whole patches of square images: see its errors
+    if name != "vit-tiny" or size[0] == size[1]  # it accepts only square images of whole patches, as its errors say
 ]
 
 
 @pytest.mark.parametrize(("name", "channels", "size"), TAKEN)
-def test_logits_have_one_column_a_class(networks, name: str, channels: int, size: tuple[int, int]):
+def test_logits_have_one_column_per_class(networks, name: str, channels: int, size: tuple[int, int]):
     keep = channels == 3 and name not in ("vit-tiny", "timm:test_resnet")
     model = networks[name] if keep else build(name, 7, channels, size).eval()
     with torch.no_grad():
@@ -53,13 +53,13 @@ def test_weights_come_from_the_global_generator(networks, name: str):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_lie_channels_last(networks, name: str):
+def test_weights_are_channels_last(networks, name: str):
     weights = [weight for weight in networks[name].parameters() if weight.ndim == 4]
     assert weights
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
 
 
-def test_weights_for_volumes_lie_channels_last_too_and_those_for_signals_plainly():
+def test_weights_for_volumes_are_channels_last_and_those_for_signals_contiguous():
     volume = [weight for weight in build("resnet8", size=(8, 8, 8)).parameters() if weight.ndim == 5]
     assert volume
     assert all(weight.is_contiguous(memory_format=torch.channels_last_3d) for weight in volume)
@@ -69,7 +69,7 @@ def test_weights_for_volumes_lie_channels_last_too_and_those_for_signals_plainly
 @pytest.mark.parametrize(
     "name", [name for name in NAMES if name not in ("vit-tiny", "mobilenetv3-small", "mobilenetv3-large")]
 )
-def test_convolutions_start_with_hes_variance(networks, name: str):
+def test_initial_convolutions_have_the_variance_of_he(networks, name: str):
     for conv in networks[name].modules():
         if isinstance(conv, nn.Conv2d) and conv.weight.numel() > 1000:
             fan_out = conv.out_channels * conv.kernel_size[0] * conv.kernel_size[1]
@@ -82,7 +82,7 @@ def test_convolutions_start_with_hes_variance(networks, name: str):
 )
 def test_gradients_reach_every_parameter(name: str, size: tuple[int, ...]):
     model = build(name, 7, size=size)
-    # torchvision's ViT starts with a head of zeros, timm's ResNets with norms of zeros: no gradient goes through those at first.
+    # torchvision's ViT starts with a head of zeros, timm's ResNets with norms of zeros, which block gradients at first.
     generator = torch.Generator().manual_seed(0)
     for weight in model.parameters():
         if not weight.any():
@@ -96,7 +96,7 @@ def test_gradients_reach_every_parameter(name: str, size: tuple[int, ...]):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_head_of_names_the_layer_that_gives_the_logits(networks, name: str):
+def test_head_of_returns_the_layer_of_the_logits(networks, name: str):
     model = copy.deepcopy(networks[name])
     head = model.get_submodule(head_of(model))
     assert {f"{head_of(model)}.weight", f"{head_of(model)}.bias"} <= set(model.state_dict())
@@ -112,7 +112,7 @@ def test_a_network_without_a_linear_layer_has_no_head():
         head_of(nn.Conv2d(3, 10, 1, device="meta"))
 
 
-def test_names_are_those_of_the_table_and_the_forms_of_the_families():
+def test_names_are_those_of_the_table_and_of_the_families():
     assert model_names() == [*MODELS, "resnetD-wW", "wrn-D-K", "wrn-D-K-dropP", "pyramidnet-D-aALPHA", "timm:NAME"]
     assert set(FAMILIES) <= set(model_names())
 
@@ -153,7 +153,7 @@ def test_an_unknown_name_suggests_the_nearest(name: str, hint: str):
         ),
     ],
 )
-def test_a_depth_that_makes_no_whole_blocks_is_told(name: str, text: str):
+def test_a_depth_that_does_not_give_whole_blocks_is_refused(name: str, text: str):
     with pytest.raises(OptionError) as error:
         build_model(name, 10)
     assert str(error.value) == f"model: {text}"
@@ -161,7 +161,7 @@ def test_a_depth_that_makes_no_whole_blocks_is_told(name: str, text: str):
 
 @pytest.mark.parametrize("size", [(100,), (8, 9, 7)])
 @pytest.mark.parametrize("name", ["resnet18", "resnet50-imagenet", "wrn-28-10", "vit-tiny", "timm:resnet18", "vgg16"])
-def test_networks_for_images_take_no_signals_and_volumes(name: str, size: tuple[int, ...]):
+def test_networks_for_images_refuse_signals_and_volumes(name: str, size: tuple[int, ...]):
     with pytest.raises(OptionError) as error:
         build_model(name, 10, size=size)
     assert str(error.value) == (
@@ -178,7 +178,7 @@ def test_a_size_has_one_to_three_numbers(size: tuple[int, ...], shown: str):
 
 
 @pytest.mark.slow
-def test_the_page_has_every_model_with_its_parameters():
+def test_the_documentation_lists_every_model_with_its_parameters():
     page = (Path(__file__).parents[2] / "docs/models.md").read_text()
     rows = dict(re.findall(r"^\| `(.+?)` \| ([\d,]+) \|", page, re.MULTILINE))
     assert set(MODELS) <= set(rows)

@@ -1,4 +1,4 @@
-"""PreActResNet-18 and Wide ResNets: parameters of the papers, and the block written out once more."""
+"""Test PreActResNet-18 and Wide ResNets: parameters of the papers, and blocks against an independent implementation."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.models.networks import build, images, parameters, randomise_norms
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    # Zagoruyko and Komodakis, table 4; 16-4 by papers of distillation, which use it.
+    # Zagoruyko and Komodakis, table 4; 16-4 from papers on distillation that use it.
     [
         ("wrn-40-1", 0.6),
         ("wrn-40-2", 2.2),
@@ -29,7 +29,7 @@ def test_preactresnet18_has_the_parameters_of_its_source():
 
 
 def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, last_norm: bool) -> Tensor:
-    """The network from its state alone, in evaluation."""
+    """Compute the network in evaluation mode from its state dict alone."""
     state = model.state_dict()
 
     def normed(x: Tensor, name: str) -> Tensor:
@@ -55,7 +55,7 @@ def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, last_norm: bool) -
 @pytest.mark.parametrize(
     ("name", "blocks", "last_norm"), [("wrn-16-2", 2, True), ("wrn-10-1", 1, True), ("preactresnet18", 2, False)]
 )
-def test_the_network_is_that_of_the_paper(name: str, blocks: int, last_norm: bool):
+def test_the_network_equals_that_of_the_paper(name: str, blocks: int, last_norm: bool):
     model = build(name).eval()
     randomise_norms(model)
     x = images(3, 16, 12)
@@ -63,8 +63,8 @@ def test_the_network_is_that_of_the_paper(name: str, blocks: int, last_norm: boo
         torch.testing.assert_close(model(x), forward_by_hand(model, x, blocks, last_norm))
 
 
-def test_only_where_the_shape_changes_has_the_shortcut_weights():
-    """With a width of 1 x 16, the first stage is as wide as the stem."""
+def test_shortcuts_have_weights_only_where_the_shape_changes():
+    """With a width of 1 x 16 the first stage is as wide as the stem."""
     assert [name for name in build("wrn-16-1").state_dict() if "shortcut" in name] == [
         "blocks.2.shortcut.weight",
         "blocks.4.shortcut.weight",
@@ -85,7 +85,7 @@ def test_dropout_is_between_the_convolutions_and_only_in_training():
         assert torch.equal(dropping.eval()(x), plain.eval()(x))
         first, second = dropping.train()(x), dropping(x)
         assert not torch.equal(first, second)
-        # Without dropout nothing is drawn, so that a run with and one without see the same images.
+        # Without dropout nothing is drawn, so runs with and without dropout see the same images.
         before = torch.random.get_rng_state()
         plain.train()(x)
         assert torch.equal(torch.random.get_rng_state(), before)

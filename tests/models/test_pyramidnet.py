@@ -1,4 +1,4 @@
-"""PyramidNet: parameters, widths, and the network written out once more."""
+"""Test PyramidNet: parameters, widths, and an independent implementation of the network."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ from tests.models.networks import build, images, parameters, randomise_norms
         ("pyramidnet-272-a200", 26_210_842, 26.0, 864),
     ],
 )
-def test_parameters_are_those_of_the_authors_code_and_near_the_papers(
+def test_parameters_equal_those_of_the_authors_code_and_are_near_those_of_the_paper(
     name: str, count: int, millions: float, features: int
 ):
     assert parameters(name) == count
@@ -35,19 +35,19 @@ def convolutions(model: nn.Module) -> list[nn.Conv2d]:
 
 
 @pytest.mark.parametrize(("name", "layers"), [("pyramidnet-110-a48", 110), ("pyramidnet-164-a48", 164)])
-def test_the_name_says_how_many_layers(name: str, layers: int):
+def test_the_name_contains_the_number_of_layers(name: str, layers: int):
     model = build(name)
     assert len(convolutions(model)) + 1 == layers
 
 
-def test_every_block_adds_the_same_width_up_to_alpha():
+def test_every_block_adds_the_same_width_until_alpha():
     widths = [layer.out_channels for layer in convolutions(build("pyramidnet-20-a90"))]
     assert widths == [16] + [16 + 10 * block for block in range(1, 10) for _ in range(2)]
     bottleneck = [layer.out_channels for layer in convolutions(build("pyramidnet-164-a54"))]
     assert bottleneck == [16] + [width for k in range(1, 55) for width in (16 + k, 16 + k, 4 * (16 + k))]
 
 
-def test_alpha_less_than_the_number_of_blocks_grows_too():
+def test_an_alpha_below_the_number_of_blocks_still_adds_width():
     assert convolutions(build("pyramidnet-110-a48"))[-1].out_channels == 64
 
 
@@ -56,7 +56,7 @@ def test_no_shortcut_has_weights():
 
 
 def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, bottleneck: bool) -> Tensor:
-    """The network from its state alone, in evaluation. Shortcuts fill channels from the front, and zeros follow."""
+    """Compute the network in evaluation mode from its state dict alone. Shortcuts are padded with zero channels at the end."""
     state = model.state_dict()
 
     def normed(x: Tensor, name: str) -> Tensor:
@@ -84,10 +84,10 @@ def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, bottleneck: bool) 
 @pytest.mark.parametrize(
     ("name", "blocks", "bottleneck"), [("pyramidnet-20-a20", 3, False), ("pyramidnet-164-a9", 18, True)]
 )
-def test_the_network_is_that_of_the_paper(name: str, blocks: int, bottleneck: bool):
+def test_the_network_equals_that_of_the_paper(name: str, blocks: int, bottleneck: bool):
     model = build(name).eval()
     randomise_norms(model)
-    # The sum of 54 branches is large, and rounded to 24 bits hides the first ones.
+    # The sum of 54 branches is so large that rounding to 24 bits hides the first ones.
     model.double()
     x = images(3, 16, 12).double()
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Residual networks for small images, signals and volumes: layers, widths, weights, and torchvision's block as an oracle."""
+"""Test residual networks for small images, signals and volumes: layers, widths, weights, and the block of torchvision."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from tests.models.networks import build, copy_in_order, images, parameters, rand
 
 
 def sizes_of(model: nn.Module, x: torch.Tensor) -> list[tuple[int, ...]]:
-    """Spatial sizes after each convolution along the main path, in order."""
+    """Return the spatial sizes after each convolution along the main path, in order."""
     found: list[tuple[int, ...]] = []
     hooks = [
         module.register_forward_hook(lambda _m, _i, out: found.append(tuple(out.shape[2:])))
@@ -27,7 +27,7 @@ def sizes_of(model: nn.Module, x: torch.Tensor) -> list[tuple[int, ...]]:
 
 
 def main_convolutions(model: nn.Module) -> list[nn.Conv2d]:
-    """All but the shortcuts, which are 1 x 1."""
+    """Return all convolutions except the 1 x 1 shortcuts."""
     return [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
 
 
@@ -42,7 +42,7 @@ def test_resnet18_has_the_stem_for_small_images_and_no_max_pool():
     assert stem.bias is None
     assert not any(isinstance(module, nn.MaxPool2d) for module in model.modules())
     sizes = sizes_of(model, torch.zeros(2, 3, 24, 40))
-    # Stem and first stage at full size, then a stage at each of 1/2, 1/4, 1/8: four convolutions each.
+    # Stem and first stage at full size, then stages at 1/2, 1/4 and 1/8, with four convolutions each.
     assert sizes == [(24, 40)] * 5 + [(12, 20)] * 4 + [(6, 10)] * 4 + [(3, 5)] * 4
 
 
@@ -53,7 +53,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize(("name", "layers"), LAYERS.items())
-def test_the_name_says_how_many_layers(name: str, layers: int):
+def test_the_name_contains_the_number_of_layers(name: str, layers: int):
     model = build(name)
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     assert len(main_convolutions(model)) + len(linear) == layers
@@ -69,11 +69,11 @@ def test_networks_for_cifar_have_three_stages_of_widths_16_32_64(name: str, n: i
 
 
 def test_resnet20_has_its_known_parameters_with_option_b_shortcuts():
-    """269,722 with the padded shortcuts of the paper; two 1 x 1 projections and their batch norms add 2,752."""
+    """269,722 with the zero-padded shortcuts of the paper; two 1 x 1 projections and their batch norms add 2,752."""
     assert parameters("resnet20") == 269_722 + 2_752
 
 
-def test_the_last_layer_sees_the_mean_over_all_places():
+def test_the_last_layer_receives_the_mean_over_all_positions():
     model = build("resnet8").eval()
     x = torch.randn(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_the_last_layer_sees_the_mean_over_all_places():
 
 
 def resnet_for_cifar_with_torchvisions_block(n: int, num_classes: int, channels: int) -> nn.Module:
-    """What resnet8, 14 and 20 were before they took signals and volumes, literally."""
+    """Return resnet8, 14 and 20 as they were before they supported signals and volumes."""
     layers: list[nn.Module] = [nn.Conv2d(channels, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
     width = 16
     for stage, wider in enumerate((16, 32, 64)):
@@ -101,7 +101,7 @@ def resnet_for_cifar_with_torchvisions_block(n: int, num_classes: int, channels:
 
 
 def resnet18_of_torchvision(num_classes: int, channels: int) -> nn.Module:
-    """What resnet18 was and is, literally."""
+    """Return resnet18 built from the parts of torchvision, as it has always been."""
     model = torchvision.models.resnet18(num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -119,7 +119,7 @@ REFERENCES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", REFERENCES)
-def test_a_seed_gives_the_weights_that_it_always_gave(name: str, channels: int):
+def test_a_seed_gives_the_same_weights_as_earlier_versions(name: str, channels: int):
     with torch.random.fork_rng():
         torch.manual_seed(5)
         expected = REFERENCES[name](7, channels)
@@ -132,14 +132,14 @@ def test_a_seed_gives_the_weights_that_it_always_gave(name: str, channels: int):
         torch.testing.assert_close(model.eval()(x), expected.eval()(x))
 
 
-def test_old_checkpoints_find_the_names_of_their_weights():
+def test_names_of_weights_in_old_checkpoints_are_valid():
     names = set(build("resnet8").state_dict())
     assert {"stem.0.weight", "stem.1.running_mean", "blocks.1.downsample.0.weight", "blocks.2.bn2.bias"} <= names
     assert {"blocks.0.conv1.weight", "classify.weight", "classify.bias"} <= names
 
 
 @pytest.mark.slow
-def test_64_wide_it_is_the_resnet18_of_torchvision():
+def test_resnet18_of_width_64_equals_torchvision():
     wide, narrow = build("resnet18").eval(), build("resnet18-w64", seed=1).eval()
     randomise_norms(wide)
     copy_in_order(wide, narrow)
@@ -156,8 +156,8 @@ def test_w_is_the_width_of_the_first_stage(name: str, widths: list[int]):
 
 
 @pytest.mark.parametrize("dimensions", [1, 3])
-def test_a_line_of_an_image_is_a_signal_and_a_sheet_of_a_volume_an_image(dimensions: int):
-    """Weights that see only the middle of their extra dimensions, and images of one place in those: the same logits."""
+def test_networks_for_signals_and_volumes_agree_with_those_for_images(dimensions: int):
+    """Weights that use only the middle of the extra dimensions, on inputs of size one in those, give the same logits."""
     plane = build("resnet8").eval()
     other = build("resnet8", size=(9,) * dimensions).eval()
     state = plane.state_dict()
@@ -189,7 +189,7 @@ def test_signals_and_volumes_of_any_size_are_halved_twice(size: tuple[int, ...])
         assert model.blocks(model.stem(x)).shape == (2, 64, *(-(-length // 4) for length in size))
 
 
-def test_the_block_is_that_of_torchvision():
+def test_the_block_equals_that_of_torchvision():
     with torch.random.fork_rng():
         shortcut = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2, bias=False), nn.BatchNorm2d(8))
         theirs = BasicBlock(3, 8, 2, shortcut).eval()
@@ -200,6 +200,6 @@ def test_the_block_is_that_of_torchvision():
     torch.testing.assert_close(ours(x), theirs(x))
 
 
-def test_stages_and_widths_must_be_as_many():
+def test_the_numbers_of_stages_and_widths_must_agree():
     with pytest.raises(ValueError, match="zip"), torch.random.fork_rng():
         SmallResNet((1, 1), (8, 16, 32), 10)

@@ -1,4 +1,4 @@
-"""timm:NAME."""
+"""Test models of timm, timm:NAME."""
 
 import sys
 
@@ -13,7 +13,7 @@ from tests.models.networks import build, images
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 32)])
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext"])
-def test_it_is_the_network_of_timm_for_these_images(name: str, size: tuple[int, int]):
+def test_the_network_equals_that_of_timm(name: str, size: tuple[int, int]):
     model = build(f"timm:{name}", 7, 1, size)
     other = {"img_size": size} if "vit" in name else {}
     with torch.random.fork_rng():
@@ -37,20 +37,20 @@ def test_it_is_the_network_of_timm_for_these_images(name: str, size: tuple[int, 
         ("", "see timm.list_models()"),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest(name: str, hint: str):
+def test_an_unknown_name_is_refused_with_the_nearest(name: str, hint: str):
     with pytest.raises(OptionError) as error:
         build_model(f"timm:{name}", 10)
     assert str(error.value).startswith(f'model: expected a name that timm knows, got "timm:{name}"; {hint}')
 
 
-def test_a_size_that_it_cannot_take_is_told():
+def test_an_unsupported_size_is_refused():
     with pytest.raises(OptionError) as error:
         build("timm:test_vit", size=(30, 30))
     assert str(error.value).startswith("model: timm:test_vit cannot take images of 30 x 30 pixels (")
     assert "\n" not in str(error.value)
 
 
-def test_without_timm_the_extra_is_named(monkeypatch):
+def test_missing_timm_is_reported_with_its_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(OptionError) as error:
         build_model("timm:resnet18", 10)

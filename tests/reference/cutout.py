@@ -1,4 +1,4 @@
-"""Cutout as in DeVries and Taylor, arXiv:1708.04552, section 3.2; an odd length keeps all of its pixels."""
+"""Cutout of DeVries and Taylor, arXiv:1708.04552, section 3.2; an odd length keeps all of its pixels."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tests.reference.cutmix import paint
 
 
 def maps(size: tuple[int, ...], length: int) -> Iterator[NDArray]:
-    """One map for each centre, all equally likely: 0 on the `length` pixels from centre - length // 2, clipped."""
+    """Yield one map per centre, all equally likely: 0 at the `length` pixels from centre - length // 2, clipped."""
     for centre in itertools.product(*(range(side) for side in size)):
         first = [max(c - length // 2, 0) for c in centre]
         last = [min(c - length // 2 + length, side) for c, side in zip(centre, size, strict=True)]
@@ -17,6 +17,6 @@ def maps(size: tuple[int, ...], length: int) -> Iterator[NDArray]:
 
 
 def mean_removed(size: tuple[int, ...], length: int) -> float:
-    """Expected part of the image that is blanked."""
+    """Return the expected fraction of the image that is set to 0."""
     removed = [1 - each.mean() for each in maps(size, length)]
     return float(sum(removed) / len(removed))

@@ -1,4 +1,4 @@
-"""FMix as in Harris et al., arXiv:2002.12047, section 4.1: the complex noise on the full grid, nothing left out."""
+"""FMix of Harris et al., arXiv:2002.12047, section 4.1, with complex noise on the full grid."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def amplitude(size: tuple[int, ...], decay: float) -> NDArray:
-    """|frequency|^-decay on the full grid, the frequency (cycles a pixel) floored at 1 / max(size)."""
+    """Return |frequency|^-decay on the full grid, with frequencies (cycles per pixel) of at least 1 / max(size)."""
     grid = np.empty(size)
     for place in np.ndindex(*size):
         waves = [k if k <= length // 2 else k - length for k, length in zip(place, size, strict=True)]
@@ -17,13 +17,13 @@ def amplitude(size: tuple[int, ...], decay: float) -> NDArray:
 
 
 def field(size: tuple[int, ...], decay: float, rng: np.random.Generator) -> NDArray:
-    """g = Re(inverse transform of Z / |frequency|^decay), real and imaginary parts of Z standard normal."""
+    """Return g = Re(inverse transform of Z / |frequency|^decay), where real and imaginary parts of Z are standard normal."""
     noise = rng.standard_normal(size) + 1j * rng.standard_normal(size)
     return np.fft.ifftn(noise * amplitude(size, decay)).real
 
 
 def largest(values: list[float], count: int) -> list[bool]:
-    """Marks the `count` largest values one after the other; of equal ones the first."""
+    """Return True for the `count` largest values; ties go to the first."""
     marks = [False] * len(values)
     for _ in range(count):
         best = None
@@ -36,7 +36,7 @@ def largest(values: list[float], count: int) -> list[bool]:
 
 
 def mask(size: tuple[int, ...], kept: float, decay: float, rng: np.random.Generator) -> NDArray:
-    """1 on the floor(lambda N + 1/2) largest values of the field."""
+    """Return a mask that is 1 at the floor(lambda N + 1/2) largest values of the field."""
     values = field(size, decay, rng).flatten()
     marks = np.zeros(values.size, dtype=bool)
     marks[np.argsort(-values)[: math.floor(kept * values.size + 0.5)]] = True

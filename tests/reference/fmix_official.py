@@ -1,4 +1,4 @@
-"""The masks of FMix's published code (ecs-vlc/FMix, `fmix.py`, commit 3950ea0), step by step, with its slip."""
+"""Masks of the published code of FMix (ecs-vlc/FMix, `fmix.py`, commit 3950ea0), step by step, including its error."""
 
 import functools
 import itertools
@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 
 @functools.cache
 def grid(size: tuple[int, ...]) -> NDArray:
-    """|frequency| in cycles a pixel: along the first axis, then the third, then half of the second with one more where its
-    length is odd. With one axis: all of it."""
+    """Return |frequency| in cycles per pixel.
+
+    Axes: the first, then the third, then half of the second with one more where its length is odd. With one axis: all of it.
+    """
 
     def cycles(length: int) -> list[float]:
         return [(k if k < (length + 1) // 2 else k - length) / length for k in range(length)]
@@ -27,17 +29,18 @@ def grid(size: tuple[int, ...]) -> NDArray:
 
 
 def field(noise: NDArray, size: tuple[int, ...], decay: float) -> NDArray:
-    """noise: (*grid, 2) standard normal numbers, the last axis for real and imaginary part.
+    """Return the field of a mask. noise: (*grid, 2) standard normal numbers, the last axis for real and imaginary part.
 
-    The slip: the first two rows of the grid are taken for them, so the last axis counts as two frequencies, 0 and 1. The
-    inverse transform pads with zeros, or crops, to half a spectrum of the image's size."""
+    The error: the first two rows of the grid are used as real and imaginary part, so the last axis has only the frequencies 0 and 1. The
+    inverse transform pads with zeros, or crops, to half a spectrum of the image's size.
+    """
     spectrum = noise / np.maximum(grid(size), 1 / max(size))[..., None] ** decay
     paired = spectrum[0] + 1j * spectrum[1]
     return np.fft.irfftn(paired, s=size, axes=range(-len(size), 0))
 
 
 def weights(values: NDArray, kept: float, up: bool, max_soft: float) -> NDArray:
-    """From 1 to 0 by rank: `linspace` over the ranks around the count, which is lambda N, rounded up or down."""
+    """Return weights from 1 to 0 by rank: `linspace` over the ranks around the count, which is lambda N, rounded up or down."""
     total = values.size
     count = math.ceil(kept * total) if up else math.floor(kept * total)
     soft = int(total * min(max_soft, kept, 1 - kept))
@@ -49,6 +52,6 @@ def weights(values: NDArray, kept: float, up: bool, max_soft: float) -> NDArray:
 
 
 def mask(size: tuple[int, ...], kept: float, decay: float, rng: np.random.Generator, max_soft: float = 0.0) -> NDArray:
-    """One mask, with the fair coin."""
+    """Return one mask, whose count is rounded up or down with probability 1/2."""
     noise = rng.standard_normal((*grid(size).shape, 2))
     return weights(field(noise, size, decay), kept, rng.random() > 0.5, max_soft)

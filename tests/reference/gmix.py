@@ -1,4 +1,4 @@
-"""GMix as in Park et al., NeurIPS 2022, arXiv:2208.09913, section 4: a Gaussian bump in place of CutMix's box."""
+"""GMix of Park et al., NeurIPS 2022, arXiv:2208.09913, section 4: a Gaussian bump instead of the box of CutMix."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def bump(size: tuple[int, ...], centre: tuple[int, ...], share: float) -> NDArray:
-    """exp(-pi d^2 / share^(2/D)), d in parts of each axis: its integral over all space is `share` of the image."""
+    """Return exp(-pi d^2 / share^(2/D)) with d relative to the length of each axis; its integral over all space is `share` of the image."""
     values = np.empty(size)
     for pixel in np.ndindex(*size):
         squared = sum(((p - c) / length) ** 2 for p, c, length in zip(pixel, centre, size, strict=True))
@@ -18,6 +18,8 @@ def bump(size: tuple[int, ...], centre: tuple[int, ...], share: float) -> NDArra
 
 
 def maps(size: tuple[int, ...], kept: float) -> Iterator[NDArray]:
-    """One map for each centre, all equally likely: the own bump of lambda below 1/2, else the partner's of 1 - lambda."""
+    """Yield one map per centre, all equally likely: the own bump for lambda below 1/2, else the complement of the partner's for 1 -
+    lambda.
+    """
     for centre in itertools.product(*(range(length) for length in size)):
         yield bump(size, centre, kept) if kept < 0.5 else 1 - bump(size, centre, 1 - kept)

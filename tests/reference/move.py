@@ -1,4 +1,4 @@
-"""Moving images pixel by pixel: the triangle filter that is bilinear where an image grows and antialiased where it shrinks."""
+"""Move images pixel by pixel with a triangle filter, which is bilinear for enlargement and antialiased for shrinking."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 
 def weights(length: int, scale: float, offset: float) -> list[list[float]]:
-    """What each pixel of an axis takes from each pixel of the image; place u of the image comes to scale u + offset."""
+    """Return the weight of each pixel of the image in each pixel of the result; position u of the image is moved to scale u + offset."""
     rows = []
     for pixel in range(length):
         place = (pixel + 0.5 - offset) / scale
@@ -20,7 +20,7 @@ def weights(length: int, scale: float, offset: float) -> list[list[float]]:
 
 
 def resample(image: NDArray, scale: tuple[float, ...], offset: tuple[float, ...]) -> NDArray:
-    """One image (C, *S), moved."""
+    """Return one image (C, *S), moved."""
     size = image.shape[1:]
     along = [weights(length, s, o) for length, s, o in zip(size, scale, offset, strict=True)]
     moved = np.zeros(image.shape)

@@ -1,4 +1,4 @@
-"""Where an object may be pasted, and what it hides there: every place, one after the other."""
+"""Positions at which an object may be pasted, and the area that it hides there, one after the other."""
 
 import itertools
 import math
@@ -12,33 +12,35 @@ Corner = tuple[int, ...]
 
 
 def extent(mask: NDArray) -> list[tuple[int, int]]:
-    """First pixel of the object along each axis, and the one after its last; the whole image where there is none."""
+    """Return the first pixel of the object and the one after its last along each axis; the complete image if there is no object."""
     found = [pixel for pixel in np.ndindex(*mask.shape) if mask[pixel] > 0]
     if not found:
         return [(0, length) for length in mask.shape]
     return [(min(pixel[axis] for pixel in found), max(pixel[axis] for pixel in found) + 1) for axis in range(mask.ndim)]
 
 
-def fitting(mask: NDArray, wanted: float) -> float:
-    """The requested factor, or the largest with which the object fits in the frame."""
+def largest_fitting(mask: NDArray, wanted: float) -> float:
+    """Return the requested factor, or the largest factor with which the object fits in the frame."""
     sides = [last - first for first, last in extent(mask)]
     return min(wanted, *(length / side for length, side in zip(mask.shape, sides, strict=True)))
 
 
 def sides(mask: NDArray, factor: float) -> list[int]:
-    """How many pixels the scaled object takes along each axis: whole ones, one at least."""
+    """Return the number of pixels of the scaled object along each axis: integers of at least one."""
     return [max(math.ceil(factor * (last - first) - 1e-3), 1) for first, last in extent(mask)]
 
 
 def corners(mask: NDArray, factor: float) -> list[Corner]:
-    """Every whole offset of the object's first corner that keeps all of it in the frame."""
+    """Return all integer offsets of the first corner of the object that keep the object in the frame."""
     ranges = [range(length - side + 1) for length, side in zip(mask.shape, sides(mask, factor), strict=True)]
     return list(itertools.product(*ranges))
 
 
-def pasted(mask: NDArray, factor: float, corner: Corner, mirrored: bool = False) -> NDArray:
-    """The mask, scaled, mirrored along the last axis, its object in the middle of its
-    box at this corner; cut to the pixels that the object takes."""
+def paste_mask(mask: NDArray, factor: float, corner: Corner, mirrored: bool = False) -> NDArray:
+    """Return the mask, scaled and mirrored along the last axis, with its object in the centre of its box at this corner.
+
+    The result is cropped to the pixels of the object.
+    """
     moved = mask
     for axis, ((first, last), side) in enumerate(zip(extent(mask), sides(mask, factor), strict=True)):
         turned = mirrored and axis == mask.ndim - 1
@@ -54,12 +56,12 @@ def pasted(mask: NDArray, factor: float, corner: Corner, mirrored: bool = False)
 
 
 def hidden(mask: NDArray, other: NDArray) -> float:
-    """Number of pixels of another object a pasted mask hides."""
+    """Return the number of pixels of another object that a pasted mask hides."""
     return sum(float(mask[pixel]) * float(other[pixel]) for pixel in np.ndindex(*mask.shape) if other[pixel])
 
 
-def copied(own: NDArray, mask: NDArray, partner: NDArray, corner: Corner, mirrored: bool = False) -> NDArray:
-    """The object of one image (C, *S) copied onto another pixel by pixel, at its own size; the mask is all or nothing."""
+def copy_object(own: NDArray, mask: NDArray, partner: NDArray, corner: Corner, mirrored: bool = False) -> NDArray:
+    """Copy the object of an image (C, *S) onto another image pixel by pixel, at scale 1, with a binary mask."""
     mixed, box = partner.copy(), extent(mask)
     for pixel in np.ndindex(*mask.shape):
         if mask[pixel]:

@@ -1,4 +1,4 @@
-"""The report's refinement (method.md, section 1, step 3), pixel by pixel, one mask (H, W) of 0 and 255; and `default`."""
+"""Refinement of the report (method.md, section 1, step 3), pixel by pixel, for one mask (H, W) of 0 and 255; and `default`."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ MARGIN = 2
 
 
 def gaussian_blur(image: NDArray[np.uint8], sigma: float = 1.0) -> NDArray[np.uint8]:
-    """(a) Taps out to 3 sigma, each a whole number of 256ths that together make 1, as OpenCV keeps them for 8-bit images."""
+    """Step (a): blur with taps up to 3 sigma, each an integer multiple of 1/256 with sum 1, as OpenCV has them for 8-bit images."""
     reach = round(3 * sigma)
     bell = [math.exp(-(step**2) / (2 * sigma**2)) for step in range(-reach, reach + 1)]
     taps = [round(256 * height / sum(bell)) for height in bell]
@@ -23,21 +23,21 @@ def gaussian_blur(image: NDArray[np.uint8], sigma: float = 1.0) -> NDArray[np.ui
             total = 0
             for down, vertical in enumerate(taps, -reach):
                 for right, horizontal in enumerate(taps, -reach):
-                    source = image[mirrored(row + down, height), mirrored(column + right, width)]
+                    source = image[mirror(row + down, height), mirror(column + right, width)]
                     total += vertical * horizontal * int(source)
             blurred[row, column] = math.floor(total / 256**2 + 0.5)
     return blurred
 
 
-def mirrored(place: int, length: int) -> int:
-    """Beyond the border the image goes back, without its border pixel twice: dcb|abcd|cba."""
+def mirror(place: int, length: int) -> int:
+    """Return the index in the image for a place beyond its border, without repeating the border pixel: dcb|abcd|cba."""
     while not 0 <= place < length:
         place = 0 if length == 1 else -place if place < 0 else 2 * (length - 1) - place
     return place
 
 
 def adaptive_threshold(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """(b) 1 where the value exceeds the mean of its 5 x 5 neighbourhood, itself a whole number, by more than 2."""
+    """Step (b): return 1 where the value exceeds the mean of its 5 x 5 neighbourhood, rounded to an integer, by more than 2."""
     height, width = image.shape
     reach = NEIGHBOURHOOD // 2
     above = np.zeros(image.shape, bool)
@@ -46,19 +46,19 @@ def adaptive_threshold(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
             total = 0
             for down in range(-reach, reach + 1):
                 for right in range(-reach, reach + 1):
-                    total += int(image[clamped(row + down, height), clamped(column + right, width)])
+                    total += int(image[clamp(row + down, height), clamp(column + right, width)])
             mean = round(total / NEIGHBOURHOOD**2)
             above[row, column] = int(image[row, column]) - mean > MARGIN
     return above
 
 
-def clamped(place: int, length: int) -> int:
-    """Beyond the border its last pixel goes on."""
+def clamp(place: int, length: int) -> int:
+    """Return the index in the image for a place beyond its border, by repeating the border pixel."""
     return min(max(place, 0), length - 1)
 
 
 def opening(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(c) A pixel stays if some cross that covers it lies in the mask; pixels beyond the border do not matter."""
+    """Step (c): keep a pixel if some cross that covers it is in the mask; pixels beyond the border do not matter."""
     height, width = mask.shape
     cross = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
 
@@ -79,9 +79,13 @@ LEAST_PIECE = 0.1
 LEAST_HOLE = 0.03
 
 
-def keep_whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """`default`, of any number of dimensions: pieces of less than a tenth of the largest are dropped, holes of less than
-    3 % of it filled. A piece is measured with what it encloses; in one dimension nothing encloses."""
+def refine_default(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Refine by `default` in any number of dimensions.
+
+    Pieces of less than a tenth of the largest are dropped and holes of less than 3 % of it are filled. The size of a piece includes the
+    area
+    that it encloses; in one dimension it encloses nothing.
+    """
     gaps = regions(~mask, corners=False)
     outside: set[tuple[int, ...]] = set()
     for gap in gaps:
@@ -107,7 +111,7 @@ def keep_whole(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def regions(mask: NDArray[np.bool_], corners: bool) -> list[set[tuple[int, ...]]]:
-    """The connected pixels of a mask, by flooding; neighbours share a side, or at least a corner."""
+    """Return the connected regions of a mask by flood fill; neighbours share a side, or at least a corner."""
     steps = [
         step
         for step in itertools.product((-1, 0, 1), repeat=mask.ndim)

@@ -1,4 +1,4 @@
-"""ResizeMix as in Qin et al., arXiv:2012.11101, section 3.3: the partner is shrunk as a whole and pasted into a box."""
+"""ResizeMix of Qin et al., arXiv:2012.11101, section 3.3: the complete partner is shrunk and pasted into a box."""
 
 import itertools
 from collections.abc import Iterator
@@ -12,24 +12,24 @@ from tests.reference.move import resample
 
 
 def sides(size: tuple[int, ...], tau: float) -> tuple[int, ...]:
-    """int(tau S), but at least one pixel."""
+    """Return int(tau S), but at least one pixel."""
     return tuple(max(int(tau * length), 1) for length in size)
 
 
 def corners(size: tuple[int, ...], box: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """First pixel of every box of these sides that lies in the image."""
+    """Yield the first pixel of every box of these sides in the image."""
     return itertools.product(*(range(length - side + 1) for length, side in zip(size, box, strict=True)))
 
 
 def maps(size: tuple[int, ...], tau: float) -> Iterator[NDArray]:
-    """One map for each place, all equally likely: 0 in the box."""
+    """Yield one map per position, all equally likely: 0 in the box."""
     box = sides(size, tau)
     for first in corners(size, box):
         yield paint(size, first, tuple(a + side for a, side in zip(first, box, strict=True)))
 
 
-def sides_law(size: tuple[int, ...], low: Fraction, high: Fraction) -> dict[tuple[int, ...], float]:
-    """Probability of each shape of the box for tau uniform in [low, high]: it changes where tau S is a whole number."""
+def side_probabilities(size: tuple[int, ...], low: Fraction, high: Fraction) -> dict[tuple[int, ...], float]:
+    """Return the probability of each shape of the box for tau uniform in [low, high]. The shape changes where tau S is an integer."""
     steps = {Fraction(k, length) for length in size for k in range(length + 1)}
     bounds = [low, *sorted(step for step in steps if low < step < high), high]
     law: dict[tuple[int, ...], float] = {}
@@ -39,8 +39,8 @@ def sides_law(size: tuple[int, ...], low: Fraction, high: Fraction) -> dict[tupl
     return law
 
 
-def mixed(own: NDArray, partner: NDArray, first: tuple[int, ...], box: tuple[int, ...]) -> NDArray:
-    """The own image (C, *S) with the whole partner, shrunk into the box."""
+def mix(own: NDArray, partner: NDArray, first: tuple[int, ...], box: tuple[int, ...]) -> NDArray:
+    """Return the own image (C, *S) with the complete partner shrunk into the box."""
     scale = tuple(side / length for side, length in zip(box, own.shape[1:], strict=True))
     pasted = resample(partner, scale, first)
     image = own.astype(float).copy()
@@ -50,7 +50,7 @@ def mixed(own: NDArray, partner: NDArray, first: tuple[int, ...], box: tuple[int
 
 
 def box_of(weight: NDArray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """First pixel and sides of the box that a map leaves out."""
+    """Return first pixel and sides of the box in which a map is 0."""
     pixels = np.argwhere(weight == 0)
     first, last = pixels.min(0), pixels.max(0)
     return tuple(map(int, first)), tuple(map(int, last - first + 1))

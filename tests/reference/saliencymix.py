@@ -1,4 +1,4 @@
-"""SaliencyMix as in Uddin et al., ICLR 2021, section 3.2, with the spectral residual of Hou and Zhang, CVPR 2007."""
+"""SaliencyMix of Uddin et al., ICLR 2021, section 3.2, with the spectral residual of Hou and Zhang, CVPR 2007."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ LONGEST, SIGMA = 64, 2.5
 
 
 def shrink(grey: NDArray) -> NDArray:
-    """Axes above 64 pixels in 64 bins, each the mean of all pixels that it touches."""
+    """Divide axes above 64 pixels into 64 bins, each the mean of all pixels that it touches."""
     for axis, length in enumerate(grey.shape):
         bins = min(length, LONGEST)
         edges = [(k * length // bins, -(-(k + 1) * length // bins)) for k in range(bins)]
@@ -21,8 +21,12 @@ def shrink(grey: NDArray) -> NDArray:
 
 
 def saliency(grey: NDArray) -> NDArray:
-    """|F^-1(exp(log A - mean of log A + i phase))|^2, smoothed. The mean over the 3 x 3 nearest frequencies goes round the
-    edge; a hundredth of the mean amplitude, and a millionth of the sum of the image, keep the log of amplitudes of 0 finite."""
+    """Return |F^-1(exp(log A - mean of log A + i phase))|^2, smoothed.
+
+    The mean over the 3 x 3 nearest frequencies is circular. One hundredth of the mean amplitude and one millionth of the sum of the image
+    keep
+    the log of zero amplitudes finite.
+    """
     grey = shrink(grey.astype(float))
     spectrum = np.fft.fftn(grey - grey.mean())
     floor = 0.01 * np.abs(spectrum).mean() + 1e-6 * (1 + np.abs(grey).sum())
@@ -37,7 +41,7 @@ def saliency(grey: NDArray) -> NDArray:
 
 
 def smooth(values: NDArray) -> NDArray:
-    """Gaussian up to three sigma, with nothing beyond the border: `imfilter` in Hou and Zhang's code."""
+    """Filter with a Gaussian up to three sigma, with zeros beyond the border, like `imfilter` in the code of Hou and Zhang."""
     reach = math.ceil(3 * SIGMA)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SIGMA) ** 2)
     kernel /= kernel.sum()
@@ -52,13 +56,13 @@ def smooth(values: NDArray) -> NDArray:
 
 
 def peak(salient: NDArray, size: tuple[int, ...]) -> tuple[int, ...]:
-    """The pixel of an image of this size that lies under the middle of the most salient place."""
+    """Return the pixel of an image of this size that is below the centre of the most salient bin."""
     place = np.unravel_index(salient.argmax(), salient.shape)
     return tuple(int((p + 0.5) * length / n) for p, n, length in zip(place, salient.shape, size, strict=True))
 
 
-def keep(size: tuple[int, ...], kept: float, centre: tuple[int, ...]) -> NDArray:
-    """1 outside the box of CutMix's size around this pixel, 0 in it; clipped."""
+def map_of_box(size: tuple[int, ...], kept: float, centre: tuple[int, ...]) -> NDArray:
+    """Return a map that is 0 in the clipped box of CutMix around this pixel, and 1 elsewhere."""
     halves = [side // 2 for side in sides(size, kept)]
     first = [max(c - half, 0) for c, half in zip(centre, halves, strict=True)]
     last = [min(c + half, length) for c, half, length in zip(centre, halves, size, strict=True)]

@@ -1,4 +1,4 @@
-"""SMix one pixel and one sample at a time, written from the equations of the report alone."""
+"""SMix one pixel and one sample at a time, written only from the equations of the report."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def blend(x: NDArray, weight: NDArray, partner: list[int]) -> NDArray:
-    """x_mix = w x_A + (1 - w) x_C; x (B, C, *S), weight (B, *S)."""
+    """Return x_mix = w x_A + (1 - w) x_C; x (B, C, *S), weight (B, *S)."""
     mixed = np.empty(x.shape)
     for a, c in enumerate(partner):
         for channel in range(x.shape[1]):
@@ -18,14 +18,14 @@ def blend(x: NDArray, weight: NDArray, partner: list[int]) -> NDArray:
 
 
 def smix(x: NDArray, masks: NDArray, partner: list[int], alpha: float) -> NDArray:
-    """Eq. 1, 2: x_mix = alpha M_A x_A + (1 - alpha M_A) x_C."""
+    """Return eq. 1, 2: x_mix = alpha M_A x_A + (1 - alpha M_A) x_C."""
     return blend(x, alpha * masks.astype(float), partner)
 
 
 def hybrid(
     x: NDArray, masks: NDArray, clouds: NDArray, valid: list[bool], partner: list[int], alpha: float, strength: float
 ) -> NDArray:
-    """Eq. 10: x_mix = b M_F x_A + (1 - b M_F) x_C where the mask of A is not valid."""
+    """Return eq. 10: x_mix = b M_F x_A + (1 - b M_F) x_C where the mask of A is not valid."""
     weight = np.empty(masks.shape)
     for a, ok in enumerate(valid):
         weight[a] = alpha * masks[a] if ok else strength * clouds[a]
@@ -33,12 +33,12 @@ def hybrid(
 
 
 def cross_entropy(logits: list[float], label: int) -> float:
-    """-log softmax(logits)[label]."""
+    """Return -log softmax(logits)[label]."""
     return math.log(sum(math.exp(value) for value in logits)) - logits[label]
 
 
 def half_loss(logits: list[list[float]], labels: list[int], partner: list[int]) -> float:
-    """Eq. 3: 1 / (2 N) sum_i [CE(f(x_mix_i), y_A_i) + CE(f(x_mix_i), y_C_i)]."""
+    """Return eq. 3: 1 / (2 N) sum_i [CE(f(x_mix_i), y_A_i) + CE(f(x_mix_i), y_C_i)]."""
     total = 0.0
     for a, c in enumerate(partner):
         total += cross_entropy(logits[a], labels[a]) + cross_entropy(logits[a], labels[c])
@@ -46,12 +46,12 @@ def half_loss(logits: list[list[float]], labels: list[int], partner: list[int]) 
 
 
 def coverage(masks: NDArray) -> list[float]:
-    """Mean of each mask."""
+    """Return the mean of each mask."""
     return [math.fsum(float(mask[pixel]) for pixel in np.ndindex(*mask.shape)) / mask.size for mask in masks]
 
 
 def coverage_loss(logits: list[list[float]], labels: list[int], partner: list[int], masks: NDArray) -> float:
-    """Eq. 11: w_A = mean(M_A), w_C = 1 - w_A."""
+    """Return the loss with the weights of eq. 11: w_A = mean(M_A), w_C = 1 - w_A."""
     total = 0.0
     for a, (c, own) in enumerate(zip(partner, coverage(masks), strict=True)):
         total += own * cross_entropy(logits[a], labels[a]) + (1 - own) * cross_entropy(logits[a], labels[c])
@@ -59,12 +59,12 @@ def coverage_loss(logits: list[list[float]], labels: list[int], partner: list[in
 
 
 def binary_entropy(share: float) -> float:
-    """In nats, with 0 log 0 = 0."""
+    """Return the binary entropy in nats, with 0 log 0 = 0."""
     return -sum(p * math.log(p) for p in (share, 1 - share) if p > 0)
 
 
 def edge_density(mask: NDArray) -> float:
-    """|grad M|_1 / number of pixels; the gradient is the difference to the next pixel along each axis."""
+    """Return |grad M|_1 / number of pixels; the gradient is the difference to the next pixel along each axis."""
     total = 0.0
     for pixel in np.ndindex(*mask.shape):
         for axis in range(mask.ndim):

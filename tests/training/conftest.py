@@ -1,4 +1,4 @@
-"""Data sets that are made once."""
+"""Fixtures of the tests of training."""
 
 import pytest
 
@@ -7,5 +7,5 @@ from tests.training.small import write_data
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The name of a small data set that no test changes."""
+    """Return the name of a small data set. Tests must not change it."""
     return write_data(tmp_path_factory.mktemp("data"))

@@ -1,7 +1,7 @@
-"""Processes that train together, as torchrun starts them, but from a fork server: each is ready in milliseconds.
+"""Run processes that train together, like torchrun, but from a fork server, which starts them in milliseconds.
 
-The server is a Python of its own that has imported the package and never computed. A process that has used autograd must not
-be forked: torch refuses to compute in the child.
+The server is a separate Python process that has imported the package and computed nothing. A process that has used autograd must not
+be forked, because torch refuses to compute in the child.
 """
 
 import multiprocessing
@@ -25,8 +25,8 @@ CONTEXT.set_forkserver_preload(
 
 
 @dataclass(frozen=True)
-class Ended:
-    """How a process ended."""
+class FinishedProcess:
+    """Exit code, return value and output of a finished process."""
 
     code: int
     value: Any
@@ -40,10 +40,10 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[Ended]:
-    """Call `act(rank)` in each of `count` processes; return what each returned and printed, and its exit code.
+def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[FinishedProcess]:
+    """Call `act(rank)` in each of `count` processes; return return value, output and exit code of each.
 
-    `act` may be a closure. What the test has patched in its own process is not patched there.
+    `act` may be a closure. Patches in the process of the test do not apply there.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, content = free_port(), cloudpickle.dumps(act)
@@ -67,12 +67,12 @@ def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[En
 def _run(rank: int, count: int, port: int, folder: Path, start_method: str, content: bytes) -> None:
     code = 1
     try:
-        # Processes that read images shall start as they do for a user, and notice when this one, their parent, is gone.
+        # Start processes that read images as in production, and let them notice when this process, their parent, has ended.
         multiprocessing.set_start_method(start_method, force=True)
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(count))
         os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
         sys.stdout, sys.stderr = ((folder / f"{rank}.{name}").open("w") for name in ("out", "err"))
-        os.dup2(sys.stdout.fileno(), 1)  # for what is not written by Python
+        os.dup2(sys.stdout.fileno(), 1)  # also captures output that is not written by Python
         os.dup2(sys.stderr.fileno(), 2)
         import torch
 
@@ -90,10 +90,10 @@ def _run(rank: int, count: int, port: int, folder: Path, start_method: str, cont
         os._exit(code)
 
 
-def _read(code: int | None, path: Path) -> Ended:
+def _read(code: int | None, path: Path) -> FinishedProcess:
     assert code is not None
     value = path.with_suffix(".value")
-    return Ended(
+    return FinishedProcess(
         code,
         pickle.loads(value.read_bytes()) if value.is_file() else None,
         path.with_suffix(".out").read_text(),

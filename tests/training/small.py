@@ -1,4 +1,4 @@
-"""Small trainings: what the tests of this folder and those of comparisons start from."""
+"""Define small training runs for the tests of this folder and of comparisons."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.conftest import make_set, write_npz
 
 OPTIONS = RunOptions(device="cpu", quiet=True)
 STEPS = 4
-"""Steps an epoch of `small` on the data of `write_data`: 72 images, 16 a step."""
+"""Steps per epoch of `small_config` on the data of `write_data`: 72 images in batches of 16."""
 EPOCHS = 3
 FILES = {
     "config.json",
@@ -27,22 +27,23 @@ FILES = {
     "validation.npz",
     "result.json",
 }
-"""Of a finished run, as design.md lists them."""
+"""Files of a finished run, as listed in docs/design.md."""
 
 
 def write_data(folder: Path) -> str:
-    """The name of a data set: 80 training and 24 test images of 10 x 14 pixels, 4 classes, with masks."""
+    """Write a data set and return its name: 80 training and 24 test images of 10 x 14 pixels, 4 classes, with masks."""
     return f"npz:{write_npz(folder / 'made.npz', make_set(80), make_set(24, seed=1, split='test'))}"
 
 
-def small(data: str, /, **changes: Any) -> TrainConfig:
+def small_config(data: str, /, **changes: Any) -> TrainConfig:
+    """Return the configuration of a small run, with the given changes."""
     return TrainConfig(
         **{"data": data, "model": "resnet8", "method": "smix+fmix", "epochs": EPOCHS, "batch_size": 16, **changes}
     )
 
 
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on a training notices that it shall stop when it has done so many steps."""
+    """Make training receive a request to stop after this number of steps."""
     asked = 0
 
     def orphaned() -> bool:
@@ -54,7 +55,7 @@ def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def at_step(steps: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on the progress of a training calls `act`, once, when so many steps are done."""
+    """Make the progress of training call `act` once, after this number of steps."""
     calls = 0
 
     @contextmanager
@@ -71,18 +72,18 @@ def at_step(steps: int, act: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder but the lock."""
+    """Return all files of a folder except the lock."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
 
 def metrics(folder: Path) -> list[dict[str, float]]:
-    """Every line of metrics.jsonl, without the one number that no two runs share."""
+    """Return all lines of metrics.jsonl, without the seconds, which differ between runs."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name != "seconds"} for line in lines]
 
 
 def result(folder: Path) -> dict[str, Any]:
-    """All that result.json says but the seconds, and what depends on them."""
+    """Return the values of result.json, without seconds and the values that depend on them."""
     content = json.loads((folder / "result.json").read_text())
     del content["seconds"], content["sha256"], content["files"]["metrics.jsonl"]
     return content
@@ -94,7 +95,7 @@ def arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
-    """To the last bit, but for the seconds."""
+    """Check that two runs are equal to the last bit, except for seconds."""
     mine, theirs = contents(one), contents(other)
     assert mine.keys() == theirs.keys() == FILES
     for name in FILES - {"metrics.jsonl", "result.json"}:

@@ -1,4 +1,4 @@
-"""Checkpoints: what is stored comes back, a broken file says so, and no file is trusted to run code."""
+"""Test checkpoints: stored values are restored, broken files are reported, and no file can run code."""
 
 import dataclasses
 import errno
@@ -25,7 +25,7 @@ PROGRESS = Progress(epoch=1, step=3, loss_sum=2.5, accuracy_sum=0.75, fell_back_
 
 @dataclass
 class State:
-    """A network of a few numbers, with its optimizer."""
+    """A network with few parameters, with its optimizer."""
 
     filled: bool
 
@@ -46,7 +46,7 @@ class State:
         return load_checkpoint(path, self.learner, config)
 
     def numbers(self) -> list[Any]:
-        """Everything a training depends on."""
+        """Return all values that training depends on."""
         return list(flat(self.learner.state()))
 
 
@@ -68,7 +68,7 @@ def good(tmp_path) -> Path:
     return tmp_path / "checkpoint.pt"
 
 
-def test_what_is_saved_comes_back(good):
+def test_a_checkpoint_survives_a_round_trip(good):
     state, expected = State(filled=False), State(filled=True).numbers()
     assert state.numbers() != expected
     assert state.load(good) == PROGRESS
@@ -87,7 +87,7 @@ def test_equal_states_make_equal_files(good, tmp_path):
     assert good.read_bytes() == (tmp_path / "again.pt").read_bytes()
 
 
-def test_a_checkpoint_of_another_configuration_is_refused_by_name_of_both_and_changes_nothing(good):
+def test_a_checkpoint_of_another_configuration_is_refused_and_changes_nothing(good):
     state = State(filled=False)
     before = state.numbers()
     with pytest.raises(RunError) as info:
@@ -96,8 +96,8 @@ def test_a_checkpoint_of_another_configuration_is_refused_by_name_of_both_and_ch
     assert state.numbers() == before
 
 
-def refused(path: Path) -> bool:
-    """Is it refused in one line? If not, what it gave is what was saved."""
+def is_refused(path: Path) -> bool:
+    """Return whether a checkpoint is refused in one line. If it is not, check that its values are the saved ones."""
     state, message = State(filled=False), ""
     try:
         progress = state.load(path)
@@ -114,37 +114,37 @@ def refused(path: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_that_was_cut_short_is_refused_wherever_it_was_cut(good):
+def test_a_checkpoint_truncated_anywhere_is_refused(good):
     whole = good.read_bytes()
     for length in [*range(0, len(whole), 61), len(whole) - 1]:
         good.write_bytes(whole[:length])
-        assert refused(good), f"{length} of {len(whole)} bytes were taken for a checkpoint"
+        assert is_refused(good), f"{length} of {len(whole)} bytes were taken for a checkpoint"
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_is_refused_or_without_effect(good):
+def test_a_flipped_bit_is_refused_or_harmless(good):
     whole, count = good.read_bytes(), 0
     for place in range(0, len(whole), 23):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
         good.write_bytes(changed)
-        count += refused(good)
+        count += is_refused(good)
     assert count > 15
 
 
 def test_a_flipped_bit_of_a_weight_is_refused(good):
-    """It would load as another number."""
+    """Without a checksum the weight would load as another number."""
     weight = State(filled=True).model[0].weight.detach().numpy().tobytes()
     whole = good.read_bytes()
     assert whole.count(weight) == 1
     changed = bytearray(whole)
     changed[whole.index(weight) + 2] ^= 1
     good.write_bytes(changed)
-    assert refused(good)
+    assert is_refused(good)
 
 
 class RunsCode:
-    """Would make a folder when it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -156,7 +156,7 @@ class RunsCode:
 def test_a_checkpoint_cannot_run_code(tmp_path):
     path, trap = tmp_path / "checkpoint.pt", tmp_path / "trap"
     torch.save({"config": CONFIG.to_json(), "model": RunsCode(trap)}, path)
-    assert refused(path)
+    assert is_refused(path)
     assert not trap.exists()
     torch.load(path, weights_only=False)
     assert trap.exists(), "the trap does not work"
@@ -172,19 +172,19 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
         {"config": CONFIG.to_json(), "model": {}, "optimizer": {}, "average": {}, "progress": {}},
     ],
 )
-def test_a_file_of_something_else_is_refused(tmp_path, content):
+def test_a_file_of_another_kind_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "other.pt")
-    assert refused(tmp_path / "other.pt")
+    assert is_refused(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x05\x06" + bytes(18), b"\x80\x02}q\x00."])
-def test_a_file_that_is_no_archive_of_tensors_is_refused(tmp_path, content):
+def test_a_file_that_is_not_an_archive_of_tensors_is_refused(tmp_path, content):
     (tmp_path / "other.pt").write_bytes(content)
-    assert refused(tmp_path / "other.pt")
+    assert is_refused(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_what_dies_while_it_is_written_leaves_the_old_checkpoint(good, monkeypatch, error):
+def test_an_interrupted_write_keeps_the_old_checkpoint(good, monkeypatch, error):
     before = good.read_bytes()
 
     def dies(content: Any, file: Any) -> None:

@@ -1,4 +1,4 @@
-"""Trainings in two processes: the loss curve of one, each image seen once, and a clean end however one of them ends."""
+"""Test training in two processes: the loss curve of one, each image seen once, and a clean end in all cases."""
 
 import json
 import os
@@ -31,16 +31,27 @@ from smix.training.loop import forward_backward
 from smix.training.runs import train
 from tests.conftest import make_set
 from tests.training import processes
-from tests.training.processes import Ended, free_port
-from tests.training.small import FILES, OPTIONS, STEPS, arrays, at_step, contents, metrics, result, small, stop_after
+from tests.training.processes import FinishedProcess, free_port
+from tests.training.small import (
+    FILES,
+    OPTIONS,
+    STEPS,
+    arrays,
+    at_step,
+    contents,
+    metrics,
+    result,
+    small_config,
+    stop_after,
+)
 
 pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 
 
-def plain(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
-    """A network without batch normalisation: each image is computed for itself."""
+def network_without_batch_norm(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
+    """Return a network without batch normalisation, which computes each image independently."""
     return nn.Sequential(
         nn.Conv2d(channels, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, classes)
     )
@@ -48,23 +59,23 @@ def plain(classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def _plain(monkeypatch) -> None:
-    monkeypatch.setitem(build.MODELS, "plain", plain)
+    monkeypatch.setitem(build.MODELS, "plain", network_without_batch_norm)
 
 
-def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[Ended]:
+def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[FinishedProcess]:
     def knowing_plain(rank: int) -> Any:
-        build.MODELS["plain"] = plain
+        build.MODELS["plain"] = network_without_batch_norm
         return act(rank)
 
     return processes.in_processes(count, folder, knowing_plain)
 
 
-def together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -> list[Ended]:
-    """Train in `count` processes; returns how each ended."""
+def train_together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -> list[FinishedProcess]:
+    """Train in `count` processes and return how each ended."""
     return in_processes(count, logs, lambda rank: train(config, out, OPTIONS))
 
 
-def ok(ended: list[Ended]) -> list[Any]:
+def ok(ended: list[FinishedProcess]) -> list[Any]:
     for one in ended:
         assert one.code == 0, one.err
         assert one.err == ""
@@ -79,18 +90,18 @@ def command(*words: str | Path) -> Callable[[int], None]:
     return act
 
 
-# One training
+# Training
 
 
 @pytest.mark.parametrize(
     "changes", [{}, {"grad_accum_steps": 2, "ema_decay": 0.8, "schedule": "cosine", "warmup_epochs": 1}]
 )
 def test_vanilla_without_batch_norm_has_the_loss_curve_of_one_process(data, tmp_path, changes):
-    config = small(data, model="plain", method="vanilla", **changes)
+    config = small_config(data, model="plain", method="vanilla", **changes)
     assert config.hflip
     assert config.crop_padding
     alone = train(config, tmp_path / "one", OPTIONS)
-    results = ok(together(config, tmp_path / "two", tmp_path / "logs"))
+    results = ok(train_together(config, tmp_path / "two", tmp_path / "logs"))
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
     assert contents(tmp_path / "two").keys() == FILES
@@ -109,18 +120,18 @@ def gradients(model: nn.Module) -> list[Tensor]:
 
 @pytest.mark.parametrize("grad_accum_steps", [1, 2, 3])
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
-def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_itself(
+def test_the_averaged_gradient_equals_that_of_one_process_that_mixes_each_part_separately(
     tmp_path, method, grad_accum_steps
 ):
     data = make_set(24)
     masks = np.array(data.masks)
     batches = Batches.of(data, Normalisation.of(data), CPU, masks, crop_padding=2, hflip=True)
-    config = small("unused", model="plain", method=method, grad_accum_steps=grad_accum_steps, batch_size=12)
+    config = small_config("unused", model="plain", method=method, grad_accum_steps=grad_accum_steps, batch_size=12)
 
     def network() -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return plain(4, 3, (10, 14))
+            return network_without_batch_norm(4, 3, (10, 14))
 
     def learn(rank: int) -> list[list[float]]:
         with joined(CPU) as world:
@@ -153,14 +164,14 @@ def test_the_averaged_gradient_is_that_of_one_process_that_mixes_each_part_by_it
         torch.testing.assert_close(torch.tensor(found), expected.flatten(), rtol=1e-4, atol=1e-6)
 
 
-def test_mixes_of_two_processes_differ_and_both_depend_on_the_seed(tmp_path):
+def test_mixes_of_two_processes_differ_and_depend_on_the_seed(tmp_path):
     keys = {rng.key(seed, "mix", step, rank) for seed in (0, 1) for step in (0, 1) for rank in (0, 1)}
     assert len(keys) == 8
 
 
 @pytest.mark.parametrize("kept", [True, False])
 @pytest.mark.parametrize("count", [7, 2, 1])
-def test_each_image_is_evaluated_once_by_one_process_and_comes_back_in_order(tmp_path, count, kept):
+def test_each_image_is_evaluated_by_one_process_and_predictions_are_in_order(tmp_path, count, kept):
     data, normalise = make_set(count), Normalisation.of(make_set(40))
     batches = Batches.of(data, normalise, CPU) if kept else Streamed(Reader(data, (8, 9)), normalise, CPU, 0)
 
@@ -179,15 +190,17 @@ def test_each_image_is_evaluated_once_by_one_process_and_comes_back_in_order(tmp
         assert numbers.tolist() == list(range(count))
 
 
-def test_fewer_validation_images_than_processes_are_enough(data, tmp_path):
-    config = small(data, model="plain", method="vanilla", epochs=1, train_limit=20, val_fraction=0.05, test_limit=1)
-    ok(together(config, tmp_path / "run", tmp_path / "logs"))
+def test_fewer_validation_images_than_processes_are_accepted(data, tmp_path):
+    config = small_config(
+        data, model="plain", method="vanilla", epochs=1, train_limit=20, val_fraction=0.05, test_limit=1
+    )
+    ok(train_together(config, tmp_path / "run", tmp_path / "logs"))
     assert len(arrays(tmp_path / "run" / "predictions.npz")["labels"]) == 1
 
 
 def test_statistics_of_batch_norm_are_those_of_the_first_process(data, tmp_path):
-    """So that each image is evaluated by the same network, whichever process has it."""
-    config = small(data, epochs=1)
+    """Each image is therefore evaluated by the same network, in whichever process."""
+    config = small_config(data, epochs=1)
 
     def act(rank: int) -> list[float]:
         seen = []
@@ -206,7 +219,7 @@ def test_statistics_of_batch_norm_are_those_of_the_first_process(data, tmp_path)
     assert len(first) == 3, "of an epoch, and at the end of the validation and the test images"
 
 
-def test_only_one_process_speaks(data, tmp_path):
+def test_only_one_process_prints(data, tmp_path):
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--epochs", "1", "--batch-size", "16"]
     first, second = in_processes(2, tmp_path, command(*words, "--device", "cpu", "--out", tmp_path / "run"))
     assert (first.code, second.code) == (0, 0)
@@ -215,15 +228,15 @@ def test_only_one_process_speaks(data, tmp_path):
     assert (second.out, second.err) == ("", "")
 
 
-# What goes wrong
+# Errors and signals
 
 
-def test_a_run_that_was_stopped_goes_on_in_two_processes_and_ends_as_an_unbroken_one(data, tmp_path):
-    config = small(data, model="plain", method="smix+fmix")
-    ok(together(config, tmp_path / "whole", tmp_path / "logs"))
+def test_an_interrupted_run_resumes_in_two_processes_and_equals_an_uninterrupted_run(data, tmp_path):
+    config = small_config(data, model="plain", method="smix+fmix")
+    ok(train_together(config, tmp_path / "whole", tmp_path / "logs"))
 
     def stopped(rank: int) -> None:
-        if rank == 1:  # one of them is told, and all stop
+        if rank == 1:  # one of them is told to stop, and all stop
             with pytest.MonkeyPatch.context() as patch:
                 stop_after(STEPS + 2, patch)
                 train(config, tmp_path / "run", OPTIONS)
@@ -233,7 +246,7 @@ def test_a_run_that_was_stopped_goes_on_in_two_processes_and_ends_as_an_unbroken
     assert all("KeyboardInterrupt" in one.err for one in ended)
     progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 2)
-    ok(together(config, tmp_path / "run", tmp_path / "logs"))
+    ok(train_together(config, tmp_path / "run", tmp_path / "logs"))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert contents(tmp_path / "run")["weights.safetensors"] == contents(tmp_path / "whole")["weights.safetensors"]
     assert result(tmp_path / "run") == result(tmp_path / "whole")
@@ -251,7 +264,7 @@ LINES = {
 
 
 @pytest.mark.parametrize("case", LINES)
-def test_what_cannot_be_trained_is_one_line_and_not_two(data, tmp_path, case):
+def test_an_invalid_configuration_is_a_one_line_error_and_not_two(data, tmp_path, case):
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
     more, expected = LINES[case]
     given = [word for word in words if not (word in more or words[words.index(word) - 1] in more)]
@@ -263,7 +276,7 @@ def test_what_cannot_be_trained_is_one_line_and_not_two(data, tmp_path, case):
     assert [one.out for one in ended] == ["", ""]
 
 
-def test_a_folder_that_another_command_writes_is_refused_in_one_line(data, tmp_path):
+def test_a_folder_in_use_by_another_command_is_refused_in_one_line(data, tmp_path):
     from smix import files
 
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
@@ -276,8 +289,8 @@ def test_a_folder_that_another_command_writes_is_refused_in_one_line(data, tmp_p
 
 
 @pytest.mark.parametrize("victim", [0, 1])
-def test_when_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_go_on(data, tmp_path, victim):
-    config = small(data, model="plain", method="smix+fmix")
+def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_resumed(data, tmp_path, victim):
+    config = small_config(data, model="plain", method="smix+fmix")
     words = ["train", "--data", data, "--model", "plain", "--method", "smix+fmix", "--epochs", str(config.epochs)]
     words += ["--batch-size", "16", "--device", "cpu", "--quiet", "--out", str(tmp_path / "run")]
 
@@ -308,7 +321,7 @@ def test_when_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_g
     first = in_processes(2, tmp_path / "logs", command(*words))[0]
     assert first.code == 0, first.err
     assert len(metrics(tmp_path / "run")) == config.epochs
-    ok(together(config, tmp_path / "whole", tmp_path / "logs"))
+    ok(train_together(config, tmp_path / "whole", tmp_path / "logs"))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
@@ -316,7 +329,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "
 
 
 def torchrun(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
-    """`torchrun -m smix ...` as a user starts it."""
+    """Start `torchrun -m smix ...` as a user would."""
     here = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.Popen(
         [*TORCHRUN, str(free_port()), "-m", "smix", *map(str, words)],
@@ -328,9 +341,9 @@ def torchrun(*words: str | Path, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def test_a_signal_that_comes_twice_still_writes_a_checkpoint_and_no_process_ends_before_it(data, tmp_path):
-    """A cluster may send it to every process, and torchrun passes it on once more, and ends all when the first ends."""
-    config, checkpoint = small(data, model="plain", method="vanilla"), tmp_path / "run" / "checkpoint.pt"
+def test_a_repeated_signal_still_writes_a_checkpoint_before_any_process_ends(data, tmp_path):
+    """A cluster may send a signal to every process, and torchrun forwards it again and ends all processes when the first one ends."""
+    config, checkpoint = small_config(data, model="plain", method="vanilla"), tmp_path / "run" / "checkpoint.pt"
 
     def act(rank: int) -> int:
         def twice() -> None:
@@ -351,7 +364,7 @@ def test_a_signal_that_comes_twice_still_writes_a_checkpoint_and_no_process_ends
     assert ok(in_processes(2, tmp_path / "logs", act)) == [2, 2]
 
 
-def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_goes_on(data, tmp_path):
+def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_resumes(data, tmp_path):
     words = [
         "train",
         "--data",
@@ -378,12 +391,12 @@ def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_goes_on(da
     at = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
     assert at["epoch"] == len(metrics(tmp_path)) > 0
     assert not list(tmp_path.glob(".*.tmp"))
-    ended = in_processes(2, tmp_path / "logs", lambda rank: go_on_for_an_epoch(data, tmp_path))
+    ended = in_processes(2, tmp_path / "logs", lambda rank: resume_for_an_epoch(data, tmp_path))
     assert all("KeyboardInterrupt" in one.err for one in ended)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]["epoch"] >= at["epoch"] + 1
 
 
-def go_on_for_an_epoch(data: str, out: Path) -> None:
+def resume_for_an_epoch(data: str, out: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS + 1, patch)
         train(TrainConfig(data=data, model="resnet8", method="mixup", epochs=4000, batch_size=16), out, OPTIONS)
@@ -398,13 +411,13 @@ def wait_until(done: Callable[[], bool], process: subprocess.Popen[str]) -> None
 
 
 def end_group(process: subprocess.Popen[str]) -> None:
-    """What is left of it."""
+    """Kill all processes of the group that are still running."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
-def test_alone_there_is_nobody_to_wait_for():
+def test_a_single_process_waits_for_no_other():
     assert (ALONE.any(True), ALONE.any(False), ALONE.is_main()) == (True, False, True)
     assert ALONE.mean(torch.tensor([1.0, 2.0])) == [1, 2]
     rows = torch.arange(3)

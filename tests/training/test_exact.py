@@ -1,4 +1,4 @@
-"""A training that is killed outright and goes on equals an unbroken one, bit for bit, in the middle of an epoch."""
+"""Test that training that is killed in the middle of an epoch and resumed equals uninterrupted training, bit for bit."""
 
 import os
 import random
@@ -30,12 +30,12 @@ from smix.training.runs import train
 from tests.conftest import GPU
 from tests.data.test_streaming import write_folder
 from tests.training.processes import CONTEXT, SECONDS, in_processes
-from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small, stop_after
+from tests.training.small import OPTIONS, arrays, assert_equal_runs, at_step, contents, small_config, stop_after
 
 pytestmark = pytest.mark.slow
 
 STEPS, KILLED_AFTER = 50, 23
-"""Ten epochs of five steps: killed in the middle of the fifth."""
+"""Steps of a run, ten epochs of five, and the step in the middle of the fifth epoch after which it is killed."""
 
 CASES = {
     "plain": {"method": "vanilla"},
@@ -57,8 +57,8 @@ CASES = {
 }
 
 
-def killed_after(steps: int, config: TrainConfig, out: Path, logs: Path) -> None:
-    """Train in a process of its own, with a checkpoint at each step, and kill it."""
+def train_and_kill(steps: int, config: TrainConfig, out: Path, logs: Path) -> None:
+    """Train in a separate process with a checkpoint at each step, and kill it after this number of steps."""
 
     def act(rank: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
@@ -72,9 +72,9 @@ def killed_after(steps: int, config: TrainConfig, out: Path, logs: Path) -> None
 
 @pytest.mark.parametrize("case", CASES)
 def test_50_steps_equal_23_steps_a_kill_and_27_steps(data, tmp_path, case):
-    config = small(data, batch_size=14, epochs=10, **CASES[case])
+    config = small_config(data, batch_size=14, epochs=10, **CASES[case])
     train(config, tmp_path / "whole", OPTIONS)
-    killed_after(KILLED_AFTER, config, tmp_path / "run", tmp_path / "logs")
+    train_and_kill(KILLED_AFTER, config, tmp_path / "run", tmp_path / "logs")
     progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
     assert (progress["epoch"], progress["step"]) == (4, 3)
     steps = []
@@ -86,7 +86,7 @@ def test_50_steps_equal_23_steps_a_kill_and_27_steps(data, tmp_path, case):
     assert_equal_runs(tmp_path / "run", tmp_path / "whole")
 
 
-# Images that are read anew in each epoch
+# Streamed images
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def folder(tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def store(folder, tmp_path_factory) -> Path:
-    """Masks of 8 x 8 pixels: bright pixels."""
+    """Build masks of 8 x 8 pixels that mark bright pixels."""
     pictures = tmp_path_factory.mktemp("masks")
     data = load_data(folder)
     for place in range(len(data)):
@@ -110,12 +110,10 @@ def store(folder, tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
-def test_a_run_on_files_of_different_sizes_that_is_cut_in_mid_epoch_ends_as_an_unbroken_one(
-    folder, store, tmp_path, method
-):
-    config = small(folder, method=method, image_size=16, batch_size=8, masks=str(store), epochs=2)
+def test_an_interrupted_run_on_files_of_different_sizes_equals_an_uninterrupted_one(folder, store, tmp_path, method):
+    config = small_config(folder, method=method, image_size=16, batch_size=8, masks=str(store), epochs=2)
     train(config, tmp_path / "whole", OPTIONS)
-    killed_after(3, config, tmp_path / "run", tmp_path / "logs")
+    train_and_kill(3, config, tmp_path / "run", tmp_path / "logs")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(2, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -131,18 +129,18 @@ def test_a_run_on_files_of_different_sizes_that_is_cut_in_mid_epoch_ends_as_an_u
         assert samples["masks"].reshape(8, -1).any(1).all()
 
 
-def test_a_signal_to_the_whole_group_leaves_the_processes_that_read_until_the_checkpoint_is_written(folder, tmp_path):
-    """As a cluster sends it."""
+def test_a_signal_to_the_process_group_keeps_reading_processes_until_the_checkpoint_is_written(folder, tmp_path):
+    """A cluster sends signals in this way."""
 
     def from_outside() -> None:
         group = os.getpid()
-        assert os.getpgid(0) == group  # never another's
-        if os.fork() == 0:  # torch's processes take a signal of their own parent for a friendly one
+        assert os.getpgid(0) == group  # never to another group
+        if os.fork() == 0:  # torch's worker processes ignore a signal from their own parent
             os.killpg(group, signal.SIGTERM)
             os._exit(0)
         time.sleep(0.3)
 
-    config = small(folder, method="mixup", image_size=16, batch_size=4, epochs=2)
+    config = small_config(folder, method="mixup", image_size=16, batch_size=4, epochs=2)
 
     def act(rank: int) -> None:
         os.setpgid(0, 0)
@@ -156,7 +154,7 @@ def test_a_signal_to_the_whole_group_leaves_the_processes_that_read_until_the_ch
     assert (progress["epoch"], progress["step"]) == (0, 2)
 
 
-def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(smix, tmp_path, monkeypatch):
+def test_an_image_that_breaks_during_a_run_on_files_is_a_one_line_error(smix, tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "data")
     words = ["train", "--data", folder, "--model", "resnet8", "--method", "mixup", "--epochs", "1", "--batch-size", "8"]
     words += ["--image-size", "16", "--workers", "2", "--device", "cpu"]
@@ -178,13 +176,13 @@ def test_a_run_on_files_says_so_and_an_image_that_breaks_meanwhile_is_one_line(s
     assert not (tmp_path / "third").exists()
 
 
-# Algorithms that are exact, as docs/reproduce.md asks for them
+# Deterministic algorithms, as in docs/reproduce.md
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param(GPU, marks=pytest.mark.gpu, id="cuda")])
-def test_with_deterministic_algorithms_nothing_is_refused_and_two_trainings_are_equal(data, tmp_path, device):
+def test_with_deterministic_algorithms_training_succeeds_and_two_runs_are_equal(data, tmp_path, device):
     folders = [tmp_path / "one", tmp_path / "two"]
-    config = small(data, method="smix(feather=1)+fmix", epochs=2)
+    config = small_config(data, method="smix(feather=1)+fmix", epochs=2)
 
     def train_twice(rank: int) -> None:
         os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
@@ -200,8 +198,8 @@ def test_with_deterministic_algorithms_nothing_is_refused_and_two_trainings_are_
 # Checkpoints
 
 
-def large(fill: float) -> Learner:
-    """Writing its four megabytes takes longer than all the rest."""
+def large_checkpoint(fill: float) -> Learner:
+    """Return a checkpoint whose four megabytes take longer to write than everything else."""
     config = TrainConfig()
     with torch.random.fork_rng(devices=[]):
         model = nn.Linear(1000, 1000, bias=False)
@@ -210,17 +208,17 @@ def large(fill: float) -> Learner:
 
 
 def write_checkpoints(path: Path, epoch: int, writing: Event) -> None:
-    """Write one after the other, until killed; each has its own number in every weight."""
-    learner = large(0.0)
+    """Write one checkpoint after another until killed; each has its own number in every weight."""
+    learner = large_checkpoint(0.0)
     writing.set()
     for later in count(epoch):
         nn.init.constant_(learner.model.weight, float(later))
         save_checkpoint(path, learner, Progress(epoch=later), TrainConfig())
 
 
-def test_a_kill_while_checkpoints_are_written_leaves_the_last_good_one(tmp_path):
+def test_a_kill_while_checkpoints_are_written_keeps_the_last_complete_one(tmp_path):
     config, path, moments = TrainConfig(), tmp_path / "checkpoint.pt", random.Random(0)
-    learner = large(1.0)
+    learner = large_checkpoint(1.0)
     save_checkpoint(path, learner, Progress(epoch=1), config)
     halves, last = 0, 1
     for kills in range(60):
@@ -232,12 +230,12 @@ def test_a_kill_while_checkpoints_are_written_leaves_the_last_good_one(tmp_path)
         process.kill()
         process.join()
         halves += len(list(tmp_path.glob(".*.tmp")))
-        found = large(0.0)
+        found = large_checkpoint(0.0)
         progress = load_checkpoint(path, found, config)
         assert progress.epoch >= last
         assert (found.model.weight == progress.epoch).all(), "the weights are of another checkpoint"
         last = progress.epoch
-        with files.lock(tmp_path):  # as the next command does
+        with files.lock(tmp_path):  # as the next command would
             pass
         assert not list(tmp_path.glob(".*.tmp"))
         if halves and kills >= 11:
@@ -245,11 +243,11 @@ def test_a_kill_while_checkpoints_are_written_leaves_the_last_good_one(tmp_path)
     assert halves > 0, "no kill came while a checkpoint was being written"
 
 
-def test_the_checkpoint_of_a_killed_run_holds_the_configuration(data, tmp_path):
-    config = small(data)
-    killed_after(2, config, tmp_path / "run", tmp_path / "logs")
+def test_the_checkpoint_of_a_killed_run_contains_the_configuration(data, tmp_path):
+    config = small_config(data)
+    train_and_kill(2, config, tmp_path / "run", tmp_path / "logs")
     before = contents(tmp_path / "run")
     assert TrainConfig.from_json(torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["config"]) == config
     with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.2; choose another --out"):
-        train(small(data, lr=0.2), tmp_path / "run", OPTIONS)
+        train(small_config(data, lr=0.2), tmp_path / "run", OPTIONS)
     assert contents(tmp_path / "run") == before

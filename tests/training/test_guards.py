@@ -1,4 +1,4 @@
-"""What stops a run: one line that says where, why and what to do, and before any work where it can be known before."""
+"""Test errors that stop a run: one line with place, reason and advice, raised before training whenever possible."""
 
 import itertools
 from contextlib import ExitStack
@@ -12,14 +12,14 @@ from smix.errors import OptionError, RunError
 from smix.training import loop, runs
 from smix.training.distributed import World
 from smix.training.runs import train
-from tests.training.small import EPOCHS, FILES, OPTIONS, STEPS, contents, small
+from tests.training.small import EPOCHS, FILES, OPTIONS, STEPS, contents, small_config
 
 TINY = ["--model", "resnet8", "--epochs", str(EPOCHS), "--batch-size", "16", "--device", "cpu", "--quiet"]
 
 
 @pytest.fixture
 def run(smix, data, tmp_path):
-    """Runs `smix train` in the folder `run`; returns exit code and the one line that it said."""
+    """Return a function that runs `smix train` in the folder `run` and returns exit code and the printed line."""
 
     def command(*words: str, method: str = "vanilla", data: str = data) -> tuple[int, str]:
         code, out, err = smix("train", "--data", data, "--method", method, *TINY, *words, "--out", tmp_path / "run")
@@ -31,7 +31,7 @@ def run(smix, data, tmp_path):
     return command
 
 
-def test_a_loss_that_is_not_finite_names_step_learning_rate_and_the_last_good_checkpoint(run, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_is_reported_with_step_learning_rate_and_checkpoint(run, tmp_path, monkeypatch):
     real = loop.forward_backward
     calls = []
 
@@ -62,7 +62,7 @@ OUT_OF_MEMORY = {
 
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
 @pytest.mark.parametrize(("grad_accum_steps", "at_once", "advised"), [(1, 16, 2), (3, 6, 6)])
-def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
+def test_out_of_memory_is_reported_with_the_batch_size_and_half_of_it_as_advice(
     run, tmp_path, monkeypatch, kind, grad_accum_steps, at_once, advised
 ):
     def full(*args: object) -> None:
@@ -79,9 +79,7 @@ def test_out_of_memory_names_the_batch_and_suggests_half_of_it(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", OUT_OF_MEMORY)
 @pytest.mark.parametrize("before", [0, 2], ids=["each epoch", "at the end"])
-def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_batches(
-    run, tmp_path, monkeypatch, kind, before
-):
+def test_out_of_memory_in_an_evaluation_gives_no_advice_on_training_batches(run, tmp_path, monkeypatch, kind, before):
     real, calls = loop.predict, itertools.count()
 
     def full(*args: Any) -> Any:
@@ -100,7 +98,7 @@ def test_out_of_memory_in_an_evaluation_does_not_advise_what_changes_training_ba
     assert "result.json" not in contents(tmp_path / "run")
 
 
-def test_another_runtime_error_is_a_bug_and_not_hidden(smix, data, tmp_path, monkeypatch):
+def test_other_runtime_errors_are_not_hidden(smix, data, tmp_path, monkeypatch):
     def broken(*args: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -112,7 +110,7 @@ def test_another_runtime_error_is_a_bug_and_not_hidden(smix, data, tmp_path, mon
 
 @pytest.fixture
 def no_work(monkeypatch) -> None:
-    """Not a step is trained."""
+    """Fail if any training step is computed."""
 
     def work(*args: object) -> None:
         raise AssertionError("it began to work")
@@ -122,7 +120,7 @@ def no_work(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("no_work")
-def test_a_folder_that_cannot_be_written_is_told_before_any_work(run, tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported_before_training(run, tmp_path):
     (tmp_path / "run").write_text("a file")
     code, said = run()
     assert code == 2
@@ -131,8 +129,8 @@ def test_a_folder_that_cannot_be_written_is_told_before_any_work(run, tmp_path):
 
 
 @pytest.mark.usefixtures("no_work")
-def test_a_folder_without_permission_is_told_before_any_work(run, tmp_path, monkeypatch):
-    """A user's own error, simulated: the tests may run as root, whom nothing is forbidden."""
+def test_a_folder_without_permission_is_reported_before_training(run, tmp_path, monkeypatch):
+    """The error is simulated, because the tests may run as root, who may write everywhere."""
 
     def denied(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -144,7 +142,7 @@ def test_a_folder_without_permission_is_told_before_any_work(run, tmp_path, monk
 
 
 @pytest.mark.usefixtures("no_work")
-def test_a_second_command_on_the_folder_is_refused_before_any_work(run, tmp_path):
+def test_a_second_command_on_the_folder_is_refused_before_training(run, tmp_path):
     with files.lock(tmp_path / "run"):
         before = contents(tmp_path / "run")
         code, said = run()
@@ -155,7 +153,7 @@ def test_a_second_command_on_the_folder_is_refused_before_any_work(run, tmp_path
 
 @pytest.mark.usefixtures("no_work")
 @pytest.mark.parametrize("method", ["smix", "smix+fmix", "objectpaste", "cutmix|smix"])
-def test_missing_masks_are_told_before_any_work(run, tmp_path, method):
+def test_missing_masks_are_reported_before_training(run, tmp_path, method):
     code, said = run("--masks", str(tmp_path / "none"), method=method)
     assert code == 2
     assert "none" in said
@@ -164,7 +162,7 @@ def test_missing_masks_are_told_before_any_work(run, tmp_path, method):
 
 
 @pytest.mark.slow
-def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_path):
+def test_the_same_folder_can_be_used_after_the_error_is_fixed(run, smix, data, tmp_path):
     with files.lock(tmp_path / "run"):
         run()
     code, _, err = smix("train", "--data", data, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
@@ -173,7 +171,7 @@ def test_the_same_folder_serves_once_the_reason_is_gone(run, smix, data, tmp_pat
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(data, tmp_path, monkeypatch):
-    """A finite loss can have one; its update would make the next checkpoint useless."""
+    """A finite loss can have such a gradient, and the update would make the next checkpoint useless."""
     real, calls = loop.forward_backward, []
 
     def breaks(learner, *others):
@@ -191,20 +189,20 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
         RunError,
         match=rf"^step {STEPS + 1} .*expected a finite gradient, got inf; lower --lr\. The last checkpoint .*, step",
     ):
-        train(small(data, method="vanilla"), tmp_path, OPTIONS)
+        train(small_config(data, method="vanilla"), tmp_path, OPTIONS)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["model"]
     assert all(tensor.isfinite().all() for tensor in kept.values() if tensor.is_floating_point())
     assert len(calls) == STEPS + 2
 
 
-def test_sounds_are_not_played_backwards(tmp_path):
+def test_flips_of_spectrograms_are_refused(tmp_path):
     with pytest.raises(OptionError, match=r"^hflip: flipped spectrograms are sounds played backwards"):
-        train(small("speech-commands"), tmp_path / "run", OPTIONS)
+        train(small_config("speech-commands"), tmp_path / "run", OPTIONS)
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_a_run_does_not_go_on_with_other_processes(data, tmp_path, world):
-    config = small(data, epochs=1)
+def test_a_run_is_not_resumed_with_another_number_of_processes(data, tmp_path, world):
+    config = small_config(data, epochs=1)
     train(config, tmp_path, OPTIONS)
     (tmp_path / "result.json").unlink()
     with (
@@ -214,8 +212,8 @@ def test_a_run_does_not_go_on_with_other_processes(data, tmp_path, world):
         runs._start(config, tmp_path, OPTIONS, World(0, world), held)
 
 
-def test_fewer_images_than_a_batch_are_not_divided_between_processes(data, tmp_path):
-    config = small(data, batch_size=80)
+def test_fewer_images_than_a_batch_are_refused_with_several_processes(data, tmp_path):
+    config = small_config(data, batch_size=80)
     with ExitStack() as held, pytest.raises(OptionError, match="at most the 72 training images with several processes"):
         runs._start(config, tmp_path / "run", OPTIONS, World(0, 2), held)
     assert not (tmp_path / "run").exists()

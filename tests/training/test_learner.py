@@ -1,4 +1,4 @@
-"""The optimizer, the learning rate of each step, the average of the weights, and the rule of precision."""
+"""Test the optimizer, the learning rate of each step, the moving average of the weights, and the choice of precision."""
 
 import math
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ def _keep_the_global_generator() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_sgd_is_the_literal_update(nesterov):
+def test_sgd_equals_the_literal_update(nesterov):
     config = SharedConfig(lr=0.5, momentum=0.75, weight_decay=0.25, nesterov=nesterov)
-    model = nn.BatchNorm1d(1)  # its weight and bias are decayed as well
+    model = nn.BatchNorm1d(1)  # weight decay applies to its weight and bias as well
     optimizer = sgd(model, config)
     weight, velocity = 1.0, 0.0
     for gradient in (1.0, -2.0, 0.5):
@@ -38,7 +38,7 @@ def test_sgd_is_the_literal_update(nesterov):
         assert model.weight.item() == pytest.approx(weight, rel=1e-6)
 
 
-def test_vectors_are_not_decayed_unless_all_is():
+def test_norms_and_biases_are_decayed_only_if_requested():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
     optimizer = sgd(model, SharedConfig(decay_norm_and_bias=False, weight_decay=0.25))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
@@ -54,13 +54,13 @@ def test_vectors_are_not_decayed_unless_all_is():
     assert (len(group["params"]), group["weight_decay"]) == (6, 0.25)
 
 
-def test_what_is_frozen_is_left_out():
+def test_frozen_parameters_are_omitted():
     model = nn.Linear(2, 3)
     model.bias.requires_grad_(False)
     assert sgd(model, SharedConfig()).param_groups[0]["params"] == [model.weight]
 
 
-def by_torch(schedule, epochs: int) -> list[float]:
+def rates_of_torch(schedule, epochs: int) -> list[float]:
     found = []
     for _ in range(epochs * STEPS):
         found.append(schedule.optimizer.param_groups[0]["lr"])
@@ -77,25 +77,27 @@ def optimizer(lr: float = 0.4) -> SGD:
     return SGD([nn.Parameter(torch.zeros(1))], lr=lr)
 
 
-def test_steps_are_torchs_multi_step():
+def test_multistep_equals_torch():
     config = SharedConfig(epochs=6, lr=0.4, milestones=(2, 5))
-    expected = by_torch(MultiStepLR(optimizer(), [2 * STEPS, 5 * STEPS]), 6)
+    expected = rates_of_torch(MultiStepLR(optimizer(), [2 * STEPS, 5 * STEPS]), 6)
     assert rates(config) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_cosine_is_torchs():
+def test_the_cosine_equals_torch():
     config = SharedConfig(epochs=5, lr=0.4, schedule="cosine")
-    assert rates(config) == pytest.approx(by_torch(CosineAnnealingLR(optimizer(), 5 * STEPS), 5), rel=1e-6, abs=1e-9)
+    assert rates(config) == pytest.approx(
+        rates_of_torch(CosineAnnealingLR(optimizer(), 5 * STEPS), 5), rel=1e-6, abs=1e-9
+    )
 
 
-def test_one_cycle_is_torchs_with_a_constant_momentum():
+def test_one_cycle_equals_torch_with_constant_momentum():
     config = SharedConfig(epochs=5, lr=0.4, schedule="onecycle")
-    expected = by_torch(OneCycleLR(optimizer(), 0.4, total_steps=5 * STEPS, cycle_momentum=False), 5)
+    expected = rates_of_torch(OneCycleLR(optimizer(), 0.4, total_steps=5 * STEPS, cycle_momentum=False), 5)
     assert rates(config) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("schedule", ["multistep", "cosine"])
-def test_warm_up_rises_linearly_to_the_rate_and_the_rest_follows(schedule):
+def test_warm_up_is_linear_and_followed_by_the_schedule(schedule):
     config = SharedConfig(epochs=4, lr=0.4, schedule=schedule, warmup_epochs=2)
     found = rates(config)
     assert found[: 2 * STEPS] == pytest.approx([0.4 * (step + 1) / (2 * STEPS) for step in range(2 * STEPS)])
@@ -108,12 +110,12 @@ def test_warm_up_rises_linearly_to_the_rate_and_the_rest_follows(schedule):
 
 
 @pytest.mark.parametrize("schedule", ["multistep", "cosine", "onecycle"])
-def test_one_epoch_of_one_step_has_a_rate(schedule):
+def test_one_epoch_of_one_step_has_a_learning_rate(schedule):
     config = SharedConfig(epochs=1, lr=0.4, schedule=schedule)
     assert 0 < learning_rate(config, 0, 1) <= 0.4
 
 
-def test_the_average_is_the_literal_one_and_is_what_is_evaluated():
+def test_the_moving_average_equals_the_literal_one_and_is_evaluated():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
     one = Learner.of(model, SharedConfig(ema_decay=0.75, lr=0.1), ALONE)
@@ -129,7 +131,7 @@ def test_the_average_is_the_literal_one_and_is_what_is_evaluated():
     assert Learner.of(model, SharedConfig(), ALONE).eval_model is model
 
 
-def test_precision_is_a_rule_of_the_hardware(monkeypatch):
+def test_precision_is_determined_by_the_hardware(monkeypatch):
     cuda = torch.device("cuda")
     for capability, expected in (((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((9, 0), torch.bfloat16)):
         monkeypatch.setattr(learner.torch.cuda, "get_device_capability", lambda device, found=capability: found)

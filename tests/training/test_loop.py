@@ -1,4 +1,4 @@
-"""`fit` by itself: the order of events, the learning rate, stopping between steps, broken losses."""
+"""Test `fit` alone: the order of events, the learning rate, stopping between steps, losses that are not finite."""
 
 import math
 from collections.abc import Callable
@@ -25,13 +25,13 @@ from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress, fit
 
 COUNT = 22
-STEPS = 4  # of 5 images; two are left out of each epoch
+STEPS = 4  # of 5 images; each epoch drops two images
 CONFIG = TrainConfig(epochs=3, batch_size=5, milestones=(2,))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Recorder(Vanilla):
-    """Mixes nothing and notes the labels, which here number the images."""
+    """Method that mixes nothing and records the labels, which number the images."""
 
     seen: list[list[int]] = field(default_factory=list)
 
@@ -41,7 +41,7 @@ class Recorder(Vanilla):
 
 
 class Net(nn.Module):
-    """Dropout and batch norm, the two things in which a resumed training easily differs."""
+    """Network with dropout and batch norm, in which resumed training differs most easily."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Net(nn.Module):
 
 
 def batches(count: int = COUNT, seed: int = 0) -> Batches:
-    """Random images whose label is their number."""
+    """Return random images whose labels are their row numbers."""
     generator = np.random.default_rng(seed)
     images = torch.from_numpy(generator.integers(0, 256, (count, 5, 7, 3)).astype(np.uint8))
     masks = torch.zeros(count, 5, 7, dtype=torch.bool)
@@ -70,7 +70,7 @@ TRAIN, VALIDATION = batches(), batches(6, seed=1)
 
 @dataclass
 class Training:
-    """One training, with all its state; `go` can be called again where it was stopped."""
+    """A training run with all its state. After a stop `go` can be called again."""
 
     config: TrainConfig = CONFIG
     method: Method = field(default_factory=Recorder)
@@ -111,8 +111,8 @@ def _keep_the_global_generator():
         yield
 
 
-def after(steps: int) -> Callable[[], bool]:
-    """A `stop` that lets so many steps pass."""
+def stop_after_calls(steps: int) -> Callable[[], bool]:
+    """Return a `stop` function that allows this number of steps."""
     asked = iter([False] * steps)
     return lambda: next(asked, True)
 
@@ -126,12 +126,12 @@ def without_seconds(epochs: list[Epoch]) -> list[Epoch]:
 
 
 def per_epoch(seen: list[list[int]]) -> list[list[int]]:
-    """The image numbers of each epoch."""
+    """Return the image numbers of each epoch."""
     return [list(chain(*seen[start : start + STEPS])) for start in range(0, len(seen), STEPS)]
 
 
 @pytest.mark.parametrize("method", ["vanilla", "mixup", "cutmix(prob=0.5)", "fmix", "smix", "smix+fmix"])
-def test_fit_is_the_literal_loop(method):
+def test_fit_equals_the_literal_loop(method):
     training = Training(method=parse_method(method))
     epochs = training.go()
 
@@ -174,7 +174,7 @@ def test_fit_is_the_literal_loop(method):
     assert (epochs[0].fell_back > 0) == (method == "smix+fmix")
 
 
-def test_an_epoch_shows_no_image_twice_and_every_epoch_has_its_own_order():
+def test_an_epoch_shows_no_image_twice_and_orders_differ_between_epochs():
     training = Training()
     training.go()
     epochs = per_epoch(training.method.seen)
@@ -185,16 +185,16 @@ def test_an_epoch_shows_no_image_twice_and_every_epoch_has_its_own_order():
 
 
 @pytest.mark.parametrize("steps", [0, 1, STEPS - 1, STEPS, STEPS + 2, CONFIG.epochs * STEPS - 1])
-def test_a_training_that_is_cut_and_resumed_equals_an_unbroken_one(steps, tmp_path):
+def test_interrupted_and_resumed_training_equals_uninterrupted_training(steps, tmp_path):
     whole, cut, resumed = Training(), Training(), Training()
     expected = whole.go()
-    first = cut.go(after(steps))
+    first = cut.go(stop_after_calls(steps))
     assert len(cut.method.seen) == steps
     assert len(first) == steps // STEPS
     save_checkpoint(tmp_path / "c.pt", cut.learner, cut.progress, CONFIG)
     with torch.no_grad():
         for parameter in resumed.model.parameters():
-            parameter.fill_(7.0)  # nothing of the new model may survive
+            parameter.fill_(7.0)  # all values of the new model must be replaced
     resumed.progress = load_checkpoint(tmp_path / "c.pt", resumed.learner, CONFIG)
     rest = resumed.go()
     assert cut.method.seen + resumed.method.seen == whole.method.seen
@@ -203,35 +203,35 @@ def test_a_training_that_is_cut_and_resumed_equals_an_unbroken_one(steps, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_training_that_is_cut_at_every_step_equals_an_unbroken_one(tmp_path):
+def test_training_interrupted_at_every_step_equals_uninterrupted_training(tmp_path):
     whole = Training(method=SMix(alpha=(1.0, 1.0)))
     expected, path, found = whole.go(), tmp_path / "c.pt", []
     for _ in range(CONFIG.epochs * STEPS + 1):
         part = Training(method=SMix(alpha=(1.0, 1.0)))
         if path.is_file():
             part.progress = load_checkpoint(path, part.learner, CONFIG)
-        found += part.go(after(1))
+        found += part.go(stop_after_calls(1))
         save_checkpoint(path, part.learner, part.progress, CONFIG)
     assert without_seconds(found) == without_seconds(expected)
     assert equal(part.state(), whole.state())
 
 
-def test_stop_is_asked_once_before_each_step():
+def test_stop_is_called_once_before_each_step():
     asked = []
     training = Training()
     training.go(lambda: asked.append(len(training.method.seen)) or False)
     assert asked == list(range(CONFIG.epochs * STEPS))
 
 
-def test_stopped_before_its_first_step_it_has_changed_nothing():
+def test_a_stop_before_the_first_step_changes_nothing():
     training = Training()
     before = training.state()
-    assert training.go(after(0)) == []
+    assert training.go(stop_after_calls(0)) == []
     assert equal(training.state(), before)
     assert replace(training.progress, seconds=0.0) == Progress()
 
 
-def test_a_finished_training_has_nothing_left_to_do():
+def test_finished_training_computes_nothing():
     training = Training()
     training.go()
     before = training.state()
@@ -239,15 +239,15 @@ def test_a_finished_training_has_nothing_left_to_do():
     assert equal(training.state(), before)
 
 
-def test_a_cut_epoch_keeps_its_sums_and_yields_no_record():
+def test_an_interrupted_epoch_keeps_its_sums_and_yields_no_record():
     training = Training(method=parse_method("smix+fmix"))
-    assert len(training.go(after(STEPS + 3))) == 1
+    assert len(training.go(stop_after_calls(STEPS + 3))) == 1
     assert (training.progress.epoch, training.progress.step) == (1, 3)
     assert training.progress.loss_sum > 0
     assert training.progress.fell_back_sum > 0
 
 
-def test_the_seconds_of_an_epoch_leave_out_the_pause_in_which_it_was_cut(monkeypatch):
+def test_the_seconds_of_an_epoch_exclude_the_pause_of_an_interruption(monkeypatch):
     now = 0.0
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now))
 
@@ -294,7 +294,7 @@ def all_nan(logits: Tensor) -> Tensor:
 
 
 def too_large(logits: Tensor) -> Tensor:
-    """Every sample's loss is finite, their sum is not."""
+    """Return losses that are finite, but whose sum is not."""
     return torch.where(torch.arange(COUNT) == 0, 2e38, logits)
 
 
@@ -329,7 +329,7 @@ def test_a_loss_that_is_not_finite_raises_before_the_update_and_names_the_step(b
 
 
 @pytest.mark.parametrize("seed", [0, 5])
-def test_the_same_seed_gives_the_same_training_whatever_the_global_generators_hold(seed):
+def test_the_same_seed_gives_the_same_training_for_any_state_of_the_global_generators(seed):
     config, states, records = replace(CONFIG, seed=seed), [], []
     for scramble in (1, 2):
         torch.manual_seed(scramble)
@@ -347,7 +347,7 @@ def test_another_seed_changes_order_crops_mixes_and_dropout():
         training.model.layers[4].register_forward_hook(lambda _, inputs, output: drops.append(output == 0))
         mixed = []
         training.model.register_forward_pre_hook(lambda _, inputs: mixed.append(inputs[0]))
-        training.go(after(2))
+        training.go(stop_after_calls(2))
         assert not torch.equal(drops[0], drops[1]), "two steps drop the same units"
         return labels.tolist(), images, mixed[0]
 
@@ -374,7 +374,7 @@ def test_all_methods_of_a_seed_see_the_same_images_in_the_same_order():
     assert torch.equal(seen[0][0], first[0])
 
 
-def test_validation_shows_every_image_untouched_and_unmixed_to_a_network_in_evaluation_mode():
+def test_validation_shows_unchanged_images_to_a_network_in_evaluation_mode():
     training, shown = Training(method=FMix()), []
     training.model.register_forward_pre_hook(lambda model, inputs: shown.append((model.training, inputs[0])))
     training.go()
@@ -386,14 +386,14 @@ def test_validation_shows_every_image_untouched_and_unmixed_to_a_network_in_eval
     assert training.model.training
 
 
-def test_a_network_that_comes_in_evaluation_mode_is_trained_in_training_mode():
+def test_a_network_in_evaluation_mode_is_switched_to_training_mode():
     training, expected = Training(), Training()
     training.model.eval()
     assert without_seconds(training.go()) == without_seconds(expected.go())
     assert equal(training.state(), expected.state())
 
 
-def test_validation_does_not_change_what_is_trained(monkeypatch):
+def test_validation_does_not_change_training(monkeypatch):
     plain, blind = Training(), Training()
     plain.go()
 
@@ -405,13 +405,13 @@ def test_validation_does_not_change_what_is_trained(monkeypatch):
     assert equal(plain.state(), blind.state())
 
 
-def test_a_set_smaller_than_a_batch_is_one_step():
+def test_a_data_set_smaller_than_a_batch_is_one_step():
     training = Training(config=replace(CONFIG, batch_size=64))
     training.go()
     assert [sorted(seen) for seen in training.method.seen] == [list(range(COUNT))] * CONFIG.epochs
 
 
-def test_masks_reach_the_method_with_the_images_they_belong_to():
+def test_the_method_receives_masks_with_their_images():
     seen = []
 
     @dataclass(frozen=True, kw_only=True, repr=False)
@@ -420,7 +420,7 @@ def test_masks_reach_the_method_with_the_images_they_belong_to():
             seen.append((y, masks, valid))
             return super().__call__(x, y, masks=masks, valid=valid, generator=generator)
 
-    own = torch.arange(COUNT).view(-1, 1, 1) > torch.arange(35).view(1, 5, 7) % COUNT  # another mask for each image
+    own = torch.arange(COUNT).view(-1, 1, 1) > torch.arange(35).view(1, 5, 7) % COUNT  # a different mask for each image
     Training(method=Noted(), train=replace(TRAIN, masks=own, crop_padding=0, hflip=False)).go()
     for labels, masks, valid in seen:
         assert torch.equal(masks, own[labels])
@@ -429,5 +429,5 @@ def test_masks_reach_the_method_with_the_images_they_belong_to():
 
 def test_progress_can_be_stored_as_plain_numbers(tmp_path: Path):
     training = Training()
-    training.go(after(STEPS + 1))
+    training.go(stop_after_calls(STEPS + 1))
     assert {type(value) for value in asdict(training.progress).values()} <= {int, float}

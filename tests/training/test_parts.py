@@ -1,4 +1,4 @@
-"""Gradient accumulation, epochs without mixing, training on all images, and what accuracy means under mixing."""
+"""Test gradient accumulation, epochs without mixing, training on all images, and accuracy under mixing."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from smix.training.inputs import PROBE, prepare
 from smix.training.learner import Learner
 from smix.training.loop import forward_backward
 from smix.training.runs import train
-from tests.training.small import EPOCHS, OPTIONS, STEPS, metrics, small
+from tests.training.small import EPOCHS, OPTIONS, STEPS, metrics, small_config
 
 COUNT, CLASSES = 11, 5
 
@@ -44,9 +44,11 @@ def mixed_batch(method: str = "mixup") -> tuple[Tensor, Target]:
 @pytest.mark.parametrize(
     ("grad_accum_steps", "sizes"), [(2, [6, 5]), (3, [4, 4, 3]), (4, [3, 3, 3, 2]), (11, [1] * 11)]
 )
-def test_gradients_loss_and_accuracy_of_parts_are_those_of_the_whole_batch(grad_accum_steps, sizes, method, smoothing):
+def test_gradient_accumulation_gives_gradients_loss_and_accuracy_of_the_complete_batch(
+    grad_accum_steps, sizes, method, smoothing
+):
     mixed, target = mixed_batch(method)
-    config = small("unused", label_smoothing=smoothing)
+    config = small_config("unused", label_smoothing=smoothing)
     whole, parts = (Learner.of(network(), config, ALONE) for _ in range(2))
     expected = forward_backward(whole, mixed, target, config)
     seen = []
@@ -60,7 +62,7 @@ def test_gradients_loss_and_accuracy_of_parts_are_those_of_the_whole_batch(grad_
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_descend_says_the_literal_means_over_the_batch():
+def test_forward_backward_returns_the_literal_means_over_the_batch():
     mixed, target = mixed_batch("smix+fmix")
     model = network()
     with torch.no_grad():
@@ -70,7 +72,7 @@ def test_descend_says_the_literal_means_over_the_batch():
     loss = -(target.share * logs[rows, target.y] + (1 - target.share) * logs[rows, target.y_partner]).mean()
     best = logits.argmax(1)
     right = (target.share * (best == target.y) + (1 - target.share) * (best == target.y_partner)).mean()
-    config = small("unused", grad_accum_steps=4)
+    config = small_config("unused", grad_accum_steps=4)
     found = forward_backward(Learner.of(model, config, ALONE), mixed, target, config)
     norm = torch.stack([parameter.grad.double().square().sum() for parameter in model.parameters()]).sum().sqrt()
     expected = [loss.item(), right.item(), target.fell_back.float().mean().item(), norm.item()]
@@ -79,8 +81,8 @@ def test_descend_says_the_literal_means_over_the_batch():
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Noted(Mixup):
-    """Keeps the mixed batches."""
+class RecordingMixup(Mixup):
+    """Method that keeps the mixed batches."""
 
     seen: list[Tensor] = field(default_factory=list)
 
@@ -90,9 +92,9 @@ class Noted(Mixup):
         return mixed, target
 
 
-def batches_seen(data: str, **changes: Any) -> list[Tensor]:
-    """What the method made of the batches of a whole training."""
-    method, config = Noted(), small(data, method="mixup", **changes)
+def mixed_batches_of_run(data: str, **changes: Any) -> list[Tensor]:
+    """Return the mixed batches of a complete run."""
+    method, config = RecordingMixup(), small_config(data, method="mixup", **changes)
     material = prepare(config, OPTIONS)
     train_on = material.training_loader(torch.device("cpu"), OPTIONS)
     validation = material.loader(material.validation, torch.device("cpu"), OPTIONS)
@@ -103,26 +105,26 @@ def batches_seen(data: str, **changes: Any) -> list[Tensor]:
 
 
 @pytest.mark.slow
-def test_the_whole_batch_is_mixed_and_then_sliced(data):
-    whole, parts = (batches_seen(data, grad_accum_steps=grad_accum_steps) for grad_accum_steps in (1, 3))
+def test_the_batch_is_mixed_before_it_is_split(data):
+    whole, parts = (mixed_batches_of_run(data, grad_accum_steps=grad_accum_steps) for grad_accum_steps in (1, 3))
     assert len(whole) == len(parts) == EPOCHS * STEPS
     assert all(torch.equal(one, other) for one, other in zip(whole, parts, strict=True))
 
 
 @pytest.mark.parametrize("plain", [0, 1, 3])
-def test_the_last_epochs_mix_nothing(data, plain):
-    assert len(batches_seen(data, mix_off_epochs=plain)) == (EPOCHS - plain) * STEPS
+def test_the_last_epochs_are_not_mixed(data, plain):
+    assert len(mixed_batches_of_run(data, mix_off_epochs=plain)) == (EPOCHS - plain) * STEPS
 
 
 @pytest.mark.slow
-def test_plain_epochs_are_those_of_vanilla(data, tmp_path):
-    """From the same weights: all epochs plain is vanilla."""
-    train(small(data, method="mixup", mix_off_epochs=EPOCHS), tmp_path / "mixup", OPTIONS)
-    train(small(data, method="vanilla"), tmp_path / "vanilla", OPTIONS)
+def test_epochs_without_mixing_equal_those_of_vanilla(data, tmp_path):
+    """With the same initial weights, training without any mixing is vanilla."""
+    train(small_config(data, method="mixup", mix_off_epochs=EPOCHS), tmp_path / "mixup", OPTIONS)
+    train(small_config(data, method="vanilla"), tmp_path / "vanilla", OPTIONS)
     assert metrics(tmp_path / "mixup") == metrics(tmp_path / "vanilla")
 
 
-def test_without_a_validation_split_all_images_are_trained_on_and_the_folder_says_so(data, tmp_path, monkeypatch):
+def test_without_a_validation_split_training_uses_all_images_and_the_run_records_it(data, tmp_path, monkeypatch):
     shown = []
     real = Batches.shuffled
 
@@ -132,7 +134,7 @@ def test_without_a_validation_split_all_images_are_trained_on_and_the_folder_say
             yield batch
 
     monkeypatch.setattr(Batches, "shuffled", noted)
-    train(small(data, method="vanilla", val_fraction=0, epochs=1, crop_padding=0), tmp_path, OPTIONS)
+    train(small_config(data, method="vanilla", val_fraction=0, epochs=1, crop_padding=0), tmp_path, OPTIONS)
     made = json.loads((tmp_path / "config.json").read_text())["data"]
     assert made["images"] == {"training": 80, "validation": 80, "test": 24}
     assert made["validated_on"] == "training images"
@@ -140,9 +142,9 @@ def test_without_a_validation_split_all_images_are_trained_on_and_the_folder_say
     assert torch.cat(shown).bincount().tolist() == [20] * 4
 
 
-def test_a_thousand_training_images_are_looked_at_where_there_are_more(data, monkeypatch):
+def test_at_most_a_thousand_training_images_are_evaluated(data, monkeypatch):
     monkeypatch.setattr("smix.training.inputs.PROBE", 12)
-    material = prepare(small(data, val_fraction=0), OPTIONS)
+    material = prepare(small_config(data, val_fraction=0), OPTIONS)
     assert (len(material.training), len(material.validation), PROBE) == (80, 12, 1000)
     assert set(material.validation.index) <= set(material.training.index)
     assert np.bincount(material.validation.labels).tolist() == [3] * 4

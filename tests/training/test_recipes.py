@@ -1,4 +1,4 @@
-"""Recipes: each number of its source, methods that can be read, and options that were given win over the recipe."""
+"""Test recipes: the numbers of their sources, their methods, and the precedence of explicit options."""
 
 import dataclasses
 import json
@@ -16,14 +16,14 @@ from smix.training.recipes import RECIPES, methods_of, recipe
 SETS = ("cifar10", "cifar100", "tiny-imagenet")
 
 
-def stated(name: str, data: str) -> dict[str, object]:
-    """What a recipe sets, without what is the default of every option."""
+def changed_options(name: str, data: str) -> dict[str, object]:
+    """Return the options of a recipe that differ from the defaults."""
     found = dataclasses.asdict(recipe(name, data))
     return {key: value for key, value in found.items() if value != getattr(SharedConfig(), key)}
 
 
 @pytest.mark.parametrize("data", SETS)
-def test_the_report_trains_as_section_3_of_the_method_says(data):
+def test_the_recipe_of_the_report_follows_section_3_of_the_method(data):
     found = recipe("report", data)
     tiny = data == "tiny-imagenet"
     assert (found.model, found.schedule, found.lr, found.momentum, found.batch_size) == (
@@ -46,13 +46,13 @@ def test_the_report_trains_as_section_3_of_the_method_says(data):
 
 
 @pytest.mark.parametrize("data", SETS)
-def test_the_augmented_report_differs_in_crops_flips_and_weight_decay_alone(data):
+def test_the_augmented_report_differs_only_in_crops_flips_and_weight_decay(data):
     plain, augmented = recipe("report", data), recipe("report-augmented", data)
     assert augmented == dataclasses.replace(plain, crop_padding=4, hflip=True, weight_decay=5e-4)
 
 
 @pytest.mark.parametrize("data", SETS)
-def test_openmixup_trains_as_its_tables_say(data):
+def test_the_recipe_of_openmixup_follows_its_tables(data):
     found = recipe("openmixup", data)
     tiny = data == "tiny-imagenet"
     assert (found.model, found.schedule, found.momentum, found.batch_size) == ("resnet18", "cosine", 0.9, 100)
@@ -67,7 +67,7 @@ def test_openmixup_trains_as_its_tables_say(data):
 
 
 @pytest.mark.parametrize("data", SETS)
-def test_the_modern_recipe_is_what_the_issue_asks_for_and_leaves_the_options_off(data):
+def test_the_modern_recipe_is_pinned_and_leaves_other_options_off(data):
     found = recipe("modern", data)
     assert (found.schedule, found.warmup_epochs > 0, found.hflip, found.crop_padding) == ("cosine", True, True, 4)
     assert (found.weight_decay, found.decay_norm_and_bias) == (5e-4, False)
@@ -88,7 +88,7 @@ def options(method: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("data", SETS)
 @pytest.mark.parametrize("name", RECIPES)
-def test_the_methods_of_a_recipe_can_be_read_are_different_and_begin_with_vanilla(name, data):
+def test_the_methods_of_a_recipe_are_valid_distinct_and_begin_with_vanilla(name, data):
     methods = methods_of(name, data)
     assert methods[0] == "vanilla"
     assert len({parse_method(method) for method in methods}) == len(methods)
@@ -116,7 +116,7 @@ def test_the_methods_of_openmixup_have_the_alphas_of_its_tables(data, alpha):
     assert all(values["per_batch"] for name, values in found.items() if name != "vanilla")
 
 
-def test_a_wrong_name_is_refused_with_the_nearest():
+def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(OptionError, match=r'^recipe: expected a known name, got "modren"; did you mean "modern"\?$'):
         recipe("modren", "cifar10")
 
@@ -125,8 +125,8 @@ def test_a_wrong_name_is_refused_with_the_nearest():
 
 
 @pytest.fixture
-def trained(monkeypatch) -> list[TrainConfig]:
-    """What `smix train` would train."""
+def config_of_train(monkeypatch) -> list[TrainConfig]:
+    """Return a function that returns the configuration that `smix train` would use."""
     from smix.training import runs
 
     found: list[TrainConfig] = []
@@ -141,16 +141,16 @@ def trained(monkeypatch) -> list[TrainConfig]:
 
 @pytest.mark.parametrize("data", ["cifar10", "tiny-imagenet"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_train_takes_every_option_that_is_not_given_from_the_recipe(smix, trained, tmp_path, name, data):
+def test_train_takes_omitted_options_from_the_recipe(smix, config_of_train, tmp_path, name, data):
     smix("train", "--data", data, "--recipe", name, "--method", "cutmix", "--out", tmp_path)
-    assert trained == [recipe(name, data).run("cutmix", 0)]
+    assert config_of_train == [recipe(name, data).run("cutmix", 0)]
 
 
-def test_a_recipe_before_or_after_the_data_is_the_same(smix, trained, tmp_path):
+def test_the_recipe_may_precede_or_follow_the_data(smix, config_of_train, tmp_path):
     smix("train", "--recipe", "openmixup", "--data", "tiny-imagenet", "--out", tmp_path)
     smix("train", "--data=tiny-imagenet", "--out", tmp_path, "--recipe=openmixup")
-    assert trained[0] == trained[1]
-    assert (trained[0].epochs, trained[0].lr) == (400, 0.2)
+    assert config_of_train[0] == config_of_train[1]
+    assert (config_of_train[0].epochs, config_of_train[0].lr) == (400, 0.2)
 
 
 GIVEN = {
@@ -162,24 +162,28 @@ GIVEN = {
     "--weight-decay 0.0005": {"weight_decay": 5e-4},
     "--model resnet8 --seed 3": {"model": "resnet8", "seed": 3},
 }
-"""Among them the defaults themselves: who writes one means it."""
+"""Explicit options and their values, including the defaults, which also override a recipe."""
 
 
 @pytest.mark.parametrize("words", GIVEN)
-def test_what_is_given_wins_over_the_recipe_even_where_it_is_the_default(smix, trained, tmp_path, words):
+def test_explicit_options_override_the_recipe_even_with_their_default(smix, config_of_train, tmp_path, words):
     smix("train", "--data", "cifar10", "--recipe", "report", *words.split(), "--out", tmp_path)
-    assert trained == [dataclasses.replace(recipe("report", "cifar10").run("smix", 0), **GIVEN[words])]
+    assert config_of_train == [dataclasses.replace(recipe("report", "cifar10").run("smix", 0), **GIVEN[words])]
 
 
-def test_what_is_switched_off_stays_off_under_a_recipe_that_switches_it_on(smix, trained, tmp_path):
+def test_options_that_are_switched_off_override_the_recipe(smix, config_of_train, tmp_path):
     smix("train", "--recipe", "modern", "--no-nesterov", "--decay-norm-and-bias", "--no-hflip", "--out", tmp_path)
-    assert (trained[0].nesterov, trained[0].decay_norm_and_bias, trained[0].hflip) == (False, True, False)
-    assert trained[0].schedule == "cosine"
+    assert (config_of_train[0].nesterov, config_of_train[0].decay_norm_and_bias, config_of_train[0].hflip) == (
+        False,
+        True,
+        False,
+    )
+    assert config_of_train[0].schedule == "cosine"
 
 
-def test_without_a_recipe_nothing_changes(smix, trained, tmp_path):
+def test_without_a_recipe_options_have_their_defaults(smix, config_of_train, tmp_path):
     smix("train", "--out", tmp_path)
-    assert trained == [TrainConfig()]
+    assert config_of_train == [TrainConfig()]
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -201,7 +205,7 @@ def test_compare_takes_options_and_methods_from_the_recipe(smix, monkeypatch, tm
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])
-def test_a_wrong_recipe_is_one_line_and_exit_code_2(smix, tmp_path, command):
+def test_an_unknown_recipe_is_a_one_line_error_with_exit_code_2(smix, tmp_path, command):
     code, out, err = smix(command, "--recipe", "opnmixup", "--out", tmp_path / "run")
     assert (code, out) == (2, "")
     assert err == 'smix: recipe: expected a known name, got "opnmixup"; did you mean "openmixup"?\n'
@@ -215,9 +219,21 @@ def test_every_recipe_is_named_in_the_help(smix, name):
         assert name in " ".join(smix(command, "--help")[1].replace("│", " ").split())
 
 
-def test_a_run_keeps_the_options_and_not_the_name_of_its_recipe(smix, npz, tmp_path):
-    small = ["--model", "resnet8"]
-    words = ["train", "--data", npz, "--recipe", "openmixup", *small, "--epochs", "1", "--batch-size", "16", "--quiet"]
+def test_a_run_stores_the_options_but_not_the_name_of_its_recipe(smix, npz, tmp_path):
+    small_config = ["--model", "resnet8"]
+    words = [
+        "train",
+        "--data",
+        npz,
+        "--recipe",
+        "openmixup",
+        *small_config,
+        "--epochs",
+        "1",
+        "--batch-size",
+        "16",
+        "--quiet",
+    ]
     code, _, err = smix(*words, "--method", "vanilla", "--out", tmp_path)
     assert code == 0, err
     made = json.loads((Path(tmp_path) / "config.json").read_text())
@@ -231,7 +247,7 @@ def test_the_default_methods_of_the_command_line_are_those_of_the_modern_recipe(
 
 
 @pytest.mark.parametrize(("written", "warmup_epochs"), [("+40", 1.0), ("40", 1.0), ("040", 1.0)])
-def test_epochs_are_read_for_the_recipe_as_they_are_read_everywhere(written, warmup_epochs):
+def test_epochs_are_parsed_for_the_recipe_as_for_other_commands(written, warmup_epochs):
     bound = cli.app.parse_args(["train", "--recipe", "modern", "--epochs", written, "--out", "run"])[1]
     assert (bound.arguments["config"].epochs, bound.arguments["config"].warmup_epochs) == (40, warmup_epochs)
 
@@ -239,13 +255,13 @@ def test_epochs_are_read_for_the_recipe_as_they_are_read_everywhere(written, war
 @pytest.mark.parametrize(
     ("recipe", "schedule"), [("report", "cosine"), ("modern", "onecycle"), ("modern", "multistep")]
 )
-def test_another_schedule_than_the_recipes_leaves_its_milestones_and_warm_up_out(recipe, schedule):
+def test_another_schedule_drops_milestones_and_warm_up_of_the_recipe(recipe, schedule):
     bound = cli.app.parse_args(["train", "--recipe", recipe, "--schedule", schedule, "--out", "run"])[1]
     config = bound.arguments["config"]
     assert (config.schedule, config.milestones, config.warmup_epochs) == (schedule, (), 0.0)
 
 
-def test_a_grid_of_what_a_recipe_depends_on_is_refused(smix, tmp_path):
+def test_a_grid_of_options_that_determine_the_recipe_is_refused(smix, tmp_path):
     words = ["sweep", "write", tmp_path / "s.jsonl", "--recipe", "openmixup", "--grid", "epochs=10,20", "lr=0.1,0.2"]
     code, _, err = smix(*words)
     assert code == 2

@@ -1,4 +1,4 @@
-"""Reading run folders."""
+"""Test reading of run folders."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -87,7 +87,7 @@ def write_run(folder: Path, config: TrainConfig = CONFIG, result: Result | None 
     return folder
 
 
-def test_metrics_come_back_to_the_last_bit(tmp_path):
+def test_metrics_survive_a_round_trip_to_the_last_bit(tmp_path):
     assert read_metrics(tmp_path) == []
     write_metrics(tmp_path, EPOCHS)
     assert read_metrics(tmp_path) == EPOCHS
@@ -107,7 +107,7 @@ def test_a_run_without_a_result_is_unfinished(tmp_path):
     assert run.metrics == EPOCHS
 
 
-def test_runs_are_those_of_a_comparison_in_order_or_the_one_run_that_the_folder_is(tmp_path):
+def test_runs_of_a_folder_are_those_of_a_comparison_in_order_or_a_single_run(tmp_path):
     for name in ("smix-1", "smix-0", "cutmix-0"):
         write_run(tmp_path / "all" / name, result=None if name == "smix-1" else RESULT)
     (tmp_path / "all" / "notes").mkdir()
@@ -147,7 +147,7 @@ def test_a_run_with_a_broken_file_is_refused_in_one_line(tmp_path, name, content
     assert "\n" not in str(info.value)
 
 
-def test_a_run_of_a_newer_version_says_which_options_are_unknown(tmp_path):
+def test_a_run_of_a_newer_version_is_refused_with_its_unknown_options(tmp_path):
     run = write_run(tmp_path / "run")
     edit(run / "config.json", config={**CONFIG.to_json(), "rise": 5})
     with pytest.raises(ValueError, match="rise are unknown to this version; update smix"):
@@ -169,6 +169,6 @@ def test_the_same_run_and_a_new_folder_are_accepted(tmp_path):
         ({"masks": {"source": {"name": "onnx"}}}, "masks source .*carried.* instead of .*onnx"),
     ],
 )
-def test_another_run_is_refused_by_what_differs(tmp_path, made, message):
+def test_another_run_is_refused_with_the_options_that_differ(tmp_path, made, message):
     with pytest.raises(RunError, match=f"got one made with {message}.*; choose another --out"):
         check_same(write_run(tmp_path / "run"), made)

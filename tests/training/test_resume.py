@@ -1,4 +1,4 @@
-"""`train` that is cut, in every way we know, and started again: the run folder is that of an unbroken run."""
+"""Test `train` that is interrupted in every known way and started again: the run folder equals that of an uninterrupted run."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ from tests.training.small import (
     at_step,
     contents,
     metrics,
-    small,
+    small_config,
     stop_after,
 )
 
@@ -37,13 +37,13 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def unbroken(data, tmp_path_factory) -> Callable[[str], tuple[TrainConfig, Path]]:
-    """Configuration and folder of an unbroken run of a case."""
+def uninterrupted(data, tmp_path_factory) -> Callable[[str], tuple[TrainConfig, Path]]:
+    """Return a function that returns configuration and folder of an uninterrupted run of a case."""
     made: dict[str, tuple[TrainConfig, Path]] = {}
 
     def of(case: str) -> tuple[TrainConfig, Path]:
         if case not in made:
-            config, out = small(data, **CASES[case]), tmp_path_factory.mktemp("unbroken") / "run"
+            config, out = small_config(data, **CASES[case]), tmp_path_factory.mktemp("unbroken") / "run"
             train(config, out, OPTIONS)
             made[case] = config, out
         return made[case]
@@ -53,8 +53,8 @@ def unbroken(data, tmp_path_factory) -> Callable[[str], tuple[TrainConfig, Path]
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("steps", [0, 1, STEPS, STEPS + 3, EPOCHS * STEPS - 1])
-def test_a_run_cut_between_two_steps_ends_as_an_unbroken_one(unbroken, tmp_path, case, steps):
-    config, whole = unbroken(case)
+def test_a_run_interrupted_between_two_steps_equals_an_uninterrupted_run(uninterrupted, tmp_path, case, steps):
+    config, whole = uninterrupted(case)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(steps, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -68,8 +68,8 @@ def test_a_run_cut_between_two_steps_ends_as_an_unbroken_one(unbroken, tmp_path,
     assert [(path.stat().st_ino, path.stat().st_mtime_ns) for path in once] == before
 
 
-def test_a_run_cut_at_every_step_ends_as_an_unbroken_one(unbroken, tmp_path):
-    config, whole = unbroken("masks and fallback")
+def test_a_run_interrupted_at_every_step_equals_an_uninterrupted_run(uninterrupted, tmp_path):
+    config, whole = uninterrupted("masks and fallback")
     for _ in range(EPOCHS * STEPS - 1):
         with pytest.MonkeyPatch.context() as patch:
             stop_after(1, patch)
@@ -80,8 +80,8 @@ def test_a_run_cut_at_every_step_ends_as_an_unbroken_one(unbroken, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
-def test_a_signal_writes_a_checkpoint_and_interrupts_and_the_next_command_finishes_the_run(unbroken, tmp_path, number):
-    config, whole = unbroken("masks and fallback")
+def test_a_signal_writes_a_checkpoint_and_the_next_command_finishes_the_run(uninterrupted, tmp_path, number):
+    config, whole = uninterrupted("masks and fallback")
     before = signal.getsignal(number)
     with pytest.MonkeyPatch.context() as patch:
         at_step(STEPS + 2, lambda: os.kill(os.getpid(), number), patch)
@@ -94,8 +94,8 @@ def test_a_signal_writes_a_checkpoint_and_interrupts_and_the_next_command_finish
     assert_equal_runs(tmp_path, whole)
 
 
-def test_a_second_signal_stops_at_once_and_the_checkpoint_of_the_last_epoch_stays(unbroken, tmp_path):
-    config, whole = unbroken("masks and fallback")
+def test_a_second_signal_stops_at_once_and_keeps_the_checkpoint_of_the_last_epoch(uninterrupted, tmp_path):
+    config, whole = uninterrupted("masks and fallback")
 
     def twice() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
@@ -113,10 +113,10 @@ def test_a_second_signal_stops_at_once_and_the_checkpoint_of_the_last_epoch_stay
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_run_that_dies_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
-    unbroken, tmp_path, monkeypatch, error, epoch
+def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_previous_one(
+    uninterrupted, tmp_path, monkeypatch, error, epoch
 ):
-    config, whole = unbroken("masks and fallback")
+    config, whole = uninterrupted("masks and fallback")
     real, saves = torch.save, []
 
     def dies(content, file) -> None:
@@ -140,10 +140,10 @@ def test_a_run_that_dies_while_it_writes_a_checkpoint_goes_on_from_the_one_befor
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "predictions.npz", "validation.npz", "result.json"])
-def test_a_run_that_dies_while_it_writes_its_end_is_not_finished_and_ends_the_same(
-    unbroken, tmp_path, monkeypatch, name
+def test_a_run_killed_while_it_writes_its_result_is_unfinished_and_can_be_completed(
+    uninterrupted, tmp_path, monkeypatch, name
 ):
-    config, whole = unbroken("dropout")
+    config, whole = uninterrupted("dropout")
     real = files.write_bytes
 
     def dies(path: Path, content: bytes) -> None:
@@ -160,8 +160,8 @@ def test_a_run_that_dies_while_it_writes_its_end_is_not_finished_and_ends_the_sa
     assert_equal_runs(tmp_path, whole)
 
 
-def test_temporary_files_of_a_killed_run_are_not_mistaken_for_whole_ones(unbroken, tmp_path):
-    config, whole = unbroken("dropout")
+def test_temporary_files_of_a_killed_run_are_not_mistaken_for_complete_files(uninterrupted, tmp_path):
+    config, whole = uninterrupted("dropout")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -176,9 +176,9 @@ def test_temporary_files_of_a_killed_run_are_not_mistaken_for_whole_ones(unbroke
     assert_equal_runs(tmp_path, whole)
 
 
-def test_a_line_of_metrics_without_its_checkpoint_is_written_again(unbroken, tmp_path):
-    """Between the two a run can die: metrics.jsonl is written first."""
-    config, whole = unbroken("vanilla")
+def test_a_line_of_metrics_without_its_checkpoint_is_written_again(uninterrupted, tmp_path):
+    """A run can be killed between the two writes; metrics.jsonl is written first."""
+    config, whole = uninterrupted("vanilla")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(2 * STEPS, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -189,21 +189,21 @@ def test_a_line_of_metrics_without_its_checkpoint_is_written_again(unbroken, tmp
     assert_equal_runs(tmp_path, whole)
 
 
-def test_a_cut_run_is_not_resumed_under_another_configuration(unbroken, tmp_path):
-    config, _ = unbroken("vanilla")
+def test_an_interrupted_run_is_not_resumed_with_another_configuration(uninterrupted, tmp_path):
+    config, _ = uninterrupted("vanilla")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(1, patch)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path, OPTIONS)
-    (tmp_path / "config.json").unlink()  # so that only the checkpoint can tell
-    other = small(config.data, method="vanilla", lr=0.05)
+    (tmp_path / "config.json").unlink()  # so that only the checkpoint contains the difference
+    other = small_config(config.data, method="vanilla", lr=0.05)
     with pytest.raises(RunError, match=r"expected a checkpoint with lr 0\.05, got 0\.1; choose another --out"):
         train(other, tmp_path, OPTIONS)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_a_run_goes_on_in_the_precision_it_began_with(data, tmp_path, monkeypatch, precision):
-    """As on another machine of a cluster, with other abilities."""
+def test_a_run_resumes_in_its_original_precision(data, tmp_path, monkeypatch, precision):
+    """The next machine of a cluster may support other precisions."""
     seen = []
 
     def begun_here(device: torch.device) -> torch.dtype:
@@ -223,5 +223,5 @@ def test_a_run_goes_on_in_the_precision_it_began_with(data, tmp_path, monkeypatc
             patch.setattr(runs, "precision", rule)
             stop_after(2, patch)
             with pytest.raises(KeyboardInterrupt):
-                train(small(data), tmp_path, OPTIONS)
+                train(small_config(data), tmp_path, OPTIONS)
     assert seen == [getattr(torch, precision)] * 2

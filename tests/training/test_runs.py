@@ -1,4 +1,4 @@
-"""`train`: what a run folder holds, whom it belongs to, and what no run may see or change."""
+"""Test `train`: the contents of a run folder, its owner, and values that a run must not read or change."""
 
 import json
 import platform
@@ -41,7 +41,7 @@ from tests.training.small import (
     contents,
     metrics,
     result,
-    small,
+    small_config,
     stop_after,
     write_data,
 )
@@ -79,21 +79,21 @@ OTHER = {
 
 @pytest.fixture(scope="module")
 def finished(data, tmp_path_factory) -> tuple[TrainConfig, Path, Result]:
-    """A run that no test changes."""
-    config, out = small(data), tmp_path_factory.mktemp("finished") / "run"
+    """Return the folder of a finished run. Tests must not change it."""
+    config, out = small_config(data), tmp_path_factory.mktemp("finished") / "run"
     return config, out, train(config, out, OPTIONS)
 
 
-# What the folder holds
+# Contents of the folder
 
 
 @pytest.mark.slow
-def test_a_run_folder_holds_exactly_what_design_md_lists(finished):
+def test_a_run_folder_contains_exactly_the_files_of_the_design(finished):
     _, out, _ = finished
     assert {path.name for path in out.iterdir()} - {".lock"} == FILES
 
 
-def test_config_json_holds_all_that_made_the_run(finished):
+def test_config_json_contains_all_options_and_the_provenance(finished):
     config, out, _ = finished
     made = json.loads((out / "config.json").read_text())
     whole, test = load_data(config.data, split="train"), load_data(config.data, split="test")
@@ -123,12 +123,12 @@ def test_config_json_holds_all_that_made_the_run(finished):
     assert made["normalisation"]["std"] == pytest.approx(pixels.std(0), rel=1e-9)
 
 
-def test_a_method_without_masks_keeps_none_of_them(data, tmp_path):
-    train(small(data, method="fmix", epochs=1, masks="not/there"), tmp_path, OPTIONS)
+def test_a_method_without_masks_loads_no_masks(data, tmp_path):
+    train(small_config(data, method="fmix", epochs=1, masks="not/there"), tmp_path, OPTIONS)
     assert json.loads((tmp_path / "config.json").read_text())["masks"] is None
 
 
-def test_metrics_have_a_line_an_epoch(finished):
+def test_metrics_have_one_line_per_epoch(finished):
     _, out, _ = finished
     lines = metrics(out)
     assert [line["epoch"] for line in lines] == [1, 2, 3]
@@ -136,7 +136,7 @@ def test_metrics_have_a_line_an_epoch(finished):
     assert all(0 < line["fell_back"] < 1 for line in lines)
 
 
-def test_the_result_is_read_off_the_predictions_and_the_last_line(finished):
+def test_the_result_follows_from_the_predictions_and_the_last_line_of_metrics(finished):
     config, out, told = finished
     predicted = arrays(out / "predictions.npz")
     logits = predicted["logits"].astype(float)
@@ -161,8 +161,8 @@ def test_the_result_is_read_off_the_predictions_and_the_last_line(finished):
     assert said == {name: value for name, value in vars(told).items() if name != "seconds"}
 
 
-def test_images_that_are_trained_on_leave_no_predictions_to_fit_a_temperature_on(data, tmp_path):
-    train(small(data, val_fraction=0, epochs=1), tmp_path, OPTIONS)
+def test_without_validation_images_there_are_no_predictions_to_fit_a_temperature(data, tmp_path):
+    train(small_config(data, val_fraction=0, epochs=1), tmp_path, OPTIONS)
     assert (tmp_path / "predictions.npz").is_file()
     assert not (tmp_path / "validation.npz").exists()
 
@@ -187,14 +187,14 @@ def test_weights_and_predictions_are_those_of_the_last_epoch(finished):
 def test_the_last_epoch_is_reported_and_not_the_best(data, tmp_path, monkeypatch):
     peak_in_the_middle = iter([0.3, 0.9, 0.5])
     monkeypatch.setattr(loop, "accuracy", lambda logits, labels: next(peak_in_the_middle))
-    told = train(small(data), tmp_path, OPTIONS)
+    told = train(small_config(data), tmp_path, OPTIONS)
     assert [line["val_accuracy"] for line in metrics(tmp_path)] == [0.3, 0.9, 0.5]
     assert told.val_accuracy == 0.5
 
 
 @pytest.mark.parametrize("method", ["vanilla", "mixup", "cutmix", "fmix", "smix", "smix(feather=1.0)+fmix"])
-def test_the_plans_of_samples_reproduce_their_mixes(data, tmp_path, method):
-    config = small(data, method=method, epochs=1)
+def test_stored_plans_of_samples_reproduce_their_mixes(data, tmp_path, method):
+    config = small_config(data, method=method, epochs=1)
     train(config, tmp_path, OPTIONS)
     found = arrays(tmp_path / "samples.npz")
     assert set(found) == {"images", "mixed", "labels", "partner", "weight", "share", "fell_back"} | (
@@ -207,7 +207,7 @@ def test_the_plans_of_samples_reproduce_their_mixes(data, tmp_path, method):
     weight = found["weight"].astype(float)[..., None]
     assert weight.shape == (8, 10, 14, 1)
     expected = weight * found["images"] + (1 - weight) * found["images"][found["partner"]]
-    assert np.abs(found["mixed"] - expected).max() <= 0.5 + 1e-3  # rounded to whole levels
+    assert np.abs(found["mixed"] - expected).max() <= 0.5 + 1e-3  # rounded to integer levels
     again = Plan(
         torch.from_numpy(found["partner"]),
         torch.from_numpy(found["weight"])[:, None],
@@ -220,7 +220,7 @@ def test_the_plans_of_samples_reproduce_their_mixes(data, tmp_path, method):
     assert changed == (method != "vanilla")
 
 
-# Whose folder it is
+# Owner of the folder
 
 
 def test_a_finished_run_is_only_read(finished, monkeypatch):
@@ -237,7 +237,7 @@ def test_a_finished_run_is_only_read(finished, monkeypatch):
     assert after == before
 
 
-def test_other_values_are_known_of_every_option():
+def test_these_tests_have_another_value_of_every_option():
     assert OTHER.keys() == {field.name for field in fields(TrainConfig)}
 
 
@@ -257,7 +257,7 @@ def test_a_folder_of_another_configuration_is_refused_and_unchanged(finished, na
 def test_a_finished_run_is_read_without_its_data_and_masks(tmp_path):
     name = write_data(tmp_path)
     build_masks(load_data(name), load_source("carried"), tmp_path / "masks")
-    config = small(name, masks=str(tmp_path / "masks"), epochs=1, method="smix")
+    config = small_config(name, masks=str(tmp_path / "masks"), epochs=1, method="smix")
     told = train(config, tmp_path / "run", OPTIONS)
     shutil.rmtree(tmp_path / "masks")
     (tmp_path / "made.npz").unlink()
@@ -270,11 +270,11 @@ def test_a_finished_run_is_read_without_its_data_and_masks(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cut", [True, False], ids=["interrupted", "finished"])
-def test_the_same_data_and_masks_under_another_path_are_the_same_run(tmp_path, monkeypatch, cut):
+def test_the_same_data_and_masks_at_another_path_are_the_same_run(tmp_path, monkeypatch, cut):
     monkeypatch.chdir(tmp_path)
     name = write_data(tmp_path)
     build_masks(load_data(name), load_source("carried"), tmp_path / "masks")
-    config = small("npz:made.npz", masks="masks", epochs=2, method="smix")
+    config = small_config("npz:made.npz", masks="masks", epochs=2, method="smix")
     with pytest.MonkeyPatch.context() as patch:
         if cut:
             stop_after(STEPS + 1, patch)
@@ -289,17 +289,17 @@ def test_the_same_data_and_masks_under_another_path_are_the_same_run(tmp_path, m
         train(replace(config, data="npz:other.npz"), tmp_path / "run", OPTIONS)
 
 
-def test_a_run_that_goes_on_with_other_images_of_the_same_name_is_refused(tmp_path):
+def test_a_run_is_not_resumed_with_other_images_of_the_same_name(tmp_path):
     name = write_data(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(1, patch)
         with pytest.raises(KeyboardInterrupt):
-            train(small(name, epochs=1), tmp_path / "run", OPTIONS)
+            train(small_config(name, epochs=1), tmp_path / "run", OPTIONS)
     before = contents(tmp_path / "run")
     fingerprint = load_data(name).fingerprint
     write_npz(tmp_path / "made.npz", make_set(80, seed=7), make_set(24, seed=1, split="test"))
     with pytest.raises(RunError, match=f"fingerprint-train {fingerprint} instead of {load_data(name).fingerprint}"):
-        train(small(name, epochs=1), tmp_path / "run", OPTIONS)
+        train(small_config(name, epochs=1), tmp_path / "run", OPTIONS)
     assert contents(tmp_path / "run") == before
 
 
@@ -323,8 +323,8 @@ def test_a_run_that_goes_on_with_other_images_of_the_same_name_is_refused(tmp_pa
         ("metrics.jsonl", b"null\n"),
     ],
 )
-def test_a_broken_file_of_a_run_is_one_line_that_names_it_and_nothing_is_lost(data, tmp_path, name, content):
-    config = small(data)
+def test_a_broken_file_of_a_run_is_named_in_one_line_and_nothing_is_lost(data, tmp_path, name, content):
+    config = small_config(data)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS + 1, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -353,22 +353,22 @@ def test_a_broken_file_of_a_run_is_one_line_that_names_it_and_nothing_is_lost(da
         ({"val_fraction": 0.999}, DataError),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_a_folder_is_made(data, tmp_path, changes, error):
+def test_invalid_configurations_are_refused_before_a_folder_is_created(data, tmp_path, changes, error):
     with pytest.raises(error) as info:
-        train(small(data, **changes), tmp_path / "run", OPTIONS)
+        train(small_config(data, **changes), tmp_path / "run", OPTIONS)
     assert "\n" not in str(info.value)
     assert not (tmp_path / "run").exists()
 
 
-def test_train_and_test_images_of_two_sizes_are_refused(tmp_path):
+def test_train_and_test_images_of_different_sizes_are_refused(tmp_path):
     other = make_set(24, size=(9, 14), seed=1, split="test")
     write_npz(tmp_path / "two.npz", make_set(80), other)
     with pytest.raises(DataError, match=r"expected test images of shape \(10, 14, 3\) as in train, got \(9, 14, 3\)"):
-        train(small(f"npz:{tmp_path / 'two.npz'}"), tmp_path / "run", OPTIONS)
+        train(small_config(f"npz:{tmp_path / 'two.npz'}"), tmp_path / "run", OPTIONS)
 
 
 @pytest.mark.slow
-def test_of_two_that_write_one_folder_the_first_wins(finished, tmp_path):
+def test_a_second_run_in_the_same_folder_is_refused(finished, tmp_path):
     config, whole, _ = finished
     refused = []
 
@@ -385,11 +385,11 @@ def test_of_two_that_write_one_folder_the_first_wins(finished, tmp_path):
     assert_equal_runs(tmp_path, whole)
 
 
-# What decides the outcome, and what does not
+# Reproducibility
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_run_to_the_last_bit_whatever_the_global_generators_hold(finished, tmp_path):
+def test_the_same_seed_gives_the_same_run_for_any_state_of_the_global_generators(finished, tmp_path):
     config, whole, _ = finished
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(devices=[]):
@@ -418,7 +418,7 @@ def test_all_methods_of_a_seed_start_from_the_same_weights(data):
         return safetensors.torch.save(
             {
                 name: tensor.contiguous()
-                for name, tensor in prepare(small(data, **changes), OPTIONS).model.state_dict().items()
+                for name, tensor in prepare(small_config(data, **changes), OPTIONS).model.state_dict().items()
             }
         )
 
@@ -445,13 +445,13 @@ def run_and_break(config: TrainConfig, out: Path, patch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("run", [run_to_the_end, run_and_stop, run_and_break])
 def test_no_global_generator_is_used_or_left_changed(data, tmp_path, monkeypatch, run):
     before = torch.random.get_rng_state(), np.random.get_state()[1].tolist()  # noqa: NPY002
-    run(small(data, method="mixup"), tmp_path, monkeypatch)
+    run(small_config(data, method="mixup"), tmp_path, monkeypatch)
     assert torch.equal(torch.random.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
 
 
 def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_last_checkpoint(data, tmp_path):
-    config = small(data, lr=1e30)
+    config = small_config(data, lr=1e30)
     with pytest.raises(
         RunError, match=r"^step \d+ \(epoch \d, learning rate .*\): expected a finite loss, got (nan|inf)"
     ) as info:
@@ -459,12 +459,12 @@ def test_a_loss_that_is_not_finite_fails_the_run_and_keeps_its_last_checkpoint(d
     assert str(info.value).endswith("; lower --lr. No checkpoint was saved")
     assert "result.json" not in contents(tmp_path)
     assert "weights.safetensors" not in contents(tmp_path)
-    with files.lock(tmp_path):  # it is free again
+    with files.lock(tmp_path):  # the folder is unlocked again
         pass
 
 
-def test_a_run_without_options_finds_its_device_and_shows_progress(data, tmp_path, capsys):
-    train(small(data, epochs=1, method="vanilla"), tmp_path)
+def test_a_run_with_default_options_chooses_its_device_and_shows_progress(data, tmp_path, capsys):
+    train(small_config(data, epochs=1, method="vanilla"), tmp_path)
     assert contents(tmp_path).keys() == FILES
     assert capsys.readouterr().out == ""
 
@@ -477,8 +477,8 @@ def rows(data: ImageSet) -> set[bytes]:
 
 
 @pytest.mark.parametrize("limit", [None, 40])
-def test_training_validation_and_test_images_are_apart_and_complete(data, limit):
-    material = prepare(small(data, train_limit=limit), OPTIONS)
+def test_training_validation_and_test_images_are_disjoint_and_complete(data, limit):
+    material = prepare(small_config(data, train_limit=limit), OPTIONS)
     training, validation, test = rows(material.training), rows(material.validation), rows(material.test)
     assert not training & validation
     assert not (training | validation) & test
@@ -487,8 +487,8 @@ def test_training_validation_and_test_images_are_apart_and_complete(data, limit)
     assert test == rows(load_data(data, split="test"))
 
 
-def test_the_loop_gets_the_training_and_validation_images_and_masks_and_no_others(data, tmp_path, monkeypatch):
-    config, got = small(data, epochs=1), {}
+def test_the_loop_receives_only_training_and_validation_images_and_masks(data, tmp_path, monkeypatch):
+    config, got = small_config(data, epochs=1), {}
 
     def noted(learner, method, train, validation, *others) -> Iterator[loop.Epoch]:
         got.update(train=train, validation=validation)
@@ -506,7 +506,7 @@ def test_the_loop_gets_the_training_and_validation_images_and_masks_and_no_other
 
 def test_validation_images_are_the_same_for_all_seeds_and_methods_and_class_balanced(data):
     chosen = [
-        prepare(small(data, seed=seed, method=method), OPTIONS).validation.index.tolist()
+        prepare(small_config(data, seed=seed, method=method), OPTIONS).validation.index.tolist()
         for seed, method in [(0, "vanilla"), (1, "vanilla"), (0, "mixup"), (7, "smix+fmix")]
     ]
     assert chosen == [chosen[0]] * 4
@@ -514,7 +514,7 @@ def test_validation_images_are_the_same_for_all_seeds_and_methods_and_class_bala
 
 
 @pytest.mark.parametrize(("count", "fraction", "expected"), [(40, 0.1, 4), (40, 0.5, 20), (10, 0.25, 2), (3, 0.3, 1)])
-def test_a_split_keeps_the_asked_part(count, fraction, expected):
+def test_a_split_holds_out_the_requested_fraction(count, fraction, expected):
     training, validation = split(make_set(count), fraction)
     assert (len(training), len(validation)) == (count - expected, expected)
     assert sorted([*training.index, *validation.index]) == list(range(count))
@@ -528,7 +528,7 @@ def test_a_split_that_leaves_too_few_images_is_refused(count, fraction):
 
 
 def test_the_validation_images_of_a_split_are_not_the_first_of_a_take():
-    """Both are drawn in balanced order; were the key the same, validation images would be those of --train-limit."""
+    """Both are drawn in balanced order. With the same random key the validation images would be those of --train-limit."""
     data = make_set(40)
     _, validation = split(data, 0.2)
     assert set(validation.index) != set(balanced_order(data.labels, data.fingerprint)[:8])
@@ -538,7 +538,7 @@ def test_the_validation_images_of_a_split_are_not_the_first_of_a_take():
 
 
 @pytest.mark.slow
-def test_other_test_labels_change_no_file_of_the_training(tmp_path):
+def test_other_test_labels_change_no_file_of_training(tmp_path):
     training, test = make_set(80), make_set(24, seed=1, split="test")
     folders = tmp_path / "one", tmp_path / "other"
     permuted = test.labels[np.random.default_rng(0).permutation(24)]
@@ -546,7 +546,7 @@ def test_other_test_labels_change_no_file_of_the_training(tmp_path):
     for out, labels in zip(folders, (test.labels, permuted), strict=True):
         changed = ImageSet(test.images, labels, test.classes, test.masks, name="made", split="test")
         write_npz(tmp_path / "made.npz", training, changed)
-        train(small(f"npz:{tmp_path / 'made.npz'}"), out, OPTIONS)
+        train(small_config(f"npz:{tmp_path / 'made.npz'}"), out, OPTIONS)
     one, other = map(contents, folders)
     for name in ("checkpoint.pt", "weights.safetensors", "samples.npz"):
         assert one[name] == other[name], f"{name} knows the test labels"
@@ -557,11 +557,11 @@ def test_other_test_labels_change_no_file_of_the_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_test_images_change_no_file_of_the_training(tmp_path):
+def test_other_test_images_change_no_file_of_training(tmp_path):
     folders = tmp_path / "one", tmp_path / "other"
     for seed, out in enumerate(folders):
         write_npz(tmp_path / "made.npz", make_set(80), make_set(24, seed=seed + 1, split="test"))
-        train(small(f"npz:{tmp_path / 'made.npz'}"), out, OPTIONS)
+        train(small_config(f"npz:{tmp_path / 'made.npz'}"), out, OPTIONS)
     one, other = map(contents, folders)
     for name in ("checkpoint.pt", "weights.safetensors", "samples.npz"):
         assert one[name] == other[name], f"{name} knows the test images"
@@ -571,7 +571,7 @@ def test_other_test_images_change_no_file_of_the_training(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data, tmp_path, monkeypatch):
+def test_the_test_images_are_evaluated_once_and_after_training(data, tmp_path, monkeypatch):
     events: list[str] = []
     real_fit, real_of, real_predictions = runs.fit, Batches.of, runs.predictions
 
@@ -591,7 +591,7 @@ def test_the_test_images_are_put_to_the_network_once_and_after_the_training(data
     monkeypatch.setattr(runs, "fit", noted_fit)
     monkeypatch.setattr(Batches, "of", noted_of)
     monkeypatch.setattr(runs, "predictions", noted_predictions)
-    train(small(data), tmp_path, OPTIONS)
+    train(small_config(data), tmp_path, OPTIONS)
     assert events == ["train", "train", "fit begins", "fit ends", "predict", "test", "predict"]
 
 
@@ -600,11 +600,11 @@ def test_accuracy_on_the_test_split_follows_its_labels(finished):
     predicted = arrays(out / "predictions.npz")
     wrong = torch.from_numpy((predicted["labels"] + 1) % 4)
     assert accuracy(torch.from_numpy(predicted["logits"]), wrong) != told.test_accuracy
-    assert told.test_accuracy > 0.25  # of four classes: it has learned something from the training images
+    assert told.test_accuracy > 0.25  # above chance for four classes: the network has learned from the training images
 
 
 @pytest.mark.slow
-def test_options_of_how_a_run_is_done_do_not_change_what_it_is(finished, tmp_path):
+def test_execution_options_do_not_change_the_identity_of_a_run(finished, tmp_path):
     config, whole, _ = finished
     with pytest.MonkeyPatch.context() as patch:
         stop_after(STEPS, patch)

@@ -1,4 +1,4 @@
-"""`--tensorboard`: the figures of metrics.jsonl, and images of mixes and masks, each epoch once."""
+"""Test `--tensorboard`: the values of metrics.jsonl, and images of mixes and masks, once per epoch."""
 
 import io
 import sys
@@ -12,7 +12,7 @@ from smix.config import RunOptions
 from smix.data import load_data
 from smix.training.runs import train
 from smix.training.tensorboard import CURVES, FOLDER
-from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, metrics, small, stop_after
+from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, metrics, small_config, stop_after
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
 SHOWN = RunOptions(device="cpu", quiet=True, tensorboard=True)
@@ -44,9 +44,9 @@ def images(out: Path, tag: str) -> list[tuple[int, np.ndarray]]:
 
 
 @pytest.mark.slow
-def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, tmp_path):
-    train(small(data), tmp_path / "run", SHOWN)
-    train(small(data), tmp_path / "plain", OPTIONS)
+def test_event_files_contain_the_metrics_and_the_run_is_unchanged(data, tmp_path):
+    train(small_config(data), tmp_path / "run", SHOWN)
+    train(small_config(data), tmp_path / "plain", OPTIONS)
     assert not (tmp_path / "plain" / FOLDER).exists()
     assert scalars(tmp_path / "run") == expected(tmp_path / "run")
     names = {"train/lr", "train/loss", "train/weighted_accuracy", "val/loss", "val/accuracy", "train/fell_back"}
@@ -58,8 +58,8 @@ def test_event_files_hold_the_scalars_of_metrics_and_the_run_is_the_same(data, t
 
 
 @pytest.mark.slow
-def test_images_mixes_weights_and_masks_are_shown_each_epoch(data, tmp_path):
-    train(small(data, method="smix(alpha=1)"), tmp_path, SHOWN)
+def test_images_mixes_weights_and_masks_are_written_each_epoch(data, tmp_path):
+    train(small_config(data, method="smix(alpha=1)"), tmp_path, SHOWN)
     tags = ("images", "masks", "mixed", "weight")
     assert sorted(read(tmp_path).Tags()["images"]) == [f"mixes/{tag}" for tag in tags]
     found = {tag: images(tmp_path, f"mixes/{tag}") for tag in tags}
@@ -80,21 +80,21 @@ def test_images_mixes_weights_and_masks_are_shown_each_epoch(data, tmp_path):
 
 
 def tiles(grid: np.ndarray) -> list[np.ndarray]:
-    """The 8 images of 10 x 14 pixels of a picture."""
+    """Split an image into the 8 images of 10 x 14 pixels that it shows."""
     assert grid.shape[0] * grid.shape[1] == 8 * 10 * 14
     rows = grid.reshape(grid.shape[0] // 10, 10, grid.shape[1] // 14, 14, -1).swapaxes(1, 2)
     return list(np.broadcast_to(rows, (*rows.shape[:-1], 3)).reshape(8, 10, 14, 3))
 
 
-def test_a_method_without_masks_shows_none(data, tmp_path):
-    train(small(data, method="mixup", epochs=1), tmp_path, SHOWN)
+def test_a_method_without_masks_shows_no_masks(data, tmp_path):
+    train(small_config(data, method="mixup", epochs=1), tmp_path, SHOWN)
     assert "mixes/masks" not in read(tmp_path).Tags()["images"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [STEPS, STEPS + 2])
-def test_a_resumed_run_has_each_epoch_once(data, tmp_path, steps):
-    config = small(data)
+def test_a_resumed_run_contains_each_epoch_once(data, tmp_path, steps):
+    config = small_config(data)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(steps, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -105,8 +105,8 @@ def test_a_resumed_run_has_each_epoch_once(data, tmp_path, steps):
 
 
 @pytest.mark.slow
-def test_an_epoch_that_was_written_before_its_checkpoint_was_lost_is_replaced(data, tmp_path):
-    config = small(data)
+def test_events_of_an_epoch_without_checkpoint_are_replaced(data, tmp_path):
+    config = small_config(data)
     with pytest.MonkeyPatch.context() as patch:
         stop_after(2 * STEPS + 1, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -116,7 +116,7 @@ def test_an_epoch_that_was_written_before_its_checkpoint_was_lost_is_replaced(da
     assert scalars(tmp_path) == expected(tmp_path)
 
 
-def test_a_missing_package_is_one_line_before_any_step(smix, data, tmp_path, monkeypatch):
+def test_a_missing_package_is_a_one_line_error_before_training(smix, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     words = ["train", "--data", data, "--model", "resnet8", "--epochs", "1", "--batch-size", "16", "--quiet"]
     code, out, err = smix(*words, "--device", "cpu", "--tensorboard", "--out", tmp_path / "run")

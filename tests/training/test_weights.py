@@ -1,4 +1,4 @@
-"""`--init-weights`: weights of runs and of others' checkpoints, with another last layer; nothing else, and no code of a file."""
+"""Test `--init-weights`: weights of runs and of other checkpoints, with another last layer, and without running code of a file."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from smix.errors import RunError
 from smix.models import build_model, head_of
 from smix.training.runs import train
 from smix.training.weights import load_init
-from tests.training.small import OPTIONS, metrics, small, stop_after
+from tests.training.small import OPTIONS, metrics, small_config, stop_after
 
 
 def network(seed: int = 0, classes: int = 4, name: str = "resnet8") -> nn.Module:
@@ -30,34 +30,34 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @pytest.fixture(scope="module")
 def run(data, tmp_path_factory) -> Path:
-    """The folder of a run of one epoch that no test changes."""
+    """Return the folder of a run of one epoch. Tests must not change it."""
     out = tmp_path_factory.mktemp("run") / "run"
-    train(small(data, epochs=1, ema_decay=0.5), out, OPTIONS)
+    train(small_config(data, epochs=1, ema_decay=0.5), out, OPTIONS)
     return out
 
 
-def test_the_weights_of_a_run_come_back(run):
+def test_the_weights_of_a_run_are_loaded(run):
     model = network()
     load_init(model, str(run / "weights.safetensors"))
     assert equal(model.state_dict(), safetensors.torch.load_file(run / "weights.safetensors"))
 
 
-def test_the_checkpoint_of_a_run_gives_the_weights_that_it_was_evaluated_with(run):
+def test_the_checkpoint_of_a_run_gives_its_evaluated_weights(run):
     model, again = network(), network(seed=1)
     load_init(model, str(run / "checkpoint.pt"))
     load_init(again, str(run / "weights.safetensors"))
     assert equal(model.state_dict(), again.state_dict())
 
 
-def prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+def add_prefix(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in state.items()}
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("inside", [None, "model", "state_dict", "model_state_dict", "net"])
-def test_checkpoints_of_others_are_read_with_what_wrappers_put_before_the_names(tmp_path, prefix, inside):
+def test_prefixes_of_wrappers_are_removed_from_names(tmp_path, prefix, inside):
     source, model = network(seed=1), network()
-    state: dict[str, Any] = prefixed(prefix, source.state_dict())
+    state: dict[str, Any] = add_prefix(prefix, source.state_dict())
     torch.save(state if inside is None else {inside: state, "epoch": 7, "optimizer": {"lr": 1}}, tmp_path / "c.pt")
     assert not equal(model.state_dict(), source.state_dict())
     load_init(model, str(tmp_path / "c.pt"))
@@ -65,9 +65,9 @@ def test_checkpoints_of_others_are_read_with_what_wrappers_put_before_the_names(
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
-def test_prefixes_in_safetensors_are_read_as_well(tmp_path, prefix):
+def test_prefixes_in_safetensors_are_removed(tmp_path, prefix):
     source, model = network(seed=1), network()
-    state = {name: tensor.contiguous() for name, tensor in prefixed(prefix, source.state_dict()).items()}
+    state = {name: tensor.contiguous() for name, tensor in add_prefix(prefix, source.state_dict()).items()}
     safetensors.torch.save_file(state, tmp_path / "w.safetensors")
     load_init(model, str(tmp_path / "w.safetensors"))
     assert equal(model.state_dict(), source.state_dict())
@@ -75,7 +75,7 @@ def test_prefixes_in_safetensors_are_read_as_well(tmp_path, prefix):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet8", "resnet18", "wrn-10-1", "mobilenetv3-small", "vgg16"])
-def test_a_last_layer_for_other_classes_is_left_out_and_the_own_stays_fresh(tmp_path, name):
+def test_a_last_layer_for_other_classes_is_not_loaded(tmp_path, name):
     source, model, fresh = network(1, 6, name), network(0, 4, name), network(0, 4, name)
     torch.save(source.state_dict(), tmp_path / "w.pt")
     load_init(model, str(tmp_path / "w.pt"))
@@ -94,7 +94,7 @@ def test_a_last_layer_for_the_same_number_of_classes_is_kept(tmp_path):
     assert torch.equal(model.state_dict()[head], source.state_dict()[head])
 
 
-def refused(model: nn.Module, path: Path) -> str:
+def refusal_of(model: nn.Module, path: Path) -> str:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(RunError) as info:
         load_init(model, str(path))
@@ -108,37 +108,37 @@ def refused(model: nn.Module, path: Path) -> str:
 @pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     torch.save(network(name="resnet18").state_dict(), tmp_path / "w.pt")
-    assert "expected weights of this network, got others: " in refused(network(), tmp_path / "w.pt")
-    assert "choose the --model that they belong to" in refused(network(name="resnet14"), tmp_path / "w.pt")
+    assert "expected weights of this network, got others: " in refusal_of(network(), tmp_path / "w.pt")
+    assert "choose the --model that they belong to" in refusal_of(network(name="resnet14"), tmp_path / "w.pt")
 
 
-def test_a_shape_that_differs_elsewhere_than_in_the_last_layer_is_named(tmp_path):
+def test_a_different_shape_outside_of_the_last_layer_is_named(tmp_path):
     torch.save(network(name="resnet18-w8").state_dict(), tmp_path / "w.pt")
-    said = refused(network(name="resnet18-w16"), tmp_path / "w.pt")
+    said = refusal_of(network(name="resnet18-w16"), tmp_path / "w.pt")
     assert "8" in said
     assert "instead of 16" in said
 
 
 @pytest.mark.parametrize("name", ["w.pt", "w.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 and nothing more", b"\x08\0\0\0\0\0\0\0{}      "])
-def test_a_broken_file_is_one_line(tmp_path, name, content):
+def test_a_broken_file_is_a_one_line_error(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    refused(network(), tmp_path / name)
+    refusal_of(network(), tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], 3, {"model": 1}, {"a": "text"}, {"model": {}}, torch.zeros(3)])
-def test_a_file_without_weights_is_one_line(tmp_path, content):
+def test_a_file_without_weights_is_a_one_line_error(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
-    assert "expected a weights file (safetensors or a torch checkpoint), got " in refused(network(), tmp_path / "w.pt")
+    assert "expected a weights file (safetensors or a torch checkpoint), got " in refusal_of(network(), tmp_path / "w.pt")
 
 
-def test_a_file_that_is_not_there_is_one_line(tmp_path):
-    assert "No such file" in refused(network(), tmp_path / "none.pt")
-    assert "none.safetensors" in refused(network(), tmp_path / "none.safetensors")
+def test_a_missing_file_is_a_one_line_error(tmp_path):
+    assert "No such file" in refusal_of(network(), tmp_path / "none.pt")
+    assert "none.safetensors" in refusal_of(network(), tmp_path / "none.safetensors")
 
 
 class RunsCode:
-    """Would make a folder when it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -150,7 +150,7 @@ class RunsCode:
 def test_a_file_cannot_run_code(tmp_path):
     path, trap = tmp_path / "w.pt", tmp_path / "trap"
     torch.save({**network().state_dict(), "trap": RunsCode(trap)}, path)
-    refused(network(), path)
+    refusal_of(network(), path)
     assert not trap.exists()
     torch.load(path, weights_only=False)
     assert trap.exists(), "the trap does not work"
@@ -159,9 +159,9 @@ def test_a_file_cannot_run_code(tmp_path):
 # In a run
 
 
-def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_path):
+def test_a_run_starts_from_the_weights_and_stores_their_checksum(data, run, tmp_path):
     file = run / "weights.safetensors"
-    config = small(data, epochs=1, init_weights=str(file), lr=1e-12, weight_decay=0.0)
+    config = small_config(data, epochs=1, init_weights=str(file), lr=1e-12, weight_decay=0.0)
     train(config, tmp_path, OPTIONS)
     made = json.loads((tmp_path / "config.json").read_text())
     assert made["config"]["init_weights"] == str(file)
@@ -176,7 +176,7 @@ def test_a_run_starts_from_the_weights_and_keeps_their_checksum(data, run, tmp_p
 def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path):
     file = tmp_path / "w.pt"
     torch.save(network(seed=1).state_dict(), file)
-    config = small(data, init_weights=str(file))
+    config = small_config(data, init_weights=str(file))
     with pytest.MonkeyPatch.context() as patch:
         stop_after(5, patch)
         with pytest.raises(KeyboardInterrupt):
@@ -193,7 +193,7 @@ def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path)
     train(config, tmp_path / "run", OPTIONS)
 
 
-def test_weights_that_cannot_be_used_are_told_before_a_folder_is_made(smix, data, tmp_path):
+def test_unusable_weights_are_reported_before_a_folder_is_created(smix, data, tmp_path):
     words = ["train", "--data", data, "--model", "resnet8", "--method", "vanilla", "--quiet", "--out", tmp_path / "run"]
     (tmp_path / "w.pt").write_bytes(b"none")
     for file in ("w.pt", "none.pt"):

@@ -1,6 +1,6 @@
 """Hide features that only POSIX systems have, before a program starts. Used by adding this folder to PYTHONPATH.
 
-What the packages below smix need on this machine is imported first: they look at `sys.platform`, which stays as it is.
+Packages that smix needs are imported first, because they check `sys.platform`, which is unchanged.
 """
 
 import os
