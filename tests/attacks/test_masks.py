@@ -413,11 +413,11 @@ def test_loaded_masks_do_not_change_when_the_files_are_replaced(store):
 
 def test_validity_does_not_change_after_the_store_was_opened(store):
     opened = MaskStore(store.path)
-    before = opened.valid.copy()
+    before = opened.usable.copy()
     with (store.path / "stats.npy").open("r+b") as file:
         file.seek(-9, os.SEEK_END)
         file.write(b"\xff" * 9)
-    assert np.array_equal(opened.valid, before)
+    assert np.array_equal(opened.usable, before)
     with pytest.raises(MaskError, match=r"expected stats\.npy with sha256"):
         MaskStore(store.path)
 

@@ -16,7 +16,7 @@ from smix.evaluation import robustness
 from smix.evaluation.corruptions.suite import LABEL
 from smix.evaluation.records import evaluations_of, mean_corruption_errors, read_evaluation, write_evaluation
 from smix.evaluation.robustness import ATTACKS
-from smix.evaluation.scores import scores
+from smix.evaluation.scores import compute_scores
 from smix.lab import evaluate as module
 from smix.lab import suites
 from smix.lab.evaluate import evaluate_all, file_of
@@ -40,7 +40,7 @@ def test_clean_images_give_the_results_of_the_end_of_training(run, capsys):
         (torch.from_numpy(kept["logits"]), torch.from_numpy(kept["labels"]))
         for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation"))
     )
-    assert found.numbers == scores(*tested, validation).numbers()
+    assert found.numbers == compute_scores(*tested, validation).numbers()
     assert "ece_scaled" in found.numbers
     assert capsys.readouterr().err == ""
 

@@ -107,7 +107,7 @@ def test_attacks_equal_those_of_the_library_on_all_images_at_once(finished, full
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
         assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may change one prediction
         assert found.accuracy <= found.clean == full_evaluation[1].numbers["accuracy"]
-        assert (found.name, found.eps, found.step, found.steps) == tuple(attack)
+        assert (found.name, found.eps, found.step_size, found.steps) == tuple(attack)
     assert {(one.name, one.steps) for one in full_evaluation[1].attacks} == {("fgsm", 1), ("pgd", 10)}
 
 

@@ -15,7 +15,7 @@ from smix.errors import DataError, OptionError, RunError, SmixError
 from smix.evaluation.accuracy import accuracy
 from smix.evaluation.predict import predict
 from smix.evaluation.robustness import on_corrupted
-from smix.evaluation.scores import scores
+from smix.evaluation.scores import compute_scores
 from smix.lab.evaluate import file_of
 from smix.lab.label_map import label_map
 from smix.lab.target import load_target
@@ -138,7 +138,7 @@ def test_the_temperature_is_fitted_to_the_grouped_network(run, tmp_path):
         probabilities = torch.from_numpy(kept["logits"]).double().softmax(1)
         both = torch.stack([probabilities[:, list(members)].sum(1) for members in mapped.outputs], 1)
         groups.append((both.log(), torch.from_numpy(kept["labels"] // 3)))
-    expected = scores(*groups[0], groups[1]).numbers()
+    expected = compute_scores(*groups[0], groups[1]).numbers()
     assert found.numbers == pytest.approx(expected, abs=1e-4)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from smix.data.sets import ImageSet
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
-from smix.evaluation.scores import Scores, scores
+from smix.evaluation.scores import Scores, compute_scores
 from smix.plots.style import styles
 from smix.report.masks import JudgedMasks
 from smix.report.records import Comparison, ReportAssets, records_of
@@ -43,7 +43,7 @@ def made_scores(
     labels = torch.from_numpy(np.arange(samples) % classes)
     logits = torch.from_numpy(rng.normal(0, 1.5, (samples, classes)))
     logits[torch.arange(samples), labels] += skill
-    return scores(logits, labels, (logits, labels) if validation else None)
+    return compute_scores(logits, labels, (logits, labels) if validation else None)
 
 
 def compared(

@@ -12,7 +12,7 @@ import torch
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
-from smix.evaluation.scores import scores
+from smix.evaluation.scores import compute_scores
 from smix.paths import data_name
 from smix.report.provenance import options, versions
 from smix.report.reading import comparison_of, read_comparison, read_comparisons
@@ -36,7 +36,7 @@ def test_whole_runs_are_all_there(tmp_path):
     assert (found.name, found.methods, found.problems) == ("digits-on-photos", ["vanilla", "smix"], [])
     assert found.classes == list(CLASSES)
     assert list(found.scores_of("smix")) == [0, 1, 2]
-    expected = scores(*map(torch.from_numpy, predictions(2.5, 101)))
+    expected = compute_scores(*map(torch.from_numpy, predictions(2.5, 101)))
     assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
     assert found.scores_of("smix")[1].temperature is not None
     assert found.select(metric="images") == found.other_data == []

@@ -129,7 +129,9 @@ def test_a_broken_file_is_a_one_line_error(tmp_path, name, content):
 @pytest.mark.parametrize("content", [{}, [1, 2], 3, {"model": 1}, {"a": "text"}, {"model": {}}, torch.zeros(3)])
 def test_a_file_without_weights_is_a_one_line_error(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
-    assert "expected a weights file (safetensors or a torch checkpoint), got " in refusal_of(network(), tmp_path / "w.pt")
+    assert "expected a weights file (safetensors or a torch checkpoint), got " in refusal_of(
+        network(), tmp_path / "w.pt"
+    )
 
 
 def test_a_missing_file_is_a_one_line_error(tmp_path):
