@@ -1,7 +1,7 @@
 """Read untrusted .npy and .npz files: files that other people may have made, modified or damaged.
 
-Each function returns what was written or raises `UnreadableError`. No pickle is run, and headers are compared with the sizes of the
-files before memory is allocated.
+Each function returns the arrays that were written or raises `UnreadableError`. Pickled objects are never loaded, and
+the sizes in headers are compared with those of the files before memory is allocated.
 """
 
 import io
@@ -26,7 +26,7 @@ _UNREADABLE = (
     *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError, SyntaxError, LookupError, OverflowError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""Errors of numpy and zipfile: which one depends on the place of the damage."""
+"""Errors that numpy and zipfile raise for damaged files, depending on where the damage is."""
 
 
 @contextmanager
@@ -38,7 +38,8 @@ def _as_unreadable() -> Iterator[None]:
 
 
 def check_stored(file: io.BufferedReader) -> None:
-    """Raise UnreadableError if a file for torch.load is compressed: it could fill the memory. PyTorch never compresses."""
+    """Raise UnreadableError if a file for torch.load is compressed: decompressed, it could fill the memory. PyTorch
+    never compresses its files."""
     if zipfile.is_zipfile(file):
         with _as_unreadable(), zipfile.ZipFile(file) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -50,7 +51,7 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
     """Memory-map the array of an .npy file that `open_file` has opened, read-only.
 
     Raises:
-        UnreadableError: The file is no .npy file, holds Python objects, or is shorter or longer than its header says.
+        UnreadableError: The file is not an .npy file, contains Python objects, or is shorter or longer than its header says.
     """
     with _as_unreadable():
         file.seek(0)
@@ -77,7 +78,7 @@ def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True
     Args:
         path: File to open.
         max_bytes: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
-        follow_links: Follow a symbolic link.
+        follow_links: Follow a symbolic link instead of refusing it.
 
     Raises:
         UnreadableError: The file is damaged, is not a zip archive of .npy files whose sizes match their headers, or its arrays are
@@ -103,7 +104,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
             raise KeyError(name)
         with _as_unreadable(), self.archive.open(f"{name}.npy") as stream:
             array = np.asarray(npy_format.read_array(stream, allow_pickle=False))
-            if stream.read(1):  # to the end, where zipfile compares the checksum
+            if stream.read(1):  # read to the end, where zipfile verifies the checksum
                 raise UnreadableError(f'more than an array in "{name}"')
             return array
 
@@ -127,7 +128,7 @@ def _memory() -> int | None:
 
 
 def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str, ...]:
-    """Return the names of the arrays, without the suffix. The sizes in the directory of the archive bound what is read."""
+    """Return the names of the arrays, without the suffix. No member is read beyond the size that the directory of the archive states."""
     names: list[str] = []
     total = 0
     for member in archive.infolist():
@@ -148,7 +149,7 @@ def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str
 
 
 _HEADER_BYTES = 1 << 14
-"""Number of bytes that are read to find a header; numpy refuses headers longer than 10,000 characters."""
+"""Bytes read to find a header; numpy refuses headers longer than 10,000 characters."""
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -16,7 +16,7 @@ MAX_LENGTH = 2000
 
 
 class SmixError(ValueError):
-    """User input cannot be used. The message is one printable line, whatever names it quotes."""
+    """Base class of the errors that a user can cause. The message is one printable line, whatever names it quotes."""
 
     exit_code = 2
 
@@ -58,7 +58,7 @@ class TemporaryError(FailedError):
 
 
 BUG = 70
-"""Exit code after an exception that is no `SmixError`."""
+"""Exit code after an exception that is not a `SmixError`."""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:

@@ -1,4 +1,4 @@
-"""Options that name files and folders: the same path can be written in many ways."""
+"""Compare and normalise options that name files and folders, since one path can be written in many ways."""
 
 import json
 from collections.abc import Callable
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 PATH_OPTIONS = {"data": None, "masks": "carried", "init_weights": "pretrained"}
-"""Names of these options, and for each the value that is not a path."""
+"""Options that are paths, each with the value that has another meaning. None: there is no such value."""
 
 
 def same_value(name: str, first: Any, second: Any) -> bool:
-    """Return True if two values of an option mean the same. For paths: the same file or folder of this machine.
+    """Return True if two values of an option mean the same. Paths do if they lead to the same file or folder of this machine.
 
     Relative paths start at the current directory, and symbolic links are followed.
 
@@ -47,7 +47,8 @@ def data_name(data: str) -> str:
 
 
 def _changed(name: str, text: str, change: Callable[[Path], Path]) -> str:
-    """Apply `change` to the path of a value. Of data sets only npz: and folder: name paths; hf: may name a data set of the hub."""
+    """Apply `change` to the path in a value. Names of data sets contain a path only after npz: and folder:; hf: may
+    name a data set of the hub."""
     kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
     if not path or (name == "data" and kind not in ("npz", "folder")) or path == PATH_OPTIONS[name]:
         return text

@@ -42,7 +42,7 @@ class _Left(ProgressColumn):
 
 
 class _Below(Progress):
-    """Progress whose description is a line above the bar: both would not fit on 80 columns."""
+    """Progress bar with its description on a separate line above it, since both together do not fit into 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -52,6 +52,8 @@ class _Below(Progress):
 
 @runtime_checkable
 class Update(Protocol):
+    """Function that shows progress, called with the number of finished units and an optional text."""
+
     def __call__(self, done: int, text: str = "") -> None: ...
 
 
@@ -66,8 +68,8 @@ def bar(
         total: Number of units of work.
         unit: Name of a unit, in the plural.
         quiet: Show nothing.
-        expected: Expected seconds of all of the work, so that the time left is shown from the start. Default: it is shown as soon
-            as there is a rate.
+        expected: Expected duration of the whole work in seconds, so that the time left is shown from the start.
+            Default: it is shown as soon as a rate is known.
 
     Yields:
         A function to be called with the number of finished units and an optional text to show.
@@ -120,16 +122,17 @@ def _lines(title: str, total: int, unit: str) -> Update:
 
 
 def time_left(done: float, total: float, elapsed: float, expected: float) -> float:
-    """Return the seconds until the work is finished: first `expected` minus `elapsed`, from half of the work on as observed.
+    """Return the estimated seconds until the work is finished.
 
-    Until then the two are averaged, and the weight of the observation grows with the finished work: runs take seconds to start
-    before they report anything, so the first rates are far too low.
+    The estimate begins as `expected` minus `elapsed` and, from half of the work on, follows the observed rate. Until
+    then the two are averaged, and the weight of the observation grows with the finished work: runs take seconds to
+    start before they report anything, so the first rates are far too low.
 
     Args:
         done: Finished units.
         total: All units.
         elapsed: Seconds since the start.
-        expected: Expected seconds of all of the work.
+        expected: Expected duration of the whole work in seconds.
     """
     if not done:
         return max(expected - elapsed, 0.1 * expected)

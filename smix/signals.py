@@ -44,13 +44,14 @@ def interruptible() -> Iterator[None]:
 
 
 def is_task() -> bool:
-    """Return whether another smix process, which holds the folder of the sweep, started this one."""
+    """Return whether this process was started by another smix process, which has locked the folder of the sweep."""
     return TASK in os.environ
 
 
 def orphaned() -> bool:
-    """Return whether the process of this machine that started this one has ended."""
-    # On Windows the python.exe of a virtual environment starts another one, whose parent is never the one that is named.
+    """Return whether the smix process that started this one on this machine has ended."""
+    # On Windows the python.exe of a virtual environment starts a second process, whose parent is never the process
+    # named in the variable.
     return os.name != "nt" and TASK in os.environ and int(os.environ[TASK]) != os.getppid()
 
 

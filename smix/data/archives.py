@@ -1,4 +1,4 @@
-"""Data sets that torchvision finds in a folder, or downloads to it."""
+"""Load data sets with torchvision, which reads them from a folder and downloads missing ones."""
 
 import hashlib
 from pathlib import Path
@@ -61,10 +61,11 @@ def fashion_mnist(name: str, data_root: Path, split: Split) -> ImageSet:
 
 
 def caltech101(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load Caltech 101 (Fei-Fei, Fergus and Perona, 2004): 9,144 photographs without those of BACKGROUND_Google, in 101 classes.
+    """Load Caltech 101 (Fei-Fei, Fergus and Perona, 2004): photographs of 101 classes; those of BACKGROUND_Google are left out.
 
-    It has no official split. As is usual since Fei-Fei et al., 30 images of each class are for training and all others for testing (some
-    papers use at most 50 per class). Those 30 are the ones with the lowest sha256 of "CLASS/FILE": a random choice that is the same
+    There is no official split. As is usual since Fei-Fei et al., 30 images of each class are for training and all
+    others for testing (some papers test on at most 50 per class). Those 30 are the ones with the lowest sha256 of
+    "CLASS/FILE": a random choice that is the same
     everywhere. See `cifar` for the arguments and errors.
     """
     from torchvision import datasets

@@ -44,7 +44,7 @@ class Normalisation:
 
     def __call__(self, images: UInt8[Tensor, "B *S C"]) -> Float[Tensor, "B C *S"]:
         """Return normalised float32 images, channels first in shape (and last in memory)."""
-        # A whole line at once, and in place: three times faster than pixel by pixel.
+        # One operation per line of pixels, in place: three times faster than broadcasting over single pixels.
         pixels, channels = images.shape[-2:]
         mean, std = (
             (torch.tensor(values, device=images.device) * 255).expand(channels).repeat(pixels)
@@ -60,13 +60,13 @@ class TrainingBatch(NamedTuple):
     """Normalised images."""
     labels: Int[Tensor, "B"]
     masks: Bool[Tensor, "B *S"] | None
-    """Object masks. None: the method needs none."""
+    """Object masks. None: the method does not need them."""
     valid: Bool[Tensor, "B"] | None
-    """True for masks that the store calls valid. None: all are."""
+    """True for masks that may be used. None: all."""
 
 
 class Pixels(NamedTuple):
-    """Images before they are normalised."""
+    """Images before normalisation, with their labels and masks."""
 
     images: UInt8[Tensor, "B *S C"]
     labels: Int[Tensor, "B"]
@@ -87,18 +87,18 @@ class Loader(ABC):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        """Yield the training batches of an epoch from `first_step` on: of each, the part of process `rank` of `world`."""
+        """Yield the training batches of an epoch from `first_step` on. Process `rank` of `world` gets its part of each batch."""
 
     @abstractmethod
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
-        """Yield the images of rows without augmentation. None: all images, in their order."""
+        """Yield the images at `rows` without augmentation. None: all images, in order."""
 
     def steps(self, batch_size: int) -> int:
         """Return the number of full batches in an epoch, at least 1; the last, smaller batch is dropped."""
         return max(1, len(self) // batch_size)
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        """Yield normalised images without augmentation and their labels, in their order: every `world`-th from `rank` on."""
+        """Yield normalised images, without augmentation, and their labels, in order: every `world`-th image, from index `rank` on."""
         for images, labels, _ in self.pixels(torch.arange(rank, len(self), world)):
             yield self.normalise(images), labels
 
@@ -106,9 +106,9 @@ class Loader(ABC):
 def epoch_batches(
     count: int, seed: int, epoch: int, batch_size: int, first_step: int, rank: int, world: int, device: torch.device
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
-    """Yield the batches of an epoch from `first_step` on, which are equal for all methods and numbers of processes.
+    """Yield the batches of an epoch from `first_step` on, which are the same for every method and number of processes.
 
-    Returns:
+    Yields:
         The number of the step, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
     """
     order = torch.randperm(count, generator=rng.generator(seed, "order", epoch)).to(device)
@@ -119,7 +119,7 @@ def epoch_batches(
 
 @dataclass(frozen=True, eq=False)
 class Batches(Loader):
-    """A `Loader` of images, labels and masks that are on the device as a whole, images as uint8."""
+    """A `Loader` that keeps all images (as uint8), labels and masks on the device."""
 
     images: UInt8[Tensor, "N *S C"]
     labels: Int[Tensor, "N"]
@@ -161,11 +161,11 @@ class Batches(Loader):
         device, steps = self.images.device, self.steps(batch_size)
         for step, batch, part in epoch_batches(len(self), seed, epoch, batch_size, first_step, rank, world, device):
             rows = batch[part]
-            # Copies whole images: eight times faster than self.images[rows], which copies numbers.
+            # Copies whole images: eight times faster than self.images[rows], which copies single values.
             images = self.images.index_select(0, rows)
             masks = None if self.masks is None else self.masks.index_select(0, rows)
             if self.crop_padding or self.hflip:
-                # Drawn for the whole batch: its crops do not depend on how many processes share it.
+                # Drawn for the whole batch, so that crops do not depend on the number of processes.
                 draws = rng.generator(seed, "crop", epoch * steps + step, device=device)
                 crops = draw_crops_and_flips(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[part]
                 images, masks = crops.apply(images, masks)

@@ -1,4 +1,4 @@
-"""biased-digits: real handwritten digits whose backgrounds mislead, with the true mask of each digit. Needs no download.
+"""biased-digits: real handwritten digits on misleading backgrounds, with the true mask of each digit. Needs no download.
 
 Like digits-on-photos, but each digit is assigned one region of the photographs, such as the sky or the petals of the flower. In a
 fraction `BIAS` of the training images the background is a crop of the region of that digit, in all other images of a random region.

@@ -21,7 +21,7 @@ DIMMED = 0.5
 MIN_COLOUR = 160
 """Lowest value of a channel of a digit's colour."""
 MIN_INK = 0.5
-"""Ink above this value belongs to the mask: there the digit covers more than half of the photograph."""
+"""Ink above this value belongs to the mask: there the digit hides more than half of the photograph."""
 
 Digits = tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, "N"], Bool[np.ndarray, "N 32 32"]]
 
@@ -82,7 +82,7 @@ def _draw_over(
     enlarged = np.asarray(grey.resize((size, size), Image.Resampling.BICUBIC), np.float64)
     ink = np.zeros((SIDE, SIDE))
     down, right = rng.integers(SIDE - size + 1, size=2)
-    # Half as much again, up to full: strokes as solid as those of a pen.
+    # Ink times 1.5, at most 1, makes strokes as solid as those of a pen.
     ink[down : down + size, right : right + size] = np.minimum(1.5 / 255 * enlarged, 1)
     colour = rng.integers(MIN_COLOUR, 256, size=3)
     image = np.rint(background + ink[..., None] * (colour - background)).astype(np.uint8)

@@ -45,8 +45,8 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
 
     Args:
         name: Name of the data set.
-        place: Folder of a data set that was saved to disk, folder that `datasets` reads, or name on the hub, from which the data set
-            is downloaded.
+        place: Folder of a data set that was saved to disk, another folder that `datasets` can load, or a name on the
+            hub, from which the data set is downloaded.
         split: "train" or "test". The test split is "test" or, if there is none, "validation".
 
     Returns:
@@ -98,7 +98,7 @@ def _column(name: str, features: Mapping[str, Any], kind: type, description: str
 
 
 def _sample(table: Any, column: str) -> list[Path | io.BytesIO]:
-    """Return `SIZES_READ` images, evenly spaced."""
+    """Return at most `SIZES_READ` of the images, evenly spaced and not decoded."""
     images = (table[row][column] for row in range(0, len(table), -(-len(table) // SIZES_READ)))
     return [Path(image["path"]) if image["bytes"] is None else io.BytesIO(image["bytes"]) for image in images if image]
 

@@ -1,4 +1,4 @@
-"""A split of a data set: images as uint8, labels, and masks if it carries them; its class-balanced order and its fingerprint."""
+"""A split of a data set: uint8 images, labels and optional masks, with a class-balanced order and a fingerprint."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "test"]
 MAX_CHANNELS = 16
-"""A longer last axis is a spatial one."""
+"""Maximum number of channels; a longer last axis is taken for a spatial one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +51,7 @@ class ImageSet:
     fingerprint: str = ""
     """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
-    """Values of the source that became 0 and 255. None: it has values of 0..255."""
+    """Values of the source that were mapped to 0 and 255. None: the values of the source are 0..255."""
 
     def __post_init__(self) -> None:
         labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)
@@ -73,7 +73,7 @@ class ImageSet:
 
     @property
     def size(self) -> tuple[int, ...] | None:
-        """Spatial size S of the images. None: it differs."""
+        """Spatial size S of the images. None: the images differ in size."""
         return self.images.size if isinstance(self.images, Pictures) else self.images.shape[1:-1]
 
     @property
@@ -90,7 +90,7 @@ class ImageSet:
         return replace(self, images=self.images.decoded()) if isinstance(self.images, Pictures) else self
 
     def stem(self, place: int) -> str:
-        """Return the name of an image for other files: its path without the suffix, or its row, such as "000017"."""
+        """Return the name for files that belong to an image: its path without the suffix, or its row, such as "000017"."""
         if isinstance(self.images, Pictures):
             path = str(self.images.names[place])
             return path.rpartition(".")[0] or path

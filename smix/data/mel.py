@@ -1,9 +1,9 @@
 """Log-mel spectrograms of one second of sound, as images of one channel.
 
 Windows of 25 ms every 10 ms are usual for speech (Davis and Mermelstein, 1980; Gong, Chung and Glass, 2021,
-arXiv:2104.01778). The mel scale and its triangles are those of Slaney's Auditory Toolbox (1998): even up to 1 kHz, so that
-none of 64 triangles falls between two frequencies. The triangles are 1 at their peaks, not of equal area, so that decibels
-count from a sine of full scale.
+arXiv:2104.01778). The mel scale and its triangles are those of Slaney's Auditory Toolbox (1998): linear up to 1 kHz, so
+that each of the 64 triangles covers at least one frequency of the transform. The triangles peak at 1 instead of having
+equal areas, so that 0 dB is the level of a full-scale sine.
 """
 
 from functools import cache
@@ -25,7 +25,7 @@ TRANSFORM = 512
 BANDS = 64
 """Number of mel bands from 0 to 8,000 Hz."""
 FLOOR = -80.0
-"""Level in dB that is stored as 0. A level of 0 dB, the power of a full-scale sine at its frequency, is stored as 255."""
+"""Level in dB that is stored as 0. A level of 0 dB is stored as 255: the power of a full-scale sine at its frequency."""
 FRAMES = 1 + (RATE - WINDOW) // HOP
 """Number of complete windows in a second: 98."""
 PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM, "bands": BANDS, "floor": FLOOR}
@@ -33,7 +33,7 @@ PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM
 
 def spectrograms(waves: Float[np.ndarray, "N 16000"]) -> UInt8[np.ndarray, "N 64 98"]:
     """Return log-mel spectrograms of waves in -1..1, 0..255: axis 1 is the frequency, the lowest first; axis 2 is the time."""
-    # Periodic, as is usual for spectra; its sum scales a sine of full scale to the power 1.
+    # A periodic window, as is usual for spectra; dividing by its sum scales a full-scale sine to the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
     frames = sliding_window_view(waves.astype(np.float32), WINDOW, -1)[:, ::HOP] * window
     spectrum = fft.rfft(frames, TRANSFORM)

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Load data sets by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
     """Load a split of a data set by its name; docs/data.md describes them all.
 
     Args:
-        name: One of `SETS`; `npz:FILE` (x_train, y_train, x_test, y_test, and perhaps mask_train, mask_test, classes);
+        name: One of `SETS`; `npz:FILE` (x_train, y_train, x_test, y_test and, optionally, mask_train, mask_test, classes);
             `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, or "val" for "test"); or `hf:NAME_OR_DIR`
             (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
             accessed; `loaded()` reads them into memory if they share a size. Masks next to images of a folder (001.png
-            with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are no images.
+            with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are not images.
         data_root: Folder where the data sets of `SETS` are found, or downloaded to.
         split: "train" or "test".
 
@@ -51,7 +51,7 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
 
 @dataclass(frozen=True)
 class NamedSet:
-    """A data set with a name of its own."""
+    """A data set that smix knows by name."""
 
     load: Callable[[str, Path, Split], ImageSet]
     """Function of the name, the data root and the split."""
@@ -84,7 +84,7 @@ SETS = {
     "biased-digits": NamedSet(_digits),
     "cifar10": NamedSet(cifar, "cifar-10-batches-py"),
     "cifar100": NamedSet(cifar, "cifar-100-python"),
-    # The file that is downloaded last of the four.
+    # The file that is downloaded last.
     "fashion-mnist": NamedSet(fashion_mnist, "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
     "caltech101": NamedSet(caltech101, "caltech101/101_ObjectCategories"),
     "tiny-imagenet": NamedSet(tiny_imagenet, "tiny-imagenet-200", f"download {TINY_IMAGENET_URL} and unpack it there"),

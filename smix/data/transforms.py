@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class CropsAndFlips:
-    """Crops and flips of a batch of images. `crops[slice]` are those of a part of the batch."""
+    """Crops and flips of a batch of images. `crops[slice]` selects those of a part of the batch."""
 
     offsets: Int[Tensor, "B d"]
     """Offset along each spatial axis in the padded image, from 0 to 2 `padding`."""
@@ -47,7 +47,7 @@ class CropsAndFlips:
 
 
 def draw_crops_and_flips(count: int, axes: int, padding: int, hflip: bool, generator: torch.Generator) -> CropsAndFlips:
-    """Draw crops and flips, each with equal probability.
+    """Draw random crops and flips. All offsets of a crop are equally likely.
 
     Args:
         count: Number of images.

@@ -1,6 +1,6 @@
 """Accuracy and cross-entropy of predictions, over all samples at once: a mean of batch means would be biased.
 
-Of equal logits the first class counts as predicted, everywhere.
+If logits are equal, the first of their classes counts as the prediction.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,9 @@ class ImageBootstrap:
     high: float
     """Upper bound of the percentile interval; NaN for fewer than two images."""
     images: int
+    """Number of test images."""
     draws: int
+    """Number of bootstrap samples."""
 
 
 def bootstrap_over_images(
@@ -35,8 +37,9 @@ def bootstrap_over_images(
     """Return an interval of the mean difference of two models, over test images **alone**: the two models stay as they are.
 
     It is the percentile interval of Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapter 13, of images drawn
-    with replacement, the same for both models. It says how far the test split fixes the difference of these two models;
-    it says nothing of another seed, so it is no evidence that one *method* is better (`compare_pairs` is).
+    with replacement, the same for both models. It shows how precisely the test split determines the difference of these
+    two models. It says nothing about other seeds, so it is no evidence that one *method* is better (see
+    `compare_pairs`).
 
     Args:
         first: One number per image in any unit, such as correct or wrong, or a loss.
@@ -50,8 +53,8 @@ def bootstrap_over_images(
         OptionError: `draws` or `level` is out of its range.
 
     >>> first = torch.tensor([True] * 9 + [False])
-    >>> found = smix.evaluation.bootstrap_over_images(first, torch.zeros(10, dtype=torch.bool))
-    >>> found.mean, found.images
+    >>> result = smix.evaluation.bootstrap_over_images(first, torch.zeros(10, dtype=torch.bool))
+    >>> result.mean, result.images
     (0.9, 10)
     """
     if first.shape != second.shape or not len(first):

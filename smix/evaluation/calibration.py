@@ -7,8 +7,8 @@ is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M,
 edges in float64.
 
 Bins of equal mass have the edges where sorted confidences are cut into M parts whose sizes differ by one at most (Nixon et
-al., "Measuring calibration in deep learning", CVPR workshops 2019). Equal confidences stay in one bin: the figure does not
-depend on the order of the samples, some bins may be larger, and others empty.
+al., "Measuring calibration in deep learning", CVPR workshops 2019). Equal confidences stay in one bin, so that the
+result does not depend on the order of the samples; some bins may therefore be larger, and others empty.
 """
 
 import math
@@ -25,7 +25,7 @@ from smix.errors import OptionError
 from smix.evaluation.softmax import check_confidence, check_predictions, chunks
 
 BINS = 15
-"""Number of bins in Guo et al."""
+"""Default number of bins, as in Guo et al."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Calibration:
 def calibration(
     logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], bins: int = BINS, temperature: float = 1.0
 ) -> Calibration:
-    """Return all calibration figures of some predictions, in one pass.
+    """Return all calibration metrics of predictions, in one pass.
 
     Args:
         logits: One row per sample, one column per class.
@@ -94,8 +94,8 @@ def calibration(
         OptionError: `bins` or `temperature` is out of its range.
 
     >>> logits, labels = torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])  # confidence 1/2, accuracy 3/4
-    >>> found = smix.evaluation.calibration(logits, labels)
-    >>> found.ece, found.overconfidence
+    >>> result = smix.evaluation.calibration(logits, labels)
+    >>> result.ece, result.overconfidence
     (0.25, -0.25)
     """
     edges = _edges(bins)

@@ -1,4 +1,4 @@
-"""Predict logits."""
+"""Compute the logits of a model."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,10 +26,10 @@ def predict(
 ) -> tuple[Float[Tensor, "N K"], Int[Tensor, "N"]]:
     """Return the logits and labels of all batches, on the CPU.
 
-    The model is in evaluation mode meanwhile; its mode is restored.
+    The model runs in evaluation mode; the mode of each module is restored afterwards.
 
     Args:
-        model: Maps images to logits.
+        model: Model that maps images to logits.
         batches: Images and labels, on the device of the model.
 
     >>> model = torch.nn.Flatten()

@@ -52,9 +52,9 @@ class Scores:
     """Errors above each confidence of `SURE`."""
     risk: RiskCoverage
     temperature: TemperatureScaling | None
-    """None without predictions of validation images to fit it on."""
+    """Temperature scaling. None: there are no predictions of validation images to fit it on."""
     mistakes: tuple[Mistake, ...]
-    """The most confident errors, at most `MISTAKES`, the most confident first; of equal ones the earlier row."""
+    """The most confident errors, at most `MISTAKES`, in order of decreasing confidence, then of rows."""
 
     @property
     def class_accuracy(self) -> Float[Tensor, "K"]:
@@ -62,7 +62,7 @@ class Scores:
         return class_accuracy(self.confusion)
 
     def numbers(self) -> dict[str, float]:
-        """Return the scores that are one number, by their names in tables and files; fractions in [0, 1], nll in nats."""
+        """Return the scores that are single numbers, by their names in tables and files; fractions in [0, 1], nll in nats."""
         c = self.calibration
         numbers = {
             "accuracy": c.accuracy,
@@ -103,8 +103,8 @@ def compute_scores(
         OptionError: `bins` is below 1.
 
     >>> logits, labels = 5 * torch.eye(3)[[0, 1, 2, 0]], torch.tensor([0, 1, 2, 1])
-    >>> found = smix.evaluation.compute_scores(logits, labels)
-    >>> found.numbers()["accuracy"], len(found.mistakes)
+    >>> result = smix.evaluation.compute_scores(logits, labels)
+    >>> result.numbers()["accuracy"], len(result.mistakes)
     (0.75, 1)
     """
     top = top_class(logits, labels)

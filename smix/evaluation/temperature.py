@@ -75,8 +75,9 @@ def fit_temperature(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> f
         labels: Its class numbers.
 
     Returns:
-        The temperature. If there is no solution, the limit: 0 if no sample has a logit above its label's (the loss falls for ever
-        as T goes to 0), infinity if the labels' logits are on average no larger than those of the other classes.
+        The temperature. If there is no solution, the limit: 0 if no sample has a logit above its label's (the loss
+        keeps falling as T approaches 0), infinity if the labels' logits are on average no larger than those of the
+        other classes.
 
     Raises:
         DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.

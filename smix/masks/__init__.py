@@ -1,4 +1,4 @@
-"""The mask factory: sources, refinement, the store."""
+"""Object masks: their sources, refinement and storage."""
 
 from smix.masks.build import build_masks
 from smix.masks.sources import load_source

@@ -1,4 +1,4 @@
-"""Refine binary masks at the size of the images: not at all, by the report's four steps, or without moving edges."""
+"""Refine binary masks: by the four steps of the report, or by removing small pieces and holes without moving edges."""
 
 from typing import Literal, get_args
 
@@ -33,8 +33,9 @@ def refine(masks: Bool[np.ndarray, "B *S"], method: Refinement) -> Bool[np.ndarr
 
     Args:
         masks: Masks of any number of spatial dimensions; of 2 for "published".
-        method: "none": return the masks as they are. "published": blur, adaptive threshold, opening, largest contour filled, which
-            loses wide objects that the border of the image cuts. "default": remove pieces smaller than a tenth of the largest, fill
+        method: "none": return the masks as they are. "published": blur, adaptive threshold, opening, largest contour
+            filled, which loses wide objects that the border of the image cuts off. "default": remove pieces smaller
+            than a tenth of the largest, fill
             holes smaller than 3 % of it.
 
     Raises:
@@ -84,7 +85,7 @@ def largest_contour(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W
     if all are filled, 1/2 if three are. If areas are equal, the lower object is taken, which OpenCV lists first.
     """
     pieces = label_pieces(~_outside(label_gaps(masks)))
-    # All that is filled in a square of four neighbours is one piece.
+    # Filled pixels in a square of four neighbours belong to one piece.
     corners = np.stack([pieces[:, :-1, :-1], pieces[:, :-1, 1:], pieces[:, 1:, :-1], pieces[:, 1:, 1:]])
     halves = np.array([0, 0, 0, 1, 2])[(corners > 0).sum(0)]
     areas = np.bincount(corners.max(0).ravel(), halves.ravel(), minlength=pieces.max(initial=0) + 1)
@@ -118,7 +119,7 @@ def label_gaps(masks: Bool[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
 
 
 def _label(masks: Bool[np.ndarray, "B *S"], connectivity: int) -> Int32[np.ndarray, "B *S"]:
-    # No piece reaches from one mask to the next.
+    # Without neighbours along the batch axis, no piece extends from one mask to the next.
     inside = ndimage.generate_binary_structure(masks.ndim - 1, connectivity)
     labels: NDArray[np.int32] = ndimage.label(masks, np.stack([np.zeros_like(inside), inside, np.zeros_like(inside)]))[
         0
@@ -127,7 +128,7 @@ def _label(masks: Bool[np.ndarray, "B *S"], connectivity: int) -> Int32[np.ndarr
 
 
 def _outside(gaps: Int32[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
-    """Return the gaps that are no holes: they reach the border of the image, or lie between two parts of a signal."""
+    """Return True on gaps that are not holes: they reach the border of the image, or lie between two parts of a signal."""
     if gaps.ndim == 2:
         return gaps > 0
     reach = np.zeros(gaps.max(initial=0) + 1, bool)

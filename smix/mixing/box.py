@@ -20,19 +20,18 @@ Interval = tuple[Float[Tensor, "n"], Float[Tensor, "n"]]
 def centred_interval(centre: Float[Tensor, "n"], fraction: Float[Tensor, "n"], length: int) -> Interval:
     """Return an interval that covers a fraction of an axis around its centre; the map clips it at the border.
 
-    Half of the width before and after the centre is rounded down as in `rand_bbox` of CutMix's code, where an odd width loses a
-    pixel.
+    Half of the width is rounded down, as in `rand_bbox` of CutMix's code, so that an odd width loses a pixel.
     """
     return centre, (fraction * (length / 2)).floor()
 
 
 def random_pixel(uniform: Float[Tensor, "n"], length: int | Float[Tensor, "n"]) -> Float[Tensor, "n"]:
-    """Return any pixel of an axis with equal probability; below `length`, also in float32, for uniform draws below 1."""
+    """Return a pixel of an axis, each with equal probability. For uniform draws below 1 it is below `length`, also in float32."""
     return (uniform * length).floor()
 
 
 def inside_interval(uniform: Float[Tensor, "n"], width: Float[Tensor, "n"], length: int) -> Interval:
-    """Return an interval of whole pixels inside the image, each place with equal probability."""
+    """Return an interval of whole pixels inside the image, each position with equal probability."""
     half = width / 2
     return random_pixel(uniform, length - width + 1) + half, half
 

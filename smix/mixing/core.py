@@ -2,8 +2,9 @@
 
     x_mix = w x + (1 - w) x[partner]        loss = s CE(f(x_mix), y) + (1 - s) CE(f(x_mix), y[partner])
 
-A method states how it draws the map (`Method.maps`). Pairing, the gate `prob`, label weights, blending and checks are written
-once, for all methods. Weights always belong to the *own* image, the one at the same index of the batch: 1 keeps it, 0 takes its
+A method states how it draws the map (`Method.maps`). Pairing, the probability `prob`, label weights, blending and
+checks are written once, for all methods. Weights always belong to the *own* image, the one at the same index of the
+batch: 1 keeps it, 0 takes its
 partner. In code the weight map w is `weight`, and the weight s of the own label, the papers' lambda, is `share`.
 """
 
@@ -25,7 +26,7 @@ MaskTensor = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
 
 @dataclass(frozen=True, eq=False)
 class MixBatch:
-    """Input of a method while it draws: images, masks, partners and the source of random numbers.
+    """Input from which a method draws a plan: images, masks, partners and the source of random numbers.
 
     `draws` is the number of independent draws: B, or 1 for a single draw that the whole batch shares.
     """
@@ -68,7 +69,7 @@ class MixBatch:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Method:
-    """Base class of the mixing methods: frozen dataclasses of numbers that say how to draw weight maps.
+    """Base class of the mixing methods: frozen dataclasses whose fields are the options of a method.
 
     A subclass defines `maps` and, if it has options, `check`.
 
@@ -182,7 +183,7 @@ class Method:
         return self.plan_pairs(batch) if len(x) else unmixed(batch)  # Fourier transforms refuse an empty batch
 
     def plan_pairs(self, batch: MixBatch) -> Plan:
-        """Return the plan for partners that are already drawn, with the gate `prob` applied."""
+        """Return the plan for partners that are already drawn. Each sample is mixed with probability `prob`."""
         if self.per_batch:
             batch = replace(batch, draws=1)
         plan = self.draw(batch)
@@ -191,7 +192,7 @@ class Method:
         return plan
 
     def draw(self, batch: MixBatch) -> Plan:
-        """Return the plan before the gate: every sample is mixed with its partner, unless it is its own partner."""
+        """Return the plan before `prob` is applied: every sample is mixed with its partner, unless it is its own partner."""
         return self.plan_maps(batch, self.maps(batch))
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
@@ -212,7 +213,7 @@ class Method:
         paired = batch.partner != torch.arange(len(batch.x), device=batch.x.device)
         return Plan(
             batch.partner,
-            # In place: a map less in memory, and at 64 pixels a fifth of the time.
+            # In place: this needs one map less of memory and, at 64 pixels, a fifth of the time.
             keep_own(~paired, weight, out=weight if own_memory else None),
             torch.where(paired, share, 1.0),
             mixed=paired,
@@ -270,7 +271,8 @@ def generator_option(generator: torch.Generator | None) -> dict[str, Any]:
 
 
 MIN_ALPHA, MAX_ALPHA = 1e-30, 1e30
-"""Range of the parameters of a Beta distribution: far beyond where it is a coin, or constant; float32 does not overflow yet."""
+"""Range of the parameters of a Beta distribution. Near its bounds the distribution is practically a fair coin, or
+constant, and float32 does not overflow."""
 
 
 def check_alpha(method: str, alpha: float) -> None:

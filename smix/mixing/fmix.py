@@ -6,9 +6,9 @@ g, lambda N of them. Frequencies are floored at 1 / max(S), as in the published 
 
 `spectrum="isotropic"` is that formula, with floor(lambda N + 1/2) ones. `spectrum="official"` is the published code
 (ecs-vlc/FMix, `fmix.py`, commit 3950ea0): it combines two rows of the noise instead of its real and imaginary parts, so
-that only the frequencies 0 and +-1 are left along the last axis, and in one dimension every mask is one cyclic interval; it
-rounds lambda N up or down by a fair coin. Differences from both: one mask per sample; the label is the mean of the map, the
-authors' is lambda, up to 1 / N away.
+that only the frequencies 0 and +-1 are left along the last axis, and in one dimension every mask is one cyclic
+interval; it rounds lambda N up or down with equal probability. Differences from both: one mask per sample; the label
+weight is the mean of the map; the authors use lambda, which differs by up to 1 / N.
 """
 
 import math
@@ -33,7 +33,7 @@ class FMix(MapMethod):
         alpha: Both parameters of the Beta distribution of the kept fraction lambda, above 0.
         decay: Power of the frequency that the noise is divided by, 0 or more; larger: smoother clouds.
         max_soft: Softness of the border, in [0, 0.5]: fraction of the pixels on either side of the threshold, by rank, that fall
-            from 1 to 0 in equal steps; at most min(lambda, 1 - lambda). Sorts, so it is slower.
+            from 1 to 0 in equal steps; at most min(lambda, 1 - lambda). It needs a sort, so it is slower.
         strength: Weight of the own image inside the cloud, in (0, 1]; below 1 the partner shines through (the SMix report,
             eq. 10).
         spectrum: `isotropic`: the paper's formula. `official`: the masks of the published code.
@@ -82,13 +82,13 @@ class FMix(MapMethod):
 
 
 def clouds(spectrum: Complex[Tensor, "n *F"], size: tuple[int, ...]) -> Float[Tensor, "n *S"]:
-    """Return the real fields of half spectra."""
+    """Return the real fields of half spectra, by the inverse Fourier transform."""
     field: Tensor = torch.fft.irfftn(spectrum, s=size, dim=tuple(range(1, len(size) + 1)))
     return field
 
 
 def isotropic_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]:
-    """Return half spectra of real Gaussian fields whose amplitude falls with frequency^-decay, alike along all axes.
+    """Return half spectra of real Gaussian fields whose amplitude falls with frequency^-decay, in the same way along all axes.
 
     Where a column is its own mirror image (frequency 0 and Nyquist of the last axis) the inverse
     transform keeps only the part with Hermitian symmetry, half of the power; sqrt(2) makes up for it.
@@ -109,8 +109,9 @@ def isotropic_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]
 def official_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]:
     """Return the spectra of the published code (commit 3950ea0).
 
-    The first two rows of the noise, along the first axis, are taken for real and imaginary part, and the two numbers of each
-    frequency for two columns; the inverse transform pads or crops. (An axis of one pixel, where that code fails, gives its only
+    The first two rows of the noise, along the first axis, are taken for the real and the imaginary part, and the two
+    numbers of each frequency for two columns; the inverse transform pads or crops. (An axis of one pixel, where that
+    code fails, gives its only
     row twice.)
     """
     device, size = batch.x.device, batch.size

@@ -51,4 +51,4 @@ class GMix(MapMethod):
             bumps.append(along_axis(torch.exp(distance.square() * (rate / length**2)[:, None]), axis, axes))
         bump = functools.reduce(torch.mul, bumps)
         of_partner = batch.per_draw((kept >= 0.5).float())
-        return (bump - of_partner).abs()  # 1 - bump where it is the partner's
+        return (bump - of_partner).abs()  # 1 - bump where the bump is the partner's

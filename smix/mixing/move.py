@@ -61,11 +61,11 @@ def apply_move(x: Float[Tensor, "B C *S"], move: Move, rows: Int[Tensor, "B"] | 
 
 
 def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
-    """Return each image moved.
+    """Return the moved images.
 
     Interpolation is bilinear where an image grows. Where it shrinks the triangle widens to cover all that falls on a pixel, as
-    in `interpolate(antialias=True)`. A constant image keeps its value wherever it is, and an image that stays in place keeps
-    every bit.
+    in `interpolate(antialias=True)`. A constant image keeps its value wherever it moves, and an image that stays in
+    place is returned unchanged, bit for bit.
     """
     precise = x if x.dtype == torch.float64 else x.float()
     with torch.autocast(x.device.type, enabled=False):
@@ -73,16 +73,14 @@ def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
             matrix = _matrix(length, move.scale[:, axis], move.offset[:, axis]).to(precise.dtype)
             lines = precise.movedim(axis + 2, -1)
             precise = (lines.flatten(1, -2) @ matrix.mT).view(lines.shape).movedim(-1, axis + 2)
-    # A matrix product may be rounded to fewer bits, as the user allowed torch to.
+    # The user may have allowed torch to compute matrix products with fewer bits, such as TF32.
     in_place = ((move.scale == 1) & (move.offset == 0)).all(1)
     return torch.where(per_sample(in_place, x), x, precise.to(x.dtype))
 
 
 def _matrix(length: int, scale: Float[Tensor, "B"], offset: Float[Tensor, "B"]) -> Float[Tensor, "B out in"]:
-    """Return the resampling matrix of one axis, from source pixels (columns) to target pixels (rows).
-
-    Rows sum to 1; rows outside the image are 0.
-    """
+    """Return the resampling matrix of one axis: row = target pixel, column = source pixel. Rows sum to 1; rows that
+    fall outside the image are 0."""
     centre = torch.arange(length, device=scale.device) + 0.5
     source = (centre - offset[:, None]) / scale[:, None]
     reach = (1 / scale.abs()).clamp(min=1)

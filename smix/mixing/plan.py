@@ -16,7 +16,7 @@ from smix.mixing.tensors import Tensors, batch_slices, per_sample
 
 @dataclass(frozen=True, eq=False)
 class Target(Tensors):
-    """Labels of a mixed batch: `share` of `y`, the rest of `y_partner`. Slices are the targets of micro-batches.
+    """Labels of a mixed batch: weight `share` for `y`, 1 - `share` for `y_partner`. A slice is the target of a micro-batch.
 
     >>> x, y = torch.zeros(4, 3, 8, 8), torch.tensor([0, 1, 2, 2])
     >>> mixed, target = smix.Mixup()(x, y, generator=torch.Generator().manual_seed(0))
@@ -60,10 +60,10 @@ class Target(Tensors):
             logits: One row per sample, one column per class.
             kind: `ce`: cross-entropy. `bce`: mean over the classes of the binary cross-entropies against `soft(K)`, for labels of
                 several classes.
-            label_smoothing: Part of each label that is spread evenly over the classes, in [0, 1].
+            label_smoothing: Fraction of each label that is distributed evenly over the classes, in [0, 1].
             reduction: Reduction over the batch, as in torch.nn.functional.cross_entropy.
             class_weight: Weight of each class in the cross-entropy, for class numbers. The mean is over the weights, each label
-                counted by its share. Rows are refused, since torch normalises them by other numbers.
+                counted by its share. Labels that are rows are refused, since torch normalises their loss differently.
 
         Returns:
             A scalar, or with `reduction="none"` one loss per sample.
@@ -159,7 +159,7 @@ class Plan(Tensors):
     share: Float[Tensor, "B"]
     """Weight of the own label, the papers' lambda, in [0, 1]."""
     mixed: Bool[Tensor, "B"]
-    """True if the gate was open and the partner is another sample (or zeros: see `fill`)."""
+    """True for samples that are mixed with another sample (or with zeros: see `fill`)."""
     fell_back: Bool[Tensor, "B"]
     """True where `Fallback` used its second method."""
     own_move: Move | None = None
@@ -175,7 +175,7 @@ class Plan(Tensors):
         Args:
             x: The images that the plan was drawn for, or others of their number and size. A map of one number fits any size:
                 with `Mixup`, hidden layers can be mixed.
-            out: Buffer like x to write to and return. At 224 pixels, on a CPU, fresh memory costs more than the mix.
+            out: Buffer like x to write to and return. At 224 pixels on a CPU, allocating memory takes longer than mixing.
 
         Raises:
             DataError: The images or the buffer do not fit the plan.
@@ -246,7 +246,7 @@ class Plan(Tensors):
 def keep_own(
     kept: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"], out: Float[Tensor, "B 1 *S"] | None = None
 ) -> Float[Tensor, "B 1 *S"]:
-    """Return the weights, and 1 in samples that are kept as they are. (Three times faster than a broadcast `where`.)"""
+    """Return the weight maps, with 1 in samples that are kept unmixed. (Three times faster than a broadcast `where`.)"""
     return torch.maximum(weight, per_sample(kept, weight).float(), out=out)
 
 

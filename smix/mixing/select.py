@@ -6,9 +6,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 SAMPLE = 256
-"""Values of a row that are sorted to learn where its threshold must be."""
+"""Approximate number of values of a row that are sorted to bracket its threshold."""
 MARGIN = 8
-"""Ranks of the sample on either side of the threshold; a row whose threshold lies beyond is partitioned entirely."""
+"""Number of ranks of the sample on either side of the threshold; a row whose threshold lies outside these is partitioned entirely."""
 
 
 def mark_largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
@@ -21,7 +21,7 @@ def mark_largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[
 
 
 def _by_threshold(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
-    """Return the same marks five times faster than sorting.
+    """Return the same marks as sorting does, five times faster.
 
     A sorted sample brackets the threshold of each row, and only the values between the brackets are sorted.
     """

@@ -54,7 +54,7 @@ def label_share(
 def _visible_fraction(
     weight: Float[Tensor, "B 1 *T"], objects: Float[Tensor, "B 1 *S"], move: Move | None
 ) -> Float[Tensor, "B"]:
-    """Return the fraction of each object, after its move, that the map shows, in [0, 1]."""
+    """Return the fraction of each object, after its move, that is visible through the map, in [0, 1]."""
     if move is not None:
         objects = apply_move(objects, move)
     visible, total = ((map_ * objects).flatten(1).sum(1) for map_ in (weight, 1.0))

@@ -1,4 +1,4 @@
-"""Frozen dataclasses of tensors: what plans, targets and moves have in common."""
+"""Base class of plans, targets and moves, which are frozen dataclasses of tensors."""
 
 from collections.abc import Callable
 from dataclasses import fields
@@ -13,19 +13,19 @@ _T = TypeVar("_T", bound="Tensors")
 
 
 class Tensors:
-    """Base class of dataclasses of tensors that are moved and pinned together; absent fields (None) stay absent."""
+    """Base class of dataclasses whose tensors are moved and pinned together. Fields that are None stay None."""
 
     def map(self: _T, change: Callable[[Any], Any]) -> _T:
-        """Return the same with `change` applied to every tensor."""
+        """Return a copy with `change` applied to every tensor."""
         values = (getattr(self, field.name) for field in fields(cast(Any, self)))
         return type(self)(*(None if value is None else change(value) for value in values))
 
     def to(self: _T, device: torch.device | str, non_blocking: bool = False) -> _T:
-        """Return the same on another device; see torch.Tensor.to."""
+        """Return a copy on another device; see torch.Tensor.to."""
         return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self: _T) -> _T:
-        """Return the same in pinned memory; DataLoader(pin_memory=True) calls it."""
+        """Return a copy in pinned memory; DataLoader(pin_memory=True) calls this method."""
         return self.map(lambda tensor: tensor.pin_memory())
 
 
@@ -35,13 +35,13 @@ def per_sample(values: Tensor, like: Tensor) -> Tensor:
 
 
 CPU_CHUNK = 2**18
-"""Values to process at once: intermediate results stay in a processor's cache, and are small next to a batch."""
+"""Number of values to process at once: intermediate results stay in the processor's cache, and are small compared with a batch."""
 GPU_CHUNK = 64 * CPU_CHUNK
 
 
 def batch_slices(count: int, values: int, device: torch.device) -> list[slice]:
     """Return slices of a batch of `count` samples with `values` numbers each, to be processed one after the other."""
-    if torch.compiler.is_compiling():  # which would make a graph for every number of them
+    if torch.compiler.is_compiling():  # it would compile a graph for every number of slices
         return [slice(None)]
     chunk = CPU_CHUNK if device.type == "cpu" else GPU_CHUNK
     step = max(1, chunk // max(1, values))

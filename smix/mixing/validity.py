@@ -17,7 +17,7 @@ from smix.mixing.checks import check_options
 
 @dataclass(frozen=True)
 class Validity:
-    """Criteria that a valid mask passes, all of them.
+    """Criteria of a valid mask, which must meet all of them.
 
     Args:
         min_coverage: Smallest fraction of the pixels that is object, in [0, 1].
@@ -27,8 +27,8 @@ class Validity:
         max_roughness: Largest number of edges per pixel of the object or of the background, whichever is smaller; noise has 1.1 to
             4, a line of one pixel 2, a square of n x n pixels 4 / n; 0: not tested.
         min_free_border: Smallest fraction of the border that is background, relative to that of the entire image; 0: not tested.
-            Never tested for signals with one dimension, whose border is two pixels. Objects lie inside of their images; where
-            object and background are swapped, the border is object.
+            Never tested for signals with one dimension, whose border is two pixels. Objects usually lie inside their
+            images; if object and background are swapped, the border is object.
 
     Raises:
         OptionError: A bound is out of its range.

@@ -3,7 +3,7 @@
 Block: He et al., ECCV 2016, "Identity Mappings in Deep Residual Networks", arXiv:1603.05027, figure 1(b). Where the shape
 changes, the shortcut is a 1x1 convolution of the activated input, as in both papers' code.
 Wide ResNets: Zagoruyko and Komodakis, BMVC 2016, arXiv:1605.07146, table 1; dropout between the convolutions, section 2.4.
-Differs: the linear layer starts with torch's own random weights.
+Difference: the linear layer keeps PyTorch's default initialisation.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from smix.models.small import init_he
 def preactresnet18(num_classes: int, channels: int = 3) -> nn.Module:
     """Build PreActResNet-18 in the form of kuangliu/pytorch-cifar, which the papers of mixup and its descendants use.
 
-    It has 11,171,146 parameters for 10 classes, and no batch norm and ReLU after the last block; the paper's networks have. Differs from
-    that form: the convolutions start with He's variance.
+    It has 11,171,146 parameters for 10 classes, and no batch norm and ReLU after the last block; the paper's networks
+    have. Difference from that form: convolutions are initialised by `init_he`.
     """
     return PreActResNet(64, (64, 128, 256, 512), 2, num_classes, channels, last_norm=False)
 

@@ -1,10 +1,10 @@
-"""PyramidNet: residual networks whose width grows a little with every block, not by doubling at few.
+"""PyramidNet: residual networks whose width grows a little with every block instead of doubling at a few of them.
 
 Han, Kim and Kim, CVPR 2017, arXiv:1610.02915: additive growth (section 2), blocks with batch norm after the last convolution and
 one ReLU less (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
-(dyhan0920/PyramidNet-PyTorch), widths are rounded from their exact sum; the paper's formula rounds down at each block, which for an alpha
-less than the number of blocks would never grow.
-Differs: images of any size; odd ones are pooled with the border.
+(dyhan0920/PyramidNet-PyTorch), widths are rounded from their exact sum; the paper's formula rounds down at each block,
+so that the width would never grow if alpha is less than the number of blocks.
+Difference: images may have any size; half of an odd size is rounded up.
 """
 
 from jaxtyping import Float
@@ -48,8 +48,8 @@ class PyramidNet(nn.Module):
 
 
 class PyramidBlock(nn.Module):
-    """Some layers, and a shortcut without weights: the mean over 2x2 places where the layers halve the image, and `more`
-    channels of zeros."""
+    """A residual block whose shortcut has no weights: the mean over 2x2 pixels where the layers halve the image, with
+    `more` channels of zeros appended."""
 
     def __init__(self, layers: nn.Sequential, stride: int, more: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Residual networks for small images, for signals and spectrograms (1 dimension) and for volumes (3).
 
 He et al., CVPR 2016, arXiv:1512.03385: basic blocks (figure 5, left), 6n + 2 layers for CIFAR (section 4.2), and the layers of
-ResNet-10, 18 and 34 (table 1; 10 is one block a stage). Differs: where the width changes, the shortcut is a 1x1 convolution
-with batch norm (their option B) for the networks of CIFAR, too, which the paper pads with zeros.
+ResNet-10, 18 and 34 (table 1; 10 is one block a stage). Difference: where the width changes, the shortcut is a 1x1
+convolution with batch norm (their option B), also in the networks for CIFAR, where the paper pads with zeros.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 class SmallResNet(nn.Module):
     """A 3x3 stem of stride 1, stages of basic blocks that halve the image from the second on, global average pooling, and
-    a linear layer. Images may have any size from 1 on.
+    a linear layer. Sides of the images may be any number of pixels, 1 or more.
 
     Args:
         blocks: Number of blocks of each stage.

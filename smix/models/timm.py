@@ -19,7 +19,7 @@ def timm_model(
         num_classes: Number of classes.
         channels: Number of channels of the images.
         size: Height and width of the images.
-        pretrained: Download timm's weights. By default the weights are drawn.
+        pretrained: Download timm's weights. By default the weights are random.
 
     Raises:
         OptionError: timm is not installed, has no such network or no weights of it, or the network cannot take such images.

@@ -20,8 +20,9 @@ def glass_blur(
 ) -> Float[Tensor, "B C H W"]:
     """Read each pixel at most `reach` pixels away, `rounds` times, between two Gaussian blurs of `sigma` pixels.
 
-    make_cifar_c.py means to swap pixels, but assigns views: the first is overwritten, the second stays. Its loop moves away from
-    where it reads, so at `reach` 1 it reads only unchanged pixels, and one gather does the same.
+    make_cifar_c.py is meant to swap pixels but assigns views, so that the first pixel is overwritten and the second
+    stays. Its loop moves away from the pixels that it reads, so at `reach` 1 it reads only unchanged pixels, and one
+    gather does the same.
     """
     scale = scale_of(x)
     reach = max(1, round(reach * scale))
@@ -44,7 +45,7 @@ def motion_blur(x: Float[Tensor, "B C H W"], draws: Draws, radius: float, sigma:
 
 
 def zoom_blur(x: Float[Tensor, "B C H W"], draws: Draws, end: float) -> Float[Tensor, "B C H W"]:
-    """Average the image and its enlargements by 1, 1.01, ... up to `end`, which rounding includes or not."""
+    """Average the image and its enlargements by 1, 1.01, ... up to `end`, which is included or not, depending on rounding."""
     height, width = x.shape[-2:]
     factors = np.arange(1, end, 0.01).tolist()
     # All factors at once: along W as (W, n W), along H as (H, H n).

@@ -47,7 +47,7 @@ def elastic_transform(
     points = torch.tensor([[1, 1], [1, -1], [-1, -1]], device=x.device).double() * third
     points = points + torch.tensor([width // 2, height // 2], device=x.device)
     moved = points + affine * side * (2 * draws.uniform("points", 3, 2) - 1)
-    # Where each pixel of the result comes from: the map that takes the moved points back. (B, 3, 2)
+    # The map that takes the moved points back gives the source of each pixel of the result. (B, 3, 2)
     back = torch.linalg.solve(F.pad(moved, (0, 1), value=1.0), points.expand(len(x), 3, 2))[..., None, None]
     from_columns, from_rows = (back[:, 0, i] * columns + back[:, 1, i] * rows + back[:, 2, i] for i in (0, 1))
     x = _sample(x, from_columns, from_rows, corners=True)

@@ -1,4 +1,4 @@
-"""Random numbers of each image by its own key, so that they depend neither on the batch size nor on the other images."""
+"""Draw the random numbers of each image by its index, so that they depend neither on the batch size nor on other images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ MIN_WEIGHT = 1e-4
 
 
 def scale_of(images: Float[Tensor, "B C H W"]) -> float:
-    """Return the shorter side divided by CIFAR's 32 pixels, the factor of lengths in pixels."""
+    """Return the shorter side divided by CIFAR's 32 pixels, the factor by which lengths in pixels are scaled."""
     return min(images.shape[-2:]) / 32
 
 
@@ -71,8 +71,8 @@ def box_matrix(side: int, other: int) -> Float[Tensor, "other side"]:
 def disk(radius: float, sigma: float, scale: float) -> Float[Tensor, "k k"]:
     """Return the kernel of a disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels: disk of make_cifar_c.py, for radii below 2.
 
-    At another `scale` than 1 each pixel of the disk is a square of `scale` pixels, shared out by area (below a radius of 1 the
-    disk is one point, and stays one), and sigma and the Gaussian's cut-off grow alike.
+    At another `scale` than 1 each pixel of the disk is a square of `scale` pixels, shared out by area (below a radius
+    of 1 the disk is one point, and stays one), and sigma and the Gaussian's cut-off are scaled too.
     """
     grid = np.arange(-1, 2)
     points = (grid[:, None] ** 2 + grid**2 <= radius**2).astype(np.float64)
@@ -119,7 +119,7 @@ def motion_blur(
     padded = F.pad(images, [reach] * 4, mode="replicate")
     out, pitch = torch.zeros_like(images), 2 * reach + 1
     for tap, weight in enumerate(weights.tolist()):
-        # Few offsets occur at a tap: all images that share one are read at once.
+        # Only few offsets occur at a tap, so all images that share one are read at once.
         offsets = (down[:, tap] + reach) * pitch + right[:, tap] + reach
         for offset in sorted(set(offsets.tolist())):
             y, x = divmod(offset, pitch)

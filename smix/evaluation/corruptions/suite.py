@@ -27,12 +27,12 @@ from smix.evaluation.corruptions.noise import gaussian_noise, impulse_noise, sho
 from smix.evaluation.corruptions.weather import fog, frost, snow
 
 LABEL = "own corruptions, CIFAR-C severities"
-"""Name of these images in tables and files, to tell them from the published archives."""
+"""Name of these images in tables and files, which distinguishes them from the published archives."""
 SEVERITIES = (1, 2, 3, 4, 5)
 MIN_SIDE = 28
 """Smallest side of an image, in pixels."""
 CHUNK = 2**18
-"""Number of values to corrupt together: they stay in a cache."""
+"""Number of values to corrupt at once: they stay in the processor's cache."""
 
 Corruption = Callable[..., Float[Tensor, "B C H W"]]
 

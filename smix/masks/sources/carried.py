@@ -1,4 +1,4 @@
-"""The masks that a data set carries itself."""
+"""Masks that are part of the data set."""
 
 import hashlib
 from typing import Any

@@ -33,7 +33,7 @@ Output = Literal["class_scores", "object_logit", "instances"]
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CPU = torch.device("cpu")
 MIN_INPUT_SIZE = 16
-"""Smallest input size in pixels: for fewer, no network answers more than one pixel."""
+"""Minimum input size in pixels; for a smaller one, networks return a single pixel."""
 
 
 Channels = tuple[float, float, float]
@@ -55,11 +55,11 @@ class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[str, ...] = ()
     """Names of the K classes; empty if they are not known."""
     background: Annotated[int, Meta(ge=0)] | None = 0
-    """The class that is no object. None: there is none."""
+    """Index of the background class. None: there is none."""
     any_size: bool = True
     """True if the network takes images of other sizes than its own."""
     stride: Side = 1
-    """Number of pixels that the height and width of the input must be multiples of."""
+    """The input's height and width must be multiples of this many pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ class NetworkSource:
         )
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """Return the sha256 of the weights, the preparation of the images and the reading of the output."""
+        """Return the sha256 of the weights, and how images are prepared and the output is read."""
         network = self.network
         size = self._size(data)
         description: dict[str, Any] = {
@@ -298,7 +298,7 @@ class TorchForward:
     def __call__(self, images: Float[Tensor, "B 3 h w"]) -> Any:
         try:
             with (
-                torch.random.fork_rng(devices=()),  # Mask2Former draws for its layer drop, in evaluation mode too
+                torch.random.fork_rng(devices=()),  # Mask2Former uses random numbers even in evaluation mode
                 torch.autocast(self.device.type, getattr(torch, self.precision), enabled=self.precision != "float32"),
             ):
                 return self.model(images.contiguous(memory_format=torch.channels_last))

@@ -21,10 +21,10 @@ class Segmentation:
     classes: UInt8[Tensor, "B *s"] | None
     """The class of each pixel, 0 where there is no object; None: the source knows no classes."""
     problems: Mapping[int, str] = field(default_factory=dict)
-    """Why there is no answer for an image, by its place in the batch; its `object` is NaN."""
+    """Reason why an image has no mask, by position in the batch; its `object` is NaN."""
 
     def mask(self) -> Bool[Tensor, "B *s"]:
-        """Return where the object is: every class that counts as one, or a probability above one half."""
+        """Return True on the object: where the class is not 0 or, without classes, where the probability is above 1/2."""
         return self.object > 0.5 if self.classes is None else self.classes != 0
 
 
@@ -33,11 +33,11 @@ class Instances:
     """The instances that a network found in one image."""
 
     masks: Float[Tensor, "n h w"]
-    """Logit of each pixel's probability to be part of it."""
+    """Logit of the probability that a pixel belongs to the instance."""
     labels: Int[Tensor, "n"]
-    """Class of each, from 0."""
+    """Class of each instance, from 0."""
     scores: Float[Tensor, "n"]
-    """Confidence in each, in [0, 1]."""
+    """Confidence of each instance, in [0, 1]."""
 
 
 def read_scores(
@@ -51,7 +51,7 @@ def read_scores(
     Args:
         scores: Logits of K classes.
         keep: True for the classes that are objects in each image.
-        background: The class that is no object. None: there is none.
+        background: Index of the background class. None: there is none.
         size: Height and width of the images. Coarser scores are first enlarged to it.
 
     Returns:
@@ -98,7 +98,7 @@ def read_instances(
         batch: The instances in each image.
         keep: True for the classes that are objects in each image.
         score_threshold: Lowest confidence of an instance, in [0, 1].
-        background: The class that is no object. None: there is none.
+        background: Index of the background class. None: there is none.
         size: Height and width of the images. Coarser masks are first enlarged to it.
 
     Returns:

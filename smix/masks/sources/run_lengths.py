@@ -60,7 +60,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> 
     """Return a mask (H, W) of the pixels inside any of the polygons, as pycocotools fills them.
 
     Args:
-        polygons: x, y, x, y, ... of the corners of each, in pixels.
+        polygons: Corners of each polygon as x, y, x, y, ..., in pixels.
         size: Height and width.
 
     Raises:
@@ -70,7 +70,7 @@ def polygon_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> 
 
     budget = float(MAX_STEPS)
     for corners in polygons:
-        # Of fewer numbers pycocotools makes an empty mask, or errors of all kinds.
+        # For fewer numbers, pycocotools returns an empty mask or raises various errors.
         if len(corners) < 6 or len(corners) % 2:
             raise UnreadableError(f"a polygon of {len(corners)} coordinates instead of an even number, 6 or more")
         points = np.array(corners, np.float64).reshape(-1, 2)

@@ -1,6 +1,6 @@
 """Networks of segmentation_models_pytorch: U-Net, PSPNet, FPN, DeepLabV3+ and the rest, with any of its encoders.
 
-FILE.json next to the weights may hold {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]}, mean and
+FILE.json next to the weights may contain {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]}, mean and
 std on the 0..255 scale. Without it, images are normalised as for the ImageNet weights of the encoder.
 """
 
@@ -63,7 +63,7 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
 def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int] | None]:
     """Return the normalisation that an encoder's ImageNet weights need, and its input size if it takes no other.
 
-    What segmentation_models_pytorch itself knows of its encoders would have to be downloaded.
+    segmentation_models_pytorch would have to download the settings of its own encoders, so they are repeated here.
 
     Returns:
         Mean and standard deviation on the 0..255 scale, and the height and width or None.
@@ -85,7 +85,7 @@ def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int
 
 
 def _read_card(path: Path, mean: Channels, std: Channels, input_size: tuple[int, int]) -> NetworkCard:
-    """Return the content of the JSON file next to the weights; the other arguments are the defaults of missing keys."""
+    """Read the JSON file next to the weights; the other arguments are the defaults of missing keys."""
     defaults = {"mean": mean, "std": std, "input_size": input_size}
     try:
         values = read_json(path) if path.is_file() else {}

@@ -22,7 +22,7 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
 
     Args:
         model: Name of the network in torchvision.
-        weights: File of weights. None: the published ones, downloaded on first use.
+        weights: Weights file. None: the published weights, downloaded on first use.
 
     Raises:
         OptionError: torchvision has no such network.
@@ -48,7 +48,7 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
     card = NetworkCard(input_size=(side, side), mean=mean, std=std, output="instances", classes=classes)
 
     def instances(images: Float[Tensor, "B 3 h w"]) -> list[Instances]:
-        # The network itself resizes to 800 pixels and more: images come here at the size they are to have.
+        # The network would resize images to 800 pixels or more; they already have the right size here.
         transform.min_size, transform.max_size = (min(images.shape[2:]),), max(images.shape[2:])
         results = forward(images)
         return [Instances(image["masks"][:, 0].float().logit(), image["labels"], image["scores"]) for image in results]

@@ -17,13 +17,14 @@ from smix.untrusted import one_line
 
 @dataclass(frozen=True, eq=False)
 class Upscaler:
-    """Enlarges images (B, 3, h, w) on the 0..255 scale."""
+    """A network that enlarges images (B, 3, h, w) on the 0..255 scale."""
 
     name: str
     sha256: str
     scale: int
+    """Factor of the height and the width."""
     forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
-    """Network on the 0..1 scale."""
+    """Function that enlarges images on the 0..1 scale."""
 
     def describe(self) -> dict[str, Any]:
         """Return the description for the manifest of a store."""
@@ -38,7 +39,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
 
     Raises:
         OptionError: `text` has another form.
-        MaskError: spandrel is not installed, or the file is missing or holds no network that enlarges RGB images.
+        MaskError: spandrel is not installed, or the file is missing or does not contain a network that enlarges RGB images.
     """
     kind, _, place = text.partition(":")
     if kind != "esrgan" or not place:

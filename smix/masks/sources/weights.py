@@ -1,4 +1,4 @@
-"""Read files of weights."""
+"""Read weights files."""
 
 import pickle
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ INVALID_WEIGHTS = (
     *(RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
     *(TypeError, ValueError, OSError),
 )
-"""Errors that PyTorch raises for a file that holds no weights, or those of another network; see Python's documentation of pickle."""
+"""Errors that PyTorch raises for a file without weights, or with those of another network; see Python's documentation of pickle."""
 
 
 @contextmanager
@@ -25,11 +25,11 @@ def expect_weights_of(name: str, path: Path, advice: str) -> Iterator[None]:
 
     Args:
         name: Name of the network.
-        path: File of the weights.
-        advice: What to do if the file holds other weights.
+        path: Weights file.
+        advice: Advice for the user if the file contains other weights.
 
     Raises:
-        MaskError: The file does not hold the weights of this network.
+        MaskError: The file does not contain the weights of this network.
     """
     try:
         yield
