@@ -235,7 +235,7 @@ def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, task_recorder
     capsys.readouterr()
     compare(small_config(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
     said = capsys.readouterr()
-    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {launched.options[-1].threads or 1} thread"
+    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {task_recorder.options[-1].threads or 1} thread"
     assert said.out == ""
     assert said.err.startswith(expected)
     assert said.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time

@@ -299,7 +299,7 @@ def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_
     def act(rank: int) -> None:
         real, calls = runs.fit, iter(range(10**6))
 
-        def raise_error(
+        def fit_until_killed(
             learner: Learner, method: Any, train: Any, validation: Any, config: Any, at: Any, stop: Any, world: World
         ):
             def kill_at_step() -> bool:
@@ -309,7 +309,7 @@ def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_
 
             return real(learner, method, train, validation, config, at, kill_at_step, world)
 
-        runs.fit = raise_error
+        runs.fit = fit_until_killed
         smix_command(*words)(rank)
 
     started = time.monotonic()
