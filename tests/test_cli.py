@@ -160,15 +160,15 @@ def comparison(tmp_path_factory) -> tuple[str, Path]:
 
 
 @pytest.fixture
-def compared(comparison, tmp_path) -> tuple[str, Path]:
+def comparison_copy(comparison, tmp_path) -> tuple[str, Path]:
     """Return a copy of the comparison that a test may change."""
     data, runs = comparison
     return data, shutil.copytree(runs, tmp_path / "runs")
 
 
 @pytest.mark.slow
-def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp_path):
-    data, runs = compared
+def test_compare_trains_missing_runs_and_reports(smix, comparison_copy, comparison, tmp_path):
+    data, runs = comparison_copy
     finished = {path: path.stat().st_mtime_ns for path in runs.glob("*/result.json")}
     assert len(finished) == 4
     again = runs / "smix+fmix-0"
@@ -202,8 +202,8 @@ def test_compare_trains_missing_runs_and_reports(smix, compared, comparison, tmp
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_report_names_omitted_runs_and_exits_with_0_if_any_run_is_valid(smix, compared, tmp_path):
-    _, runs = compared
+def test_report_names_omitted_runs_and_exits_with_0_if_any_run_is_valid(smix, comparison_copy, tmp_path):
+    _, runs = comparison_copy
     (runs / "smix+fmix-0" / "result.json").write_text('{"test_accuracy": NaN}')
     code, out, err = smix("report", runs, "--out", tmp_path / "report", "--quiet")
     assert code == 0
@@ -270,10 +270,10 @@ def test_a_full_disk_during_training_is_a_one_line_error(smix, npz, tmp_path, mo
 
     from smix import files
 
-    def full(*args: object) -> None:
+    def report_full_disk(*args: object) -> None:
         raise OSError(getattr(errno, number), os.strerror(getattr(errno, number)))
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert code == 2
     assert "free some space and start the same command again" in err
@@ -308,8 +308,8 @@ def test_a_method_with_masks_can_be_added_to_a_comparison_and_a_store_can_grow(s
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_runs_that_are_not_shown_are_named(smix, compared):
-    data, runs = compared
+def test_runs_that_are_not_shown_are_named(smix, comparison_copy):
+    data, runs = comparison_copy
     code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
     assert code == 0
     assert "not enough runs to tell" in out
@@ -530,10 +530,10 @@ def test_a_full_disk_during_a_build_is_a_one_line_error(smix, npz, tmp_path, mon
 
     from smix import files
 
-    def full(*args: object) -> None:
+    def report_full_disk(*args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "s", "--quiet")
     assert code == 2
     assert "no space left" in err
@@ -566,10 +566,10 @@ def test_a_lack_of_memory_is_one_line_and_exits_with_75(smix, npz, tmp_path, mon
 def test_a_bug_is_not_reported_as_wrong_input(npz, tmp_path, monkeypatch, capsys):
     from smix.training import runs
 
-    def broken(*args: object) -> None:
+    def raise_error(*args: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(runs, "prepare", broken)
+    monkeypatch.setattr(runs, "prepare", raise_error)
     monkeypatch.setattr(sys, "argv", ["smix", "train", "--data", npz, "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit, match="70"):
         cli.main()

@@ -225,19 +225,19 @@ def out_of_memory() -> RuntimeError:
 
 @pytest.mark.slow
 def test_out_of_memory_advises_smaller_batches_of_the_evaluation(smix, run, monkeypatch):  # noqa: F811
-    def limited(model, batches):
-        def few():
+    def predict_with_little_memory(model, batches):
+        def check_batch_sizes():
             for images, labels in batches:
                 if len(images) > 8:
                     raise out_of_memory()
                 yield images, labels
 
-        return predict(model, few())
+        return predict(model, check_batch_sizes())
 
     code, _, _ = smix("evaluate", run, *QUIET)
     before = read_evaluation(run / "evaluation" / "test.json")
     (run / "evaluation" / "test.json").unlink()
-    monkeypatch.setattr(suites, "predict", limited)
+    monkeypatch.setattr(suites, "predict", predict_with_little_memory)
     advised: list[str] = []
     for batch_size in (TEST, TEST // 2):
         code, _, errors = smix("evaluate", run, *advised, *QUIET)
@@ -269,19 +269,19 @@ def test_out_of_memory_in_an_attack_counts_the_images_that_are_attacked_at_once(
     values,
     advice,
 ):
-    def full(*args):
+    def raise_out_of_memory(*args):
         raise out_of_memory()
 
-    monkeypatch.setattr(robustness, "on_attacked", full)
+    monkeypatch.setattr(robustness, "on_attacked", raise_out_of_memory)
     monkeypatch.setattr(robustness, "MAX_VALUES", values * math.prod(SIZE) * 3)
     code, _, errors = smix("evaluate", run, "--attacks", *words, *QUIET)
     assert (code, errors.endswith(f"{advice}\n")) == (75, True)
 
 
 def test_other_torch_errors_in_an_evaluation_are_not_hidden(run, monkeypatch):  # noqa: F811
-    def broken(*args):
+    def raise_error(*args):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(suites, "predict", broken)
+    monkeypatch.setattr(suites, "predict", raise_error)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
         evaluate(run)

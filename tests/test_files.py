@@ -31,7 +31,7 @@ with files.lock(Path(sys.argv[1])):
 """
 
 
-def everything(folder: Path) -> dict[str, bytes]:
+def read_all_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -51,7 +51,7 @@ def test_a_file_is_written_completely_into_new_folders(tmp_path, write, content,
         path.parent.mkdir(parents=True)
         path.write_bytes(b"much longer than the new content, so that a remainder would show")
     write(path, content)
-    assert everything(path.parent) == {"file": expected}
+    assert read_all_files(path.parent) == {"file": expected}
 
 
 def test_written_files_are_readable_for_other_users(tmp_path):
@@ -65,14 +65,14 @@ def test_an_interrupted_write_changes_nothing(tmp_path, error, before):
     for name, content in before.items():
         (tmp_path / name).write_bytes(content)
 
-    def cut() -> None:
+    def interrupt() -> None:
         with files.atomic(tmp_path / "file") as file:
             file.write(b"half of it")
             raise error
 
     with pytest.raises(type(error)):
-        cut()
-    assert everything(tmp_path) == before
+        interrupt()
+    assert read_all_files(tmp_path) == before
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -85,7 +85,7 @@ def test_a_failing_disk_changes_nothing(tmp_path, monkeypatch, step):
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(OSError, match="disk"):
         files.write_bytes(tmp_path / "file", b"new")
-    assert everything(tmp_path) == {"file": b"old"}
+    assert read_all_files(tmp_path) == {"file": b"old"}
 
 
 def test_content_is_synchronised_before_the_rename(tmp_path, monkeypatch):
@@ -109,16 +109,16 @@ def test_readers_see_the_old_file_until_the_end(tmp_path):
 @pytest.mark.parametrize("content", [{"a": float("nan")}, {"a": float("inf")}, {"a": object()}])
 def test_values_that_json_cannot_represent_are_refused_and_change_nothing(tmp_path, content):
     files.write_json(tmp_path / "file", {"a": 1})
-    before = everything(tmp_path)
+    before = read_all_files(tmp_path)
     with pytest.raises((ValueError, TypeError)):
         files.write_json(tmp_path / "file", content)
-    assert everything(tmp_path) == before
+    assert read_all_files(tmp_path) == before
 
 
 def test_files_of_one_commit_are_all_written(tmp_path):
     (tmp_path / "b").write_bytes(b"old")
     files.write_together(tmp_path, {"a": b"1", "b": b"2", "c": b""})
-    assert everything(tmp_path) == {"a": b"1", "b": b"2", "c": b""}
+    assert read_all_files(tmp_path) == {"a": b"1", "b": b"2", "c": b""}
 
 
 @pytest.mark.parametrize("good", range(3))
@@ -134,7 +134,7 @@ def test_no_file_of_a_commit_changes_if_one_does_not_fit(tmp_path, monkeypatch, 
     monkeypatch.setattr(os, "fsync", sync)
     with pytest.raises(OSError, match="full"):
         files.write_together(tmp_path, dict.fromkeys("abc", b"new"))
-    assert everything(tmp_path) == {"b": b"old"}
+    assert read_all_files(tmp_path) == {"b": b"old"}
 
 
 @pytest.mark.parametrize("content", [b"", b"a", bytes(range(256)) * 5000])
@@ -188,7 +188,7 @@ def test_a_file_in_place_of_a_folder_is_refused_and_kept(tmp_path, place):
         files.lock(tmp_path / place),
     ):
         pass
-    assert everything(tmp_path) == {"file": b"mine"}
+    assert read_all_files(tmp_path) == {"file": b"mine"}
 
 
 def test_files_of_a_killed_writer_are_removed_by_the_next_writer(tmp_path):
@@ -239,7 +239,7 @@ def test_a_lock_file_with_content_keeps_it(tmp_path):
     (tmp_path / ".lock").write_bytes(b"mine")
     with files.lock(tmp_path), files.lock(tmp_path, "other.lock"):
         pass
-    assert everything(tmp_path) == {".lock": b"mine", "other.lock": b""}
+    assert read_all_files(tmp_path) == {".lock": b"mine", "other.lock": b""}
 
 
 def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
@@ -259,17 +259,17 @@ def test_shared_locks_exclude_only_exclusive_locks(tmp_path, monkeypatch):
 
 def test_shared_locks_leave_no_files(tmp_path):
     with files.lock(tmp_path, shared=True):
-        assert len(everything(tmp_path)) == 2
-    assert set(everything(tmp_path)) == {".lock"}
+        assert len(read_all_files(tmp_path)) == 2
+    assert set(read_all_files(tmp_path)) == {".lock"}
     with pytest.raises(KeyError), files.lock(tmp_path, shared=True):
         raise KeyError
-    assert set(everything(tmp_path)) == {".lock"}
+    assert set(read_all_files(tmp_path)) == {".lock"}
 
 
 def test_a_killed_process_releases_its_shared_lock(tmp_path):
     kill_while_locked(tmp_path, HOLD.replace("argv[1])", "argv[1]), shared=True"))
     with files.lock(tmp_path):
-        assert set(everything(tmp_path)) == {".lock"}
+        assert set(read_all_files(tmp_path)) == {".lock"}
 
 
 def test_exclusive_locks_exclude_all_others_and_nobody_starves(tmp_path):
@@ -314,7 +314,7 @@ def test_no_exclusive_lock_is_granted_while_a_shared_lock_is_requested(tmp_path,
 @pytest.mark.parametrize("mode", [0o644, 0o444])
 def test_a_folder_in_use_is_recognised_without_writing_into_it(tmp_path, mode):
     assert files.in_use(tmp_path) is False
-    assert everything(tmp_path) == {}
+    assert read_all_files(tmp_path) == {}
     with files.lock(tmp_path):
         (tmp_path / ".lock").chmod(mode)
         assert files.in_use(tmp_path) is True

@@ -46,17 +46,17 @@ def parts(tmp_path: Path) -> list[Part]:
     ]
 
 
-def quiet(line: str) -> None:
+def discard(line: str) -> None:
     pass
 
 
-def runs(file: Path) -> int:
+def count_runs(file: Path) -> int:
     return len(file.read_text())
 
 
 def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again(parts, tmp_path):
     out = tmp_path / "out"
-    first = run_parts(parts, out, log=quiet)
+    first = run_parts(parts, out, log=discard)
     assert [record.state for record in first] == ["done", "failed", "failed", "left out"]
     assert [record.reason for record in first] == [
         "",
@@ -66,31 +66,31 @@ def test_a_failure_does_not_stop_other_parts_and_only_unfinished_parts_run_again
     ]
     assert first[1].returncode == 1
     assert (out / "logs/passes.log").read_text() == "so far x\n"
-    size = runs(tmp_path / "child")
+    size = count_runs(tmp_path / "child")
     time.sleep(0.2)
-    assert size == runs(tmp_path / "child") > 0  # the child of the hanging part was killed, too
+    assert size == count_runs(tmp_path / "child") > 0  # the child of the hanging part was killed, too
     lines: list[str] = []
     second = run_parts([*parts[:2], parts[3]], out, log=lines.append)
     assert [record.state for record in second] == ["done", "done", "left out"]
-    assert runs(tmp_path / "passes") == 1
-    assert runs(tmp_path / "fails") == 2
+    assert count_runs(tmp_path / "passes") == 1
+    assert count_runs(tmp_path / "fails") == 2
     assert lines[0] == "[ 1/3] passes: already done"
-    again = run_parts(parts[:1], out, log=quiet, provenance="another commit")
-    assert (again[0].provenance, runs(tmp_path / "passes")) == ("another commit", 2)
-    third = run_parts(parts[:2], out, device="cpu", log=quiet)  # a rehearsal does not count as a run on a GPU
+    again = run_parts(parts[:1], out, log=discard, provenance="another commit")
+    assert (again[0].provenance, count_runs(tmp_path / "passes")) == ("another commit", 2)
+    third = run_parts(parts[:2], out, device="cpu", log=discard)  # a rehearsal does not count as a run on a GPU
     assert [record.device for record in third] == ["cpu", "cpu"]
-    assert runs(tmp_path / "passes") == 3
+    assert count_runs(tmp_path / "passes") == 3
 
 
 def test_no_part_starts_after_the_time_limit_or_without_a_device(parts, tmp_path):
-    late = run_parts(parts[:1], tmp_path / "out", minutes=-1, log=quiet)
+    late = run_parts(parts[:1], tmp_path / "out", minutes=-1, log=discard)
     assert (late[0].state, late[0].reason) == ("not started", "after -1 minutes")
-    unable = run_parts(parts, tmp_path / "out", obstacle="no CUDA device", log=quiet)
+    unable = run_parts(parts, tmp_path / "out", obstacle="no CUDA device", log=discard)
     assert {record.reason for record in unable} == {"no CUDA device"}
     assert not (tmp_path / "passes").exists()
     record = tmp_path / "out/records/passes.json"
     record.write_text(record.read_text()[:20])
-    assert run_parts(parts[:1], tmp_path / "out", log=quiet)[0].state == "done"
+    assert run_parts(parts[:1], tmp_path / "out", log=discard)[0].state == "done"
 
 
 def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts, tmp_path):
@@ -100,7 +100,7 @@ def test_the_summary_names_states_failed_tests_missing_packages_and_tables(parts
     report = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.argv[2]); raise SystemExit(1)"
     words = ("-c", report, str(junit), f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
     parts = [*parts[:1], Part("tests.a", words, junit=junit), parts[3]]
-    records = run_parts(parts, tmp_path / "out", log=quiet)
+    records = run_parts(parts, tmp_path / "out", log=discard)
     (tmp_path / "out/mixing.md").write_text("| |\n")
     text = summary(records, parts, machine(parts, "cpu"), tmp_path / "out")
     assert "3 parts: 1 done, 1 failed, 1 left out." in text

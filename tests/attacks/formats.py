@@ -310,7 +310,7 @@ def read_forged_run(file: Path) -> object:
         run(file.name)(file.parent.parent)
 
 
-def evaluated(folder: Path) -> Path:
+def write_example_evaluation(folder: Path) -> Path:
     write_evaluation(folder / "test.json", evaluation(0.5))
     return folder / "test.json"
 
@@ -398,7 +398,7 @@ FORMATS = (
     Format("run: samples, forged", run("samples.npz"), read_forged_run, make_npz_hostile, checked=False),
     Format("run: weights", run("weights.safetensors"), read_complete_run),
     Format("checkpoint", checkpoint, read_checkpoint),
-    Format("evaluation", evaluated, lambda file: repr(read_evaluation(file)), sealed_json),
+    Format("evaluation", write_example_evaluation, lambda file: repr(read_evaluation(file)), sealed_json),
     Format("weights: safetensors", weights("safetensors"), read_weight_file, checked=False),
     Format("weights: torch", weights("pt"), read_weight_file, checked=False),
 )

@@ -38,7 +38,7 @@ def disk(tmp_path) -> Iterator[Callable[..., Path]]:
     place = tmp_path / "disk"
     place.mkdir()
 
-    def mounted(*options: str) -> Path:
+    def mount_disk(*options: str) -> Path:
         flags = ["-o", ",".join((*(["remount"] if place.is_mount() else []), *options))]
         command = ["mount", "-t", "tmpfs", *flags, "tmpfs", str(place)]
         try:
@@ -47,7 +47,7 @@ def disk(tmp_path) -> Iterator[Callable[..., Path]]:
             pytest.skip("no file system can be mounted here")
         return place
 
-    yield mounted
+    yield mount_disk
     while (
         place.is_mount()
         and not subprocess.run(["umount", "-l", str(place)], check=False, capture_output=True).returncode
@@ -159,7 +159,7 @@ def test_a_read_only_file_system_is_a_one_line_error(smix, tmp_path, disk, comma
 
 
 @contextmanager
-def somebody() -> Iterator[None]:
+def ordinary_user() -> Iterator[None]:
     """Drop root privileges inside the block, because root may read and write everything."""
     if os.geteuid() != 0:
         yield
@@ -185,7 +185,7 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def denied(path: Path) -> None:
+def deny_access(path: Path) -> None:
     path.chmod(0)
 
 
@@ -230,9 +230,9 @@ def test_an_unreadable_folder_of_another_user_is_a_one_line_error(smix, place, n
     shutil.rmtree(place / "mine")
     (place / "mine").mkdir()
     (place / "mine").chmod(0o777)
-    denied(place / name)
+    deny_access(place / name)
     try:
-        with somebody():
+        with ordinary_user():
             result = smix(*command)
     finally:
         (place / name).chmod(0o755)
@@ -246,7 +246,7 @@ def test_a_folder_of_another_user_is_not_written_and_the_message_says_so(place):
     before = content(place / "runs")
     try:
         with (
-            somebody(),
+            ordinary_user(),
             pytest.raises(files.RunError, match="expected a folder to write"),
             files.lock(place / "runs" / "vanilla-0"),
         ):

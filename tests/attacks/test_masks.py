@@ -256,7 +256,7 @@ def test_a_file_with_contradictory_sizes_is_refused(tmp_path):
 
 
 @pytest.fixture
-def interrupted(tmp_path, monkeypatch) -> Path:
+def interrupted_build(tmp_path, monkeypatch) -> Path:
     """Return a build that was interrupted after three of five shards."""
     use_small_shards(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -265,34 +265,34 @@ def interrupted(tmp_path, monkeypatch) -> Path:
     return tmp_path / "store"
 
 
-def test_parts_of_other_settings_are_discarded_and_named(interrupted, tmp_path, capsys):
-    (interrupted / "building" / "manifest.json").unlink()  # as the message about a damaged manifest advises
-    build_masks(make_set(), BrightnessSource(), interrupted, refine="none")
+def test_parts_of_other_settings_are_discarded_and_named(interrupted_build, tmp_path, capsys):
+    (interrupted_build / "building" / "manifest.json").unlink()  # as the message about a damaged manifest advises
+    build_masks(make_set(), BrightnessSource(), interrupted_build, refine="none")
     assert capsys.readouterr().err.count("one of other settings or images, or a damaged one") == 3
     build_masks(make_set(), BrightnessSource(), tmp_path / "new", refine="none")
-    assert content(interrupted) == content(tmp_path / "new")
+    assert content(interrupted_build) == content(tmp_path / "new")
 
 
-def test_parts_of_other_images_are_discarded_and_named(interrupted, tmp_path, capsys):
+def test_parts_of_other_images_are_discarded_and_named(interrupted_build, tmp_path, capsys):
     other = make_set(seed=1)
     with pytest.raises(KeyboardInterrupt):
         build_masks(other, BrightnessSource(before=raise_at(10, KeyboardInterrupt())), tmp_path / "other")
     for name in ("00001.json", "shard-00001.npy"):
-        shutil.copy(interrupted / "building" / name, tmp_path / "other" / "building" / name)
+        shutil.copy(interrupted_build / "building" / name, tmp_path / "other" / "building" / name)
     store = build_masks(other, BrightnessSource(), tmp_path / "other")
     assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(other, BrightnessSource(), tmp_path / "new")
     assert content(store.path) == content(tmp_path / "new")
 
 
-def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys):
+def test_parts_under_another_number_are_discarded(interrupted_build, tmp_path, capsys):
     for name in ("{}.json", "shard-{}.npy"):
-        source, target = (interrupted / "building" / name.format(number) for number in ("00000", "00002"))
+        source, target = (interrupted_build / "building" / name.format(number) for number in ("00000", "00002"))
         shutil.copy(source, target)
-    build_masks(make_set(), BrightnessSource(), interrupted)
+    build_masks(make_set(), BrightnessSource(), interrupted_build)
     assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
     build_masks(make_set(), BrightnessSource(), tmp_path / "new")
-    assert content(interrupted) == content(tmp_path / "new")
+    assert content(interrupted_build) == content(tmp_path / "new")
 
 
 @pytest.mark.parametrize(
@@ -308,18 +308,18 @@ def test_parts_under_another_number_are_discarded(interrupted, tmp_path, capsys)
     ],
     ids=str,
 )
-def test_an_altered_part_with_a_valid_checksum_is_built_again(interrupted, tmp_path, changes):
-    edit(interrupted / "building" / "00000.json", **changes)
-    build_masks(make_set(), BrightnessSource(), interrupted)
+def test_an_altered_part_with_a_valid_checksum_is_built_again(interrupted_build, tmp_path, changes):
+    edit(interrupted_build / "building" / "00000.json", **changes)
+    build_masks(make_set(), BrightnessSource(), interrupted_build)
     build_masks(make_set(), BrightnessSource(), tmp_path / "new")
-    assert content(interrupted) == content(tmp_path / "new")
+    assert content(interrupted_build) == content(tmp_path / "new")
 
 
-def test_a_folder_of_parts_that_is_a_link_is_refused(interrupted, tmp_path):
-    (interrupted / "building").rename(tmp_path / "elsewhere")
-    (interrupted / "building").symlink_to(tmp_path / "elsewhere")
+def test_a_folder_of_parts_that_is_a_link_is_refused(interrupted_build, tmp_path):
+    (interrupted_build / "building").rename(tmp_path / "elsewhere")
+    (interrupted_build / "building").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(MaskError, match="building: expected a folder, got a symbolic link"):
-        build_masks(make_set(), BrightnessSource(), interrupted)
+        build_masks(make_set(), BrightnessSource(), interrupted_build)
     assert len(list((tmp_path / "elsewhere").iterdir())) == 7
 
 

@@ -154,7 +154,7 @@ def test_mask_files_are_found_by_row_number(name, tmp_path):
     assert np.array_equal(store[np.arange(4)], masks)
 
 
-def changed(path: Path, change) -> str:
+def save_changed(path: Path, change) -> str:
     split = change(table([*map(png, X)], [0, 1, 2, 0, 1, 2]))
     return save(path, train=split, test=split)
 
@@ -181,7 +181,7 @@ def changed(path: Path, change) -> str:
 )
 def test_unsupported_columns_are_refused_in_one_line(tmp_path, change, message):
     with pytest.raises(DataError, match=message) as caught:
-        load_data(changed(tmp_path / "set", change))
+        load_data(save_changed(tmp_path / "set", change))
     assert "\n" not in str(caught.value)
 
 

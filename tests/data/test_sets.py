@@ -280,25 +280,25 @@ def test_an_error_in_one_split_does_not_affect_the_other(write):
         load_data(name)
 
 
-def of_another_kind(path: Path) -> None:
+def file_of_another_kind(path: Path) -> None:
     path.write_bytes(b"\x93NUMPY, but not quite")
 
 
-def one_array(path: Path) -> None:
+def write_one_array(path: Path) -> None:
     with path.open("wb") as file:
         np.save(file, X)
 
 
-def empty(path: Path) -> None:
+def empty_file(path: Path) -> None:
     path.write_bytes(b"")
 
 
-def cut(path: Path) -> None:
+def truncated_file(path: Path) -> None:
     np.savez(path, **arrays())
     path.write_bytes(path.read_bytes()[:-100])
 
 
-@pytest.mark.parametrize("spoil", [of_another_kind, one_array, empty, cut])
+@pytest.mark.parametrize("spoil", [file_of_another_kind, write_one_array, empty_file, truncated_file])
 def test_a_file_that_is_not_an_npz_file_is_refused(tmp_path, spoil):
     spoil(tmp_path / "set.npz")
     with pytest.raises(

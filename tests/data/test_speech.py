@@ -189,10 +189,10 @@ def test_broken_spectrograms_are_computed_again(home, tmp_path, spoil):
 
 
 def test_an_interrupted_command_leaves_no_incomplete_file(home, tmp_path, monkeypatch):
-    def stopped(waves: NDArray) -> NDArray:
+    def interrupt(waves: NDArray) -> NDArray:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(speech, "spectrograms", stopped)
+    monkeypatch.setattr(speech, "spectrograms", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load_data("speech-commands", tmp_path)
     assert not list(home.glob("*smix*"))

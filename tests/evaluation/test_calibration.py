@@ -33,8 +33,8 @@ def test_ece_and_mce_equal_torchmetrics_away_from_edges(count, classes, scale):
     found = calibration(logits, labels)
     shares = logits.double().softmax(1)
     for norm, value in (("l1", found.ece), ("max", found.mce)):
-        told = functional.multiclass_calibration_error(shares, labels, classes, n_bins=BINS, norm=norm)
-        assert value == pytest.approx(told.item(), abs=2e-6)  # torchmetrics sums in float32
+        value_of = functional.multiclass_calibration_error(shares, labels, classes, n_bins=BINS, norm=norm)
+        assert value == pytest.approx(value_of.item(), abs=2e-6)  # torchmetrics sums in float32
 
 
 @pytest.mark.slow
@@ -48,18 +48,18 @@ def test_all_metrics_equal_torch_uncertainty(count, classes, scale):
     found = calibration(logits, labels)
     shares = logits.double().softmax(1)
 
-    def told(metric) -> float:
+    def value_of(metric) -> float:
         metric.update(shares.float() if "Class" in type(metric).__name__ else shares, labels)
         return metric.compute().item()
 
-    assert found.brier == pytest.approx(told(theirs.BrierScore(num_classes=classes)), abs=1e-6)
-    assert found.nll == pytest.approx(told(theirs.CategoricalNLL()), rel=1e-6)
+    assert found.brier == pytest.approx(value_of(theirs.BrierScore(num_classes=classes)), abs=1e-6)
+    assert found.nll == pytest.approx(value_of(theirs.CategoricalNLL()), rel=1e-6)
     if count >= BINS:
         adaptive = theirs.AdaptiveCalibrationError(task="multiclass", num_classes=classes, num_bins=BINS)
-        assert found.ece_mass == pytest.approx(told(adaptive), abs=2e-6)
+        assert found.ece_mass == pytest.approx(value_of(adaptive), abs=2e-6)
     name = next(name for name in dir(module) if name.lower().startswith("classwise") and name[0] == "C")
     class_wise = getattr(module, name)(num_classes=classes, num_bins=BINS)
-    assert found.class_wise == pytest.approx(told(class_wise), abs=2e-6)
+    assert found.class_wise == pytest.approx(value_of(class_wise), abs=2e-6)
 
 
 @pytest.mark.parametrize(("count", "classes", "scale"), CASES)
@@ -77,8 +77,8 @@ def test_brier_and_nll_equal_sklearn(count, classes, scale):
 
 def test_brier_of_two_classes_is_twice_that_of_sklearn():
     logits, labels = random_predictions(200, 2)
-    told = metrics.brier_score_loss(labels, logits.double().softmax(1)[:, 1])
-    assert calibration(logits, labels).brier == pytest.approx(2 * told, rel=1e-9)
+    value_of = metrics.brier_score_loss(labels, logits.double().softmax(1)[:, 1])
+    assert calibration(logits, labels).brier == pytest.approx(2 * value_of, rel=1e-9)
 
 
 @pytest.mark.parametrize(("equal", "strategy"), [("width", "uniform"), ("mass", "quantile")])
@@ -170,8 +170,10 @@ def test_confidence_one_is_in_the_last_bin_and_not_in_an_extra_bin():
     confidence, correct = with_confidence([0.95, 1.0], [True, False])
     assert expected_calibration_error(reliability(confidence, correct)) == pytest.approx(0.475)
     shares = torch.stack([confidence, 1 - confidence], 1)
-    told = functional.multiclass_calibration_error(shares, torch.tensor([0, 1]), 2, n_bins=15)
-    assert told.item() == pytest.approx(0.525) or told.item() == pytest.approx(0.475)  # the latter once it is fixed
+    value_of = functional.multiclass_calibration_error(shares, torch.tensor([0, 1]), 2, n_bins=15)
+    assert value_of.item() == pytest.approx(0.525) or value_of.item() == pytest.approx(
+        0.475
+    )  # the latter once it is fixed
 
 
 def test_class_probabilities_of_exactly_0_and_1():

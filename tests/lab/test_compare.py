@@ -42,7 +42,7 @@ METHODS = ["vanilla", "smix+fmix"]
 
 
 @dataclass
-class Launched:
+class TaskRecorder:
     """Stand-in for `run_tasks` that records the tasks of `compare` and acts on them."""
 
     act: Callable[[TrainConfig, Path], int] = lambda config, folder: 0
@@ -71,10 +71,10 @@ class Launched:
 
 
 @pytest.fixture
-def launched(monkeypatch) -> Launched:
-    launched = Launched()
-    monkeypatch.setattr(engines, "run_tasks", launched.run_tasks)
-    return launched
+def task_recorder(monkeypatch) -> TaskRecorder:
+    task_recorder = TaskRecorder()
+    monkeypatch.setattr(engines, "run_tasks", task_recorder.run_tasks)
+    return task_recorder
 
 
 def cross_folders(
@@ -103,7 +103,7 @@ def done(data, tmp_path_factory) -> tuple[TrainConfig, Path, list[Run]]:
     """Return a finished comparison of two methods with two seeds. Tests must not change it."""
     config, out = small_config(data, epochs=2), tmp_path_factory.mktemp("compared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "run_tasks", Launched(train_it).run_tasks)
+        patch.setattr(engines, "run_tasks", TaskRecorder(train_it).run_tasks)
         return config, out, compare(config, METHODS, 2, out, OPTIONS)
 
 
@@ -170,7 +170,7 @@ def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
 
 
 @pytest.mark.parametrize(("methods", "seeds"), [([], 2), (["smix"], 0), (["smix"], []), (["smix"], -1)])
-def test_an_empty_comparison_is_refused(tmp_path, launched, methods, seeds):
+def test_an_empty_comparison_is_refused(tmp_path, task_recorder, methods, seeds):
     with pytest.raises(OptionError, match="expected at least one method, one seed"):
         compare(TrainConfig(), methods, seeds, tmp_path / "out", OPTIONS)
     assert not (tmp_path / "out").exists()
@@ -179,19 +179,21 @@ def test_an_empty_comparison_is_refused(tmp_path, launched, methods, seeds):
 # Started tasks
 
 
-def test_the_command_line_of_a_run_contains_all_its_options(data, tmp_path, launched):
+def test_the_command_line_of_a_run_contains_all_its_options(data, tmp_path, task_recorder):
     shared = SharedConfig(data=data, model="resnet8", epochs=4, milestones=(1, 3), lr=1e-5, hflip=False, crop_padding=0)
     compare(shared, METHODS, [0, 3], tmp_path, replace(OPTIONS, data_root=tmp_path / "my data"))
-    assert launched.configs == list(cross_folders(shared, METHODS, [0, 3], tmp_path).values())
-    assert launched.folders == ["vanilla-0", "smix+fmix-0", "vanilla-3", "smix+fmix-3"]
-    assert all(one.data_root == tmp_path / "my data" for one in launched.options)
-    assert all(one.device == "cpu" and one.quiet for one in launched.options)
+    assert task_recorder.configs == list(cross_folders(shared, METHODS, [0, 3], tmp_path).values())
+    assert task_recorder.folders == ["vanilla-0", "smix+fmix-0", "vanilla-3", "smix+fmix-3"]
+    assert all(one.data_root == tmp_path / "my data" for one in task_recorder.options)
+    assert all(one.device == "cpu" and one.quiet for one in task_recorder.options)
 
 
 @pytest.mark.parametrize(("seeds", "expected"), [(3, [0, 1, 2]), ([4, 2], [4, 2])])
-def test_seeds_are_a_count_or_a_list(data, tmp_path, launched, seeds, expected):
+def test_seeds_are_a_count_or_a_list(data, tmp_path, task_recorder, seeds, expected):
     compare(small_config(data, method="mixup", seed=99), ["vanilla"], seeds, tmp_path, OPTIONS)
-    assert [(config.method, config.seed) for config in launched.configs] == [("vanilla", seed) for seed in expected]
+    assert [(config.method, config.seed) for config in task_recorder.configs] == [
+        ("vanilla", seed) for seed in expected
+    ]
 
 
 @pytest.mark.parametrize(
@@ -206,46 +208,46 @@ def test_seeds_are_a_count_or_a_list(data, tmp_path, launched, seeds, expected):
     ],
 )
 def test_runs_share_the_cores(
-    data, tmp_path, launched, monkeypatch, cores, jobs, threads, expected_jobs, expected_threads
+    data, tmp_path, task_recorder, monkeypatch, cores, jobs, threads, expected_jobs, expected_threads
 ):
     monkeypatch.setattr(module, "cores", lambda: cores)
     compare(small_config(data), METHODS, 2, tmp_path, replace(OPTIONS, threads=threads), jobs)
-    assert launched.jobs == [expected_jobs]
-    assert {one.threads for one in launched.options} <= {expected_threads, None}
-    assert [one.threads or 1 for one in launched.options] == [expected_threads] * 4
+    assert task_recorder.jobs == [expected_jobs]
+    assert {one.threads for one in task_recorder.options} <= {expected_threads, None}
+    assert [one.threads or 1 for one in task_recorder.options] == [expected_threads] * 4
 
 
 @pytest.mark.parametrize("jobs", [0, -1])
-def test_zero_jobs_are_refused(data, tmp_path, launched, jobs):
+def test_zero_jobs_are_refused(data, tmp_path, task_recorder, jobs):
     with pytest.raises(OptionError, match=f"^jobs: expected 1 or more, got {jobs}$"):
         compare(small_config(data), METHODS, 1, tmp_path, OPTIONS, jobs)
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
 
 
 @pytest.mark.slow
-def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, launched, monkeypatch, capsys):
+def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, task_recorder, monkeypatch, capsys):
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr(module, "IMPORT_SECONDS", 3.0)
     monkeypatch.setattr(module.time, "process_time", lambda: 50.0)  # earlier work does not count
-    launched.act = train_it
+    task_recorder.act = train_it
     options = replace(OPTIONS, quiet=False)
     compare(small_config(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
     capsys.readouterr()
     compare(small_config(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
     said = capsys.readouterr()
-    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {launched.options[-1].threads or 1} thread"
+    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {task_recorder.options[-1].threads or 1} thread"
     assert said.out == ""
     assert said.err.startswith(expected)
     assert said.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time
 
 
-def test_quiet_prints_nothing(data, tmp_path, launched, capsys):
+def test_quiet_prints_nothing(data, tmp_path, task_recorder, capsys):
     compare(small_config(data), METHODS, 1, tmp_path, OPTIONS)
     assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.slow
-def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, launched, monkeypatch):
+def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, task_recorder, monkeypatch):
     counts, totals = [], []
 
     @contextmanager
@@ -256,10 +258,10 @@ def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, launched, mo
             totals.append(total)
         yield lambda done, said="": counts.append(done) if unit == "epochs" else None
 
-    launched.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
+    task_recorder.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
     compare(small_config(data), ["vanilla"], 2, tmp_path, OPTIONS)
     monkeypatch.setattr(progress, "bar", bar)
-    launched.act = train_it
+    task_recorder.act = train_it
     compare(small_config(data), ["vanilla"], 3, tmp_path, OPTIONS)
     assert totals == [2 * EPOCHS]
     assert counts == [EPOCHS, 2 * EPOCHS]
@@ -279,48 +281,48 @@ def test_a_comparison_equals_its_separately_trained_runs(done, tmp_path):
     assert_equal_runs(out / "smix+fmix-1", tmp_path)
 
 
-def test_a_finished_comparison_is_only_read(done, launched):
+def test_a_finished_comparison_is_only_read(done, task_recorder):
     config, out, runs = done
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert compare(config, METHODS, 2, out, OPTIONS) == runs
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_path, launched):
-    launched.act = train_it
+def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_path, task_recorder):
+    task_recorder.act = train_it
     name = write_data(tmp_path)
     words = ["--data", name, "--methods", "vanilla,smix", "--seeds", "1", "--epochs", "1", "--model", "resnet8"]
     words = ["compare", *words, "--batch-size", "16", "--device", "cpu", "--quiet", "--out", tmp_path / "runs"]
     code, first, _ = smix(*words)
-    assert (code, launched.folders) == (0, ["vanilla-0", "smix-0"])
+    assert (code, task_recorder.folders) == (0, ["vanilla-0", "smix-0"])
     (tmp_path / "made.npz").unlink()
     code, again, said = smix(*words)
-    assert (code, again, launched.folders) == (0, first, ["vanilla-0", "smix-0"])
+    assert (code, again, task_recorder.folders) == (0, first, ["vanilla-0", "smix-0"])
     assert said.count("what shows them is left out") == 2  # images and masks
     code, _, said = smix(*words, "--lr", "0.02")
     assert (code, "made with --lr 0.1 instead of 0.02; choose another --out" in said) == (2, True)
 
 
-def test_part_of_a_finished_comparison_can_be_read(done, launched):
+def test_part_of_a_finished_comparison_can_be_read(done, task_recorder):
     config, out, runs = done
     assert compare(config, ["smix+fmix"], [1], out, OPTIONS) == runs[-1:]
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
 
 
 @pytest.mark.slow
-def test_only_missing_runs_are_started_and_an_interrupted_run_resumes(data, done, tmp_path, launched):
+def test_only_missing_runs_are_started_and_an_interrupted_run_resumes(data, done, tmp_path, task_recorder):
     config, finished, _ = done
-    launched.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
+    task_recorder.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
     first = compare(config, ["vanilla"], 2, tmp_path, OPTIONS)
     assert [run.result is None for run in first] == [False, True]
     assert len(first[1].metrics) == 1
-    launched.folders.clear()
-    launched.act = train_it
+    task_recorder.folders.clear()
+    task_recorder.act = train_it
     second = compare(config, METHODS, 2, tmp_path, OPTIONS)
-    assert launched.folders == ["smix+fmix-0", "vanilla-1", "smix+fmix-1"]
+    assert task_recorder.folders == ["smix+fmix-0", "vanilla-1", "smix+fmix-1"]
     assert all(run.result is not None for run in second)
     assert second[0] == first[0]
     for run in second:
@@ -328,33 +330,33 @@ def test_only_missing_runs_are_started_and_an_interrupted_run_resumes(data, done
 
 
 @pytest.mark.slow
-def test_a_failed_run_is_listed_without_a_result_and_started_again(done, tmp_path, launched):
+def test_a_failed_run_is_listed_without_a_result_and_started_again(done, tmp_path, task_recorder):
     config, _, _ = done
 
     def break_one(config: TrainConfig, folder: Path) -> int:
         if (config.method, config.seed) != ("smix+fmix", 0):
             return train_it(config, folder)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("smix.training.runs.fit", broken_fit)
+            patch.setattr("smix.training.runs.fit", raise_in_fit)
             with pytest.raises(RunError):
                 train(config, folder, OPTIONS)
         return 2
 
-    def broken_fit(*args: object) -> None:
+    def raise_in_fit(*args: object) -> None:
         raise RunError("step 3 (epoch 1): expected a finite loss, got nan")
 
-    launched.act = break_one
+    task_recorder.act = break_one
     runs = compare(config, METHODS, 2, tmp_path, OPTIONS)
     assert [run.path.name for run in runs] == ["vanilla-0", "smix+fmix-0", "vanilla-1", "smix+fmix-1"]
     assert [run.result is None for run in runs] == [False, True, False, False]
-    launched.folders.clear()
+    task_recorder.folders.clear()
     compare(config, METHODS, 2, tmp_path, OPTIONS)
-    assert launched.folders == ["smix+fmix-0"]
+    assert task_recorder.folders == ["smix+fmix-0"]
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(data, tmp_path, launched):
-    launched.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
+def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(data, tmp_path, task_recorder):
+    task_recorder.act = lambda config, folder: 1 if config.method == "vanilla" else train_it(config, folder)
     runs = compare(small_config(data, epochs=1), METHODS, 1, tmp_path, OPTIONS)
     assert [(run.config.method, run.result is None) for run in runs] == [("vanilla", True), ("smix+fmix", False)]
     assert "Runs are missing of vanilla" in conclusion(runs)
@@ -362,19 +364,19 @@ def test_a_run_that_ended_before_it_wrote_anything_is_listed_without_a_result(da
 
 
 @pytest.mark.parametrize("changed", ["images", "masks"])
-def test_no_runs_are_added_after_the_data_has_changed(tmp_path, launched, changed):
+def test_no_runs_are_added_after_the_data_has_changed(tmp_path, task_recorder, changed):
     name = write_data(tmp_path)
-    launched.act = train_it
+    task_recorder.act = train_it
     compare(small_config(name, epochs=1), ["smix"], 1, tmp_path / "runs", OPTIONS)
     with np.load(tmp_path / "made.npz") as file:
         arrays = dict(file)
     key = {"images": "x_test", "masks": "mask_train"}[changed]
     arrays[key] = arrays[key][::-1]
     np.savez(tmp_path / "made.npz", **arrays)
-    launched.folders.clear()
+    task_recorder.folders.clear()
     with pytest.raises(RunError, match=r"fingerprint.*choose another --out"):
         compare(small_config(name, epochs=1), ["smix"], 2, tmp_path / "runs", OPTIONS)
-    assert launched.folders == []
+    assert task_recorder.folders == []
 
 
 @pytest.mark.slow
@@ -390,19 +392,19 @@ def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tm
 
 
 @pytest.mark.slow
-def test_an_interrupt_is_raised_and_loses_nothing(done, tmp_path, launched):
+def test_an_interrupt_is_raised_and_loses_nothing(done, tmp_path, task_recorder):
     config, finished, _ = done
 
     def interrupt(config: TrainConfig, folder: Path) -> int:
-        if len(launched.folders) == 2:
+        if len(task_recorder.folders) == 2:
             interrupt_it(config, folder)
             raise KeyboardInterrupt
         return train_it(config, folder)
 
-    launched.act = interrupt
+    task_recorder.act = interrupt
     with pytest.raises(KeyboardInterrupt):
         compare(config, METHODS, 1, tmp_path, OPTIONS)
-    launched.act = train_it
+    task_recorder.act = train_it
     for run in compare(config, METHODS, 1, tmp_path, OPTIONS):
         assert_equal_runs(run.path, finished / run.path.name)
 
@@ -410,12 +412,12 @@ def test_an_interrupt_is_raised_and_loses_nothing(done, tmp_path, launched):
 # Errors before any run starts
 
 
-def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(done, launched):
+def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(done, task_recorder):
     config, out, _ = done
     before = {path: contents(path) for path in out.iterdir() if path.is_dir()}
     with pytest.raises(RunError, match=r"--lr 0\.1 instead of 0\.05; choose another --out"):
         compare(replace(config, lr=0.05), ["mixup", *METHODS], 3, out, OPTIONS)
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
     assert {path: contents(path) for path in out.iterdir() if path.is_dir()} == before
 
 
@@ -429,28 +431,30 @@ def test_a_folder_with_runs_of_another_configuration_is_refused_and_unchanged(do
         ({"train_limit": 1000}, METHODS, DataError),
     ],
 )
-def test_invalid_configurations_are_refused_before_any_run_starts(data, tmp_path, launched, changes, methods, error):
+def test_invalid_configurations_are_refused_before_any_run_starts(
+    data, tmp_path, task_recorder, changes, methods, error
+):
     with pytest.raises(error) as info:
         compare(small_config(data, **changes), methods, 2, tmp_path / "out", OPTIONS)
     assert "\n" not in str(info.value)
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
     assert not (tmp_path / "out").exists()
 
 
-def test_masks_that_no_method_uses_need_not_exist(data, tmp_path, launched):
+def test_masks_that_no_method_uses_need_not_exist(data, tmp_path, task_recorder):
     compare(small_config(data, masks="not/there"), ["vanilla", "mixup"], 1, tmp_path, OPTIONS)
-    assert launched.folders == ["vanilla-0", "mixup-0"]
+    assert task_recorder.folders == ["vanilla-0", "mixup-0"]
 
 
-def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_path, launched):
+def test_a_run_with_a_broken_result_is_refused_and_not_trained_again(done, tmp_path, task_recorder):
     config, _, _ = done
-    launched.act = train_it
+    task_recorder.act = train_it
     compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
     (tmp_path / "vanilla-0" / "result.json").write_text("{")
-    launched.jobs.clear()
+    task_recorder.jobs.clear()
     with pytest.raises(RunError, match=r"vanilla-0/result\.json: expected a run file written by this version"):
         compare(config, ["vanilla"], 1, tmp_path, OPTIONS)
-    assert launched.jobs == []
+    assert task_recorder.jobs == []
     with pytest.raises(RunError):
         read_result(tmp_path / "vanilla-0")
 

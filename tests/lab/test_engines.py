@@ -31,11 +31,11 @@ def started_processes(tmp_path, monkeypatch) -> list[subprocess.Popen[bytes]]:
     monkeypatch.setattr(engines, "POLL_SECONDS", 0.01)
     real, processes = engines._start, []
 
-    def noted(task: Task) -> subprocess.Popen[bytes]:
+    def record_start(task: Task) -> subprocess.Popen[bytes]:
         processes.append(real(task))
         return processes[-1]
 
-    monkeypatch.setattr(engines, "_start", noted)
+    monkeypatch.setattr(engines, "_start", record_start)
     return processes
 
 
@@ -81,7 +81,7 @@ def test_the_allowed_number_of_tasks_runs_in_parallel_and_no_more(tmp_path, star
     """The first tasks end only when the allowed number has started."""
     real, side_by_side, go = engines._start, [], tmp_path / "go"
 
-    def counted(task: Task) -> subprocess.Popen[bytes]:
+    def count_running(task: Task) -> subprocess.Popen[bytes]:
         process = real(task)
         side_by_side.append(sum(one.poll() is None for one in started_processes))
         return process
@@ -90,7 +90,7 @@ def test_the_allowed_number_of_tasks_runs_in_parallel_and_no_more(tmp_path, star
         if len(started_processes) == jobs:
             go.touch()
 
-    monkeypatch.setattr(engines, "_start", counted)
+    monkeypatch.setattr(engines, "_start", count_running)
     wait = WAIT.format(path=f"'{go}'")
     codes = run_tasks(tasks(tmp_path, *[wait + "exit 0"] * 5), jobs, poll)
     assert codes == [0] * 5

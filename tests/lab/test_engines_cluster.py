@@ -130,7 +130,7 @@ def own_job(folder: Path) -> str:
     return job
 
 
-def tell(*command: str) -> None:
+def run_command(*command: str) -> None:
     subprocess.run(command, check=True, capture_output=True, timeout=30)
 
 
@@ -152,7 +152,7 @@ def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
 @pytest.mark.parametrize("options", [(), ("--signal=KILL", "--batch")], ids=["cancelled", "killed"])
 def test_a_job_that_was_cancelled_has_failed_and_its_log_says_so(tmp_path, monkeypatch, options):
     monkeypatch.setattr("smix.lab.slurm.QUEUE_SECONDS", 1.0)
-    when(lambda: epochs_done(tmp_path) >= 1, lambda: tell("scancel", *options, own_job(tmp_path)))
+    when(lambda: epochs_done(tmp_path) >= 1, lambda: run_command("scancel", *options, own_job(tmp_path)))
     [code] = launch([training(tmp_path, 2000)], "slurm", 1)
     last = (tmp_path / "log.txt").read_text().splitlines()[-1]
     assert (code, last.split(":")[0]) in [(130, "smix"), (LOST, "job of SLURM")]
@@ -163,13 +163,13 @@ def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
     """The signal before the time limit is sent by the test: the shortest limit is a minute, and a requeued job waits two."""
 
     def warn() -> None:
-        tell("scancel", "--signal=USR1", "--batch", job := own_job(tmp_path))
+        run_command("scancel", "--signal=USR1", "--batch", job := own_job(tmp_path))
         deadline = time.monotonic() + 60
         state = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
         while subprocess.run(state, capture_output=True, text=True, check=True).stdout != "PENDING\n":
             assert time.monotonic() < deadline, "not requeued"
             time.sleep(0.5)
-        tell("scontrol", "update", f"JobId={job}", "StartTime=now")
+        run_command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
     when(lambda: epochs_done(tmp_path) >= 2, warn)
     assert launch([training(tmp_path, 12)], "slurm", 1) == [0]
@@ -195,11 +195,11 @@ def test_sbatch_takes_its_size_from_the_environment(tmp_path, monkeypatch):
         monkeypatch.setenv(name, value)
     shown: list[str] = []
 
-    def look() -> None:
+    def read_job() -> None:
         if not shown and list(tmp_path.glob(".slurm-*/script.sh")):
             show = ["scontrol", "show", "job", own_job(tmp_path)]
             shown.append(subprocess.run(show, capture_output=True, text=True, check=True).stdout)
 
-    assert launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1, look) == [0]
+    assert launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1, read_job) == [0]
     for text in ("NumCPUs=2", "TimeLimit=01:00:00", "mem=300M", "Requeue=1"):
         assert text in shown[0]

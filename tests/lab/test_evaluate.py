@@ -93,10 +93,10 @@ def test_existing_parts_are_not_computed_again_and_other_parts_are_added(run, mo
 
 
 def test_each_part_is_kept_when_the_next_one_is_interrupted(run, monkeypatch):
-    def cut(*rest):
+    def interrupt(*rest):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(robustness, "on_objects", cut)
+    monkeypatch.setattr(robustness, "on_objects", interrupt)
     with pytest.raises(KeyboardInterrupt):
         evaluate(run, EvaluateConfig(attacks=True, masks="carried", limit=4), QUIET)
     assert len(read_evaluation(run / "evaluation" / "test.json").attacks) == len(ATTACKS)

@@ -84,11 +84,11 @@ def test_corruption_depends_only_on_the_row_in_the_split(finished):
 def test_at_most_one_batch_is_corrupted_at_a_time(finished, monkeypatch):
     seen = []
 
-    def noted(images, *rest):
+    def record_call(images, *rest):
         seen.append(len(images))
         return corrupt(images, *rest)
 
-    monkeypatch.setattr(robustness, "corrupt", noted)
+    monkeypatch.setattr(robustness, "corrupt", record_call)
     target, loader = measure(finished)
     on_corrupted(target.model, replace(loader, at_once=5), target.data.index, 0, lambda count: None, (1,))
     assert max(seen) == 5
@@ -118,11 +118,11 @@ def test_images_are_attacked_in_small_batches_from_starts_that_depend_on_the_row
     monkeypatch.setattr(robustness, "ATTACKS", (ATTACKS[0], ATTACKS[2]._replace(steps=2)))
     seen = []
 
-    def noted(model, images, *rest):
+    def record_call(model, images, *rest):
         seen.append((len(images), rest[1:]))
         return pgd(model, images, *rest)
 
-    monkeypatch.setattr(robustness, "pgd", noted)
+    monkeypatch.setattr(robustness, "pgd", record_call)
     target, loader = measure(finished)
     index = np.arange(100, 100 + TEST)
     found = robustness.on_attacked(target.model, loader, index, 7, lambda count: None)
@@ -246,11 +246,11 @@ def test_images_without_mask_in_a_partly_built_store_are_omitted(run, data_name,
     # The other backgrounds depend on the row in the complete split.
     drawn = []
 
-    def noted(*measure):
+    def record_call(*measure):
         drawn.append(measure)
         return partners(*measure)
 
-    monkeypatch.setattr(robustness, "partners", noted)
+    monkeypatch.setattr(robustness, "partners", record_call)
     again = evaluate(run, EvaluateConfig(masks=str(store)), QUIET, tmp_path / "again")
     assert again.objects == found.objects
     assert [(theirs.tolist(), index.tolist(), seed) for theirs, index, seed in drawn] == [

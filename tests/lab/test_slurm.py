@@ -91,7 +91,7 @@ def test_exit_codes_come_in_the_order_of_the_tasks_and_files_of_a_job_without_er
 
 @pytest.mark.slow
 def test_the_script_runs_each_task_with_its_log_and_exit_code(tmp_path, slurm, monkeypatch):
-    """sbatch runs the tasks of the script here, one after the other. A shell replaces `python -m smix`."""
+    """The stand-in for sbatch runs the tasks of the script one after the other. A shell replaces `python -m smix`."""
     shell = tmp_path / "python"
     script(shell, 'shift 2\nexec sh -c "$@"\n')
     monkeypatch.setattr(sys, "executable", str(shell))

@@ -25,7 +25,7 @@ from smix.lab.slurm import sbatch_script
 from smix.lab.status import Status, last_error, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
-from tests.lab.test_compare import Launched, interrupt_it, train_it
+from tests.lab.test_compare import TaskRecorder, interrupt_it, train_it
 from tests.sealed import edit
 from tests.training.small import EPOCHS, OPTIONS, assert_equal_runs, small_config
 
@@ -34,10 +34,10 @@ TINY = ["--model", "resnet8", "--epochs", "2", "--batch-size", "16"]
 
 
 @pytest.fixture
-def launched(monkeypatch) -> Launched:
-    launched = Launched()
-    monkeypatch.setattr(engines, "run_tasks", launched.run_tasks)
-    return launched
+def task_recorder(monkeypatch) -> TaskRecorder:
+    task_recorder = TaskRecorder()
+    monkeypatch.setattr(engines, "run_tasks", task_recorder.run_tasks)
+    return task_recorder
 
 
 # The file
@@ -200,18 +200,18 @@ def sweep_of(data: str, seeds: int = 2) -> dict[str, TrainConfig]:
         (-signal.SIGTERM, 1),
     ],
 )
-def test_the_exit_code_decides_whether_a_run_is_retried(data, tmp_path, launched, code, tries):
-    launched.act = crash_seed_0(9, code)
+def test_the_exit_code_decides_whether_a_run_is_retried(data, tmp_path, task_recorder, code, tries):
+    task_recorder.act = crash_seed_0(9, code)
     runs = run_all(sweep_of(data), tmp_path, OPTIONS, jobs=2)
-    assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"][: 1 + tries]
+    assert task_recorder.folders == ["vanilla-0", "vanilla-1", "vanilla-0"][: 1 + tries]
     assert [run.result is None for run in runs] == [True, False]
 
 
 @pytest.mark.slow
-def test_messages_of_an_earlier_command_in_the_log_are_ignored(data, tmp_path, launched):
-    launched.act = crash_seed_0(1)
+def test_messages_of_an_earlier_command_in_the_log_are_ignored(data, tmp_path, task_recorder):
+    task_recorder.act = crash_seed_0(1)
     assert all(run.result is not None for run in run_all(sweep_of(data), tmp_path, OPTIONS))
-    assert launched.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
+    assert task_recorder.folders == ["vanilla-0", "vanilla-1", "vanilla-0"]
 
 
 @pytest.mark.slow
@@ -244,30 +244,32 @@ def test_a_run_that_crashes_once_ends_like_any_other(smix, npz, tmp_path, monkey
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("blank_figures")
-def test_a_sweep_from_write_to_report(smix, npz, tmp_path, launched):
+def test_a_sweep_from_write_to_report(smix, npz, tmp_path, task_recorder):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     words = ["--data", npz, "--methods", "vanilla,smix", "--seeds", "1", *TINY, "--grid", "lr=0.1,0.05"]
     code, said, _ = smix("sweep", "write", file, *words)
     assert (code, "4 runs, such as lr-0.1/vanilla-0" in said) == (0, True)
-    launched.act = lambda config, folder: train_it(config, folder) if config.lr == 0.1 else interrupt_it(config, folder)
+    task_recorder.act = lambda config, folder: (
+        train_it(config, folder) if config.lr == 0.1 else interrupt_it(config, folder)
+    )
     code, said, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, "2 of 4 runs are done" in said, err.count("\n")) == (1, True, 2)
     assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; run the same command again" in err
     code, said, _ = smix("sweep", "status", file, "--out", out)
     assert (code, "4 runs: 2 done, 2 interrupted; time left, one after the other: " in said) == (0, True)
-    launched.act = train_it
+    task_recorder.act = train_it
     code, said, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in said) == (0, True)
-    assert sorted(launched.folders[4:]) == ["smix-0", "vanilla-0"]
+    assert sorted(task_recorder.folders[4:]) == ["smix-0", "vanilla-0"]
     assert smix("report", out / "lr-0.1")[0] == 0
-    launched.folders.clear()
+    task_recorder.folders.clear()
     compare = ["compare", "--data", npz, *TINY, "--seeds", "1", "--methods", "vanilla,smix", "--lr", "0.05", "--quiet"]
     assert smix(*compare, "--out", out / "lr-0.05")[0] == 0
-    assert launched.folders == []
+    assert task_recorder.folders == []
 
 
 @pytest.mark.slow
-def test_a_line_is_trained_in_this_process_and_its_error_is_in_its_log(smix, npz, tmp_path, launched, monkeypatch):
+def test_a_line_is_trained_in_this_process_and_its_error_is_in_its_log(smix, npz, tmp_path, task_recorder, monkeypatch):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
@@ -289,13 +291,13 @@ def test_a_line_is_trained_in_this_process_and_its_error_is_in_its_log(smix, npz
         with pytest.raises(ZeroDivisionError):
             run_one(read_sweep(file), 0, out, OPTIONS)
     assert (out / "vanilla-0" / "log.txt").read_text().endswith("ZeroDivisionError: division by zero\n")
-    assert launched.folders == []
+    assert task_recorder.folders == []
     [_, one] = read_sweep(file).values()
     train(one, tmp_path / "alone", replace(OPTIONS, threads=1))
     assert_equal_runs(out / "vanilla-1", tmp_path / "alone")
 
 
-def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, launched, monkeypatch):
+def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, task_recorder, monkeypatch):
     monkeypatch.setattr(files, "SHARED_PATIENCE", 0.1)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)
@@ -306,7 +308,7 @@ def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, lau
         assert (code, "in use by another smix process; wait for it to finish" in err) == (2, True)
     with files.lock(out):
         assert smix(*words, "--index", "0")[0] == 2
-    assert launched.folders == []
+    assert task_recorder.folders == []
 
 
 @pytest.mark.parametrize(
@@ -318,22 +320,22 @@ def test_a_second_command_on_the_same_folder_is_refused(smix, npz, tmp_path, lau
         ({"method": "smixx"}, OptionError),
     ],
 )
-def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, launched, changes, error):
+def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, task_recorder, changes, error):
     sweep = {"a": small_config(data), "b": small_config(data, **changes)}
     with pytest.raises(error):
         run_all(sweep, tmp_path / "out", OPTIONS)
     with pytest.raises(error):
         sbatch_script(sweep, tmp_path / "s", tmp_path / "out", OPTIONS)
-    assert launched.folders == []
+    assert task_recorder.folders == []
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
-def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, launched):
+def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, task_recorder):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="expected a folder to write"):
         run_all(sweep_of(data), tmp_path / "file", OPTIONS)
-    launched.act = train_it
+    task_recorder.act = train_it
     run_all(sweep_of(data), tmp_path / "out", OPTIONS)
     other = {name: replace(one, lr=0.3) for name, one in sweep_of(data).items()}
     for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other, tmp_path / "out")):
@@ -345,7 +347,7 @@ def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, la
 
 
 @pytest.mark.slow
-def test_each_state_follows_from_the_folder_alone(data, tmp_path, launched):
+def test_each_state_follows_from_the_folder_alone(data, tmp_path, task_recorder):
     sweep = sweep_of(data, 6)
     names = dict(zip(sweep, [tmp_path / name for name in sweep], strict=True))
     done, cut, failed, running, waiting, broken = names.values()
@@ -431,7 +433,7 @@ def test_the_cost_on_a_cluster_is_estimated_on_this_machine(data, tmp_path, monk
 
 
 @pytest.mark.slow
-def test_the_sbatch_script_is_pinned_and_valid(data, tmp_path, launched):
+def test_the_sbatch_script_is_pinned_and_valid(data, tmp_path, task_recorder):
     sweep = cross(small_config(data, epochs=1), ["vanilla", "mixup"], range(3))
     out = tmp_path / "100 % mine"
     script = sbatch_script(sweep, tmp_path / "my sweep.jsonl", out, replace(OPTIONS, data_root=Path("data sets")), 2)
@@ -491,10 +493,10 @@ def test_the_script_forwards_the_signal_waits_and_requeues(data, tmp_path, numbe
 # The file that tasks read
 
 
-def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothing(data, tmp_path, launched):
+def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothing(data, tmp_path, task_recorder):
     file = tmp_path / "sweep.jsonl"
     file.write_text("mine")
-    launched.act = train_it
+    task_recorder.act = train_it
     runs = run_all(sweep_of(data), tmp_path, OPTIONS)
     assert all(run.result is not None for run in runs)
     assert file.read_text() == "mine"
@@ -503,12 +505,12 @@ def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothin
 
 
 @pytest.mark.parametrize("name", ["../a", "x" * 251, "a b", ""])
-def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_path, launched, name):
+def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_path, task_recorder, name):
     with pytest.raises(OptionError, match="name: expected the path of a folder"):
         run_all({name: small_config(data)}, tmp_path / "out", OPTIONS)
     with pytest.raises(OptionError, match="name: expected the path of a folder"):
         write_sweep(tmp_path / "s.jsonl", {name: small_config(data)})
-    assert launched.folders == []
+    assert task_recorder.folders == []
     assert not (tmp_path / "out").exists()
 
 

@@ -12,7 +12,7 @@ import pytest
 from smix.lab.sweep import read_sweep
 from smix.training.records import read_result
 from tests.conftest import make_set, write_npz
-from tests.lab.test_engines_cluster import engines, needs_slurm, tell
+from tests.lab.test_engines_cluster import engines, needs_slurm, run_command
 
 pytestmark = pytest.mark.cluster
 
@@ -78,10 +78,10 @@ def test_the_printed_script_is_an_array_job_that_resumes_after_its_time_limit(tm
     jobs = [submit(file, out, "0")]
     try:
         wait_for((first / "metrics.jsonl").is_file)
-        tell("scancel", "--signal=USR1", "--batch", f"{jobs[0]}_0")
+        run_command("scancel", "--signal=USR1", "--batch", f"{jobs[0]}_0")
         wait_for(lambda: "smix: interrupted" in (out / "slurm-0.txt").read_text())
         wait_for(lambda: states_in_queue(jobs[0]) == ["PENDING"], 60)
-        tell("scontrol", "update", f"JobId={jobs[0]}_0", "StartTime=now")
+        run_command("scontrol", "update", f"JobId={jobs[0]}_0", "StartTime=now")
         jobs.append(submit(file, out, "1-3%2", "--jobs", 2))
         wait_for(lambda: not any(map(states_in_queue, jobs)))
     finally:
@@ -102,7 +102,7 @@ def test_a_cancelled_task_writes_its_checkpoint_and_is_not_requeued(tmp_path):
     first, *_ = [out / name for name in read_sweep(file)]
     try:
         wait_for((first / "metrics.jsonl").is_file)
-        tell("scancel", job)
+        run_command("scancel", job)
         wait_for(lambda: not states_in_queue(job), 60)
     finally:
         subprocess.run(["scancel", job], capture_output=True, check=False, timeout=30)

@@ -174,19 +174,19 @@ def test_images_of_another_size_are_resized_and_a_message_says_so(run, tmp_path)
 # Invalid input
 
 
-def bad(message: str, **changes: object):
+def break_run(message: str, **changes: object):
     return pytest.param(changes, message, id=message[:40])
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        bad('expected a known name, got "cifar11"', data="cifar11"),
-        bad("model: a run has its own model; omit --model", model="resnet8"),
-        bad("mean: a run has its own mean; omit --mean", mean=(0.5,) * 3, std=(0.2,) * 3),
-        bad("expected a limit of 1 to 24 images, got 25", limit=25),
-        bad("label map: there is no file", label_map=Path("none.json")),
-        bad("smix masks build", masks="nowhere"),
+        break_run('expected a known name, got "cifar11"', data="cifar11"),
+        break_run("model: a run has its own model; omit --model", model="resnet8"),
+        break_run("mean: a run has its own mean; omit --mean", mean=(0.5,) * 3, std=(0.2,) * 3),
+        break_run("expected a limit of 1 to 24 images, got 25", limit=25),
+        break_run("label map: there is no file", label_map=Path("none.json")),
+        break_run("smix masks build", masks="nowhere"),
     ],
 )
 def test_arguments_that_do_not_match_a_run_are_one_line_errors(run, changes, message):

@@ -152,17 +152,17 @@ def test_a_subset_of_a_split_is_refused(data, tmp_path):
             build_masks(part, BrightnessSource(), tmp_path)
 
 
-def flip(path: Path) -> None:
+def flip_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
 
 
-def cut(path: Path) -> None:
+def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
+@pytest.mark.parametrize("damage", [flip_bit, truncate, Path.unlink], ids=["flipped", "cut", "deleted"])
 @pytest.mark.parametrize(
     ("name", "rows"),
     [("shard-00000.npy", range(8)), ("shard-00004.npy", range(32, 40)), ("stats.npy", range(40))],
@@ -178,7 +178,7 @@ def test_damage_is_repaired_by_another_build(data, tmp_path, expected_files, nam
 
 @pytest.mark.parametrize("limit", [4, 12, None])
 @pytest.mark.parametrize("name", ["shard-00000.npy", "stats.npy", "broken.json"])
-@pytest.mark.parametrize("damage", [flip, cut, Path.unlink], ids=["flipped", "cut", "deleted"])
+@pytest.mark.parametrize("damage", [flip_bit, truncate, Path.unlink], ids=["flipped", "cut", "deleted"])
 def test_a_repair_keeps_all_valid_masks_for_any_limit(data, tmp_path, name, damage, limit):
     store = build_masks(data, SourceWithMissingRows(9, 10), tmp_path, refine="none")
     before, empty = content(store.path), set(np.flatnonzero(~store[:].any((1, 2))))
@@ -196,7 +196,7 @@ def test_a_repair_keeps_all_valid_masks_for_any_limit(data, tmp_path, name, dama
 
 def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path, expected_files):
     out = tmp_path / "whole"
-    cut(out / "manifest.json")
+    truncate(out / "manifest.json")
     before = content(out)
     with pytest.raises(MaskError, match=r"remove manifest\.json and run the same"):
         build_masks(data, BrightnessSource(), out)
@@ -266,10 +266,10 @@ def test_a_full_disk_during_the_first_build_leaves_no_store_and_no_damage(
 
 
 def test_a_disk_without_space_for_the_folder_is_the_same_line(data, tmp_path, monkeypatch):
-    def full(*args: object, **options: object) -> None:
+    def report_full_disk(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "mkdir", full)
+    monkeypatch.setattr(Path, "mkdir", report_full_disk)
     with pytest.raises(MaskError, match="720 bytes of masks are needed, and there is no space left on the disk"):
         build_masks(data, BrightnessSource(), tmp_path / "new")
 
@@ -284,13 +284,13 @@ def test_a_second_build_in_the_same_folder_is_refused(data, tmp_path, expected_f
     out = tmp_path / "both"
     refused = []
 
-    def second(call: int) -> None:
+    def start_second_build(call: int) -> None:
         if call == 1:
             with pytest.raises(RunError, match="the folder is in use by another smix process"):
                 build_masks(data, BrightnessSource(), out)
             refused.append(call)
 
-    build_masks(data, BrightnessSource(before=second), out)
+    build_masks(data, BrightnessSource(before=start_second_build), out)
     assert refused == [1]
     assert content(out) == expected_files
 

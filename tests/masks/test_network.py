@@ -26,27 +26,27 @@ def colours(output: str = "class_scores", **changes) -> Network:
     return Network("colours", "0", forward, card)
 
 
-def lopsided(data):
+def paint_columns(data):
     data.images[..., :3, :] = (200, 0, 0)
     data.images[..., 3:6, :] = (0, 210, 0)
     data.images[..., 6:, :] = 0
     return data
 
 
-def columns(source: NetworkSource, data) -> list[list[int]]:
+def classes_of_columns(source: NetworkSource, data) -> list[list[int]]:
     found = source(data, np.arange(4))
     assert (found.classes == found.classes[:, :1]).all()
     return found.classes[:, 0].tolist()
 
 
 def test_chosen_classes_are_objects_and_object_classes_choose_for_each_label():
-    data = lopsided(make_set(8))
+    data = paint_columns(make_set(8))
     every, red, green, none = [1] * 3 + [2] * 3 + [0] * 8, [1] * 3 + [0] * 11, [0] * 3 + [2] * 3 + [0] * 8, [0] * 14
-    assert columns(NetworkSource(colours(), "own"), data) == [every] * 4
-    assert columns(NetworkSource(colours(), "own", keep=("green",)), data) == [green] * 4
+    assert classes_of_columns(NetworkSource(colours(), "own"), data) == [every] * 4
+    assert classes_of_columns(NetworkSource(colours(), "own", keep=("green",)), data) == [green] * 4
     choice = {"class 0": ["red"], "class 1": ["green", "blue"], "class 2": None, "class 3": []}
-    assert columns(NetworkSource(colours(), "own", object_classes=choice), data) == [red, green, every, none]
-    assert columns(NetworkSource(colours(), "own", keep=("green",), object_classes=choice), data) == [
+    assert classes_of_columns(NetworkSource(colours(), "own", object_classes=choice), data) == [red, green, every, none]
+    assert classes_of_columns(NetworkSource(colours(), "own", keep=("green",), object_classes=choice), data) == [
         none,
         green,
         green,
@@ -58,10 +58,13 @@ def test_chosen_classes_are_objects_and_object_classes_choose_for_each_label():
 
 
 def test_classes_without_names_are_numbers():
-    data = lopsided(make_set(8))
-    assert columns(NetworkSource(colours(classes=()), "own", keep=("2",)), data)[0] == [0] * 3 + [2] * 3 + [0] * 8
+    data = paint_columns(make_set(8))
+    assert (
+        classes_of_columns(NetworkSource(colours(classes=()), "own", keep=("2",)), data)[0]
+        == [0] * 3 + [2] * 3 + [0] * 8
+    )
     with pytest.raises(OptionError, match='expected a known name, got "4"'):
-        columns(NetworkSource(colours(classes=()), "own", keep=("4",)), data)
+        classes_of_columns(NetworkSource(colours(classes=()), "own", keep=("4",)), data)
 
 
 @pytest.mark.parametrize(

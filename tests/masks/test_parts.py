@@ -71,14 +71,14 @@ def test_parts_in_concurrent_threads_give_the_same_store(data, tmp_path, expecte
 def test_concurrent_builds_of_the_same_part_or_of_all_parts_are_refused(data, tmp_path):
     refused = []
 
-    def second(call: int) -> None:
+    def start_second_build(call: int) -> None:
         if call == 0:
             for part in ((1, 2), (1, 1)):
                 with pytest.raises(RunError, match="the folder is in use by another smix process"):
                     build_masks(data, BrightnessSource(), tmp_path, part=part)
                 refused.append(part)
 
-    build_masks(data, BrightnessSource(before=second), tmp_path, part=(1, 2))
+    build_masks(data, BrightnessSource(before=start_second_build), tmp_path, part=(1, 2))
     assert len(refused) == 2
 
 

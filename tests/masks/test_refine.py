@@ -98,7 +98,7 @@ def cv_largest(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return filled
 
 
-def each(step, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def apply_to_each(step, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.stack([step(image) for image in images])
 
 
@@ -116,21 +116,21 @@ def test_opencv_behaves_as_the_method_describes():
 @SIZE
 def test_step_a_blur_equals_opencv_exactly(family, size):
     images = grey(random_masks(family, size))
-    assert np.array_equal(ours.gaussian_blur(images), each(cv_blur, images))
+    assert np.array_equal(ours.gaussian_blur(images), apply_to_each(cv_blur, images))
 
 
 @FAMILY
 @SIZE
 def test_step_b_threshold_equals_opencv_exactly(family, size):
-    blurred = each(cv_blur, grey(random_masks(family, size)))
-    assert np.array_equal(ours.adaptive_threshold(blurred), each(cv_threshold, blurred) > 0)
+    blurred = apply_to_each(cv_blur, grey(random_masks(family, size)))
+    assert np.array_equal(ours.adaptive_threshold(blurred), apply_to_each(cv_threshold, blurred) > 0)
 
 
 @FAMILY
 @SIZE
 def test_step_c_opening_equals_opencv_exactly(family, size):
     masks = random_masks(family, size)
-    assert np.array_equal(ours.opening(masks), each(cv_opening, grey(masks)) > 0)
+    assert np.array_equal(ours.opening(masks), apply_to_each(cv_opening, grey(masks)) > 0)
 
 
 @FAMILY
@@ -138,15 +138,15 @@ def test_step_c_opening_equals_opencv_exactly(family, size):
 def test_step_d_filled_largest_contour_equals_opencv_exactly(family, size):
     """Masks are arbitrary, not only opened ones: their contours touch and cross themselves."""
     masks = random_masks(family, size)
-    for some in (masks, each(cv_opening, grey(masks)) > 0):
-        assert np.array_equal(ours.largest_contour(some), each(cv_largest, grey(some)) > 0)
+    for some in (masks, apply_to_each(cv_opening, grey(masks)) > 0):
+        assert np.array_equal(ours.largest_contour(some), apply_to_each(cv_largest, grey(some)) > 0)
 
 
 @FAMILY
 @SIZE
 def test_published_equals_the_four_steps_of_opencv_exactly(family, size):
     masks = random_masks(family, size)
-    theirs = each(lambda image: cv_largest(cv_opening(cv_threshold(cv_blur(image)))), grey(masks))
+    theirs = apply_to_each(lambda image: cv_largest(cv_opening(cv_threshold(cv_blur(image)))), grey(masks))
     assert np.array_equal(refine(masks, "published"), theirs > 0)
 
 
@@ -172,8 +172,8 @@ def test_an_object_inside_the_ring_of_another_is_filled_with_it():
 @pytest.mark.parametrize("size", SIZES)
 def test_blur_and_threshold_equal_opencv_on_any_grey_image(size):
     images = np.random.default_rng(size).integers(0, 256, (PER_CASE, *size)).astype(np.uint8)
-    assert np.array_equal(ours.gaussian_blur(images), each(cv_blur, images))
-    assert np.array_equal(ours.adaptive_threshold(images), each(cv_threshold, images) > 0)
+    assert np.array_equal(ours.gaussian_blur(images), apply_to_each(cv_blur, images))
+    assert np.array_equal(ours.adaptive_threshold(images), apply_to_each(cv_threshold, images) > 0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

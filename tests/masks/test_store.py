@@ -60,7 +60,7 @@ def volumes(size: tuple[int, ...], count: int = 21) -> ImageSet:
     return ImageSet(images, np.arange(count) % 3, ("a", "b", "c"), images[..., 0] > 150, name="volumes", split="train")
 
 
-def carried(data: ImageSet, out: Path, **options) -> MaskStore:
+def build_carried(data: ImageSet, out: Path, **options) -> MaskStore:
     return build_masks(data, load_source("carried"), out, **{"refine": "none", **options})
 
 
@@ -72,14 +72,14 @@ def data() -> ImageSet:
 @pytest.fixture
 def store(data, tmp_path, monkeypatch) -> MaskStore:
     use_small_shards(monkeypatch)
-    return carried(data, tmp_path / "masks")
+    return build_carried(data, tmp_path / "masks")
 
 
 @pytest.mark.parametrize("size", [(17,), (5, 9), (10, 14), (3, 4, 5)])
 def test_a_store_and_ten_lines_of_numpy_return_the_stored_masks(size, tmp_path, monkeypatch):
     use_small_shards(monkeypatch)
     data = volumes(size)
-    store = carried(data, tmp_path)
+    store = build_carried(data, tmp_path)
     assert store.manifest.shard_count == 3
     assert store.shape == size
     assert np.array_equal(store[:], data.masks)
@@ -143,7 +143,7 @@ def test_a_row_outside_the_data_set_is_an_index_error(store, row):
 def test_coverage_score_and_validity_belong_to_each_mask(tmp_path):
     data = volumes((5, 9))
     data.masks[4] = False
-    store = carried(data, tmp_path)
+    store = build_carried(data, tmp_path)
     assert np.allclose(store.coverage, data.masks.reshape(21, -1).mean(1), rtol=1e-6)
     assert store.scores.tolist() == [float(i != 4) for i in range(21)]
     assert store.usable.tolist() == [i != 4 for i in range(21)]
@@ -159,7 +159,7 @@ def read_everything(folder: Path) -> tuple:
 
 @pytest.mark.slow
 def test_a_store_truncated_at_any_byte_is_refused(tmp_path):
-    store = carried(volumes((5, 3), 12), tmp_path / "masks")
+    store = build_carried(volumes((5, 3), 12), tmp_path / "masks")
     before = read_everything(store.path)
     for name, whole in content(store.path).items():
         for length in reversed(range(len(whole))):
@@ -176,7 +176,7 @@ def test_a_store_truncated_at_any_byte_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_flipped_bit_in_a_store_is_reported_or_harmless(tmp_path):
     """A flipped digit in the manifest could move rows or reshape masks, so the manifest contains its own sha256."""
-    store = carried(volumes((5, 3), 12), tmp_path / "masks")
+    store = build_carried(volumes((5, 3), 12), tmp_path / "masks")
     before = read_everything(store.path)
     told = bits = 0
     for name, whole in content(store.path).items():
@@ -277,7 +277,7 @@ def another_pixel(data: ImageSet) -> ImageSet:
     return replace(data, images=images, fingerprint="")
 
 
-def reordered(data: ImageSet) -> ImageSet:
+def reorder(data: ImageSet) -> ImageSet:
     return replace(data, images=data.images[::-1], labels=data.labels[::-1], fingerprint="")
 
 
@@ -289,7 +289,7 @@ def reordered(data: ImageSet) -> ImageSet:
             another_pixel,
             r"expected masks of made train, got masks of another data set \(made train, \w{8} instead of \w{8}\)",
         ),
-        (reordered, r"got masks of another data set"),
+        (reorder, r"got masks of another data set"),
     ],
 )
 def test_a_store_of_other_images_is_refused(store, data, other, message):
@@ -300,7 +300,7 @@ def test_a_store_of_other_images_is_refused(store, data, other, message):
 
 
 def test_a_store_built_with_a_limit_serves_fewer_images_but_not_more(data, tmp_path):
-    store = carried(data, tmp_path, limit=12)
+    store = build_carried(data, tmp_path, limit=12)
     assert store.built.sum() == 12
     for part in (data.take(12), data.take(5)):
         store.check_belongs(part)
@@ -321,7 +321,7 @@ def test_masks_of_gives_each_image_its_own_mask(store, data, limit):
 
 def test_masks_of_returns_provenance_and_validity(data, tmp_path):
     data.masks[5] = False
-    store = carried(data, tmp_path)
+    store = build_carried(data, tmp_path)
     found = masks_of(data, str(tmp_path))
     assert found.valid.tolist() == [i != 5 for i in range(40)]
     assert found.provenance["source"] == store.manifest.source
@@ -338,8 +338,8 @@ def fingerprint(data: ImageSet, where: Path | str) -> str:
 
 
 def test_other_masks_have_another_fingerprint(data, store, tmp_path):
-    other = carried(replace(data, masks=~data.masks), tmp_path / "other")
-    carried(data, tmp_path / "twin")
+    other = build_carried(replace(data, masks=~data.masks), tmp_path / "other")
+    build_carried(data, tmp_path / "twin")
     assert fingerprint(data, tmp_path / "twin") == fingerprint(data, store.path)
     assert fingerprint(data, other.path) != fingerprint(data, store.path)
     assert fingerprint(replace(data, masks=~data.masks), "carried") != fingerprint(data, "carried")

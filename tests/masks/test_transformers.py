@@ -67,7 +67,7 @@ def enlarge(logits, size=(32, 32)):
     return torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
-def fed(data, mean=MEAN, std=STD):
+def normalise(data, mean=MEAN, std=STD):
     images = torch.from_numpy(data.array[:3]).movedim(-1, 1) / 255
     return (images - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
@@ -79,7 +79,7 @@ def test_a_semantic_model_is_fed_by_its_processor_settings_and_read_by_class_nam
     source = load_source(f"transformers:{folder}", input_size="own")
     found = source(data, np.arange(3))
     with torch.inference_mode():
-        answer = model(pixel_values=fed(data))
+        answer = model(pixel_values=normalise(data))
     scores = enlarge(answer.logits)
     theirs = transformers.SegformerImageProcessor().post_process_semantic_segmentation(answer, [(32, 32)] * 3)
     assert answer.logits.shape[2:] == (16, 16)
@@ -114,7 +114,7 @@ def test_one_channel_is_a_salient_object_and_bgr_and_unscaled_input_are_supporte
     data = make_set(8, size=(32, 32))
     found = load_source(f"transformers:{folder}", input_size="own")(data, np.arange(3))
     with torch.inference_mode():
-        logits = model(pixel_values=fed(data, (0, 0, 0), (1, 1, 1)).flip(1)).logits
+        logits = model(pixel_values=normalise(data, (0, 0, 0), (1, 1, 1)).flip(1)).logits
     assert found.classes is None
     assert torch.allclose(found.object, enlarge(logits)[:, 0].sigmoid(), atol=1e-5)
 
@@ -201,7 +201,7 @@ def test_a_query_model_gives_the_union_of_its_instances(tmp_path, build):
     folder = save(model, tmp_path)
     data = make_set(8, size=(64, 64))
     with torch.inference_mode(), torch.random.fork_rng(devices=()):
-        answer = model(pixel_values=fed(data))
+        answer = model(pixel_values=normalise(data))
     classes, masks = (
         (answer.logits, answer.pred_masks)
         if build is detr_of_masks
@@ -244,7 +244,7 @@ def test_weights_stored_in_16_bits_are_computed_in_32_bits(tmp_path):
     source = load_source(f"transformers:{folder}", input_size="own")
     assert source.describe(data)["precision"] == "float32"
     with torch.inference_mode():
-        scores = enlarge(model.float()(pixel_values=fed(data)).logits)
+        scores = enlarge(model.float()(pixel_values=normalise(data)).logits)
     assert torch.allclose(source(data, np.arange(3)).object, 1 - scores.softmax(1)[:, 0], atol=1e-5)
 
 

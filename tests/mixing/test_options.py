@@ -185,7 +185,7 @@ def option_id(value: Any) -> str | None:
     return f"{value[0].__name__}-{value[1]}" if isinstance(value, tuple) and isinstance(value[0], type) else None
 
 
-def each(value: Any, change: Callable) -> Any:
+def convert(value: Any, change: Callable) -> Any:
     return tuple(map(change, value)) if isinstance(value, tuple) else change(value)
 
 
@@ -207,8 +207,8 @@ def test_these_tests_cover_every_numeric_option():
 )
 def test_numeric_options_accept_any_kind_of_number(option: tuple[type, str], value: Any, change: type):
     kind, name = option
-    given = kind(*REQUIRED.get(kind, ()), **{name: each(value, change)})
-    usual = kind(*REQUIRED.get(kind, ()), **{name: each(value, int if option in WHOLE else float)})
+    given = kind(*REQUIRED.get(kind, ()), **{name: convert(value, change)})
+    usual = kind(*REQUIRED.get(kind, ()), **{name: convert(value, int if option in WHOLE else float)})
     assert given == usual
     assert repr(given) == repr(usual)
     if isinstance(given, Validity):

@@ -1,4 +1,4 @@
-"""Compare distributions with the mixing of timm and torchvision, two more implementations of the same papers.
+"""Test that mixes follow the distributions of timm and torchvision, two more implementations of the same papers.
 
 Both use global generators, which are seeded and restored.
 """

@@ -67,7 +67,7 @@ def test_the_gradient_of_the_loss_equals_that_of_the_soft_labels():
 
 
 def test_class_weights_multiply_each_label_weight():
-    """By hand: probabilities (1/4, 3/4) and (1/2, 1/2), class weights 1 and 3."""
+    """Expected values are computed by hand for probabilities (1/4, 3/4) and (1/2, 1/2), class weights 1 and 3."""
     no = torch.zeros(2, dtype=torch.bool)
     target = Target(torch.tensor([0, 1]), torch.tensor([1, 0]), torch.tensor([0.75, 0.5]), ~no, no)
     logits, weight = torch.tensor([[1.0, 3.0], [2.0, 2.0]]).log(), torch.tensor([1.0, 3.0])

@@ -32,7 +32,7 @@ def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, last_norm: bool) -
     """Compute the network in evaluation mode from its state dict alone."""
     state = model.state_dict()
 
-    def normed(x: Tensor, name: str) -> Tensor:
+    def apply_norm(x: Tensor, name: str) -> Tensor:
         numbers = [state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
         return relu(batch_norm(x, *numbers))
 
@@ -41,13 +41,13 @@ def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, last_norm: bool) -
     for place in range(stages * blocks):
         block = f"blocks.{place}"
         stride = 2 if place and place % blocks == 0 else 1
-        active = normed(x, f"{block}.bn1")
+        active = apply_norm(x, f"{block}.bn1")
         shortcut = f"{block}.shortcut.weight"
         identity = conv2d(active, state[shortcut], stride=stride) if shortcut in state else x
         out = conv2d(active, state[f"{block}.conv1.weight"], stride=stride, padding=1)
-        x = conv2d(normed(out, f"{block}.bn2"), state[f"{block}.conv2.weight"], padding=1) + identity
+        x = conv2d(apply_norm(out, f"{block}.bn2"), state[f"{block}.conv2.weight"], padding=1) + identity
     if last_norm:
-        x = normed(x, "last.0")
+        x = apply_norm(x, "last.0")
     x = avg_pool2d(x, x.shape[2:]).flatten(1)
     return linear(x, state["classify.weight"], state["classify.bias"])
 

@@ -59,25 +59,25 @@ def forward_by_hand(model: nn.Module, x: Tensor, blocks: int, bottleneck: bool) 
     """Compute the network in evaluation mode from its state dict alone. Shortcuts are padded with zero channels at the end."""
     state = model.state_dict()
 
-    def normed(x: Tensor, name: str) -> Tensor:
+    def apply_norm(x: Tensor, name: str) -> Tensor:
         return batch_norm(x, *(state[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")))
 
-    x = normed(conv2d(x, state["stem.0.weight"], padding=1), "stem.1")
+    x = apply_norm(conv2d(x, state["stem.0.weight"], padding=1), "stem.1")
     for place in range(3 * blocks):
         stride = 2 if place in (blocks, 2 * blocks) else 1
         name = f"blocks.{place}.layers"
-        out = normed(x, f"{name}.0")
+        out = apply_norm(x, f"{name}.0")
         if bottleneck:
-            out = relu(normed(conv2d(out, state[f"{name}.1.weight"]), f"{name}.2"))
-            out = relu(normed(conv2d(out, state[f"{name}.4.weight"], stride=stride, padding=1), f"{name}.5"))
-            out = normed(conv2d(out, state[f"{name}.7.weight"]), f"{name}.8")
+            out = relu(apply_norm(conv2d(out, state[f"{name}.1.weight"]), f"{name}.2"))
+            out = relu(apply_norm(conv2d(out, state[f"{name}.4.weight"], stride=stride, padding=1), f"{name}.5"))
+            out = apply_norm(conv2d(out, state[f"{name}.7.weight"]), f"{name}.8")
         else:
-            out = relu(normed(conv2d(out, state[f"{name}.1.weight"], stride=stride, padding=1), f"{name}.2"))
-            out = normed(conv2d(out, state[f"{name}.4.weight"], padding=1), f"{name}.5")
+            out = relu(apply_norm(conv2d(out, state[f"{name}.1.weight"], stride=stride, padding=1), f"{name}.2"))
+            out = apply_norm(conv2d(out, state[f"{name}.4.weight"], padding=1), f"{name}.5")
         shortcut = avg_pool2d(x, 2) if stride == 2 else x
         out[:, : x.shape[1]] += shortcut
         x = out
-    x = relu(normed(x, "last.0")).mean(3).mean(2)
+    x = relu(apply_norm(x, "last.0")).mean(3).mean(2)
     return linear(x, state["classify.weight"], state["classify.bias"])
 
 

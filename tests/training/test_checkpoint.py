@@ -63,36 +63,39 @@ def flat(content: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def good(tmp_path) -> Path:
+def valid_checkpoint(tmp_path) -> Path:
     State(filled=True).save(tmp_path / "checkpoint.pt")
     return tmp_path / "checkpoint.pt"
 
 
-def test_a_checkpoint_survives_a_round_trip(good):
+def test_a_checkpoint_survives_a_round_trip(valid_checkpoint):
     state, expected = State(filled=False), State(filled=True).numbers()
     assert state.numbers() != expected
-    assert state.load(good) == PROGRESS
+    assert state.load(valid_checkpoint) == PROGRESS
     assert state.numbers() == expected
     assert state.learner.optimizer.state_dict()["state"], "the momentum was not stored"
     assert state.learner.average.n_averaged == 2
 
 
-def test_a_checkpoint_loads_with_weights_only(good):
-    content = torch.load(good, weights_only=True)
+def test_a_checkpoint_loads_with_weights_only(valid_checkpoint):
+    content = torch.load(valid_checkpoint, weights_only=True)
     assert list(content) == ["config", "model", "optimizer", "average", "progress", "metrics", "sha256"]
 
 
-def test_equal_states_make_equal_files(good, tmp_path):
+def test_equal_states_make_equal_files(valid_checkpoint, tmp_path):
     State(filled=True).save(tmp_path / "again.pt")
-    assert good.read_bytes() == (tmp_path / "again.pt").read_bytes()
+    assert valid_checkpoint.read_bytes() == (tmp_path / "again.pt").read_bytes()
 
 
-def test_a_checkpoint_of_another_configuration_is_refused_and_changes_nothing(good):
+def test_a_checkpoint_of_another_configuration_is_refused_and_changes_nothing(valid_checkpoint):
     state = State(filled=False)
     before = state.numbers()
     with pytest.raises(RunError) as info:
-        state.load(good, dataclasses.replace(CONFIG, weight_decay=0.25))
-    assert str(info.value) == f"{good}: expected a checkpoint with weight-decay 0.25, got 0.0005; choose another --out"
+        state.load(valid_checkpoint, dataclasses.replace(CONFIG, weight_decay=0.25))
+    assert (
+        str(info.value)
+        == f"{valid_checkpoint}: expected a checkpoint with weight-decay 0.25, got 0.0005; choose another --out"
+    )
     assert state.numbers() == before
 
 
@@ -114,33 +117,33 @@ def is_refused(path: Path) -> bool:
 
 
 @pytest.mark.slow
-def test_a_checkpoint_truncated_anywhere_is_refused(good):
-    whole = good.read_bytes()
+def test_a_checkpoint_truncated_anywhere_is_refused(valid_checkpoint):
+    whole = valid_checkpoint.read_bytes()
     for length in [*range(0, len(whole), 61), len(whole) - 1]:
-        good.write_bytes(whole[:length])
-        assert is_refused(good), f"{length} of {len(whole)} bytes were taken for a checkpoint"
+        valid_checkpoint.write_bytes(whole[:length])
+        assert is_refused(valid_checkpoint), f"{length} of {len(whole)} bytes were taken for a checkpoint"
 
 
 @pytest.mark.slow
-def test_a_flipped_bit_is_refused_or_harmless(good):
-    whole, count = good.read_bytes(), 0
+def test_a_flipped_bit_is_refused_or_harmless(valid_checkpoint):
+    whole, count = valid_checkpoint.read_bytes(), 0
     for place in range(0, len(whole), 23):
         changed = bytearray(whole)
         changed[place] ^= 1 << place % 8
-        good.write_bytes(changed)
-        count += is_refused(good)
+        valid_checkpoint.write_bytes(changed)
+        count += is_refused(valid_checkpoint)
     assert count > 15
 
 
-def test_a_flipped_bit_of_a_weight_is_refused(good):
+def test_a_flipped_bit_of_a_weight_is_refused(valid_checkpoint):
     """Without a checksum the weight would load as another number."""
     weight = State(filled=True).model[0].weight.detach().numpy().tobytes()
-    whole = good.read_bytes()
+    whole = valid_checkpoint.read_bytes()
     assert whole.count(weight) == 1
     changed = bytearray(whole)
     changed[whole.index(weight) + 2] ^= 1
-    good.write_bytes(changed)
-    assert is_refused(good)
+    valid_checkpoint.write_bytes(changed)
+    assert is_refused(valid_checkpoint)
 
 
 class RunsCode:
@@ -184,15 +187,15 @@ def test_a_file_that_is_not_an_archive_of_tensors_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_an_interrupted_write_keeps_the_old_checkpoint(good, monkeypatch, error):
-    before = good.read_bytes()
+def test_an_interrupted_write_keeps_the_old_checkpoint(valid_checkpoint, monkeypatch, error):
+    before = valid_checkpoint.read_bytes()
 
-    def dies(content: Any, file: Any) -> None:
+    def raise_while_writing(content: Any, file: Any) -> None:
         file.write(before[:100])
         raise error
 
-    monkeypatch.setattr(torch, "save", dies)
+    monkeypatch.setattr(torch, "save", raise_while_writing)
     with pytest.raises(type(error)):
-        State(filled=False).save(good)
-    assert good.read_bytes() == before
-    assert list(good.parent.iterdir()) == [good]
+        State(filled=False).save(valid_checkpoint)
+    assert valid_checkpoint.read_bytes() == before
+    assert list(valid_checkpoint.parent.iterdir()) == [valid_checkpoint]

@@ -63,11 +63,11 @@ def _plain(monkeypatch) -> None:
 
 
 def in_processes(count: int, folder: Path, act: Callable[[int], Any]) -> list[FinishedProcess]:
-    def knowing_plain(rank: int) -> Any:
+    def act_with_plain_model(rank: int) -> Any:
         build.MODELS["plain"] = network_without_batch_norm
         return act(rank)
 
-    return processes.in_processes(count, folder, knowing_plain)
+    return processes.in_processes(count, folder, act_with_plain_model)
 
 
 def train_together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -> list[FinishedProcess]:
@@ -75,14 +75,14 @@ def train_together(config: TrainConfig, out: Path, logs: Path, count: int = 2) -
     return in_processes(count, logs, lambda rank: train(config, out, OPTIONS))
 
 
-def ok(ended: list[FinishedProcess]) -> list[Any]:
+def values_of(ended: list[FinishedProcess]) -> list[Any]:
     for one in ended:
         assert one.code == 0, one.err
         assert one.err == ""
     return [one.value for one in ended]
 
 
-def command(*words: str | Path) -> Callable[[int], None]:
+def smix_command(*words: str | Path) -> Callable[[int], None]:
     def act(rank: int) -> None:
         sys.argv = ["smix", *map(str, words)]
         cli.main()
@@ -101,7 +101,7 @@ def test_vanilla_without_batch_norm_has_the_loss_curve_of_one_process(data, tmp_
     assert config.hflip
     assert config.crop_padding
     alone = train(config, tmp_path / "one", OPTIONS)
-    results = ok(train_together(config, tmp_path / "two", tmp_path / "logs"))
+    results = values_of(train_together(config, tmp_path / "two", tmp_path / "logs"))
     for mine, theirs in zip(metrics(tmp_path / "two"), metrics(tmp_path / "one"), strict=True):
         assert mine == pytest.approx(theirs, rel=1e-4)
     assert contents(tmp_path / "two").keys() == FILES
@@ -144,7 +144,7 @@ def test_the_averaged_gradient_equals_that_of_one_process_that_mixes_each_part_s
             said = world.mean(forward_backward(learner, mixed, target, config))
             return [said, *(gradient.flatten().tolist() for gradient in gradients(learner.model))]
 
-    first, second = ok(in_processes(2, tmp_path, learn))
+    first, second = values_of(in_processes(2, tmp_path, learn))
     assert first == second
     model, losses = network(), []
     for rank in range(2):
@@ -175,14 +175,14 @@ def test_each_image_is_evaluated_by_one_process_and_predictions_are_in_order(tmp
     data, normalise = make_set(count), Normalisation.of(make_set(40))
     batches = Batches.of(data, normalise, CPU) if kept else Streamed(Reader(data, (8, 9)), normalise, CPU, 0)
 
-    def look(rank: int) -> tuple[int, Tensor, Tensor]:
+    def record_evaluation(rank: int) -> tuple[int, Tensor, Tensor]:
         with joined(CPU) as world:
             pairs = list(batches.in_order(world.rank, world.size))
             images = torch.cat([images for images, _ in pairs])
             numbers = torch.arange(count)[world.rank :: world.size]
             return len(images), world.gather(images, count), world.gather(numbers, count)
 
-    first, second = ok(in_processes(2, tmp_path, look))
+    first, second = values_of(in_processes(2, tmp_path, record_evaluation))
     assert (first[0], second[0]) == (count - count // 2, count // 2)
     everything = torch.cat([images for images, _ in batches.in_order()])
     for _, images, numbers in (first, second):
@@ -194,7 +194,7 @@ def test_fewer_validation_images_than_processes_are_accepted(data, tmp_path):
     config = small_config(
         data, model="plain", method="vanilla", epochs=1, train_limit=20, val_fraction=0.05, test_limit=1
     )
-    ok(train_together(config, tmp_path / "run", tmp_path / "logs"))
+    values_of(train_together(config, tmp_path / "run", tmp_path / "logs"))
     assert len(arrays(tmp_path / "run" / "predictions.npz")["labels"]) == 1
 
 
@@ -206,22 +206,22 @@ def test_statistics_of_batch_norm_are_those_of_the_first_process(data, tmp_path)
         seen = []
         real = loop.predict
 
-        def noted(model: nn.Module, batches: Any) -> Any:
+        def record_call(model: nn.Module, batches: Any) -> Any:
             seen.append([buffer.double().sum().item() for buffer in model.buffers()])
             return real(model, batches)
 
-        loop.predict = noted
+        loop.predict = record_call
         train(config, tmp_path / "run", OPTIONS)
         return seen
 
-    first, second = ok(in_processes(2, tmp_path / "logs", act))
+    first, second = values_of(in_processes(2, tmp_path / "logs", act))
     assert first == second
     assert len(first) == 3, "of an epoch, and at the end of the validation and the test images"
 
 
 def test_only_one_process_prints(data, tmp_path):
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--epochs", "1", "--batch-size", "16"]
-    first, second = in_processes(2, tmp_path, command(*words, "--device", "cpu", "--out", tmp_path / "run"))
+    first, second = in_processes(2, tmp_path, smix_command(*words, "--device", "cpu", "--out", tmp_path / "run"))
     assert (first.code, second.code) == (0, 0)
     assert first.out.count("test accuracy") == 1
     assert "training images" in first.err
@@ -233,20 +233,20 @@ def test_only_one_process_prints(data, tmp_path):
 
 def test_an_interrupted_run_resumes_in_two_processes_and_equals_an_uninterrupted_run(data, tmp_path):
     config = small_config(data, model="plain", method="smix+fmix")
-    ok(train_together(config, tmp_path / "whole", tmp_path / "logs"))
+    values_of(train_together(config, tmp_path / "whole", tmp_path / "logs"))
 
-    def stopped(rank: int) -> None:
+    def run_and_stop(rank: int) -> None:
         if rank == 1:  # one of them is told to stop, and all stop
             with pytest.MonkeyPatch.context() as patch:
                 stop_after(STEPS + 2, patch)
                 train(config, tmp_path / "run", OPTIONS)
         train(config, tmp_path / "run", OPTIONS)
 
-    ended = in_processes(2, tmp_path / "stopped", stopped)
+    ended = in_processes(2, tmp_path / "stopped", run_and_stop)
     assert all("KeyboardInterrupt" in one.err for one in ended)
     progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
     assert (progress["epoch"], progress["step"]) == (1, 2)
-    ok(train_together(config, tmp_path / "run", tmp_path / "logs"))
+    values_of(train_together(config, tmp_path / "run", tmp_path / "logs"))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
     assert contents(tmp_path / "run")["weights.safetensors"] == contents(tmp_path / "whole")["weights.safetensors"]
     assert result(tmp_path / "run") == result(tmp_path / "whole")
@@ -268,7 +268,9 @@ def test_an_invalid_configuration_is_a_one_line_error_and_not_two(data, tmp_path
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
     more, expected = LINES[case]
     given = [word for word in words if not (word in more or words[words.index(word) - 1] in more)]
-    ended = in_processes(2, tmp_path / "logs", command(*given, *more, "--device", "cpu", "--out", tmp_path / "run"))
+    ended = in_processes(
+        2, tmp_path / "logs", smix_command(*given, *more, "--device", "cpu", "--out", tmp_path / "run")
+    )
     assert {one.code for one in ended} == {1 if case == "a broken loss" else 2}
     assert ended[0].err.count("\n") == 1
     assert expected in ended[0].err
@@ -281,7 +283,7 @@ def test_a_folder_in_use_by_another_command_is_refused_in_one_line(data, tmp_pat
 
     words = ["train", "--data", data, "--model", "plain", "--method", "mixup", "--batch-size", "16", "--quiet"]
     with files.lock(tmp_path / "run"):
-        ended = in_processes(2, tmp_path / "logs", command(*words, "--device", "cpu", "--out", tmp_path / "run"))
+        ended = in_processes(2, tmp_path / "logs", smix_command(*words, "--device", "cpu", "--out", tmp_path / "run"))
     assert [one.code for one in ended] == [2, 2]
     assert "in use by another smix process" in ended[0].err
     assert ended[0].err.count("\n") == 1
@@ -297,18 +299,18 @@ def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_
     def act(rank: int) -> None:
         real, calls = runs.fit, iter(range(10**6))
 
-        def dies(
+        def fit_until_killed(
             learner: Learner, method: Any, train: Any, validation: Any, config: Any, at: Any, stop: Any, world: World
         ):
-            def asked() -> bool:
+            def kill_at_step() -> bool:
                 if rank == victim and next(calls) == STEPS + 2:
                     os.kill(os.getpid(), signal.SIGKILL)
                 return stop()
 
-            return real(learner, method, train, validation, config, at, asked, world)
+            return real(learner, method, train, validation, config, at, kill_at_step, world)
 
-        runs.fit = dies
-        command(*words)(rank)
+        runs.fit = fit_until_killed
+        smix_command(*words)(rank)
 
     started = time.monotonic()
     ended = in_processes(2, tmp_path / "logs", act)
@@ -318,10 +320,10 @@ def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_
     assert "one of 2 processes has ended; start the same command again" in ended[1 - victim].err
     assert ended[1 - victim].err.count("\n") == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"] == config.to_json()
-    first = in_processes(2, tmp_path / "logs", command(*words))[0]
+    first = in_processes(2, tmp_path / "logs", smix_command(*words))[0]
     assert first.code == 0, first.err
     assert len(metrics(tmp_path / "run")) == config.epochs
-    ok(train_together(config, tmp_path / "whole", tmp_path / "logs"))
+    values_of(train_together(config, tmp_path / "whole", tmp_path / "logs"))
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole")
 
 
@@ -346,22 +348,22 @@ def test_a_repeated_signal_still_writes_a_checkpoint_before_any_process_ends(dat
     config, checkpoint = small_config(data, model="plain", method="vanilla"), tmp_path / "run" / "checkpoint.pt"
 
     def act(rank: int) -> int:
-        def twice() -> None:
+        def signal_twice() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
 
-        def slow(*args: Any) -> None:
+        def save_slowly(*args: Any) -> None:
             time.sleep(0.3)
             save_checkpoint(*args)
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runs, "save_checkpoint", slow)
-            at_step(STEPS + 2, twice, patch)
+            patch.setattr(runs, "save_checkpoint", save_slowly)
+            at_step(STEPS + 2, signal_twice, patch)
             with pytest.raises(KeyboardInterrupt):
                 train(config, tmp_path / "run", OPTIONS)
         return torch.load(checkpoint, weights_only=True)["progress"]["step"]
 
-    assert ok(in_processes(2, tmp_path / "logs", act)) == [2, 2]
+    assert values_of(in_processes(2, tmp_path / "logs", act)) == [2, 2]
 
 
 def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_resumes(data, tmp_path):

@@ -132,7 +132,7 @@ def test_an_interrupted_run_on_files_of_different_sizes_equals_an_uninterrupted_
 def test_a_signal_to_the_process_group_keeps_reading_processes_until_the_checkpoint_is_written(folder, tmp_path):
     """A cluster sends signals in this way."""
 
-    def from_outside() -> None:
+    def signal_group() -> None:
         group = os.getpid()
         assert os.getpgid(0) == group  # never to another group
         if os.fork() == 0:  # torch's worker processes ignore a signal from their own parent
@@ -145,7 +145,7 @@ def test_a_signal_to_the_process_group_keeps_reading_processes_until_the_checkpo
     def act(rank: int) -> None:
         os.setpgid(0, 0)
         with pytest.MonkeyPatch.context() as patch:
-            at_step(2, from_outside, patch)
+            at_step(2, signal_group, patch)
             train(config, tmp_path / "run", replace(OPTIONS, workers=2))
 
     (ended,) = in_processes(1, tmp_path / "logs", act)
@@ -163,11 +163,11 @@ def test_an_image_that_breaks_during_a_run_on_files_is_a_one_line_error(smix, tm
     assert "36 training images of 16 x 16, read in each epoch" in err
     real = runs.fit
 
-    def breaks(*args: Any) -> Iterator[Epoch]:
+    def break_image(*args: Any) -> Iterator[Epoch]:
         (tmp_path / "data" / "train" / "class 1" / "037.png").write_bytes(b"none")
         yield from real(*args)
 
-    monkeypatch.setattr(runs, "fit", breaks)
+    monkeypatch.setattr(runs, "fit", break_image)
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "other")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert "037.png: expected a readable image" in err

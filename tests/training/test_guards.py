@@ -35,11 +35,11 @@ def test_a_loss_that_is_not_finite_is_reported_with_step_learning_rate_and_check
     real = loop.forward_backward
     calls = []
 
-    def breaks(*args: Any) -> torch.Tensor:
+    def break_step(*args: Any) -> torch.Tensor:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) > STEPS + 2 else 1)
 
-    monkeypatch.setattr(loop, "forward_backward", breaks)
+    monkeypatch.setattr(loop, "forward_backward", break_step)
     code, said = run()
     assert code == 1
     checkpoint = tmp_path / "run" / "checkpoint.pt"
@@ -65,10 +65,10 @@ OUT_OF_MEMORY = {
 def test_out_of_memory_is_reported_with_the_batch_size_and_half_of_it_as_advice(
     run, tmp_path, monkeypatch, kind, grad_accum_steps, at_once, advised
 ):
-    def full(*args: object) -> None:
+    def raise_out_of_memory(*args: object) -> None:
         raise OUT_OF_MEMORY[kind]
 
-    monkeypatch.setattr(loop, "forward_backward", full)
+    monkeypatch.setattr(loop, "forward_backward", raise_out_of_memory)
     code, said = run("--grad-accum-steps", str(grad_accum_steps))
     assert code == 75
     assert "batch_size: out of memory on CPU" in said
@@ -82,12 +82,12 @@ def test_out_of_memory_is_reported_with_the_batch_size_and_half_of_it_as_advice(
 def test_out_of_memory_in_an_evaluation_gives_no_advice_on_training_batches(run, tmp_path, monkeypatch, kind, before):
     real, calls = loop.predict, itertools.count()
 
-    def full(*args: Any) -> Any:
+    def raise_out_of_memory(*args: Any) -> Any:
         if next(calls) < before:
             return real(*args)
         raise OUT_OF_MEMORY[kind]
 
-    monkeypatch.setattr(loop, "predict", full)
+    monkeypatch.setattr(loop, "predict", raise_out_of_memory)
     code, said = run()
     assert code == 75
     assert "batch_size: out of memory on CPU" in said
@@ -99,10 +99,10 @@ def test_out_of_memory_in_an_evaluation_gives_no_advice_on_training_batches(run,
 
 
 def test_other_runtime_errors_are_not_hidden(smix, data, tmp_path, monkeypatch):
-    def broken(*args: object) -> None:
+    def raise_error(*args: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    monkeypatch.setattr(loop, "forward_backward", broken)
+    monkeypatch.setattr(loop, "forward_backward", raise_error)
     code, _, said = smix("train", "--data", data, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert (code, said.startswith("Traceback")) == (70, True)
     assert said.endswith("RuntimeError: mat1 and mat2 shapes cannot be multiplied\n")
@@ -112,11 +112,11 @@ def test_other_runtime_errors_are_not_hidden(smix, data, tmp_path, monkeypatch):
 def no_work(monkeypatch) -> None:
     """Fail if any training step is computed."""
 
-    def work(*args: object) -> None:
+    def fail_if_called(*args: object) -> None:
         raise AssertionError("it began to work")
 
-    monkeypatch.setattr(runs, "fit", work)
-    monkeypatch.setattr(runs, "Learner", work)
+    monkeypatch.setattr(runs, "fit", fail_if_called)
+    monkeypatch.setattr(runs, "Learner", fail_if_called)
 
 
 @pytest.mark.usefixtures("no_work")
@@ -132,10 +132,10 @@ def test_a_folder_that_cannot_be_created_is_reported_before_training(run, tmp_pa
 def test_a_folder_without_permission_is_reported_before_training(run, tmp_path, monkeypatch):
     """The error is simulated, because the tests may run as root, who may write everywhere."""
 
-    def denied(*args: object, **options: object) -> None:
+    def deny_access(*args: object, **options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(files, "FileIO", denied)
+    monkeypatch.setattr(files, "FileIO", deny_access)
     code, said = run()
     assert code == 2
     assert "expected a folder to write, got PermissionError; choose another" in said
@@ -174,7 +174,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
     """A finite loss can have such a gradient, and the update would make the next checkpoint useless."""
     real, calls = loop.forward_backward, []
 
-    def breaks(learner, *others):
+    def break_step(learner, *others):
         found = real(learner, *others)
         calls.append([parameter.detach().clone() for parameter in learner.model.parameters()])
         if len(calls) == STEPS + 2:
@@ -183,7 +183,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_weights_change(da
             found[3] = torch.nn.utils.get_total_norm([parameter.grad])
         return found
 
-    monkeypatch.setattr(loop, "forward_backward", breaks)
+    monkeypatch.setattr(loop, "forward_backward", break_step)
     monkeypatch.setattr(runs, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(
         RunError,

@@ -301,7 +301,7 @@ def too_large(logits: Tensor) -> Tensor:
 @pytest.mark.parametrize(("broken", "got"), [(all_nan, "nan"), (too_large, "inf")])
 @pytest.mark.parametrize("step", [0, STEPS + 1])
 def test_a_loss_that_is_not_finite_raises_before_the_update_and_names_the_step(broken, got, step):
-    class Breaks(Net):
+    class BreakingNet(Net):
         calls = 0
 
         def forward(self, x: Tensor) -> Tensor:
@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_finite_raises_before_the_update_and_names_the_step(b
                 self.calls += 1
             return logits
 
-    training = Training(model=Breaks())
+    training = Training(model=BreakingNet())
     updates = []
     training.optimizer.register_step_post_hook(lambda *_: updates.append(1))
     with pytest.raises(
@@ -361,14 +361,14 @@ def test_all_methods_of_a_seed_see_the_same_images_in_the_same_order():
     seen = []
 
     @dataclass(frozen=True, kw_only=True, repr=False)
-    class Noted(FMix):
+    class RecordingMethod(FMix):
         def __call__(self, x, y, **others):
             seen.append((x.clone(), y.clone()))
             return super().__call__(x, y, **others)
 
     recorder = Recorder()
     Training(method=recorder).go()
-    Training(method=Noted()).go()
+    Training(method=RecordingMethod()).go()
     assert [labels.tolist() for _, labels in seen] == recorder.seen
     first = next(TRAIN.shuffled(CONFIG.seed, 0, 5))
     assert torch.equal(seen[0][0], first[0])
@@ -415,13 +415,13 @@ def test_the_method_receives_masks_with_their_images():
     seen = []
 
     @dataclass(frozen=True, kw_only=True, repr=False)
-    class Noted(Vanilla):
+    class RecordingMethod(Vanilla):
         def __call__(self, x, y, *, masks, valid, generator):
             seen.append((y, masks, valid))
             return super().__call__(x, y, masks=masks, valid=valid, generator=generator)
 
     own = torch.arange(COUNT).view(-1, 1, 1) > torch.arange(35).view(1, 5, 7) % COUNT  # a different mask for each image
-    Training(method=Noted(), train=replace(TRAIN, masks=own, crop_padding=0, hflip=False)).go()
+    Training(method=RecordingMethod(), train=replace(TRAIN, masks=own, crop_padding=0, hflip=False)).go()
     for labels, masks, valid in seen:
         assert torch.equal(masks, own[labels])
         assert torch.equal(valid, TRAIN.valid[labels])

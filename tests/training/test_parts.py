@@ -128,12 +128,12 @@ def test_without_a_validation_split_training_uses_all_images_and_the_run_records
     shown = []
     real = Batches.shuffled
 
-    def noted(self: Batches, *args: Any) -> Any:
+    def record_call(self: Batches, *args: Any) -> Any:
         for batch in real(self, *args):
             shown.append(batch.labels)
             yield batch
 
-    monkeypatch.setattr(Batches, "shuffled", noted)
+    monkeypatch.setattr(Batches, "shuffled", record_call)
     train(small_config(data, method="vanilla", val_fraction=0, epochs=1, crop_padding=0), tmp_path, OPTIONS)
     made = json.loads((tmp_path / "config.json").read_text())["data"]
     assert made["images"] == {"training": 80, "validation": 80, "test": 24}

@@ -192,11 +192,11 @@ def test_compare_takes_options_and_methods_from_the_recipe(smix, monkeypatch, tm
 
     found = []
 
-    def noted(config: SharedConfig, methods: tuple[str, ...], *others: object) -> None:
+    def record_call(config: SharedConfig, methods: tuple[str, ...], *others: object) -> None:
         found.append((config, tuple(methods)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "compare", noted)
+    monkeypatch.setattr(compare, "compare", record_call)
     words = ["compare", "--data", "cifar100", "--recipe", name, "--batch-size", "64", "--out", tmp_path]
     smix(*words)
     smix(*words, "--methods", "vanilla,hmix")

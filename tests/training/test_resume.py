@@ -41,14 +41,14 @@ def uninterrupted(data, tmp_path_factory) -> Callable[[str], tuple[TrainConfig, 
     """Return a function that returns configuration and folder of an uninterrupted run of a case."""
     made: dict[str, tuple[TrainConfig, Path]] = {}
 
-    def of(case: str) -> tuple[TrainConfig, Path]:
+    def run_of_case(case: str) -> tuple[TrainConfig, Path]:
         if case not in made:
             config, out = small_config(data, **CASES[case]), tmp_path_factory.mktemp("unbroken") / "run"
             train(config, out, OPTIONS)
             made[case] = config, out
         return made[case]
 
-    return of
+    return run_of_case
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -97,12 +97,12 @@ def test_a_signal_writes_a_checkpoint_and_the_next_command_finishes_the_run(unin
 def test_a_second_signal_stops_at_once_and_keeps_the_checkpoint_of_the_last_epoch(uninterrupted, tmp_path):
     config, whole = uninterrupted("masks and fallback")
 
-    def twice() -> None:
+    def signal_twice() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(STEPS + 2, twice, patch)
+        at_step(STEPS + 2, signal_twice, patch)
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path, OPTIONS)
     progress = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
@@ -119,14 +119,14 @@ def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_previous_one
     config, whole = uninterrupted("masks and fallback")
     real, saves = torch.save, []
 
-    def dies(content, file) -> None:
+    def raise_while_writing(content, file) -> None:
         saves.append(1)
         if len(saves) == epoch:
             file.write(b"PK half of a checkpoint")
             raise error
         real(content, file)
 
-    monkeypatch.setattr(torch, "save", dies)
+    monkeypatch.setattr(torch, "save", raise_while_writing)
     with pytest.raises(type(error)):
         train(config, tmp_path, OPTIONS)
     monkeypatch.undo()
@@ -146,12 +146,12 @@ def test_a_run_killed_while_it_writes_its_result_is_unfinished_and_can_be_comple
     config, whole = uninterrupted("dropout")
     real = files.write_bytes
 
-    def dies(path: Path, content: bytes) -> None:
+    def raise_while_writing(path: Path, content: bytes) -> None:
         if path.name == name:
             raise KeyboardInterrupt
         real(path, content)
 
-    monkeypatch.setattr(files, "write_bytes", dies)
+    monkeypatch.setattr(files, "write_bytes", raise_while_writing)
     with pytest.raises(KeyboardInterrupt):
         train(config, tmp_path, OPTIONS)
     monkeypatch.setattr(files, "write_bytes", real)
@@ -212,11 +212,11 @@ def test_a_run_resumes_in_its_original_precision(data, tmp_path, monkeypatch, pr
     def rule_there(device: torch.device) -> torch.dtype:
         return torch.float32 if precision == "bfloat16" else torch.bfloat16
 
-    def noted(learner, *others) -> list:
+    def record_call(learner, *others) -> list:
         seen.append(learner.precision)
         return loop.fit(learner, *others)
 
-    monkeypatch.setattr(runs, "fit", noted)
+    monkeypatch.setattr(runs, "fit", record_call)
     for rule in (begun_here, rule_there):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(learner, "precision", rule)

@@ -372,13 +372,13 @@ def test_a_second_run_in_the_same_folder_is_refused(finished, tmp_path):
     config, whole, _ = finished
     refused = []
 
-    def second() -> None:
+    def start_second_run() -> None:
         with pytest.raises(RunError, match="in use") as info:
             train(config, tmp_path, OPTIONS)
         refused.append(str(info.value))
 
     with pytest.MonkeyPatch.context() as patch:
-        at_step(STEPS + 1, second, patch)
+        at_step(STEPS + 1, start_second_run, patch)
         train(config, tmp_path, OPTIONS)
     assert len(refused) == 1
     assert "\n" not in refused[0]
@@ -490,11 +490,11 @@ def test_training_validation_and_test_images_are_disjoint_and_complete(data, lim
 def test_the_loop_receives_only_training_and_validation_images_and_masks(data, tmp_path, monkeypatch):
     config, got = small_config(data, epochs=1), {}
 
-    def noted(learner, method, train, validation, *others) -> Iterator[loop.Epoch]:
+    def record_call(learner, method, train, validation, *others) -> Iterator[loop.Epoch]:
         got.update(train=train, validation=validation)
         return loop.fit(learner, method, train, validation, *others)
 
-    monkeypatch.setattr(runs, "fit", noted)
+    monkeypatch.setattr(runs, "fit", record_call)
     train(config, tmp_path, OPTIONS)
     material = prepare(config, OPTIONS)
     assert np.array_equal(got["train"].images.numpy(), material.training.images)
@@ -575,22 +575,22 @@ def test_the_test_images_are_evaluated_once_and_after_training(data, tmp_path, m
     events: list[str] = []
     real_fit, real_of, real_predictions = runs.fit, Batches.of, runs.predictions
 
-    def noted_fit(*args) -> Iterator[loop.Epoch]:
+    def record_fit(*args) -> Iterator[loop.Epoch]:
         events.append("fit begins")
         yield from real_fit(*args)
         events.append("fit ends")
 
-    def noted_of(data: ImageSet, *args, **options) -> Batches:
+    def record_loader(data: ImageSet, *args, **options) -> Batches:
         events.append(data.split)
         return real_of(data, *args, **options)
 
-    def noted_predictions(*args):
+    def record_predictions(*args):
         events.append("predict")
         return real_predictions(*args)
 
-    monkeypatch.setattr(runs, "fit", noted_fit)
-    monkeypatch.setattr(Batches, "of", noted_of)
-    monkeypatch.setattr(runs, "predictions", noted_predictions)
+    monkeypatch.setattr(runs, "fit", record_fit)
+    monkeypatch.setattr(Batches, "of", record_loader)
+    monkeypatch.setattr(runs, "predictions", record_predictions)
     train(small_config(data), tmp_path, OPTIONS)
     assert events == ["train", "train", "fit begins", "fit ends", "predict", "test", "predict"]
 

@@ -24,7 +24,7 @@ def network(seed: int = 0, classes: int = 4, name: str = "resnet8") -> nn.Module
         return build_model(name, classes, 3, (10, 14))
 
 
-def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+def states_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
@@ -39,14 +39,14 @@ def run(data, tmp_path_factory) -> Path:
 def test_the_weights_of_a_run_are_loaded(run):
     model = network()
     load_init(model, str(run / "weights.safetensors"))
-    assert equal(model.state_dict(), safetensors.torch.load_file(run / "weights.safetensors"))
+    assert states_equal(model.state_dict(), safetensors.torch.load_file(run / "weights.safetensors"))
 
 
 def test_the_checkpoint_of_a_run_gives_its_evaluated_weights(run):
     model, again = network(), network(seed=1)
     load_init(model, str(run / "checkpoint.pt"))
     load_init(again, str(run / "weights.safetensors"))
-    assert equal(model.state_dict(), again.state_dict())
+    assert states_equal(model.state_dict(), again.state_dict())
 
 
 def add_prefix(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -59,9 +59,9 @@ def test_prefixes_of_wrappers_are_removed_from_names(tmp_path, prefix, inside):
     source, model = network(seed=1), network()
     state: dict[str, Any] = add_prefix(prefix, source.state_dict())
     torch.save(state if inside is None else {inside: state, "epoch": 7, "optimizer": {"lr": 1}}, tmp_path / "c.pt")
-    assert not equal(model.state_dict(), source.state_dict())
+    assert not states_equal(model.state_dict(), source.state_dict())
     load_init(model, str(tmp_path / "c.pt"))
-    assert equal(model.state_dict(), source.state_dict())
+    assert states_equal(model.state_dict(), source.state_dict())
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod."])
@@ -70,7 +70,7 @@ def test_prefixes_in_safetensors_are_removed(tmp_path, prefix):
     state = {name: tensor.contiguous() for name, tensor in add_prefix(prefix, source.state_dict()).items()}
     safetensors.torch.save_file(state, tmp_path / "w.safetensors")
     load_init(model, str(tmp_path / "w.safetensors"))
-    assert equal(model.state_dict(), source.state_dict())
+    assert states_equal(model.state_dict(), source.state_dict())
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def refusal_of(model: nn.Module, path: Path) -> str:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(RunError) as info:
         load_init(model, str(path))
-    assert equal(model.state_dict(), before)
+    assert states_equal(model.state_dict(), before)
     assert str(info.value).startswith(f"{path}: expected ")
     assert "\n" not in str(info.value)
     assert len(str(info.value)) < 400

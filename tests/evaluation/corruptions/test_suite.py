@@ -143,11 +143,11 @@ def test_corruptions_scale_with_the_image(name):
     """An image corrupted at 128 pixels and shrunk is about as far from the clean one as an image corrupted at 32 pixels."""
     small, large = photographs(32).repeat(10, 1, 1, 1), photographs(128).repeat(10, 1, 1, 1)
 
-    def shrunk(images: torch.Tensor) -> torch.Tensor:
+    def shrink(images: torch.Tensor) -> torch.Tensor:
         return images.float().unflatten(1, (32, 4)).unflatten(3, (32, 4)).mean((2, 4))
 
     near = distance(small, corrupt(small, name, 5, range(40)))
-    far = distance(shrunk(large), shrunk(corrupt(large, name, 5, range(40))))
+    far = distance(shrink(large), shrink(corrupt(large, name, 5, range(40))))
     assert 0.5 < far / near < 1.5
 
 
