@@ -15,7 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from benchmarks.common import RESULTS, environment, markdown, seconds, write
+from benchmarks.harness import RESULTS, environment, markdown, seconds, write
 from smix.data.batches import Batches, Normalisation
 from smix.device import find_device, in_words
 from smix.evaluation.corruptions.suite import CORRUPTIONS, LABEL, SEVERITIES, corrupt

@@ -18,7 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from benchmarks.common import RESULTS, environment, markdown, seconds, take_turns, write
+from benchmarks.harness import RESULTS, environment, markdown, seconds, take_turns, write
 from smix.evaluation.calibration import BINS, calibration
 from smix.evaluation.confidence import errors_by_confidence, risk_coverage
 from smix.evaluation.softmax import top_class

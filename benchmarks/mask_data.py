@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from benchmarks.common import markdown
+from benchmarks.harness import markdown
 from smix.data.sets import ImageSet
 from smix.files import sha256
 from smix.masks import load_source

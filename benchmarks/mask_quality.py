@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
-from benchmarks.common import RESULTS, environment, write
+from benchmarks.harness import RESULTS, environment, write
 from benchmarks.mask_data import (
     SIDE,
     Network,

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.common import RESULTS, environment, markdown, seconds, write
+from benchmarks.harness import RESULTS, environment, markdown, seconds, write
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
 from smix.masks import MaskStore, build_masks, load_source

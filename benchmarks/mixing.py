@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 import smix
-from benchmarks.common import RESULTS, environment, seconds, take_turns, write
+from benchmarks.harness import RESULTS, environment, seconds, take_turns, write
 from benchmarks.memory import peak_bytes
 from benchmarks.mixing_tables import page
 from smix.device import in_words

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.common import markdown
+from benchmarks.harness import markdown
 
 FLOOR = "read two batches, write one"
 """Candidate with the minimum memory traffic of a mix."""

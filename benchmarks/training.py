@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import RESULTS, environment, write
+from benchmarks.harness import RESULTS, environment, write
 from benchmarks.training_start import measure_start
 from benchmarks.training_steps import measure_operations, measure_steps, new_learner
 from benchmarks.training_tables import tables

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from benchmarks.common import seconds, take_turns
+from benchmarks.harness import seconds, take_turns
 from benchmarks.training_steps import Stepper, endless, new_learner
 from smix.config import TrainConfig
 from smix.data.batches import Batches, Normalisation

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import seconds
+from benchmarks.harness import seconds
 
 
 def measure_start(data: Path, model: str, tries: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from benchmarks.common import take_turns
+from benchmarks.harness import take_turns
 from smix import rng
 from smix.config import TrainConfig
 from smix.data.batches import Batches, TrainingBatch

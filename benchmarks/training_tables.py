@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.common import markdown
+from benchmarks.harness import markdown
 
 Result = dict[str, Any]
 

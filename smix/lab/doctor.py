@@ -29,7 +29,7 @@ class Finding:
     ready: bool
     state: str
     advice: str = ""
-    """What to do if it is not ready."""
+    """Advice if it is not ready."""
 
 
 def check_machine() -> list[Finding]:

@@ -44,7 +44,7 @@ def load_masks(comparison: Comparison, data_root: Path) -> JudgedMasks | None:
 
 
 def _check_used(run: Run, data: ImageSet) -> None:
-    """Raises MaskError unless the masks of the training images are those that the run used."""
+    """Raise MaskError unless the masks of the training images are those that the run used."""
     config = run.config
     training = split(data.take(config.train_limit), config.val_fraction)[0]
     if isinstance(training.images, Pictures) and training.size is not None and fits_on_device(data, config.image_size):

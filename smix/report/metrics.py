@@ -12,7 +12,7 @@ Best = Literal["max", "min", "zero"]
 
 @dataclass(frozen=True)
 class Metric:
-    """How a metric is called, shown and compared."""
+    """Heading, format and direction of a metric."""
 
     heading: str
     """Heading of a column and label of an axis, with the unit."""

@@ -56,7 +56,7 @@ class Figure:
 
     name: str
     title: str
-    """What the figure shows: its alternative text, and the caption of the enlarged figure."""
+    """Subject of the figure: its alternative text, and the caption of the enlarged figure."""
     image: str | bytes
     """SVG as matplotlib writes it, or PNG."""
 

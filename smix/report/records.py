@@ -169,7 +169,7 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class ReportAssets:
-    """What a report shows in addition to the files of the runs. None: not available."""
+    """Data that a report shows in addition to the files of the runs. None: not available."""
 
     styles: Mapping[str, Style]
     """Colour and marker of each method."""

@@ -4,7 +4,7 @@ import pytest
 from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts, panels
 from smix.plots.layout import LABEL, WIDTH, Heading, text_width
 from smix.plots.style import SMALL, looks, styles
-from smix.report.figures.common import labels_of
+from smix.report.figures.queries import labels_of
 from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 

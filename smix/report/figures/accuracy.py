@@ -13,7 +13,7 @@ from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_c
 from smix.plots.layout import Heading, signed
 from smix.plots.style import PLAIN, SOFT
 from smix.report.cost import budgets
-from smix.report.figures.common import labels_of, metric_per_run
+from smix.report.figures.queries import labels_of, metric_per_run
 from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets, by_method, difference_from, differences
 

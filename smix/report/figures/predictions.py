@@ -14,7 +14,7 @@ from smix.plots.layout import Heading, sanitised, shortened, signed
 from smix.plots.pictures import ColourScale, matrices
 from smix.plots.style import FEWER, MORE, PLAIN, SOFT, TEXT
 from smix.report.classes import gains
-from smix.report.figures.common import labels_of, metric_per_run, percentages, predicted
+from smix.report.figures.queries import labels_of, metric_per_run, percentages, predicted
 from smix.report.page import figure
 from smix.report.records import Comparison, ReportAssets
 

@@ -10,7 +10,7 @@ from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS, LABEL
 from smix.plots.charts import Chart, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
 from smix.plots.layout import EDGE, Heading, sanitised, write
-from smix.report.figures.common import curves_of, labels_of, percentages
+from smix.report.figures.queries import curves_of, labels_of, percentages
 from smix.report.page import FigureSpec, figure
 from smix.report.records import CONDITIONS, Comparison, ReportAssets
 
