@@ -70,7 +70,7 @@ def predict(
     std
         Standard deviation per channel on the 0..1 scale, for a weights file.
     """
-    from smix import files, progress
+    from smix import progress
     from smix.device import threads
     from smix.lab.predict import check_pictures, iterate_pictures, predictions, summarise, write_predictions
     from smix.lab.trained_model import load_trained
@@ -81,7 +81,6 @@ def predict(
     if out is not None:
         if out.exists() or out.is_symlink():
             raise OptionError(f"{out}: expected a new file, got one that exists; remove it, or choose another --out")
-        files.check_writable(out.parent)
     trained = load_trained(run, EvaluateConfig(model=model, data=data, mean=mean, std=std), options)
     top = min(top, len(trained.classes))
     paths = iterate_pictures(pictures, sys.stdin)
