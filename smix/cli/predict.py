@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -21,7 +21,7 @@ from smix.report.terminal import show, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from smix.lab.predict import Prediction
+    from smix.lab.predict import Prediction, Writable
 
 SHOWN = 100
 """Maximum number of pictures in a table on the terminal."""
@@ -78,9 +78,8 @@ def predict(
     check_pictures(pictures)
     if top < 1:
         raise OptionError(f"top: expected 1 or more, got {top}")
-    if out is not None:
-        if out.exists() or out.is_symlink():
-            raise OptionError(f"{out}: expected a new file, got one that exists; remove it, or choose another --out")
+    if out is not None and (out.exists() or out.is_symlink()):
+        raise OptionError(f"{out}: expected a new file, got one that exists; remove it, or choose another --out")
     trained = load_trained(run, EvaluateConfig(model=model, data=data, mean=mean, std=std), options)
     top = min(top, len(trained.classes))
     paths = iterate_pictures(pictures, sys.stdin)
@@ -98,7 +97,10 @@ def predict(
     if as_table:
         show(_table(kept))
     sys.stdout.flush()
-    sys.stderr.write(f"{summary}\nProbabilities: {trained.calibration}\n")
+    if not options.quiet:
+        sys.stderr.write(f"{summary}\n")
+    if not (options.quiet and trained.is_calibrated):
+        sys.stderr.write(f"Probabilities: {trained.calibration}\n")
     if out is not None:
         show(f"Written: {out}")
     for reason in summary.named:
@@ -110,7 +112,7 @@ def predict(
 
 
 @contextlib.contextmanager
-def _opened(out: Path | None) -> Iterator[TextIO]:
+def _opened(out: Path | None) -> "Iterator[Writable]":
     """Open a new file, which appears at the end of the block, or standard output."""
     if out is None:
         try:

@@ -97,7 +97,8 @@ def _write(to: str, model: TrainedModel, folder: Path, images: UInt8[Tensor, "n 
     """Write the export into a folder, read it back, and return its largest difference of a probability from the run."""
     expected = model.probabilities(images)
     try:
-        with warnings.catch_warnings():
+        # The libraries draw initial weights before they load those of the run.
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")  # exporters warn about tracing, which the check below makes up for
             got = FORMATS[to](model, folder, images.movedim(-1, 1).contiguous())
     except SmixError:

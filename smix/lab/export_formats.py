@@ -203,8 +203,8 @@ def _save_for_timm(model: TrainedModel, folder: Path, keys: Mapping[str, Any]) -
 
 
 def _copied(model: TrainedModel) -> nn.Module:
-    """Return a copy of the network with weights that are contiguous, as safetensors requires."""
-    return copy.deepcopy(model.classifier.model).eval().to(memory_format=torch.contiguous_format)
+    """Return a copy of the network for inference, with weights that are contiguous, as safetensors requires."""
+    return copy.deepcopy(model.classifier.model).eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
 
 
 def _normalised(model: TrainedModel, images: UInt8[Tensor, "n C *S"]) -> Float[Tensor, "n C *S"]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,13 @@ from smix.lab.trained_model import Probabilities, TrainedModel
 STANDARD_INPUT = "-"
 NAMED = 10
 """Number of unreadable pictures that a summary names."""
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A text file, or anything else that text can be written to."""
+
+    def write(self, text: str, /) -> object: ...
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,7 @@ def predictions(
             yield Prediction(str(path), _most_probable(model, result, count))
 
 
-def write_predictions(rows: Iterable[Prediction], file: TextIO, top: int) -> Iterator[Prediction]:
+def write_predictions(rows: Iterable[Prediction], file: Writable, top: int) -> Iterator[Prediction]:
     """Write predictions as CSV, each one as soon as it is known, and yield them.
 
     Args:

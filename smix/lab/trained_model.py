@@ -75,9 +75,7 @@ class TrainedModel:
         stored = None if self.run is None else self.run.provenance.get("stored_size")
         return self.classifier.resident or stored == list(self.classifier.size)
 
-    def predict(
-        self, images: NDArray[Any] | Iterable[Picture] | Picture, batch_size: int = AT_ONCE
-    ) -> Float32[np.ndarray, "N K"]:
+    def predict(self, images: Iterable[Any] | Picture, batch_size: int = AT_ONCE) -> Float32[np.ndarray, "N K"]:
         """Return the probability of each class for each image, calibrated by the temperature.
 
         Pictures are read upright. Images of another size than the input are resized to cover it and cropped to its centre, as in
@@ -167,7 +165,7 @@ class TrainedModel:
             if not is_out_of_memory(error):
                 raise
             raise TemporaryError(
-                f"batch_size: out of memory on {in_words(self.device)} with {len(images)} images at once; use a smaller batch"
+                f"batch_size: out of memory on {in_words(self.device)} with {len(images)} images at once; use a smaller batch_size"
             ) from None
         result: NDArray[np.float32] = scaled.softmax(1).float().numpy()
         return result
