@@ -49,7 +49,7 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a finished run, or a weights file with --model and --data.
+        Folder of a finished run, or a weights file (with --model and --data).
     pictures
         Pictures and folders of pictures, or - to read their paths from standard input, one a line.
     out
@@ -66,7 +66,7 @@ def predict(
     data
         Data set that a weights file was trained on, for the names of the classes, the size and the normalisation.
     mean
-        Mean per channel on the 0..1 scale, for a weights file. Default: that of the training images of --data.
+        Mean per channel on the 0..1 scale, for a weights file. Default: that of the training images.
     std
         Standard deviation per channel on the 0..1 scale, for a weights file.
     """
