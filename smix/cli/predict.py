@@ -49,7 +49,7 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a finished run, or a weights file (with --model and --data).
+        Folder of a finished run, or a weights file, for which --model and --data are required.
     pictures
         Pictures and folders of pictures, or - to read their paths from standard input, one a line.
     out
