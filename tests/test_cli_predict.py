@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import shutil
 import sys
@@ -89,6 +90,15 @@ def test_paths_are_read_from_standard_input(smix, finished, folder, monkeypatch)
     assert [Path(row["path"]).name for row in table(out)] == ["0.png", "missing.png", "1.png", "3.PNG", "5.png"]
     assert table(out)[1]["error"].startswith("missing.png: expected a readable image, got No such file")
     assert "smix: missing.png: expected a readable image" in err
+
+
+def test_a_name_that_is_not_utf_8_is_written_as_it_is(smix, finished, folder, tmp_path, monkeypatch):  # noqa: F811
+    name = os.fsencode(folder) + b"/0/\xff.png"
+    (folder / "0/0.png").rename(os.fsdecode(name))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(name), encoding="utf-8"))
+    code, _, err = smix("predict", finished, "-", "--out", tmp_path / "rows.csv", *OPTIONS)
+    assert code == 0, err
+    assert (tmp_path / "rows.csv").read_bytes().splitlines()[1].startswith(name + b",")
 
 
 def test_unreadable_pictures_are_rows_with_a_reason(smix, finished, folder, tmp_path):  # noqa: F811

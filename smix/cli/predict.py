@@ -75,6 +75,8 @@ def predict(
     from smix.lab.predict import check_pictures, iterate_pictures, predictions, summarise, write_predictions
     from smix.lab.trained_model import load_trained
 
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
     check_pictures(pictures)
     if top < 1:
         raise OptionError(f"top: expected 1 or more, got {top}")

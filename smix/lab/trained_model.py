@@ -149,7 +149,8 @@ class TrainedModel:
         if stored == size and self._stored_at_size:
             return torch.from_numpy(pixels)
         if len(size) != 2 or len(stored) != 2:
-            raise DataError(f"images: expected size {self._shape()}, got {pixels.shape}; only 2 dimensions are resized")
+            expected, got = (" x ".join(map(str, shape)) for shape in (size, stored))
+            raise DataError(f"images: expected size {expected}, got {got}; only images of 2 dimensions are resized")
         picture = tv_tensors.Image(torch.from_numpy(pixels).movedim(-1, 0))
         crop = centre_crop(stored, (size[0], size[1]), self.classifier.larger)
         cropped: Tensor = crop(picture)

@@ -17,11 +17,12 @@ from smix import load_data, load_run
 from smix.data.streaming import Reader
 from smix.errors import DataError, OptionError, RunError
 from smix.evaluation.temperature import fit_temperature
+from smix.lab.export import TOLERANCE, export
 from smix.lab.predict import Prediction, iterate_pictures, predictions, summarise, write_predictions
 from smix.lab.trained_model import TrainedModel
 from smix.training.predictions import read_predictions
 from smix.training.records import read_run
-from tests.lab.trained import SIZE, train_run
+from tests.lab.trained import SIZE, sets, train_run, write_sets
 from tests.training.small import stop_after
 
 CLOSE = 1e-5
@@ -184,6 +185,30 @@ def test_validation_images_that_fit_no_temperature_leave_the_probabilities(finis
     assert (model.temperature, model.is_calibrated) == (1, False)
     assert model.calibration.startswith("not calibrated: ")
     assert re.search(reason, model.calibration)
+
+
+@pytest.mark.slow
+def test_pictures_become_grey_for_a_network_of_one_channel(tmp_path, pictures):
+    grey = [replace(data, images=data.array[..., :1], fingerprint="") for data in sets()]
+    model = load_run(train_run(tmp_path / "run", write_sets(tmp_path, *grey), epochs=1), device="cpu")
+    np.testing.assert_allclose(model.predict(grey[1].array), stored(tmp_path / "run", model.temperature), atol=CLOSE)
+    expected = np.array(Image.open(pictures[0]).convert("L"))[..., None]
+    assert torch.equal(model.read(pictures[0]), torch.from_numpy(expected))
+    assert "28 x 36 pixels, 1 channel;" in repr(model)
+
+
+@pytest.mark.slow
+def test_signals_are_predicted_from_arrays_of_their_own_size(tmp_path, pictures):
+    signals = [replace(data, images=data.array[:, 0], masks=None, fingerprint="") for data in sets()]
+    model = load_run(train_run(tmp_path / "run", write_sets(tmp_path, *signals), epochs=1), device="cpu")
+    images = signals[1].array
+    np.testing.assert_allclose(model.predict(images), stored(tmp_path / "run", model.temperature), atol=CLOSE)
+    with pytest.raises(DataError, match="expected size 36, got 20; only images of 2 dimensions are resized"):
+        model.predict(images[:, :20])
+    with pytest.raises(DataError, match=r"0.png: expected arrays of shape \(L, 3\), got a picture; pass arrays"):
+        model.predict(pictures)
+    check = export(tmp_path / "run", "onnx", tmp_path / "export").check
+    assert check.difference <= TOLERANCE
 
 
 def test_the_representation_says_what_it_is_and_what_to_do_next(model, finished):
