@@ -116,9 +116,14 @@ def write_hf(model: TrainedModel, folder: Path, images: UInt8[Tensor, "n C *S"])
     _save_for_timm(
         model, folder, {"model_type": "timm_wrapper", "architectures": ["TimmWrapperForImageClassification"]}
     )
-    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
-        transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        network = transformers.AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).eval()
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
+            transformers.AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+            network = transformers.AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).eval()
+    finally:
+        transformers.logging.set_verbosity(verbosity)
     with torch.inference_mode():
         result: NDArray[np.float32] = network(_normalised(model, images)).logits.softmax(1).numpy()
     return result
