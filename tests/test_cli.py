@@ -450,16 +450,16 @@ BAD = {
     ),
     "mix into a file": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],
-        ["good.npz", "expected a folder to write"],
+        ["good.npz", "cannot write to this folder"],
     ),
     "check into a file": (
         ["masks", "check", "{tmp}/store", "--out", "{tmp}/good.npz"],
-        ["expected a folder to write"],
+        ["cannot write to this folder"],
     ),
-    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
+    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["cannot write to this folder"]),
     "compare into a file": (
         ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
-        ["expected a folder to write"],
+        ["cannot write to this folder"],
     ),
     "too many images": (["mix", "--count", "1000", "--out", "{tmp}/x.png"], ["2 to 16", "1000"]),
     "a decimal for a whole number": (

@@ -197,7 +197,7 @@ BAD = {
         ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
-    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),
+    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["cannot write to this folder: a file"]),
 }
 
 

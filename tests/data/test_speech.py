@@ -208,7 +208,7 @@ def test_threads_and_batches_do_not_change_spectrograms(home, tmp_path, monkeypa
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_read_only_folder_is_a_one_line_error(home, tmp_path):
     home.chmod(0o500)
-    with pytest.raises(RunError, match="expected a folder to write"):
+    with pytest.raises(RunError, match="cannot write to this folder"):
         load_data("speech-commands", tmp_path)
 
 

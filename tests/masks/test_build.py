@@ -297,7 +297,7 @@ def test_a_second_build_in_the_same_folder_is_refused(data, tmp_path, expected_f
 
 def test_a_file_in_place_of_the_folder_is_refused(data, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match=r"file: expected a folder to write, got FileExistsError; choose another"):
+    with pytest.raises(RunError, match=r"file: cannot write to this folder: FileExistsError; choose another"):
         build_masks(data, BrightnessSource(), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 

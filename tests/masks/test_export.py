@@ -187,7 +187,7 @@ def test_a_subset_of_the_data_is_refused_because_its_file_names_differ(store, da
 @pytest.mark.parametrize("format", ["png", "coco"])
 def test_a_read_only_folder_is_a_one_line_error(store, data, tmp_path, format):
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"):
+    with pytest.raises(RunError, match=r"cannot write to this folder: .*; choose another"):
         export(store, data, tmp_path / "out", format)
 
 
