@@ -223,7 +223,7 @@ def one_line(data_root: Path, *parts: str) -> None:
 
 def test_missing_speech_commands_are_reported_with_their_address(tmp_path):
     address = "download http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz and unpack it in"
-    one_line(tmp_path, "got no such folder", address)
+    one_line(tmp_path, "there is no folder", address)
 
 
 @pytest.mark.parametrize("missing", ["testing_list.txt", "yes", TESTING[0]])
@@ -231,7 +231,7 @@ def test_missing_files_are_named(home, tmp_path, missing):
     shutil.rmtree(home / missing) if missing == "yes" else (home / missing).unlink()
     one_line(
         tmp_path,
-        "expected the whole of http",
+        "is incomplete or damaged",
         "testing_list.txt" if "txt" in missing else TESTING[0],
         "unpack it again",
     )
