@@ -175,7 +175,7 @@ BAD = {
         ["unknown.json", 'got "class 66"', 'did you mean "class'],
     ),
     "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),
-    "too many images": (["evaluate", "{run}", "--limit", "99"], ["a limit of 1 to 24 images, got 99"]),
+    "too many images": (["evaluate", "{run}", "--limit", "99"], ["limit must be from 1 to 24 images, got 99"]),
     "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["a run has its own model; omit --model"]),
     "mean alone": (["evaluate", "{run}", "--mean", "0.5"], ["expected one number a channel of each, got 0.5 and none"]),
     "no deviation": (["evaluate", "{run}", "--mean", "0.5", "--std", "0"], ["std: expected numbers above 0, got 0.0"]),
@@ -197,7 +197,7 @@ BAD = {
         ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
-    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),
+    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["cannot write to this folder: a file"]),
 }
 
 

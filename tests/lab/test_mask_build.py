@@ -86,7 +86,7 @@ def test_damaged_shards_are_named_and_other_stores_are_still_checked(build_masks
         "masks", "check", tmp_path / "a", tmp_path / "none", tmp_path / "b", tmp_path / "c", "--verify"
     )
     assert code == 2
-    assert "a: expected intact files, got damaged: shard-00000.npy; repair it with the same smix masks build" in err
+    assert "a: damaged files: shard-00000.npy; repair the store with the same smix masks build" in err
     assert "none: expected a mask store" in err
     assert len(err.strip().splitlines()) == 1
     assert said.count("all files match their checksums") == 2
@@ -107,7 +107,7 @@ def test_a_build_without_any_mask_fails(smix, npz, tmp_path):
     ]
     code, _, err = smix("masks", "build", *words)
     assert code == 2
-    assert "none of 80 images has a mask; the first: 000000: 000000.png: expected values 0 and 1" in err
+    assert "none of 80 images has a mask; the first: 000000: 000000.png: style binary needs values 0 and 1" in err
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_an_error_of_every_job_is_reported_once_before_they_start(smix, npz, tmp
     words = ["--data", npz, "--source", f"masks:{tmp_path}", "--jobs", "2", "--out", tmp_path / "store", "--quiet"]
     code, _, err = smix("masks", "build", *words)
     assert code == 2
-    assert "expected masks such as 000000.png" in err
+    assert "has a mask here, such as 000000.png" in err
     assert not (tmp_path / "store-logs").exists()
 
 

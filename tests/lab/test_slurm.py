@@ -241,7 +241,7 @@ def test_a_job_that_was_told_to_stop_is_waited_for_while_slurm_lists_it(tmp_path
 def test_a_current_folder_with_a_line_break_is_refused(tmp_path, slurm, monkeypatch):
     (tmp_path / "a\ntouch PWN").mkdir()
     monkeypatch.chdir(tmp_path / "a\ntouch PWN")
-    with pytest.raises(RunError, match="expected a path without control characters"):
+    with pytest.raises(RunError, match="the path contains control characters"):
         on_slurm(tmp_path, 1)
 
 

@@ -333,7 +333,7 @@ def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, task_
 @pytest.mark.slow
 def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, task_recorder):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="expected a folder to write"):
+    with pytest.raises(RunError, match="cannot write to this folder"):
         run_all(sweep_of(data), tmp_path / "file", OPTIONS)
     task_recorder.act = train_it
     run_all(sweep_of(data), tmp_path / "out", OPTIONS)

@@ -184,7 +184,7 @@ def break_run(message: str, **changes: object):
         break_run('expected a known name, got "cifar11"', data="cifar11"),
         break_run("model: a run has its own model; omit --model", model="resnet8"),
         break_run("mean: a run has its own mean; omit --mean", mean=(0.5,) * 3, std=(0.2,) * 3),
-        break_run("expected a limit of 1 to 24 images, got 25", limit=25),
+        break_run("the limit must be from 1 to 24 images, got 25", limit=25),
         break_run("label map: there is no file", label_map=Path("none.json")),
         break_run("smix masks build", masks="nowhere"),
     ],

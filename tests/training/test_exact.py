@@ -170,7 +170,7 @@ def test_an_image_that_breaks_during_a_run_on_files_is_a_one_line_error(smix, tm
     monkeypatch.setattr(runs, "fit", break_image)
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "other")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "037.png: expected a readable image" in err
+    assert "037.png: the image cannot be read" in err
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "third")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert not (tmp_path / "third").exists()

@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_created_is_reported_before_training(run, tmp_pa
     (tmp_path / "run").write_text("a file")
     code, said = run()
     assert code == 2
-    assert f"{tmp_path / 'run'}: expected a folder to write, got a file; choose another" in said
+    assert f"{tmp_path / 'run'}: cannot write to this folder: a file; choose another" in said
     assert (tmp_path / "run").read_text() == "a file"
 
 
@@ -138,7 +138,7 @@ def test_a_folder_without_permission_is_reported_before_training(run, tmp_path, 
     monkeypatch.setattr(files, "FileIO", deny_access)
     code, said = run()
     assert code == 2
-    assert "expected a folder to write, got PermissionError; choose another" in said
+    assert "cannot write to this folder: PermissionError; choose another" in said
 
 
 @pytest.mark.usefixtures("no_work")
