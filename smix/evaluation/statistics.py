@@ -204,7 +204,7 @@ def sentence(pair: Difference, more_is_better: bool = True, unit: str = "points"
     could = (
         "the differences of all seeds are equal, so the detectable difference is unknown"
         if math.isnan(pair.detectable)
-        else f"so many would find a true difference of {pair.detectable:.{decimals}f} {unit} or more four times in five"
+        else f"this number of seeds detects a true difference of {pair.detectable:.{decimals}f} {unit} with probability {POWER}"
     )
     return f"{pair.first} and {pair.second} are not distinguishable with {pair.count} seeds ({facts}); {could}."
 
