@@ -96,13 +96,17 @@ class SharedConfig:
                 raise OptionError(f"{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
         for name in ("mix_off_epochs", "warmup_epochs"):
             if getattr(self, name) > self.epochs:
-                raise OptionError(f"{name}: expected at most {self.epochs}, the number of epochs, got {getattr(self, name)}")
+                raise OptionError(
+                    f"{name}: expected at most {self.epochs}, the number of epochs, got {getattr(self, name)}"
+                )
         if self.grad_accum_steps > self.batch_size:
             raise OptionError(
                 f"grad_accum_steps: expected at most {self.batch_size}, the batch size, got {self.grad_accum_steps}"
             )
         if self.nesterov and not self.momentum:
-            raise OptionError("nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov")
+            raise OptionError(
+                "nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov"
+            )
         if self.milestones and self.schedule != "multistep":
             raise OptionError(f"milestones: --schedule {self.schedule} has none; omit --milestones")
         if self.warmup_epochs and self.schedule == "onecycle":

@@ -177,7 +177,10 @@ BAD = {
     "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),
     "too many images": (["evaluate", "{run}", "--limit", "99"], ["a limit of 1 to 24 images, got 99"]),
     "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["a run has its own model; omit --model"]),
-    "mean alone": (["evaluate", "{run}", "--mean", "0.5"], ["expected one number per channel for both, got 0.5 and none"]),
+    "mean alone": (
+        ["evaluate", "{run}", "--mean", "0.5"],
+        ["expected one number per channel for both, got 0.5 and none"],
+    ),
     "no deviation": (["evaluate", "{run}", "--mean", "0.5", "--std", "0"], ["std: expected numbers above 0, got 0.0"]),
     "no number": (["evaluate", "{run}", "--mean", "nan", "--std", "1"], ["mean: expected finite numbers, got nan"]),
     "seed": (["evaluate", "{run}", "--seed", "-1"], ["seed", "0 or more"]),

@@ -198,7 +198,10 @@ def test_a_value_out_of_range_is_refused_with_its_name_and_the_range(name, value
     [
         ({"schedule": "cosine", "milestones": (3,)}, "milestones: --schedule cosine has none; omit --milestones"),
         ({"schedule": "onecycle", "warmup_epochs": 1}, "warmup_epochs: --schedule onecycle has its own warm-up"),
-        ({"nesterov": True, "momentum": 0}, "nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov"),
+        (
+            {"nesterov": True, "momentum": 0},
+            "nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(values, message):

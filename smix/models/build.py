@@ -145,9 +145,7 @@ def head_of(model: nn.Module) -> str:
     """
     names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not names:
-        raise OptionError(
-            f"model: {type(model).__name__} has no linear layer for the logits; choose another model"
-        )
+        raise OptionError(f"model: {type(model).__name__} has no linear layer for the logits; choose another model")
     return names[-1]
 
 
