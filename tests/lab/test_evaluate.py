@@ -238,9 +238,9 @@ def test_corruption_errors_are_relative_to_a_named_reference(full_evaluation, ru
     half = {name: tuple(1 - (1 - value) / 2 for value in values) for name, values in suite.accuracy.items()}
     better = replace(found, corruptions=(replace(suite, accuracy=half),))
     assert mean_corruption_errors(better, path / "evaluation" / "test.json")[LABEL] == pytest.approx(0.5)
-    with pytest.raises(RunError, match=r"expected accuracy on 24 corrupted images of npz:.*, got none; evaluate it"):
+    with pytest.raises(RunError, match=r"no accuracy on these 24 corrupted images of npz:.*; evaluate it"):
         mean_corruption_errors(found, run)
-    with pytest.raises(RunError, match="expected accuracy on 23 corrupted images"):
+    with pytest.raises(RunError, match="no accuracy on these 23 corrupted images"):
         mean_corruption_errors(replace(found, images=23), path)
     perfect = replace(found, corruptions=(replace(suite, accuracy=dict.fromkeys(half, (1.0,) * 5)),))
     write_evaluation(tmp_path / "perfect" / "evaluation" / "test.json", perfect)

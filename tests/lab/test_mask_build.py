@@ -121,7 +121,7 @@ def test_a_build_without_any_mask_fails(smix, npz, tmp_path):
         (["--classes", "cat"], "classes: the source carried has no such option; omit --classes"),
         (["--upscale", "esrgan:x"], "upscale: the source carried has no such option"),
         (["--size", "0"], "size: expected 1 or more"),
-        (["--score-threshold", "2"], "score_threshold: expected 0 to 1, got 2"),
+        (["--score-threshold", "2"], "score_threshold: expected a score in [0, 1], got 2"),
     ],
 )
 def test_invalid_arguments_are_one_line_errors_and_leave_no_files(build_masks, tmp_path, words, said):

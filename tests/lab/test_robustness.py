@@ -325,7 +325,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         RunError, match=r"expected a network for images of 32 x 32 for the arrays in .*, got one for 28 x 28"
     ):
         evaluate(files[1], EvaluateConfig(official=folder), QUIET)
-    with pytest.raises(DataError, match=r"expected corrupted images of npz:.* test, got others by size, number or"):
+    with pytest.raises(DataError, match=r"expected corrupted images of npz:.* test, but size, number or"):
         evaluate(run, EvaluateConfig(official=folder), QUIET)
     wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
     np.save(wrong / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))

@@ -248,6 +248,6 @@ def test_the_checkpoint_of_a_killed_run_contains_the_configuration(data, tmp_pat
     train_and_kill(2, config, tmp_path / "run", tmp_path / "logs")
     before = contents(tmp_path / "run")
     assert TrainConfig.from_json(torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["config"]) == config
-    with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.2; choose another --out"):
+    with pytest.raises(RunError, match=r"started with --lr 0\.1 instead of 0\.2; choose another --out"):
         train(small_config(data, lr=0.2), tmp_path / "run", OPTIONS)
     assert contents(tmp_path / "run") == before

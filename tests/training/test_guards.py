@@ -207,13 +207,13 @@ def test_a_run_is_not_resumed_with_another_number_of_processes(data, tmp_path, w
     (tmp_path / "result.json").unlink()
     with (
         ExitStack() as held,
-        pytest.raises(RunError, match=f"expected 1 processes, as at the start of the run, got {world}"),
+        pytest.raises(RunError, match=f"this run was started with 1 processes, got {world}"),
     ):
         runs._start(config, tmp_path, OPTIONS, World(0, world), held)
 
 
 def test_fewer_images_than_a_batch_are_refused_with_several_processes(data, tmp_path):
     config = small_config(data, batch_size=80)
-    with ExitStack() as held, pytest.raises(OptionError, match="at most the 72 training images with several processes"):
+    with ExitStack() as held, pytest.raises(OptionError, match="with several processes expected at most 72, the number"):
         runs._start(config, tmp_path / "run", OPTIONS, World(0, 2), held)
     assert not (tmp_path / "run").exists()
