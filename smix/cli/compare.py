@@ -28,7 +28,7 @@ def compare(
     out
         Folder of the runs; the report is written to its folder `report`.
     """
-    from smix.lab.compare import compare as train_all
+    from smix.lab.run_all import compare as train_all
 
     methods = selection.method_names(config.data)
     runs = train_all(config, methods, selection.seeds, out, options, launch.jobs, launch.engine)

@@ -53,8 +53,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         sys.stderr.write(
             f"Training a small network {len(METHODS) * SEEDS} times: about two minutes on two idle cores\n"
         )
-    from smix.lab.compare import compare
-    from smix.lab.run_all import check_folders
+    from smix.lab.run_all import check_folders, compare
     from smix.lab.sweep import cross
     from smix.report.images import write_mixes
 

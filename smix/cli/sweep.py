@@ -151,7 +151,7 @@ def sbatch(
     out
         Folder of the sweep.
     """
-    from smix.lab.slurm import sbatch_script
+    from smix.lab.run_all import sbatch_script
     from smix.lab.sweep import read_sweep
 
     sys.stdout.write(sbatch_script(read_sweep(file), file, out, options, jobs))

@@ -40,6 +40,12 @@ class Task:
         return [sys.executable, "-m", "smix", *self.words]
 
 
+def check_jobs(jobs: int | None) -> None:
+    """Raise OptionError if the number of concurrent tasks is less than 1."""
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+
+
 def launch(tasks: Sequence[Task], engine: Engine, jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
     """Run all tasks, at most `jobs` at a time.
 

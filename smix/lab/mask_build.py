@@ -45,8 +45,7 @@ def build_store(
         SmixError: The data, the source or an option cannot be used, `out` holds other masks, or no image has a mask.
     """
     out, options = Path(out), options or MachineOptions()
-    if jobs < 1:
-        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    engines.check_jobs(jobs)
     if shard is not None and (jobs > 1 or engine != "local"):
         raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
     if engine == "local" and jobs == 1:

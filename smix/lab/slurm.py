@@ -4,25 +4,19 @@
 SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS and the like from the environment (docs/cluster.md).
 """
 
-import dataclasses
 import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
 from smix import files
-from smix.config import RunOptions, arguments
 from smix.errors import OptionError
 from smix.lab.engines import CLUSTER_POLL_SECONDS, GRACE_SECONDS, LOST, RETRIES, Task, append_log
-from smix.lab.run_all import check_folders, checked_inputs
-from smix.lab.sweep import Sweep
 from smix.signals import INTERRUPTED, TASK, interruptible
-from smix.training.records import read_result
 from smix.untrusted import read_end
 
 QUEUE_SECONDS = 10.0
@@ -103,44 +97,6 @@ def array_script(
         retries=RETRIES,
         requeued=" && exit" if code else "",
         end=f'echo "$code" > {code}.new && mv {code}.new {code}\n' if code else "",
-    )
-
-
-def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs: int | None = None) -> str:
-    """Return the script of an array job with one task per missing run of a sweep. Creates `out`, where SLURM writes the output.
-
-    Args:
-        sweep: All runs.
-        file: Sweep file that contains them.
-        out: Folder of the runs.
-        options: Options of the machine.
-        jobs: Number of concurrent tasks. Default: as many as SLURM allows.
-
-    Raises:
-        SmixError: An option, the data or the masks cannot be used, `out` holds other runs or cannot be written, or no run is
-            missing.
-    """
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
-    for path in (out, file, Path.cwd()):  # a line break would end the comment that SLURM reads, and start a command
-        files.check_name(path)
-    check_folders(sweep, out)
-    for _ in checked_inputs(sweep, out, options):  # a mistake is one line here, and not one in each task's output
-        pass
-    indices = [index for index, name in enumerate(sweep) if read_result(out / name) is None]
-    if not indices:
-        raise OptionError(f"{out}: all {len(sweep)} runs are done; there is nothing to submit")
-    with files.lock(out, shared=True):
-        out = out.resolve()
-    words = [sys.executable, "-m", "smix", "sweep", "run", str(file.resolve()), f"--out={out}"]
-    words += arguments(dataclasses.replace(options, quiet=True))
-    return array_script(
-        "One task per missing run. Add what your cluster needs (##SBATCH is a comment), then: sbatch THIS_FILE",
-        indices,
-        f'{shlex.join(words)} --index="$SLURM_ARRAY_TASK_ID"',
-        f"{str(out).replace('%', '%%')}/slurm-%a.txt",
-        jobs,
-        REQUESTS,
     )
 
 

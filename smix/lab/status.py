@@ -9,9 +9,9 @@ from typing import Literal
 from smix import files
 from smix.errors import RunError, printable
 from smix.lab.cost import Group, group
-from smix.lab.run_all import check_folders
+from smix.lab.run_all import check_folders, existing_run
 from smix.lab.sweep import Sweep
-from smix.training.records import Run, read_run
+from smix.training.records import Run
 from smix.untrusted import read_end
 
 State = Literal["done", "running", "interrupted", "failed", "waiting"]
@@ -47,8 +47,7 @@ def status(sweep: Sweep, out: Path) -> dict[str, Status]:
     for name, config in sweep.items():
         folder = out / name
         try:
-            started = (folder / "config.json").is_file()
-            runs[name] = read_run(folder) if started else Run(folder, config, {}, [], None)
+            runs[name] = existing_run(folder, config)
         except RunError as error:
             runs[name], damaged[name] = Run(folder, config, {}, [], None), str(error)
     pace = _seconds_per_epoch(runs)

@@ -18,8 +18,8 @@ from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
 from smix.lab import engines
 from smix.lab import run_all as module
-from smix.lab.compare import compare
 from smix.lab.cost import cost_of
+from smix.lab.run_all import compare
 from smix.lab.sweep import cross, read_sweep, slug
 from smix.report.verdict import conclusion
 from smix.report.write import write_report

@@ -20,8 +20,7 @@ from smix.errors import BUG, DataError, MaskError, OptionError, RunError, Tempor
 from smix.lab import engines
 from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
-from smix.lab.run_all import CostEstimate, Resources, run_all, run_one
-from smix.lab.slurm import sbatch_script
+from smix.lab.run_all import Resources, run_all, run_one, sbatch_script
 from smix.lab.status import Status, last_error, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
@@ -397,12 +396,12 @@ def test_runs_share_a_gpu_as_far_as_its_memory_allows(jobs, each, free, expected
 
 def test_fewer_runs_share_a_small_gpu_and_a_message_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
-    resources = Resources("local", 8, torch.device("cuda"), None)
-    costs = CostEstimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
-    assert module._fit_memory(resources, costs, RunOptions()).jobs == 3
+    costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
+    resources = Resources("local", 8, torch.device("cuda"), None, costs)
+    assert module._fit_memory(resources, RunOptions()).jobs == 3
     assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
-    assert module._fit_memory(replace(resources, jobs=3), costs, RunOptions()).jobs == 3
-    assert module._fit_memory(replace(resources, engine="slurm"), costs, RunOptions()).jobs == 8
+    assert module._fit_memory(replace(resources, jobs=3), RunOptions()).jobs == 3
+    assert module._fit_memory(replace(resources, engine="slurm"), RunOptions()).jobs == 8
     assert capsys.readouterr().err == ""
 
 
