@@ -93,10 +93,10 @@ def summary(runs: "Sequence[Run]") -> str:
     against = {pair.second: pair for pair in pairs}
     if len(against) < len(METHODS) - 1:
         return f"{task} Some runs are missing, so the methods are not compared; run the same command again."
-    found = " and ".join(_result(against[name], NAMES[name]) for name in (CUTMIX, VANILLA))
+    results = " and ".join(_result(against[name], NAMES[name]) for name in (CUTMIX, VANILLA))
     return (
         f"{task} CutMix pastes a box together with the background in it, whereas SMix cuts out the digit along its mask and pastes "
-        f"only the digit: here SMix is {found}."
+        f"only the digit: here SMix is {results}."
     )
 
 

@@ -21,6 +21,8 @@ POLL_SECONDS = 0.25
 CLUSTER_POLL_SECONDS = 1.0
 GRACE_SECONDS = 120.0
 """Seconds for tasks of a cluster to write checkpoints once they are told to stop."""
+SLURM_LINE = "job of SLURM: "
+"""Start of the line in the log of a task that says what SLURM printed about it."""
 RETRIES = 20
 """Number of times that a task resumes after its time limit or the loss of its node."""
 LOST = -int(getattr(signal, "SIGKILL", 9))

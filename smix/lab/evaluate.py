@@ -82,16 +82,16 @@ def evaluate_all(
         )
     evaluations: dict[Path, Evaluation] = {}
     problems: dict[Path, SmixError] = {}
-    finished = [path for path in paths if is_file(path / "result.json")]
     announced = False
-    for number, path in enumerate(paths, 1):
+    for number, path in enumerate(paths):
+        runs = 0 if announced else sum(is_file(other / "result.json") for other in paths[number:])
         try:
-            runs = 0 if announced else len(finished)
-            evaluations[path], computed = _evaluate(path, config, options, None, runs, f" ({number} of {len(paths)})")
+            evaluations[path], computed = _evaluate(
+                path, config, options, None, runs, f" ({number + 1} of {len(paths)})"
+            )
             announced = announced or computed
         except SmixError as error:
             problems[path] = error
-        finished = [other for other in finished if other != path]
     if not evaluations:
         raise next(iter(problems.values()))
     return evaluations, {path: str(error) for path, error in problems.items()}
@@ -132,8 +132,8 @@ def _evaluate(
     """
     target = load_target(path, config, options)
     loader = target.loader()
-    suites = requested_suites(target, loader, config)
-    evaluation = _empty(target, config)
+    suites = requested_suites(target, loader)
+    evaluation = _empty(target)
     if out is None and path.is_dir():
         files.check_no_link(path, path / FOLDER)
     file = file_of(path, evaluation, out)
@@ -169,7 +169,7 @@ def _evaluate(
         return evaluation, True
 
 
-def _empty(target: EvalTarget, config: EvaluateConfig) -> Evaluation:
+def _empty(target: EvalTarget) -> Evaluation:
     """Return an evaluation without results."""
     return Evaluation(
         data=target.name,
@@ -183,7 +183,7 @@ def _empty(target: EvalTarget, config: EvaluateConfig) -> Evaluation:
             **target.classifier.provenance,
             "resized": target.resized,
             "label_map": None if target.mapping is None else target.mapping.classes,
-            "seed": config.seed,
+            "seed": target.config.seed,
         },
     )
 

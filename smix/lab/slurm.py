@@ -15,7 +15,7 @@ from tempfile import mkdtemp
 
 from smix import files
 from smix.errors import OptionError
-from smix.lab.engines import CLUSTER_POLL_SECONDS, GRACE_SECONDS, LOST, RETRIES, Task, append_log
+from smix.lab.engines import CLUSTER_POLL_SECONDS, GRACE_SECONDS, LOST, RETRIES, SLURM_LINE, Task, append_log
 from smix.signals import INTERRUPTED, TASK, interruptible
 from smix.untrusted import read_end
 
@@ -101,14 +101,16 @@ def array_script(
 
 
 def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[int]:
-    """Run tasks as one array job: see `engines.launch`. Its files are in a new folder `.slurm-*` next to the logs.
+    """Run tasks as one array job: see `engines.launch`.
+
+    The files of the job are in a new folder `.slurm-*` next to the logs, which is removed when the job has ended: what SLURM printed
+    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs go on.
 
     Raises:
         OptionError: SLURM is not available on this machine, or refuses the job.
     """
     if shutil.which("sbatch") is None:
         raise OptionError("engine: SLURM's sbatch is not available on this machine; run this command on a login node")
-    # New: jobs of a command that was killed go on with the files of theirs.
     folder = Path(mkdtemp(prefix=".slurm-", dir=os.path.commonpath([task.log.parent for task in tasks])))
     files.check_name(folder)
     for number, task in enumerate(tasks):
@@ -126,21 +128,19 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
         code=f"{task_file}.code",
     )
     files.write_bytes(folder / "script.sh", os.fsencode(script))
-    with interruptible():
-        try:
-            job = _submit(folder / "script.sh")
-        except OptionError:
-            shutil.rmtree(folder)
-            raise
-        codes = _wait(job, folder, len(tasks), poll)
-    for number, task in enumerate(tasks):
-        ended = (folder / f"{number}.code").is_file()
-        message = read_end(folder / f"{number}.txt").strip() or ("" if ended else "cancelled, or lost with its node")
-        if codes[number] == LOST and message:
-            append_log(task.log, f"job of SLURM: {message}\n")
-    if not any(codes):
-        shutil.rmtree(folder)
-    return codes
+    try:
+        with interruptible():
+            codes = _wait(_submit(folder / "script.sh"), folder, len(tasks), poll)
+        for number, task in enumerate(tasks):
+            ended = (folder / f"{number}.code").is_file()
+            message = read_end(folder / f"{number}.txt").strip() or (
+                "" if ended else "cancelled, or lost with its node"
+            )
+            if codes[number] and message:
+                append_log(task.log, f"{SLURM_LINE}{message}\n")
+        return codes
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # tasks that were cancelled may still write to it
 
 
 def _submit(script: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 from smix import files
 from smix.errors import RunError, printable
 from smix.lab.cost import Group, group
+from smix.lab.engines import SLURM_LINE
 from smix.lab.run_all import check_folders, existing_run
 from smix.lab.sweep import Sweep
 from smix.training.records import Run
@@ -60,7 +61,7 @@ def last_error(log: Path) -> str:
     crashed = False
     # Warnings of libraries are no errors: only messages of smix, or the end of a traceback.
     for line in filter(str.strip, read_end(log).splitlines()):
-        crashed = line.startswith("Traceback") or (crashed and not line.startswith("smix: "))
+        crashed = line.startswith("Traceback") or (crashed and not line.startswith(("smix: ", SLURM_LINE)))
         if crashed or line.startswith("smix: "):
             error = printable(line.removeprefix("smix: "))
     return "" if error.startswith("interrupted") else error
