@@ -117,12 +117,7 @@ def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path
 
 
 def _evaluate(
-    path: Path,
-    config: EvaluateConfig,
-    options: MachineOptions,
-    out: Path | None,
-    runs: int = 1,
-    place: str = "",
+    path: Path, config: EvaluateConfig, options: MachineOptions, out: Path | None, runs: int = 1, place: str = ""
 ) -> tuple[Evaluation, bool]:
     """Return the evaluation, and whether anything was computed.
 

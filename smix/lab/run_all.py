@@ -1,4 +1,4 @@
-"""Train the missing runs of a sweep: checked before any starts, side by side here or on a cluster, retried once after a crash.
+"""Train the missing runs of a sweep: checked before any starts, in parallel here or on a cluster, retried once after a crash.
 
 The folders of the runs are the only state. The same command resumes interrupted runs and trains the missing ones.
 """
@@ -90,11 +90,7 @@ def compare(
 
 
 def run_all(
-    sweep: Sweep,
-    out: Path,
-    options: RunOptions,
-    engine: engines.Engine = "local",
-    jobs: int | None = None,
+    sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engine = "local", jobs: int | None = None
 ) -> list[Run]:
     """Train the missing runs of a sweep. A run that crashes is retried once and does not stop the others.
 
@@ -289,7 +285,7 @@ def _fit_memory(resources: Resources, options: RunOptions) -> Resources:
     jobs = jobs_that_fit(resources.jobs, each, free)
     if jobs < resources.jobs and not options.quiet:
         sys.stderr.write(
-            f"{resources.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} side by side\n"
+            f"{resources.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} in parallel\n"
         )
     return dataclasses.replace(resources, jobs=jobs)
 
@@ -347,10 +343,10 @@ def is_crash(code: int) -> bool:
 
 
 def _describe(resources: Resources, jobs: int, seconds: Sequence[float]) -> str:
-    """Return a description such as "2 side by side on CPU with 1 thread: about 3 h"."""
+    """Return a description such as "2 in parallel on CPU with 1 thread: about 3 h"."""
     device, engine = resources.device, resources.engine
     here = "" if device is None else in_words(device, resources.threads)
-    text = f"{jobs} side by side on {here if engine == 'local' else engine}"
+    text = f"{jobs} in parallel on {here if engine == 'local' else engine}"
     if device is None:
         return f"{text}; the time is unknown, since there is no such device on this machine"
     text += f": about {progress.duration(makespan(seconds, jobs))}"

@@ -152,11 +152,7 @@ def _submit(script: Path) -> str:
     cpus = os.environ.get("SBATCH_CPUS_PER_TASK")
     options = [] if cpus is None else [f"--cpus-per-task={cpus}"]
     submitted = subprocess.run(
-        ["sbatch", "--parsable", *options, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
+        ["sbatch", "--parsable", *options, str(script)], capture_output=True, text=True, check=False, env=environment
     )
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"

@@ -26,10 +26,7 @@ KINDS = get_type_hints(TrainConfig)
 
 
 def cross(
-    config: SharedConfig,
-    methods: Sequence[str],
-    seeds: Iterable[int],
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    config: SharedConfig, methods: Sequence[str], seeds: Iterable[int], grid: Mapping[str, Sequence[Any]] | None = None
 ) -> Sweep:
     """Return all combinations of methods, seeds and the values of `grid`.
 
@@ -37,7 +34,7 @@ def cross(
         config: Options that all runs share.
         methods: Methods as text that `parse_method` accepts.
         seeds: Seeds.
-        grid: Values of further fields of `config`.
+        grid: Values of further fields of `config`, as `parse_grid` returns them.
 
     Returns:
         Runs named METHOD-SEED or, with a grid, FIELD-VALUE--FIELD-VALUE/METHOD-SEED, so that each folder is one comparison.
@@ -52,11 +49,6 @@ def cross(
             f"sweep: expected at least one method, one seed and one value of each field, got {len(methods)} methods, "
             f"{len(seeds)} seeds and {[len(values) for values in grid.values()]} values"
         )
-    for field in grid:
-        if field in ("method", "seed"):
-            raise OptionError(f"grid: expected another field than {field}; give --{field}s instead")
-        if field not in KINDS:
-            raise unknown("grid", field, [name for name in KINDS if name not in ("method", "seed")])
     parsed = {method: parse_method(method) for method in methods}
     cells = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     sweep: dict[str, TrainConfig] = {}
@@ -94,8 +86,10 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         field = name.strip().replace("-", "_")
         if not equals or field in grid:
             raise OptionError(f'grid: expected FIELD=VALUE,VALUE, each field once, got "{text}"')
+        if field in ("method", "seed"):
+            raise OptionError(f"grid: expected another field than {field}; give --{field}s instead")
         if field not in KINDS:
-            raise unknown("grid", field, KINDS)
+            raise unknown("grid", field, [name for name in KINDS if name not in ("method", "seed")])
         grid[field] = [_parse_value(field, value) for value in split_methods(values)]
     return grid
 

@@ -235,7 +235,7 @@ def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, task_recorder
     capsys.readouterr()
     compare(small_config(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
     printed = capsys.readouterr()
-    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {task_recorder.options[-1].threads or 1} thread"
+    expected = f"3 runs (1 of 4 are done), 3 in parallel on CPU with {task_recorder.options[-1].threads or 1} thread"
     assert printed.out == ""
     assert printed.err.startswith(expected)
     assert printed.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time

@@ -399,7 +399,7 @@ def test_fewer_runs_share_a_small_gpu_and_a_message_says_so(monkeypatch, capsys)
     costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
     resources = Resources("local", 8, torch.device("cuda"), None, costs)
     assert module._fit_memory(resources, RunOptions()).jobs == 3
-    assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
+    assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 in parallel\n"
     assert module._fit_memory(replace(resources, jobs=3), RunOptions()).jobs == 3
     assert module._fit_memory(replace(resources, engine="slurm"), RunOptions()).jobs == 8
     assert capsys.readouterr().err == ""
@@ -417,12 +417,12 @@ def test_the_cost_on_a_cluster_is_estimated_on_this_machine(data, tmp_path, monk
     monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # because this process has run other tests
     run_all(sweep_of(data, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
     messages = capsys.readouterr().err
-    assert messages.startswith("3 runs, 3 side by side on slurm: about 1 min ")
+    assert messages.startswith("3 runs, 3 in parallel on slurm: about 1 min ")
     assert "if those machines are as fast as this one, CPU with " in messages
     if not torch.cuda.is_available():
         run_all(sweep_of(data, 3), tmp_path, RunOptions(device="cuda"), "slurm", 2)
         assert (
-            "2 side by side on slurm; the time is unknown, since there is no such device on this machine"
+            "2 in parallel on slurm; the time is unknown, since there is no such device on this machine"
             in capsys.readouterr().err
         )
         assert seen == [(3, [False] * 3), (2, [False] * 3)]

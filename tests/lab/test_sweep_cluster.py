@@ -50,7 +50,7 @@ def test_a_sweep_on_a_cluster_from_write_to_status(engine, tmp_path):
     words = command("run", file, "--out", out, "--engine", engine, "--jobs", 2, "--device", "cpu")
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"4 runs, 2 side by side on {engine}: about " in done.stderr
+    assert f"4 runs, 2 in parallel on {engine}: about " in done.stderr
     assert "4 of 4 runs are done" in done.stdout
     assert not list(out.rglob(".slurm-*"))
     printed = subprocess.run(
