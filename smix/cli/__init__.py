@@ -31,7 +31,7 @@ ADVICE = {
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
-"""Advice for errors of the operating system that a user can mend; any other is a bug."""
+"""Advice for errors of the operating system that a user can fix; any other is a bug."""
 
 app = App(
     name="smix",

@@ -28,8 +28,9 @@ from smix.training.records import subfolders_of_runs
 from smix.untrusted import is_file
 
 ANNOUNCED_SECONDS = 120.0
-"""Expected seconds from which on they are printed."""
+"""Expected duration in seconds above which it is printed."""
 TIMED_IMAGES = 100
+"""Number of images of the batch from which the duration is estimated."""
 
 
 def evaluate(
@@ -38,7 +39,7 @@ def evaluate(
     options: MachineOptions | None = None,
     out: Path | str | None = None,
 ) -> Evaluation:
-    """Evaluate one network on a test set. Suites that were computed before are read from the file `file_of(...)`.
+    """Evaluate one network on a test set. Suites that were computed before are read from the file of the evaluation.
 
     Args:
         path: Folder of a finished run, or a weights file (safetensors or a torch checkpoint) of the model config.model.
@@ -206,7 +207,7 @@ def _existing(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
             return None, difference
     if old.images > new.images:
         raise OptionError(
-            f"{file}: expected at least its {old.images:,} images, got --limit {new.images}; choose another --out"
+            f"{file}: holds results on {old.images:,} images, more than --limit {new.images}; raise --limit, or choose another --out"
         )
     return (old, "") if old.images == new.images else (None, f"{old.images:,} images")
 

@@ -1,6 +1,8 @@
-"""Train the missing runs of a sweep: checked before any starts, in parallel here or on a cluster, retried once after a crash.
+"""Compare methods, and train the missing runs of a sweep, in parallel on this machine or on a cluster.
 
-The folders of the runs are the only state. The same command resumes interrupted runs and trains the missing ones.
+A comparison is a sweep in one folder: each method is trained with the same seeds under the same configuration. All inputs are
+checked before any run starts. The folders of the runs are the only state: the same command resumes interrupted runs and trains
+the missing ones.
 """
 
 import dataclasses
@@ -326,7 +328,7 @@ def _launch(sweep: Sweep, missing: Sweep, out: Path, options: RunOptions, resour
         if crashed:
             if not options.quiet:
                 names = ", ".join(task.log.parent.name for task in crashed)
-                sys.stderr.write(f"crashed, started once more: {names}\n")
+                sys.stderr.write(f"crashed, retrying once: {names}\n")
             engines.launch(crashed, resources.engine, jobs, poll)
 
 

@@ -1,4 +1,4 @@
-"""Everything about SLURM: the script of an array job, and the commands that submit, watch and cancel it.
+"""Run array jobs of SLURM: their script, and the commands that submit, watch and cancel them.
 
 `smix sweep sbatch` prints the script for the user to edit and submit; `--engine slurm` submits it and waits. sbatch reads
 SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS and the like from the environment (docs/cluster.md).
@@ -156,7 +156,9 @@ def _submit(script: Path) -> str:
     )
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"
-        raise OptionError(f"engine: SLURM refused the job ({reason}); see SBATCH_PARTITION and the like")
+        raise OptionError(
+            f"engine: SLURM refused the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
+        )
     return submitted.stdout.strip().partition(";")[0]
 
 

@@ -23,7 +23,7 @@ class Status:
     """Status of one run."""
 
     state: State
-    """running: a process holds its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
+    """running: a process has locked its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
     an error; waiting: not started."""
     epochs: int
     """Number of finished epochs."""

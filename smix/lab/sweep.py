@@ -20,7 +20,7 @@ from smix.untrusted import UnreadableError, parse_json, read_text, typed
 NAME = re.compile(r"[\w+-][\w.+-]{0,249}(/[\w+-][\w.+-]{0,249}){0,3}")
 """Name of a run. File systems allow 255 bytes for each folder."""
 Sweep = Mapping[str, TrainConfig]
-"""Configurations by name, in order. A name is the path of the run's folder relative to that of the sweep."""
+"""Configurations by name, in order. A name is the path of the run's folder relative to the folder of the sweep."""
 
 KINDS = get_type_hints(TrainConfig)
 
@@ -61,7 +61,7 @@ def cross(
         sweep[f"{folder}/{slug(method)}-{seed}".lstrip("/")] = shared.run(method, seed)
     if len(set(parsed.values())) < len(methods) or len(sweep) < len(methods) * len(seeds) * len(cells):
         also = f" and {grid}" if grid else ""
-        raise OptionError(f"sweep: expected different methods and seeds, got {', '.join(methods)} and {seeds}{also}")
+        raise OptionError(f"sweep: expected distinct methods and seeds, got {', '.join(methods)} and {seeds}{also}")
     return sweep
 
 
@@ -87,7 +87,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         if not equals or field in grid:
             raise OptionError(f'grid: expected FIELD=VALUE,VALUE, each field once, got "{text}"')
         if field in ("method", "seed"):
-            raise OptionError(f"grid: expected another field than {field}; give --{field}s instead")
+            raise OptionError(f"grid: {field} is set by --{field}s; omit it from --grid")
         if field not in KINDS:
             raise unknown("grid", field, [name for name in KINDS if name not in ("method", "seed")])
         grid[field] = [_parse_value(field, value) for value in split_methods(values)]
@@ -125,7 +125,7 @@ def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
     before = read_sweep(path) if path.exists() else {}
     for name in sweep:
         if name in before:
-            raise OptionError(f"{path}: a run named {name} is in the file already; remove one of them")
+            raise OptionError(f"{path}: the file already has a run named {name}; remove one of them")
     runs = {**before, **sweep}
     files.write_text(path, _to_lines(runs))
     return runs
@@ -153,7 +153,7 @@ def check_name(name: object) -> None:
     """Raise OptionError unless this is the path of a folder relative to that of a sweep."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise OptionError(
-            f'name: expected the path of a folder relative to that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+            f'name: expected the path of a folder relative to the folder of the sweep, such as "smix-0", got {json.dumps(name):.80}'
         )
 
 
@@ -168,7 +168,7 @@ def read_sweep(path: Path | str) -> Sweep:
         lines = read_text(path).splitlines()
     except UnreadableError as error:
         raise OptionError(
-            f"{path}: expected the file of a sweep, got {error}; make one with smix sweep write {path}"
+            f"{path}: expected a sweep file, got {error}; make one with smix sweep write {path}"
         ) from None
     sweep: dict[str, TrainConfig] = {}
     for number, line in enumerate(lines, 1):
@@ -177,7 +177,7 @@ def read_sweep(path: Path | str) -> Sweep:
         except OptionError as error:
             raise OptionError(f"{path}, line {number}: {error}") from None
         if name in sweep:
-            raise OptionError(f"{path}, line {number}: expected another name, got {name} once more; rename one run")
+            raise OptionError(f"{path}, line {number}: the name {name} is used twice; rename one run")
         sweep[name] = config
     if not sweep:
         raise OptionError(f"{path}: expected one run per line, got an empty file; make one with smix sweep write")

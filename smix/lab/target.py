@@ -119,7 +119,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     own = run is not None and images.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
         raise RunError(
-            f"{path}: expected the images of {images.name} test that the run was tested on, got others under this name; "
+            f"{path}: expected the test images of {images.name} that the run was tested on, got other images under this name; "
             "name the data with --data"
         )
     own = own and config.label_map is None

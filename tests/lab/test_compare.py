@@ -165,7 +165,7 @@ def test_different_methods_have_different_folders(tmp_path):
     ],
 )
 def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
-    with pytest.raises(OptionError, match=r"^sweep: expected different methods and seeds, got "):
+    with pytest.raises(OptionError, match=r"^sweep: expected distinct methods and seeds, got "):
         cross_folders(TrainConfig(), methods, seeds, tmp_path)
 
 

@@ -123,7 +123,9 @@ def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
     assert "replaced" not in capsys.readouterr().err
     evaluate(run, EvaluateConfig(), QUIET)
     assert "replaced, since it was computed with 9 images" in capsys.readouterr().err
-    with pytest.raises(OptionError, match=r"at least its 24 images, got --limit 9; choose another --out"):
+    with pytest.raises(
+        OptionError, match=r"results on 24 images, more than --limit 9; raise --limit, or choose another --out"
+    ):
         evaluate(run, EvaluateConfig(limit=9), QUIET)
     assert evaluate(run, EvaluateConfig(limit=9), QUIET, tmp_path / "few") == few
     assert (tmp_path / "few" / "test.json").is_file()

@@ -78,7 +78,7 @@ def test_images_of_other_classes_are_omitted_and_rows_refer_to_the_complete_spli
     assert labelled.labels.tolist() == [2, 3, 2, 3, 2, 3]
     assert labelled.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
     assert labelled.fingerprint == data.fingerprint
-    with pytest.raises(DataError, match="label map: expected images of its classes in made test, got none"):
+    with pytest.raises(DataError, match="label map: made test has no images of the mapped classes"):
         label_map({"class 1": None}, data.classes, OWN, "m").data(data)
 
 
@@ -92,10 +92,12 @@ def test_equal_names_are_mapped_automatically():
 
 def test_names_unknown_to_the_network_are_listed():
     with pytest.raises(
-        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; map them with --label-map"
+        OptionError, match=r"2 of 3 classes of other are unknown to the network: sea, sky; map them with --label-map"
     ):
         map_by_name(("sea", "tabby", "sky"), OWN, "other")
-    with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; map"):
+    with pytest.raises(
+        OptionError, match=r"9 of 9 classes of other are unknown to the network: c0, c1, c2, c3, c4, \.\.\.; map"
+    ):
         map_by_name([f"c{i}" for i in range(9)], OWN, "other")
 
 
@@ -107,7 +109,10 @@ def test_names_unknown_to_the_network_are_listed():
         ({"cat": ["zzz"]}, 'got "zzz"; they are tabby, tiger cat, beagle, husky, truck'),
         ({"cat": [5]}, "m: expected classes of the network, got number 5"),
         ({"cat": [-1]}, "got number -1"),
-        ({"cat": ["tabby", "truck"], "dog": ["truck"]}, 'got "truck" in those of "cat" and "dog"; give both the same'),
+        (
+            {"cat": ["tabby", "truck"], "dog": ["truck"]},
+            '"truck" is in the different groups of "cat" and "dog"; a class of the network can be',
+        ),
     ],
 )
 def test_unknown_names_and_overlaps_are_refused(named, message):

@@ -63,7 +63,7 @@ BAD_LINES = {
     "no options": ('{"name": "a", "config": 3}', '"config": {...}'),
     "number as name": (
         '{"name": 3, "config": {}}',
-        "name: expected the path of a folder relative to that of the sweep",
+        "name: expected the path of a folder relative to the folder of the sweep",
     ),
     "outside": ('{"name": "../a", "config": {}}', 'got "../a"'),
     "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
@@ -74,7 +74,7 @@ BAD_LINES = {
     "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got float"),
     "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got bool"),
     "out of range": ('{"name": "a", "config": {"epochs": 0}}', "epochs: expected 1 or more, got 0"),
-    "twice": ('{"name": "first", "config": {}}', "expected another name, got first once more"),
+    "twice": ('{"name": "first", "config": {}}', "the name first is used twice"),
 }
 
 
@@ -103,7 +103,7 @@ def test_runs_are_appended_and_neither_overwritten_nor_written_twice(tmp_path):
     with pytest.raises(OptionError, match="the file exists; add to it with --append"):
         write_sweep(tmp_path / "s.jsonl", two)
     assert list(write_sweep(tmp_path / "s.jsonl", two, append=True)) == ["smix-0", "smix-1"]
-    with pytest.raises(OptionError, match="a run named smix-0 is in the file already"):
+    with pytest.raises(OptionError, match="the file already has a run named smix-0"):
         write_sweep(tmp_path / "s.jsonl", one, append=True)
     assert read_sweep(tmp_path / "s.jsonl") == {**one, **two}
 
@@ -150,9 +150,9 @@ def test_values_are_parsed_by_the_type_of_their_field():
         ("model=", 'expected str for model, got ""'),
         ("milestones=3", "for milestones"),
         ("hflip=maybe", 'expected bool for hflip, got "maybe"'),
-        ("seed=1,2", "expected another field than seed; give --seeds"),
-        ("method=smix", "expected another field than method; give --methods"),
-        ("lr=0.1,0.1", "expected different methods and seeds"),
+        ("seed=1,2", "seed is set by --seeds"),
+        ("method=smix", "method is set by --methods"),
+        ("lr=0.1,0.1", "expected distinct methods and seeds"),
         ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_run_that_crashes_once_ends_like_any_other(smix, npz, tmp_path, monkey
     assert smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)[0] == 0
     code, printed, err = smix("sweep", "run", file, "--out", out, "--device", "cpu", "--threads", "1")
     assert (code, (tmp_path / "crashed").exists()) == (0, True), err
-    assert "crashed, started once more: vanilla-0" in err
+    assert "crashed, retrying once: vanilla-0" in err
     assert "1 of 1 runs are done" in printed
     train(read_sweep(file)["vanilla-0"], tmp_path / "alone", replace(OPTIONS, threads=1))
     (out / "vanilla-0" / "log.txt").unlink()
