@@ -65,8 +65,8 @@ def main() -> None:
     except OSError as error:
         if error.errno is None or error.errno not in ADVICE:
             _exit_with_traceback()
-        where = f"{error.filename}: " if error.filename else ""
-        show_error(f"{where}{error.strerror}; {ADVICE[error.errno]}")
+        prefix = f"{error.filename}: " if error.filename else ""
+        show_error(f"{prefix}{error.strerror}; {ADVICE[error.errno]}")
         sys.exit(SmixError.exit_code)
     except MemoryError:
         show_error("out of memory; close other programs, or use fewer or smaller images")

@@ -121,7 +121,7 @@ def status(file: Path, /, *, out: Path) -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     seconds = [run.seconds for run in runs.values() if run.state != "failed"]
     summary = f"{len(rows)} runs: {counts}"
-    if any(one is None or one > 0 for one in seconds):
+    if any(left is None or left > 0 for left in seconds):
         total = "unknown" if None in seconds else duration(sum(filter(None, seconds)))
         summary += f"; time left, one after the other: {total}"
     show(

@@ -225,7 +225,8 @@ def checked_inputs(sweep: Sweep, out: Path, options: RunOptions) -> Iterator[Run
     for members in groups.values():
         missing = list(missing_runs(members, out).values())
         # Inputs differ by masks only: one run for each store, or any run if none uses masks.
-        for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
+        by_store = {config.masks: config for config in missing if _needs_masks(config)}
+        for chosen in list(by_store.values()) or missing[:1]:
             inputs = prepare(chosen, options)
             for name, config in members.items():
                 provenance = {**inputs.provenance(), "config": config.to_json()}
@@ -257,37 +258,34 @@ def _prepare(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engin
     if jobs is None:
         jobs = len(sweep) if engine == "slurm" else 1 if device is not None and device.type != "cpu" else cores()
     jobs = min(jobs, len(sweep))
-    # Independent of which runs are missing: another count rounds differently. The first run of the folder fixes it, since --jobs
-    # and further seeds would change it.
-    threads = options.threads or _threads_of(sweep, out) or (max(1, cores() // jobs) if engine == "local" else None)
+    # Another count rounds differently, so it must not depend on which runs are missing. The first run of the folder fixes it, since
+    # --jobs and further seeds would change it.
+    started = next((out / name for name in sweep if (out / name / "config.json").is_file()), None)
+    threads = options.threads or (read_run(started).provenance.get("threads") if started else None)
+    if threads is None and engine == "local":
+        threads = max(1, cores() // jobs)
     shared = device is not None and device.type == "cuda" and jobs > 1
     costs: dict[Group, Cost] = {}
-    before = time.process_time()
+    began = time.process_time()
     start = 0.0
     for inputs in checked_inputs(sweep, out, options):
-        start = start or IMPORT_SECONDS + time.process_time() - before
+        start = start or IMPORT_SECONDS + time.process_time() - began
         kind = group(inputs.config)
         if (shared or not options.quiet) and device is not None and kind not in costs:
             costs[kind] = cost_of(inputs, device, options, threads or torch.get_num_threads())
     return Resources(engine, jobs, device, threads, costs, start)
 
 
-def _threads_of(sweep: Sweep, out: Path) -> int | None:
-    """Return the number of threads with which existing runs were started, None if there are none."""
-    started = [out / name for name in sweep if (out / name / "config.json").is_file()]
-    return read_run(started[0]).provenance.get("threads") if started else None
-
-
 def _fit_memory(resources: Resources, options: RunOptions) -> Resources:
     """Return the resources with fewer jobs if the memory of the GPU is too small for all of them."""
     if resources.engine != "local" or resources.device is None or resources.device.type != "cuda":
         return resources
-    each = max((cost.memory for cost in resources.costs.values()), default=0)
+    memory = max((cost.memory for cost in resources.costs.values()), default=0)
     free = torch.cuda.mem_get_info(resources.device)[0]
-    jobs = jobs_that_fit(resources.jobs, each, free)
+    jobs = jobs_that_fit(resources.jobs, memory, free)
     if jobs < resources.jobs and not options.quiet:
         sys.stderr.write(
-            f"{resources.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} in parallel\n"
+            f"{resources.jobs} runs of {memory / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} in parallel\n"
         )
     return dataclasses.replace(resources, jobs=jobs)
 
@@ -298,10 +296,9 @@ def _launch(sweep: Sweep, missing: Sweep, out: Path, options: RunOptions, resour
     """Estimated remaining seconds of each missing run."""
     if not options.quiet:
         if resources.device is not None:
-            left = {name: config.epochs - epochs_done(out / name) for name, config in missing.items()}
-            seconds = [
-                resources.start + left[name] * resources.costs[group(one)].epoch for name, one in missing.items()
-            ]
+            for name, config in missing.items():
+                epochs = config.epochs - epochs_done(out / name)
+                seconds.append(resources.start + epochs * resources.costs[group(config)].epoch)
         finished = len(sweep) - len(missing)
         done = f" ({finished} of {len(sweep)} are done)" if finished else ""
         sys.stderr.write(f"{len(missing)} runs{done}, {_describe(resources, jobs, seconds)}\n")
@@ -347,13 +344,13 @@ def is_crash(code: int) -> bool:
 def _describe(resources: Resources, jobs: int, seconds: Sequence[float]) -> str:
     """Return a description such as "2 in parallel on CPU with 1 thread: about 3 h"."""
     device, engine = resources.device, resources.engine
-    here = "" if device is None else in_words(device, resources.threads)
-    text = f"{jobs} in parallel on {here if engine == 'local' else engine}"
+    machine = "" if device is None else in_words(device, resources.threads)
+    text = f"{jobs} in parallel on {machine if engine == 'local' else engine}"
     if device is None:
         return f"{text}; the time is unknown, since there is no such device on this machine"
     text += f": about {progress.duration(makespan(seconds, jobs))}"
     if engine != "local":
-        return f"{text} if those machines are as fast as this one, {here}"
+        return f"{text} if those machines are as fast as this one, {machine}"
     if device.type == "cuda" and jobs > 1:
         return f"{text}, or up to {progress.duration(sum(seconds))} where a single run keeps the GPU busy"
     return text

@@ -122,11 +122,11 @@ def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
     path = Path(path)
     if path.exists() and not append:
         raise OptionError(f"{path}: the file exists; add to it with --append, or remove it")
-    before = read_sweep(path) if path.exists() else {}
+    existing = read_sweep(path) if path.exists() else {}
     for name in sweep:
-        if name in before:
+        if name in existing:
             raise OptionError(f"{path}: the file already has a run named {name}; remove one of them")
-    runs = {**before, **sweep}
+    runs = {**existing, **sweep}
     files.write_text(path, _to_lines(runs))
     return runs
 
