@@ -431,7 +431,7 @@ BAD = {
     ),
     "the same method in two spellings": (
         ["compare", "--methods", "smix,smix(labels=half)", "--out", "{tmp}/r"],
-        ["different methods"],
+        ["distinct methods"],
     ),
     "no network to feed": (
         [
@@ -475,7 +475,7 @@ BAD = {
         ["another data set"],
     ),
     "a picture over another file": (["mix", "--out", "{tmp}/good.npz"], [".png", "good.npz"]),
-    "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
+    "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["distinct methods"]),
 }
 
 
