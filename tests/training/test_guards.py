@@ -214,6 +214,9 @@ def test_a_run_is_not_resumed_with_another_number_of_processes(data, tmp_path, w
 
 def test_fewer_images_than_a_batch_are_refused_with_several_processes(data, tmp_path):
     config = small_config(data, batch_size=80)
-    with ExitStack() as held, pytest.raises(OptionError, match="with several processes expected at most 72, the number"):
+    with (
+        ExitStack() as held,
+        pytest.raises(OptionError, match="with several processes expected at most 72, the number"),
+    ):
         runs._start(config, tmp_path / "run", OPTIONS, World(0, 2), held)
     assert not (tmp_path / "run").exists()
