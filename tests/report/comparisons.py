@@ -12,7 +12,7 @@ from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccur
 from smix.evaluation.scores import Scores, compute_scores
 from smix.plots.style import styles
 from smix.report.masks import JudgedMasks
-from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.records import AccuracySummary, Comparison, ReportAssets, prepare, summarise
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs
@@ -56,9 +56,17 @@ def compared(
 ) -> Comparison:
     """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    scores = predictions or {}
-    records = records_of(runs, scores, evaluations or {})
-    return Comparison("made", Path("runs"), runs, (), records, scores, samples or {})
+    return prepare("made", Path("runs"), runs, (), predictions, evaluations, samples)
+
+
+def with_runs(comparison: Comparison, runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of other runs, without predictions."""
+    return prepare(comparison.name, comparison.folder, runs)
+
+
+def made_summary(accuracies: dict[str, list[float | None]]) -> AccuracySummary:
+    """Return the summary of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
+    return summarise(made_runs(accuracies))
 
 
 def assets_of(

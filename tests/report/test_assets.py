@@ -11,9 +11,8 @@ from smix.data.sets import load_data
 from smix.errors import DataError, MaskError
 from smix.masks import build_masks, load_source
 from smix.masks.lookup import masks_of
-from smix.report.assets import load_masks, load_test_images
-from smix.report.figures import pictures
-from smix.report.reading import read_comparison
+from smix.report import pictures
+from smix.report.reading import load_masks, load_test_images, read_comparison
 from smix.report.records import Comparison
 from smix.training.inputs import split
 from tests.report.comparisons import assets_of

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from smix.evaluation.statistics import rank_correlation
 from smix.plots.layout import signed
 from smix.plots.style import styles
-from smix.report.classes import gains
-from smix.report.figures import predictions
+from smix.report import predictions
+from smix.report.predictions import gains
 from smix.report.records import Comparison
 from tests.report.comparisons import METHODS, assets_of, compared, judged, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of

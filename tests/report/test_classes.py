@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from smix.report.classes import class_table, confused_table, gain_table, gains
+from smix.report.predictions import class_table, confused_table, gain_table, gains
 from smix.report.reading import read_comparison
 from tests.report.comparisons import assets_of, judged
 from tests.report.runs import CLASSES, TESTED, predictions, write_run, write_runs
@@ -73,7 +73,7 @@ def test_shares_that_do_not_vary_or_are_of_too_few_classes_tell_nothing(comparis
 
 def test_what_is_confused_most_is_named_with_its_share(comparison):
     table = confused_table(comparison, ASSETS)
-    total = torch.stack([one.confusion for one in comparison.scores_of("vanilla").values()]).sum(0)
+    total = torch.stack([one.confusion for one in comparison.scores["vanilla"].values()]).sum(0)
     wrong = total.clone().fill_diagonal_(0)
     label, predicted = divmod(int(wrong.argmax()), len(CLASSES))
     share = 100 * wrong.max().item() / total[label].sum().item()

@@ -14,9 +14,9 @@ from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import compute_scores
 from smix.paths import data_name
-from smix.report.provenance import options, versions
 from smix.report.reading import comparison_of, read_comparison, read_comparisons
 from smix.report.records import ReportAssets
+from smix.report.runs import options, versions
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum
 from tests.report.evaluations import evaluation
@@ -33,18 +33,18 @@ def named(folder: Path) -> dict[str, str]:
 
 def test_whole_runs_are_all_there(tmp_path):
     found = read_comparison(write_runs(tmp_path, METHODS))
-    assert (found.name, found.methods, found.problems) == ("digits-on-photos", ["vanilla", "smix"], [])
-    assert found.classes == list(CLASSES)
-    assert list(found.scores_of("smix")) == [0, 1, 2]
+    assert (found.name, list(found.by_method), found.problems) == ("digits-on-photos", ["vanilla", "smix"], [])
+    assert found.classes == CLASSES
+    assert list(found.scores["smix"]) == [0, 1, 2]
     expected = compute_scores(*map(torch.from_numpy, predictions(2.5, 101)))
-    assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
-    assert found.scores_of("smix")[1].temperature is not None
-    assert found.select(metric="images") == found.other_data == []
+    assert repr(found.scores["smix"][1].calibration) == repr(expected.calibration)
+    assert found.scores["smix"][1].temperature is not None
+    assert found.select(metric="images") == []
 
 
 def test_without_validation_images_there_is_no_temperature(tmp_path):
     write_run(tmp_path, "vanilla", 0, validation=False)
-    assert read_comparison(tmp_path).scores_of("vanilla")[0].temperature is None
+    assert read_comparison(tmp_path).scores["vanilla"][0].temperature is None
 
 
 def test_unfinished_runs_are_named_and_count_as_missing(tmp_path):
@@ -52,8 +52,7 @@ def test_unfinished_runs_are_named_and_count_as_missing(tmp_path):
     assert [one.path.name for one in found.problems] == ["cutmix-1"]
     assert "expected a finished run, got 3 of 3 epochs" in found.problems[0].why
     assert str(tmp_path) not in found.problems[0].why
-    assert found.label("cutmix", len(found.scores_of("cutmix"))) == "cutmix (2 of 3)"
-    assert found.label("smix", 3) == "smix"
+    assert found.labels(found.scores) == {"vanilla": "vanilla", "cutmix": "cutmix (2 of 3)", "smix": "smix"}
 
 
 def test_the_error_of_a_failed_run_is_in_its_line(tmp_path):
@@ -83,7 +82,7 @@ def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path,
     assert [one.path.name for one in found.problems] == ["smix-1"]
     assert "expected" in found.problems[0].why
     assert "\n" not in found.problems[0].why
-    assert list(found.scores_of("smix")) == [0, 2]
+    assert list(found.scores["smix"]) == [0, 2]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +143,7 @@ def test_truncated_predictions_are_named_and_the_accuracy_stays(tmp_path, name, 
     path.write_bytes(content[: int(share * len(content))])
     reseal(path.parent)
     found = read_comparison(tmp_path)
-    assert list(found.scores_of("vanilla")) == [0, 1]
+    assert list(found.scores["vanilla"]) == [0, 1]
     assert all(run.result is not None for run in found.runs)
     assert f"{name}: expected arrays, got" in {one.path.name: one.why for one in found.problems}["vanilla-2"]
 
@@ -171,7 +170,7 @@ def test_runs_of_other_options_are_named_with_both_values_and_left_out(tmp_path)
     write_runs(tmp_path, METHODS)
     write_run(tmp_path, "cutmix", 0, lr=0.05)
     found = read_comparison(tmp_path)
-    assert found.methods == ["vanilla", "smix"]
+    assert list(found.by_method) == ["vanilla", "smix"]
     assert "got one with lr 0.05 where most have 0.1; it is left out" in named(tmp_path)["cutmix-0"]
 
 
@@ -224,7 +223,7 @@ def test_runs_that_were_never_begun_count_as_missing(tmp_path):
         tmp_path,
     )
     assert [one.path.name for one in found.problems] == ["smix-0"]
-    assert found.classes == list(CLASSES)
+    assert found.classes == CLASSES
 
 
 def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
@@ -235,7 +234,7 @@ def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
     (tmp_path / "smix-2" / FOLDER / "test.json").write_text("{}")
     found = read_comparison(tmp_path)
     assert found.values("accuracy", data="other") == {"smix": {1: 0.5}}
-    assert found.other_data == ["other"]
+    assert {record.data for record in found.records} == {"", "other"}
     assert "expected an evaluation written by this version of smix" in named(tmp_path)["smix-2"]
 
 
@@ -354,7 +353,7 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     assert "expected predictions of the same test images as the other runs, got other labels" in found["vanilla-2"]
     assert "predictions.npz: expected labels from 0 to 3, got 1 to 4" in found["smix-0"]
     assert "expected finite" in found["smix-1"]
-    assert list(read_comparison(tmp_path).scores) == [tmp_path / "smix-2"]
+    assert {m: list(seeds) for m, seeds in read_comparison(tmp_path).scores.items()} == {"smix": [2]}
 
 
 @pytest.mark.parametrize(

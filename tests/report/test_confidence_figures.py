@@ -11,7 +11,7 @@ from smix.evaluation.confidence import Level, RiskCoverage
 from smix.evaluation.scores import Scores
 from smix.plots.layout import signed
 from smix.plots.style import styles
-from smix.report.figures.predictions import (
+from smix.report.predictions import (
     overconfidence,
     pooled_curve,
     reliability,
@@ -34,7 +34,8 @@ def comparison_of(scores: dict[str, list[Scores | None]]) -> Comparison:
     }
     usual = {path: replace(one, levels=made_scores().levels) for path, one in predictions.items()}  # as records expect
     comparison = compared({m: [0.5] * len(mine) for m, mine in scores.items()}, ["a", "b", "c", "d"], usual)
-    return replace(comparison, scores=predictions)
+    by_method = {m: {seed: one for seed, one in enumerate(mine) if one is not None} for m, mine in scores.items()}
+    return replace(comparison, scores={method: each for method, each in by_method.items() if each})
 
 
 def line_of(axes, method):

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from smix.report.cost import accuracy_after, budgets, cost, start_of
 from smix.report.reading import read_comparison
-from smix.report.records import Comparison, records_of
+from smix.report.records import Comparison
+from smix.report.runs import accuracy_after, budgets, cost, start_of
 from smix.report.table import Table
-from tests.report.comparisons import assets_of, judged
+from tests.report.comparisons import assets_of, judged, with_runs
 from tests.report.runs import made_run, write_runs
 
 
@@ -67,7 +67,7 @@ def timed(method: str, seed: int, seconds: float | None):
 
 
 def of(comparison, *runs):
-    return replace(comparison, runs=list(runs), records=records_of(runs, {}, {}))
+    return with_runs(comparison, list(runs))
 
 
 def test_the_quickest_run_of_each_seed_keeps_all_its_epochs(comparison):

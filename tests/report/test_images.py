@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 
 from smix.masks.lookup import stretch
 from smix.plots.pictures import PIXELS, paint, show_image
-from smix.report.images import thumbnail
+from smix.report.pictures import thumbnail
 from tests.conftest import make_set
 
 

@@ -1,6 +1,5 @@
 """Tables of calibration and confidence."""
 
-from dataclasses import replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -9,9 +8,9 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from smix.evaluation.confidence import LEVELS
-from smix.report.accuracy_tables import test_images as table_of_test_images
+from smix.report.accuracy import test_images as table_of_test_images
 from smix.report.reading import read_comparison
-from smix.report.records import ReportAssets, records_of
+from smix.report.records import ReportAssets, prepare
 from smix.report.tables import CALIBRATION, CLASS_CALIBRATION, CONFIDENCE, LEVEL_TABLE
 from smix.report.verdict import changes_from_plain
 from tests.report.runs import predictions, write_runs
@@ -63,8 +62,8 @@ def test_rows_say_how_many_of_the_runs_they_are_of(comparison):
 
 def test_notes_are_of_the_runs_behind_the_table_and_say_that_the_least_is_untested(tmp_path):
     found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 1.0], "smix": [2.0, 2.0]}))
-    scores = {path: one for path, one in found.scores.items() if path.name.endswith("-0")}
-    found = replace(found, scores=scores, records=records_of(found.runs, scores, {}))
+    scores = {run.path: found.scores[run.config.method][0] for run in found.runs if run.config.seed == 0}
+    found = prepare(found.name, found.folder, found.runs, scores=scores)
     for table in (CALIBRATION(found, ASSETS), CONFIDENCE(found, ASSETS), LEVEL_TABLE(found, ASSETS)):
         assert "One run of each method: not enough runs for a deviation." in table.note
         assert ("whether or not the difference is statistically significant" in table.note) == (table.name != "levels")
@@ -102,7 +101,7 @@ def test_change_is_paired_with_vanilla_by_seed_and_signed(comparison):
     found = {pair.first: pair for pair in changes_from_plain(comparison.values("overconfidence"))}
     assert set(found) == {"mixup", "smix"}
     assert found["smix"].count == 2
-    scores = {method: comparison.scores_of(method) for method in ("vanilla", "mixup")}
+    scores = {method: comparison.scores[method] for method in ("vanilla", "mixup")}
     each = [
         scores["mixup"][seed].calibration.overconfidence - scores["vanilla"][seed].calibration.overconfidence
         for seed in range(3)

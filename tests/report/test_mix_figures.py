@@ -6,9 +6,8 @@ import pytest
 from smix.mixing import parse_method
 from smix.plots.layout import WIDTH
 from smix.plots.style import styles
-from smix.report.figures.pictures import pair
-from smix.report.images import best_pair, partners
-from smix.report.images import draw_mixes as mixes
+from smix.report.pictures import best_pair, pair, partners
+from smix.report.pictures import draw_mixes as mixes
 from smix.report.records import ReportAssets
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set

@@ -4,7 +4,6 @@ import pytest
 from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts, panels
 from smix.plots.layout import LABEL, WIDTH, Heading, text_width
 from smix.plots.style import SMALL, looks, styles
-from smix.report.figures.queries import labels_of
 from tests.report.comparisons import METHODS, compared
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 
@@ -13,7 +12,7 @@ HEADING = Heading("Title", "note")
 
 def test_labels_say_how_many_of_the_planned_runs_there_are():
     comparison = compared({"vanilla": [0.5, 0.6, 0.7], "smix": [0.9, None, None]})
-    assert labels_of(comparison, comparison.values("test_accuracy")) == {"vanilla": "vanilla", "smix": "smix (1 of 3)"}
+    assert comparison.labels(comparison.values("test_accuracy")) == {"vanilla": "vanilla", "smix": "smix (1 of 3)"}
 
 
 def ends_at(values: dict[str, float]) -> tuple:
