@@ -1,7 +1,7 @@
 """Test accuracy: of each method and run, of every pair of methods, by epoch and by time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -28,6 +28,7 @@ from smix.report.records import (
 from smix.report.runs import budgets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds, p_value
 from smix.report.tables import duration_cell, listing, range_cell, spread_note
+from smix.training.records import Run
 
 NONE = "none possible"
 
@@ -207,12 +208,12 @@ def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure |
 
     None: No epoch is finished.
     """
-    curves = _curves(comparison)
+    curves = _curves(comparison.by_method)
     if not curves:
         return None
     last = max(len(curve.x) for curve in curves.values())
-    heading, limits = Heading("Accuracy per epoch", _note(comparison)), (min(1.0, last - 1.0), last)
-    return _accuracy_chart(comparison, assets, heading, Chart(curves, "Epoch", integer=True, settings={"xlim": limits}))
+    chart = Chart(curves, "Epoch", integer=True, settings={"xlim": (min(1.0, last - 1.0), last)})
+    return _accuracy_chart(comparison, assets, "Accuracy per epoch", "", chart)
 
 
 @looks
@@ -221,18 +222,18 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
 
     A dashed line marks where the fastest run of each seed ends, mean over seeds. None: no epoch is finished.
     """
-    by_epoch = _curves(comparison)
+    by_epoch = _curves(comparison.by_method)
     if not by_epoch:
         return None
     built = assets.masks.seconds if assets.masks is not None and math.isfinite(assets.masks.seconds) else 0.0
     masked = {run.config.method for run in comparison.runs if run.provenance.get("masks")} if built else set()
     starts = {method: built if method in masked else 0.0 for method in comparison.by_method}
-    seconds = {m: starts[m] + np.cumsum(np.nanmean(_grid(comparison, m, "seconds"), 0)) for m in by_epoch}
+    seconds = {m: starts[m] + np.cumsum(np.nanmean(_grid(comparison.by_method[m], "seconds"), 0)) for m in by_epoch}
     longest = max(float(each[-1]) for each in seconds.values())
     unit, size = next((unit, size) for unit, size, minimum in UNITS if longest >= minimum)
     ends = budgets(comparison.runs, starts)
     budget = fmean(ends.values()) / size if ends else math.nan
-    note = _note(comparison)
+    note = ""
     if ends:
         several = (" of each seed", ", mean over seeds") if len(ends) > 1 else ("", "")
         note += f" Dashed: the fastest run{several[0]} ends after {budget:.3g} {unit}{several[1]}."
@@ -240,24 +241,24 @@ def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure |
         note += f" Curves of methods that use masks begin when these are built, after {built / size:.3g} {unit}."
     curves = {method: Curve(seconds[method] / size, curve.y, curve.band) for method, curve in by_epoch.items()}
     chart = Chart(curves, f"Time of training and validation ({unit})", settings={"xlim": (0.0, longest / size)})
-    drawing = _accuracy_chart(comparison, assets, Heading("Accuracy by training time", note), chart)
+    drawing = _accuracy_chart(comparison, assets, "Accuracy by training time", note, chart)
     if ends:
         drawing.axes[0].axvline(budget, color=SOFT, lw=1, ls="--", zorder=1)
     return drawing
 
 
-def _grid(comparison: Comparison, method: str, name: str) -> Float[np.ndarray, "seeds epochs"]:
+def _grid(runs: Sequence[Run], name: str) -> Float[np.ndarray, "seeds epochs"]:
     """Return a number of each epoch; NaN where a run has not reached it."""
-    runs = [run.metrics for run in comparison.by_method[method] if run.metrics]
-    grid = np.full((len(runs), max(map(len, runs), default=0)), np.nan)
-    for row, epochs in zip(grid, runs, strict=True):
-        row[: len(epochs)] = [getattr(epoch, name) for epoch in epochs]
+    epochs = [run.metrics for run in runs if run.metrics]
+    grid = np.full((len(epochs), max(map(len, epochs), default=0)), np.nan)
+    for row, own in zip(grid, epochs, strict=True):
+        row[: len(own)] = [getattr(epoch, name) for epoch in own]
     return grid
 
 
-def _curves(comparison: Comparison) -> dict[str, Curve]:
+def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Curve]:
     """Return the accuracy in percent by epoch, mean and range over seeds, of each method that has an epoch."""
-    grids = {method: 100 * _grid(comparison, method, "val_accuracy") for method in comparison.by_method}
+    grids = {method: 100 * _grid(own, "val_accuracy") for method, own in runs.items()}
     return {
         method: Curve(np.arange(1.0, grid.shape[1] + 1), np.nanmean(grid, 0), (np.nanmin(grid, 0), np.nanmax(grid, 0)))
         for method, grid in grids.items()
@@ -265,15 +266,12 @@ def _curves(comparison: Comparison) -> dict[str, Curve]:
     }
 
 
-def _note(comparison: Comparison) -> str:
+def _accuracy_chart(comparison: Comparison, assets: ReportAssets, title: str, note: str, chart: Chart) -> Figure:
+    """Draw curves of accuracy. The lowest tenth is cut off: the first epochs would compress all others."""
     without = any(run.config.val_fraction == 0 for run in comparison.runs)
     name = "Accuracy on a fixed part of the training images" if without else "Validation accuracy"
     several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
-    return f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}."
-
-
-def _accuracy_chart(comparison: Comparison, assets: ReportAssets, heading: Heading, chart: Chart) -> Figure:
-    """Draw curves of accuracy. The lowest tenth is cut off: the first epochs would compress all others."""
+    heading = Heading(title, f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}.{note}")
     low = float(np.quantile(np.concatenate([curve.y for curve in chart.curves.values()]), 0.1))
     high = max(float(np.nanmax(curve.band)) for curve in chart.curves.values() if curve.band is not None)
     margin, finished = 0.04 * max(high - low, 1e-3), comparison.values("test_accuracy")

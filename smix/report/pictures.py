@@ -206,7 +206,8 @@ def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         if not scores.mistakes:
             continue
         tiles = [
-            Tile([thumbnail(images, one.row, SIDE)], _caption(comparison, one)) for one in scores.mistakes[:MISTAKES]
+            Tile([thumbnail(images, one.row, SIDE)], _caption(comparison.classes, one))
+            for one in scores.mistakes[:MISTAKES]
         ]
         level = next((one for one in scores.sure if one.low == 0.9), None)
         note = "" if level is None else f"{level.wrong:,} of {level.samples:,}"
@@ -221,7 +222,7 @@ def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     return image_grid(heading, bands, MISTAKES, 0.1)
 
 
-def _caption(comparison: Comparison, mistake: Mistake) -> list[str]:
+def _caption(classes: Sequence[str], mistake: Mistake) -> list[str]:
     confidence = math.floor(1e4 * mistake.confidence) / 100  # 99.996 % is not 100
-    predicted, label = comparison.classes[mistake.predicted], comparison.classes[mistake.label]
+    predicted, label = classes[mistake.predicted], classes[mistake.label]
     return [f"predicted {predicted}", f"{confidence:.2f} % sure", f"label {label}"]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from smix.evaluation.accuracy import most_confused
 from smix.evaluation.calibration import Bin
+from smix.evaluation.scores import Scores
 from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation, summary
 from smix.plots.charts import Chart, Curve, label_points, line_charts, panels
 from smix.plots.layout import Heading, sanitised, shortened, signed
@@ -226,7 +227,7 @@ def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None
 @looks
 def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the confusion matrix of each method over its seeds, in percent of the images of each class. None: no predictions."""
-    rates = _confusion_rates(comparison)
+    rates = _confusion_rates(comparison.scores)
     if not rates:
         return None
     heading = Heading(
@@ -235,7 +236,8 @@ def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         "Above each matrix: the most frequent confusion.",
     )
     notes = {
-        method: _largest_confusion(comparison, rate, "{:.0f} %".format) or "no error" for method, rate in rates.items()
+        method: _largest_confusion(comparison.classes, rate, "{:.0f} %".format) or "no error"
+        for method, rate in rates.items()
     }
     labels = comparison.labels(comparison.scores)
     return matrices(heading, rates, comparison.classes, ColourScale(100.0, FULL, FULL), labels, assets.styles, notes)
@@ -247,7 +249,7 @@ def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | N
 
     None: Vanilla or all other methods have no predictions.
     """
-    rates = _confusion_rates(comparison)
+    rates = _confusion_rates(comparison.scores)
     plain = rates.pop(PLAIN, None)
     if plain is None or not rates:
         return None
@@ -257,28 +259,30 @@ def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | N
         "In points. Rows: true class; columns: prediction. Blue: predicted more often, orange: less often. Blue on the diagonal and "
         "orange off it is better. Above each matrix: the largest change off the diagonal.",
     )
-    notes = {method: _largest_confusion(comparison, each, signed) or "no change" for method, each in changes.items()}
+    notes = {
+        method: _largest_confusion(comparison.classes, each, signed) or "no change" for method, each in changes.items()
+    }
     labels = comparison.labels({method: comparison.scores[method] for method in changes})
     maximum = max(float(np.nanmax(np.abs(change), initial=0.0)) for change in changes.values()) or 1.0
     scale = ColourScale(maximum, MORE, FEWER, 0.85)
     return matrices(heading, changes, comparison.classes, scale, labels, assets.styles, notes, "points")
 
 
-def _confusion_rates(comparison: Comparison) -> dict[str, Float[np.ndarray, "k k"]]:
+def _confusion_rates(scores: Mapping[str, Mapping[int, Scores]]) -> dict[str, Float[np.ndarray, "k k"]]:
     """Return the percentage of the images of each class (row) for each prediction (column); NaN for a class without images."""
     rates = {}
-    for method, scores in comparison.scores.items():
-        counts = np.sum([one.confusion.numpy() for one in scores.values()], 0, dtype=float)
+    for method, by_seed in scores.items():
+        counts = np.sum([one.confusion.numpy() for one in by_seed.values()], 0, dtype=float)
         total = counts.sum(1, keepdims=True)
         rates[method] = 100 * np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
     return rates
 
 
-def _largest_confusion(comparison: Comparison, matrix: Float[np.ndarray, "k k"], text: Callable[[float], str]) -> str:
+def _largest_confusion(classes: Sequence[str], matrix: Float[np.ndarray, "k k"], text: Callable[[float], str]) -> str:
     """Describe the value off the diagonal that is farthest from 0; return an empty string if all are 0."""
     off = np.where(np.eye(len(matrix), dtype=bool), 0.0, np.abs(np.nan_to_num(matrix)))
     row, column = divmod(int(off.argmax()), len(matrix))
-    names = f"{sanitised(comparison.classes[row])} as {sanitised(comparison.classes[column])}"
+    names = f"{sanitised(classes[row])} as {sanitised(classes[column])}"
     return f"{names}, {text(matrix[row, column])}" if off[row, column] else ""
 
 

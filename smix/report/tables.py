@@ -65,7 +65,7 @@ class MetricTable:
         if not labels:
             return None
         headings = [column.heading or METRICS[column.metric].heading for column in values]
-        cells = [self._cells(comparison, column.metric, each, list(labels)) for column, each in values.items()]
+        cells = [self._cells(column.metric, each, list(labels), comparison.planned) for column, each in values.items()]
         if self.across:
             head = (self.across, *labels.values())
             rows = tuple((Cell(heading), *row) for heading, row in zip(headings, cells, strict=True))
@@ -73,25 +73,24 @@ class MetricTable:
             head = ("Method", *headings)
             rows = tuple(zip(map(Cell, labels.values()), *cells, strict=True))
         spread = spread_note(len(seeds) for each in values.values() for seeds in each.values())
-        images, left_out = (self._images(comparison, name) for name in ("images", "left_out"))
-        note = self.note.format(spread=spread, images=images, left_out=left_out)
+        counts = {"images": "", "left_out": ""}
+        for name in counts:
+            for record in comparison.select(data="", suite=self.suite, metric=name)[:1]:
+                counts[name] = f"{record.value:,.0f}"
+        note = self.note.format(spread=spread, **counts)
         return Table(self.name, self.title, head, rows, note)
 
     def _cells(
-        self, comparison: Comparison, name: str, values: Mapping[str, Mapping[int, float]], methods: Sequence[str]
+        self, name: str, values: Mapping[str, Mapping[int, float]], methods: Sequence[str], planned: int
     ) -> list[Cell]:
         metric = METRICS[name]
         means = {method: fmean(seeds.values()) for method, seeds in values.items()}
         # A method that lacks runs is never the best: the missing ones may be the bad ones.
-        complete = {method: mean for method, mean in means.items() if len(values[method]) == comparison.planned}
+        complete = {method: mean for method, mean in means.items() if len(values[method]) == planned}
         best = best_of(complete, metric.best if self.bold else None)
         if self.across:
             return [number(means.get(m, math.nan), 1, metric.scale, best=m == best) for m in methods]
         return [over_seeds(values.get(m, {}).values(), metric.decimals, metric.scale, m == best) for m in methods]
-
-    def _images(self, comparison: Comparison, name: str) -> str:
-        counts = [record.value for record in comparison.select(data="", suite=self.suite, metric=name)]
-        return f"{counts[0]:,.0f}" if counts else ""
 
 
 def best_of(means: Mapping[str, float], best: Best | None) -> str | None:
