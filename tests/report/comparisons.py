@@ -1,4 +1,4 @@
-"""Made-up comparisons: runs, and what made-up networks predicted."""
+"""Synthetic comparisons: runs, predictions and evaluations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,7 +38,7 @@ METHODS = (
 def made_scores(
     seed: int = 0, samples: int = 120, classes: int = 4, skill: float = 2.0, validation: bool = False
 ) -> Scores:
-    """Of a network that is right the more often the higher its skill."""
+    """Return the scores of a network that is right more often the higher its skill."""
     rng = np.random.default_rng(seed)
     labels = torch.from_numpy(np.arange(samples) % classes)
     logits = torch.from_numpy(rng.normal(0, 1.5, (samples, classes)))
@@ -54,7 +54,7 @@ def compared(
     samples: dict[str, Samples] | None = None,
     masked: Sequence[str] = (),
 ) -> Comparison:
-    """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
+    """Return the comparison of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
     return prepare("made", Path("runs"), runs, (), predictions, evaluations, samples)
 
@@ -72,7 +72,7 @@ def made_summary(accuracies: dict[str, list[float | None]]) -> AccuracySummary:
 def assets_of(
     methods: Sequence[str] = (), images: ImageSet | None = None, masks: JudgedMasks | None = None
 ) -> ReportAssets:
-    """Assets with the styles of these methods; by default those of all `METHODS`."""
+    """Return assets with the styles of these methods; by default those of all `METHODS`."""
     return ReportAssets(styles(methods or METHODS), images, masks)
 
 
@@ -88,7 +88,7 @@ class _WithShares(JudgedMasks):
 
 
 def judged(shares: Mapping[str, float], seconds: float = 0.0) -> JudgedMasks:
-    """Masks without a single mask, whose classes have these shares of valid masks, in percent."""
+    """Return judged masks whose classes have these shares of valid masks, in percent; no mask is stored."""
     none, data = (
         np.zeros(0, np.float32),
         ImageSet(PIXEL, np.zeros(1, np.int64), ("a",), name="made", split="train"),
@@ -106,14 +106,14 @@ def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:
 
 
 def place(method: str, seed: int) -> Path:
-    """Of a run."""
+    """Return the folder of a run."""
     return Path("runs") / f"{method}-{seed}"
 
 
 def made_comparison(
     methods: int = 3, seeds: int = 2, classes: int | Sequence[str] = 4, samples: int = 120, masked: Sequence[str] = ()
 ) -> Comparison:
-    """The first of `METHODS`, with predictions and evaluations of all their runs."""
+    """Return a comparison of the first of `METHODS`, with predictions and evaluations of all their runs."""
     rng = np.random.default_rng(methods)
     names = [f"class {n}" for n in range(classes)] if isinstance(classes, int) else list(classes)
     chosen = METHODS[:methods]
@@ -148,7 +148,7 @@ CORRUPTED = {
 
 
 def made_evaluation(clean: float = 0.8, suite: str = "own corruptions, CIFAR-C severities") -> Evaluation:
-    """With everything in it."""
+    """Return an evaluation with all suites."""
     left = {name: tuple(clean * share * 0.9**n for n in range(5)) for name, share in CORRUPTED.items()}
     return Evaluation(
         data="made",

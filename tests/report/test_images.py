@@ -8,7 +8,7 @@ from smix.report.pictures import thumbnail
 from tests.conftest import make_set
 
 
-def test_paint_colours_the_mask_and_nothing_else():
+def test_paint_colours_only_the_mask():
     image, mask = np.full((4, 6, 1), 100, np.uint8), np.zeros((4, 6), bool)
     mask[1, 2] = True
     painted = paint(image, mask)
