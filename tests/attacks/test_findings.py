@@ -246,7 +246,7 @@ def test_sizes_and_names_that_cannot_be_drawn_are_refused(tmp_path, data):
 def test_a_range_that_floats_cannot_divide_is_refused(tmp_path, values):
     x, y = np.resize(np.array(values), (8, 4, 4, 3)), np.arange(8) % 2
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    with pytest.raises(DataError, match="the range of values, .*, is too small or too large"):
+    with pytest.raises(DataError, match=r"the range of values, .*, is too small or too large"):
         load_data(f"npz:{tmp_path / 'a.npz'}")
 
 
