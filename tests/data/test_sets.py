@@ -203,11 +203,11 @@ X = arrays()["x_train"]
 REFUSED = {
     "NaN": (
         {"x_train": with_nan(np.float32), "x_test": X[:6].astype(np.float32)},
-        "the images \(float32\) contain NaN or infinity; replace these values",
+        r"the images \(float32\) contain NaN or infinity; replace these values",
     ),
     "infinity": (
         {"x_train": np.where(X.max() == X, np.inf, X), "x_test": X[:6].astype(float)},
-        "the images \(float64\) contain NaN or infinity",
+        r"the images \(float64\) contain NaN or infinity",
     ),
     "nothing but NaN": (
         {"x_train": np.full(X.shape, np.nan), "x_test": X[:6].astype(float)},

@@ -517,5 +517,5 @@ def test_images_whose_names_differ_only_by_the_suffix_have_no_separate_masks(tmp
         write(tmp_path / "images/train/a" / name, np.full((*SIZE, 3), 90, np.uint8))
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
-    with pytest.raises(MaskError, match="two images are called a/x \(without suffix\); rename one"):
+    with pytest.raises(MaskError, match=r"two images are called a/x \(without suffix\); rename one"):
         load_source(f"{kind}:{tmp_path}").describe(data)
