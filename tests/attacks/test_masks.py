@@ -402,7 +402,7 @@ def test_a_shard_of_another_store_with_the_same_name_is_detected(store):
     with pytest.raises(MaskError, match=r"shard-00002\.npy has sha256"):
         opened[16]
     (store.path / "shard-00003.npy").unlink()
-    with pytest.raises(MaskError, match=r"expected shard-00003\.npy, got No such file"):
+    with pytest.raises(MaskError, match=r"shard-00003\.npy cannot be read: No such file"):
         opened[24]
 
 
