@@ -306,7 +306,7 @@ def test_a_store_built_with_a_limit_serves_fewer_images_but_not_more(data, tmp_p
     message = r"only 12 of 13 images of made train have masks \(12 are built\); build the rest .* larger --limit"
     with pytest.raises(MaskError, match=message):
         store.check_belongs(data.take(13))
-    with pytest.raises(MaskError, match="28 of the requested masks are not built; build them with .* larger --limit"):
+    with pytest.raises(MaskError, match=r"28 of the requested masks are not built; build them with .* larger --limit"):
         store[:]
 
 
