@@ -276,7 +276,7 @@ def test_a_full_disk_during_training_is_a_one_line_error(smix, npz, tmp_path, mo
     monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert code == 2
-    assert "free some space and start the same command again" in err
+    assert "free some space and run the same command again" in err
     assert err.count("\n") == 1
 
 

@@ -24,7 +24,7 @@ from smix.signals import INTERRUPTED
 from smix.version import __version__
 
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and start the same command again"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and run the same command again"),
     **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),

@@ -81,7 +81,7 @@ def pairs(comparison: Comparison, assets: ReportAssets) -> Table | None:
     }
     note = (
         "Paired t-tests over seeds, in percentage points of test accuracy, corrected by Holm's method over all pairs; intervals are "
-        "of each pair alone. Detectable: the smallest true difference that so many seeds find with probability 0.8; "
+        "of each pair alone. Detectable: the smallest true difference that this number of seeds finds with probability 0.8; "
         f"{NONE}: it would be above 100 points."
     )
     return listing("pairs", "Every pair of methods", columns, comparison.accuracy.pairs, note)

@@ -41,7 +41,7 @@ SECTIONS = (
     Section(
         "pairs",
         "Every pair of methods",
-        "The differences that are statistically significant, and those that so many seeds could have detected.",
+        "The differences that are statistically significant, and those that this number of seeds could have detected.",
         (accuracy.pairs, verdict.pair_sentences, accuracy.test_images),
         folded=True,
     ),
