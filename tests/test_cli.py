@@ -549,7 +549,7 @@ def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path,
     monkeypatch.setattr(runs, "prepare", interrupt)
     code, _, err = smix("train", "--data", npz, *TINY, "--out", tmp_path / "run")
     assert code == 130
-    assert "start the same command again" in err
+    assert "run the same command again" in err
 
 
 def test_a_lack_of_memory_is_one_line_and_exits_with_75(smix, npz, tmp_path, monkeypatch):
