@@ -141,7 +141,7 @@ def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         launch([training(tmp_path, 2000)], engine, 1)
     finished = epochs_done(tmp_path)
-    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; start the same command again to resume\n"
+    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; run the same command again to resume\n"
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
     time.sleep(3)
     assert epochs_done(tmp_path) == finished, "it goes on"
@@ -181,7 +181,9 @@ def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
 @needs_slurm
 def test_an_unknown_partition_is_a_one_line_error(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
-    with pytest.raises(OptionError, match=r"refused the job \(.*invalid partition.*nowhere.*\); see SBATCH_PARTITION"):
+    with pytest.raises(
+        OptionError, match=r"refused the job \(.*invalid partition.*nowhere.*\); check SBATCH_PARTITION"
+    ):
         launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
     assert capfd.readouterr() == ("", "")
 
