@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor(*, data_root: DataRoot = MachineOptions.data_root) -> None:
-    """Check what this machine is ready for, and how to install what is missing."""
+    """Check which features and data sets are available on this machine, and print how to install the missing ones."""
     from smix.lab.doctor import check_data, check_machine
 
     show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))
@@ -27,9 +27,9 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
     Parameters
     ----------
     name
-        Data set to load: a name of the list, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
+        Data set to load: a name from the list, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
     data_root
-        Folder in which data sets are found by name, and to which they are downloaded.
+        Root folder of the data sets; missing ones are downloaded into it.
     """
     from smix.lab.doctor import OWN_DATA, check_data, scaling
 
@@ -59,7 +59,7 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
 
 
 def findings(title: str, rows: "Sequence[Finding]") -> Table:
-    """Return a table of what is ready, with advice about what is not."""
+    """Return a table of the findings, with advice for each one that is not ready."""
     cells = [
         ("✓" if row.ready else "✗", row.name, row.state if row.ready else f"{row.state}: {row.advice}") for row in rows
     ]

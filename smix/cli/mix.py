@@ -26,13 +26,13 @@ def mix(
     data
         Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
     masks
-        Object masks: the folder of a mask store, or "carried" for masks that the data set includes.
+        Object masks: the folder of a mask store, or "carried" to use the masks included in the data set.
     methods
         Methods, comma-separated and in quotes, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
     count
-        Number of images, 2 to 16.
+        Number of images, from 2 to 16.
     seed
-        Seed of the mixes.
+        Random seed for mixing.
     out
         PNG file to write.
     """
