@@ -129,7 +129,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
     Args:
         folder: Folder of the files, which the caller has locked.
         contents: Content of each file, by name.
-        moves: Old name of each existing file that is renamed, by new name.
+        moves: Existing files to rename: old name by new name.
 
     Raises:
         RunError: A file cannot be written.
@@ -310,7 +310,7 @@ def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
     """Open and lock a file, or return None if it is still locked after `patience` seconds (None: wait without limit).
 
     The lock is exclusive and released when the file is closed. The file is created if it is missing, and never changed. A symbolic
-    link is refused, since its target may lie outside the folder.
+    link is rejected, since its target may lie outside the folder.
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
@@ -335,6 +335,6 @@ def _lock_within(descriptor: int, patience: float | None) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove an unlocked lock file. Windows refuses while another process has opened it; then that process removes it."""
+    """Remove an unlocked lock file. On Windows, the last process that has it open does so."""
     with suppress(OSError):
         path.unlink()

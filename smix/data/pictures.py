@@ -27,12 +27,12 @@ MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
 """Formats that Pillow may open. For some other formats it would start a program, such as Ghostscript."""
 MAX_PIXELS = 1 << 27
-"""Maximum number of pixels of a picture: 134 million, which take 1.5 GB while they are decoded."""
+"""Maximum number of pixels of an image: 134 million, which take 1.5 GB while they are decoded."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""Errors that Pillow raises for damaged files, depending on the format and the place of the damage."""
+"""Errors that Pillow raises for damaged files, depending on the format and on where the damage is."""
 IMAGES_PER_TASK = 16
 """Number of images that a thread decodes at once."""
 SIZES_READ = 1000
@@ -76,7 +76,7 @@ class Pictures:
         """Decode all images now.
 
         Returns:
-            The pictures, in which an image that cannot be read is black, and the errors by position.
+            The decoded images, black where a file cannot be read, and the errors by index.
         """
         images: list[NDArray[np.uint8] | None] = []
         errors: dict[int, DataError] = {}
@@ -94,7 +94,7 @@ class Pictures:
         """Return all images as one array.
 
         Raises:
-            DataError: An image cannot be read, or has another size than the first.
+            DataError: An image cannot be read, or its size differs from that of the first.
         """
         first = self[0]
         images = np.empty((len(self), *first.shape), np.uint8)
@@ -117,11 +117,11 @@ class Pictures:
 
 @contextmanager
 def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
-    """Open a picture without decoding it.
+    """Open an image file without decoding it.
 
     Raises:
-        ValueError: The picture has more than `MAX_PIXELS` pixels.
-        Exception: One of `UNREADABLE`, if the picture cannot be opened.
+        ValueError: The image has more than `MAX_PIXELS` pixels.
+        Exception: One of `UNREADABLE`, if the image cannot be opened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
@@ -144,7 +144,7 @@ def list_images(folder: Path) -> list[str]:
         if isinstance(error, FileNotFoundError):
             return  # a class may have no images in this split
         raise DataError(
-            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
         )
 
     for where, inner, files in os.walk(folder, onerror=fail):  # several times faster than pathlib for a million files
@@ -167,7 +167,9 @@ def walk_images(folder: Path) -> Iterator[Path]:
     """
 
     def fail(error: OSError) -> None:
-        raise DataError(f"{error.filename}: expected a folder of images, got {error.strerror}; make it readable")
+        raise DataError(
+            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
+        )
 
     for where, inner, files in os.walk(folder, onerror=fail):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
@@ -188,7 +190,7 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
 
 
 def _mode(path: Path) -> str:
-    """Return the Pillow mode in the header of a picture, or "" if it cannot be read."""
+    """Return the Pillow mode in the header of an image file, or "" if it cannot be read."""
     try:
         with open_file(path) as file, open_picture(file) as picture:
             return picture.mode
@@ -197,7 +199,7 @@ def _mode(path: Path) -> str:
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
-    """Return the common height and width of images, by the headers of about `SIZES_READ` evenly spaced ones. None: they differ."""
+    """Return the common height and width of images, read from about `SIZES_READ` headers. None: they differ."""
     return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
 
 

@@ -26,7 +26,7 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
             (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
             accessed; `loaded()` reads them into memory if they share a size. Masks next to images of a folder (001.png
             with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are not images.
-        data_root: Folder that contains the data sets of `SETS`, or that they are downloaded to.
+        data_root: Root folder of the data sets in `SETS`; missing ones are downloaded into it.
         split: "train" or "test".
 
     Returns:
@@ -54,9 +54,9 @@ class NamedSet:
     """A data set that smix knows by name."""
 
     load: Callable[[str, Path, Split], ImageSet]
-    """Function of the name, the data root and the split."""
+    """Function that loads a split, given the name, the data root and the split."""
     place: str = ""
-    """File or folder below the data root. Empty: the data set is built in."""
+    """File or folder in the data root. Empty: the data set is built in."""
     get: str = "downloaded on first use; if it is in another folder, pass --data-root"
     """What to do if the data set is missing."""
 

@@ -35,7 +35,7 @@ EXTRAS = {
 
 
 class ImagesToProbabilities(nn.Module):
-    """A network with its normalisation before and its calibrated softmax after it."""
+    """A network preceded by its normalisation and followed by its calibrated softmax."""
 
     mean: Tensor
     std: Tensor
@@ -51,7 +51,7 @@ class ImagesToProbabilities(nn.Module):
 
     # Without jaxtyping's shapes: checking them would fix the number of images in the exported graph.
     def forward(self, images: Tensor) -> Tensor:
-        """Return the probabilities (B, K) of images (B, C, *S) of 0..255, uint8 or float."""
+        """Return the probabilities (B, K) of images (B, C, *S) with values in [0, 255], uint8 or float."""
         return torch.softmax(self.model((images.float() - self.mean) / self.std) / self.temperature, 1)
 
 
@@ -159,7 +159,7 @@ def graph_config(model: TrainedModel, file: str) -> dict[str, Any]:
 
 
 def preprocessing(model: TrainedModel) -> dict[str, Any]:
-    """Return how a picture becomes an input of the network, before the normalisation."""
+    """Return the preprocessing of an image before the normalisation."""
     size = list(model.classifier.size)
     if len(size) != 2:
         return {"size": size, "resize": None}

@@ -1,4 +1,4 @@
-"""`smix masks build`: one mask store, built in this process or in parts by many."""
+"""`smix masks build`: one mask store, built in this process or in parts by several."""
 
 import dataclasses
 import re

@@ -32,7 +32,7 @@ from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
 
 IMPORT_SECONDS = time.process_time()
-"""CPU seconds that this process spent on imports; each run needs about as many."""
+"""CPU seconds that this process spent on imports; each run needs about the same."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def compare(
 ) -> list[Run]:
     """Train every method with every seed; everything else is the same.
 
-    Runs that exist in `out` are not trained again, interrupted ones resume.
+    Runs that exist in `out` are not trained again; interrupted ones are resumed.
 
     Args:
         config: Options that all runs share. The method and the seed of a `TrainConfig` are ignored.
-        methods: Methods as text that `parse_method` accepts.
-        seeds: Number of seeds, counted from 0, or the seeds themselves.
+        methods: Methods as strings that `parse_method` accepts.
+        seeds: Number of seeds, starting from 0, or the seeds themselves.
         out: Folder of the runs.
         options: Options of the machine. Default: `RunOptions()`.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
@@ -184,7 +184,7 @@ def check_folders(sweep: Sweep, out: Path) -> None:
     """Check the folders of all runs.
 
     Raises:
-        OptionError: A name is no path of a folder.
+        OptionError: A name is not a valid folder path.
         RunError: A folder is a link, or holds a run of another configuration.
     """
     for name, config in sweep.items():

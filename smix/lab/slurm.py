@@ -74,7 +74,7 @@ def array_script(
 
     Args:
         title: First comment.
-        indices: Rising indices of the tasks.
+        indices: Indices of the tasks, in ascending order.
         command: Shell command of a task, which may use "$SLURM_ARRAY_TASK_ID".
         log: File for the output, with SLURM's patterns such as %a.
         jobs: Number of concurrent tasks. Default: as many as SLURM allows.
@@ -104,10 +104,11 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
     """Run tasks as one array job: see `engines.launch`.
 
     The files of the job are in a new folder `.slurm-*` next to the logs, which is removed when the job has ended: what SLURM printed
-    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs go on.
+    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs
+    continue to run.
 
     Raises:
-        OptionError: SLURM is not available on this machine, or refuses the job.
+        OptionError: SLURM is not available on this machine, or rejects the job.
     """
     if shutil.which("sbatch") is None:
         raise OptionError("engine: SLURM's sbatch is not available on this machine; run this command on a login node")
@@ -157,7 +158,7 @@ def _submit(script: Path) -> str:
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"
         raise OptionError(
-            f"engine: SLURM refused the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
+            f"engine: SLURM rejected the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
         )
     return submitted.stdout.strip().partition(";")[0]
 
@@ -227,7 +228,7 @@ def _cancel(ids: Sequence[str]) -> None:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Return rising numbers as SLURM writes them: 0-3,5."""
+    """Format ascending numbers as SLURM does: 0-3,5."""
     ranges: list[tuple[int, int]] = []
     for number in numbers:
         first = ranges.pop()[0] if ranges and ranges[-1][1] == number - 1 else number

@@ -39,7 +39,7 @@ MAX_SHARDS = 256
 """Maximum number of shards, since a process can keep only so many files open."""
 BATCH = 16
 SIZE_OF_FOLDERS = (224, 224)
-"""Size of the masks of images that have different sizes."""
+"""Default size of the masks for images of different sizes."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -154,7 +154,7 @@ class _MaskBatch:
     score: Float32[np.ndarray, "B"]
     classes: UInt8[np.ndarray, "B *S"] | None
     broken: dict[int, str]
-    """Reason why a mask is broken, by its position in the batch."""
+    """Reason why a mask is broken, by index in the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,7 +215,7 @@ class _Builder:
         return ahead(pool, self._refine, segmented)
 
     def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str]]:
-        """Return the rows, their images, and the reason why an image cannot be read, by its position in the batch."""
+        """Return the rows, their images, and the reason why an image cannot be read, by index in the batch."""
         batch = self.data.rows(rows)
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
             return rows, batch, {}

@@ -26,7 +26,7 @@ ANNOTATIONS = "annotations.json"
 def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "png", quiet: bool = True) -> int:
     """Export every mask that is built and not broken, at the store's size. Existing files of the same names are overwritten.
 
-    The file exported.json records the data set, so that `masks:DIR` refuses to use the masks for other images.
+    The file exported.json records the data set, so that `masks:DIR` rejects the masks for other images.
 
     Args:
         store: The mask store.
@@ -85,7 +85,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
 
 
 def _check_names(data: ImageSet, rows: Int[np.ndarray, "n"]) -> None:
-    """Raise MaskError if the names of two images differ only in their suffix, or a name leads out of the folder."""
+    """Raise MaskError if the names of two images differ only in their suffix, or a name points outside the folder."""
     stems = list(map(data.stem, rows.tolist()))
     if (stem := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: two images are called {stem} (without suffix); rename one")

@@ -155,8 +155,8 @@ def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
 
     Args:
         data: Images of the train split.
-        val_fraction: Fraction to hold out for validation, in [0, 1). With 0 all images are trained on, and `PROBE` of them are
-            returned as validation images.
+        val_fraction: Fraction to hold out for validation, in [0, 1). With 0, all images are used for training, and `PROBE` of
+            them are returned as validation images.
 
     Raises:
         DataError: There are too few images.

@@ -1,4 +1,4 @@
-"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks that a data set carries."""
+"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks in a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,7 +84,7 @@ def load_source(
         classes: Names of the source's classes that are objects. Empty: all but the background.
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
         score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
-        style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
+        style: Meaning of the pixel values in the mask images of `masks:DIR`. None: determined from the images.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:

@@ -35,14 +35,14 @@ class Exported(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Places:
-    """Possible names of the file of an image in a folder, without suffix."""
+    """Possible file names for an image in a folder, without suffix."""
 
     splits: tuple[str, ...]
     """Possible names of the folder of this split."""
     flat: bool
     """True if the file of cat/001 may be called 001, because no two images are called 001."""
     image_names: frozenset[str] = field(default=frozenset(), repr=False)
-    """Names of images with an ending of mask files, such as 001_mask."""
+    """Names of images that end like those of mask files, such as 001_mask."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
@@ -61,7 +61,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
         raise MaskError(
-            f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
+            f"{folder}: expected images with 2 spatial dimensions, but those of {data.name} have size {data.size}; use another source"
         )
     if not isinstance(data.images, Pictures):
         return Places((data.split,), flat=False)
@@ -76,7 +76,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
 
 
 def check_exported(folder: Path, data: ImageSet) -> None:
-    """Check that the masks in a folder were not exported for other images than `data`.
+    """Check that the masks in a folder were not exported for images that differ from `data`.
 
     Raises:
         MaskError: exported.json in the folder names other images, or is damaged.
@@ -129,7 +129,7 @@ def segmentation_from_maps(
         size: Height and width of the result.
 
     Returns:
-        Class maps, objects with probabilities 0 and 1, and the messages of the errors.
+        Class maps, objects with probabilities 0 and 1, and the error messages.
     """
     objects = torch.full((len(index), *size), torch.nan)
     classes = torch.zeros((len(index), *size), dtype=torch.uint8)
