@@ -1,4 +1,4 @@
-"""Contact sheet of masks, as a picture and as one HTML file that pages, sorts and filters them in the browser, without any request.
+"""Contact sheet of masks, as an image and as a self-contained HTML file that pages, sorts and filters them in the browser.
 
 In the HTML file each image is a small WebP in base64 and each mask its bits; a page decodes what it shows. The file is written in
 parts, so that memory does not grow.
@@ -36,7 +36,7 @@ from smix.report.masks import JudgedMasks, input_size, percent
 from smix.report.pictures import thumbnail
 
 MAX_MASKS = 100_000
-"""Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""
+"""Maximum number of masks on a page that a browser can open; if there are more, a class-balanced part is shown."""
 SIDE, FINE_SIDE = 64, 128
 """Longest side of an image on a page, in pixels; `FINE_SIDE` with up to `FINE` masks."""
 FINE = 10_000
@@ -46,12 +46,12 @@ BATCH = 128
 VALID, BROKEN = 1, 2
 """Flags of a tile."""
 PICTURED, COLUMNS, PICTURE_SIDE = 60, 4, 150
-"""Masks on the picture, tiles in a row, and the longest side of an image there in pixels."""
+"""Masks on the image, tiles in a row, and the longest side of an image there in pixels."""
 
 
 @looks
 def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
-    """Draw `count` images, class-balanced, each next to itself with its mask in pink; below it its class and the mask's coverage."""
+    """Draw `count` class-balanced images, each next to a copy with its mask in pink, above its class and coverage."""
     rows = _balanced(judged, count)
     where = judged.positions(rows)
     tiles = []
@@ -159,5 +159,5 @@ def _base64(content: bytes | NDArray[Any]) -> str:
 
 
 def _script(values: dict[str, Any]) -> Markup:
-    """Return JSON for a script element, which a "<" in a name could end."""
+    """Return JSON for a script element; "<" is escaped, since it could end the element."""
     return Markup(json.dumps(values).replace("<", "\\u003c"))

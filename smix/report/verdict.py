@@ -17,7 +17,7 @@ from smix.report.records import (
 from smix.report.table import p_value
 
 POINTS = 100.0
-"""No two accuracies differ by more."""
+"""Maximum possible difference of two accuracies."""
 
 
 def conclusion(accuracy: AccuracySummary) -> str:
@@ -122,7 +122,7 @@ def _enumeration(texts: Sequence[str]) -> str:
 
 
 def highlights(comparison: Comparison) -> list[Highlight]:
-    """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
+    """Return at most five key numbers: accuracy, lead, number of runs, calibration and confident errors."""
     accuracy, figures = comparison.accuracy, []
     finished, planned = (sum(getattr(one, name) for one in accuracy.methods) for name in ("finished", "planned"))
     for best in accuracy.best[:1]:

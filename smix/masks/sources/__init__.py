@@ -1,4 +1,4 @@
-"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks in a data set."""
+"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, masks of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
