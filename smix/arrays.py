@@ -38,7 +38,7 @@ def _as_unreadable() -> Iterator[None]:
 
 
 def check_stored(file: io.BufferedReader) -> None:
-    """Raise UnreadableError if a file for torch.load is a compressed archive, which could fill the memory when it is read.
+    """Raise UnreadableError if a file for torch.load is a compressed archive; reading it could exhaust the memory.
 
     PyTorch never compresses its files.
     """

@@ -260,7 +260,8 @@ class MaskConfig:
     classes: tuple[str, ...] = ()
     """Classes of the source that count as objects, such as --classes cat dog. Default: all classes except the background."""
     object_classes: Path | None = None
-    """JSON file that maps each class of the data set to a list of the source classes that count as objects in its images."""
+    """JSON file that maps each class of the data set to a list of the source classes that count as objects in its images, or
+    to null for all classes."""
     score_threshold: float = 0.5
     """Minimum score of a detected instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
@@ -313,7 +314,7 @@ class EvaluateConfig:
     """Also evaluate with swapped backgrounds and occlusion. Masks: a mask store of the test split, or "carried" to use the
     masks included in the data set."""
     model: str | None = None
-    """Model that the weights file belongs to, such as resnet18 or timm:NAME."""
+    """Model architecture for a weights file, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
     """Mean of each channel for images in [0, 1], for a weights file. Default: the mean of the training images."""
     std: tuple[float, ...] = ()

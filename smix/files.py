@@ -54,7 +54,7 @@ def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
 
 UNSUITABLE = {
     errno.EROFS: "a read-only file system",
-    errno.ELOOP: "a symbolic link in place of a lock file",
+    errno.ELOOP: "a symbolic link instead of a lock file",
     errno.ENOLCK: "a file system without file locks",
     errno.ENOSYS: "a file system without file locks",
 }
@@ -91,7 +91,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_name(folder: Path) -> None:
-    """Raise RunError if the path of a folder contains control characters, which a shell or terminal would interpret."""
+    """Raise RunError if a folder path contains control characters that a shell or terminal would interpret."""
     if not is_text(str(folder.absolute())):
         raise RunError(f"{folder}: the path contains control characters; choose another")
 

@@ -30,7 +30,7 @@ def build(
     ----------
     strict
         Stop at the first image that cannot be read or has no mask. Default: store an empty mask, mark it as invalid, and
-        report how many there are.
+        report the number of such images.
     shard
         Build only part I/N, such as 3/8, to split the work between jobs of any scheduler; the last part to finish completes
         the store.

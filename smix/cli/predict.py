@@ -49,9 +49,9 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a finished run, or a weights file, for which --model and --data are required.
+        Folder of a finished run, or a weights file (requires --model and --data).
     pictures
-        Image files and folders of images, or - to read their paths from standard input, one per line.
+        Image files and folders of images, or "-" to read their paths from standard input, one per line.
     out
         New CSV file with the columns path, label, probability, label_2, probability_2, ..., error. Default: a table on a
         terminal, otherwise CSV on standard output.
@@ -63,7 +63,7 @@ def predict(
         Stop at the first image that cannot be read. Default: write the error to its row, and report unreadable images at the
         end.
     model
-        Model that the weights file belongs to, such as resnet18 or timm:NAME.
+        Model architecture for a weights file, such as resnet18 or timm:NAME.
     data
         Data set that the weights file was trained on, for the class names, the image size and the normalisation.
     mean

@@ -122,7 +122,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
 
     Args:
         name: Name of the data set.
-        data_root: Folder of the data sets.
+        data_root: Root folder of the data sets.
         split: "train" or "test".
 
     Raises:

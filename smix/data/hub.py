@@ -27,7 +27,7 @@ class TablePictures(Pictures):
 
     _: KW_ONLY
     table: Any
-    """A `datasets.Dataset` of one column, whose images are not decoded."""
+    """A `datasets.Dataset` with one column of images that are not decoded."""
     column: str
 
     def decode(self, name: str) -> UInt8[np.ndarray, "H W 3"]:

@@ -69,7 +69,7 @@ class ImageSet:
         """The images in memory. Raises DataError if they are files: see `loaded`."""
         if isinstance(self.images, Pictures):
             raise DataError(
-                f"{self.name} {self.split}: the images are files, which this function does not read; call loaded() first"
+                f"{self.name} {self.split}: the images are files, but this function needs them in memory; call loaded() first"
             )
         return self.images
 

@@ -86,7 +86,7 @@ def _check_types(name: str, file: Arrays, images: NDArray[Any]) -> None:
         raise DataError(f"{name}: both splits need images of the same type, such as uint8, got {listed}; convert one")
     if images.dtype != np.uint8 and "x_train" not in types:
         raise DataError(
-            f"{name}: the file contains no x_train, whose range is needed to scale {images.dtype} images; add it"
+            f"{name}: the file contains no x_train, but its range is needed to scale {images.dtype} images; add it"
         )
 
 

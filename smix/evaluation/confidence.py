@@ -133,7 +133,7 @@ def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) ->
     """Return the risk-coverage curve: the error rate among the most confident samples.
 
     Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, section 2. Errors among samples of equal
-    confidence are distributed evenly, which is the mean over all orders of these samples.
+    confidence are distributed evenly: this equals the mean over all orders of these samples.
 
     Args:
         confidence: Probability of each prediction, in [0, 1].

@@ -66,7 +66,7 @@ def on_corrupted(
     Args:
         model: Network.
         loader: Loader of the images.
-        index: (N,) index of each image in its data set, which seeds its corruptions.
+        index: (N,) index of each image in its data set, used to seed its corruptions.
         seed: Random seed for the corruptions.
         advance: Progress callback.
         severities: Severities, 0 to 5.
@@ -146,7 +146,7 @@ def on_attacked(
     Args:
         model: Network.
         loader: Loader of the images.
-        index: (N,) index of each image in its data set, which seeds the start of its attack.
+        index: (N,) index of each image in its data set, used to seed the start of its attack.
         seed: Random seed for the starting points.
         advance: Progress callback.
 
@@ -183,7 +183,7 @@ def on_objects(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed:
     Args:
         model: Network.
         loader: Loader of images with masks. Images whose mask, at the input size, is empty or full are excluded.
-        index: (N,) index of each image in its data set, which seeds the choice of its background.
+        index: (N,) index of each image in its data set, used to seed the choice of its background.
         seed: Random seed for the choice of backgrounds.
         advance: Progress callback.
 

@@ -44,7 +44,7 @@ def evaluate(
     Args:
         path: Folder of a finished run, or a weights file (safetensors or a torch checkpoint) of the model config.model.
         config: Data and suites. Default: the run's own test images without modification.
-        options: Options of the machine. Default: `MachineOptions()`.
+        options: Machine options. Default: `MachineOptions()`.
         out: Folder of the file. Default: RUN/evaluation, or FILE.evaluation next to a weights file.
 
     Raises:

@@ -44,8 +44,8 @@ def export(run: Path | str, to: str, out: Path | str, data_root: Path = MachineO
 
     Args:
         run: Folder of the run.
-        to: "onnx" or "torch-export", a graph from uint8 images to calibrated probabilities; "timm" or "hf", a folder that timm or
-            transformers loads, whose logits are divided by the temperature. The last two are for models of timm.
+        to: "onnx" or "torch-export", a graph from uint8 images to calibrated probabilities; "timm" or "hf", a folder that
+            timm or transformers loads, with logits divided by the temperature (only for timm models).
         out: New or empty folder.
         data_root: Root folder of the data sets, for the check; random images are used if the data set of the run is missing.
 

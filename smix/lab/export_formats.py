@@ -60,7 +60,7 @@ def check_format(to: str, model: TrainedModel) -> None:
     architecture = model.classifier.architecture
     if to in ("timm", "hf") and not architecture.startswith("timm:"):
         raise OptionError(
-            f"to: expected a model of timm (timm:NAME) for {to}, got {architecture}; choose onnx or torch-export"
+            f"to: expected a timm model (timm:NAME) for {to}, got {architecture}; choose onnx or torch-export"
         )
     for package, extra in EXTRAS.get(to, {}).items():
         import_optional(package, extra, OptionError)
@@ -174,7 +174,7 @@ def preprocessing(model: TrainedModel) -> dict[str, Any]:
 
 
 def crop_fraction(model: TrainedModel) -> float:
-    """Return timm's crop_pct: timm resizes to floor(side / crop_pct), which is the size of `preprocessing`."""
+    """Return timm's crop_pct: timm resizes to floor(side / crop_pct), as `preprocessing` does."""
     side = model.classifier.size[0]
     resized = round(side * model.enlargement)
     exact = side / resized

@@ -23,7 +23,7 @@ NAMED = 10
 
 @runtime_checkable
 class Writable(Protocol):
-    """A text file, or anything else that text can be written to."""
+    """A text file or any other object with a `write` method for strings."""
 
     def write(self, text: str, /) -> object: ...
 
@@ -58,17 +58,17 @@ class PredictionSummary:
 
 
 def check_pictures(names: Sequence[str]) -> None:
-    """Raise an error unless each name is an existing file or folder, or "-" for standard input, which cannot be mixed with others.
+    """Check that each name is an existing file or folder, or that the only name is "-" (standard input).
 
     Raises:
-        OptionError: No name is given, or "-" is given with others.
+        OptionError: No name is given, or "-" is given with other names.
         DataError: A file or folder does not exist.
     """
     if not names:
-        raise OptionError("pictures: name image files or folders, or - to read their paths from standard input")
+        raise OptionError('pictures: name image files or folders, or "-" to read their paths from standard input')
     if STANDARD_INPUT in names:
         if len(names) > 1:
-            raise OptionError("pictures: expected either - or paths of images, got both; pass only one of them")
+            raise OptionError('pictures: expected either "-" or paths of images, got both; pass only one of them')
         return
     for name in names:
         if not os.path.lexists(name):

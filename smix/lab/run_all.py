@@ -70,7 +70,7 @@ def compare(
         methods: Methods as strings that `parse_method` accepts.
         seeds: Number of seeds, starting from 0, or the seeds themselves.
         out: Folder of the runs.
-        options: Options of the machine. Default: `RunOptions()`.
+        options: Machine options. Default: `RunOptions()`.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
         engine: Where the runs are started.
 
@@ -99,7 +99,7 @@ def run_all(
     Args:
         sweep: All runs.
         out: Folder of the runs. No other command may use it meanwhile.
-        options: Options of the machine.
+        options: Machine options.
         engine: Where the runs are started.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
 
@@ -126,7 +126,7 @@ def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs
         sweep: All runs.
         file: Sweep file that contains them.
         out: Folder of the runs.
-        options: Options of the machine.
+        options: Machine options.
         jobs: Number of concurrent tasks. Default: as many as SLURM allows.
 
     Raises:
@@ -156,12 +156,12 @@ def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs
 
 
 def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
-    """Train the run with this index, from 0, in this process, which answers the signals of its scheduler.
+    """Train the run with this index, from 0, in this process, and handle the signals of the scheduler.
 
     Other processes may train other runs of the sweep meanwhile. An error is also written to log.txt in the folder of the run.
 
     Raises:
-        SmixError: There is no such run, or see `train`.
+        SmixError: There is no such run; for other reasons see `train`.
     """
     if not 0 <= index < len(sweep):
         raise OptionError(f"index: expected 0 to {len(sweep) - 1}, got {index}")

@@ -20,7 +20,7 @@ from smix.signals import INTERRUPTED, TASK, interruptible
 from smix.untrusted import read_end
 
 QUEUE_SECONDS = 10.0
-"""Seconds between two queries of the queue, which serves other users, too."""
+"""Seconds between two queries of the queue, since other users share it."""
 MISSED = 6
 """Number of queries without the job and without an exit code after which it is lost: a network file system shows files late."""
 WARNING_SECONDS = 120
@@ -103,9 +103,9 @@ def array_script(
 def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[int]:
     """Run tasks as one array job: see `engines.launch`.
 
-    The files of the job are in a new folder `.slurm-*` next to the logs, which is removed when the job has ended: what SLURM printed
-    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs
-    continue to run.
+    The files of the job are in a new folder `.slurm-*` next to the logs. It is removed when the job has ended, and what SLURM
+    printed about a failed task is appended to the log of the task. Only a command that is killed leaves its folder, since its
+    jobs continue to run.
 
     Raises:
         OptionError: SLURM is not available on this machine, or rejects the job.
@@ -194,7 +194,7 @@ def _wait(job: str, folder: Path, count: int, poll: Callable[[], None]) -> list[
 
 
 def _exit_code(file: Path) -> int | None:
-    """Return an exit code as Python reports it, negative for a signal, which a shell adds to 128; None: removed by a restarted task."""
+    """Return an exit code as Python reports it, -N for signal N (128 + N in a shell). None: removed by a restarted task."""
     try:
         code = int(file.read_text())
     except FileNotFoundError:

@@ -189,7 +189,7 @@ def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, optio
     assert config.data is not None
     if config.mean and len(config.mean) != test.channels:
         raise OptionError(
-            f"mean, std: expected one number per channel of {config.data}, which has {test.channels}, got {len(config.mean)}"
+            f"mean, std: expected one number for each of the {test.channels} channels of {config.data}, got {len(config.mean)}"
         )
     state = read_weights(path)
     resident = fits_on_device(test, None)

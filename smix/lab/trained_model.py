@@ -220,7 +220,7 @@ def load_run(
     Args:
         path: Folder of a finished run, its weights.safetensors, or any weights file with `config`.
         device: Device; "auto": CUDA if available, else MPS, else CPU.
-        config: Model and data set of a weights file, which give its classes and its normalisation: see `smix.evaluate`.
+        config: Model and data set of a weights file, used for its classes and normalisation: see `smix.evaluate`.
 
     Raises:
         SmixError: There is no finished run, its files are damaged, or the device is not available.

@@ -35,7 +35,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         format: "png": one `STEM.png` per mask with values 0 and 255, where STEM is the image's path without its suffix, or its row
             ("000017"). "coco": one annotations.json with compressed run-length encodings, bounding boxes and areas; empty masks
             have no annotation.
-        quiet: Show no progress bar.
+        quiet: Do not show a progress bar.
 
     Returns:
         The number of exported masks, including empty ones.
@@ -80,7 +80,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(
-            f"{out}: the folder contains {ANNOTATIONS}, which would be read instead of the masks; remove it or choose another folder"
+            f"{out}: the folder contains {ANNOTATIONS}, and it would be read instead of the masks; remove it or choose another folder"
         )
 
 

@@ -57,7 +57,7 @@ class Fallback(Method):
 class RandomChoice(Method):
     """Use one of several methods, chosen at random for each sample, or with `per_batch=True` for the whole batch.
 
-    The plans of all methods are drawn before one is selected, which avoids synchronising with the device. The cost is the sum of
+    The plans of all methods are drawn before one is selected, to avoid synchronising with the device. The cost is the sum of
     their costs.
 
     Args:

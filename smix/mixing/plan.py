@@ -251,7 +251,7 @@ def keep_own(
 
 
 def select_move(chosen: Bool[Tensor, "B"], first: Move | None, second: Move | None) -> Move | None:
-    """Return the first move where `chosen` is True, the second elsewhere; None is no move."""
+    """Return `first` where `chosen` is True and `second` elsewhere, like torch.where; None leaves images in place."""
     either = first or second
     if either is None:
         return None

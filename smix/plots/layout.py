@@ -128,7 +128,7 @@ def title(figure: Figure, x: float, bottom: float, lines: Sequence[str], style: 
 
 
 def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure, float]:
-    """Return an empty figure with its heading, and the position below the heading; `height` is that of the space below it."""
+    """Return an empty figure with its heading, and the position below it; `height` is the height of the space below."""
     inner = WIDTH - 2 * EDGE
     title = wrapped(heading.title, inner, LARGE, bold=True)
     note = wrapped(heading.note, inner, SMALL) if heading.note else []

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import matplotlib.style
 
 PLAIN = "vanilla"
-"""Baseline method, which is drawn in the text colour."""
+"""Baseline method, drawn in the text colour."""
 
 TEXT, SOFT = "#1b1b1b", "#5c5c5c"
 COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")

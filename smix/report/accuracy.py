@@ -38,7 +38,7 @@ def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
 
     Args:
         accuracy: Test accuracy of the methods.
-        intervals: Append the confidence interval of the mean, which makes the table wider than a terminal of 80 columns.
+        intervals: Append the confidence interval of the mean; the table is then wider than 80 columns.
     """
     columns: dict[str, Callable[[MethodSummary], Cell]] = {
         "Method": lambda row: Cell(row.method),

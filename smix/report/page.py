@@ -225,7 +225,7 @@ def _image(part: Part) -> Embedded:
 
 
 def _link(name: str) -> str:
-    """Return the address of a file next to the page, which never points elsewhere, whatever its name."""
+    """Return the address of a file next to the page; no name can make it point elsewhere."""
     return f"./{quote(name, errors='replace')}"
 
 

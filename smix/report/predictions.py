@@ -207,8 +207,7 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
 
 @looks
 def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the error rate of the most confident predictions by coverage, mean over seeds. Returns None if there are no
-    predictions."""
+    """Draw the error rate of the most confident predictions by coverage, mean over seeds; None if there are none."""
     scores = comparison.scores
     if not scores:
         return None

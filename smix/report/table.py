@@ -127,12 +127,12 @@ def _in_csv(cell: Cell) -> object:
 
 
 def _no_formula(text: str) -> str:
-    """Escape a text so that a spreadsheet does not read it as a formula."""
+    """Escape text so that a spreadsheet does not read it as a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
 def in_markdown(text: str) -> str:
-    """Escape a text: no HTML, no end of a cell, no emphasis."""
+    """Escape text so that it contains no HTML, cell separators or emphasis."""
     text = sanitised(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 

@@ -33,7 +33,7 @@ def evidence(accuracy: AccuracySummary) -> str:
 
 
 def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
-    """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
+    """Return the first part of the conclusion, with the name of the winner if there is one, and the rest of it."""
     unfinished = ", ".join(f"{one.method} ({one.count})" for one in accuracy.methods if not one.complete)
     missing = f" Runs are missing of {unfinished}, which are not compared; start the same smix compare again."
     missing = missing if unfinished else ""

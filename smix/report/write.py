@@ -84,7 +84,7 @@ def write_report(
         runs: Folder of a comparison as `smix.compare` fills it, several of them, a folder of such folders, or the runs of one comparison.
         out: Output folder. A previous report in it is replaced, other files are kept. Default: the folder `report` next to the runs.
         data_root: Root folder of the data sets; test images and masks are shown if they are available.
-        quiet: Show no progress bar.
+        quiet: Do not show a progress bar.
 
     Returns:
         The paths of the page and of its Markdown, the comparisons, and what was left out.
@@ -178,7 +178,7 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
 def _part(
     spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
 ) -> Part | None:
-    """Make a table, a figure or facts, write its files, and return the part of the page. None if there is nothing to show."""
+    """Make a table, a figure or facts, write its files, and return the part of the page; None if it is empty."""
     if isinstance(spec, Part):
         return spec
     if not isinstance(spec, FigureSpec):

@@ -60,7 +60,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
     Args:
         config: Options that define the run.
         out: Folder of the run: a new folder, or one that holds the same run.
-        options: Options of the machine. Default: `RunOptions()`.
+        options: Machine options. Default: `RunOptions()`.
 
     Returns:
         Result of the finished run.

@@ -147,6 +147,6 @@ def _check(images: Tensor) -> None:
 def corrupt_batches(
     batches: Batches, name: str, severity: int, index: Sequence[int] | Int[Tensor, "B"] | None = None, seed: int = 0
 ) -> Batches:
-    """Return the same split with corrupted images, which are normalised after the corruption; see `corrupt`."""
+    """Return the same split with images that are corrupted before they are normalised; see `corrupt`."""
     index = range(len(batches)) if index is None else index
     return replace(batches, images=corrupt(batches.images, name, severity, index, seed))

@@ -41,8 +41,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 class Source(Protocol):
     """A callable that finds the objects in images.
 
-    Optional attributes: `needs_images = False` means that the source does not use `data.images`, which are then not decoded.
-    `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of images per call.
+    Optional attributes: `needs_images = False` means that the source does not use `data.images`, so that they are not
+    decoded. `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of
+    images per call.
     """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:

@@ -29,7 +29,7 @@ __all__ = ["FilesSource", "Style", "files_source"]
 
 ENDINGS = (".png", "_mask.png", "-mask.png")
 SAMPLE = 20
-"""Number of pictures from which the style, the classes and the size are determined."""
+"""Number of mask images from which the style, the classes and the size are determined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ class FilesSource:
 
     folder: Path
     style: Style | None
-    """Style of the pictures. None: determined from some of them."""
+    """Style of the mask images. None: determined from some of them."""
     keep: tuple[str, ...] = ()
     """Classes that are objects. Empty: all classes that are objects by default."""
     object_classes: ObjectClasses | None = None
@@ -64,7 +64,7 @@ class FilesSource:
 
     @property
     def batch_size(self) -> int:
-        """Number of masks that are read at once, which is smaller for large masks."""
+        """Number of masks that are read at once (fewer if they are large)."""
         return max(1, min(16, (1 << 26) // math.prod(self.layout.size))) if self.layout else 16
 
     @property
@@ -159,7 +159,7 @@ class FilesSource:
         return Layout(places, style, names, objects, size, annotations)
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
-        """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        """Return the path of the mask of an image (never of the image itself). None: there is no mask."""
         image_file = None
         if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
             image_file = data.images.home / data.images.names[image]
@@ -184,7 +184,7 @@ def files_source(
 
     Args:
         folder: Folder of the masks.
-        style: Style of the pictures. None: determined from some of them.
+        style: Style of the mask images. None: determined from some of them.
         keep: Classes that are objects. Empty: all classes that are objects by default.
         object_classes: Classes that are objects in the images of each label. None: the same for all labels.
 

@@ -46,7 +46,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
         universal = kinds.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES
         by_queries = config.model_type not in kinds.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
         if by_queries and (config.model_type not in universal or config.model_type in OTHER_INPUTS):
-            raise ValueError(f"a model of type {config.model_type}, which does not segment images without other inputs")
+            raise ValueError(f"a model of type {config.model_type} that needs other inputs to segment images")
         auto = (
             transformers.AutoModelForUniversalSegmentation
             if by_queries
