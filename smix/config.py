@@ -39,7 +39,7 @@ class SharedConfig:
     """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0, all images
     are used for training, and the accuracy on 1,000 of them is shown instead."""
     image_size: int | None = None
-    """Height and width in pixels to which images are cropped and resized. Default: the image size, or 224 if sizes differ."""
+    """Height and width in pixels to which images are cropped and resized. Default: their size; 224 if sizes differ."""
     masks: str = "carried"
     """Object masks for the methods that use them: the folder of a mask store, or "carried" to use the masks included in the
     data set."""
@@ -76,7 +76,7 @@ class SharedConfig:
     label_smoothing: float = 0.0
     """Label smoothing, in [0, 1)."""
     ema_decay: float = 0.0
-    """Decay of the exponential moving average (EMA) of the weights; 0: no EMA. The EMA weights are evaluated and saved."""
+    """Decay of the exponential moving average (EMA) of the weights; 0: no EMA. EMA weights are evaluated and saved."""
     hflip: bool = True
     """Flip training images horizontally with probability 0.5."""
     crop_padding: int = 4
@@ -258,7 +258,7 @@ class MaskConfig:
     upscale: str | None = None
     """Super-resolution network that enlarges the images first: esrgan:FILE."""
     classes: tuple[str, ...] = ()
-    """Classes of the source that count as objects, such as --classes cat dog. Default: all classes except the background."""
+    """Classes of the source that count as objects, such as --classes cat dog. Default: all except the background."""
     object_classes: Path | None = None
     """JSON file that maps each class of the data set to a list of the source classes that count as objects in its images, or
     to null for all classes."""

@@ -101,7 +101,7 @@ def summary(runs: "Sequence[Run]") -> str:
 
 
 def _result(pair: "Difference", other: str) -> str:
-    """Return the end of a sentence about SMix, such as "12.3 percentage points more accurate than CutMix (p < 0.001)"."""
+    """Return the end of a sentence, such as "12.3 percentage points more accurate than CutMix (p < 0.001)"."""
     p = "p < 0.001" if pair.p_corrected < 0.001 else f"p = {pair.p_corrected:.3f}"
     if pair.significant:
         return (

@@ -39,4 +39,4 @@ def mix(
     from smix.mixing import split_methods
     from smix.report.pictures import write_mixes
 
-    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")
+    show(f"Written: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")

@@ -95,7 +95,7 @@ def predict(
         kept: list[Prediction] = []
         rows = _keep(rows, kept) if as_table else write_predictions(rows, stack.enter_context(_opened(out)), top)
         title = f"{run.name} on {where}"
-        show_progress = stack.enter_context(progress.bar(title, None, "pictures", options.quiet or as_table))
+        show_progress = stack.enter_context(progress.bar(title, None, "images", options.quiet or as_table))
         summary = summarise(rows, show_progress, where, strict)
     if as_table:
         show(_table(kept))
@@ -153,7 +153,7 @@ def _table(rows: "Sequence[Prediction]") -> Table:
         label, probability = ("", "") if row.error else (row.top[0][0], _percent(row.top[0][1]))
         others = ", ".join(f"{name} {_percent(share)}" for name, share in row.top[1:])
         cells.append((row.path, label, probability, row.error or others))
-    return table(["Picture", "Label", "Probability (%)", "Other classes (%)"], cells)
+    return table(["Image", "Label", "Probability (%)", "Other classes (%)"], cells)
 
 
 def _percent(probability: float) -> str:

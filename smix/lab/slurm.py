@@ -194,7 +194,7 @@ def _wait(job: str, folder: Path, count: int, poll: Callable[[], None]) -> list[
 
 
 def _exit_code(file: Path) -> int | None:
-    """Return an exit code as Python reports it, -N for signal N (128 + N in a shell). None: removed by a restarted task."""
+    """Return an exit code as in Python: -N for signal N (128 + N in a shell). None: removed by a restarted task."""
     try:
         code = int(file.read_text())
     except FileNotFoundError:

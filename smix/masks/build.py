@@ -34,8 +34,7 @@ from smix.masks.staged import Shard, StagedStore
 from smix.masks.store import COST, Flag, MaskStore, pack
 
 ROWS_PER_SHARD = 1024
-"""Number of masks per shard: a killed build loses at most this number. Very large data sets have larger shards: see
-`MAX_SHARDS`."""
+"""Number of masks per shard, the most that a killed build loses. Larger for very large data sets: see `MAX_SHARDS`."""
 MAX_SHARDS = 256
 """Maximum number of shards, since the number of open files of a process is limited."""
 BATCH = 16

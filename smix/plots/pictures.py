@@ -94,8 +94,7 @@ def matrices(
 
 
 def _draw_cells(axes: Axes, values: Float[np.ndarray, "k k"], scale: ColourScale) -> None:
-    """Draw the cells, and the number in each that does not round to 0, if it fits; a hyphen replaces the minus, since it is
-    narrower."""
+    """Draw the cells, and the number in each that does not round to 0, if it fits, with hyphens as minus signs."""
     ratio = -(-len(values) // CELLS)
     colours = scale.colours(values if ratio == 1 else _largest(np.nan_to_num(values), ratio))
     last = ratio * len(colours) - 0.5

@@ -108,7 +108,7 @@ def test_names_of_images_do_not_leave_the_data_set(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "private.png")
     annotations = tiny_imagenet(tmp_path / "ti")
     annotations.write_text(annotations.read_text() + "../../../../private.png\tn01\t0\t0\t7\t7\n")
-    with pytest.raises(DataError, match=r"private\.png in val_annotations\.txt, which is not a file name"):
+    with pytest.raises(DataError, match=r"private\.png in val_annotations\.txt instead of a file name"):
         load_data("tiny-imagenet", tmp_path / "ti", "test")
 
 

@@ -111,7 +111,7 @@ def test_other_weights_replace_existing_results(run, capsys):
     evaluation = evaluate(run, EvaluateConfig(), QUIET)
     assert evaluation.objects is None
     messages = capsys.readouterr().err
-    assert "test.json: replaced, since it was computed with other weights" in messages
+    assert "test.json: replaced, since it was computed with different weights" in messages
     assert f"test accuracy {100 * evaluation.numbers['accuracy']:.2f} %, in result.json" in messages
     assert "computed in float32 on CPU" in messages
 

@@ -198,7 +198,7 @@ def test_only_a_new_or_empty_folder_is_written(finished, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OptionError, match="file: expected a new folder, got one that exists"):
         export(finished, "onnx", tmp_path / "file")
-    with pytest.raises(OptionError, match="file: expected a folder to write, got a file"):
+    with pytest.raises(OptionError, match="file: expected a folder, got a file"):
         export(finished, "onnx", tmp_path / "file" / "export")
     with pytest.raises(OptionError, match=r'to: expected a known name, got "onx"; did you mean "onnx"'):
         export(finished, "onx", tmp_path / "other")

@@ -219,7 +219,7 @@ def test_changed_images_under_the_name_of_the_run_are_refused(run, finished, dat
     moved["data"] = write_sets(tmp_path, *sets(test=30), "grown")
     edit(run / "config.json", config=moved)
     with pytest.raises(
-        RunError, match=r"expected the test images of .*grown.npz that the run was tested on, got other images"
+        RunError, match=r"expected the test images of .*grown.npz that the run was tested on, got different images"
     ):
         evaluate(run, options=QUIET)
     assert not evaluate(run, EvaluateConfig(data=moved["data"]), QUIET).own
