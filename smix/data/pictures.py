@@ -130,6 +130,7 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half as many pixels
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF data, which are not needed
         opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
     with opened as picture:
         if picture.width * picture.height > MAX_PIXELS:

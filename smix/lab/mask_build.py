@@ -116,6 +116,7 @@ def _source(config: MaskConfig, options: MachineOptions) -> Source:
         object_classes=config.object_classes,
         score_threshold=config.score_threshold,
         style=config.style,
+        mask_frame=config.mask_frame,
         device=options.device,
     )
 
