@@ -1,5 +1,6 @@
 """`smix masks build` and `smix masks check`: tables of mask stores for the terminal, and their charts and pages in a folder."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from rich.table import Table as TerminalTable
 from smix import files
 from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
+from smix.masks.controls import MAX_IMAGES, MIN_MASKS, compare_with_controls, images_at
+from smix.masks.reasons import Reason, explanation, reasons_of_rows
 from smix.masks.store import MaskStore
 from smix.paths import data_name
 from smix.plots.charts import Estimate, Row, interval_rows, panels
@@ -18,9 +21,11 @@ from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
-from smix.report.sheet import draw_sheet, write_sheet
+from smix.report.sheet import draw_invalid, draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
+SUMMARISED = 10_000
+"""Maximum number of masks that are read after a build for the share that passes the criteria."""
 NAMED = 5
 """Maximum number of broken images that are named on the terminal."""
 CLASSES = 20
@@ -31,7 +36,12 @@ VALID, INVALID = MORE, FEWER
 
 
 def write_check(
-    paths: Sequence[Path], data: str | None, out: Path | None, data_root: Path, quiet: bool = True
+    paths: Sequence[Path],
+    data: str | None,
+    out: Path | None,
+    data_root: Path,
+    quiet: bool = True,
+    only_invalid: bool = False,
 ) -> tuple[list[TerminalTable | str], list[Path]]:
     """Judge mask stores, and write their charts, their contact sheets, and the shares of each class.
 
@@ -40,6 +50,7 @@ def write_check(
         data: Data set of a single store; None: the name that each store was built with.
         out: Folder of the pictures; None: next to the first store, with "-check" after its name.
         data_root: Folder in which data sets are looked up by name.
+        only_invalid: Draw contact sheets of all masks that are not valid, instead of a part of all masks.
 
     Returns:
         Tables and lines for the terminal, and the written files.
@@ -59,12 +70,31 @@ def write_check(
     written = [save(draw_valid(judged), folder / "valid.png"), save(draw_coverage(judged), folder / "coverage.png")]
     lines: list[TerminalTable | str] = [terminal(check_table(judged))]
     for one, store, name in zip(judged, stores, _file_names([one.name for one in judged]), strict=True):
-        written.append(save(draw_sheet(one), folder / f"contact-sheet-{name}.png"))
-        written.append(write_sheet(folder / f"contact-sheet-{name}.html", one, quiet))
-        lines += [terminal(class_table(one.name, one.by_class())), *_broken(store)]
+        written += _write_sheets(one, folder, name, quiet, only_invalid)
+        lines += [
+            terminal(class_table(one.name, one.by_class())),
+            *reason_lines(one),
+            *control_lines(one),
+            *_broken(store),
+        ]
+    files.write_text(folder / "invalid.csv", csv_text(invalid_table(judged)))
     rows = tuple((Cell(one.name), *_class_row(each)) for one in judged for each in one.by_class())
     files.write_text(folder / "classes.csv", csv_text(Table("classes", "Classes", ("Store", *CLASS_HEADS), rows)))
-    return lines, [*written, folder / "classes.csv"]
+    return lines, [*written, folder / "classes.csv", folder / "invalid.csv"]
+
+
+def _write_sheets(judged: JudgedMasks, folder: Path, name: str, quiet: bool, only_invalid: bool) -> list[Path]:
+    if not only_invalid:
+        return [
+            save(draw_sheet(judged), folder / f"contact-sheet-{name}.png"),
+            write_sheet(folder / f"contact-sheet-{name}.html", judged, quiet),
+        ]
+    for left in folder.glob(f"invalid-{name}-[0-9]*.png"):  # pages of masks that are valid by now
+        left.unlink()
+    pictures = [
+        save(figure, folder / f"invalid-{name}-{page:02d}.png") for page, figure in enumerate(draw_invalid(judged), 1)
+    ]
+    return [*pictures, write_sheet(folder / f"invalid-{name}.html", judged, quiet, only_invalid)]
 
 
 def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
@@ -140,13 +170,85 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
 
 
 def build_summary(store: MaskStore) -> list[str]:
-    """Return the result of a build in one line, followed by the broken images."""
-    built, data = store.built, store.manifest.data
+    """Return the result of a build in one line, followed by the broken images.
+
+    The share of masks that pass the criteria is that of at most `SUMMARISED` masks, evenly spaced.
+    """
+    rows, data = np.flatnonzero(store.built), store.manifest.data
+    part = rows[:: -(-len(rows) // SUMMARISED) or 1]
+    codes = reasons_of_rows(store, part, CRITERIA["default"])
+    looked_at = "" if len(part) == len(rows) else f" (of {len(part):,} of them)"
     line = (
-        f"{store.path}: {built.sum():,} masks of {data.name} {data.split}, {percent(store.usable[built]):.1f} % show an object, "
-        f"mean coverage {percent(store.coverage[built]):.1f} %"
+        f"{store.path}: {len(rows):,} masks of {data.name} {data.split}, {percent(codes == Reason.VALID):.1f} % pass the criteria"
+        f"{looked_at}, mean coverage {percent(store.coverage[rows]):.1f} %"
     )
-    return [line, *_broken(store)]
+    counts = Counter(codes[codes != Reason.VALID].tolist()).most_common()
+    others = [f"Not valid: {', '.join(f'{Reason(code).text} {count:,}' for code, count in counts)}"] if counts else []
+    return [line, *others, *_broken(store)]
+
+
+def reason_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
+    """Return the number of masks for each reason why they are not valid."""
+    counts = judged.reason_counts()
+    if not counts:
+        return []
+    rows = [
+        (
+            Cell(f"{reason.text}: {explanation(reason, CRITERIA['default'])}"),
+            Cell(f"{count:,}", count),
+            number(_share(count, judged), 1),
+        )
+        for reason, count in counts.items()
+    ]
+    title = f"Masks of {printable(judged.name)} that are not valid by the default rule"
+    return [terminal(Table("reasons", title, ("Reason", "Masks", "In percent"), tuple(rows)))]
+
+
+def _share(count: int, judged: JudgedMasks) -> float:
+    return 100 * count / len(judged.rows)
+
+
+def invalid_table(judged: Sequence[JudgedMasks]) -> Table:
+    """Return the row, the image, the class and the reason of every mask that is not valid by the default rule."""
+    rows = []
+    for one in judged:
+        for place in np.flatnonzero(one.reasons).tolist():
+            row = int(one.rows[place])
+            name = one.data.classes[one.data.labels[row]]
+            texts = (one.data.stem(row), name, Reason(int(one.reasons[place])).text, one.problems.get(row, ""))
+            rows.append((Cell(one.name), Cell(str(row), row), *map(Cell, texts)))
+    return Table(
+        "invalid", "Masks that are not valid", ("Store", "Row", "Image", "Class", "Reason", "Detail"), tuple(rows)
+    )
+
+
+def control_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
+    """Return the masks next to their controls, and a warning if they do no better."""
+    rows = judged.rows
+    if len(rows) > MAX_IMAGES:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_IMAGES, replace=False))
+    if not len(rows):
+        return []
+    masks = judged.masks[rows]
+    controls = compare_with_controls(
+        images_at(judged.data, rows, (masks.shape[1], masks.shape[2])), masks, CRITERIA["default"]
+    )
+    title = f"Controls of {printable(judged.name)}: {controls.images:,} images, in percent (chance is 50 for Follow the image)"
+    cells = tuple((Cell(one.name), number(one.passing, 1, 100), number(one.following, 1, 100)) for one in controls.rows)
+    lines: list[TerminalTable | str] = [
+        terminal(Table("controls", title, ("Masks", "Pass the criteria", "Follow the image"), cells))
+    ]
+    if controls.follow is False:
+        lines.append(
+            f"Warning: the masks of {judged.name} follow their images no better than masks of other images do "
+            f"({100 * controls.rows[0].following:.0f} %, chance is 50 %); check the weights and the input of the source"
+        )
+    elif controls.follow is None and controls.images >= MIN_MASKS:
+        lines.append(
+            f"Warning: {controls.valid:,} of {controls.images:,} masks of {judged.name} pass the criteria, too few to compare with "
+            "controls; the reasons are above"
+        )
+    return lines
 
 
 def _broken(store: MaskStore) -> list[str]:
