@@ -127,7 +127,7 @@ class FilesSource:
                 classes = annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
             else:
                 classes = lookup.take(numbers_in(path, layout.style, len(layout.names)))
-            name = path.name
+            name = path.relative_to(self.folder).as_posix()
             if orientation(path) != 1:  # the mask is upright by its own EXIF data
                 own = "upright"
         if classes.shape == layout.places.exported_size:

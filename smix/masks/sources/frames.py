@@ -195,7 +195,7 @@ def _misfit(size: tuple[int, int], frame: Frame, mask_frame: MaskFrame | None, m
         expected = f"{_shown(frame.stored)} pixels as stored"
     elif frame.orientation >= TRANSPOSED:
         expected += " upright" if mask_frame else f" upright or {_shown(frame.stored)} as stored"
-    return f"{mask}: expected the aspect of {picture} ({expected}), got {_shown(size)} pixels; correct the mask"
+    return f"{mask}: expected the aspect of {picture} ({expected}), got {_shown(size)} pixels"
 
 
 def _shown(size: tuple[int, int]) -> str:

@@ -95,7 +95,7 @@ class LabelmeSource:
             if (path := self._file(data, image)) is None:
                 raise MaskError("no mask")
             inside = read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
-            return in_upright_frame(inside, data, image, self.mask_frame, path.name)
+            return in_upright_frame(inside, data, image, self.mask_frame, path.relative_to(self.folder).as_posix())
 
         return segmentation_from_maps(read, index, data.size or SIZE_OF_FOLDERS)
 
