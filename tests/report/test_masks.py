@@ -300,14 +300,14 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     assert "1 image has no mask" in text
     invalid = list(csv.reader((folder / "invalid.csv").read_text().splitlines()))
     assert [row[1:3] + row[4:] for row in invalid if row[1] == "7"] == [
-        ["7", "000007", "unusable", "000007: no finite answer"]
+        ["7", "000007", "unusable", "000007: the output of the source is not finite"]
     ]
     _, files = mask_check.write_check([store.path], None, tmp_path / "only", tmp_path, only_invalid=True)
     assert {file.name for file in files} == {
         *("valid.png", "coverage.png", "classes.csv", "invalid.csv"),
         *("invalid-made-train-01.png", "invalid-made-train.html"),
     }
-    assert "000007: no finite answer" in text
+    assert "000007: the output of the source is not finite" in text
     with (folder / "classes.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert [row[1] for row in rows] == ["Class", '</b>, "x"', "[/y]"]

@@ -72,7 +72,7 @@ def frame_of_image(data: ImageSet, image: int) -> Frame:
         return Frame(height, width)
     frame = data.images.frame(data.images.names[image])
     if frame is None:
-        raise MaskError(f"{data.images.names[image]}: expected a readable image, got none; replace it")
+        raise MaskError(f"{data.images.names[image]}: the image cannot be read; replace it")
     return frame
 
 
@@ -190,12 +190,12 @@ def _unclear(picture: str, frame: Frame) -> str:
 
 
 def _misfit(size: tuple[int, int], frame: Frame, mask_frame: MaskFrame | None, mask: str, picture: str) -> str:
-    expected = f"{_shown(frame.upright)} pixels"
+    sizes = f"{_shown(frame.upright)} pixels"
     if mask_frame == "stored":
-        expected = f"{_shown(frame.stored)} pixels as stored"
+        sizes = f"{_shown(frame.stored)} pixels as stored"
     elif frame.orientation >= TRANSPOSED:
-        expected += " upright" if mask_frame else f" upright or {_shown(frame.stored)} as stored"
-    return f"{mask}: expected the aspect of {picture} ({expected}), got {_shown(size)} pixels"
+        sizes += " upright" if mask_frame else f" upright or {_shown(frame.stored)} as stored"
+    return f"{mask}: the mask has {_shown(size)} pixels, another aspect than its image {picture} ({sizes})"
 
 
 def _shown(size: tuple[int, int]) -> str:

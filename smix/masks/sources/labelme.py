@@ -1,4 +1,4 @@
-"""Shapes drawn with labelme: `cat/001.json` in the folder is of the image `cat/001.jpg`."""
+"""Use shapes drawn with labelme as masks: DIR/cat/001.json contains those of the image cat/001.jpg."""
 
 import hashlib
 from dataclasses import dataclass
@@ -23,13 +23,13 @@ from smix.masks.sources.shapes import NO_OBJECT, Shape, draw_shapes
 from smix.untrusted import UnreadableError, one_line, read_json, typed
 
 MAX_BYTES = 1 << 28
-"""Maximum size of a file: labelme may store the image in it."""
+"""Maximum size of a file in bytes; labelme can embed the image in it."""
 
 Side = Annotated[int, Meta(ge=1)]
 
 
 class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
-    """The content of a file."""
+    """The content of a labelme file."""
 
     image_height: Side
     image_width: Side
@@ -38,7 +38,7 @@ class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(eq=False)
 class LabelmeSource:
-    """A source that reads the files of labelme in a folder. The union of the shapes is the object.
+    """A source that reads the labelme files in a folder. The object is the union of the shapes.
 
     Raises:
         MaskError: The folder does not exist.
@@ -46,9 +46,9 @@ class LabelmeSource:
 
     folder: Path
     keep: tuple[str, ...] = ()
-    """Labels of shapes that are objects; empty: all."""
+    """Labels of the shapes that are objects. Empty: all shapes."""
     object_classes: ObjectClasses | None = None
-    """Labels of shapes that are objects in the images of each class of the data set."""
+    """Labels of the shapes that are objects in the images of each class of the data set."""
     mask_frame: MaskFrame | None = None
     """Frame of the drawings on rotated photographs. None: determined from the declared sizes."""
     places: Places | None = None
@@ -58,14 +58,14 @@ class LabelmeSource:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise MaskError(f"labelme: expected a folder {self.folder}, got none; check the path")
+            raise MaskError(f"labelme: there is no folder {self.folder}; check the path")
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """Return the sha256 of all files that belong to the images of a whole split.
+        """Return the sha256 of all files that belong to the images of a whole split, for the manifest of a store.
 
         Raises:
             MaskError: No file belongs to an image of `data`, or the frame of a drawing is not known.
-            OptionError: No shape has one of the labels that were chosen.
+            OptionError: No shape has a label in `keep` or `object_classes`.
         """
         self.places = places_of(self.folder, data)
         check_frames(str(self.folder), data, lambda image: self._size(data, image), self.mask_frame)
@@ -73,7 +73,7 @@ class LabelmeSource:
         paths = digest_files(digest, data, lambda image: self._file(data, image))
         if not paths:
             raise MaskError(
-                f"{self.folder}: expected files such as {data.stem(0)}.json, got none of any image of {data.name}; check the folder"
+                f"{self.folder}: no image of {data.name} has a file here, such as {data.stem(0)}.json; check the folder"
             )
         if names := class_names_in(self.keep, self.object_classes):
             labels = sorted({label for path in paths for label in _labels(path)})
@@ -88,7 +88,7 @@ class LabelmeSource:
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """Return the masks of the images of `data` at `index`, and why some have none."""
+        """Return the masks of the images of `data` at `index`, and the reasons why some have none."""
         labels = {label: self._labels_of(data, label) for label in np.unique(data.labels[index]).tolist()}
 
         def read(image: int) -> NDArray[np.uint8]:
@@ -116,7 +116,7 @@ class LabelmeSource:
         return drawing.image_height, drawing.image_width
 
     def _labels_of(self, data: ImageSet, label: int) -> set[str] | None:
-        """Return the labels of the shapes that are objects in the images of a class. None: all."""
+        """Return the labels of the shapes that are objects in the images of a class. None: all shapes."""
         keep = set(self.keep) or None
         chosen = None if self.object_classes is None else classes_of_label(self.object_classes, data, label)
         if chosen is None:
@@ -125,7 +125,7 @@ class LabelmeSource:
 
 
 def read_shapes(path: Path, labels: set[str] | None) -> Bool[np.ndarray, "H W"]:
-    """Return the union of the shapes in a file of labelme, True inside.
+    """Return the mask of the shapes in a labelme file, True inside any of them.
 
     Args:
         path: The JSON file.
@@ -151,7 +151,7 @@ def _read(path: Path) -> LabelmeFile:
 
 
 def _labels(path: Path) -> set[str]:
-    """Return the labels of objects in a file; none if it is damaged, which is reported when it is read."""
+    """Return the labels of objects in a file. Empty if it is damaged, which is reported when its mask is read."""
     try:
         return {shape.label for shape in _read(path).shapes} - set(NO_OBJECT)
     except UnreadableError:

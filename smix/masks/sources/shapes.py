@@ -75,12 +75,18 @@ def _draw(picture: Image.Image, shape: Shape, value: int) -> None:
     kind, points = shape.shape_type or "polygon", shape.points
     if kind not in POINTS:
         raise MaskError(
-            f'{shape.label}: a shape of type "{kind}" has no pixels in labelme; draw a polygon instead, or remove the shape'
+            f'{shape.label}: a shape of type "{kind}" has no area; draw a polygon instead, or remove the shape'
         )
     least, most = POINTS[kind]
     if len(points) < least or (most is not None and len(points) > most):
-        bounds = f"at least {least}" if most is None else str(least) if least == most else f"{least} to {most}"
-        raise MaskError(f"{shape.label}: expected a {kind} of {bounds} points, got {len(points)}; draw it again")
+        needed = (
+            f"{least} points or more"
+            if most is None
+            else f"{least} to {most} points"
+            if least < most
+            else f"{least} points"
+        )
+        raise MaskError(f"{shape.label}: a {kind} needs {needed.replace('1 points', '1 point')}, got {len(points)}")
     draw = ImageDraw.Draw(picture)
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     top, bottom = min(y for _, y in points), max(y for _, y in points)
