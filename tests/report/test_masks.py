@@ -343,5 +343,5 @@ def test_carried_masks_are_judged_like_those_of_a_store(store, data):
 def test_a_broken_store_is_found(store, data):
     shard = store.path / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(MaskError, match="damaged: shard-00000"):
+    with pytest.raises(MaskError, match="damaged files: shard-00000"):
         judge_store(store, data, "made")
