@@ -12,15 +12,17 @@ from rich.table import Table as TerminalTable
 from smix import files
 from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
-from smix.masks.controls import MAX_IMAGES, MIN_MASKS, compare_with_controls, images_at
-from smix.masks.reasons import Reason, explanation, reasons_of_rows
+from smix.masks.reasons import Reason, reasons_of_rows
 from smix.masks.store import MaskStore
 from smix.paths import data_name
 from smix.plots.charts import Estimate, Row, interval_rows, panels
 from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
+from smix.report.mask_reasons import control_lines, invalid_table, reason_lines
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
+from smix.report.pictures import drawable
+from smix.report.records import Comparison, ReportAssets
 from smix.report.sheet import draw_invalid, draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
@@ -169,6 +171,16 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
     return figure
 
 
+def valid_masks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the shares of valid and invalid masks. None: no masks."""
+    return None if assets.masks is None else draw_valid([assets.masks])
+
+
+def contact_sheet(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw images next to their masks. None: no masks, or images that cannot be drawn."""
+    return None if assets.masks is None or not drawable(assets.masks.data) else draw_sheet(assets.masks)
+
+
 def build_summary(store: MaskStore) -> list[str]:
     """Return the result of a build in one line, followed by the broken images.
 
@@ -185,70 +197,6 @@ def build_summary(store: MaskStore) -> list[str]:
     counts = Counter(codes[codes != Reason.VALID].tolist()).most_common()
     others = [f"Not valid: {', '.join(f'{Reason(code).text} {count:,}' for code, count in counts)}"] if counts else []
     return [line, *others, *_broken(store)]
-
-
-def reason_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
-    """Return the number of masks for each reason why they are not valid."""
-    counts = judged.reason_counts()
-    if not counts:
-        return []
-    rows = [
-        (
-            Cell(f"{reason.text}: {explanation(reason, CRITERIA['default'])}"),
-            Cell(f"{count:,}", count),
-            number(_share(count, judged), 1),
-        )
-        for reason, count in counts.items()
-    ]
-    title = f"Masks of {printable(judged.name)} that are not valid by the default rule"
-    return [terminal(Table("reasons", title, ("Reason", "Masks", "In percent"), tuple(rows)))]
-
-
-def _share(count: int, judged: JudgedMasks) -> float:
-    return 100 * count / len(judged.rows)
-
-
-def invalid_table(judged: Sequence[JudgedMasks]) -> Table:
-    """Return the row, the image, the class and the reason of every mask that is not valid by the default rule."""
-    rows = []
-    for one in judged:
-        for place in np.flatnonzero(one.reasons).tolist():
-            row = int(one.rows[place])
-            name = one.data.classes[one.data.labels[row]]
-            texts = (one.data.stem(row), name, Reason(int(one.reasons[place])).text, one.problems.get(row, ""))
-            rows.append((Cell(one.name), Cell(str(row), row), *map(Cell, texts)))
-    return Table(
-        "invalid", "Masks that are not valid", ("Store", "Row", "Image", "Class", "Reason", "Detail"), tuple(rows)
-    )
-
-
-def control_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
-    """Return the masks next to their controls, and a warning if they do no better."""
-    rows = judged.rows
-    if len(rows) > MAX_IMAGES:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MAX_IMAGES, replace=False))
-    if not len(rows):
-        return []
-    masks = judged.masks[rows]
-    controls = compare_with_controls(
-        images_at(judged.data, rows, (masks.shape[1], masks.shape[2])), masks, CRITERIA["default"]
-    )
-    title = f"Controls of {printable(judged.name)}: {controls.images:,} images, in percent (chance is 50 for Follow the image)"
-    cells = tuple((Cell(one.name), number(one.passing, 1, 100), number(one.following, 1, 100)) for one in controls.rows)
-    lines: list[TerminalTable | str] = [
-        terminal(Table("controls", title, ("Masks", "Pass the criteria", "Follow the image"), cells))
-    ]
-    if controls.follow is False:
-        lines.append(
-            f"Warning: the masks of {judged.name} follow their images no better than masks of other images do "
-            f"({100 * controls.rows[0].following:.0f} %, chance is 50 %); check the weights and the input of the source"
-        )
-    elif controls.follow is None and controls.images >= MIN_MASKS:
-        lines.append(
-            f"Warning: {controls.valid:,} of {controls.images:,} masks of {judged.name} pass the criteria, too few to compare with "
-            "controls; the reasons are above"
-        )
-    return lines
 
 
 def _broken(store: MaskStore) -> list[str]:
