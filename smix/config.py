@@ -266,6 +266,9 @@ class MaskConfig:
     """Minimum score of a detected instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
     """Encoding of the mask images in masks:DIR. Default: detected automatically."""
+    mask_frame: Literal["upright", "stored"] | None = None
+    """Orientation of existing masks (masks:DIR, labelme:DIR) for photographs with an EXIF orientation: "upright", as viewers
+    show them, or "stored", as the pixels are stored. Default: determined from the sizes; an error if they are ambiguous."""
     refine: Literal["none", "published", "default"] | None = None
     """Mask refinement: "none", "published" (the four steps of the SMix report) or "default" (docs/masks.md). Default:
     "default" for masks from networks, "none" for existing masks."""

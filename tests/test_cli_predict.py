@@ -88,8 +88,8 @@ def test_paths_are_read_from_standard_input(smix, finished, folder, monkeypatch)
     code, out, err = smix("predict", finished, "-", *OPTIONS)
     assert code == 0
     assert [Path(row["path"]).name for row in table(out)] == ["0.png", "missing.png", "1.png", "3.PNG", "5.png"]
-    assert table(out)[1]["error"].startswith("missing.png: expected a readable image, got No such file")
-    assert "smix: missing.png: expected a readable image" in err
+    assert table(out)[1]["error"].startswith("missing.png: the image cannot be read (No such file")
+    assert "smix: missing.png: the image cannot be read" in err
 
 
 def test_a_name_that_is_not_utf_8_is_written_as_it_is(smix, finished, folder, tmp_path, monkeypatch):  # noqa: F811
@@ -106,14 +106,14 @@ def test_unreadable_pictures_are_rows_with_a_reason(smix, finished, folder, tmp_
     code, out, err = smix("predict", finished, folder, *OPTIONS)
     assert code == 0
     row = table(out)[1]
-    assert row["error"].startswith(f"{folder / '0/2.png'}: expected a readable image")
+    assert row["error"].startswith(f"{folder / '0/2.png'}: the image cannot be read")
     assert {value for name, value in row.items() if name not in ("path", "error")} == {""}
     assert "6 images in " in err
     assert "; 1 could not be read" in err
-    assert f"smix: {folder / '0/2.png'}: expected a readable image" in err
+    assert f"smix: {folder / '0/2.png'}: the image cannot be read" in err
     code, _, err = smix("predict", finished, folder, "--strict", "--out", tmp_path / "strict.csv", *OPTIONS)
     assert code == 2
-    assert "0/2.png: expected a readable image" in err
+    assert "0/2.png: the image cannot be read" in err
     assert list(tmp_path.glob("*.csv")) == list(tmp_path.glob(".*.tmp")) == []
     code, _, err = smix("predict", finished, folder / "0/2.png", *OPTIONS)
     assert code == 2
@@ -131,7 +131,7 @@ def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypa
     model = load_run(finished, device="cpu")
     own = model.predict([folder / "1/1.png"])[0]
     assert f"{100 * own.max():.1f}" in text
-    assert "expected a readable image" in text
+    assert "the image cannot be read" in text
     monkeypatch.setattr(sys.modules["smix.cli.predict"], "SHOWN", 5)
     code, out, err = smix("predict", finished, folder, *OPTIONS)
     assert (code, out) == (2, "")

@@ -56,6 +56,7 @@ def check(
     /,
     *,
     verify: bool = False,
+    only: Literal["invalid"] | None = None,
     data: str | None = None,
     out: Path | None = None,
     data_root: DataRoot = MachineOptions.data_root,
@@ -68,6 +69,8 @@ def check(
         Folders of one or more mask stores; the charts compare them.
     verify
         Only check that every file matches its checksum.
+    only
+        "invalid": draw contact sheets of all invalid masks, sorted by reason, instead of a selection of all masks.
     data
         Data set that the masks were built for. Default: the name saved in the store.
     out
@@ -83,7 +86,7 @@ def check(
         return
     from smix.report.mask_check import write_check
 
-    summary, written = write_check(store, data, out, data_root, quiet=False)
+    summary, written = write_check(store, data, out, data_root, quiet=False, only_invalid=only == "invalid")
     show(*summary, "Written:", *(f"  {file}" for file in written))
 
 
