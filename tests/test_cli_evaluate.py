@@ -67,7 +67,7 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
     assert f"{100 * suite.mean:.2f}" in out
     assert "Mean corruption error: 100.0 % of the error of vanilla-0" in out
     code, out, _ = smix("evaluate", run, "--reference", reference / "evaluation" / "test.json", *QUIET)
-    assert "100.0 % of that of test" in out
+    assert "100.0 % of the error of test" in out
 
 
 def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: F811

@@ -78,7 +78,7 @@ def load_npz(name: str, place: str, split: Split) -> ImageSet:
 
 
 def _to_bool(where: str, masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return masks of 0 and 1 of any type, or of 0 and 255 as pictures have them, as bool."""
+    """Convert masks of 0 and 1 of any type, or of 0 and 255 as in image files, to bool."""
     if masks.dtype.kind not in "buif":
         raise DataError(f"{where}: expected numbers, got {masks.dtype}; convert them")
     inside: NDArray[np.bool_] = masks != 0

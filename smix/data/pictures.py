@@ -240,7 +240,7 @@ def orientation(path: Path) -> int:
 
 
 def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode an image as RGB, upright: its EXIF orientation is applied.
+    """Decode an image as RGB, with its EXIF orientation applied.
 
     Args:
         path: Path of the file.

@@ -61,8 +61,8 @@ def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
 
 
 def draw_invalid(judged: JudgedMasks) -> Iterator[Figure]:
-    """Draw the masks that are not valid by the default rule, in the order of their reasons: `PICTURED` on a page, on at most `PAGES`
-    pages."""
+    """Draw the masks that are not valid by the default rule, in the order of their reasons: `PICTURED` on a page, at most
+    `PAGES` pages."""
     rows = _balanced(judged, MAX_MASKS, only_invalid=True)
     rows = rows[np.argsort(judged.reasons[judged.positions(rows)], kind="stable")]
     pages = -(-len(rows) // PICTURED)

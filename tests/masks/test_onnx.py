@@ -174,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path, missing):
     path = write_channels(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(
-        MaskError, match=rf"{missing} is missing; put tiny\.onnx and its description tiny\.json into one folder"
+        MaskError, match=rf"{missing} is missing; put tiny\.onnx and its description tiny\.json into the same folder"
     ):
         load_source(f"onnx:{path}")
 

@@ -116,7 +116,7 @@ class FilesSource:
     def _classes(
         self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
-        """Return the upright class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
+        """Return the upright class map of an image; `lookup` maps each class to itself, or to 0 for no object."""
         annotations, own = layout.annotations, self.mask_frame
         if annotations is not None and layout.style == "coco":
             classes, name = annotations.class_map(layout.places.names(data.stem(image)), lookup), annotations.file.name
