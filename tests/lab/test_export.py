@@ -105,7 +105,7 @@ def test_a_network_of_smix_is_exported_as_a_graph(finished, images, tmp_path, to
 
 @pytest.mark.parametrize("to", ["timm", "hf"])
 def test_other_models_are_refused_for_timm(finished, tmp_path, to):
-    message = rf"to: expected a model of timm \(timm:NAME\) for {to}, got resnet8; choose onnx or torch-export"
+    message = rf"to: expected a timm model \(timm:NAME\) for {to}, got resnet8; choose onnx or torch-export"
     with pytest.raises(OptionError, match=message):
         export(finished, to, tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
