@@ -14,8 +14,8 @@ from .config import SharedConfig as SharedConfig
 from .config import TrainConfig as TrainConfig
 from .data.sets import ImageSet as ImageSet
 from .data.sets import load_data as load_data
-from .lab.compare import compare as compare
 from .lab.evaluate import evaluate as evaluate
+from .lab.run_all import compare as compare
 from .masks.build import build_masks as build_masks
 from .masks.store import MaskStore as MaskStore
 from .mixing import METHODS as METHODS

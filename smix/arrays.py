@@ -38,8 +38,10 @@ def _as_unreadable() -> Iterator[None]:
 
 
 def check_stored(file: io.BufferedReader) -> None:
-    """Raise UnreadableError if a file for torch.load is compressed: decompressed, it could fill the memory. PyTorch
-    never compresses its files."""
+    """Raise UnreadableError if a file for torch.load is a compressed archive, which could fill the memory when it is read.
+
+    PyTorch never compresses its files.
+    """
     if zipfile.is_zipfile(file):
         with _as_unreadable(), zipfile.ZipFile(file) as archive:
             if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
@@ -48,7 +50,7 @@ def check_stored(file: io.BufferedReader) -> None:
 
 
 def map_npy(file: io.BufferedReader) -> NDArray[Any]:
-    """Memory-map the array of an .npy file that `open_file` has opened, read-only.
+    """Memory-map the array of an .npy file read-only. The file was opened with `open_file`.
 
     Raises:
         UnreadableError: The file is not an .npy file, contains Python objects, or is shorter or longer than its header says.
@@ -66,14 +68,14 @@ def map_npy(file: io.BufferedReader) -> NDArray[Any]:
 
 
 def read_npz(path: Path, max_bytes: int | None = None, follow_links: bool = False) -> dict[str, NDArray[Any]]:
-    """Return all arrays of an .npz file by name. For arguments and errors see `open_npz`."""
+    """Return all arrays of an .npz file by name. See `open_npz` for the arguments and errors."""
     with open_npz(path, max_bytes, follow_links) as arrays:
         return dict(arrays)
 
 
 @contextmanager
 def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> Iterator["Arrays"]:
-    """Open an .npz file. Each array is read when it is accessed in the block.
+    """Open an .npz file. Each array is read when it is accessed.
 
     Args:
         path: File to open.
@@ -81,8 +83,8 @@ def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True
         follow_links: Follow a symbolic link instead of refusing it.
 
     Raises:
-        UnreadableError: The file is damaged, is not a zip archive of .npy files whose sizes match their headers, or its arrays are
-            larger than `max_bytes`.
+        UnreadableError: The file is damaged or not a zip archive of .npy files, the size of an array does not match its header, or the
+            arrays are larger than `max_bytes`.
     """
     with open_file(path, follow_links=follow_links) as file:
         with _as_unreadable():
@@ -94,7 +96,7 @@ def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True
 
 @dataclass(frozen=True, eq=False)
 class Arrays(Mapping[str, NDArray[Any]]):
-    """Arrays of an open .npz file by name. Accessing a damaged one raises UnreadableError."""
+    """Arrays of an open .npz file by name. Access to a damaged array raises UnreadableError."""
 
     archive: zipfile.ZipFile
     names: tuple[str, ...]
@@ -115,20 +117,20 @@ class Arrays(Mapping[str, NDArray[Any]]):
         return len(self.names)
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Return the type of an array; only its header is read."""
+        """Return the type of an array. Only its header is read."""
         with _as_unreadable(), self.archive.open(f"{name}.npy") as stream:
             return _npy_header(io.BytesIO(stream.read(_HEADER_BYTES)))[2]
 
 
 def _memory() -> int | None:
-    """Return the memory of this machine in bytes, None if it is unknown."""
+    """Return the memory of this machine in bytes, or None if it is unknown."""
     if not hasattr(os, "sysconf"):
         return None
     return int(os.sysconf("SC_PAGE_SIZE")) * int(os.sysconf("SC_PHYS_PAGES"))
 
 
 def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str, ...]:
-    """Return the names of the arrays, without the suffix. No member is read beyond the size that the directory of the archive states."""
+    """Return the names of the arrays, without suffix, after a check of the sizes that the archive and the headers state."""
     names: list[str] = []
     total = 0
     for member in archive.infolist():
@@ -149,11 +151,11 @@ def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str
 
 
 _HEADER_BYTES = 1 << 14
-"""Bytes read to find a header; numpy refuses headers longer than 10,000 characters."""
+"""Number of bytes to read for a header; numpy refuses headers longer than 10,000 characters."""
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of an .npy file: the shape, True for Fortran order, and the type of the array."""
+    """Return the shape of the array in an .npy file, True if it is in Fortran order, and its type."""
     version = npy_format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise UnreadableError(f"version {version[0]}.{version[1]} of the .npy format")

@@ -87,31 +87,35 @@ class SharedConfig:
         for name in ("val_fraction", "lr", "warmup_epochs", "momentum", "weight_decay", "label_smoothing", "ema_decay"):
             object.__setattr__(self, name, float(getattr(self, name)))
         object.__setattr__(self, "milestones", tuple(self.milestones))
-        for name, least in _LEAST.items():
-            _at_least(name, getattr(self, name), least)
+        for name, minimum in _MINIMUM.items():
+            _at_least(name, getattr(self, name), minimum)
         if not 0 < self.lr < math.inf:
             raise OptionError(f"lr: expected a finite learning rate above 0, got {self.lr}")
         for name in ("val_fraction", "label_smoothing", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
-                raise OptionError(f"{name}: expected a part from 0 to below 1, got {getattr(self, name)}")
+                raise OptionError(f"{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
         for name in ("mix_off_epochs", "warmup_epochs"):
             if getattr(self, name) > self.epochs:
-                raise OptionError(f"{name}: expected at most all {self.epochs} epochs, got {getattr(self, name)}")
+                raise OptionError(
+                    f"{name}: expected at most {self.epochs}, the number of epochs, got {getattr(self, name)}"
+                )
         if self.grad_accum_steps > self.batch_size:
             raise OptionError(
                 f"grad_accum_steps: expected at most {self.batch_size}, the batch size, got {self.grad_accum_steps}"
             )
         if self.nesterov and not self.momentum:
-            raise OptionError("nesterov: expected a momentum above 0, got 0")
+            raise OptionError(
+                "nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov"
+            )
         if self.milestones and self.schedule != "multistep":
-            raise OptionError(f"milestones: expected none with --schedule {self.schedule}, got {self.milestones}")
+            raise OptionError(f"milestones: --schedule {self.schedule} has none; omit --milestones")
         if self.warmup_epochs and self.schedule == "onecycle":
             raise OptionError("warmup_epochs: --schedule onecycle has its own warm-up; omit --warmup-epochs")
         if list(self.milestones) != sorted(set(self.milestones)) or not all(
             0 < m < self.epochs for m in self.milestones
         ):
             raise OptionError(
-                f"milestones: expected rising epochs between 0 and {self.epochs}, got {', '.join(map(str, self.milestones))}"
+                f"milestones: expected increasing epochs between 0 and {self.epochs}, got {', '.join(map(str, self.milestones))}"
             )
 
     @property
@@ -127,7 +131,7 @@ class SharedConfig:
         return TrainConfig(**{field.name: getattr(self, field.name) for field in _SHARED}, method=method, seed=seed)
 
 
-_LEAST = {
+_MINIMUM = {
     "train_limit": 1,
     "test_limit": 1,
     "image_size": 1,
@@ -145,7 +149,7 @@ _SHARED = dataclasses.fields(SharedConfig)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(SharedConfig):
-    """Options that define a run: a run with another value is another run.
+    """Options that define a run; another value of any option makes another run.
 
     >>> config = TrainConfig(data="cifar10", method="smix+fmix", seed=1)
     >>> TrainConfig.from_json(config.to_json()) == config
@@ -170,7 +174,7 @@ class TrainConfig(SharedConfig):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "TrainConfig":
-        """Return the configuration of JSON values. Missing options have their defaults.
+        """Return the configuration with the options in `values`; missing options have their defaults.
 
         Raises:
             OptionError: An option is unknown, has another type, or is out of range.
@@ -199,7 +203,7 @@ class MachineOptions:
     """Device; auto: CUDA if available, else MPS, else CPU."""
     threads: int | None = None
     """CPU threads per run. Default: as when the run was started; for a new run, the cores divided by the number of concurrent runs.
-    Other counts round differently, and accuracies may then differ by some points."""
+    With another number results are rounded differently, and accuracies may differ by some points."""
     quiet: bool = False
     """Show no progress."""
 
@@ -209,16 +213,16 @@ class MachineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """Options of how a network is trained, which may change when a run or a comparison resumes.
+    """Options of a training that do not define the run, and may change when a run or a comparison resumes.
 
     >>> RunOptions(device="cpu", threads=1).quiet
     False
     """
 
     workers: int | None = None
-    """Worker processes that read images which do not fit in memory. Default: one per core, at most 8."""
+    """Number of worker processes that read images which do not fit in memory. Default: one per core, at most 8."""
     compile: bool = False
-    """Use torch.compile: takes a minute or more at the start, makes steps on a GPU faster."""
+    """Use torch.compile, which takes a minute or more at the start and makes steps on a GPU faster."""
     tensorboard: bool = False
     """Write curves, mixed images and masks for TensorBoard into the run folder."""
 
@@ -256,7 +260,7 @@ class MaskConfig:
     score_threshold: float = 0.5
     """Minimum score of an instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
-    """Encoding of the pictures of masks:DIR. Default: detected."""
+    """Encoding of the mask images of masks:DIR. Default: detected."""
     refine: Literal["none", "published", "default"] | None = None
     """Refinement of the masks: none; published, the four steps of the SMix report; default (docs/masks.md). Default: default for
     masks from networks, none for existing masks."""
@@ -267,14 +271,14 @@ class MaskConfig:
 
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
-        """Refinement that is used: `refine`, or the default for the kind of source."""
-        drawn = self.source.partition(":")[0] in ("carried", "masks", "labelme")
-        return self.refine or ("none" if drawn else "default")
+        """Refinement to apply: `refine`, or the default for the kind of source."""
+        existing = self.source.partition(":")[0] in ("carried", "masks", "labelme")
+        return self.refine or ("none" if existing else "default")
 
     def __post_init__(self) -> None:
         _at_least("size", self.size, 1)
         if not 0 <= self.score_threshold <= 1:
-            raise OptionError(f"score_threshold: expected 0 to 1, got {self.score_threshold}")
+            raise OptionError(f"score_threshold: expected a score in [0, 1], got {self.score_threshold}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,7 +299,7 @@ class EvaluateConfig:
     corruptions: bool = False
     """Also evaluate 15 corruptions at 5 severities."""
     official: Path | None = None
-    """Folder with the arrays of CIFAR-10-C or CIFAR-100-C, which are evaluated, too."""
+    """Also evaluate the arrays of CIFAR-10-C or CIFAR-100-C in this folder."""
     batch_size: int | None = None
     """Images per evaluation batch; smaller batches need less memory. Default: 500, or 250 for images read from files."""
     attacks: bool = False
@@ -309,7 +313,7 @@ class EvaluateConfig:
     std: tuple[float, ...] = ()
     """Standard deviation per channel on the 0..1 scale, for a weights file."""
     seed: int = 0
-    """Seed of corruptions, starts of attacks and backgrounds."""
+    """Seed of the corruptions, the starting points of attacks and the swapped backgrounds."""
 
     def __post_init__(self) -> None:
         _normalise_paths(self)
@@ -322,7 +326,7 @@ class EvaluateConfig:
                 raise OptionError(f"{name}: expected finite numbers, got {_shown(getattr(self, name))}")
         if len(self.mean) != len(self.std):
             raise OptionError(
-                f"mean, std: expected one number a channel of each, got {_shown(self.mean)} and {_shown(self.std)}"
+                f"mean, std: expected one number per channel for both, got {_shown(self.mean)} and {_shown(self.std)}"
             )
         if not all(number > 0 for number in self.std):
             raise OptionError(f"std: expected numbers above 0, got {_shown(self.std)}")
@@ -337,7 +341,7 @@ def _normalise_paths(config: "SharedConfig | EvaluateConfig") -> None:
 
 
 def arguments(options: MachineOptions | MaskConfig) -> list[str]:
-    """Return options as arguments of the command line. Options that have their default are omitted."""
+    """Return options as command-line arguments, omitting those that have their default value."""
     words: list[str] = []
     for field in dataclasses.fields(options):
         value, name = getattr(options, field.name), field.name.replace("_", "-")
@@ -359,6 +363,6 @@ def _shown(numbers: tuple[float, ...]) -> str:
     return ", ".join(map(str, numbers)) or "none"
 
 
-def _at_least(name: str, value: float | None, least: float) -> None:
-    if value is not None and not least <= value < math.inf:
-        raise OptionError(f"{name}: expected {least} or more, got {value}")
+def _at_least(name: str, value: float | None, minimum: float) -> None:
+    if value is not None and not minimum <= value < math.inf:
+        raise OptionError(f"{name}: expected {minimum} or more, got {value}")

@@ -24,7 +24,12 @@ def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.d
 
 
 def in_words(device: torch.device, threads: int | None = None) -> str:
-    """Return a description such as "CPU with 2 threads". Default of `threads`: those of this process."""
+    """Return a description of a device, such as "CPU with 2 threads".
+
+    Args:
+        device: Device to describe.
+        threads: Number of CPU threads. Default: PyTorch's number of threads in this process.
+    """
     if device.type == "cuda":
         return f"GPU {torch.cuda.get_device_name(device)}"
     if device.type == "mps":
@@ -34,7 +39,7 @@ def in_words(device: torch.device, threads: int | None = None) -> str:
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Return whether PyTorch raised this error because memory of a GPU or of the CPU was too small."""
+    """Return whether PyTorch raised this error because a GPU or the CPU ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(
         words in str(error) for words in ("allocate memory", "out of memory")
     )
@@ -42,7 +47,7 @@ def is_out_of_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Let PyTorch use `count` CPU threads inside the block; None: as many as before."""
+    """Let PyTorch use `count` CPU threads inside the block; None leaves the number unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:

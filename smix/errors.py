@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 
 CONTROL_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
-"""Categories of Unicode whose characters a terminal interprets or does not show."""
+"""Unicode categories of characters that a terminal interprets or does not show."""
 JOINERS = "\u200c\u200d"
 """Format characters that are part of words and emoji."""
 MAX_LENGTH = 2000
@@ -16,7 +16,7 @@ MAX_LENGTH = 2000
 
 
 class SmixError(ValueError):
-    """Base class of the errors that a user can cause. The message is one printable line, whatever names it quotes."""
+    """Base class of the errors that a user can cause. The message is always one printable line."""
 
     exit_code = 2
 
@@ -26,7 +26,7 @@ class SmixError(ValueError):
 
 
 class OptionError(SmixError):
-    """An option, a method or a name is unknown or out of its range."""
+    """An option, method or name is unknown, or a value is out of range."""
 
 
 class DataError(SmixError):
@@ -38,11 +38,11 @@ class MaskError(SmixError):
 
 
 class RunError(SmixError):
-    """A run folder holds another run or is in use, or its training cannot continue."""
+    """A run folder contains another run, is in use or cannot be written to, or its training cannot continue."""
 
 
 class FailedError(RunError):
-    """A run fails although its inputs are valid. Repeating the command would fail again."""
+    """A run failed although its inputs are valid. It would fail again if it were repeated."""
 
     exit_code = 1
 
@@ -52,7 +52,7 @@ class DivergedError(FailedError):
 
 
 class TemporaryError(FailedError):
-    """A run fails for lack of a resource, such as memory, that may be available later."""
+    """A run failed for lack of a resource, such as memory, that may be available later."""
 
     exit_code = 75
 
@@ -62,7 +62,12 @@ BUG = 70
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> OptionError:
-    """Return the error for a name that is not among the choices; it suggests the nearest one.
+    """Return the error for a name that is not among the choices, with the most similar choice in its message.
+
+    Args:
+        kind: What the name stands for, such as "method".
+        name: The unknown name.
+        choices: All known names.
 
     >>> print(unknown("method", "cutmx", ["mixup", "cutmix"]))
     method: expected a known name, got "cutmx"; did you mean "cutmix"?

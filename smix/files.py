@@ -1,4 +1,4 @@
-"""Files that are either complete or absent: atomic writes, checksums, and one writer per folder."""
+"""Write files atomically, compute checksums, and lock folders so that only one process writes to them."""
 
 import errno
 import hashlib
@@ -32,7 +32,7 @@ def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
         sync: Flush the file to the disk before it is renamed.
 
     Raises:
-        RunError: No file can be written there.
+        RunError: The folder cannot be created or written to.
     """
     with _as_run_error(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ UNSUITABLE = {
     errno.ENOLCK: "a file system without file locks",
     errno.ENOSYS: "a file system without file locks",
 }
-"""Description of each error of a folder that smix cannot use."""
+"""Description of each error number that means that smix cannot use a folder."""
 
 
 @contextmanager
@@ -66,36 +66,40 @@ def _as_run_error(folder: Path) -> Iterator[None]:
     try:
         yield
     except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError, FileNotFoundError) as error:
-        raise RunError(f"{folder}: expected a folder to write, got {type(error).__name__}; choose another") from None
+        raise RunError(f"{folder}: cannot write to this folder: {type(error).__name__}; choose another") from None
     except OSError as error:
         if error.errno not in UNSUITABLE:
             raise
-        raise RunError(f"{folder}: expected a folder to write, got {UNSUITABLE[error.errno]}; choose another") from None
+        raise RunError(f"{folder}: cannot write to this folder: {UNSUITABLE[error.errno]}; choose another") from None
 
 
 def check_writable(folder: Path) -> None:
-    """Raise RunError if no file can be written into this folder, or another process holds it. Nothing is created."""
+    """Check that files can be written to a folder, without creating the folder.
+
+    Raises:
+        RunError: The folder cannot be written to, or another process has locked it.
+    """
     check_name(folder)
     if folder.is_dir():
         with lock(folder):
             return
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
     if not existing.is_dir():
-        raise RunError(f"{existing}: expected a folder to write, got a file; choose another")
+        raise RunError(f"{existing}: cannot write to this folder: it is a file; choose another")
     if not os.access(existing, os.W_OK):
-        raise RunError(f"{existing}: expected a folder to write, got one without write permission; choose another")
+        raise RunError(f"{existing}: cannot write to this folder: no write permission; choose another")
 
 
 def check_name(folder: Path) -> None:
-    """Raise RunError if the path of a folder contains control characters, which a shell or a terminal would interpret."""
+    """Raise RunError if the path of a folder contains control characters, which a shell or terminal would interpret."""
     if not is_text(str(folder.absolute())):
-        raise RunError(f"{folder}: expected a path without control characters; choose another")
+        raise RunError(f"{folder}: the path contains control characters; choose another")
 
 
 def check_no_link(base: Path, folder: Path) -> None:
-    """Raise RunError if a folder below `base` is a symbolic link or lies behind one.
+    """Raise RunError if a folder below `base`, or one of its parents up to `base`, is a symbolic link.
 
-    The user has named `base`, where links are followed; names below it are chosen by smix.
+    Links are allowed in `base`, which the user has named, but not below it, where smix chooses the names.
     """
     for path in (folder, *folder.parents):
         if path == base:
@@ -107,25 +111,25 @@ def check_no_link(base: Path, folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises RunError: see `atomic`."""
+    """Write a file atomically. See `atomic` for the errors."""
     with atomic(path) as file:
         file.write(content)
 
 
 COMMIT = ".commit.json"
-"""Names of the files of a `write_together` before and after; while this file exists, some are not renamed yet."""
+"""File with the old and new names of the files of `write_together`. While it exists, some may not be renamed yet."""
 
 
 def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[str, str] | None = None) -> None:
-    """Write files that hold checksums of one another: all of them or none, whenever the process is killed.
+    """Write several files atomically: all of them or none, even if the process is killed.
 
-    All are on the disk before the first is replaced, so that a full disk changes nothing. If the process is killed while it replaces
-    them, the next process that locks the folder completes the replacement.
+    All files are on the disk before the first one is replaced, so that a full disk changes nothing. If the process is killed while it
+    replaces them, the next process that locks the folder completes the replacement.
 
     Args:
-        folder: Folder of the files; the caller holds its lock.
+        folder: Folder of the files, which the caller has locked.
         contents: Content of each file, by name.
-        moves: Files that exist in the folder under another name: new name to old name.
+        moves: Old name of each existing file that is renamed, by new name.
 
     Raises:
         RunError: A file cannot be written.
@@ -149,7 +153,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
 
 
 def _finish(folder: Path) -> None:
-    """Complete an interrupted `write_together`. The folder is untrusted, so no file outside it is touched."""
+    """Complete an interrupted `write_together`. Since the folder is untrusted, no file outside it is touched."""
     try:
         moves = read_json(folder / COMMIT, follow_links=False)
         if not isinstance(moves, dict) or not all(
@@ -181,27 +185,27 @@ def append_text(path: Path, content: str) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a text in UTF-8 atomically. Raises RunError: see `atomic`."""
+    """Write a text file in UTF-8 atomically. See `atomic` for the errors."""
     write_bytes(path, content.encode())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically. Raises RunError: see `atomic`."""
+    """Write a JSON file atomically. See `atomic` for the errors."""
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def sha256(path: Path, follow_links: bool = True, max_bytes: int | None = None) -> str:
-    """Return the sha256 of a regular file in hexadecimal digits. Raises UnreadableError: see `open_file`."""
+    """Return the sha256 of a regular file in hexadecimal digits. See `open_file` for the arguments and errors."""
     with open_file(path, max_bytes, follow_links) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 PATIENCE = 0.5
-"""Seconds to wait for a lock before the folder counts as in use: `in_use` and `lock(shared=True)` hold it for an instant."""
+"""Seconds to wait for a lock before a folder counts as in use, since `in_use` and `lock(shared=True)` lock it for an instant."""
 SHARED_PATIENCE = 10.0
-"""Seconds to wait with `lock(shared=True)`: hundreds of tasks of a cluster may start at once."""
+"""Seconds to wait with `lock(shared=True)`, since hundreds of cluster jobs may start at once."""
 POLL = 0.05
-"""Mean seconds between two attempts, drawn at random: processes that wait together must not try together."""
+"""Mean seconds between two attempts. They are random, so that waiting processes do not all try at the same time."""
 _waits = random.Random()
 
 _held: set[FileIO] = set()
@@ -213,25 +217,25 @@ def _close_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # A worker of a DataLoader outlives this process by seconds if it is killed: it must not hold the folder.
+    # If this process is killed, a DataLoader worker outlives it by seconds and must not keep the folder locked.
     os.register_at_fork(after_in_child=_close_all)
 
 
 @contextmanager
 def lock(folder: Path, name: str = ".lock", shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for one writer. The operating system frees the lock when the process ends, however it ends.
+    """Lock a folder for one writer. The operating system releases the lock when the process ends, for whatever reason.
 
-    The files of a writer that was killed are completed (`write_together`) or, if nobody else can be writing, removed.
+    Unfinished files of a writer that was killed are completed (`write_together`) or, if no other process can be writing, removed.
 
     Args:
-        folder: Folder to hold; it is created if it is missing.
-        name: File to lock: locks with different names are independent.
-        shared: Share the folder with processes that also pass `shared=True`, and exclude only those that do not.
-        wait: Wait until no process holds the folder alone, instead of raising an error. Only without `shared`; processes
-            that share the folder are not waited for.
+        folder: Folder to lock; it is created if it is missing.
+        name: Name of the lock file. Locks with different names are independent.
+        shared: Share the lock with processes that also pass `shared=True`, and exclude only those that do not.
+        wait: Wait until no process has an exclusive lock, instead of raising an error. It has no effect on a shared lock, and
+            processes that share the lock are not waited for.
 
     Raises:
-        RunError: Another process holds the folder, or the folder cannot be written.
+        RunError: Another process has locked the folder, or the folder cannot be written to.
     """
     check_name(folder)
     with _as_run_error(folder):
@@ -257,9 +261,11 @@ def lock(folder: Path, name: str = ".lock", shared: bool = False, wait: bool = F
 
 
 def in_use(folder: Path) -> bool:
-    """Return True if a process holds this folder alone, on this machine or, if the file system shares locks, on another."""
+    """Return True if a process has an exclusive lock on a folder, on this machine or, if the file system shares locks, on another."""
     file = folder / ".lock"
-    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # refuse a link, and do not wait for a pipe
+    extra = getattr(os, "O_NOFOLLOW", 0) | getattr(
+        os, "O_NONBLOCK", 0
+    )  # refuse a symbolic link, and do not wait for a pipe
     try:
         descriptor = os.open(file, (os.O_RDWR if os.access(file, os.W_OK) else os.O_RDONLY) | extra)
     except OSError:
@@ -273,7 +279,7 @@ def in_use(folder: Path) -> bool:
 
 
 def _lock_alone(path: Path, wait: bool) -> FileIO | None:
-    """Lock a file alone; return None if others hold it. Each process that shares it holds a file of its own, named after it."""
+    """Lock a file exclusively, or return None if another process has locked it or one of the files of `_lock_shared`."""
     file = _locked(path, None if wait else PATIENCE)
     if file is None:
         return None
@@ -292,19 +298,19 @@ def _lock_alone(path: Path, wait: bool) -> FileIO | None:
 
 
 def _lock_shared(path: Path) -> FileIO | None:
-    """Lock a new file next to this one; return None if another process holds this one alone."""
+    """Lock a new file next to this one, or return None if another process has locked this one exclusively."""
     gate = _locked(path, SHARED_PATIENCE)
     if gate is None:
         return None
-    with gate:  # no process can lock the folder alone before the new file is locked
+    with gate:  # no process can lock the folder exclusively before the new file is locked
         return _locked(path.with_name(f"{path.name}.{uuid.uuid4().hex}"))
 
 
 def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
-    """Open and lock a file; return None if others still hold it after these seconds. With None, wait for as long as it takes.
+    """Open and lock a file, or return None if it is still locked after `patience` seconds (None: wait without limit).
 
-    The lock is exclusive, as locks are on every system that filelock supports, and ends when the file is closed. The
-    file is created if it is missing and never changed. A symbolic link is refused: its target is outside of the folder.
+    The lock is exclusive and released when the file is closed. The file is created if it is missing, and never changed. A symbolic
+    link is refused, since its target may lie outside the folder.
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
@@ -319,7 +325,7 @@ def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
 
 
 def _lock_within(descriptor: int, patience: float | None) -> bool:
-    """Lock an open file; return False if others still hold it after these seconds. With None, wait for as long as it takes."""
+    """Lock an open file, or return False if it is still locked after `patience` seconds (None: wait without limit)."""
     end = time.monotonic() + (patience or 0.0)
     while not lock_descriptor(descriptor, blocking=patience is None):
         if time.monotonic() >= end:
@@ -329,6 +335,6 @@ def _lock_within(descriptor: int, patience: float | None) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock file that nobody holds. Windows refuses while another process has opened it; then that process removes it."""
+    """Remove an unlocked lock file. Windows refuses while another process has opened it; then that process removes it."""
     with suppress(OSError):
         path.unlink()

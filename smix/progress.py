@@ -1,4 +1,4 @@
-"""Show the progress of anything that takes more than two seconds: a bar on a terminal, otherwise plain lines."""
+"""Show the progress of long operations: a bar on a terminal, otherwise plain lines."""
 
 import sys
 import time
@@ -14,6 +14,8 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class _Rate(ProgressColumn):
+    """Number of units per second."""
+
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
@@ -27,7 +29,7 @@ class _Rate(ProgressColumn):
 
 
 class _Left(ProgressColumn):
-    """Time left, shown from the start: as expected at first, as observed later."""
+    """Estimate of the time left, based on the expected duration at first and on the observed rate later."""
 
     def __init__(self, expected: float) -> None:
         super().__init__()
@@ -42,7 +44,7 @@ class _Left(ProgressColumn):
 
 
 class _Below(Progress):
-    """Progress bar with its description on a separate line above it, since both together do not fit into 80 columns."""
+    """Progress bar with its description on a separate line above, since both do not fit into one line of 80 columns."""
 
     def get_renderables(self) -> Iterator[RenderableType]:
         for task in self.tasks:
@@ -52,7 +54,7 @@ class _Below(Progress):
 
 @runtime_checkable
 class Update(Protocol):
-    """Function that shows progress, called with the number of finished units and an optional text."""
+    """Function that shows progress, given the number of finished units and an optional text."""
 
     def __call__(self, done: int, text: str = "") -> None: ...
 
@@ -64,15 +66,15 @@ def bar(
     """Show progress on standard error.
 
     Args:
-        title: Description.
+        title: Description of the work.
         total: Number of units of work.
         unit: Name of a unit, in the plural.
         quiet: Show nothing.
         expected: Expected duration of the whole work in seconds, so that the time left is shown from the start.
-            Default: it is shown as soon as a rate is known.
+            Default: the time left is shown as soon as a rate is known.
 
     Yields:
-        A function to be called with the number of finished units and an optional text to show.
+        A function to call with the number of finished units and an optional text to show.
     """
     if quiet:
         yield lambda done, text="": None
@@ -124,29 +126,28 @@ def _lines(title: str, total: int, unit: str) -> Update:
 def time_left(done: float, total: float, elapsed: float, expected: float) -> float:
     """Return the estimated seconds until the work is finished.
 
-    The estimate begins as `expected` minus `elapsed` and, from half of the work on, follows the observed rate. Until
-    then the two are averaged, and the weight of the observation grows with the finished work: runs take seconds to
-    start before they report anything, so the first rates are far too low.
+    The estimate is `expected` minus `elapsed` at first, and follows the observed rate after half of the work. In between, it is a mean
+    of both in which the weight of the observed rate grows: runs take seconds to start, so the first observed rates are far too low.
 
     Args:
-        done: Finished units.
-        total: All units.
+        done: Number of finished units.
+        total: Number of all units.
         elapsed: Seconds since the start.
         expected: Expected duration of the whole work in seconds.
     """
     if not done:
         return max(expected - elapsed, 0.1 * expected)
-    part = done / total
-    trust = min(1.0, 2 * part)
-    return (1 - part) * ((1 - trust) * expected + trust * elapsed / part)
+    fraction = done / total
+    weight = min(1.0, 2 * fraction)
+    return (1 - fraction) * ((1 - weight) * expected + weight * elapsed / fraction)
 
 
 def duration(seconds: float) -> str:
     """Return seconds as a text such as "8 s", "3 min 5 s" or "2 h 10 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, rest = divmod(rounded, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s" if rest else f"{minutes} min"
     return f"{minutes // 60} h {minutes % 60} min"

@@ -1,6 +1,6 @@
-"""Random numbers by key: the same (seed, purpose, step, rank) always gives the same numbers.
+"""Derive random numbers from a key: the same (seed, purpose, step, rank) always gives the same numbers.
 
-No state passes from step to step, so a resumed run needs no saved generator state, and two purposes never share a stream.
+No generator state is carried from step to step, so a resumed run needs none, and two purposes never share a stream.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ def generator(
 
 
 def seed(number: int, device: torch.device | str = "cpu") -> None:
-    """Seed torch's own generators, of the CPU and of `device`: dropout and torchvision's transforms draw from them.
+    """Seed torch's global generators of the CPU and of `device`, from which dropout and torchvision's transforms draw.
 
     torch.manual_seed seeds the generators of all devices, which takes a third of a millisecond even if CUDA is unused.
     """

@@ -1,4 +1,4 @@
-"""Signals that stop a command after it has written a checkpoint, and processes that were started by another smix process."""
+"""Handle signals that stop a command, and detect processes that were started by another smix process."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from contextlib import contextmanager
 TASK = "SMIX_TASK"
 """Environment variable of a process that another smix process started: the id of its parent process."""
 INTERRUPTED = 130
-"""Exit code of a command that was told to stop."""
+"""Exit code of a command that a signal has interrupted."""
 
 
 def _existing(*names: str) -> tuple[signal.Signals, ...]:
-    """Return those of these signals that this system has: Windows has no SIGUSR1."""
+    """Return the named signals that exist on this system; Windows has no SIGUSR1."""
     return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
 
 

@@ -1,7 +1,7 @@
 """Read untrusted files: files that other people may have made, modified or damaged.
 
-Each function returns the content that was written or raises `UnreadableError`. None blocks on a named pipe, and none returns NaN,
-infinity or text that is not valid Unicode. See smix/arrays.py for arrays and docs/security.md for what is trusted.
+Each function returns the content that was written or raises `UnreadableError`. They do not block on a named pipe, and do not return
+NaN, infinity or text that is not valid Unicode. See smix/arrays.py for arrays, and docs/security.md for what is trusted.
 """
 
 import dataclasses
@@ -25,13 +25,13 @@ JSON_BYTES = 1 << 24
 """Maximum size of a JSON file written by smix, in bytes."""
 
 LONGEST_NAME = 200
-"""Maximum length of the name of a class, in characters: figures draw them."""
+"""Maximum length of a class name in characters, so that it can be shown in figures."""
 Record = TypeVar("Record")
 Name = TypeVar("Name", bound=Hashable)
 
 
 class UnreadableError(SmixError):
-    """A file cannot be read or was modified. Its message is meant to follow "got" in the caller's message."""
+    """A file cannot be read or was modified. The message is a phrase, such as "a symbolic link", to be put into the caller's message."""
 
 
 class OtherVersionError(UnreadableError):
@@ -41,18 +41,18 @@ class OtherVersionError(UnreadableError):
 def one_line(error: BaseException, limit: int = 300) -> str:
     """Return the message of an error on one line, preceded by its type unless it is a `SmixError`."""
     text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
-    text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the file object, which differs each time
+    text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the address of the file object, which differs each time
     text = " ".join(text.split())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
 def is_text(text: str) -> bool:
-    """Return True if a text is valid Unicode without control characters, so that it can be used as a name."""
+    """Return True if a text is valid Unicode without control characters, and can therefore be used as a name."""
     return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
 def is_plain_name(name: object) -> bool:
-    """Return True if a value can name a file directly inside a folder: no folder, drive, pattern or control character.
+    """Return True if a value can name a file directly inside a folder: no path separator, drive, wildcard or control character.
 
     >>> is_plain_name("result.json"), is_plain_name("../result.json")
     (True, False)
@@ -67,7 +67,7 @@ def is_plain_name(name: object) -> bool:
 
 
 def first_duplicate(names: Iterable[Name]) -> Name | None:
-    """Return the first name that occurs for the second time, None if all differ.
+    """Return the first name that occurs for the second time, or None if all names differ.
 
     >>> first_duplicate(["cat", "dog", "cat"])
     'cat'
@@ -77,18 +77,18 @@ def first_duplicate(names: Iterable[Name]) -> Name | None:
 
 
 def is_file(path: Path) -> bool:
-    """Return True for a file or a link to one; False also in a folder that cannot be read."""
+    """Return True for a file or a link to one, and False also if its folder cannot be read."""
     return os.path.isfile(path)  # noqa: PTH113 - pathlib raises an error in some versions of Python
 
 
 @contextmanager
 def open_file(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> Iterator[io.BufferedReader]:
-    """Open a regular file to read it in the block.
+    """Open a regular file for reading.
 
     Args:
         path: File to open.
         max_bytes: Maximum size in bytes. Default: any size.
-        follow_links: Follow symbolic links. Pass False for files of a run or a mask store.
+        follow_links: Follow a symbolic link instead of refusing it. Pass False for files of a run or a mask store.
 
     Raises:
         UnreadableError: The file is missing, not readable, larger than `max_bytes`, or not a regular file.
@@ -118,13 +118,13 @@ def open_file(path: Path, max_bytes: int | None = None, follow_links: bool = Tru
 
 
 def check_file(path: Path) -> None:
-    """Raise UnreadableError unless `path` is a regular file that can be opened. Call it before a library opens the file."""
+    """Raise UnreadableError unless `path` is a regular file that can be opened. Used before a library opens the file."""
     with open_file(path):
         pass
 
 
 def read_bytes(path: Path, max_bytes: int | None = None, follow_links: bool = True) -> bytes:
-    """Return the content of a regular file. See `open_file`."""
+    """Return the content of a regular file. See `open_file` for the arguments and errors."""
     with open_file(path, max_bytes, follow_links) as file:
         try:
             return file.read()
@@ -133,7 +133,7 @@ def read_bytes(path: Path, max_bytes: int | None = None, follow_links: bool = Tr
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a file for appending, and create it if it does not exist. A symbolic link is refused: its target may be outside the folder.
+    """Open a file for appending, and create it if it does not exist. A symbolic link is refused: its target may lie elsewhere.
 
     Raises:
         OSError: The file cannot be written.
@@ -143,7 +143,7 @@ def open_to_append(path: Path) -> BinaryIO:
 
 
 def read_end(path: Path, start: int = 0, max_bytes: int = 1 << 20) -> str:
-    """Return the end of a log: at most its last `max_bytes` bytes, from byte `start` on. Empty if there is no such file."""
+    """Return the end of a log: at most its last `max_bytes` bytes, from byte `start` on. Empty if the file cannot be read."""
     try:
         with open_file(path, follow_links=False) as file:
             size = file.seek(0, os.SEEK_END)
@@ -154,7 +154,7 @@ def read_end(path: Path, start: int = 0, max_bytes: int = 1 << 20) -> str:
 
 
 def read_text(path: Path, max_bytes: int | None = 1 << 26, follow_links: bool = True) -> str:
-    """Return the content of a regular file of text in UTF-8. See `open_file`."""
+    """Return the content of a text file in UTF-8. See `open_file` for the arguments and errors."""
     try:
         return read_bytes(path, max_bytes, follow_links).decode()
     except UnicodeDecodeError:
@@ -162,7 +162,7 @@ def read_text(path: Path, max_bytes: int | None = 1 << 26, follow_links: bool = 
 
 
 def read_json(path: Path, max_bytes: int | None = JSON_BYTES, follow_links: bool = True) -> Any:
-    """Return the content of a JSON file. See `open_file` and `parse_json`."""
+    """Return the content of a JSON file. See `open_file` and `parse_json` for the arguments and errors."""
     return parse_json(read_bytes(path, max_bytes, follow_links))
 
 
@@ -175,9 +175,11 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
-        values = json.loads(text, object_pairs_hook=_once, parse_constant=_not_finite, parse_float=_finite)
+        values = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_not_finite, parse_float=_finite)
         if "\\ud" in text or "\\uD" in text:
-            json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is not valid Unicode
+            json.dumps(
+                values, ensure_ascii=False
+            ).encode()  # fails on half of a surrogate pair, which is not valid Unicode
     except RecursionError:
         raise UnreadableError("JSON that is nested too deeply") from None
     except UnicodeError:
@@ -189,7 +191,7 @@ def parse_json(content: bytes | str) -> Any:
     return values
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
         raise UnreadableError(f'a duplicate key "{first_duplicate(name for name, _ in pairs)}"')
@@ -205,7 +207,7 @@ def _finite(text: str) -> float:
 
 
 def to_record(values: Any, record_type: type[Record]) -> Record:
-    """Convert JSON values written by smix to a dataclass, and refuse missing fields, unknown fields and other types.
+    """Convert JSON values written by smix to a dataclass. Missing fields, unknown fields and other types are refused.
 
     Args:
         values: Content of the file.
@@ -251,12 +253,12 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
 
 
 def with_checksum(values: Mapping[str, Any]) -> bytes:
-    """Return a JSON object that holds a sha256 of itself, as the content of a file.
+    """Return the content of a JSON file with an object and the sha256 of that object.
 
     Raises:
-        UnreadableError: A text is not valid Unicode, such as a file name that is not UTF-8: the file would be unreadable.
+        UnreadableError: A text is not valid Unicode, such as a file name that is not UTF-8, so that the file could not be read again.
     """
-    values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: keys become strings
+    values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: keys are strings
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()
 
 
@@ -268,7 +270,7 @@ def read_checked(path: Path, format: int | None = None) -> dict[str, Any]:
         format: Expected value of "format". Default: any.
 
     Raises:
-        OtherVersionError: The file has another format, whatever its sha256 is.
+        OtherVersionError: The file has another format. Its sha256 is not checked.
         UnreadableError: The file is missing, is a symbolic link, or was changed since it was written.
     """
     values = read_json(path, follow_links=False)

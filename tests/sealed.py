@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from smix.training.records import VOUCHED
+from smix.training.records import CHECKSUMMED
 from smix.untrusted import with_checksum
 
 
@@ -13,7 +13,7 @@ def edit(file: Path, **changes: Any) -> None:
     values = {**json.loads(file.read_text()), **changes}
     del values["sha256"]
     file.write_bytes(with_checksum({name: value for name, value in values.items() if value is not ...}))
-    if file.name in VOUCHED:
+    if file.name in CHECKSUMMED:
         reseal(file.parent)
 
 
@@ -22,4 +22,7 @@ def reseal(run: Path) -> None:
     from smix import files
 
     if (run / "result.json").is_file():
-        edit(run / "result.json", files={name: files.sha256(run / name) for name in VOUCHED if (run / name).is_file()})
+        edit(
+            run / "result.json",
+            files={name: files.sha256(run / name) for name in CHECKSUMMED if (run / name).is_file()},
+        )

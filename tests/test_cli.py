@@ -362,7 +362,7 @@ BAD = {
     "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "got none"]),
     "broken file": (
         ["train", "--data", "npz:{tmp}/broken.npz", "--out", "{tmp}/r"],
-        ["broken.npz", "copy or make it again"],
+        ["broken.npz", "copy or write it again"],
     ),
     "floating point": (["train", "--data", "npz:{tmp}/float.npz", "--out", "{tmp}/r"], ["uint8", "float"]),
     "NaN": (["train", "--data", "npz:{tmp}/nan.npz", "--out", "{tmp}/r"], ["x_train", "finite"]),
@@ -431,7 +431,7 @@ BAD = {
     ),
     "the same method in two spellings": (
         ["compare", "--methods", "smix,smix(labels=half)", "--out", "{tmp}/r"],
-        ["different methods"],
+        ["distinct methods"],
     ),
     "no network to feed": (
         [
@@ -450,16 +450,16 @@ BAD = {
     ),
     "mix into a file": (
         ["mix", "--out", "{tmp}/good.npz/x.png"],
-        ["good.npz", "expected a folder to write"],
+        ["good.npz", "cannot write to this folder"],
     ),
     "check into a file": (
         ["masks", "check", "{tmp}/store", "--out", "{tmp}/good.npz"],
-        ["expected a folder to write"],
+        ["cannot write to this folder"],
     ),
-    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["expected a folder to write"]),
+    "train into a file": (["train", *TINY, "--out", "{tmp}/good.npz"], ["cannot write to this folder"]),
     "compare into a file": (
         ["compare", *TINY, "--methods", "vanilla", "--out", "{tmp}/good.npz"],
-        ["expected a folder to write"],
+        ["cannot write to this folder"],
     ),
     "too many images": (["mix", "--count", "1000", "--out", "{tmp}/x.png"], ["2 to 16", "1000"]),
     "a decimal for a whole number": (
@@ -475,7 +475,7 @@ BAD = {
         ["another data set"],
     ),
     "a picture over another file": (["mix", "--out", "{tmp}/good.npz"], [".png", "good.npz"]),
-    "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["different methods"]),
+    "the same method twice": (["compare", "--methods", "mixup,mixup", "--out", "{tmp}/r"], ["distinct methods"]),
 }
 
 
@@ -536,7 +536,7 @@ def test_a_full_disk_during_a_build_is_a_one_line_error(smix, npz, tmp_path, mon
     monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("masks", "build", "--data", npz, "--source", "carried", "--out", tmp_path / "s", "--quiet")
     assert code == 2
-    assert "no space left" in err
+    assert "no space is left" in err
     assert err.count("\n") == 1
 
 

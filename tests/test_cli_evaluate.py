@@ -175,9 +175,12 @@ BAD = {
         ["unknown.json", 'got "class 66"', 'did you mean "class'],
     ),
     "no images": (["evaluate", "{run}", "--limit", "0"], ["limit", "1 or more"]),
-    "too many images": (["evaluate", "{run}", "--limit", "99"], ["a limit of 1 to 24 images, got 99"]),
+    "too many images": (["evaluate", "{run}", "--limit", "99"], ["limit must be from 1 to 24 images, got 99"]),
     "model of a run": (["evaluate", "{run}", "--model", "resnet8"], ["a run has its own model; omit --model"]),
-    "mean alone": (["evaluate", "{run}", "--mean", "0.5"], ["expected one number a channel of each, got 0.5 and none"]),
+    "mean alone": (
+        ["evaluate", "{run}", "--mean", "0.5"],
+        ["expected one number per channel for both, got 0.5 and none"],
+    ),
     "no deviation": (["evaluate", "{run}", "--mean", "0.5", "--std", "0"], ["std: expected numbers above 0, got 0.0"]),
     "no number": (["evaluate", "{run}", "--mean", "nan", "--std", "1"], ["mean: expected finite numbers, got nan"]),
     "seed": (["evaluate", "{run}", "--seed", "-1"], ["seed", "0 or more"]),
@@ -186,7 +189,7 @@ BAD = {
     "no reference": (["evaluate", "{run}", "--reference", "{tmp}/none"], ["reference: expected a run or a file"]),
     "reference without corruptions": (
         ["evaluate", "{run}", "--reference", "{run}"],
-        ["got none; evaluate it the same"],
+        ["evaluate it with the same options first"],
     ),
     "weights without model": (
         ["evaluate", "{run}/weights.safetensors"],
@@ -197,7 +200,7 @@ BAD = {
         ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
-    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["expected a folder to write, got a file"]),
+    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["cannot write to this folder: a file"]),
 }
 
 

@@ -184,7 +184,7 @@ def test_a_killed_process_frees_its_folder(tmp_path):
 def test_a_file_in_place_of_a_folder_is_refused_and_kept(tmp_path, place):
     (tmp_path / "file").write_bytes(b"mine")
     with (
-        pytest.raises(RunError, match=r"expected a folder to write, got .*; choose another"),
+        pytest.raises(RunError, match=r"cannot write to this folder: .*; choose another"),
         files.lock(tmp_path / place),
     ):
         pass
@@ -214,7 +214,7 @@ def test_a_file_system_without_locks_is_a_one_line_error(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(files, "lock_descriptor", lock_descriptor)
     with (
-        pytest.raises(RunError, match=f"expected a folder to write, got {got}; choose another"),
+        pytest.raises(RunError, match=f"cannot write to this folder: {got}; choose another"),
         files.lock(tmp_path),
     ):
         pass
@@ -228,7 +228,7 @@ def test_a_link_in_place_of_a_lock_file_is_refused_and_its_target_is_kept(tmp_pa
         target.write_bytes(content)
     (folder / ".lock").symlink_to(target)
     with (
-        pytest.raises(RunError, match="expected a folder to write, got a symbolic link in place of a lock file"),
+        pytest.raises(RunError, match="cannot write to this folder: a symbolic link in place of a lock file"),
         files.lock(folder),
     ):
         pass

@@ -7,8 +7,8 @@ from smix.config import MachineOptions, RunOptions, SharedConfig
 from smix.data.batches import Normalisation
 from smix.data.streaming import Reader, Streamed
 from smix.device import in_words
-from smix.lab.compare import compare
 from smix.lab.evaluate import evaluate
+from smix.lab.run_all import compare
 from smix.masks.build import build_masks
 from smix.masks.sources.network import Network, NetworkCard, NetworkSource, for_inference
 from smix.training.runs import train

@@ -31,7 +31,7 @@ ADVICE = {
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
-"""Advice for errors of the operating system that a user can mend; any other is a bug."""
+"""Advice for errors of the operating system that a user can fix; any other is a bug."""
 
 app = App(
     name="smix",
@@ -65,8 +65,8 @@ def main() -> None:
     except OSError as error:
         if error.errno is None or error.errno not in ADVICE:
             _exit_with_traceback()
-        where = f"{error.filename}: " if error.filename else ""
-        show_error(f"{where}{error.strerror}; {ADVICE[error.errno]}")
+        prefix = f"{error.filename}: " if error.filename else ""
+        show_error(f"{prefix}{error.strerror}; {ADVICE[error.errno]}")
         sys.exit(SmixError.exit_code)
     except MemoryError:
         show_error("out of memory; close other programs, or use fewer or smaller images")

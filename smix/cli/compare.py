@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from smix.cli.options import Engine, Options, Shared, chosen_methods
+from smix.cli.options import Launch, Options, RunSelection, Shared
 from smix.cli.output import show_error, show_report
 from smix.config import RunOptions, SharedConfig
 from smix.report.terminal import show
@@ -17,34 +17,21 @@ def compare(
     *,
     config: Shared = SharedConfig(),  # noqa: B008
     options: Options = RunOptions(),  # noqa: B008
-    recipe: str | None = None,
-    methods: str | None = None,
-    seeds: int = 5,
-    engine: Engine = "local",
-    jobs: int | None = None,
+    selection: RunSelection = RunSelection(),  # noqa: B008
+    launch: Launch = Launch(),  # noqa: B008
     out: Path,
 ) -> int:
     """Train every method with every seed and report which method is better. Run the command again to train only the missing runs.
 
     Parameters
     ----------
-    recipe
-        Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern.
-    methods
-        Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
-        Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
-    seeds
-        Number of seeds, counted from 0.
-    engine
-        Where the runs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
-    jobs
-        Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
     out
         Folder of the runs; the report is written to its folder `report`.
     """
-    from smix.lab.compare import compare as train_all
+    from smix.lab.run_all import compare as train_all
 
-    runs = train_all(config, chosen_methods(methods, recipe, config.data), seeds, out, options, jobs, engine)
+    methods = selection.method_names(config.data)
+    runs = train_all(config, methods, selection.seeds, out, options, launch.jobs, launch.engine)
     code = report_runs(runs, out / "report", options)
     requested = {run.path for run in runs}
     others = sorted(path.parent.name for path in out.glob("*/config.json") if path.parent not in requested)

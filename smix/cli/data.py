@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from smix.cli.options import DataRoot
 from smix.config import MachineOptions
 from smix.report.terminal import show, table
 
@@ -13,14 +14,8 @@ if TYPE_CHECKING:
     from smix.lab.doctor import Finding
 
 
-def doctor(*, data_root: Path = MachineOptions.data_root) -> None:
-    """Check what this machine is ready for, and how to install what is missing.
-
-    Parameters
-    ----------
-    data_root
-        Folder in which data sets are found by name.
-    """
+def doctor(*, data_root: DataRoot = MachineOptions.data_root) -> None:
+    """Check what this machine is ready for, and how to install what is missing."""
     from smix.lab.doctor import check_data, check_machine
 
     show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))

@@ -53,8 +53,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         sys.stderr.write(
             f"Training a small network {len(METHODS) * SEEDS} times: about two minutes on two idle cores\n"
         )
-    from smix.lab.compare import compare
-    from smix.lab.run_all import check_folders
+    from smix.lab.run_all import check_folders, compare
     from smix.lab.sweep import cross
     from smix.report.images import write_mixes
 
@@ -94,10 +93,10 @@ def summary(runs: "Sequence[Run]") -> str:
     against = {pair.second: pair for pair in pairs}
     if len(against) < len(METHODS) - 1:
         return f"{task} Some runs are missing, so the methods are not compared; run the same command again."
-    found = " and ".join(_result(against[name], NAMES[name]) for name in (CUTMIX, VANILLA))
+    results = " and ".join(_result(against[name], NAMES[name]) for name in (CUTMIX, VANILLA))
     return (
         f"{task} CutMix pastes a box together with the background in it, whereas SMix cuts out the digit along its mask and pastes "
-        f"only the digit: here SMix is {found}."
+        f"only the digit: here SMix is {results}."
     )
 
 

@@ -52,7 +52,7 @@ def evaluate(
     evaluations, problems = evaluate_all(path, config, options)
     errors_of_each = {}
     if reference is not None:
-        errors_of_each = {run: mean_corruption_errors(one, reference) for run, one in evaluations.items()}
+        errors_of_each = {run: mean_corruption_errors(evaluation, reference) for run, evaluation in evaluations.items()}
     file = file_of(Path(), next(iter(evaluations.values())))
     show(*evaluations_parts(evaluations, errors_of_each, name), f"Written: {path}/RUN/{file}")
     for problem in problems.values():

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from smix.cli.options import Engine, Machine
+from smix.cli.options import DataRoot, Engine, Machine, Quiet
 from smix.config import MachineOptions, MaskConfig
 from smix.errors import MaskError
 from smix.report.terminal import show
@@ -32,8 +32,6 @@ def build(
         Stop at the first image that cannot be read or has no mask. Default: its mask is empty, flagged and counted.
     shard
         Build only part I of N, such as 3/8, to split the work with any scheduler; the last part to finish completes the store.
-    engine
-        Where the jobs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
     jobs
         Number of processes or cluster jobs that share the work.
     out
@@ -58,7 +56,7 @@ def check(
     verify: bool = False,
     data: str | None = None,
     out: Path | None = None,
-    data_root: Path = MachineOptions.data_root,
+    data_root: DataRoot = MachineOptions.data_root,
 ) -> None:
     """Report how many masks are valid, with charts and contact sheets of images with the mask in pink.
 
@@ -72,8 +70,6 @@ def check(
         Data set of the store. Default: the name that it was built with.
     out
         Folder of the pictures. Default: next to the first store, with "-check" appended to its name.
-    data_root
-        Folder in which data sets are found by name.
     """
     if verify:
         from smix.masks.store import verify as read_all
@@ -97,8 +93,8 @@ def export(
     out: Path,
     format: Literal["png", "coco"] = "png",
     data: str | None = None,
-    data_root: Path = MachineOptions.data_root,
-    quiet: bool = False,
+    data_root: DataRoot = MachineOptions.data_root,
+    quiet: Quiet = False,
 ) -> None:
     """Write the masks of a store as pictures or COCO annotations, which can be edited and read back with --source masks:DIR.
 
@@ -112,10 +108,6 @@ def export(
         png: one picture per image, 0 and 255; coco: one annotations.json with run-length codes.
     data
         Data set of the store, which names the files. Default: the name that it was built with.
-    data_root
-        Folder in which data sets are found by name.
-    quiet
-        Show no progress.
     """
     from smix.data import load_data
     from smix.masks import MaskStore

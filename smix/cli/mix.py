@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from smix.cli.options import DataRoot
 from smix.config import MachineOptions, SharedConfig
 from smix.report.terminal import show
 
@@ -15,7 +16,7 @@ def mix(
     methods: str = METHODS,
     count: int = 8,
     seed: int = 0,
-    data_root: Path = MachineOptions.data_root,
+    data_root: DataRoot = MachineOptions.data_root,
     out: Path = Path("mix.png"),
 ) -> None:
     """Draw the same images mixed by several methods, with labels and weight maps.
@@ -32,8 +33,6 @@ def mix(
         Number of images, 2 to 16.
     seed
         Seed of the mixes.
-    data_root
-        Folder in which data sets are found by name.
     out
         PNG file to write.
     """

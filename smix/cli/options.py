@@ -2,12 +2,15 @@
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter, Token, convert
 from cyclopts.config import Dict
 
 from smix.config import MachineOptions, RunOptions, SharedConfig, TrainConfig
+from smix.lab import engines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,15 +21,45 @@ Shared = Annotated[SharedConfig, Parameter(name="*")]
 Config = Annotated[TrainConfig, Parameter(name="*")]
 Options = Annotated[RunOptions, Parameter(name="*")]
 Machine = Annotated[MachineOptions, Parameter(name="*")]
-Engine = Literal["local", "slurm", "ray"]
+Engine = Annotated[
+    engines.Engine,
+    Parameter(help="Where the jobs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md)."),
+]
+DataRoot = Annotated[Path, Parameter(help="Folder in which data sets are found by name.")]
+Quiet = Annotated[bool, Parameter(help="Show no progress.")]
 
 
-def chosen_methods(methods: str | None, recipe: str | None, data: str) -> list[str]:
-    """Return the methods of --methods, or else those of the recipe."""
-    from smix.mixing import split_methods
-    from smix.training.recipes import methods_of
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunSelection:
+    """Methods and seeds of the runs of a comparison or a sweep."""
 
-    return split_methods(methods) if methods is not None else list(methods_of(recipe or "modern", data))
+    recipe: str | None = None
+    """Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern."""
+    methods: str | None = None
+    """Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
+    Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix."""
+    seeds: int = 5
+    """Number of seeds, counted from 0."""
+
+    def method_names(self, data: str) -> list[str]:
+        """Return the methods of --methods, or else those of the recipe for this data set."""
+        from smix.mixing import split_methods
+        from smix.training.recipes import methods_of
+
+        return (
+            split_methods(self.methods) if self.methods is not None else list(methods_of(self.recipe or "modern", data))
+        )
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Where the runs are started, and how many at a time."""
+
+    engine: Engine = "local"
+    jobs: int | None = None
+    """Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows."""
 
 
 def convert_value(kind: Any, tokens: "Sequence[Token]") -> Any:

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
+from smix.cli.options import Quiet
 from smix.cli.output import show_report
 from smix.config import MachineOptions
 from smix.errors import RunError
 
 
 def report(
-    *runs: Path, out: Path | None = None, data_root: Path = MachineOptions.data_root, quiet: bool = False
+    *runs: Path, out: Path | None = None, data_root: Path = MachineOptions.data_root, quiet: Quiet = False
 ) -> None:
     """Write the report of a comparison: one page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG.
 
@@ -22,8 +23,6 @@ def report(
         Folder of the report. Default: the subfolder `report` of the first folder given.
     data_root
         Folder in which data sets are found by name; test images and masks are shown if they are available.
-    quiet
-        Show no progress.
     """
     from smix.report.write import write_report
 

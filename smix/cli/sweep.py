@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cyclopts import App
 
-from smix.cli.options import Engine, Options, Shared, chosen_methods
+from smix.cli.options import Launch, Options, RunSelection, Shared
 from smix.cli.output import show_error
 from smix.config import RunOptions, SharedConfig
 from smix.errors import OptionError
@@ -20,9 +20,7 @@ def write(
     /,
     *,
     config: Shared = SharedConfig(),  # noqa: B008
-    recipe: str | None = None,
-    methods: str | None = None,
-    seeds: int = 5,
+    selection: RunSelection = RunSelection(),  # noqa: B008
     grid: tuple[str, ...] = (),
     append: bool = False,
 ) -> None:
@@ -32,13 +30,6 @@ def write(
     ----------
     file
         File to write, JSON Lines: {"name": ..., "config": {...}}.
-    recipe
-        Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern.
-    methods
-        Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
-        Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix.
-    seeds
-        Number of seeds, counted from 0.
     grid
         Values of further options, such as --grid lr=0.1,0.05 model=resnet8,resnet18; all combinations are written.
     append
@@ -47,11 +38,11 @@ def write(
     from smix.lab.sweep import cross, parse_grid, write_sweep
 
     cells = parse_grid(grid)
-    if recipe is not None and (both := {"data", "epochs"} & cells.keys()):
+    if selection.recipe is not None and (both := {"data", "epochs"} & cells.keys()):
         raise OptionError(
             f"grid: other options of --recipe depend on {' and '.join(sorted(both))}; write one value at a time, with --append"
         )
-    new = cross(config, chosen_methods(methods, recipe, config.data), range(seeds), cells)
+    new = cross(config, selection.method_names(config.data), range(selection.seeds), cells)
     runs = write_sweep(file, new, append)
     added = f" ({len(new)} of them new)" if len(new) < len(runs) else ""
     show(f"{file}: {len(runs)} runs{added}, such as {next(iter(new))}", f"Next: smix sweep run {file} --out DIR")
@@ -63,8 +54,7 @@ def run(
     /,
     *,
     options: Options = RunOptions(),  # noqa: B008
-    engine: Engine = "local",
-    jobs: int | None = None,
+    launch: Launch = Launch(),  # noqa: B008
     index: int | None = None,
     out: Path,
 ) -> int:
@@ -74,10 +64,6 @@ def run(
     ----------
     file
         The file of the sweep.
-    engine
-        Where the runs are started: as processes of this machine, on SLURM, or on Ray (docs/cluster.md).
-    jobs
-        Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
     index
         Train only the run with this index (from 0), in this process; for array jobs of any scheduler.
     out
@@ -89,12 +75,12 @@ def run(
 
     sweep = read_sweep(file)
     if index is not None:
-        if jobs is not None or engine != "local":
+        if launch != Launch():
             raise OptionError(f"index: --index {index} is one run in this process; omit --jobs and --engine")
         result = run_one(sweep, index, out, options)
         show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
         return 0
-    runs = run_all(sweep, out, options, engine, jobs)
+    runs = run_all(sweep, out, options, launch.engine, launch.jobs)
     missing = [run for run in runs if run.result is None]
     show(f"{out}: {len(runs) - len(missing)} of {len(runs)} runs are done")
     for unfinished in missing:
@@ -135,7 +121,7 @@ def status(file: Path, /, *, out: Path) -> None:
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     seconds = [run.seconds for run in runs.values() if run.state != "failed"]
     summary = f"{len(rows)} runs: {counts}"
-    if any(one is None or one > 0 for one in seconds):
+    if any(left is None or left > 0 for left in seconds):
         total = "unknown" if None in seconds else duration(sum(filter(None, seconds)))
         summary += f"; time left, one after the other: {total}"
     show(
@@ -165,7 +151,7 @@ def sbatch(
     out
         Folder of the sweep.
     """
-    from smix.lab.slurm import sbatch_script
+    from smix.lab.run_all import sbatch_script
     from smix.lab.sweep import read_sweep
 
     sys.stdout.write(sbatch_script(read_sweep(file), file, out, options, jobs))

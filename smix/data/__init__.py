@@ -1,4 +1,4 @@
-"""Data sets by name, and their batches."""
+"""Data sets: loading, and batches for training and evaluation."""
 
 from smix.data.sets import SETS, ImageSet, load_data
 

@@ -1,4 +1,4 @@
-"""Load data sets with torchvision, which reads them from a folder and downloads missing ones."""
+"""Load data sets with torchvision, which downloads those that are missing."""
 
 import hashlib
 from pathlib import Path
@@ -16,11 +16,11 @@ CALTECH101_URL = "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101
 TRAINING_IMAGES = 30
 """Number of training images of each class of Caltech 101."""
 DAMAGED = (OSError, RuntimeError, ValueError, AssertionError, LookupError, EOFError)
-"""Errors that torchvision raises for files that are missing, truncated or of another kind."""
+"""Errors that torchvision raises for files that are missing or damaged."""
 
 
 def cifar(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load CIFAR-10 or CIFAR-100 (Krizhevsky, 2009) with the fine labels: 50,000 and 10,000 images of 32 x 32 x 3.
+    """Load CIFAR-10 or, with its fine labels, CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 images of 32 x 32 x 3.
 
     Args:
         name: "cifar10" or "cifar100".
@@ -61,12 +61,11 @@ def fashion_mnist(name: str, data_root: Path, split: Split) -> ImageSet:
 
 
 def caltech101(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load Caltech 101 (Fei-Fei, Fergus and Perona, 2004): photographs of 101 classes; those of BACKGROUND_Google are left out.
+    """Load Caltech 101 (Fei-Fei, Fergus and Perona, 2004): photographs of 101 classes, without BACKGROUND_Google.
 
-    There is no official split. As is usual since Fei-Fei et al., 30 images of each class are for training and all
-    others for testing (some papers test on at most 50 per class). Those 30 are the ones with the lowest sha256 of
-    "CLASS/FILE": a random choice that is the same
-    everywhere. See `cifar` for the arguments and errors.
+    There is no official split. As is usual since Fei-Fei et al., 30 images of each class are for training and all others for testing
+    (some papers test on at most 50 per class). The 30 are those with the lowest sha256 of "CLASS/FILE", which is a random choice that
+    is the same on all machines. See `cifar` for the arguments and errors.
     """
     from torchvision import datasets
 
@@ -94,6 +93,4 @@ def _sha256(path: str) -> str:
 
 
 def _missing(name: str, place: str, data_root: Path, url: str, error: Exception, advice: str) -> DataError:
-    return DataError(
-        f"{name}: expected {place} in {data_root} or a connection to {url}, got {one_line(error)}; {advice}"
-    )
+    return DataError(f"{name}: cannot load {place} from {data_root} or download {url} ({one_line(error)}); {advice}")

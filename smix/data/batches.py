@@ -1,4 +1,4 @@
-"""Batches of a data set for training and evaluation, and a data set that lives on the device as uint8."""
+"""Batches of a data set for training and evaluation, and a loader that keeps the data set on the device as uint8."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,17 +19,17 @@ from smix.data.transforms import draw_crops_and_flips
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each channel, on the 0..1 scale, by which images are normalised."""
+    """Mean and standard deviation of each channel, on the 0..1 scale, with which images are normalised."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def of(cls, data: ImageSet) -> "Normalisation":
-        """Return mean and standard deviation over all pixels of images in memory. A constant channel has the standard deviation 1."""
+        """Compute the mean and standard deviation over all pixels of images in memory. For a constant channel, the latter is set to 1."""
         lines = data.array.reshape(len(data), -1)
         sums = np.zeros((2, lines.shape[1]), np.int64)
-        # Integer sums are exact and need no float copy of the data set. The step is small enough for squares in uint32.
+        # Integer sums are exact and need no float copy of the data set. The step is so small that sums of squares fit into uint32.
         step = min(2**16, max(1, 2**20 // lines.shape[1]))
         for start in range(0, len(lines), step):
             values = lines[start : start + step].astype(np.uint32)
@@ -44,7 +44,7 @@ class Normalisation:
 
     def __call__(self, images: UInt8[Tensor, "B *S C"]) -> Float[Tensor, "B C *S"]:
         """Return normalised float32 images, channels first in shape (and last in memory)."""
-        # One operation per line of pixels, in place: three times faster than broadcasting over single pixels.
+        # In place, and one operation per line of pixels: three times faster than broadcasting over single pixels.
         pixels, channels = images.shape[-2:]
         mean, std = (
             (torch.tensor(values, device=images.device) * 255).expand(channels).repeat(pixels)
@@ -87,7 +87,7 @@ class Loader(ABC):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        """Yield the training batches of an epoch from `first_step` on. Process `rank` of `world` gets its part of each batch."""
+        """Yield the training batches of an epoch from `first_step` on. Process `rank` of `world` receives its part of each batch."""
 
     @abstractmethod
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
@@ -106,7 +106,7 @@ class Loader(ABC):
 def epoch_batches(
     count: int, seed: int, epoch: int, batch_size: int, first_step: int, rank: int, world: int, device: torch.device
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
-    """Yield the batches of an epoch from `first_step` on, which are the same for every method and number of processes.
+    """Yield the batches of an epoch from `first_step` on. They are the same for all methods and numbers of processes.
 
     Yields:
         The number of the step, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
@@ -129,7 +129,7 @@ class Batches(Loader):
     crop_padding: int = 0
     """Padding in pixels before a random crop; 0: no crops."""
     hflip: bool = False
-    """Mirror half of the images along the last axis."""
+    """Mirror each image along the last spatial axis with a probability of 1/2."""
     at_once: int = 500
     """Number of images per batch of `in_order` and `pixels`."""
 

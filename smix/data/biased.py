@@ -1,4 +1,4 @@
-"""biased-digits: real handwritten digits on misleading backgrounds, with the true mask of each digit. Needs no download.
+"""biased-digits: real handwritten digits on misleading backgrounds, with the true mask of each digit. No download is needed.
 
 Like digits-on-photos, but each digit is assigned one region of the photographs, such as the sky or the petals of the flower. In a
 fraction `BIAS` of the training images the background is a crop of the region of that digit, in all other images of a random region.
@@ -27,11 +27,11 @@ flower.jpg: petals, and four parts of the leaves behind."""
 
 @cache
 def biased_digits(split: Literal["train", "test"], seed: int = 0, bias: float = BIAS) -> Digits:
-    """Return images, labels and object masks: 1,297 for training and 500 for testing.
+    """Return the images, labels and object masks of biased-digits: 1,297 for training or 500 for testing.
 
     Args:
         split: "train" or "test".
-        seed: The same seed gives the same images.
+        seed: Seed of the drawing.
         bias: Fraction of the training images whose background is a crop of the region of their class; the others get a random region.
     """
 

@@ -1,4 +1,4 @@
-"""digits-on-photos: real handwritten digits over real photographs, with the true mask of each digit. Needs no download.
+"""digits-on-photos: real handwritten digits over real photographs, with the true mask of each digit. No download is needed.
 
 The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 20 to 28 pixels, given one
 bright colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg), which
@@ -28,11 +28,11 @@ Digits = tuple[UInt8[np.ndarray, "N 32 32 3"], Int[np.ndarray, "N"], Bool[np.nda
 
 @cache
 def digits_on_photos(split: Literal["train", "test"], seed: int = 0) -> Digits:
-    """Return images, labels and object masks: 1,297 for training and 500 for testing.
+    """Return the images, labels and object masks of digits-on-photos: 1,297 for training or 500 for testing.
 
     Args:
         split: "train" or "test".
-        seed: The same seed gives the same images.
+        seed: Seed of the drawing.
     """
 
     def photo(label: int, photos: list[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -50,8 +50,11 @@ def draw_digits(
 
     Args:
         split: "train" or "test"; they share no digit.
-        seed: The same seed gives the same images.
-        choose: Function of the label, both photographs and a generator that returns the background of an image, (H, W, 3).
+        seed: Seed of the drawing.
+        choose: Function of the label, the photographs and a random generator that returns the background of an image, (H, W, 3).
+
+    Returns:
+        The images, labels and masks.
     """
     from sklearn.datasets import load_digits, load_sample_images
 
@@ -82,7 +85,7 @@ def _draw_over(
     enlarged = np.asarray(grey.resize((size, size), Image.Resampling.BICUBIC), np.float64)
     ink = np.zeros((SIDE, SIDE))
     down, right = rng.integers(SIDE - size + 1, size=2)
-    # Ink times 1.5, at most 1, makes strokes as solid as those of a pen.
+    # Scaled by 1.5 and clipped to 1, so that strokes are as opaque as those of a pen.
     ink[down : down + size, right : right + size] = np.minimum(1.5 / 255 * enlarged, 1)
     colour = rng.integers(MIN_COLOUR, 256, size=3)
     image = np.rint(background + ink[..., None] * (colour - background)).astype(np.uint8)

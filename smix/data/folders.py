@@ -1,4 +1,4 @@
-"""Data sets that are folders of image files: those of users, and Tiny ImageNet."""
+"""Data sets that are folders of image files: your own, and Tiny ImageNet."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
 
 def load_folder(name: str, place: str, split: Split) -> ImageSet:
-    """Load the images of a folder PLACE/SPLIT/CLASS. The folders of "train" name the classes of both splits.
+    """Load the images in the folders PLACE/SPLIT/CLASS. The folders in "train" define the classes of both splits.
 
     Args:
         name: Name of the data set.
@@ -30,13 +30,13 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
     """
     path = Path(place)
     if not path.is_dir():
-        raise DataError(f"{name}: expected a folder {path}, got none; check the path")
+        raise DataError(f"{name}: there is no folder {path}; check the path")
     home = path / split
     if split == "test" and not home.is_dir():
         home = path / "val"
     for needed in (path / "train", home):
         if not needed.is_dir():
-            raise DataError(f"{name}: expected {needed}/CLASS/image files, got no such folder; make it")
+            raise DataError(f"{name}: there is no folder {needed}; create it with the layout {needed.name}/CLASS/IMAGE")
     classes = folders_in(path / "train")
     if unseen := sorted(set(folders_in(home)) - set(classes)):
         raise DataError(
@@ -48,7 +48,9 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
         for file in list_images(home / folder_name)
     ]
     if not files:
-        raise DataError(f"{name}: expected images ({', '.join(SUFFIXES)}) under {home}/CLASS, got none")
+        raise DataError(
+            f"{name}: there are no images ({', '.join(SUFFIXES)}) in {home}/CLASS; add them, or check the path"
+        )
     return set_of_files(name, split, home, files, classes)
 
 
@@ -56,14 +58,18 @@ def folders_in(path: Path) -> list[str]:
     """Return the sorted names of the folders in a folder, without hidden ones.
 
     Raises:
-        DataError: The folder cannot be read, or a name in it is not UTF-8 or holds control characters.
+        DataError: The folder cannot be read, or a name in it is not UTF-8 or contains control characters.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     except OSError as error:
-        raise DataError(f"{path}: expected a folder of classes, got {error.strerror}; make it readable") from None
+        raise DataError(
+            f"{path}: the folder of the classes cannot be read ({error.strerror}); change its permissions"
+        ) from None
     if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(f"{path}: expected names of folders without control characters, got {invalid}; rename it")
+        raise DataError(
+            f"{path}: folder names must be UTF-8 without control characters, got {invalid}; rename the folder"
+        )
     return names
 
 
@@ -78,13 +84,13 @@ def read_listing(path: Path) -> str:
 def set_of_files(
     name: str, split: Split, home: Path, files: Sequence[tuple[str, int]], classes: Sequence[str]
 ) -> ImageSet:
-    """Return a split of image files that are not decoded yet.
+    """Return a split whose images are files that are decoded when they are accessed.
 
     Args:
         name: Name of the data set.
         split: "train" or "test".
         home: Folder of the files.
-        files: Paths from `home` with the labels, in the order of the rows.
+        files: Path of each image relative to `home`, with its label, in the order of the rows.
         classes: Names of the classes.
 
     Raises:
@@ -94,7 +100,7 @@ def set_of_files(
     labels = np.array([label for _, label in files], np.int64)
     digest = hashlib.sha256(labels.tobytes())
     for file in names:
-        # A Path for each of a million files takes longer.
+        # pathlib would take much longer for a million files.
         try:
             status = os.stat(f"{home}/{file}")  # noqa: PTH116
         except OSError as error:
@@ -124,9 +130,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
     """
     home = data_root / "tiny-imagenet-200"
     if not home.is_dir():
-        raise DataError(
-            f"{name}: expected {home}, got no such folder; download {TINY_IMAGENET_URL} and unpack it in {data_root}"
-        )
+        raise DataError(f"{name}: there is no folder {home}; download {TINY_IMAGENET_URL} and unpack it in {data_root}")
     try:
         ids = sorted(read_listing(home / "wnids.txt").split())
         words = dict(line.split("\t", 1) for line in read_listing(home / "words.txt").splitlines() if line.strip())
@@ -142,7 +146,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
             ]
         else:
             if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
-                raise UnreadableError(f"{invalid} in val_annotations.txt, which is no file name")
+                raise UnreadableError(f"{invalid} in val_annotations.txt, which is not a file name")
             files = sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
         classes = _first_synonyms(ids, words)
         if missing := sorted(set(labels.values()) - {label for _, label in files}):
@@ -150,7 +154,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
         return set_of_files(name, split, home / ("train" if split == "train" else "val"), files, classes)
     except (OSError, LookupError, ValueError) as error:
         raise DataError(
-            f"{name}: expected the whole of {TINY_IMAGENET_URL} in {home}, got {one_line(error)}; unpack it again"
+            f"{name}: {home} is incomplete or damaged ({one_line(error)}); unpack {TINY_IMAGENET_URL} again"
         ) from None
 
 

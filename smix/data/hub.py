@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face hub, or saved by its package `datasets`."""
+"""Data sets of the Hugging Face hub, or saved to disk with the package `datasets`."""
 
 import hashlib
 import io
@@ -18,12 +18,12 @@ from smix.errors import DataError
 from smix.untrusted import one_line
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
-"""Names of a split on the hub; the first existing one is used."""
+"""Names of a split on the hub, of which the first existing one is used."""
 
 
 @dataclass(frozen=True, eq=False)
 class TablePictures(Pictures):
-    """Images in the rows of a table, decoded when they are accessed. A name is the number of a row, such as "000017"."""
+    """Images in the rows of a table that are decoded when they are accessed. Their names are row numbers, such as "000017"."""
 
     _: KW_ONLY
     table: Any
@@ -34,7 +34,7 @@ class TablePictures(Pictures):
         """Return the image in a row as RGB. Raises DataError if it cannot be read."""
         image = self.table[int(name)][self.column]
         if image is None:
-            raise DataError(f"{self.home / name}: expected a readable image, got none; remove that row")
+            raise DataError(f"{self.home / name}: the row contains no image; remove the row")
         if image["bytes"] is None:
             return decode(Path(image["path"]))
         return decode(self.home / name, image["bytes"])
@@ -45,12 +45,12 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
 
     Args:
         name: Name of the data set.
-        place: Folder of a data set that was saved to disk, another folder that `datasets` can load, or a name on the
-            hub, from which the data set is downloaded.
+        place: Folder of a data set that was saved to disk, another folder that `datasets` can load, or the name of a data set on the
+            hub, which is downloaded.
         split: "train" or "test". The test split is "test" or, if there is none, "validation".
 
     Returns:
-        The split. Its fingerprint covers the labels and the lengths of the encoded images, as that of `folder:` does.
+        The split. As for `folder:`, its fingerprint covers the labels and the lengths of the encoded images.
 
     Raises:
         DataError: datasets is not installed, or there is no such data set, split or column.
@@ -62,7 +62,7 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
         splits = datasets.load_from_disk(place) if saved else datasets.load_dataset(place)
     except Exception as error:  # errors of files and connections have no common class
         raise DataError(
-            f"{name}: expected a data set that is saved in that folder or has that name on the hub, got {one_line(error)[:200]}; "
+            f"{name}: there is no data set in this folder, or of this name on the hub ({one_line(error)[:200]}); "
             "check the name and the connection"
         ) from None
     names = list(splits) if isinstance(splits, Mapping) else []
@@ -92,7 +92,7 @@ def _column(name: str, features: Mapping[str, Any], kind: type, description: str
     if len(columns) != 1:
         got = f"several: {', '.join(columns)}" if columns else f"none among {', '.join(features)}"
         raise DataError(
-            f"{name}: expected one column of {description}, got {got}; choose or cast columns with datasets and save the set to disk"
+            f"{name}: expected one column of {description}, got {got}; select or cast columns with datasets and save the data set to disk"
         )
     return columns[0]
 

@@ -15,7 +15,7 @@ from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "test"]
 MAX_CHANNELS = 16
-"""Maximum number of channels; a longer last axis is taken for a spatial one."""
+"""Maximum number of channels. A longer last axis is assumed to be spatial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class ImageSet:
     """
 
     images: NDArray[np.uint8] | Pictures
-    """(N, *S, C) of 0..255, or files that are decoded to (H, W, 3) when they are accessed and may have different sizes."""
+    """(N, *S, C) with values 0..255, or files that are decoded to (H, W, 3) when they are accessed and may have different sizes."""
     labels: NDArray[Any]
     """(N,) class of each image, from 0 to len(classes) - 1, of any integer type; converted to int64."""
     classes: tuple[str, ...]
@@ -43,15 +43,15 @@ class ImageSet:
     masks: NDArray[Any] | None = None
     """(N, *S), True where the object is. None: the data set has no masks."""
     index: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(N,) row of each image in the whole split. Default: this is the whole split."""
+    """(N,) row of each image in the whole split. Default: the set is the whole split."""
     _: KW_ONLY
     name: str
-    """Name by which `load_data` loads it."""
+    """Name with which `load_data` loads the data set."""
     split: Split
     fingerprint: str = ""
     """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
-    """Values of the source that were mapped to 0 and 255. None: the values of the source are 0..255."""
+    """Values of the source that were mapped to 0 and 255. None: the source has values 0..255."""
 
     def __post_init__(self) -> None:
         labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)
@@ -68,7 +68,9 @@ class ImageSet:
     def array(self) -> UInt8[np.ndarray, "N *S C"]:
         """The images in memory. Raises DataError if they are files: see `loaded`."""
         if isinstance(self.images, Pictures):
-            raise DataError(f"{self.name} {self.split}: expected images in memory, got files; call loaded() first")
+            raise DataError(
+                f"{self.name} {self.split}: the images are files, which this function does not read; call loaded() first"
+            )
         return self.images
 
     @property
@@ -90,46 +92,46 @@ class ImageSet:
         return replace(self, images=self.images.decoded()) if isinstance(self.images, Pictures) else self
 
     def stem(self, place: int) -> str:
-        """Return the name for files that belong to an image: its path without the suffix, or its row, such as "000017"."""
+        """Return the name of an image for files that belong to it: its path without the suffix, or its row, such as "000017"."""
         if isinstance(self.images, Pictures):
             path = str(self.images.names[place])
             return path.rpartition(".")[0] or path
         return f"{self.index[place]:06d}"
 
     def rows(self, index: NDArray[np.int64]) -> "ImageSet":
-        """Return the images at `index`. The `index` of the result refers to the whole split."""
+        """Return the images at `index` (n,) as a set, whose own `index` refers to the whole split."""
         masks = None if self.masks is None else self.masks[index]
         return replace(self, images=self.images[index], labels=self.labels[index], masks=masks, index=self.index[index])
 
     def take(self, count: int | None) -> "ImageSet":
-        """Return the first images of a fixed, class-balanced order, so that a smaller part belongs to every larger one.
+        """Return the first images of a fixed, class-balanced order, so that every smaller part is contained in each larger one.
 
         Args:
             count: Number of images. None: all.
 
         Raises:
-            DataError: There are fewer images.
+            DataError: `count` is not between 1 and the number of images.
         """
         if count is None or count == len(self):
             return self
         if not 1 <= count <= len(self):
-            raise DataError(f"{self.name} {self.split}: expected a limit of 1 to {len(self)} images, got {count}")
+            raise DataError(f"{self.name} {self.split}: the limit must be from 1 to {len(self)} images, got {count}")
         return self.rows(balanced_order(self.labels, self.fingerprint)[:count])
 
 
 def balanced_order(labels: Int[np.ndarray, "N"], key: str) -> Int[np.ndarray, "N"]:
-    """Return all rows in an order in which the first n have the classes as evenly as possible, for every n.
+    """Return all rows in an order in which, for every n, the first n rows contain each class as equally often as possible.
 
     Args:
         labels: Class of each row.
-        key: Text that determines the order of the rows of a class.
+        key: Text that seeds the random order of the rows of each class.
     """
     shuffled = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16)).permutation(len(labels))
-    turn = np.empty(len(labels), np.int64)
+    rank_in_class = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         rows = shuffled[labels[shuffled] == label]
-        turn[rows] = np.arange(len(rows))
-    return shuffled[np.argsort(turn[shuffled], kind="stable")]
+        rank_in_class[rows] = np.arange(len(rows))
+    return shuffled[np.argsort(rank_in_class[shuffled], kind="stable")]
 
 
 def check_set(
@@ -138,7 +140,7 @@ def check_set(
     """Check the content of an `ImageSet`.
 
     Args:
-        where: Name of the data set and the split in messages.
+        where: Name of the data set and the split, for messages.
         images: Images in memory or in files.
         labels: Labels of any integer type.
         classes: Names of the classes.
@@ -148,7 +150,7 @@ def check_set(
         Labels as int64 and masks as bool.
 
     Raises:
-        DataError: Something has a wrong shape, type or value.
+        DataError: Images, labels, class names or masks have a wrong shape, type or value.
     """
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
@@ -160,7 +162,7 @@ def check_set(
             )
     if not len(images) or labels.shape != (len(images),):
         raise DataError(
-            f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}"
+            f"{where}: expected one label for each of {len(images)} images, got labels of shape {labels.shape}; make their numbers equal"
         )
     if not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{where}: expected integer labels, got {labels.dtype}; number the classes from 0")
@@ -177,9 +179,11 @@ def check_set(
         )
     if masks is not None:
         shape = images.shape[:-1] if isinstance(images, np.ndarray) else masks.shape
-        of_numbers = masks.dtype.kind in "buif"
-        if masks.shape != shape or not of_numbers or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
-            raise DataError(f"{where}: expected masks of 0 and 1, shape {shape}, got {masks.shape}; convert them")
+        is_numeric = masks.dtype.kind in "buif"
+        if masks.shape != shape or not is_numeric or (masks.dtype != bool and np.setdiff1d(masks, (0, 1)).size):
+            raise DataError(
+                f"{where}: expected masks of 0 and 1 with shape {shape}, got {masks.dtype} of shape {masks.shape}; convert them"
+            )
         masks = masks.astype(bool)
     return labels, masks
 

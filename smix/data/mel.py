@@ -32,8 +32,12 @@ PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM
 
 
 def spectrograms(waves: Float[np.ndarray, "N 16000"]) -> UInt8[np.ndarray, "N 64 98"]:
-    """Return log-mel spectrograms of waves in -1..1, 0..255: axis 1 is the frequency, the lowest first; axis 2 is the time."""
-    # A periodic window, as is usual for spectra; dividing by its sum scales a full-scale sine to the power 1.
+    """Return log-mel spectrograms with values 0..255. Axis 1 is the frequency, the lowest first; axis 2 is the time.
+
+    Args:
+        waves: Sound on the -1..1 scale, one second at 16 kHz each.
+    """
+    # A periodic window, as is usual for spectra. Dividing by its sum gives a full-scale sine the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)
     frames = sliding_window_view(waves.astype(np.float32), WINDOW, -1)[:, ::HOP] * window
     spectrum = fft.rfft(frames, TRANSFORM)
@@ -55,7 +59,7 @@ def triangles() -> Float[np.ndarray, "64 257"]:
 
 
 def mel(hertz: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
-    """Convert hertz to mel on Slaney's scale: 3 mel are 200 Hz up to 1 kHz (15 mel), and 27 mel are a factor of 6.4 above."""
+    """Convert hertz to mel on Slaney's scale: linear with 3 mel per 200 Hz up to 1 kHz (15 mel), then 27 mel per factor of 6.4."""
     return np.where(hertz < 1000, hertz * 3 / 200, 15 + 27 * np.log(np.maximum(hertz, 1000) / 1000) / np.log(6.4))
 
 

@@ -1,4 +1,4 @@
-"""Import packages that smix does not depend on, such as datasets and onnxruntime."""
+"""Import optional dependencies, such as datasets and onnxruntime."""
 
 from importlib import import_module
 from typing import Any
@@ -12,7 +12,7 @@ def import_optional(package: str, extra: str, error: type[SmixError]) -> Any:
     Args:
         package: Name of the package in an import statement.
         extra: Name of the extra, as in `pip install "smix[EXTRA]"`.
-        error: Class of the error that is raised if the package is missing.
+        error: Class of the error to raise if the package is not installed.
 
     Returns:
         The imported module.

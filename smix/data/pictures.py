@@ -1,4 +1,4 @@
-"""Image files in a folder that are decoded when they are accessed: data sets larger than the memory, of images of any size."""
+"""Image files that are decoded when they are accessed, for data sets that do not fit in memory or have images of different sizes."""
 
 import io
 import os
@@ -22,35 +22,35 @@ from smix.untrusted import is_text, one_line, open_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
 MASK_ENDINGS = ("_mask", "-mask")
-"""001_mask.png next to an image 001, and 001.png next to 001.jpg, is a mask and no image if it has one channel or a palette."""
+"""Endings of mask names. 001_mask.png next to image 001, or 001.png next to 001.jpg, is a mask if it has one channel or a palette."""
 MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
-"""Formats that Pillow may open: for some of the others it starts programs, Ghostscript for example."""
+"""Formats that Pillow may open. For some other formats it would start a program, such as Ghostscript."""
 MAX_PIXELS = 1 << 27
-"""Maximum number of pixels of a picture: 134 million take 1.5 GB while they are decoded."""
+"""Maximum number of pixels of a picture: 134 million, which take 1.5 GB while they are decoded."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""Errors that Pillow raises, depending on the format and the place of the damage."""
+"""Errors that Pillow raises for damaged files, depending on the format and the place of the damage."""
 IMAGES_PER_TASK = 16
-"""Number of images that a thread decodes before it takes others."""
+"""Number of images that a thread decodes at once."""
 SIZES_READ = 1000
 """Number of images whose headers are read to find a common size: a million headers would take minutes to read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Images in files: `pictures[3]` is uint8 (H, W, 3), `pictures[array or slice]` are fewer pictures, not yet decoded."""
+    """Images in files. `pictures[3]` decodes an image to uint8 (H, W, 3); `pictures[array or slice]` selects images without decoding."""
 
     home: Path
     """Folder of the images."""
     names: NDArray[np.object_]
-    """(N,) paths from `home`, with "/"."""
+    """(N,) paths relative to `home`, with "/"."""
     size: tuple[int, int] | None = None
-    """Height and width, if the images of the whole split share them; see `common_size`."""
+    """Height and width of all images of the split. None: they differ; see `common_size`."""
     held: tuple[NDArray[np.uint8], ...] | None = None
-    """The decoded images, if they were read in advance."""
+    """The decoded images, if `read` has read them."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -73,10 +73,10 @@ class Pictures:
         return decode(self.home / name)
 
     def read(self) -> tuple["Pictures", dict[int, DataError]]:
-        """Read all images in advance.
+        """Decode all images now.
 
         Returns:
-            The pictures, black where an image cannot be read, and the errors by place.
+            The pictures, in which an image that cannot be read is black, and the errors by position.
         """
         images: list[NDArray[np.uint8] | None] = []
         errors: dict[int, DataError] = {}
@@ -91,7 +91,7 @@ class Pictures:
         return replace(self, held=held), errors
 
     def decoded(self) -> UInt8[np.ndarray, "N H W 3"]:
-        """Return all images in memory.
+        """Return all images as one array.
 
         Raises:
             DataError: An image cannot be read, or has another size than the first.
@@ -103,9 +103,9 @@ class Pictures:
             for place in range(start, min(start + IMAGES_PER_TASK, len(self))):
                 image = self[place]
                 if image.shape != first.shape:
-                    got, expected = (f"{shape[1]}x{shape[0]}" for shape in (image.shape, first.shape))
+                    size, first_size = (f"{shape[1]}x{shape[0]}" for shape in (image.shape, first.shape))
                     raise DataError(
-                        f"{self.home}: expected images of one size, got {expected} and {got} ({self.names[place]}); "
+                        f"{self.home}: expected images of one size, got {first_size} and {size} ({self.names[place]}); "
                         "resize them first"
                     )
                 images[place] = image
@@ -117,14 +117,14 @@ class Pictures:
 
 @contextmanager
 def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
-    """Open a picture, not yet decoded.
+    """Open a picture without decoding it.
 
     Raises:
         ValueError: The picture has more than `MAX_PIXELS` pixels.
-        Exception: One of `UNREADABLE`.
+        Exception: One of `UNREADABLE`, if the picture cannot be opened.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half as many pixels
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
         opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
     with opened as picture:
         if picture.width * picture.height > MAX_PIXELS:
@@ -133,26 +133,30 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
 
 
 def list_images(folder: Path) -> list[str]:
-    """Return the images under a folder as sorted paths from it, without hidden ones and masks that lie next to images.
+    """Return the sorted relative paths of the images under a folder, without hidden files and masks next to images.
 
     Raises:
-        DataError: A folder cannot be read, or an image has a name that is not UTF-8 or holds control characters.
+        DataError: A folder cannot be read, or the name of an image is not UTF-8 or contains control characters.
     """
     paths = []
 
     def fail(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
             return  # a class may have no images in this split
-        raise DataError(f"{error.filename}: expected a folder of images, got {error.strerror}; make it readable")
+        raise DataError(
+            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+        )
 
-    for where, inner, files in os.walk(folder, onerror=fail):  # several times as quick as pathlib, for a million files
+    for where, inner, files in os.walk(folder, onerror=fail):  # several times faster than pathlib for a million files
         inner[:] = [name for name in inner if not name.startswith(".")]
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
         start = Path(where).relative_to(folder).parts
         paths += [(*start, file) for file in images - _masks(Path(where), images)]
     names = ["/".join(parts) for parts in sorted(paths)]
     if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(f"{folder}: expected file names in UTF-8 without control characters, got {invalid}; rename it")
+        raise DataError(
+            f"{folder}: file names must be UTF-8 without control characters, got {invalid}; rename the file"
+        )
     return names
 
 
@@ -169,7 +173,7 @@ def _masks(folder: Path, files: set[str]) -> set[str]:
 
 
 def _mode(path: Path) -> str:
-    """Return the mode of a picture by its header; empty if it cannot be read."""
+    """Return the Pillow mode in the header of a picture, or "" if it cannot be read."""
     try:
         with open_file(path) as file, open_picture(file) as picture:
             return picture.mode
@@ -178,13 +182,12 @@ def _mode(path: Path) -> str:
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
-    """Return the height and width of the images, judged by about `SIZES_READ` evenly spaced ones; None if these differ or cannot be
-    read."""
+    """Return the common height and width of images, by the headers of about `SIZES_READ` evenly spaced ones. None: they differ."""
     return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
 
 
 def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
-    """Return the height and width in the headers of images, files or their content. None: they differ, or none can be read."""
+    """Return the common height and width in the headers of images, given as files or content. None: they differ or cannot be read."""
     sizes = set()
     for image in images:
         try:
@@ -204,8 +207,8 @@ def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3
     """Decode an image as RGB.
 
     Args:
-        path: The file.
-        content: Its content, if it is in memory.
+        path: Path of the file.
+        content: Content of the file. None: it is read from `path`.
 
     Raises:
         DataError: The image cannot be read, or has more than 8 bits per channel.
@@ -217,6 +220,6 @@ def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3
         ):
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"an image with more than 8 bits per channel (Pillow mode {picture.mode})")
-            return np.array(picture.convert("RGB"))  # a copy: torch needs arrays that are writeable
+            return np.array(picture.convert("RGB"))  # a copy, since torch needs writeable arrays
     except UNREADABLE as error:
-        raise DataError(f"{path}: expected a readable image, got {one_line(error)}; replace it") from None
+        raise DataError(f"{path}: the image cannot be read ({one_line(error)}); replace it") from None

@@ -18,7 +18,7 @@ from smix.errors import unknown
 
 
 def load_data(name: str, data_root: Path | str = "data", split: Split = "train") -> ImageSet:
-    """Load a split of a data set by its name; docs/data.md describes them all.
+    """Load a split of a data set by its name. All data sets are described in docs/data.md.
 
     Args:
         name: One of `SETS`; `npz:FILE` (x_train, y_train, x_test, y_test and, optionally, mask_train, mask_test, classes);
@@ -26,7 +26,7 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
             (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
             accessed; `loaded()` reads them into memory if they share a size. Masks next to images of a folder (001.png
             with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are not images.
-        data_root: Folder where the data sets of `SETS` are found, or downloaded to.
+        data_root: Folder that contains the data sets of `SETS`, or that they are downloaded to.
         split: "train" or "test".
 
     Returns:
@@ -56,18 +56,18 @@ class NamedSet:
     load: Callable[[str, Path, Split], ImageSet]
     """Function of the name, the data root and the split."""
     place: str = ""
-    """File or folder below the data root; empty: the set is built in."""
-    get: str = "downloaded on first use; or say where it is with --data-root"
-    """Advice if it is missing."""
+    """File or folder below the data root. Empty: the data set is built in."""
+    get: str = "downloaded on first use; if it is in another folder, pass --data-root"
+    """What to do if the data set is missing."""
 
 
 def is_here(name: str, data_root: Path) -> bool:
-    """Return whether a data set of `SETS` can be loaded without a download."""
+    """Return True if a data set of `SETS` can be loaded without a download."""
     return (data_root / SETS[name].place).exists() or not SETS[name].place
 
 
 def is_local(name: str, data_root: Path) -> bool:
-    """Return whether a data set can be loaded without a connection."""
+    """Return True if a data set can be loaded without a network connection."""
     kind, colon, place = name.partition(":")
     if not colon:
         return name in SETS and is_here(name, data_root)
@@ -84,7 +84,7 @@ SETS = {
     "biased-digits": NamedSet(_digits),
     "cifar10": NamedSet(cifar, "cifar-10-batches-py"),
     "cifar100": NamedSet(cifar, "cifar-100-python"),
-    # The file that is downloaded last.
+    # The file that is downloaded last: if it exists, all of them do.
     "fashion-mnist": NamedSet(fashion_mnist, "FashionMNIST/raw/t10k-labels-idx1-ubyte"),
     "caltech101": NamedSet(caltech101, "caltech101/101_ObjectCategories"),
     "tiny-imagenet": NamedSet(tiny_imagenet, "tiny-imagenet-200", f"download {TINY_IMAGENET_URL} and unpack it there"),

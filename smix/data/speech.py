@@ -34,7 +34,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
     training holds out validation images itself. The noise in _background_noise_ is ignored. A recording is one second at 16 kHz: a
     shorter one is padded with silence, a longer one is truncated. See `smix.data.mel` for the spectrograms.
 
-    A flip along the last axis, the time, plays a word backwards: it is no augmentation of sound.
+    A flip along the last axis, the time, plays a word backwards, so `hflip` is not a useful augmentation here.
 
     Args:
         name: Name of the data set.
@@ -47,29 +47,27 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
     """
     home = data_root / "speech_commands_v0.02"
     if not home.is_dir():
-        raise DataError(
-            f"{name}: expected {home}, got no such folder; download {SPEECH_COMMANDS_URL} and unpack it in {home}"
-        )
+        raise DataError(f"{name}: there is no folder {home}; download {SPEECH_COMMANDS_URL} and unpack it in {home}")
     try:
         words = [word for word in folders_in(home) if not word.startswith("_")]
         paths = [f"{word}/{file.name}" for word in words for file in sorted((home / word).glob("[!.]*.wav"))]
         test = set(read_listing(home / "testing_list.txt").split())
-        if lacking := sorted(test - set(paths)):
-            raise FileNotFoundError(f"no {lacking[0]}, which testing_list.txt lists")
+        if missing := sorted(test - set(paths)):
+            raise FileNotFoundError(f"no {missing[0]}, which testing_list.txt lists")
         parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
         if not all(parts.values()):
-            raise FileNotFoundError(f"{len(parts['train'])} recordings to train and {len(test)} to test")
+            raise FileNotFoundError(f"{len(parts['train'])} training recordings and {len(test)} test recordings")
         images = _cached(home, parts, split)
     except (OSError, UnreadableError) as error:
         raise DataError(
-            f"{name}: expected the whole of {SPEECH_COMMANDS_URL} in {home}, got {one_line(error)}; unpack it again"
+            f"{name}: {home} is incomplete or damaged ({one_line(error)}); unpack {SPEECH_COMMANDS_URL} again"
         ) from None
     labels = np.array([words.index(path.partition("/")[0]) for path in parts[split]], np.int64)
     return ImageSet(images[..., None], labels, tuple(words), name=name, split=split)
 
 
 def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[np.ndarray, "N 64 98"]:
-    """Return the spectrograms of a split: the stored ones if they belong to these files, otherwise new ones."""
+    """Return the spectrograms of a split, and compute and store them if the stored ones do not belong to these files."""
     sizes = {part: [(path, os.stat(f"{home}/{path}").st_size) for path in parts[part]] for part in parts}  # noqa: PTH116
     key = hashlib.sha256(json.dumps([PARAMETERS, sizes], sort_keys=True).encode()).hexdigest()
     try:
@@ -78,16 +76,16 @@ def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[np.n
                 return stored[split]
     except UnreadableError:
         pass  # missing or damaged: computed again
-    everything = parts["train"] + parts["test"]
-    images = np.empty((len(everything), BANDS, FRAMES), np.uint8)
+    all_paths = parts["train"] + parts["test"]
+    images = np.empty((len(all_paths), BANDS, FRAMES), np.uint8)
 
     def fill(start: int) -> int:
-        paths = everything[start : start + WAVES_PER_TASK]
+        paths = all_paths[start : start + WAVES_PER_TASK]
         images[start : start + len(paths)] = spectrograms(_waves(home, paths))
         return start + len(paths)
 
-    with ThreadPoolExecutor() as pool, progress.bar("spectrograms", len(everything), "recordings") as show:
-        for finished in pool.map(fill, range(0, len(everything), WAVES_PER_TASK)):
+    with ThreadPoolExecutor() as pool, progress.bar("spectrograms", len(all_paths), "recordings") as show:
+        for finished in pool.map(fill, range(0, len(all_paths), WAVES_PER_TASK)):
             show(finished)
     train, test = np.split(images, [len(parts["train"])])
     with files.atomic(home / CACHE) as file:
@@ -96,7 +94,7 @@ def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[np.n
 
 
 def _waves(home: Path, paths: Sequence[str]) -> Float[np.ndarray, "N 16000"]:
-    """Read recordings in -1..1, all of one second."""
+    """Read recordings on the -1..1 scale, padded or truncated to one second."""
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):
         try:

@@ -1,6 +1,7 @@
-"""Batches of images that do not fit in memory or have different sizes: worker processes of a DataLoader decode and crop them.
+"""Batches of images that do not fit in memory or have different sizes; worker processes of a DataLoader decode and crop them.
 
-Augmentation is keyed by seed, epoch and image: it depends neither on the number of workers nor on where a training was resumed.
+The random numbers of the augmentation are seeded by seed, epoch and image, so that they depend neither on the number of workers nor on
+the step from which a training was resumed.
 """
 
 import signal
@@ -24,16 +25,17 @@ from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
 
 RESIDENT_BYTES = 2**31
-"""Maximum size of a data set that is kept on the device. A constant, so that a set is read in the same way on every machine."""
+"""Maximum size in bytes of a data set that is kept on the device; the same on all machines, so that results do not depend on it."""
 SIDE = 224
-"""Default side in pixels of images that have different sizes."""
+"""Default height and width to which images of different sizes are resized."""
 ENLARGEMENT = 256 / 224
-"""Evaluation enlarges the shorter side to this times the size and crops the centre (He et al., CVPR 2016)."""
+"""Evaluation resizes the shorter side to this factor times the size, and crops the centre (He et al., CVPR 2016)."""
 STATISTICS = 2000
-"""Number of images from which mean and standard deviation are computed."""
+"""Number of images from which the mean and standard deviation are computed."""
 AT_ONCE = 250
+"""Number of images per batch without augmentation."""
 CUTOUT = 127
-"""A pixel of a resized mask is object if it is brighter than this."""
+"""A pixel of a resized mask belongs to the object if its value, 0 to 255, is above this."""
 
 
 @runtime_checkable
@@ -44,7 +46,7 @@ class MaskLookup(Protocol):
 
 
 def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
-    """Return whether a data set is kept on the device: its images share a size, no other one is requested, and they are few.
+    """Return True if a data set is kept on the device: its images have the requested size and take at most `RESIDENT_BYTES`.
 
     Args:
         data: The data set.
@@ -57,28 +59,28 @@ def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Reader(Dataset[tuple[Tensor, Tensor | None]]):
-    """Reads images and masks, augmented alike. Worker processes receive a copy of it."""
+    """Read images and masks and apply the same augmentation to both. Each worker process has a copy of this object."""
 
     data: ImageSet
     size: tuple[int, int]
     """Height and width of the result."""
     crop_padding: int = 0
-    """0: no random crops. Otherwise images of just `size` are padded by this many pixels and cropped, others are cropped to 8 to 100 %
-    of their area and resized."""
+    """Padding in pixels of images of exactly `size` before a random crop. Images of other sizes are cropped to 8 to 100 % of their area
+    and resized. 0: no random crops."""
     hflip: bool = False
-    """Mirror half of the images."""
+    """Mirror each image along the last spatial axis with a probability of 1/2."""
     masks: MaskLookup | None = None
-    """Object masks of any size, each of which covers its whole image."""
+    """Object masks of any size; each covers its whole image."""
     key: tuple[int, int] | None = None
     """Seed and epoch of the augmentation. None: no augmentation, as for evaluation."""
     enlargement: float = ENLARGEMENT
-    """Factor by which evaluation enlarges images before it crops the centre; 1: only as far as another shape requires."""
+    """Factor by which evaluation enlarges images before the centre crop. 1: images are enlarged just enough to fill the crop."""
 
     def __getitems__(self, rows: list[int]) -> tuple[UInt8[Tensor, "b H W C"], Bool[Tensor, "b H W"] | None] | str:
-        """Return images and their masks, or the message of the error if one of them cannot be read."""
+        """Return images and their masks, or an error message if one of them cannot be read."""
         try:
             pairs = [self.read(row) for row in rows]
-        except SmixError as error:  # torch would wrap it in a page of text
+        except SmixError as error:  # torch would add the traceback of the worker
             return str(error)
         images = torch.stack([image for image, _ in pairs])
         return images, None if self.masks is None else torch.stack([mask for _, mask in pairs if mask is not None])
@@ -89,7 +91,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
         if self.masks is not None:
             mask = torch.from_numpy(self.masks[np.array([row])]).to(torch.uint8) * 255
             mask = v2.functional.resize_image(mask, list(pictures[0].shape[1:]), antialias=True)
-            # An image, not tv_tensors.Mask: that is resized by another interpolation, and would not lie on its object.
+            # Not a tv_tensors.Mask: it would be resized with another interpolation and shifted against its object.
             pictures.append(tv_tensors.Image(mask))
         image, *masks = self._transform(row, pictures)
         return image.movedim(0, -1).contiguous(), masks[0][0] > CUTOUT if masks else None
@@ -116,7 +118,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
             return transform(pictures)
 
     def _centre(self, picture: tv_tensors.Image) -> v2.Transform:
-        """Return the centre crop of the image that just covers `enlargement` times the size: of squares, as Resize(side)."""
+        """Return a transform that resizes the image just enough to cover `enlargement` times the size, and crops the centre."""
         (height, width), (rows, columns) = picture.shape[-2:], (round(side * self.enlargement) for side in self.size)
         wide = height * columns <= width * rows
         size = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
@@ -125,7 +127,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
 
 @dataclass(frozen=True, eq=False)
 class Streamed(Loader):
-    """A `Loader` of images that are read again in each epoch."""
+    """A `Loader` that reads the images again in each epoch."""
 
     reader: Reader
     normalise: Normalisation
@@ -151,7 +153,7 @@ class Streamed(Loader):
 
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         rows = torch.arange(len(self)) if rows is None else rows
-        if not len(rows):  # more processes than images
+        if not len(rows):  # there are more processes than images
             empty = torch.zeros(0, *self.reader.size, self.reader.data.channels, dtype=torch.uint8)
             yield Pixels(self._copy(empty), self._labels([]), None)
             return
@@ -161,14 +163,14 @@ class Streamed(Loader):
     def _read(
         self, reader: Reader, batches: list[list[int]]
     ) -> Iterator[tuple[list[int], tuple[Tensor, Tensor | None]]]:
-        """Yield the rows of each batch, with its images and masks on the device."""
+        """Yield the rows of each batch, and its images and masks on the device."""
         loader = DataLoader(
             reader,
             batch_sampler=batches,
             num_workers=min(self.workers, len(batches)),
             collate_fn=_identity,
             worker_init_fn=_ignore_signals,
-            generator=torch.Generator(),  # otherwise it draws from the global one
+            generator=torch.Generator(),  # otherwise the DataLoader would draw from the global generator
             pin_memory=self.device.type == "cuda",
         )
         for rows, result in zip(batches, loader, strict=True):
@@ -185,7 +187,7 @@ class Streamed(Loader):
 
 
 def _ignore_signals(worker: int) -> None:
-    """Leave signals to the parent: one to the whole group of processes must not end workers whose batches it still reads."""
+    """Ignore signals in a worker: a signal to the process group must not end workers whose batches the parent still reads."""
     for number in signals.STOP_OR_CTRL_C:
         signal.signal(number, signal.SIG_IGN)
 
@@ -197,16 +199,16 @@ def _identity(result: object) -> object:
 def as_evaluated(
     data: ImageSet, size: tuple[int, int], rows: Int[np.ndarray, "n"] | None = None, masks: MaskLookup | None = None
 ) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
-    """Read images as evaluation does, without augmentation, into memory.
+    """Read images into memory as for evaluation, without augmentation.
 
     Args:
         data: The data set.
         size: Height and width of the result.
         rows: Rows of the images. None: `STATISTICS` of them, evenly spaced.
-        masks: Masks that are read, too.
+        masks: Masks to read with the images.
 
     Returns:
-        The images, and their masks if any are given.
+        The images, and their masks or None.
 
     Raises:
         DataError: An image cannot be read.

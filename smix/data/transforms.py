@@ -1,4 +1,4 @@
-"""Crops and flips of a whole batch on its device, with one draw for images and masks."""
+"""Random crops and flips of a batch on its device, the same for images and masks."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class CropsAndFlips:
-    """Crops and flips of a batch of images. `crops[slice]` selects those of a part of the batch."""
+    """Crops and flips of a batch of images. `crops[slice]` selects those of some of its images."""
 
     offsets: Int[Tensor, "B d"]
     """Offset along each spatial axis in the padded image, from 0 to 2 `padding`."""
@@ -31,8 +31,8 @@ class CropsAndFlips:
     def _crop(self, images: Shaped[Tensor, "B *S C"]) -> Shaped[Tensor, "B *S C"]:
         count, *size, channels = images.shape
         padded = F.pad(images, [0, 0, *[self.padding, self.padding] * len(size)]).contiguous()
-        # A line along the last axis is contiguous in memory: copied as a whole, six times faster than pixel by pixel. `start` is the
-        # number of the pixel in the padded batch where each line of the result starts.
+        # A line along the last axis is contiguous in memory, and copying whole lines is six times faster than copying pixels. `start` is
+        # the number of the pixel in the padded batch where each line of the result starts.
         start = torch.arange(count, device=images.device)
         for axis, length in enumerate(size[:-1]):
             place = self.offsets[:, axis].view(count, *[1] * (axis + 1)) + torch.arange(length, device=images.device)
@@ -41,7 +41,7 @@ class CropsAndFlips:
         pixels = size[-1]
         every_line = padded.as_strided((padded.numel() // channels - pixels + 1, pixels * channels), (channels, 1))
         cropped = every_line.index_select(0, start.flatten()).view(images.shape)
-        # Whole images again: three times faster than a broadcast `where`.
+        # Copying whole images is three times faster than a broadcast `where`.
         rows = torch.arange(count, device=images.device) + count * self.mirrored
         return torch.cat((cropped, cropped.flip(-2))).index_select(0, rows)
 

@@ -1,4 +1,4 @@
-"""Evaluation of trained models: metrics of their predictions, tests between methods, and robustness.
+"""Evaluation of trained models: metrics of their predictions, statistical tests between methods, and robustness.
 
 The public names are listed in `__init__.pyi`, and each is imported when it is first used.
 """

@@ -17,7 +17,7 @@ from smix.evaluation.softmax import shifted
 
 
 def accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> float:
-    """Return the fraction of the samples whose largest logit is that of their label, in [0, 1].
+    """Return the top-1 accuracy, the fraction of the samples whose label has the largest logit, in [0, 1].
 
     Args:
         logits: One row per sample, one column per class.
@@ -44,9 +44,9 @@ def cross_entropy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> flo
 
 
 def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: int = 5) -> float:
-    """Return the fraction of the samples whose label is among the k largest logits, in [0, 1].
+    """Return the top-k accuracy, the fraction of the samples whose label has one of the k largest logits, in [0, 1].
 
-    Among equal logits the earlier class comes first, so that `k=1` is `accuracy`.
+    Of equal logits, that of the first class counts as the larger one, so that `k=1` equals `accuracy`.
 
     Args:
         logits: One row per sample, one column per class.
@@ -92,7 +92,7 @@ def confusion_matrix(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> 
 
 
 def class_accuracy(confusion: Int[Tensor, "K K"]) -> Float[Tensor, "K"]:
-    """Return the recall of each class: the fraction of its samples that is predicted as it, in [0, 1].
+    """Return the recall of each class: the fraction of its samples that is predicted correctly, in [0, 1].
 
     Args:
         confusion: Result of `confusion_matrix`.
@@ -136,13 +136,13 @@ def most_confused(confusion: Int[Tensor, "K K"], classes: Sequence[str], count: 
     """
     if len(classes) != len(confusion):
         raise DataError(
-            f"classes: expected {len(confusion)} names, got {len(classes)}; give those of the data set, in order"
+            f"classes: expected {len(confusion)} names, got {len(classes)}; pass the class names of the data set, in order"
         )
-    errors = confusion.clone().fill_diagonal_(0).flatten()
-    order = errors.argsort(descending=True, stable=True)[:count].tolist()
-    totals, size = confusion.sum(1).tolist(), len(confusion)
+    errors = confusion.clone().fill_diagonal_(0)
+    order = errors.flatten().argsort(descending=True, stable=True)[:count].tolist()
+    totals, pairs = confusion.sum(1).tolist(), (divmod(index, len(confusion)) for index in order)
     return [
-        Confused(classes[place // size], classes[place % size], number, number / totals[place // size])
-        for place in order
-        if (number := int(errors[place])) > 0
+        Confused(classes[label], classes[predicted], number, number / totals[label])
+        for label, predicted in pairs
+        if (number := int(errors[label, predicted])) > 0
     ]

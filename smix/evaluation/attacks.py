@@ -1,4 +1,4 @@
-"""Adversarial attacks: FGSM and PGD, within a distance eps of each value of an image (L-infinity norm).
+"""Adversarial attacks that change each pixel value by at most eps (L-infinity norm): FGSM and PGD.
 
 Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015 (FGSM); Madry et al., "Towards Deep Learning
 Models Resistant to Adversarial Attacks", ICLR 2018 (PGD). Images are on the 0..1 scale, where `eps` = 8/255 is usual for CIFAR;
@@ -19,10 +19,10 @@ from smix.evaluation.predict import evaluation_mode
 
 
 class NormalisedModel(nn.Module):
-    """A model with its normalisation in front, which takes images on the 0..1 scale.
+    """Model that normalises its input, so that it takes images on the 0..1 scale.
 
     Args:
-        model: Takes normalised images (B, C, *S).
+        model: Model that takes normalised images (B, C, *S).
         normalise: Mean and standard deviation of each channel.
 
     >>> from smix.data.batches import Normalisation
@@ -47,12 +47,13 @@ class NormalisedModel(nn.Module):
 def fgsm(
     model: nn.Module, images: Float[Tensor, "B C *S"], labels: Int[Tensor, "B"], eps: float = 8 / 255
 ) -> Float[Tensor, "B C *S"]:
-    """Return adversarial images by one step of `eps` along the sign of the loss gradient, clipped to [0, 1].
+    """Return adversarial images by the fast gradient sign method (FGSM).
 
-    Goodfellow et al., ICLR 2015, section 4.
+    It takes one step of `eps` along the sign of the loss gradient, clipped to [0, 1] (Goodfellow et al., ICLR 2015, section 4).
 
     Args:
-        model: Takes images on the 0..1 scale. It runs in evaluation mode and is left as it was: mode, gradients, statistics.
+        model: Model that takes images on the 0..1 scale. It runs in evaluation mode; its mode, gradients and running statistics are
+            left unchanged.
         images: Images in [0, 1].
         labels: Class numbers.
         eps: Size of the step, in (0, 1].
@@ -79,13 +80,14 @@ def pgd(
     index: Sequence[int] | Int[Tensor, "B"] | None = None,
     seed: int = 0,
 ) -> Float[Tensor, "B C *S"]:
-    """Return adversarial images by projected gradient descent.
+    """Return adversarial images by projected gradient descent (PGD).
 
     It takes `steps` steps of `step_size` along the sign of the loss gradient, each clipped to at most `eps` from the images and to
     [0, 1] (Madry et al., ICLR 2018, section 2.1).
 
     Args:
-        model: Takes images on the 0..1 scale. It runs in evaluation mode and is left as it was: mode, gradients, statistics.
+        model: Model that takes images on the 0..1 scale. It runs in evaluation mode; its mode, gradients and running statistics are
+            left unchanged.
         images: Images in [0, 1].
         labels: Class numbers.
         eps: Largest change of a value, in (0, 1].
@@ -115,7 +117,7 @@ def pgd(
             attacked = torch.clamp(images + eps * _start(images, index, seed), lowest, highest)
         for _ in range(steps):
             attacked.requires_grad_()
-            # The sum, so that no gradient depends on the batch size.
+            # Summed, so that the gradient of an image does not depend on the batch size.
             loss = F.cross_entropy(model(attacked), labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, attacked)
             attacked = torch.clamp(attacked.detach() + step_size * gradient.sign(), lowest, highest)
@@ -130,7 +132,7 @@ def check_scale(images: Float[Tensor, "B C *S"]) -> None:
     if not (low >= 0 and high <= 1):
         raise DataError(
             f"attack: expected images from 0 to 1, got {low.item():.3g} to {high.item():.3g}; "
-            "give them before they are normalised, and the model as NormalisedModel"
+            "pass them before normalisation, and wrap the model in NormalisedModel"
         )
 
 

@@ -43,7 +43,7 @@ def bootstrap_over_images(
 
     Args:
         first: One number per image in any unit, such as correct or wrong, or a loss.
-        second: The same of the other model, on the same images.
+        second: Numbers of the other model for the same images.
         seed: Seed of the draws.
         draws: Number of draws, 1 or more.
         level: Confidence level in (0, 1).
@@ -60,17 +60,19 @@ def bootstrap_over_images(
     if first.shape != second.shape or not len(first):
         raise DataError(
             f"bootstrap: expected one number for each of the same images, got {tuple(first.shape)} and {tuple(second.shape)}; "
-            f"evaluate both models on the same split"
+            "evaluate both models on the same split"
         )
     if draws < 1 or not 0 < level < 1:
-        raise OptionError(f"bootstrap: expected 1 draw or more and a level between 0 and 1, got {draws} and {level}")
+        raise OptionError(
+            f"bootstrap: expected 1 draw or more and a level between 0 and 1, got {draws} and {level}; 2000 and 0.95 are usual"
+        )
     differences = first.detach().cpu().double() - second.detach().cpu().double()
     if not differences.isfinite().all():
-        raise DataError("bootstrap: expected finite numbers, got NaN or infinity; leave out models that diverged")
+        raise DataError("bootstrap: expected finite numbers, got NaN or infinity; exclude models that diverged")
     images, mean = len(differences), differences.mean().item()
     if images < 2:
         return ImageBootstrap(mean, math.nan, math.nan, images, draws)
-    # Draw how often each value occurs instead of which images: correct and wrong give three values, however many images.
+    # Draws how often each distinct value occurs instead of single images: correct and wrong predictions have only three differences.
     values, counts = np.unique(differences.numpy(), return_counts=True)
     generator = np.random.default_rng(rng.key(seed, "bootstrap over images"))
     means = generator.multinomial(images, counts / images, draws) @ values / images

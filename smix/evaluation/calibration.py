@@ -100,7 +100,7 @@ def calibration(
     """
     edges = _edges(bins)
     samples, classes = logits.shape
-    confidence, correct = [], []
+    confidences, hits = [], []
     squares = own = nll = 0.0
     gaps = np.zeros((classes, bins))
     for chunk in chunks(logits, labels, temperature):
@@ -108,14 +108,14 @@ def calibration(
         squares += float(np.einsum("nk,nk->", chunk.probabilities, chunk.probabilities))
         own += float(chunk.probabilities[np.arange(len(chunk.labels)), chunk.labels].sum())
         nll += float(chunk.nll.sum())
-        confidence.append(chunk.confidence)
-        correct.append(chunk.predicted == chunk.labels)
-    sure, right = torch.from_numpy(np.concatenate(confidence)), torch.from_numpy(np.concatenate(correct))
-    curve, curve_mass = reliability(sure, right, bins), reliability(sure, right, bins, "mass")
+        confidences.append(chunk.confidence)
+        hits.append(chunk.predicted == chunk.labels)
+    confidence, correct = torch.from_numpy(np.concatenate(confidences)), torch.from_numpy(np.concatenate(hits))
+    curve, curve_mass = reliability(confidence, correct, bins), reliability(confidence, correct, bins, "mass")
     return Calibration(
         samples=samples,
-        accuracy=right.double().mean().item(),
-        confidence=sure.mean().item(),
+        accuracy=correct.double().mean().item(),
+        confidence=confidence.mean().item(),
         ece=expected_calibration_error(curve),
         ece_mass=expected_calibration_error(curve_mass),
         mce=maximum_calibration_error(curve),
@@ -134,7 +134,7 @@ def reliability(
     bins: int = BINS,
     equal: Literal["width", "mass"] = "width",
 ) -> Curve:
-    """Return mean confidence and accuracy of the samples in each bin: the reliability curve.
+    """Return the reliability curve: mean confidence and accuracy of the samples in each bin.
 
     Args:
         confidence: Probability of each prediction, in [0, 1].
@@ -152,13 +152,13 @@ def reliability(
     [(1, 0.25, 1.0), (2, 0.75, 0.5)]
     """
     check_confidence(confidence, correct)
-    sure, right = confidence.detach().cpu().double().numpy(), correct.cpu().numpy()
+    values, hit = confidence.detach().cpu().double().numpy(), correct.cpu().numpy()
     inner = _edges(bins)
     if equal == "mass":
-        inner = _equal_mass_edges(sure, bins)
-    place = np.searchsorted(inner, sure)
-    counts = np.bincount(place, minlength=bins).tolist()
-    sums, hits = np.bincount(place, sure, bins).tolist(), np.bincount(place, right, bins).tolist()
+        inner = _equal_mass_edges(values, bins)
+    bin_index = np.searchsorted(inner, values)
+    counts = np.bincount(bin_index, minlength=bins).tolist()
+    sums, hits = np.bincount(bin_index, values, bins).tolist(), np.bincount(bin_index, hit, bins).tolist()
     bounds = [0.0, *inner.tolist(), 1.0]
     return tuple(
         Bin(bounds[m], bounds[m + 1], n, sums[m] / n if n else math.nan, hits[m] / n if n else math.nan)
@@ -201,7 +201,7 @@ def class_wise_calibration_error(
     """Return the mean over classes of the calibration error of that class's probability, in [0, 1].
 
     Kull et al., "Beyond temperature scaling", NeurIPS 2019, section 2: for class k the confidence of a sample is its
-    probability of k, and it is correct if k is its label. A class without samples counts with its probabilities.
+    probability of k, and it is correct if k is its label. Classes without samples are included.
 
     Args:
         probabilities: Softmax of the logits, in [0, 1].
@@ -232,7 +232,7 @@ def _add_gaps(
 ) -> None:
     """Add the sum of (probability - truth) of each class and bin to `gaps`, in place.
 
-    Most probabilities are in the first bin. All are added there, and those above its edge are then moved.
+    Most probabilities are in the first bin, so all are added there before those above its edge are moved.
     """
     classes, bins = gaps.shape
     gaps[:, 0] += probabilities.sum(0)

@@ -35,7 +35,7 @@ def read_cifar_c(folder: Path | str, name: str, severity: int) -> tuple[UInt8[Te
         Images, channels last, and class numbers.
 
     Raises:
-        DataError: A file is missing, damaged, or holds something else.
+        DataError: A file is missing or damaged, or does not contain such arrays.
         OptionError: The corruption or the severity is unknown.
 
     >>> np.save("fog.npy", np.zeros((5 * 2, 32, 32, 3), np.uint8))  # the published archive has 5 x 10,000 images
@@ -52,8 +52,8 @@ def read_cifar_c(folder: Path | str, name: str, severity: int) -> tuple[UInt8[Te
     images, labels = _array(path), _array(labels_path)
     if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3) or not len(images) or len(images) % 5:
         raise DataError(
-            f"{path}: expected 50000 x 32 x 32 x 3 of uint8, five severities one after the other, got "
-            f"{' x '.join(map(str, images.shape))} of {images.dtype}; extract the archive again"
+            f"{path}: expected 50000 x 32 x 32 x 3 values of uint8, got {' x '.join(map(str, images.shape))} of {images.dtype}; "
+            "extract the archive again"
         )
     if labels.shape != images.shape[:1] or labels.dtype.kind not in "ui":
         raise DataError(
@@ -97,7 +97,7 @@ class CorruptionErrors:
 
 
 def mean_corruption_error(errors: CorruptionErrors, reference: CorruptionErrors) -> float:
-    """Return the mean corruption error (mCE) of a model relative to a reference model; 1: as good as the reference.
+    """Return the mean corruption error (mCE) of a model relative to a reference model; 1 is as good as the reference.
 
     It is the mean over corruptions of the sum of the errors over all severities, divided by that of the reference (Hendrycks and
     Dietterich, ICLR 2019, section 4.1). The reference of the paper is AlexNet on ImageNet-C, and its numbers are percent. CIFAR-C has
@@ -122,14 +122,14 @@ def mean_corruption_error(errors: CorruptionErrors, reference: CorruptionErrors)
     ):
         if got != expected:
             raise DataError(
-                f"mCE: expected the {aspect} of the reference {reference.model}, {expected}, got {got}; "
-                f"evaluate both models on the same images"
+                f"mCE: {errors.model} was evaluated on the {aspect} {got}, the reference {reference.model} on {expected}; "
+                "evaluate both models on the same images"
             )
     perfect = [name for name, rates in reference.rates.items() if sum(rates) == 0]
     if perfect or not reference.rates:
         raise DataError(
-            f"mCE: expected errors of the reference {reference.model} on every corruption, got none on "
-            f"{', '.join(perfect) or 'any'}; choose another reference"
+            f"mCE: the reference {reference.model} makes no errors on {', '.join(perfect) or 'any corruption'}, so the ratio is "
+            "undefined; choose another reference"
         )
     return float(np.mean([sum(rates) / sum(reference.rates[name]) for name, rates in errors.rates.items()]))
 

@@ -1,5 +1,6 @@
-"""Errors of a model by its confidence. All functions take the confidence of each sample and whether its prediction is correct;
-`smix.evaluation.top_class` computes both.
+"""Relate the errors of a model to its confidence.
+
+All functions take the confidence of each sample and whether its prediction is correct; `smix.evaluation.top_class` computes both.
 """
 
 import math
@@ -60,7 +61,7 @@ def errors_by_confidence(
     """
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != 1 or any(a >= b for a, b in pairwise(bounds)):
         raise OptionError(
-            f"bounds: expected numbers that rise from 0 to 1, got {tuple(bounds)}; such as 0, 0.5, 0.9, 1"
+            f"bounds: expected numbers that rise from 0 to 1, got {tuple(bounds)}; use for example 0, 0.5, 0.9, 1"
         )
     check_confidence(confidence, correct)
     inner = torch.tensor(bounds[1:-1], dtype=torch.float64)
@@ -90,7 +91,7 @@ def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], thr
     0.5
     """
     if not 0 <= threshold < 1:
-        raise OptionError(f"threshold: expected a number from 0 to below 1, got {threshold}; such as 0.9")
+        raise OptionError(f"threshold: expected a number in [0, 1), got {threshold}; 0.9 is usual")
     check_confidence(confidence, correct)
     above, wrong = confidence.detach().cpu().double() > threshold, ~correct.cpu()
     return Level(threshold, 1.0, int(above.sum()), int((above & wrong).sum()), len(above))
@@ -98,7 +99,7 @@ def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], thr
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Errors of a model that answers only where it is confident enough."""
+    """Risk-coverage curve: errors of a model that answers only if its confidence is high enough."""
 
     coverage: Float[Tensor, "N"]
     """Fraction of the samples that is answered, the most confident first: 1 / N, 2 / N, ... 1."""
@@ -114,10 +115,10 @@ class RiskCoverage:
         return self.risk.mean().item()
 
     def accuracy_at(self, coverage: float) -> float:
-        """Return the accuracy, in [0, 1], if at least this fraction of the samples is answered.
+        """Return the accuracy at a coverage, in [0, 1], on the most confident samples.
 
         Args:
-            coverage: Fraction in (0, 1].
+            coverage: Minimum fraction of the samples that is answered, in (0, 1].
 
         Raises:
             OptionError: The coverage is out of its range.
@@ -131,8 +132,8 @@ class RiskCoverage:
 def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) -> RiskCoverage:
     """Return the risk-coverage curve: the error rate among the most confident samples.
 
-    Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, section 2. The errors among samples of
-    equal confidence are spread evenly, which is the mean over all orders of these samples.
+    Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, section 2. Errors among samples of equal
+    confidence are distributed evenly, which is the mean over all orders of these samples.
 
     Args:
         confidence: Probability of each prediction, in [0, 1].
@@ -149,6 +150,6 @@ def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) ->
     values, order = confidence.detach().cpu().double().sort(descending=True)
     wrong = (~correct.cpu())[order].double()
     group = F.pad((values.diff() != 0).cumsum(0), (1, 0))
-    spread = (group.bincount(wrong) / group.bincount())[group]
+    error_rate = (group.bincount(wrong) / group.bincount())[group]
     answered = torch.arange(1, len(values) + 1, dtype=torch.float64)
-    return RiskCoverage(answered / len(values), spread.cumsum(0) / answered)
+    return RiskCoverage(answered / len(values), error_rate.cumsum(0) / answered)

@@ -1,7 +1,7 @@
-"""Swap backgrounds and hide parts of images by masks, to find out whether a model looks at the object.
+"""Swap backgrounds and hide parts of images by masks, to measure whether a model relies on the object or on the background.
 
-After Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition", ICLR 2021 (Mixed-Rand in the
-paper). Images without a valid mask, or whose mask is empty or covers everything, are left out and counted.
+The method is that of Xiao et al., "Noise or Signal: The Role of Image Backgrounds in Object Recognition", ICLR 2021 (Mixed-Rand in
+the paper). Images without a valid mask, or whose mask is empty or covers the entire image, are excluded and counted.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from smix.evaluation.corruptions.draws import Draws
 
 @dataclass(frozen=True, eq=False)
 class ChangedImages:
-    """Images that could be changed. Compare with the accuracy on the same rows, not on all images."""
+    """Changed images. Their accuracy is to be compared with that of the same rows, not of all images."""
 
     images: UInt8[Tensor, "n *S C"]
     rows: Int[Tensor, "n"]
@@ -33,9 +33,9 @@ def swap_backgrounds(
     valid: Bool[Tensor, "N"] | None = None,
     seed: int = 0,
 ) -> ChangedImages:
-    """Return each object on the background of an image of another class.
+    """Return images with each object on the background of an image of another class.
 
-    The partner's own object is painted over with the mean colour of the partner's background.
+    The object in that other image, the partner, is painted over with the mean colour of the partner's background.
 
     Args:
         images: A complete split. Partners are drawn from it, by seed and row: each usable image of another class with equal
@@ -68,7 +68,9 @@ def on_background(
     others: UInt8[Tensor, "n *S C"],
     their_masks: Bool[Tensor, "n *S"],
 ) -> UInt8[Tensor, "n *S C"]:
-    """Return each object on the background of the other image, whose own object is painted over with the mean colour around it.
+    """Return images with each object on the background of another image.
+
+    The object in the other image is painted over with the mean colour of that image's background.
 
     Args:
         images: Images of the objects.
@@ -81,7 +83,7 @@ def on_background(
 
 
 def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
-    """Return for each image the place of another one of another class, all with equal probability.
+    """Return for each image the position of a partner of another class; all of these are equally likely.
 
     Args:
         classes: Class of each image with a usable mask.
@@ -89,12 +91,12 @@ def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> I
         seed: Seed of the partners.
 
     Raises:
-        DataError: There are no two classes.
+        DataError: All images are of one class.
     """
     if not len(classes) or bool((classes == classes[0]).all()):
         raise DataError(
-            f"background swap: expected usable masks in two classes or more, got {len(classes)} in {min(len(classes), 1)}; "
-            "pass the complete test split and its masks"
+            f"background swap: expected usable masks of two classes or more, got {len(classes)} masks of "
+            f"{min(len(classes), 1)} classes; pass the complete test split and its masks"
         )
     order = classes.argsort(stable=True)
     counts = classes.bincount()
@@ -118,7 +120,7 @@ def occlude(
         masks: True on the object.
         part: Part to paint over.
         valid: True for masks that may be used. Default: all.
-        colour: Colour of the paint. Default: the mean of all pixels of all images, which says nothing about any of them.
+        colour: Colour to paint with. Default: the mean of all pixels of all images, which reveals nothing about a single image.
 
     Raises:
         DataError: Masks or `valid` have another number or size than the images.
@@ -132,7 +134,7 @@ def occlude(
     (tensor([0]), 1)
     """
     if part not in ("object", "background"):
-        raise OptionError(f'occlusion: expected object or background, got "{part}"; choose one of them')
+        raise OptionError(f'occlusion: expected part "object" or "background", got "{part}"; choose one of them')
     _check(images, masks, None, valid)
     rows = usable(masks, valid)
     if colour is None:
@@ -145,8 +147,8 @@ def occlude(
 def usable(masks: Bool[Tensor, "N *S"], valid: Bool[Tensor, "N"] | None) -> Int[Tensor, "n"]:
     """Return the rows of the masks that are valid and have an object and a background."""
     flat = masks.flatten(1)
-    divided = flat.any(1) & ~flat.all(1)
-    return (divided if valid is None else divided & valid).nonzero()[:, 0]
+    has_both = flat.any(1) & ~flat.all(1)
+    return (has_both if valid is None else has_both & valid).nonzero()[:, 0]
 
 
 def _mean_colour(images: UInt8[Tensor, "B *S C"], where: Bool[Tensor, "B *S"]) -> UInt8[Tensor, "B C"]:
@@ -169,5 +171,7 @@ def _check(images: Tensor, masks: Tensor, labels: Tensor | None, valid: Tensor |
     }
     for name, (tensor, shape) in expected.items():
         if tensor is not None and tensor.shape != shape:
-            shown, got = (" x ".join(map(str, sizes)) for sizes in (shape, tensor.shape))
-            raise DataError(f"occlusion: expected {name} of shape {shown}, got {got}; pass those of the same images")
+            expected_shape, got = (" x ".join(map(str, sizes)) for sizes in (shape, tensor.shape))
+            raise DataError(
+                f"occlusion: expected {name} of shape {expected_shape}, got {got}; pass the {name} of the same images"
+            )

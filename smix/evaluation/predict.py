@@ -10,7 +10,10 @@ from torch import Tensor, nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode, and restore the mode of each module: parts of a model may be frozen."""
+    """Set evaluation mode inside the block.
+
+    Afterwards the mode of each module is restored, since some modules of a model may have been frozen in evaluation mode.
+    """
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -30,7 +33,7 @@ def predict(
 
     Args:
         model: Model that maps images to logits.
-        batches: Images and labels, on the device of the model.
+        batches: Batches of images and labels on the device of the model, at least one.
 
     >>> model = torch.nn.Flatten()
     >>> batches = [(torch.zeros(4, 1, 2, 5), torch.arange(4)), (torch.zeros(3, 1, 2, 5), torch.arange(3))]

@@ -84,7 +84,7 @@ class Evaluation:
     """Sha256 of the images and labels."""
     images: Count
     weights: str
-    """Sha256 of the file of weights."""
+    """Sha256 of the weights file."""
     numbers: Mapping[str, float]
     """Metrics by name, as in `smix.evaluation.scores.Scores.numbers`."""
     own: bool = True
@@ -95,7 +95,7 @@ class Evaluation:
     objects: ObjectAccuracies | None = None
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     left_out: Count = 0
-    """Number of images whose class is no class of the network; not counted in `images`."""
+    """Number of images of classes that the network does not have; not counted in `images`."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further settings that the results depend on: model, size, normalisation, label map, seed."""
 
@@ -131,7 +131,7 @@ def evaluations_of(run: Path) -> list[Evaluation]:
 
 
 def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str, float]:
-    """Return the mean corruption error (mCE) relative to another network, by suite; 1 is as good as the reference.
+    """Return the mean corruption error (mCE) relative to another network for each suite; 1 is as good as the reference.
 
     Args:
         evaluation: Evaluation with corruptions.
@@ -149,19 +149,21 @@ def mean_corruption_errors(evaluation: Evaluation, reference: Path) -> dict[str,
         if (other.fingerprint, other.images, other.left_out) == images
         for corrupted in other.corruptions
     }
-    pairs = [(one, references[one.suite]) for one in evaluation.corruptions if one.suite in references]
-    if not pairs:
+    common = [corrupted for corrupted in evaluation.corruptions if corrupted.suite in references]
+    if not common:
         raise RunError(
-            f"{reference}: expected accuracy on {evaluation.images:,} corrupted images of {evaluation.data}, got none; evaluate it the "
-            "same way first"
+            f"{reference}: no accuracy on these {evaluation.images:,} corrupted images of {evaluation.data}; evaluate it with the same "
+            "options first"
         )
     return {
-        one.suite: mean_corruption_error(errors_of(one, evaluation.data), errors_of(other, reference.name))
-        for one, other in pairs
+        corrupted.suite: mean_corruption_error(
+            errors_of(corrupted, evaluation.data), errors_of(references[corrupted.suite], reference.name)
+        )
+        for corrupted in common
     }
 
 
 def errors_of(corrupted: Corrupted, model: str) -> CorruptionErrors:
-    """Return the error rates of the network named `model`."""
+    """Return the error rates, one minus the accuracy, as those of a network named `model`."""
     rates = {name: tuple(1 - value for value in values) for name, values in corrupted.accuracy.items()}
     return CorruptionErrors(model, corrupted.suite, rates)

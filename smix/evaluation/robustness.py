@@ -47,8 +47,8 @@ ATTACKS = (
     Attack("pgd", 1 / 255, 0.25 / 255, 10),
     Attack("pgd", 8 / 255, 2 / 255, 10),
 )
-"""8/255 is common, but only adversarially trained networks are right then; others differ at 1/255, the smallest change of a stored
-image. The step size is 2.5 eps / steps, so that an attack can cross its range."""
+"""8/255 is the usual size, but only adversarially trained networks keep any accuracy under it; differences between other networks show
+at 1/255, the smallest change of an 8-bit image. The step size of PGD is 2.5 eps / steps, so that it can cross the range of changes."""
 MAX_VALUES = 2**22
 """Maximum number of pixel values that are attacked at once: gradients need several times the memory of a forward pass."""
 
@@ -85,7 +85,7 @@ def on_corrupted(
 
 
 def check_cifar_c(folder: Path, data: ImageSet, outputs: Sequence[int] | None = None) -> None:
-    """Check by the labels that a folder has corrupted versions of these images.
+    """Check by size, number and labels that a folder contains corrupted versions of these images.
 
     Args:
         folder: Folder of CIFAR-10-C or CIFAR-100-C.
@@ -102,8 +102,8 @@ def check_cifar_c(folder: Path, data: ImageSet, outputs: Sequence[int] | None = 
         labels = np.array(outputs)[labels] if same else labels
     if not same or not np.array_equal(labels[data.index], data.labels):
         raise DataError(
-            f"{folder}: expected corrupted images of {data.name} test, got others by size, number or labels; CIFAR-10-C belongs to "
-            "cifar10, CIFAR-100-C to cifar100"
+            f"{folder}: expected corrupted images of {data.name} test, but size, number or labels differ; use CIFAR-10-C with cifar10 "
+            "and CIFAR-100-C with cifar100"
         )
 
 
@@ -215,9 +215,9 @@ def _usable(loader: Loader) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"], UInt8[T
     pixels = 0
     for images, labels, masks in loader.pixels():
         assert masks is not None
-        good = usable(masks, None)
-        rows.append(before + good)
-        classes.append(labels[good])
+        batch_rows = usable(masks, None)
+        rows.append(before + batch_rows)
+        classes.append(labels[batch_rows])
         before += len(images)
         flat = images.flatten(0, -2)
         sums = flat.sum(0) if sums is None else sums + flat.sum(0)

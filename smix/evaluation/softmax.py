@@ -1,7 +1,7 @@
-"""Convert logits to probabilities in float64 on the CPU and a chunk at a time, so that a million samples need no second copy.
+"""Convert logits to probabilities in float64 on the CPU, a chunk at a time, so that a million samples need no second copy.
 
-A figure thus depends neither on the device nor on the precision of the logits beyond their own rounding, and a softmax that
-is saturated in float32 (confidence exactly 1) is not so here before logits differ by 37.
+Results thus depend neither on the device nor on the precision of the logits beyond their own rounding. A softmax saturates (confidence
+exactly 1) in float32 if logits differ by 17, in float64 only if they differ by 37.
 """
 
 import math
@@ -21,7 +21,7 @@ CHUNK = 2**17
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some consecutive samples."""
+    """Softmax of a number of consecutive samples."""
 
     labels: Int[np.ndarray, "n"]
     predicted: Int[np.ndarray, "n"]
@@ -57,8 +57,8 @@ def top_class(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperatur
         DataError: There is no sample, a label is out of [0, K), or a logit is NaN or infinite.
         OptionError: The temperature is out of its range.
 
-    >>> found = smix.evaluation.top_class(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([1, 1]))
-    >>> found.predicted, found.confidence, found.correct
+    >>> top = smix.evaluation.top_class(torch.tensor([[0.0, 0.0], [0.0, 2.0]]), torch.tensor([1, 1]))
+    >>> top.predicted, top.confidence, top.correct
     (tensor([0, 1]), tensor([0.5000, 0.8808], dtype=torch.float64), tensor([False,  True]))
     """
     parts = [(chunk.predicted, chunk.confidence, chunk.labels) for chunk in chunks(logits, labels, temperature)]
@@ -67,7 +67,7 @@ def top_class(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperatur
 
 
 def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> Iterator[Chunk]:
-    """Yield the softmax of logits / temperature, in order.
+    """Yield the softmax of logits / temperature, chunk by chunk in order.
 
     Args:
         logits: One row per sample, one column per class.
@@ -92,9 +92,9 @@ def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: 
 def shifted(
     logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]
 ) -> Iterator[tuple[Float[np.ndarray, "n K"], Int[np.ndarray, "n"], Int[np.ndarray, "n"]]]:
-    """Yield the logits less the largest of their sample (at most 0), the class of the largest, and the labels, in order.
+    """Yield the logits minus the largest of their sample (at most 0), the class of the largest, and the labels, in order.
 
-    numpy does it on one thread: in steps as short as these, threads mostly wait for each other, on a busy machine for minutes.
+    NumPy uses one thread for it: in steps as short as these, several threads would mostly wait for each other.
 
     Raises:
         DataError: There is no sample or no class, a label is out of [0, K), or a logit is NaN or infinite.
@@ -111,8 +111,8 @@ def shifted(
             place = int(np.flatnonzero(~np.isfinite(gaps).all(1))[0])
             value = gaps[place][~np.isfinite(gaps[place])][0]
             raise DataError(
-                f"logits: expected finite numbers, got {value} in sample {start + place}; did the training diverge, or half "
-                f"precision overflow?"
+                f"logits: expected finite numbers, got {value} in sample {start + place}; the training may have diverged, or half "
+                "precision has overflowed"
             )
         gaps -= largest[:, None]
         yield gaps, predicted, labels[start : start + step].cpu().numpy().astype(np.int64)
@@ -123,17 +123,17 @@ def check_predictions(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) ->
     if logits.ndim != 2 or labels.shape != logits.shape[:1]:
         raise DataError(
             f"predictions: expected logits (N, K) and labels (N), got {tuple(logits.shape)} and {tuple(labels.shape)}; "
-            f"give one row of logits per label"
+            "pass one row of logits per label"
         )
     if 0 in logits.shape:
         raise DataError(
-            f"predictions: expected at least one sample and one class, got {tuple(logits.shape)}; is the split empty?"
+            f"predictions: expected at least one sample and one class, got {tuple(logits.shape)}; check that the split has images"
         )
     minimum, maximum = int(labels.min()), int(labels.max())
     if minimum < 0 or maximum >= logits.shape[1]:
         raise DataError(
             f"labels: expected classes 0 to {logits.shape[1] - 1}, got {minimum if minimum < 0 else maximum}; "
-            f"was the model trained on another data set?"
+            "check that the model was trained on this data set"
         )
 
 
@@ -148,5 +148,5 @@ def check_confidence(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"])
     if math.isnan(minimum) or minimum < 0 or maximum > 1:
         raise DataError(
             f"confidence: expected probabilities from 0 to 1, got {minimum if not minimum >= 0 else maximum}; "
-            f"logits must go through a softmax first"
+            "apply softmax to logits first"
         )

@@ -1,4 +1,4 @@
-"""Compare methods: summaries over seeds and paired tests, corrected for their number."""
+"""Compare methods: summaries over seeds, and paired tests corrected for multiple comparisons."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ POWER = 0.8
 """Statistical power at which `detectable` is computed: the probability that a true difference of that size is significant."""
 
 NOT_ENOUGH: Final = "not enough runs"
-"""Verdict on what needs two runs or more and has fewer."""
+"""Verdict on a comparison that needs at least two runs and has fewer."""
 
 ROUNDING = 1e-12
-"""Differences that vary by no more than this are equal but for rounding."""
+"""Differences that vary by no more than this are treated as equal: rounding explains them."""
 
 EXACT_PAIRS = 8
-"""Maximum number of pairs for which all orders are counted (8! = 40,320)."""
+"""Maximum number of pairs for which all permutations are counted (8! = 40,320)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,9 @@ class Summary:
 
 def summary(values: Sequence[float]) -> Summary:
     """Return mean, standard deviation, number and range of some values.
+
+    Args:
+        values: One number per seed, in any unit.
 
     >>> smix.evaluation.summary([90.0, 91.0, 92.0])
     Summary(mean=91.0, std=1.0, count=3, minimum=90.0, maximum=92.0)
@@ -100,7 +103,7 @@ class Difference:
     p_corrected: float
     """p-value corrected by Holm's method over all pairs."""
     detectable: float = math.nan
-    """Smallest true difference that so many seeds could have shown: see `detectable_difference`, at the level of Holm's
+    """Smallest true difference that this number of seeds would probably have shown: see `detectable_difference`, at the level of Holm's
     first step, `SIGNIFICANT` / number of tested pairs. NaN below two common seeds, or if all differences are equal."""
 
     @property
@@ -116,7 +119,8 @@ class Difference:
 def compare_pairs(scores: Mapping[str, Mapping[int, float]]) -> list[Difference]:
     """Compare every pair of methods by a paired t-test over seeds, corrected by Holm's method.
 
-    All pairs are tested and corrected for, not the winner against the rest: the winner was chosen by looking at the results.
+    All pairs are tested and corrected for, rather than the best method against the others, because the best method is only known from
+    the results.
 
     Args:
         scores: Score of each method and seed: `scores[method][seed]`.
@@ -136,7 +140,7 @@ def compare_pairs(scores: Mapping[str, Mapping[int, float]]) -> list[Difference]
         for seed, value in values.items():
             if not math.isfinite(value):
                 raise DataError(
-                    f"scores: expected finite numbers, got {value} for {method}, seed {seed}; leave out runs that failed"
+                    f"scores: expected finite numbers, got {value} for {method}, seed {seed}; exclude runs that failed"
                 )
     differences = {
         (first, second): [
@@ -163,6 +167,10 @@ def verdict(pair: Difference, more_is_better: bool = True) -> Verdict:
 
     "not distinguishable" does not mean equal: see `Difference.detectable`.
 
+    Args:
+        pair: Two methods and their difference.
+        more_is_better: False for errors and losses.
+
     >>> pairs = smix.evaluation.compare_pairs({"mixup": {0: 90.0, 1: 91.0}, "vanilla": {0: 90.5, 1: 90.0}})
     >>> smix.evaluation.verdict(pairs[0])
     'not distinguishable'
@@ -175,7 +183,7 @@ def verdict(pair: Difference, more_is_better: bool = True) -> Verdict:
 
 
 def sentence(pair: Difference, more_is_better: bool = True, unit: str = "points", decimals: int = 2) -> str:
-    """Return the comparison of a pair in plain words, with the difference that so many seeds could have shown.
+    """Return a sentence about the comparison of a pair, with the smallest difference that its number of seeds would probably have shown.
 
     Args:
         pair: Two methods and their difference.
@@ -196,7 +204,7 @@ def sentence(pair: Difference, more_is_better: bool = True, unit: str = "points"
     could = (
         "the differences of all seeds are equal, so the detectable difference is unknown"
         if math.isnan(pair.detectable)
-        else f"so many would find a true difference of {pair.detectable:.{decimals}f} {unit} or more four times in five"
+        else f"this number of seeds detects a true difference of {pair.detectable:.{decimals}f} {unit} with probability {POWER}"
     )
     return f"{pair.first} and {pair.second} are not distinguishable with {pair.count} seeds ({facts}); {could}."
 
@@ -209,14 +217,14 @@ def detectable_difference(std: float, count: int, level: float = SIGNIFICANT, po
     2). For many seeds that is near (1.96 + 0.84) std / sqrt(n) at level 0.05.
 
     Args:
-        std: Standard deviation (n - 1) of the differences, as observed: with few seeds it is itself a rough estimate.
+        std: Observed standard deviation (n - 1) of the differences; with few seeds it is itself a rough estimate.
         count: Number of seeds n.
         level: Significance level in (0, power).
         power: Probability in (level, 1).
 
     Returns:
-        The difference, in the unit of `std`. NaN below two seeds, or if `std` is 0 or NaN: that no variation was observed does
-        not mean that there is none.
+        The difference, in the unit of `std`. NaN below two seeds, or if `std` is 0 or NaN, since variation that was not observed may
+        still exist.
 
     Raises:
         OptionError: The level or the power is out of its range.
@@ -259,8 +267,8 @@ def _noncentrality(count: int, level: float, power: float) -> float:
 def paired_p(differences: Sequence[float]) -> float:
     """Return the two-sided p-value of a paired t-test; NaN for fewer than two differences.
 
-    Equal differences have no variance, and t would be infinite however few they are. For them the exact sign-flip test is
-    used: 2^(1-n); and 1 if all are 0.
+    Equal differences have no variance, so that t would be infinite for any number of them. For them the exact sign-flip test is used:
+    p is 2^(1-n), or 1 if all are 0.
     """
     from scipy import stats
 
@@ -280,6 +288,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
     Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 1979.
 
+    Args:
+        p: Uncorrected p-values, in [0, 1] or NaN.
+
+    Returns:
+        The corrected p-values, in the order of `p`.
+
     >>> smix.evaluation.holm([0.01, 0.04, 0.02])
     [0.03, 0.04, 0.04]
     """
@@ -294,8 +308,8 @@ def holm(p: Sequence[float]) -> list[float]:
 def rank_correlation(x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> tuple[float, float]:
     """Return Spearman's rho, in [-1, 1], and its two-sided p-value.
 
-    For at most `EXACT_PAIRS` pairs the p-value is exact, from all orders: four pairs in perfect order are 2 of 24. For more it is
-    that of Student's t, which would be 0 for such a perfect order.
+    For at most `EXACT_PAIRS` pairs the p-value is exact, computed over all permutations: four pairs in perfect order have 2/24. For more
+    pairs it is that of Student's t, which would be 0 for few pairs in perfect order.
 
     Args:
         x: One number per sample.

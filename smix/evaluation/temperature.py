@@ -1,6 +1,6 @@
 """Temperature scaling: divide all logits by one number, fitted on a validation split.
 
-Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2. It changes the confidence of a model and none of its
+Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2. It changes the confidence of a model, but none of its
 predictions.
 """
 
@@ -67,7 +67,7 @@ def fit_temperature(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> f
     """Return the temperature T > 0 that minimises the mean cross-entropy of softmax(logits / T).
 
     The cross-entropy is convex in 1 / T, with derivative mean over samples of (mean logit under the softmax - the label's
-    logit). Brent's method solves it for log T, to a relative 1e-10, from a bracket that grows until it holds the
+    logit). Brent's method solves it for log T, to a tolerance of 1e-10, from a bracket that grows until it contains the
     solution, whatever the scale of the logits.
 
     Args:

@@ -2,6 +2,7 @@
 
 import copy
 import heapq
+import itertools
 import statistics
 import time
 from collections.abc import Sequence
@@ -76,22 +77,20 @@ def seconds_per_image(inputs: RunInputs, device: torch.device, options: RunOptio
     learner = Learner.of(copy.deepcopy(inputs.model), config, World(device=device))
     learner.model.train()
     times: list[float] = []
-    seen = 0
-    while len(times) < 3 or sum(times[1:]) < TIMED_SECONDS:
+    images = 0
+    epochs = (loader.shuffled(config.seed, 0, config.batch_size) for _ in itertools.count())
+    started = time.perf_counter()
+    for batch in itertools.chain.from_iterable(epochs):
+        draws = rng.generator(config.seed, "cost", device=device)
+        mixed, target = inputs.method(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
+        forward_backward(learner, mixed, target, config).tolist()
+        learner.update(1e-6)
+        times.append(time.perf_counter() - started)
+        images = len(mixed)
+        if len(times) >= 3 and sum(times[1:]) >= TIMED_SECONDS:
+            break
         started = time.perf_counter()
-        for batch in loader.shuffled(config.seed, 0, config.batch_size):
-            draws = rng.generator(config.seed, "cost", device=device)
-            mixed, target = inputs.method(
-                batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws
-            )
-            forward_backward(learner, mixed, target, config).tolist()
-            learner.update(1e-6)
-            times.append(time.perf_counter() - started)
-            seen = len(mixed)
-            if len(times) >= 3 and sum(times[1:]) >= TIMED_SECONDS:
-                break
-            started = time.perf_counter()
-    return statistics.median(times[1:]) / seen
+    return statistics.median(times[1:]) / images
 
 
 def jobs_that_fit(jobs: int, each: int, free: int) -> int:

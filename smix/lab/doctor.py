@@ -15,10 +15,10 @@ from smix.device import find_device, in_words
 from smix.masks.sources.torchvision import weights_file
 from smix.version import __version__
 
-REPORTS_NETWORK = "deeplabv3_mobilenet_v3_large"
+REPORT_NETWORK = "deeplabv3_mobilenet_v3_large"
 GIB = 2**30
-ROOM = 1.0
-"""Free disk space in GiB below which a comparison may not fit."""
+MIN_FREE_GIB = 1.0
+"""Free disk space in GiB; with less, a comparison may not fit."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def check_machine() -> list[Finding]:
     device = find_device()
     free = shutil.disk_usage(Path.cwd()).free / GIB
     onnx = importlib.util.find_spec("onnxruntime") is not None
-    url = torchvision.models.get_model_weights(REPORTS_NETWORK).DEFAULT.url
+    url = torchvision.models.get_model_weights(REPORT_NETWORK).DEFAULT.url
     weights = weights_file(url)
     return [
         Finding("smix", True, f"{__version__}, Python {platform.python_version()}"),
@@ -45,7 +45,7 @@ def check_machine() -> list[Finding]:
         Finding("device", True, in_words(device, cores() if device.type == "cpu" else None)),
         Finding(
             "disk",
-            free > ROOM,
+            free > MIN_FREE_GIB,
             f"{free:.1f} GiB free here",
             "free some space: stores, runs and reports are written to this folder",
         ),
@@ -53,7 +53,7 @@ def check_machine() -> list[Finding]:
         Finding(
             "masks: torchvision",
             weights.is_file(),
-            f"{weights.name}" if weights.is_file() else f"no weights of {REPORTS_NETWORK}",
+            f"{weights.name}" if weights.is_file() else f"no weights of {REPORT_NETWORK}",
             f"downloaded on first use; or download {url} elsewhere, and save it as {weights} or name it with --weights",
         ),
     ]

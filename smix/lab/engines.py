@@ -21,6 +21,8 @@ POLL_SECONDS = 0.25
 CLUSTER_POLL_SECONDS = 1.0
 GRACE_SECONDS = 120.0
 """Seconds for tasks of a cluster to write checkpoints once they are told to stop."""
+SLURM_LINE = "job of SLURM: "
+"""Start of the line in the log of a task that says what SLURM printed about it."""
 RETRIES = 20
 """Number of times that a task resumes after its time limit or the loss of its node."""
 LOST = -int(getattr(signal, "SIGKILL", 9))
@@ -38,6 +40,12 @@ class Task:
     def command(self) -> list[str]:
         """Command line, with the interpreter."""
         return [sys.executable, "-m", "smix", *self.words]
+
+
+def check_jobs(jobs: int | None) -> None:
+    """Raise OptionError if the number of concurrent tasks is less than 1."""
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
 
 
 def launch(tasks: Sequence[Task], engine: Engine, jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:

@@ -18,7 +18,7 @@ from smix.config import EvaluateConfig, MachineOptions
 from smix.data.batches import Loader
 from smix.device import in_words, is_out_of_memory, threads
 from smix.errors import DataError, OptionError, RunError, SmixError, TemporaryError
-from smix.evaluation.corruptions import suite
+from smix.evaluation.corruptions import suite as corruptions
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation, write_evaluation
 from smix.lab.suites import CLEAN, CORRUPTIONS, Suite, requested_suites
 from smix.lab.sweep import slug
@@ -28,8 +28,9 @@ from smix.training.records import subfolders_of_runs
 from smix.untrusted import is_file
 
 ANNOUNCED_SECONDS = 120.0
-"""Expected seconds from which on they are printed."""
+"""Expected duration in seconds above which it is printed."""
 TIMED_IMAGES = 100
+"""Number of images of the batch from which the duration is estimated."""
 
 
 def evaluate(
@@ -38,7 +39,7 @@ def evaluate(
     options: MachineOptions | None = None,
     out: Path | str | None = None,
 ) -> Evaluation:
-    """Evaluate one network on a test set. Suites that were computed before are read from the file `file_of(...)`.
+    """Evaluate one network on a test set. Suites that were computed before are read from the file of the evaluation.
 
     Args:
         path: Folder of a finished run, or a weights file (safetensors or a torch checkpoint) of the model config.model.
@@ -82,16 +83,16 @@ def evaluate_all(
         )
     evaluations: dict[Path, Evaluation] = {}
     problems: dict[Path, SmixError] = {}
-    finished = [path for path in paths if is_file(path / "result.json")]
     announced = False
-    for number, path in enumerate(paths, 1):
+    for number, path in enumerate(paths):
+        runs = 0 if announced else sum(is_file(other / "result.json") for other in paths[number:])
         try:
-            runs = 0 if announced else len(finished)
-            evaluations[path], computed = _evaluate(path, config, options, None, runs, f" ({number} of {len(paths)})")
+            evaluations[path], computed = _evaluate(
+                path, config, options, None, runs, f" ({number + 1} of {len(paths)})"
+            )
             announced = announced or computed
         except SmixError as error:
             problems[path] = error
-        finished = [other for other in finished if other != path]
     if not evaluations:
         raise next(iter(problems.values()))
     return evaluations, {path: str(error) for path, error in problems.items()}
@@ -117,12 +118,7 @@ def file_of(path: Path, evaluation: Evaluation, out: Path | None = None) -> Path
 
 
 def _evaluate(
-    path: Path,
-    config: EvaluateConfig,
-    options: MachineOptions,
-    out: Path | None,
-    runs: int = 1,
-    place: str = "",
+    path: Path, config: EvaluateConfig, options: MachineOptions, out: Path | None, runs: int = 1, place: str = ""
 ) -> tuple[Evaluation, bool]:
     """Return the evaluation, and whether anything was computed.
 
@@ -132,8 +128,8 @@ def _evaluate(
     """
     target = load_target(path, config, options)
     loader = target.loader()
-    suites = requested_suites(target, loader, config)
-    evaluation = _empty(target, config)
+    suites = requested_suites(target, loader)
+    evaluation = _empty(target)
     if out is None and path.is_dir():
         files.check_no_link(path, path / FOLDER)
     file = file_of(path, evaluation, out)
@@ -141,7 +137,7 @@ def _evaluate(
     with files.lock(file.parent), threads(options.threads):
         existing, difference = _existing(file, evaluation)
         evaluation = existing or evaluation
-        missing = [one for one in suites if not one.is_done(evaluation)]
+        missing = [suite for suite in suites if not suite.is_done(evaluation)]
         if not missing:
             return evaluation, False
         if difference:
@@ -150,17 +146,17 @@ def _evaluate(
             _announce(target, loader, missing, runs)
         passes = 0
         title = f"{path.name}{place} on {target.name}"
-        with progress.bar(title, sum(one.passes for one in missing), quiet=options.quiet) as update:
-            for current in missing:
+        with progress.bar(title, sum(suite.passes for suite in missing), quiet=options.quiet) as update:
+            for suite in missing:
 
-                def advance(count: int, name: str = current.name) -> None:
+                def advance(count: int, name: str = suite.name) -> None:
                     nonlocal passes
                     passes += count
                     update(passes, name)
 
                 try:
-                    with _in_memory(target.device, min(current.at_once, len(loader))):
-                        evaluation = current.add(evaluation, advance)
+                    with _in_memory(target.device, min(suite.at_once, len(loader))):
+                        evaluation = suite.add(evaluation, advance)
                 except DataError as error:
                     raise DataError(f"{path}: {error}") from None
                 write_evaluation(file, evaluation)
@@ -169,7 +165,7 @@ def _evaluate(
         return evaluation, True
 
 
-def _empty(target: EvalTarget, config: EvaluateConfig) -> Evaluation:
+def _empty(target: EvalTarget) -> Evaluation:
     """Return an evaluation without results."""
     return Evaluation(
         data=target.name,
@@ -183,7 +179,7 @@ def _empty(target: EvalTarget, config: EvaluateConfig) -> Evaluation:
             **target.classifier.provenance,
             "resized": target.resized,
             "label_map": None if target.mapping is None else target.mapping.classes,
-            "seed": config.seed,
+            "seed": target.config.seed,
         },
     )
 
@@ -206,24 +202,24 @@ def _existing(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
             for name, value in new.provenance.items()
         },
     }
-    for difference, (before, now) in pairs.items():
-        if before != json.loads(json.dumps(now)):
+    for difference, (saved, current) in pairs.items():
+        if saved != json.loads(json.dumps(current)):
             return None, difference
     if old.images > new.images:
         raise OptionError(
-            f"{file}: expected at least its {old.images:,} images, got --limit {new.images}; choose another --out"
+            f"{file}: holds results on {old.images:,} images, more than --limit {new.images}; raise --limit, or choose another --out"
         )
     return (old, "") if old.images == new.images else (None, f"{old.images:,} images")
 
 
 def _announce(target: EvalTarget, loader: Loader, missing: Sequence[Suite], runs: int) -> None:
     """Print the expected time if it is more than a few minutes."""
-    if all(one.name == CLEAN for one in missing):
+    if all(suite.name == CLEAN for suite in missing):
         return
     seconds = runs * _expected_seconds(target, loader, missing)
     if seconds > ANNOUNCED_SECONDS:
         step = 60 if seconds < 3600 else 600
-        names = ", ".join(one.name for one in missing if one.name != CLEAN)
+        names = ", ".join(suite.name for suite in missing if suite.name != CLEAN)
         count = f"{runs} runs, {names}" if runs > 1 else names
         rounded = progress.duration(step * math.ceil(seconds / step))
         sys.stderr.write(f"{count}, {len(loader):,} images: about {rounded}\n")
@@ -233,16 +229,16 @@ def _expected_seconds(target: EvalTarget, loader: Loader, missing: Sequence[Suit
     images, _, _ = next(iter(loader.pixels(torch.arange(min(TIMED_IMAGES, len(loader))))))
     with torch.inference_mode(), _in_memory(target.device, len(images)):
         target.model(loader.normalise(images)).cpu()
-        before = time.perf_counter()
+        started = time.perf_counter()
         target.model(loader.normalise(images)).cpu()
-        per_image = (time.perf_counter() - before) / len(images)
-    seconds = per_image * sum(one.passes for one in missing)
-    for one in missing:
-        if one.name == CORRUPTIONS:
-            before = time.perf_counter()
-            for name in suite.CORRUPTIONS:
-                suite.corrupt(images, name, 3, range(len(images)))
-            seconds += one.passes * (time.perf_counter() - before) / len(images) / len(suite.CORRUPTIONS)
+        per_image = (time.perf_counter() - started) / len(images)
+    seconds = per_image * sum(suite.passes for suite in missing)
+    for suite in missing:
+        if suite.name == CORRUPTIONS:
+            started = time.perf_counter()
+            for name in corruptions.CORRUPTIONS:
+                corruptions.corrupt(images, name, 3, range(len(images)))
+            seconds += suite.passes * (time.perf_counter() - started) / len(images) / len(corruptions.CORRUPTIONS)
     return seconds
 
 
@@ -265,11 +261,11 @@ def _compare_with_result(target: EvalTarget, evaluation: Evaluation) -> None:
     run = target.run
     if run is None or run.result is None or not evaluation.own:
         return
-    before, now = run.result.test_accuracy, evaluation.numbers["accuracy"]
+    trained, evaluated = run.result.test_accuracy, evaluation.numbers["accuracy"]
     complete = evaluation.images == run.provenance["data"].get("images", {}).get("test")
-    if complete and not math.isclose(before, now, abs_tol=1e-9):
-        where = f"{run.provenance.get('precision', 'another precision')} on {run.result.device}"
+    if complete and not math.isclose(trained, evaluated, abs_tol=1e-9):
+        setting = f"{run.provenance.get('precision', 'another precision')} on {run.result.device}"
         sys.stderr.write(
-            f"{run.path}: test accuracy {100 * now:.2f} %, in result.json {100 * before:.2f} %, computed in {where}: "
+            f"{run.path}: test accuracy {100 * evaluated:.2f} %, in result.json {100 * trained:.2f} %, computed in {setting}: "
             "other machines and precisions round differently\n"
         )

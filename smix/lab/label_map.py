@@ -61,9 +61,7 @@ class LabelMap:
         labels = np.array(self.label)[data.labels]
         rows = np.flatnonzero(labels >= 0)
         if not len(rows):
-            raise DataError(
-                f"label map: expected images of its classes in {data.name} {data.split}, got none; map others"
-            )
+            raise DataError(f"label map: {data.name} {data.split} has no images of the mapped classes; map others")
         return replace(data.rows(rows), labels=labels[rows], classes=self.names)
 
 
@@ -104,13 +102,13 @@ def map_by_name(data_classes: Sequence[str], classes: Sequence[str], name: str) 
     """
     if tuple(data_classes) == tuple(classes):
         return None
-    if unknown := [one for one in data_classes if one not in classes]:
+    if unknown := [label for label in data_classes if label not in classes]:
         more = ", ..." if len(unknown) > MAX_NAMES else ""
         raise OptionError(
-            f"label map: expected all {len(data_classes)} classes of {name} among those of the network, got {len(unknown)} that are "
-            f"not: {', '.join(unknown[:MAX_NAMES])}{more}; map them with --label-map"
+            f"label map: {len(unknown)} of {len(data_classes)} classes of {name} are unknown to the network: "
+            f"{', '.join(unknown[:MAX_NAMES])}{more}; map them with --label-map"
         )
-    return label_map({one: [one] for one in data_classes}, data_classes, classes, "label map")
+    return label_map({label: [label] for label in data_classes}, data_classes, classes, "label map")
 
 
 def read_label_map(path: Path) -> Groups:
@@ -136,7 +134,7 @@ def _members(name: str, value: Any) -> list[str | int] | None:
     members = value if isinstance(value, list) else [value]
     if value is None:
         return None
-    if not members or not all(isinstance(one, str | int) and not isinstance(one, bool) for one in members):
+    if not members or not all(isinstance(member, str | int) and not isinstance(member, bool) for member in members):
         raise UnreadableError(f'{json.dumps(value)} for "{name}"')
     return members
 
@@ -166,10 +164,10 @@ def label_map(groups: Groups, data_classes: Sequence[str], classes: Sequence[str
     for name, numbers_of_name in sets.items():
         for number in numbers_of_name:
             if group.setdefault(number, numbers_of_name) != numbers_of_name:
-                other = next(one for one in sets if one != name and number in sets[one])
+                other = next(label for label in sets if label != name and number in sets[label])
                 raise OptionError(
-                    f'{source}: expected each class of the network in one group, got "{classes[number]}" in those of "{other}" and '
-                    f'"{name}"; give both the same'
+                    f'{source}: "{classes[number]}" is in the different groups of "{other}" and "{name}"; a class of the network can be '
+                    "in one group only, so give both the same group"
                 )
     outputs = sorted({group.get(number, (number,)) for number in range(len(classes))})
     return LabelMap(

@@ -13,7 +13,6 @@ from smix.lab import engines
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
-from smix.masks.sources import Source
 from smix.masks.store import Flag
 from smix.untrusted import read_end
 
@@ -45,68 +44,13 @@ def build_store(
         SmixError: The data, the source or an option cannot be used, `out` holds other masks, or no image has a mask.
     """
     out, options = Path(out), options or MachineOptions()
-    if jobs < 1:
-        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    engines.check_jobs(jobs)
     if shard is not None and (jobs > 1 or engine != "local"):
         raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
-    if engine == "local" and jobs == 1:
-        store = _build_part(config, out, options, strict, _parse_shard(shard or "1/1"))
-    else:
-        store = _build_parts(config, out, options, strict, engine, jobs)
-    if store is not None and (store.stats["flags"][store.built] & Flag.BROKEN).all():
-        raise MaskError(
-            f"{store.path}: none of {store.built.sum():,} images has a mask; the first: {next(iter(store.problems.values()))}"
-        )
-    return store
-
-
-def _build_part(
-    config: MaskConfig, out: Path, options: MachineOptions, strict: bool, part: tuple[int, int]
-) -> MaskStore | None:
+    part = _parse_shard(shard or "1/1")
+    # Loaded here for parts in other processes, too, so that a mistake is one line and not one in the log of each part.
     data = load_data(config.data, options.data_root, config.split)
-    size = None if config.size is None else (config.size,) * len(data.size or (0, 0))
-    with threads(options.threads):
-        return build_masks(
-            data,
-            _source(config, options),
-            out,
-            config.refinement,
-            config.limit,
-            options.quiet,
-            size=size,
-            save_classes=config.save_classes,
-            strict=strict,
-            part=part,
-        )
-
-
-def _build_parts(
-    config: MaskConfig, out: Path, options: MachineOptions, strict: bool, engine: engines.Engine, jobs: int
-) -> MaskStore:
-    # Loaded here, too, so that a mistake is one line and not one in the log of each part.
-    data = load_data(config.data, options.data_root, config.split)
-    _source(config, options).describe(data)
-    count = -(-len(data) // rows_per_shard(len(data)))
-    if engine == "local":
-        options = dataclasses.replace(options, threads=options.threads or max(1, cores() // jobs))
-    words = ["masks", "build", *arguments(config), *arguments(dataclasses.replace(options, quiet=True))]
-    words += ["--strict"] if strict else []
-    logs = out.with_name(f"{out.name}-logs")
-    tasks = [
-        engines.Task([*words, f"--shard={number}/{jobs}", f"--out={out}"], logs / f"part-{number}.txt")
-        for number in range(1, jobs + 1)
-    ]
-    with progress.bar("masks", count, "shards", options.quiet) as update:
-        codes = engines.launch(tasks, engine, jobs, lambda: update(len(list(out.glob(f"{BUILDING}/[0-9]*.json")))))
-    failed = [task for task, code in zip(tasks, codes, strict=True) if code]
-    if failed:
-        lines = read_end(failed[0].log).strip().splitlines() or ["no message"]
-        raise MaskError(f"{out}: {len(failed)} of {jobs} parts failed: {lines[-1]} ({failed[0].log})")
-    return MaskStore(out)
-
-
-def _source(config: MaskConfig, options: MachineOptions) -> Source:
-    return load_source(
+    source = load_source(
         config.source,
         config.weights,
         config.input_size,
@@ -118,6 +62,52 @@ def _source(config: MaskConfig, options: MachineOptions) -> Source:
         style=config.style,
         device=options.device,
     )
+    if engine == "local" and jobs == 1:
+        size = None if config.size is None else (config.size,) * len(data.size or (0, 0))
+        with threads(options.threads):
+            store = build_masks(
+                data,
+                source,
+                out,
+                config.refinement,
+                config.limit,
+                options.quiet,
+                size=size,
+                save_classes=config.save_classes,
+                strict=strict,
+                part=part,
+            )
+    else:
+        source.describe(data)
+        shards = -(-len(data) // rows_per_shard(len(data)))
+        del data, source  # the parts need the memory
+        store = _build_parts(config, shards, out, options, strict, engine, jobs)
+    if store is not None and (store.stats["flags"][store.built] & Flag.BROKEN).all():
+        raise MaskError(
+            f"{store.path}: none of {store.built.sum():,} images has a mask; the first: {next(iter(store.problems.values()))}"
+        )
+    return store
+
+
+def _build_parts(
+    config: MaskConfig, shards: int, out: Path, options: MachineOptions, strict: bool, engine: engines.Engine, jobs: int
+) -> MaskStore:
+    if engine == "local":
+        options = dataclasses.replace(options, threads=options.threads or max(1, cores() // jobs))
+    words = ["masks", "build", *arguments(config), *arguments(dataclasses.replace(options, quiet=True))]
+    words += ["--strict"] if strict else []
+    logs = out.with_name(f"{out.name}-logs")
+    tasks = [
+        engines.Task([*words, f"--shard={number}/{jobs}", f"--out={out}"], logs / f"part-{number}.txt")
+        for number in range(1, jobs + 1)
+    ]
+    with progress.bar("masks", shards, "shards", options.quiet) as update:
+        codes = engines.launch(tasks, engine, jobs, lambda: update(len(list(out.glob(f"{BUILDING}/[0-9]*.json")))))
+    failed = [task for task, code in zip(tasks, codes, strict=True) if code]
+    if failed:
+        lines = read_end(failed[0].log).strip().splitlines() or ["no message"]
+        raise MaskError(f"{out}: {len(failed)} of {jobs} parts failed: {lines[-1]} ({failed[0].log})")
+    return MaskStore(out)
 
 
 def _parse_shard(text: str) -> tuple[int, int]:

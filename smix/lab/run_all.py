@@ -1,10 +1,13 @@
-"""Train the missing runs of a sweep: checked before any starts, side by side here or on a cluster, retried once after a crash.
+"""Compare methods, and train the missing runs of a sweep, in parallel on this machine or on a cluster.
 
-The folders of the runs are the only state. The same command resumes interrupted runs and trains the missing ones.
+A comparison is a sweep in one folder: each method is trained with the same seeds under the same configuration. All inputs are
+checked before any run starts. The folders of the runs are the only state: the same command resumes interrupted runs and trains
+the missing ones.
 """
 
 import dataclasses
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -16,12 +19,13 @@ from pathlib import Path
 import torch
 
 from smix import files, progress, signals
-from smix.config import RunOptions, TrainConfig, arguments, cores
+from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
 from smix.device import find_device, in_words
 from smix.errors import FailedError, OptionError, SmixError
 from smix.lab import engines
 from smix.lab.cost import Cost, Group, cost_of, group, jobs_that_fit, makespan
-from smix.lab.sweep import Sweep, check_name, write_snapshot
+from smix.lab.slurm import REQUESTS, array_script
+from smix.lab.sweep import Sweep, check_name, cross, write_snapshot
 from smix.mixing import parse_method
 from smix.training.inputs import MAX_WORKERS, RunInputs, prepare
 from smix.training.records import Result, Run, check_same, read_result, read_run
@@ -33,7 +37,7 @@ IMPORT_SECONDS = time.process_time()
 
 @dataclass(frozen=True)
 class Resources:
-    """Resources of the runs."""
+    """Resources of the runs, and what the runs cost."""
 
     engine: engines.Engine
     jobs: int
@@ -42,30 +46,53 @@ class Resources:
     """Device of this machine; None if only other machines have such a device."""
     threads: int | None
     """CPU threads per run; None: all that a cluster provides."""
-
-
-@dataclass(frozen=True)
-class CostEstimate:
-    """Estimated cost of the missing runs; empty if neither a message nor the number of jobs depends on it."""
-
     costs: Mapping[Group, Cost]
+    """Estimated cost of the missing runs; empty if neither a message nor the number of jobs depends on it."""
     start: float = 0.0
     """Seconds that a run takes to start."""
 
-    def seconds(self, sweep: Sweep, out: Path) -> list[float]:
-        """Return the remaining seconds of each run."""
-        return [
-            self.start + (config.epochs - epochs_done(out / name)) * self.costs[group(config)].epoch
-            for name, config in sweep.items()
-        ]
+
+def compare(
+    config: SharedConfig,
+    methods: Sequence[str],
+    seeds: int | Sequence[int],
+    out: Path | str,
+    options: RunOptions | None = None,
+    jobs: int | None = None,
+    engine: engines.Engine = "local",
+) -> list[Run]:
+    """Train every method with every seed; everything else is the same.
+
+    Runs that exist in `out` are not trained again, interrupted ones resume.
+
+    Args:
+        config: Options that all runs share. The method and the seed of a `TrainConfig` are ignored.
+        methods: Methods as text that `parse_method` accepts.
+        seeds: Number of seeds, counted from 0, or the seeds themselves.
+        out: Folder of the runs.
+        options: Options of the machine. Default: `RunOptions()`.
+        jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
+        engine: Where the runs are started.
+
+    Returns:
+        All requested runs, seeds outermost, finished or not. A failed run has no result, and its folder contains log.txt.
+
+    Raises:
+        SmixError: An option, the data or the masks cannot be used, or `out` holds other runs. Nothing was started.
+
+    >>> import smix, tempfile
+    >>> config = smix.SharedConfig(data="digits-on-photos", train_limit=60, test_limit=20, model="resnet8", epochs=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     runs = smix.compare(config, ["vanilla", "smix"], 1, folder, smix.RunOptions(device="cpu", quiet=True))
+    >>> [run.config.method for run in runs]
+    ['vanilla', 'smix']
+    """
+    sweep = cross(config, methods, range(seeds) if isinstance(seeds, int) else seeds)
+    return run_all(sweep, Path(out), options or RunOptions(), engine, jobs)
 
 
 def run_all(
-    sweep: Sweep,
-    out: Path,
-    options: RunOptions,
-    engine: engines.Engine = "local",
-    jobs: int | None = None,
+    sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engine = "local", jobs: int | None = None
 ) -> list[Run]:
     """Train the missing runs of a sweep. A run that crashes is retried once and does not stop the others.
 
@@ -82,20 +109,50 @@ def run_all(
     Raises:
         SmixError: An option, the data or the masks cannot be used, or a folder holds another run. Nothing was started.
     """
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
+    engines.check_jobs(jobs)
     check_folders(sweep, out)
     if missing_runs(sweep, out):
-        resources = _resources(sweep, out, options, engine, jobs)
-        estimate = _check_inputs(sweep, out, options, resources)
+        resources = _fit_memory(_prepare(sweep, out, options, engine, jobs), options)
         with files.lock(out):
             if missing := missing_runs(sweep, out):  # else another command has finished them meanwhile
-                file = write_snapshot(sweep, out)
-                _launch(sweep, missing, file, out, options, _fit_memory(resources, estimate, options), estimate)
-    return [
-        read_run(out / name) if (out / name / "config.json").is_file() else Run(out / name, config, {}, [], None)
-        for name, config in sweep.items()
-    ]
+                _launch(sweep, missing, out, options, resources)
+    return [existing_run(out / name, config) for name, config in sweep.items()]
+
+
+def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs: int | None = None) -> str:
+    """Return the script of an array job with one task per missing run of a sweep. Creates `out`, where SLURM writes the output.
+
+    Args:
+        sweep: All runs.
+        file: Sweep file that contains them.
+        out: Folder of the runs.
+        options: Options of the machine.
+        jobs: Number of concurrent tasks. Default: as many as SLURM allows.
+
+    Raises:
+        SmixError: An option, the data or the masks cannot be used, `out` holds other runs or cannot be written, or no run is
+            missing.
+    """
+    engines.check_jobs(jobs)
+    for path in (out, file, Path.cwd()):  # a line break would end the comment that SLURM reads, and start a command
+        files.check_name(path)
+    check_folders(sweep, out)
+    for _ in checked_inputs(sweep, out, options):  # a mistake is one line here, and not one in each task's output
+        pass
+    missing = missing_runs(sweep, out)
+    if not missing:
+        raise OptionError(f"{out}: all {len(sweep)} runs are done; there is nothing to submit")
+    with files.lock(out, shared=True):
+        out = out.resolve()
+    command = shlex.join([sys.executable, "-m", "smix", *_words(file.resolve(), out, options)])
+    return array_script(
+        "One task per missing run. Add what your cluster needs (##SBATCH is a comment), then: sbatch THIS_FILE",
+        [index for index, name in enumerate(sweep) if name in missing],
+        f'{command} --index="$SLURM_ARRAY_TASK_ID"',
+        f"{str(out).replace('%', '%%')}/slurm-%a.txt",
+        jobs,
+        requests=REQUESTS,
+    )
 
 
 def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
@@ -136,6 +193,15 @@ def check_folders(sweep: Sweep, out: Path) -> None:
         check_same(out / name, {"config": config.to_json()})
 
 
+def existing_run(folder: Path, config: TrainConfig) -> Run:
+    """Return the run in a folder, or an empty one with this configuration if it has not started.
+
+    Raises:
+        RunError: The run is damaged.
+    """
+    return read_run(folder) if (folder / "config.json").is_file() else Run(folder, config, {}, [], None)
+
+
 def missing_runs(sweep: Sweep, out: Path) -> dict[str, TrainConfig]:
     """Return the runs without a result."""
     return {name: config for name, config in sweep.items() if read_result(out / name) is None}
@@ -159,7 +225,8 @@ def checked_inputs(sweep: Sweep, out: Path, options: RunOptions) -> Iterator[Run
     for members in groups.values():
         missing = list(missing_runs(members, out).values())
         # Inputs differ by masks only: one run for each store, or any run if none uses masks.
-        for chosen in list({one.masks: one for one in missing if _needs_masks(one)}.values()) or missing[:1]:
+        by_store = {config.masks: config for config in missing if _needs_masks(config)}
+        for chosen in list(by_store.values()) or missing[:1]:
             inputs = prepare(chosen, options)
             for name, config in members.items():
                 provenance = {**inputs.provenance(), "config": config.to_json()}
@@ -180,7 +247,8 @@ def _is_stderr(log: Path) -> bool:
         return False
 
 
-def _resources(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engine, jobs: int | None) -> Resources:
+def _prepare(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engine, jobs: int | None) -> Resources:
+    """Check what the runs need before any starts, so that a mistake is one line instead of a failed run each."""
     try:
         device = find_device(options.device)
     except OptionError:
@@ -190,68 +258,56 @@ def _resources(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Eng
     if jobs is None:
         jobs = len(sweep) if engine == "slurm" else 1 if device is not None and device.type != "cpu" else cores()
     jobs = min(jobs, len(sweep))
-    # Independent of which runs are missing: another count rounds differently. The first run of the folder fixes it, since --jobs
-    # and further seeds would change it.
-    threads = options.threads or _threads_of(sweep, out)
-    return Resources(engine, jobs, device, threads or (max(1, cores() // jobs) if engine == "local" else None))
-
-
-def _threads_of(sweep: Sweep, out: Path) -> int | None:
-    """Return the number of threads with which existing runs were started, None if there are none."""
-    started = [out / name for name in sweep if (out / name / "config.json").is_file()]
-    return read_run(started[0]).provenance.get("threads") if started else None
-
-
-def _check_inputs(sweep: Sweep, out: Path, options: RunOptions, resources: Resources) -> CostEstimate:
-    """Check what the runs need before any starts, so that a mistake is one line instead of a failed run each."""
-    device = resources.device
-    shared = device is not None and device.type == "cuda" and resources.jobs > 1
+    # Another count rounds differently, so it must not depend on which runs are missing. The first run of the folder fixes it, since
+    # --jobs and further seeds would change it.
+    started = next((out / name for name in sweep if (out / name / "config.json").is_file()), None)
+    threads = options.threads or (read_run(started).provenance.get("threads") if started else None)
+    if threads is None and engine == "local":
+        threads = max(1, cores() // jobs)
+    shared = device is not None and device.type == "cuda" and jobs > 1
     costs: dict[Group, Cost] = {}
-    before = time.process_time()
+    began = time.process_time()
     start = 0.0
     for inputs in checked_inputs(sweep, out, options):
-        start = start or IMPORT_SECONDS + time.process_time() - before
+        start = start or IMPORT_SECONDS + time.process_time() - began
         kind = group(inputs.config)
         if (shared or not options.quiet) and device is not None and kind not in costs:
-            costs[kind] = cost_of(inputs, device, options, resources.threads or torch.get_num_threads())
-    return CostEstimate(costs, start)
+            costs[kind] = cost_of(inputs, device, options, threads or torch.get_num_threads())
+    return Resources(engine, jobs, device, threads, costs, start)
 
 
-def _fit_memory(resources: Resources, estimate: CostEstimate, options: RunOptions) -> Resources:
+def _fit_memory(resources: Resources, options: RunOptions) -> Resources:
     """Return the resources with fewer jobs if the memory of the GPU is too small for all of them."""
     if resources.engine != "local" or resources.device is None or resources.device.type != "cuda":
         return resources
-    each = max((cost.memory for cost in estimate.costs.values()), default=0)
+    memory = max((cost.memory for cost in resources.costs.values()), default=0)
     free = torch.cuda.mem_get_info(resources.device)[0]
-    jobs = jobs_that_fit(resources.jobs, each, free)
+    jobs = jobs_that_fit(resources.jobs, memory, free)
     if jobs < resources.jobs and not options.quiet:
         sys.stderr.write(
-            f"{resources.jobs} runs of {each / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} side by side\n"
+            f"{resources.jobs} runs of {memory / 2**30:.1f} GiB do not fit into {free / 2**30:.1f} GiB of GPU memory: {jobs} in parallel\n"
         )
     return dataclasses.replace(resources, jobs=jobs)
 
 
-def _launch(
-    sweep: Sweep,
-    missing: Sweep,
-    file: Path,
-    out: Path,
-    options: RunOptions,
-    resources: Resources,
-    estimate: CostEstimate,
-) -> None:
+def _launch(sweep: Sweep, missing: Sweep, out: Path, options: RunOptions, resources: Resources) -> None:
     jobs = min(resources.jobs, len(missing))
-    known = resources.device is not None and not options.quiet
-    seconds = estimate.seconds(missing, out) if known else []
+    seconds: list[float] = []
+    """Estimated remaining seconds of each missing run."""
     if not options.quiet:
+        if resources.device is not None:
+            for name, config in missing.items():
+                epochs = config.epochs - epochs_done(out / name)
+                seconds.append(resources.start + epochs * resources.costs[group(config)].epoch)
         finished = len(sweep) - len(missing)
         done = f" ({finished} of {len(sweep)} are done)" if finished else ""
         sys.stderr.write(f"{len(missing)} runs{done}, {_describe(resources, jobs, seconds)}\n")
     workers = options.workers
     if workers is None and resources.engine == "local":
         workers = max(1, min(cores() // jobs, MAX_WORKERS))
-    shared = arguments(dataclasses.replace(options, threads=resources.threads, workers=workers, quiet=True))
-    words = ["sweep", "run", str(file.absolute()), f"--out={out}", *shared]
+    words = _words(
+        write_snapshot(sweep, out), out, dataclasses.replace(options, threads=resources.threads, workers=workers)
+    )
     tasks = [
         engines.Task([*words, f"--index={index}"], out / name / "log.txt")
         for index, name in enumerate(sweep)
@@ -269,8 +325,14 @@ def _launch(
         if crashed:
             if not options.quiet:
                 names = ", ".join(task.log.parent.name for task in crashed)
-                sys.stderr.write(f"crashed, started once more: {names}\n")
+                sys.stderr.write(f"crashed, retrying once: {names}\n")
             engines.launch(crashed, resources.engine, jobs, poll)
+
+
+def _words(file: Path, out: Path, options: RunOptions) -> list[str]:
+    """Return the arguments of smix, without --index, that train a run of a sweep file."""
+    quiet = dataclasses.replace(options, quiet=True)
+    return ["sweep", "run", str(file.absolute()), f"--out={out}", *arguments(quiet)]
 
 
 def is_crash(code: int) -> bool:
@@ -280,15 +342,15 @@ def is_crash(code: int) -> bool:
 
 
 def _describe(resources: Resources, jobs: int, seconds: Sequence[float]) -> str:
-    """Return a description such as "2 side by side on CPU with 1 thread: about 3 h"."""
+    """Return a description such as "2 in parallel on CPU with 1 thread: about 3 h"."""
     device, engine = resources.device, resources.engine
-    here = "" if device is None else in_words(device, resources.threads)
-    text = f"{jobs} side by side on {here if engine == 'local' else engine}"
+    machine = "" if device is None else in_words(device, resources.threads)
+    text = f"{jobs} in parallel on {machine if engine == 'local' else engine}"
     if device is None:
         return f"{text}; the time is unknown, since there is no such device on this machine"
     text += f": about {progress.duration(makespan(seconds, jobs))}"
     if engine != "local":
-        return f"{text} if those machines are as fast as this one, {here}"
+        return f"{text} if those machines are as fast as this one, {machine}"
     if device.type == "cuda" and jobs > 1:
         return f"{text}, or up to {progress.duration(sum(seconds))} where a single run keeps the GPU busy"
     return text

@@ -1,28 +1,22 @@
-"""Everything about SLURM: the script of an array job, and the commands that submit, watch and cancel it.
+"""Run array jobs of SLURM: their script, and the commands that submit, watch and cancel them.
 
 `smix sweep sbatch` prints the script for the user to edit and submit; `--engine slurm` submits it and waits. sbatch reads
 SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS and the like from the environment (docs/cluster.md).
 """
 
-import dataclasses
 import os
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
 from smix import files
-from smix.config import RunOptions, arguments
 from smix.errors import OptionError
-from smix.lab.engines import CLUSTER_POLL_SECONDS, GRACE_SECONDS, LOST, RETRIES, Task, append_log
-from smix.lab.run_all import check_folders, checked_inputs
-from smix.lab.sweep import Sweep
+from smix.lab.engines import CLUSTER_POLL_SECONDS, GRACE_SECONDS, LOST, RETRIES, SLURM_LINE, Task, append_log
 from smix.signals import INTERRUPTED, TASK, interruptible
-from smix.training.records import read_result
 from smix.untrusted import read_end
 
 QUEUE_SECONDS = 10.0
@@ -106,53 +100,17 @@ def array_script(
     )
 
 
-def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs: int | None = None) -> str:
-    """Return the script of an array job with one task per missing run of a sweep. Creates `out`, where SLURM writes the output.
-
-    Args:
-        sweep: All runs.
-        file: Sweep file that contains them.
-        out: Folder of the runs.
-        options: Options of the machine.
-        jobs: Number of concurrent tasks. Default: as many as SLURM allows.
-
-    Raises:
-        SmixError: An option, the data or the masks cannot be used, `out` holds other runs or cannot be written, or no run is
-            missing.
-    """
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs: expected 1 or more, got {jobs}")
-    for path in (out, file, Path.cwd()):  # a line break would end the comment that SLURM reads, and start a command
-        files.check_name(path)
-    check_folders(sweep, out)
-    for _ in checked_inputs(sweep, out, options):  # a mistake is one line here, and not one in each task's output
-        pass
-    indices = [index for index, name in enumerate(sweep) if read_result(out / name) is None]
-    if not indices:
-        raise OptionError(f"{out}: all {len(sweep)} runs are done; there is nothing to submit")
-    with files.lock(out, shared=True):
-        out = out.resolve()
-    words = [sys.executable, "-m", "smix", "sweep", "run", str(file.resolve()), f"--out={out}"]
-    words += arguments(dataclasses.replace(options, quiet=True))
-    return array_script(
-        "One task per missing run. Add what your cluster needs (##SBATCH is a comment), then: sbatch THIS_FILE",
-        indices,
-        f'{shlex.join(words)} --index="$SLURM_ARRAY_TASK_ID"',
-        f"{str(out).replace('%', '%%')}/slurm-%a.txt",
-        jobs,
-        REQUESTS,
-    )
-
-
 def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[int]:
-    """Run tasks as one array job: see `engines.launch`. Its files are in a new folder `.slurm-*` next to the logs.
+    """Run tasks as one array job: see `engines.launch`.
+
+    The files of the job are in a new folder `.slurm-*` next to the logs, which is removed when the job has ended: what SLURM printed
+    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs go on.
 
     Raises:
         OptionError: SLURM is not available on this machine, or refuses the job.
     """
     if shutil.which("sbatch") is None:
         raise OptionError("engine: SLURM's sbatch is not available on this machine; run this command on a login node")
-    # New: jobs of a command that was killed go on with the files of theirs.
     folder = Path(mkdtemp(prefix=".slurm-", dir=os.path.commonpath([task.log.parent for task in tasks])))
     files.check_name(folder)
     for number, task in enumerate(tasks):
@@ -170,21 +128,19 @@ def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> 
         code=f"{task_file}.code",
     )
     files.write_bytes(folder / "script.sh", os.fsencode(script))
-    with interruptible():
-        try:
-            job = _submit(folder / "script.sh")
-        except OptionError:
-            shutil.rmtree(folder)
-            raise
-        codes = _wait(job, folder, len(tasks), poll)
-    for number, task in enumerate(tasks):
-        ended = (folder / f"{number}.code").is_file()
-        message = read_end(folder / f"{number}.txt").strip() or ("" if ended else "cancelled, or lost with its node")
-        if codes[number] == LOST and message:
-            append_log(task.log, f"job of SLURM: {message}\n")
-    if not any(codes):
-        shutil.rmtree(folder)
-    return codes
+    try:
+        with interruptible():
+            codes = _wait(_submit(folder / "script.sh"), folder, len(tasks), poll)
+        for number, task in enumerate(tasks):
+            ended = (folder / f"{number}.code").is_file()
+            message = read_end(folder / f"{number}.txt").strip() or (
+                "" if ended else "cancelled, or lost with its node"
+            )
+            if codes[number] and message:
+                append_log(task.log, f"{SLURM_LINE}{message}\n")
+        return codes
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # tasks that were cancelled may still write to it
 
 
 def _submit(script: Path) -> str:
@@ -196,15 +152,13 @@ def _submit(script: Path) -> str:
     cpus = os.environ.get("SBATCH_CPUS_PER_TASK")
     options = [] if cpus is None else [f"--cpus-per-task={cpus}"]
     submitted = subprocess.run(
-        ["sbatch", "--parsable", *options, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
+        ["sbatch", "--parsable", *options, str(script)], capture_output=True, text=True, check=False, env=environment
     )
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"
-        raise OptionError(f"engine: SLURM refused the job ({reason}); see SBATCH_PARTITION and the like")
+        raise OptionError(
+            f"engine: SLURM refused the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
+        )
     return submitted.stdout.strip().partition(";")[0]
 
 

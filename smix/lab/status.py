@@ -9,9 +9,10 @@ from typing import Literal
 from smix import files
 from smix.errors import RunError, printable
 from smix.lab.cost import Group, group
-from smix.lab.run_all import check_folders
+from smix.lab.engines import SLURM_LINE
+from smix.lab.run_all import check_folders, existing_run
 from smix.lab.sweep import Sweep
-from smix.training.records import Run, read_run
+from smix.training.records import Run
 from smix.untrusted import read_end
 
 State = Literal["done", "running", "interrupted", "failed", "waiting"]
@@ -22,7 +23,7 @@ class Status:
     """Status of one run."""
 
     state: State
-    """running: a process holds its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
+    """running: a process has locked its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
     an error; waiting: not started."""
     epochs: int
     """Number of finished epochs."""
@@ -47,8 +48,7 @@ def status(sweep: Sweep, out: Path) -> dict[str, Status]:
     for name, config in sweep.items():
         folder = out / name
         try:
-            started = (folder / "config.json").is_file()
-            runs[name] = read_run(folder) if started else Run(folder, config, {}, [], None)
+            runs[name] = existing_run(folder, config)
         except RunError as error:
             runs[name], damaged[name] = Run(folder, config, {}, [], None), str(error)
     pace = _seconds_per_epoch(runs)
@@ -61,7 +61,7 @@ def last_error(log: Path) -> str:
     crashed = False
     # Warnings of libraries are no errors: only messages of smix, or the end of a traceback.
     for line in filter(str.strip, read_end(log).splitlines()):
-        crashed = line.startswith("Traceback") or (crashed and not line.startswith("smix: "))
+        crashed = line.startswith("Traceback") or (crashed and not line.startswith(("smix: ", SLURM_LINE)))
         if crashed or line.startswith("smix: "):
             error = printable(line.removeprefix("smix: "))
     return "" if error.startswith("interrupted") else error

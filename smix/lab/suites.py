@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from smix.config import EvaluateConfig
 from smix.data.batches import Batches, Loader
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, RunError
@@ -47,18 +46,17 @@ class Suite:
     """Number of images per batch."""
 
 
-def requested_suites(target: EvalTarget, loader: Loader, config: EvaluateConfig) -> list[Suite]:
-    """Return the suites that `config` requests, in order.
+def requested_suites(target: EvalTarget, loader: Loader) -> list[Suite]:
+    """Return the suites that the options of the target request, in order.
 
     Args:
-        target: Network and images.
+        target: Network, images and options.
         loader: Loader of the images.
-        config: Options of the evaluation.
 
     Raises:
         SmixError: The images cannot be corrupted, or the masks or official arrays belong to other images.
     """
-    suites = [_clean(target, loader)]
+    config, suites = target.config, [_clean(target, loader)]
     if config.corruptions:
         suites.append(_corrupted(target, loader, config.seed))
     if config.official is not None:

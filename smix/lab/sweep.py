@@ -20,16 +20,13 @@ from smix.untrusted import UnreadableError, parse_json, read_text, typed
 NAME = re.compile(r"[\w+-][\w.+-]{0,249}(/[\w+-][\w.+-]{0,249}){0,3}")
 """Name of a run. File systems allow 255 bytes for each folder."""
 Sweep = Mapping[str, TrainConfig]
-"""Configurations by name, in order. A name is the path of the run's folder relative to that of the sweep."""
+"""Configurations by name, in order. A name is the path of the run's folder relative to the folder of the sweep."""
 
 KINDS = get_type_hints(TrainConfig)
 
 
 def cross(
-    config: SharedConfig,
-    methods: Sequence[str],
-    seeds: Iterable[int],
-    grid: Mapping[str, Sequence[Any]] | None = None,
+    config: SharedConfig, methods: Sequence[str], seeds: Iterable[int], grid: Mapping[str, Sequence[Any]] | None = None
 ) -> Sweep:
     """Return all combinations of methods, seeds and the values of `grid`.
 
@@ -37,7 +34,7 @@ def cross(
         config: Options that all runs share.
         methods: Methods as text that `parse_method` accepts.
         seeds: Seeds.
-        grid: Values of further fields of `config`.
+        grid: Values of further fields of `config`, as `parse_grid` returns them.
 
     Returns:
         Runs named METHOD-SEED or, with a grid, FIELD-VALUE--FIELD-VALUE/METHOD-SEED, so that each folder is one comparison.
@@ -52,11 +49,6 @@ def cross(
             f"sweep: expected at least one method, one seed and one value of each field, got {len(methods)} methods, "
             f"{len(seeds)} seeds and {[len(values) for values in grid.values()]} values"
         )
-    for field in grid:
-        if field in ("method", "seed"):
-            raise OptionError(f"grid: expected another field than {field}; give --{field}s instead")
-        if field not in KINDS:
-            raise unknown("grid", field, [name for name in KINDS if name not in ("method", "seed")])
     parsed = {method: parse_method(method) for method in methods}
     cells = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     sweep: dict[str, TrainConfig] = {}
@@ -69,7 +61,7 @@ def cross(
         sweep[f"{folder}/{slug(method)}-{seed}".lstrip("/")] = shared.run(method, seed)
     if len(set(parsed.values())) < len(methods) or len(sweep) < len(methods) * len(seeds) * len(cells):
         also = f" and {grid}" if grid else ""
-        raise OptionError(f"sweep: expected different methods and seeds, got {', '.join(methods)} and {seeds}{also}")
+        raise OptionError(f"sweep: expected distinct methods and seeds, got {', '.join(methods)} and {seeds}{also}")
     return sweep
 
 
@@ -94,8 +86,10 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
         field = name.strip().replace("-", "_")
         if not equals or field in grid:
             raise OptionError(f'grid: expected FIELD=VALUE,VALUE, each field once, got "{text}"')
+        if field in ("method", "seed"):
+            raise OptionError(f"grid: {field} is set by --{field}s; omit it from --grid")
         if field not in KINDS:
-            raise unknown("grid", field, KINDS)
+            raise unknown("grid", field, [name for name in KINDS if name not in ("method", "seed")])
         grid[field] = [_parse_value(field, value) for value in split_methods(values)]
     return grid
 
@@ -128,11 +122,11 @@ def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
     path = Path(path)
     if path.exists() and not append:
         raise OptionError(f"{path}: the file exists; add to it with --append, or remove it")
-    before = read_sweep(path) if path.exists() else {}
+    existing = read_sweep(path) if path.exists() else {}
     for name in sweep:
-        if name in before:
-            raise OptionError(f"{path}: a run named {name} is in the file already; remove one of them")
-    runs = {**before, **sweep}
+        if name in existing:
+            raise OptionError(f"{path}: the file already has a run named {name}; remove one of them")
+    runs = {**existing, **sweep}
     files.write_text(path, _to_lines(runs))
     return runs
 
@@ -159,7 +153,7 @@ def check_name(name: object) -> None:
     """Raise OptionError unless this is the path of a folder relative to that of a sweep."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise OptionError(
-            f'name: expected the path of a folder relative to that of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+            f'name: expected the path of a folder relative to the folder of the sweep, such as "smix-0", got {json.dumps(name):.80}'
         )
 
 
@@ -174,7 +168,7 @@ def read_sweep(path: Path | str) -> Sweep:
         lines = read_text(path).splitlines()
     except UnreadableError as error:
         raise OptionError(
-            f"{path}: expected the file of a sweep, got {error}; make one with smix sweep write {path}"
+            f"{path}: expected a sweep file, got {error}; make one with smix sweep write {path}"
         ) from None
     sweep: dict[str, TrainConfig] = {}
     for number, line in enumerate(lines, 1):
@@ -183,7 +177,7 @@ def read_sweep(path: Path | str) -> Sweep:
         except OptionError as error:
             raise OptionError(f"{path}, line {number}: {error}") from None
         if name in sweep:
-            raise OptionError(f"{path}, line {number}: expected another name, got {name} once more; rename one run")
+            raise OptionError(f"{path}, line {number}: the name {name} is used twice; rename one run")
         sweep[name] = config
     if not sweep:
         raise OptionError(f"{path}: expected one run per line, got an empty file; make one with smix sweep write")

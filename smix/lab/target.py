@@ -77,8 +77,8 @@ class EvalTarget:
     """Number of images whose class is no class of the network."""
     mapping: LabelMap | None
     """None: the classes are those of the network."""
-    batch_size: int | None = None
-    """Images per batch. Default: that of the loader."""
+    config: EvaluateConfig
+    """Options of the evaluation."""
 
     @property
     def resized(self) -> bool:
@@ -96,7 +96,7 @@ class EvalTarget:
             height, width = self.classifier.size
             reader = Reader(data, (height, width), masks=masks, enlargement=self.classifier.larger)
             loader = Streamed(reader, normalise, self.device, min(cores(), MAX_WORKERS))
-        return loader if self.batch_size is None else replace(loader, at_once=self.batch_size)
+        return loader if self.config.batch_size is None else replace(loader, at_once=self.config.batch_size)
 
 
 def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> EvalTarget:
@@ -119,7 +119,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     own = run is not None and images.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
         raise RunError(
-            f"{path}: expected the images of {images.name} test that the run was tested on, got others under this name; "
+            f"{path}: expected the test images of {images.name} that the run was tested on, got other images under this name; "
             "name the data with --data"
         )
     own = own and config.label_map is None
@@ -146,7 +146,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
         own,
         left_out,
         mapping,
-        config.batch_size,
+        config,
     )
 
 

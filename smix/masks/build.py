@@ -1,7 +1,7 @@
 """Build a mask store: decode images, segment them, shrink and refine the masks, and pack them.
 
-Other threads decode the next batches and refine the previous ones. The source is called in the calling thread, in order, so that a
-network has the machine for itself. Finished shards wait on the disk until all are there (staged.py): a build that is killed and
+Threads decode the next batches and refine the previous ones. The source is called only in the calling thread, in order, so that two
+calls of a network never compete. Finished shards are kept on disk until the store is complete (staged.py): a build that is killed and
 started again repeats at most one shard.
 """
 
@@ -34,9 +34,9 @@ from smix.masks.staged import Shard, StagedStore
 from smix.masks.store import COST, Flag, MaskStore, pack
 
 ROWS_PER_SHARD = 1024
-"""A build that is killed loses at most this many masks ..."""
+"""Number of masks per shard, which is what a killed build loses at most. Very large data sets have larger shards: see `MAX_SHARDS`."""
 MAX_SHARDS = 256
-"""... unless the data set is so large that it would be more files than a process may keep open."""
+"""Maximum number of shards, since a process can keep only so many files open."""
 BATCH = 16
 SIZE_OF_FOLDERS = (224, 224)
 """Size of the masks of images that have different sizes."""
@@ -60,28 +60,29 @@ def build_masks(
 ) -> MaskStore | None:
     """Find the object in each image and store the masks.
 
-    An existing store with the same settings is completed: after an interruption, with a larger `limit`, or after damage. Masks that it
-    contained are kept, and damaged ones are built again, whatever the limit.
+    An existing store with the same settings is completed after an interruption, extended with a larger `limit`, or repaired after
+    damage. Its intact masks are kept, and its damaged ones are built again, whatever the limit.
 
     Args:
         data: A whole split of a data set.
-        source: Source of the masks, see `load_source`.
+        source: Source of the masks; see `load_source`.
         out: Folder of the store.
         refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md).
-        limit: Build only the masks of `data.take(limit)`, which are class-balanced and part of every larger limit. None: all.
+        limit: Build only the masks of `data.take(limit)`, which are class-balanced and part of every larger limit. None: build all.
         quiet: Show no progress bar.
-        size: Spatial size of the masks. None: that of the images, or 224 x 224 for files of different sizes.
-        save_classes: Store the class of each pixel, too, in 8 bits.
+        size: Spatial size of the masks. None: the size of the images, or 224 x 224 for images of different sizes.
+        save_classes: Also store the class of each pixel, in 8 bits.
         strict: Stop at the first image that cannot be read or has no mask. By default its mask is empty and flagged.
-        part: (i, n) builds only the i-th of n parts, counted from 1. Processes can build parts of one store at once.
+        part: (i, n) builds only the i-th of n parts, counted from 1. Several processes can build parts of one store at the same time.
 
     Returns:
-        The store. None: other parts are missing.
+        The store, or None if other parts are not built yet.
 
     Raises:
         DataError: `limit` is out of range.
         OptionError: `part` is out of range.
-        MaskError: `out` contains masks of other settings, the source fails, or the disk is full. Finished shards are kept.
+        MaskError: `data` is not a whole split, `out` contains masks that were built with other settings, the source fails, or the disk
+            is full. Finished shards are kept.
         RunError: `out` cannot be written, or another process is building there.
 
     >>> import tempfile
@@ -96,7 +97,8 @@ def build_masks(
     out = Path(out)
     if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))):
         raise MaskError(
-            f"{out}: expected a whole split, got a subset of {data.name}; pass the whole split, and use limit= to build fewer masks"
+            f"{out}: a mask store is built for a whole split, but this is a subset of {data.name}; pass the whole split, "
+            "and use limit= to build fewer masks"
         )
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
@@ -124,14 +126,16 @@ def build_masks(
             if not staged.is_complete(requested):
                 if part[1] > 1:
                     return None
-                raise MaskError(f"{out}: a finished shard was damaged meanwhile; run the same smix masks build again")
+                raise MaskError(
+                    f"{out}: a finished shard was damaged during the build; run the same smix masks build again"
+                )
             staged.finish()
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise MaskError(
-            f"{out}: {len(data) * packed_bytes(manifest.shape):,} bytes of masks are needed, and there is no space left on the disk; "
-            "free some and start the same command again: finished shards are kept"
+            f"{out}: no space is left on the disk, and the masks need {len(data) * packed_bytes(manifest.shape):,} bytes; "
+            "free some space and run the same command again: finished shards are kept"
         ) from None
     return MaskStore(out)
 
@@ -150,7 +154,7 @@ class _MaskBatch:
     score: Float32[np.ndarray, "B"]
     classes: UInt8[np.ndarray, "B *S"] | None
     broken: dict[int, str]
-    """Reason why a mask is broken, by its place in the batch."""
+    """Reason why a mask is broken, by its position in the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +173,7 @@ class _Builder:
     """Number of masks that were built for each shard."""
 
     def build(self, part: tuple[int, int]) -> None:
-        """Build what is missing in the shards of a part, and append a line to cost.jsonl, however the build ends."""
+        """Build the missing masks in the shards of a part, and append a line to cost.jsonl, even if the build fails."""
         start = time.perf_counter()
         try:
             self._build(part)
@@ -178,7 +182,7 @@ class _Builder:
                 line = json.dumps({"masks": sum(self.written), "seconds": time.perf_counter() - start})
                 try:
                     files.append_text(self.staged.path / COST, f"{line}\n")
-                except RunError as error:  # the masks are worth more than the time that they took
+                except RunError as error:  # the masks are complete without it
                     sys.stderr.write(f"{error}\n")
 
     def _build(self, part: tuple[int, int]) -> None:
@@ -193,7 +197,7 @@ class _Builder:
             show(finished)
             for number, rows in missing.items():
                 shard, start = staged.load(number) or staged.new_shard(number), staged.manifest.rows(number).start
-                # The lookahead ends with the shard, so that a build that is killed repeats one shard, no more.
+                # Batches are prefetched only within a shard, so that a build that is killed repeats at most one shard.
                 for batch in self._mask_batches(rows + start, pool):
                     self._put(shard, start, batch)
                     finished += len(batch.rows)
@@ -211,7 +215,7 @@ class _Builder:
         return ahead(pool, self._refine, segmented)
 
     def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str]]:
-        """Return images, and the reasons why some cannot be read by their place in the batch."""
+        """Return the rows, their images, and the reason why an image cannot be read, by its position in the batch."""
         batch = self.data.rows(rows)
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
             return rows, batch, {}
@@ -223,13 +227,13 @@ class _Builder:
         shape = self.staged.manifest.shape
         result = self.source(batch, np.arange(len(rows)))
         for place in np.flatnonzero(~result.object.flatten(1).isfinite().all(1).numpy()).tolist():
-            broken.setdefault(place, result.problems.get(place, "no finite answer"))
+            broken.setdefault(place, result.problems.get(place, "the output of the source is not finite"))
         classes = None if self.staged.manifest.classes is None else resize_class_maps(result, shape)
         return _MaskBatch(rows, resize_masks(result.mask(), shape).numpy(), confidence(result).numpy(), classes, broken)
 
     def _refine(self, batch: _MaskBatch) -> _MaskBatch:
         masks = refine(batch.masks, self.refinement)
-        masks[list(batch.broken)] = False  # the source's answer for an image that could not be read is no object
+        masks[list(batch.broken)] = False  # an image that could not be read has no object, whatever the source returned
         return replace(batch, masks=masks)
 
     def _put(self, shard: Shard, start: int, batch: _MaskBatch) -> None:
@@ -252,7 +256,7 @@ class _Builder:
 
 
 THREADS = min(8, (os.cpu_count() or 1) + 1)
-"""Threads that decode and refine, and batches that each of both may be ahead."""
+"""Number of threads that decode and refine, and maximum number of batches that each of these steps prefetches."""
 
 
 def ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -271,20 +275,20 @@ def ahead(pool: Executor, function: Callable[[Item], Result], items: Iterable[It
 
 
 def resize_masks(masks: Bool[Tensor, "B *s"], size: Sequence[int]) -> Bool[Tensor, "B *S"]:
-    """Resize masks to a spatial size by area: a pixel is object if at least half of it is."""
+    """Resize masks to a spatial size by area: a pixel belongs to the object if at least half of its area does."""
     if tuple(masks.shape[1:]) == tuple(size):
         return masks
     return F.interpolate(masks[:, None].float(), tuple(size), mode="area")[:, 0] >= 0.5
 
 
 def resize_class_maps(result: Segmentation, size: Sequence[int]) -> UInt8[np.ndarray, "B *S"]:
-    """Resize class maps to a spatial size by the nearest pixel. A source without classes has class 1 for object."""
+    """Resize class maps to a spatial size by nearest-neighbour interpolation. If the source has no classes, the object has class 1."""
     classes = result.mask().to(torch.uint8) if result.classes is None else result.classes
     return F.interpolate(classes[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(torch.uint8).numpy()
 
 
 def confidence(result: Segmentation) -> Float[Tensor, "B"]:
-    """Return the mean probability on the object of each image; 0 if there is no object."""
+    """Return the mean probability over the pixels of the object of each image; 0 if there is no object."""
     mask = result.mask()
     inside = torch.where(mask, result.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()

@@ -1,4 +1,4 @@
-"""Write masks as files that other programs read and people correct: a PNG per mask, or COCO annotations. `masks:DIR` reads both."""
+"""Export masks as PNG files or COCO annotations, to view or correct them with other programs. `masks:DIR` reads both."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -24,30 +24,34 @@ ANNOTATIONS = "annotations.json"
 
 
 def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "png", quiet: bool = True) -> int:
-    """Write every mask that is built and not broken, at the store's size. Files of the same names are replaced.
+    """Export every mask that is built and not broken, at the store's size. Existing files of the same names are overwritten.
 
-    A file exported.json names the data set: `masks:DIR` refuses the masks for other images.
+    The file exported.json records the data set, so that `masks:DIR` refuses to use the masks for other images.
 
     Args:
         store: The mask store.
-        data: The whole data set of the store, which names the files.
-        out: Folder.
-        format: "png": `STEM.png` with 0 and 255, where STEM is the image's path without its suffix, or its row ("000017").
-            "coco": one annotations.json with compressed run-length codes, boxes and areas; an empty mask is no annotation.
+        data: The whole split that the store was built from; the files are named after its images.
+        out: Output folder.
+        format: "png": one `STEM.png` per mask with values 0 and 255, where STEM is the image's path without its suffix, or its row
+            ("000017"). "coco": one annotations.json with compressed run-length encodings, bounding boxes and areas; empty masks
+            have no annotation.
         quiet: Show no progress bar.
 
     Returns:
-        The number of masks that were written.
+        The number of exported masks, including empty ones.
 
     Raises:
-        MaskError: The store belongs to another data set, does not have 2 spatial dimensions or is damaged, `out` is inside the images'
-            folder, PNG files would be hidden by an annotations.json, or pycocotools is not installed.
+        MaskError: The store belongs to another data set, does not have 2 spatial dimensions or is damaged, `out` lies in the folder
+            of the images, `out` contains an annotations.json that would be read instead of PNG files, two images share a name, or
+            pycocotools is not installed.
         RunError: `out` cannot be written.
     """
     out = Path(out)
     store.check_made_of(data)
     if len(data) != len(store):
-        raise MaskError(f"{store.path}: expected a whole split, got a subset of {data.name}; pass the whole split")
+        raise MaskError(
+            f"{store.path}: the masks of a whole split are exported, but this is a subset of {data.name}; pass the whole split"
+        )
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")
     _check_folder(out, data, format)
@@ -72,7 +76,7 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     if isinstance(data.images, Pictures):
         home = data.images.home.resolve()
         if any(out.resolve().is_relative_to(home.parent / split) for split in ("train", "test", "val", home.name)):
-            raise MaskError(f"{out}: the folder is inside that of the images; choose another")
+            raise MaskError(f"{out}: the folder lies inside the folder of the images; choose another")
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(
@@ -81,12 +85,12 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
 
 
 def _check_names(data: ImageSet, rows: Int[np.ndarray, "n"]) -> None:
-    """Raise MaskError if two images differ by the suffix alone, or a name leads out of the folder."""
+    """Raise MaskError if the names of two images differ only in their suffix, or a name leads out of the folder."""
     stems = list(map(data.stem, rows.tolist()))
     if (stem := first_duplicate(stems)) is not None:
-        raise MaskError(f"{data.name}: expected images of different names, got two called {stem}; rename one")
+        raise MaskError(f"{data.name}: two images are called {stem} (without suffix); rename one")
     if outside := next((stem for stem in stems if ".." in stem.split("/") or stem.startswith("/")), ""):
-        raise MaskError(f"{data.name}: expected images inside their folder, got {outside}; move it")
+        raise MaskError(f"{data.name}: the image {outside} lies outside the folder of the data set; move it there")
 
 
 def _masks(store: MaskStore, rows: Int[np.ndarray, "n"], show: Any) -> Iterator[tuple[int, Bool[np.ndarray, "H W"]]]:
@@ -103,32 +107,28 @@ def _write_coco(
     rows: Int[np.ndarray, "n"],
     masks: Iterable[tuple[int, Bool[np.ndarray, "H W"]]],
 ) -> None:
-    """Write annotations line by line: a million of them need not fit into memory."""
-    codes = import_optional("pycocotools.mask", "coco", MaskError)
+    """Write annotations one by one, since a million of them may not fit into memory."""
+    coco_mask = import_optional("pycocotools.mask", "coco", MaskError)
 
     def images() -> Iterator[dict[str, Any]]:
         names = data.images.names if isinstance(data.images, Pictures) else None
         for row in rows.tolist():
             name = f"{data.stem(row)}.png" if names is None else str(names[row])
-            yield {
-                "id": row + 1,
-                "file_name": name,
-                "height": size[0],
-                "width": size[1],
-            }  # some tools ignore an id of 0
+            # Ids start at 1: some tools ignore an id of 0.
+            yield {"id": row + 1, "file_name": name, "height": size[0], "width": size[1]}
 
     def annotations() -> Iterator[dict[str, Any]]:
         for row, mask in masks:
             if mask.any():
-                code = codes.encode(np.asfortranarray(mask.astype(np.uint8)))
+                encoding = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
                 yield {
                     "id": row + 1,
                     "image_id": row + 1,
                     "category_id": int(data.labels[row]) + 1,
-                    "segmentation": {"size": list(mask.shape), "counts": code["counts"].decode()},
-                    "bbox": [int(number) for number in codes.toBbox(code)],
+                    "segmentation": {"size": list(mask.shape), "counts": encoding["counts"].decode()},
+                    "bbox": [int(number) for number in coco_mask.toBbox(encoding)],
                     "area": int(mask.sum()),
-                    "iscrowd": 0,  # run-length codes in COCO are crowds, which trainers ignore
+                    "iscrowd": 0,  # by convention, run-length encodings have 1, and training code ignores crowds
                 }
 
     categories = ({"id": number, "name": name} for number, name in enumerate(data.classes, 1))

@@ -18,7 +18,7 @@ from smix.masks.store import MaskStore
 
 @dataclass(frozen=True, eq=False)
 class StoredMasks:
-    """Masks that are read from a store when they are accessed: `masks[rows]` is (n, *S), of the store's size."""
+    """Masks that are read from a store when they are accessed: `masks[rows]` has shape (n, *S), with the store's size S."""
 
     store: MaskStore
     index: Int[np.ndarray, "N"]
@@ -38,25 +38,28 @@ class ObjectMasks:
     masks: Bool[np.ndarray, "N *S"] | StoredMasks
     """Masks of the images' size; for images in files, masks of the store's size that are read when they are accessed."""
     valid: Bool[np.ndarray, "N"] | None
-    """True for masks that the store calls valid. None: all are."""
+    """True for masks that can be used: built, not broken and not empty. None: all masks can be used."""
     provenance: dict[str, Any]
-    """Fingerprint, source and refinement of the masks, and the fraction that is empty."""
+    """Fingerprint, source and refinement of the masks, and the fraction of empty masks."""
 
 
 def masks_of(data: ImageSet, location: str) -> ObjectMasks:
     """Return the masks of the images of a data set.
 
     Args:
-        data: The data set, or a part of it.
+        data: A split of a data set, or a part of it.
         location: Folder of a mask store, or "carried" for the masks in the data set itself.
 
+    Returns:
+        The masks, in the order of the images.
+
     Raises:
-        MaskError: The masks are missing, or belong to other images.
+        MaskError: The masks are missing or damaged, or belong to other images.
     """
     if location == "carried":
         if data.masks is None:
             raise MaskError(
-                f"masks: {data.name} carries no object masks; build them with smix masks build and give their folder with --masks"
+                f"masks: {data.name} contains no object masks; build them with smix masks build and pass their folder with --masks"
             )
         return _in_memory(data.masks, None, {"name": "carried"}, None)
     store = MaskStore(location)
@@ -72,7 +75,7 @@ def masks_of(data: ImageSet, location: str) -> ObjectMasks:
 
 
 def stretch(masks: Bool[np.ndarray, "n *s"], size: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:
-    """Resize masks to the size of the images: a mask covers the whole image, whatever its own size."""
+    """Resize masks to the size of the images. Both cover the same field of view, whatever their sizes."""
     return masks if masks.shape[1:] == size else resize_masks(torch.from_numpy(masks), size).numpy()
 
 

@@ -14,7 +14,7 @@ from smix.untrusted import OtherVersionError, UnreadableError, read_checked, to_
 
 FORMAT: Literal[3] = 3
 BUILDING = "building"
-"""Folder of the shards that are finished, but not yet part of the store."""
+"""Folder of shards that are finished but not yet part of the store."""
 STATS, BROKEN = "stats.npy", "broken.json"
 
 MAX_PIXELS = 1 << 31
@@ -48,9 +48,9 @@ class Manifest:
     """Name and parameters of the refinement."""
     rows_per_shard: Count
     classes: Annotated[tuple[Name, ...], Meta(max_length=254)] | None = None
-    """Names of the numbers from 1 in the class maps. None: no class maps."""
+    """Names of the classes 1, 2, ... in the class maps. None: the store has no class maps."""
     files: dict[str, Sha256] = field(default_factory=dict)
-    """Sha256 of each file of the store except manifest.json, by file name; empty while the store is being built."""
+    """Sha256 of each file except manifest.json, by file name; empty while the store is being built."""
     format: Literal[3] = FORMAT
 
     @property
@@ -69,7 +69,7 @@ class Manifest:
         return [*(name for number in range(self.shard_count) for name in self.shard_files(number)), STATS]
 
     def shard_files(self, number: int) -> list[str]:
-        """Return the names of the files of a shard: of its masks and, if the store has class maps, of those."""
+        """Return the names of the files of a shard: its masks and, if the store has them, its class maps."""
         kinds = ("shard",) if self.classes is None else ("shard", "classes")
         return [f"{kind}-{number:05d}.npy" for kind in kinds]
 
@@ -84,14 +84,14 @@ class Manifest:
         return range(start, min(start + self.rows_per_shard, self.count))
 
     def settings(self) -> dict[str, Any]:
-        """Return the settings that determine the masks. Builds that agree in them can share a folder, whatever the data set is called."""
+        """Return the settings that determine the masks, without the name of the data set. Builds with equal settings can share a store."""
         values = json.loads(json.dumps(asdict(self)))
         del values["data"]["name"]
         return {name: values[name] for name in ("data", "shape", "source", "refine", "classes")}
 
     @property
     def identity(self) -> str:
-        """Sha256 of the settings and the rows per shard. A finished shard records it to name its build."""
+        """Sha256 of the settings and the rows per shard, by which a finished shard refers to its build."""
         settings = {**self.settings(), "rows_per_shard": self.rows_per_shard}
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
@@ -101,7 +101,7 @@ class Manifest:
 
 
 def packed_bytes(shape: tuple[int, ...]) -> int:
-    """Return the number of bytes of a mask of one bit per pixel."""
+    """Return the number of bytes of a mask that is stored with one bit per pixel."""
     return -(-math.prod(shape) // 8)
 
 
@@ -115,7 +115,7 @@ def check_manifest(manifest: Manifest) -> None:
         _checked(json.loads(manifest.to_bytes()))
     except UnreadableError as error:
         raise MaskError(
-            f"masks: expected names and sizes that a mask store can hold, got {error}; rename or resize them"
+            f"masks: a mask store cannot hold these names and sizes ({error}); rename or resize them"
         ) from None
 
 
@@ -127,10 +127,10 @@ def read_manifest(path: Path) -> Manifest:
     """
     file = path / "manifest.json"
     if not file.is_file() and not file.is_symlink():
-        begun = (path / BUILDING / "manifest.json").is_file()
+        if (path / BUILDING / "manifest.json").is_file():
+            raise MaskError(f"{path}: the mask store is not finished; finish it with the same smix masks build")
         raise MaskError(
-            f"{path}: expected a mask store with manifest.json, got {'one that is not finished' if begun else 'none'}; "
-            f"{'finish' if begun else 'build'} it with {'the same ' if begun else ''}smix masks build"
+            f"{path}: expected a mask store, but there is no manifest.json; build one with smix masks build"
         )
     manifest = _read(file)
     required = manifest.file_names
@@ -155,14 +155,14 @@ def _read(file: Path) -> Manifest:
         return _checked(read_checked(file, FORMAT))
     except OtherVersionError as error:
         raise MaskError(
-            f"{file.parent}: expected a mask store written by this version of smix, got {error}; build it again in a new folder"
+            f"{file.parent}: the mask store was written by another version of smix ({error}); build it again in a new folder"
         ) from None
     except UnreadableError as error:
         raise _damaged(file, str(error)) from None
 
 
 def _checked(values: dict[str, Any]) -> Manifest:
-    """Convert JSON values to a manifest. Raises UnreadableError if they do not have its form."""
+    """Convert JSON values to a manifest. Raises UnreadableError if they are not a valid manifest."""
     values.pop("sha256", None)
     manifest = to_record(values, Manifest)
     if math.prod(manifest.shape) > MAX_PIXELS:
@@ -174,5 +174,5 @@ def _checked(values: dict[str, Any]) -> Manifest:
 
 def _damaged(file: Path, reason: str) -> MaskError:
     return MaskError(
-        f"{file.parent}: expected an intact {file.name}, got {reason}; remove {file.name} and run the same smix masks build again"
+        f"{file.parent}: {file.name} is damaged ({reason}); remove it and run the same smix masks build again"
     )

@@ -1,4 +1,4 @@
-"""Refine binary masks: by the four steps of the report, or by removing small pieces and holes without moving edges."""
+"""Refine binary masks: with the four steps of the report, or by removing small pieces and holes without moving edges."""
 
 from typing import Literal, get_args
 
@@ -32,15 +32,17 @@ def refine(masks: Bool[np.ndarray, "B *S"], method: Refinement) -> Bool[np.ndarr
     """Refine masks.
 
     Args:
-        masks: Masks of any number of spatial dimensions; of 2 for "published".
-        method: "none": return the masks as they are. "published": blur, adaptive threshold, opening, largest contour
-            filled, which loses wide objects that the border of the image cuts off. "default": remove pieces smaller
-            than a tenth of the largest, fill
-            holes smaller than 3 % of it.
+        masks: Masks with any number of spatial dimensions; "published" needs 2.
+        method: "none": return the masks unchanged. "published": blur, threshold adaptively, open, and fill the largest contour,
+            which loses wide objects that the border of the image cuts off. "default": remove pieces smaller than a tenth of the
+            largest piece, and fill holes smaller than 3 % of it.
+
+    Returns:
+        The refined masks.
 
     Raises:
         OptionError: The method is unknown.
-        MaskError: "published" is given masks of other than 2 spatial dimensions.
+        MaskError: The method is "published" and the masks do not have 2 spatial dimensions.
     """
     if method not in REFINEMENTS:
         raise unknown("refine", method, REFINEMENTS)
@@ -50,20 +52,23 @@ def refine(masks: Bool[np.ndarray, "B *S"], method: Refinement) -> Bool[np.ndarr
         return clean(masks)
     if masks.ndim != 3:
         raise MaskError(
-            f"refine: expected masks with 2 spatial dimensions, got shape {masks.shape}; use --refine default or none"
+            f'refine: "published" needs masks with 2 spatial dimensions, got shape {masks.shape}; use --refine default or none'
         )
     return largest_contour(opening(adaptive_threshold(gaussian_blur(masks.astype(np.uint8) * 255))))
 
 
 def gaussian_blur(images: UInt8[np.ndarray, "B H W"]) -> UInt8[np.ndarray, "B H W"]:
-    """Blur images with sigma 1, mirrored at the border without repeating it, rounded half up: cv2.GaussianBlur(image, (0, 0), 1)."""
+    """Blur images with a Gaussian of sigma 1, as cv2.GaussianBlur(image, (0, 0), 1) does.
+
+    The image is mirrored at its border without repeating the border pixels, and halves are rounded up.
+    """
     rows = ndimage.correlate1d(images.astype(np.int64), GAUSS, axis=-1, mode="mirror")
-    both: NDArray[np.int64] = ndimage.correlate1d(rows, GAUSS, axis=-2, mode="mirror")
-    return ((both + (1 << 15)) >> 16).astype(np.uint8)
+    blurred: NDArray[np.int64] = ndimage.correlate1d(rows, GAUSS, axis=-2, mode="mirror")
+    return ((blurred + (1 << 15)) >> 16).astype(np.uint8)
 
 
 def adaptive_threshold(images: UInt8[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
-    """Return where images are more than 2 above the rounded mean of 5x5 pixels: cv2.adaptiveThreshold(..., MEAN_C, BINARY, 5, -2)."""
+    """Return True for pixels more than 2 above the rounded mean of 5x5 pixels, as cv2.adaptiveThreshold(..., MEAN_C, BINARY, 5, -2)."""
     ones = np.ones(NEIGHBOURHOOD, np.int64)
     sums: NDArray[np.int64] = ndimage.correlate1d(images.astype(np.int64), ones, axis=-1, mode="nearest")
     sums = ndimage.correlate1d(sums, ones, axis=-2, mode="nearest")
@@ -72,17 +77,17 @@ def adaptive_threshold(images: UInt8[np.ndarray, "B H W"]) -> Bool[np.ndarray, "
 
 
 def opening(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
-    """Open masks by a 3x3 ellipse, which is a cross; pixels beyond the border have no effect: cv2.MORPH_OPEN."""
+    """Open masks with a 3x3 ellipse, which is a cross, as cv2.MORPH_OPEN does. Pixels beyond the border have no effect."""
     eroded = ndimage.binary_erosion(masks, CROSS[None], border_value=1)
     opened: NDArray[np.bool_] = ndimage.binary_dilation(eroded, CROSS[None])
     return opened
 
 
 def largest_contour(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W"]:
-    """Fill the outer contour of the largest area: cv2.findContours(EXTERNAL), contourArea, drawContours(FILLED).
+    """Return the outer contour with the largest area, filled, as by cv2.findContours(EXTERNAL), contourArea and drawContours(FILLED).
 
-    OpenCV's area is that of the polygon through the centres of the contour's pixels: a square of four neighbours counts 1
-    if all are filled, 1/2 if three are. If areas are equal, the lower object is taken, which OpenCV lists first.
+    OpenCV measures the area of the polygon through the centres of the contour's pixels: a square of four neighbours counts 1
+    if all are filled, and 1/2 if three are. Of contours with equal areas, the lower one is kept, which OpenCV lists first.
     """
     pieces = label_pieces(~_outside(label_gaps(masks)))
     # Filled pixels in a square of four neighbours belong to one piece.
@@ -96,9 +101,9 @@ def largest_contour(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W
 
 
 def clean(masks: Bool[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
-    """Remove pieces below `MIN_PIECE` of the largest and fill holes below `MIN_HOLE` of it; no edge is moved.
+    """Remove pieces smaller than `MIN_PIECE` of the largest and fill holes smaller than `MIN_HOLE` of it, without moving edges.
 
-    The size of a piece includes its holes, and a smaller piece in one of them belongs to it.
+    A piece includes its holes and any smaller pieces inside them.
     """
     gaps = label_gaps(masks)
     piece = sizes(label_pieces(~_outside(gaps)))
@@ -109,12 +114,12 @@ def clean(masks: Bool[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
 
 
 def label_pieces(masks: Bool[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
-    """Number the pieces of all masks from 1; other pixels are 0. Pixels that touch at a corner belong to one piece."""
+    """Number the pieces of all masks from 1; other pixels are 0. Pixels that touch at a corner belong to the same piece."""
     return _label(masks, masks.ndim - 1)
 
 
 def label_gaps(masks: Bool[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:
-    """Number the pieces of the background from 1; pixels of a mask are 0. Pixels of one piece share a side."""
+    """Number the pieces of the background from 1; pixels of the mask are 0. Pixels are connected only if they share a side."""
     return _label(~masks, 1)
 
 
@@ -128,14 +133,14 @@ def _label(masks: Bool[np.ndarray, "B *S"], connectivity: int) -> Int32[np.ndarr
 
 
 def _outside(gaps: Int32[np.ndarray, "B *S"]) -> Bool[np.ndarray, "B *S"]:
-    """Return True on gaps that are not holes: they reach the border of the image, or lie between two parts of a signal."""
+    """Return True for background pixels that are not in a hole: their piece reaches the border, or the mask is one-dimensional."""
     if gaps.ndim == 2:
         return gaps > 0
-    reach = np.zeros(gaps.max(initial=0) + 1, bool)
+    reaches_border = np.zeros(gaps.max(initial=0) + 1, bool)
     for axis in range(1, gaps.ndim):
-        reach[gaps.take((0, -1), axis)] = True
-    reach[0] = False
-    return reach.take(gaps)
+        reaches_border[gaps.take((0, -1), axis)] = True
+    reaches_border[0] = False
+    return reaches_border.take(gaps)
 
 
 def sizes(labels: Int32[np.ndarray, "B *S"]) -> Int32[np.ndarray, "B *S"]:

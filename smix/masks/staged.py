@@ -1,11 +1,11 @@
-"""A mask store that is being built. Finished shards wait in the folder `building` until all of them are there.
+"""A mask store that is being built. Finished shards are kept in the folder `building` until the store is complete.
 
     building/manifest.json       settings of the build
     building/shard-00007.npy     the masks of a shard, and building/classes-00007.npy its class maps
     building/00007.json          record of the shard, written last: its checksums, its rows of stats.npy, which masks are broken
 
-A finished shard of other settings, other images or another number is discarded. Any number of processes can build the shards of one
-store: each file is complete or absent, and has the same content whichever process writes it.
+A finished shard is discarded if it was built with other settings, for other images or under another number. Any number of processes can
+build the shards of one store: each file is complete or absent, and its content does not depend on the process that writes it.
 """
 
 import base64
@@ -36,7 +36,7 @@ UINT8 = np.dtype(np.uint8)
 
 @dataclass(frozen=True)
 class ShardRecord:
-    """The content of building/00007.json."""
+    """The content of a file such as building/00007.json."""
 
     identity: str
     """`Manifest.identity` of the build that the shard belongs to."""
@@ -44,12 +44,12 @@ class ShardRecord:
     checksums: tuple[Sha256, ...]
     """Sha256 of each of `Manifest.shard_files`."""
     stats: str
-    """Its rows of stats.npy in base64."""
+    """The shard's rows of stats.npy, in base64."""
     broken: dict[str, str]
     """Reason why a mask is broken, by row of the whole store."""
 
     def decoded_stats(self) -> Shaped[np.ndarray, "n"]:
-        """Return its rows of stats.npy. Raises ValueError if `stats` is not valid."""
+        """Return the shard's rows of stats.npy. Raises ValueError if `stats` is not valid base64 or has an invalid length."""
         return np.frombuffer(base64.b64decode(self.stats, validate=True), STATS_DTYPE).copy()
 
 
@@ -83,7 +83,7 @@ class StagedStore:
         manifest: Settings of the build.
 
     Raises:
-        MaskError: The folder contains masks of other settings.
+        MaskError: The folder contains masks that were built with other settings, or its manifest is damaged.
     """
 
     def __init__(self, path: Path, manifest: Manifest) -> None:
@@ -103,12 +103,11 @@ class StagedStore:
             file = self.building / f"{number:05d}.json"
             if file.exists() and self._staged(number) is None:
                 sys.stderr.write(
-                    f"{file}: expected a finished shard of this build, got one of other settings or images, or a damaged one; "
-                    "its masks are built again\n"
+                    f"{file}: the shard is damaged, or was built with other settings or for other images; its masks are built again\n"
                 )
 
     def load(self, number: int) -> Shard | None:
-        """Return a shard as far as it is built. None: it is not on the disk, or damaged."""
+        """Return a shard, of which perhaps only some rows are built. None: it does not exist or is damaged."""
         for record, folder in self._records(number):
             if (arrays := self._arrays(folder, number, record.checksums)) is not None:
                 broken = {int(row): reason for row, reason in record.broken.items()}
@@ -140,7 +139,7 @@ class StagedStore:
         return True
 
     def built_rows(self) -> Int[np.ndarray, "n"]:
-        """Return the rows that the finished store contained, as far as known. A repair rebuilds them regardless of the limit."""
+        """Return the rows that the finished store contained, as far as they are known. A repair builds all of them, whatever the limit."""
         if self.previous is None:
             return np.zeros(0, np.int64)
         if self._previous_stats is not None:
@@ -155,7 +154,7 @@ class StagedStore:
         return np.flatnonzero(built)
 
     def write(self, number: int, shard: Shard) -> None:
-        """Write a shard into the folder `building`, where it waits for the others."""
+        """Write a finished shard to the folder `building`."""
         self.building.mkdir(exist_ok=True)
         if not (self.building / "manifest.json").is_file():
             files.write_bytes(self.building / "manifest.json", self.manifest.to_bytes())
@@ -172,12 +171,12 @@ class StagedStore:
         files.write_bytes(self.building / f"{number:05d}.json", with_checksum(dataclasses.asdict(record)))
 
     def finish(self) -> None:
-        """Turn the finished shards into the store: files get their final names, nothing is copied.
+        """Combine the finished shards into the store. Files are renamed, not copied.
 
-        The process that finishes last does it; if several finish at once, one of them.
+        The process that builds the last shard calls this. If several processes call it at once, one of them does the work.
 
         Raises:
-            MaskError: A shard was damaged or removed meanwhile.
+            MaskError: A shard was damaged or removed during the build.
         """
         with files.lock(self.path, ".finish.lock", wait=True):
             if not self.building.is_dir():
@@ -189,7 +188,9 @@ class StagedStore:
             for number in self.numbers:
                 record, folder = next(self._records(number), (None, ""))
                 if record is None:
-                    raise MaskError(f"{self.path}: shard {number} was damaged meanwhile; start the build again")
+                    raise MaskError(
+                        f"{self.path}: shard {number} was damaged during the build; run the same smix masks build again"
+                    )
                 stats.append(record.decoded_stats())
                 broken |= record.broken
                 names = self.manifest.shard_files(number)
@@ -248,7 +249,7 @@ class StagedStore:
                 return stats, parse_problems(content, self.manifest.count)
         except (UnreadableError, MaskError):
             pass
-        stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # built again, to learn the reason
+        stats["flags"][stats["flags"] & Flag.BROKEN != 0] = Flag.NOT_BUILT  # built again, since the reason is lost
         return stats, {}
 
     def _arrays(self, folder: str, number: int, checksums: Sequence[str]) -> list[NDArray[np.uint8]] | None:
@@ -274,7 +275,7 @@ class StagedStore:
 
 
 def _check_same(path: Path, requested: Any, previous: Any, name: str = "") -> None:
-    """Raise MaskError if settings differ; it names the first difference, with both values."""
+    """Raise MaskError if settings differ. The message names the first difference, with both values."""
     if isinstance(requested, dict) and isinstance(previous, dict):
         for key in {**requested, **previous}:
             _check_same(path, requested.get(key), previous.get(key), f"{name} {key.replace('_', ' ')}".strip())
@@ -284,7 +285,7 @@ def _check_same(path: Path, requested: Any, previous: Any, name: str = "") -> No
             value[:12] if isinstance(value, str) and len(value) == 64 else value for value in (requested, previous)
         ]
         raise MaskError(
-            f"{path}: expected a new folder or masks made with {name} {values[0]}, got {values[1]}; choose another --out"
+            f"{path}: the existing masks were built with {name} {values[1]}, not {values[0]}; choose another --out"
         )
 
 

@@ -4,7 +4,7 @@
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
     classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only with --save-classes
-    broken.json       the reason why a mask is broken, by row; only if any is
+    broken.json       the reason why a mask is broken, by row; only if a mask is broken
     cost.jsonl        one line per build: number of masks, seconds; not covered by the manifest
 
 A mask covers the whole uncropped image. Row i belongs to image i of the whole split, whichever rows were built.
@@ -40,16 +40,16 @@ class Flag(IntFlag):
     """Reasons why a mask cannot be used."""
 
     BROKEN = 1
-    """The image could not be read, or the source gave no finite answer."""
+    """The image could not be read, or the output of the source was not finite."""
     EMPTY = 2
-    """The mask has no object."""
+    """The mask contains no object."""
     NOT_BUILT = 4
-    """The image was not given to the source."""
+    """The mask has not been built."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Mapped:
-    """A file of the store, mapped to memory."""
+    """A memory-mapped file of the store."""
 
     array: NDArray[Any]
     path: str
@@ -57,7 +57,7 @@ class _Mapped:
     """Status of the file when its sha256 was compared."""
 
     def changed(self) -> bool:
-        """Return whether the file was written since. A file that was replaced stays in memory as it was."""
+        """Return True if the file was modified in place since then. If it was replaced, the old content stays mapped."""
         try:
             now = os.stat(self.path)  # noqa: PTH116 - for each shard of a batch: pathlib takes four times as long
         except FileNotFoundError:
@@ -67,12 +67,12 @@ class _Mapped:
 
 
 class MaskStore:
-    """The masks in a folder: `store[index]` is a bool array (n, *S).
+    """Read the masks in a folder: `store[index]` is a bool array (n, *S).
 
-    A shard is compared with its sha256 when it is first read, and again when the size or the time of its file has changed since. A store
-    may grow while it is open.
+    The sha256 of a shard is checked when it is first read, and again after the size or modification time of its file has changed. A store
+    may be extended while it is open.
 
-    A store can be pickled: only the path travels, and all processes of a machine share the memory that the files are mapped to.
+    A store can be pickled: only its path is sent, and all processes of a machine share the memory-mapped files.
 
     Args:
         path: Folder of the store.
@@ -113,12 +113,12 @@ class MaskStore:
 
     @property
     def coverage(self) -> Float32[np.ndarray, "N"]:
-        """Fraction of each mask's pixels that are object, in [0, 1]."""
+        """Fraction of each mask's pixels that belong to the object, in [0, 1]."""
         return self.stats["coverage"]
 
     @property
     def scores(self) -> Float32[np.ndarray, "N"]:
-        """Mean confidence of the source on the object, in [0, 1]."""
+        """Mean confidence of the source over the pixels of each object, in [0, 1]."""
         return self.stats["score"]
 
     @property
@@ -129,7 +129,7 @@ class MaskStore:
 
     @property
     def usable(self) -> Bool[np.ndarray, "N"]:
-        """True for masks with an object: built, not broken, not empty."""
+        """True for masks that are built, not broken and not empty."""
         valid: NDArray[np.bool_] = self.stats["flags"] == 0
         return valid
 
@@ -152,7 +152,7 @@ class MaskStore:
         try:
             content = read_bytes(self.path / BROKEN, follow_links=False)
         except UnreadableError as error:
-            raise self._broken(BROKEN, str(error)) from None
+            raise self._damaged(f"{BROKEN} cannot be read: {error}") from None
         self._check_sha256(BROKEN, hashlib.sha256(content).hexdigest())
         return parse_problems(content, self.manifest.count)
 
@@ -160,7 +160,7 @@ class MaskStore:
         return unpack(self._gather(index, 0), self.shape)
 
     def classes(self, index: Rows) -> UInt8[np.ndarray, "n *S"]:
-        """Return the class maps of rows: 0 for no object, k for the k-th name in `manifest.classes`.
+        """Return class maps of the selected rows: 0 for no object, k for the k-th name in `manifest.classes`.
 
         Args:
             index: Row numbers, a slice, or a bool for each row.
@@ -177,51 +177,53 @@ class MaskStore:
         rows = self._rows(index)
         content = np.empty((len(rows), *self.manifest.shard_shapes(0)[kind][1:]), np.uint8)
         numbers, places = np.divmod(rows, self.manifest.rows_per_shard)
-        # Row by row: a random batch reads as many shards as it has rows.
+        # Row by row: in a random batch, nearly every row comes from another shard.
         arrays = {number: self._shard(number, kind) for number in np.unique(numbers).tolist()}
         for place, (number, row) in enumerate(zip(numbers.tolist(), places.tolist(), strict=True)):
             content[place] = arrays[number][row]
         return content
 
     def _rows(self, index: Rows) -> Int[np.ndarray, "n"]:
-        """Return row numbers from 0. Raises MaskError unless all of them are built."""
+        """Convert an index to row numbers. Raises MaskError unless all of these masks are built."""
         rows = np.atleast_1d(np.arange(len(self))[index])
         if rows.ndim != 1:
-            raise IndexError(f"{self.path}: expected row numbers of one dimension, got shape {rows.shape}")
+            raise IndexError(f"{self.path}: the index must have one dimension, got shape {rows.shape}")
         if missing := int((self.stats["flags"][rows] & Flag.NOT_BUILT != 0).sum()):
-            raise MaskError(f"{self.path}: {missing} of the requested masks are not built; increase --limit")
+            raise MaskError(
+                f"{self.path}: {missing} of the requested masks are not built; "
+                "build them with the same smix masks build and a larger --limit"
+            )
         return rows
 
     def check_made_of(self, data: ImageSet) -> None:
-        """Check that the store was built from the split that `data` is, or is a part of.
+        """Check that the store was built from the split that `data` belongs to.
 
         Raises:
-            MaskError: It was built from another split or data set.
+            MaskError: The store was built from another split or data set.
         """
         own = self.manifest.data
         kind = "split" if own.split != data.split else "data set" if own.fingerprint != data.fingerprint else None
         if kind is not None:
             raise MaskError(
-                f"{self.path}: expected masks of {data.name} {data.split}, got masks of another {kind} "
-                f"({own.name} {own.split}, {own.fingerprint[:8]} instead of {data.fingerprint[:8]}); "
-                "build them for this one with smix masks build"
+                f"{self.path}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks of another {kind} "
+                f"({own.name} {own.split}, {own.fingerprint[:8]}); build masks of {data.name} {data.split} with smix masks build"
             )
 
     def check_belongs(self, data: ImageSet) -> None:
-        """Check that the store has a built mask for every image of `data`.
+        """Check that the mask of every image of `data` is built.
 
         Raises:
-            MaskError: It was built from another split or data set, or too few of its masks are built.
+            MaskError: The store was built from another split or data set, or too few of its masks are built.
         """
         self.check_made_of(data)
         if missing := int((~self.built[data.index]).sum()):
             raise MaskError(
-                f"{self.path}: expected masks of {len(data)} images of {data.name} {data.split}, got {len(data) - missing} "
+                f"{self.path}: only {len(data) - missing} of {len(data)} images of {data.name} {data.split} have masks "
                 f"({self.built.sum()} are built); build the rest with the same smix masks build and a larger --limit"
             )
 
     def damaged(self) -> list[str]:
-        """Return the names of the files that differ from their sha256. Reads every file."""
+        """Read every file, and return the names of those that are missing or differ from their sha256."""
         names = []
         for name, expected in self.manifest.files.items():
             try:
@@ -239,9 +241,7 @@ class MaskStore:
             MaskError: Files are damaged; the message names them.
         """
         if damaged := self.damaged():
-            raise self._broken(
-                "intact files", f"damaged: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}"
-            )
+            raise self._damaged(f"damaged files: {', '.join(damaged[:5])}{', ...' if len(damaged) > 5 else ''}")
         for number in range(self.manifest.shard_count):
             for kind in range(len(self.manifest.shard_files(number))):
                 self._shard(number, kind)
@@ -252,33 +252,36 @@ class MaskStore:
         return self._file(name, np.uint8, *shape)
 
     def _file(self, name: str, dtype: Any, *shape: int) -> NDArray[Any]:
-        """Return the array in a file of the store. Its sha256 is compared on first use and after the file has changed."""
-        known = self._mapped.get(name)
+        """Return the array in a file of the store. Its sha256 is checked on first use and after the file has changed."""
+        mapped = self._mapped.get(name)
         try:
-            if known is not None and not known.changed():
-                return known.array
+            if mapped is not None and not mapped.changed():
+                return mapped.array
             with open_file(self.path / name, follow_links=False) as file:
                 status = os.fstat(file.fileno())
                 self._check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest())
                 array = map_npy(file)
         except (OSError, UnreadableError) as error:
-            raise self._broken(name, getattr(error, "strerror", None) or one_line(error)) from None
+            reason = getattr(error, "strerror", None) or one_line(error)
+            raise self._damaged(f"{name} cannot be read: {reason}") from None
         if array.dtype != dtype or array.shape != shape:
-            raise self._broken(f"{name} of shape {shape} and {np.dtype(dtype)}", f"{array.shape} of {array.dtype}")
+            raise self._damaged(
+                f"{name} contains {array.dtype} of shape {array.shape} instead of {np.dtype(dtype)} of shape {shape}"
+            )
         self._mapped[name] = _Mapped(array, str(self.path / name), status)
         return array
 
     def _check_sha256(self, name: str, checksum: str) -> None:
         if checksum == self.manifest.files[name]:
             return
-        grown = read_manifest(self.path)  # a build may have extended the store since it was opened
-        if grown.identity == self.manifest.identity and checksum == grown.files.get(name):
-            self.manifest = grown
+        extended = read_manifest(self.path)  # a build may have extended the store since it was opened
+        if extended.identity == self.manifest.identity and checksum == extended.files.get(name):
+            self.manifest = extended
             return
-        raise self._broken(f"{name} with sha256 {self.manifest.files[name][:8]}", checksum[:8])
+        raise self._damaged(f"{name} has sha256 {checksum[:8]} instead of {self.manifest.files[name][:8]}")
 
-    def _broken(self, expected: str, got: str) -> MaskError:
-        return MaskError(f"{self.path}: expected {expected}, got {got}; repair it with the same smix masks build")
+    def _damaged(self, problem: str) -> MaskError:
+        return MaskError(f"{self.path}: {problem}; repair the store with the same smix masks build")
 
 
 def parse_problems(content: bytes, count: int) -> dict[int, str]:
@@ -292,12 +295,14 @@ def parse_problems(content: bytes, count: int) -> dict[int, str]:
     except ValueError:
         problems = {-1: ""}
     if not all(0 <= row < count for row in problems):
-        raise MaskError("broken.json: expected a reason for each broken row, got other content; build the masks again")
+        raise MaskError(
+            "broken.json: the file does not list a reason for each broken row; run the same smix masks build again"
+        )
     return problems
 
 
 def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:
-    """Read every file of several stores.
+    """Read every file of several stores and compare it with its sha256.
 
     Args:
         paths: Folders of the stores.
@@ -316,11 +321,11 @@ def verify(paths: Sequence[Path]) -> tuple[list[Path], list[MaskError]]:
 
 
 def pack(masks: Bool[np.ndarray, "n *S"]) -> UInt8[np.ndarray, "n bytes"]:
-    """Pack masks into rows of bits, the first pixel in the highest bit."""
+    """Pack each mask into a row of bytes, with the first pixel in the highest bit."""
     return np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1, bitorder="big")
 
 
 def unpack(packed: UInt8[np.ndarray, "n bytes"], shape: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:
-    """Unpack rows of bits into masks of a spatial size: the inverse of `pack`."""
+    """Unpack rows of bytes into masks of the given spatial size: the inverse of `pack`."""
     bits = np.unpackbits(packed, axis=1, count=math.prod(shape), bitorder="big")
     return bits.view(bool).reshape(len(packed), *shape)

@@ -20,7 +20,7 @@ from smix.errors import DataError, OptionError
 def check_options(options: Any) -> None:
     """Check the options of a frozen dataclass by the types of its fields, and convert numbers to Python's int and float.
 
-    Numbers of numpy are accepted, and 2 becomes 2.0: torch would make a tensor of integers of it.
+    NumPy's numbers are accepted. Where a float is expected, 2 becomes 2.0, since torch would make an integer tensor of 2.
 
     Raises:
         OptionError: An option has another type, or is not one of the choices of a Literal.
@@ -39,7 +39,7 @@ def check_options(options: Any) -> None:
             if takes_tuple and isinstance(value, tuple):
                 value = tuple(map(_as_float, value))
             elif takes_number:
-                # A fraction stays a fraction, and is refused by the check of the range.
+                # A float is not truncated: the check of the range refuses it.
                 value = int(value) if int in types and _is_whole(value) else _as_float(value)
         except TypeError:
             number = "a whole number" if int in types else "a number"
@@ -49,7 +49,7 @@ def check_options(options: Any) -> None:
 
 
 def check_choice(options: object, name: str, choices: Sequence[str]) -> None:
-    """Raise OptionError if an option of a method is none of these texts."""
+    """Raise OptionError unless the value of an option is one of the choices."""
     value = getattr(options, name)
     if value not in choices:
         *others, last = (f'"{choice}"' for choice in choices)
@@ -89,10 +89,10 @@ def check_images(x: Tensor) -> None:
     if not x.is_floating_point():
         raise DataError(f"x: expected floating-point images, got {x.dtype}; convert and normalise them first")
     if not all(x.shape[2:]):
-        raise DataError(f"x: expected axes of one pixel or more, got shape {tuple(x.shape)}")
+        raise DataError(f"x: expected at least one pixel along each axis, got shape {tuple(x.shape)}")
     # One pass if all pixels are finite; the sum may be infinite although no pixel is.
     if _can_read(x) and not math.isfinite(x.sum(dtype=torch.float32).item()) and not x.isfinite().all():
-        raise DataError("x: expected finite pixels, got NaN or infinity; look at the images before mixing")
+        raise DataError("x: the images contain NaN or infinity; check the data before mixing")
 
 
 def check_generator(generator: torch.Generator | None, device: torch.device) -> None:
@@ -102,7 +102,8 @@ def check_generator(generator: torch.Generator | None, device: torch.device) -> 
     own = generator.device
     if device.type != own.type or (None not in (device.index, own.index) and device.index != own.index):
         raise DataError(
-            f"generator: expected one on {device}, got one on {own}; make it with torch.Generator({str(device)!r})"
+            f"generator: expected a generator on {device} like the images, got one on {own}; "
+            f"create it with torch.Generator({str(device)!r})"
         )
 
 
@@ -125,15 +126,15 @@ def check_masks(masks: Tensor, x: Tensor) -> Tensor:
             f"masks: expected shape {(*batch, 1, *size)} or {(*batch, *size)} for images {tuple(x.shape)}, got {tuple(masks.shape)}"
         )
     if masks.device != x.device:
-        raise DataError(f"masks: expected them on {x.device} like the images, got {masks.device}")
+        raise DataError(
+            f"masks: expected masks on {x.device} like the images, got {masks.device}; move them with .to()"
+        )
     if not (masks.dtype in (torch.bool, torch.uint8) or masks.is_floating_point()):
-        raise DataError(f"masks: expected bool, uint8 or floating point, got {masks.dtype}")
+        raise DataError(f"masks: expected bool, uint8 or floating point, got {masks.dtype}; convert them with .bool()")
     if masks.dtype != torch.bool and _can_read(x) and masks.numel():
         low, high = masks.aminmax()
         if not (low >= 0 and high <= 1):
-            raise DataError(
-                f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide by 255 if they are pictures"
-            )
+            raise DataError(f"masks: expected values in [0, 1], got {low:g} to {high:g}; divide 8-bit masks by 255")
     if masks.dtype == torch.bool:
         # Four times faster to convert than bool. Some image libraries (Pillow) store True as 255.
         masks = masks.view(torch.uint8).clamp(max=1)
@@ -141,7 +142,7 @@ def check_masks(masks: Tensor, x: Tensor) -> Tensor:
 
 
 def check_out(out: Tensor, x: Tensor) -> None:
-    """Check that a buffer is like the images, in other memory, and that no gradient is needed."""
+    """Check that a buffer has the shape, type and device of the images but its own memory, and that no gradient is needed."""
     if (out.shape, out.dtype, out.device) != (x.shape, x.dtype, x.device):
         raise DataError(
             f"out: expected {x.dtype} of shape {tuple(x.shape)} on {x.device} like the images, "
@@ -149,10 +150,10 @@ def check_out(out: Tensor, x: Tensor) -> None:
         )
     address = 0 if torch.compiler.is_compiling() else out.untyped_storage().data_ptr()  # 0 also for empty tensors
     if address and address == x.untyped_storage().data_ptr():
-        raise DataError("out: expected memory of its own, got that of the images; make it with torch.empty_like(x)")
+        raise DataError("out: the buffer shares memory with the images; create it with torch.empty_like(x)")
     if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
-        holder = "images" if x.requires_grad else "a buffer"
-        raise DataError(f"out: expected images and a buffer without grad, got {holder} with grad; omit out=")
+        name = "images require" if x.requires_grad else "buffer requires"
+        raise DataError(f"out: a buffer cannot be used with autograd, and the {name} grad; omit out=")
 
 
 def check_labels(y: Tensor, count: int, device: torch.device) -> None:
@@ -165,13 +166,13 @@ def check_labels(y: Tensor, count: int, device: torch.device) -> None:
             f"y: expected int64 class numbers (B,) or floating-point rows (B, K), got {y.dtype} of shape {tuple(y.shape)}"
         )
     if y.device != device:
-        raise DataError(f"y: expected it on {device} like the images, got {y.device}")
+        raise DataError(f"y: expected labels on {device} like the images, got {y.device}; move them with .to()")
     if not (_can_read(y) and y.numel()):
         return
     if y.ndim == 1 and (minimum := int(y.min())) < 0:
-        raise DataError(f"y: expected class numbers from 0, got {minimum}; leave out images without a label")
+        raise DataError(f"y: expected class numbers from 0, got {minimum}; remove images without a label")
     if y.ndim == 2 and not math.isfinite(y.sum(dtype=torch.float32).item()):
-        raise DataError("y: expected finite label rows, got NaN or infinity; look at the labels before mixing")
+        raise DataError("y: the labels contain NaN or infinity; check the data before mixing")
 
 
 def check_classes(y: Tensor, count: int, shape: Sequence[int]) -> None:
@@ -180,18 +181,20 @@ def check_classes(y: Tensor, count: int, shape: Sequence[int]) -> None:
         raise DataError(f"logits: expected shape ({count}, K) for {count} labels, got {tuple(shape)}")
     if y.ndim == 2 and y.shape[1] != shape[1]:
         raise DataError(
-            f"y: expected rows of {shape[1]} classes, got {y.shape[1]}; pass the number of classes of the labels"
+            f"y: expected rows of {shape[1]} classes, got {y.shape[1]}; labels and logits need the same number of classes"
         )
     if y.ndim == 1 and _can_read(y) and y.numel() and (maximum := int(y.max())) >= shape[1]:
-        raise DataError(f"y: expected class numbers below {shape[1]}, got {maximum}; pass the number of all classes")
+        raise DataError(
+            f"y: expected class numbers below {shape[1]}, got {maximum}; use at least {maximum + 1} classes"
+        )
 
 
 def check_class_weight(class_weight: Tensor, kind: str, y: Tensor, classes: int) -> None:
     """Check class weights (K,): floating point, for cross-entropy with class numbers."""
     if kind != "ce" or y.ndim != 1:
         raise OptionError(
-            f'loss: expected class_weight with kind "ce" and class numbers, got kind "{kind}" and labels of shape '
-            f'{tuple(y.shape)}; weight the rows of reduction="none" yourself'
+            f'loss: class_weight requires kind "ce" and class numbers, got kind "{kind}" and labels of shape '
+            f'{tuple(y.shape)}; use reduction="none" and weight the losses yourself'
         )
     _check_tensor("class_weight", class_weight)
     if class_weight.shape != (classes,) or class_weight.device != y.device or not class_weight.is_floating_point():
@@ -209,6 +212,8 @@ def check_blend(x: Tensor, weight: Tensor) -> None:
         )
     size = tuple(weight.shape[2:])
     if x.ndim != weight.ndim or not all(side in (1, length) for side, length in zip(size, x.shape[2:], strict=True)):
-        raise DataError(f"blend: expected images of size {size} as this plan's, got shape {tuple(x.shape)}")
+        raise DataError(
+            f"blend: this plan was drawn for images of size {size}, got shape {tuple(x.shape)}; draw a new plan for them"
+        )
     if not x.is_floating_point():
         raise DataError(f"blend: expected floating-point images, got {x.dtype}; convert and normalise them first")

@@ -37,7 +37,7 @@ class Fallback(Method):
         if not (isinstance(self.first, Method) and isinstance(self.second, Method)):
             raise OptionError(f"fallback: expected two methods, got {self.first!r} and {self.second!r}")
         if not isinstance(self.valid, Validity):
-            raise OptionError(f"fallback: expected valid as a Validity, got {self.valid!r}")
+            raise OptionError(f"fallback: expected smix.Validity for valid, got {self.valid!r}")
 
     @property
     def needs_masks(self) -> bool:
@@ -57,7 +57,8 @@ class Fallback(Method):
 class RandomChoice(Method):
     """Use one of several methods, chosen at random for each sample, or with `per_batch=True` for the whole batch.
 
-    All methods are drawn, so that nothing waits for the device: the cost is the sum of theirs.
+    The plans of all methods are drawn before one is selected, which avoids synchronising with the device. The cost is the sum of
+    their costs.
 
     Args:
         methods: Two methods or more.
@@ -85,7 +86,7 @@ class RandomChoice(Method):
             and sum(self.weights) > 0
         ):
             raise OptionError(
-                f"random choice: expected a tuple of {len(self.methods)} weights, of 0 or more and not all 0, got {self.weights}"
+                f"random choice: expected weights as a tuple of {len(self.methods)} numbers of 0 or more, not all 0, got {self.weights}"
             )
 
     @property

@@ -4,8 +4,8 @@
 
 A method states how it draws the map (`Method.maps`). Pairing, the probability `prob`, label weights, blending and
 checks are written once, for all methods. Weights always belong to the *own* image, the one at the same index of the
-batch: 1 keeps it, 0 takes its
-partner. In code the weight map w is `weight`, and the weight s of the own label, the papers' lambda, is `share`.
+batch: 1 keeps it, 0 takes its partner. In code the weight map w is `weight`, and the weight s of the own label, the papers'
+lambda, is `share`.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -52,7 +52,7 @@ class MixBatch:
         return torch.rand(self.draws, *shape, device=self.x.device, **generator_option(self.generator))
 
     def beta(self, a: float, b: float) -> Float[Tensor, "n"]:
-        """Return draws from Beta(a, b).
+        """Return one draw from Beta(a, b) per draw of the batch.
 
         They are sigmoid(log g_a - log g_b), with log g_a = log Gamma(a + 1) + log(U) / a: a ratio of two float32 gamma draws
         would underflow to 0 / 0 for a below 0.05.
@@ -127,7 +127,9 @@ class Method:
         generator: torch.Generator | None = None,
         out: Float[Tensor, "B C *S"] | None = None,
     ) -> tuple[Float[Tensor, "B C *S"], Target]:
-        """Mix a batch: `plan`, `Plan.blend` and `Plan.target` in one call, which describe the arguments.
+        """Mix a batch of images and their labels.
+
+        This calls `plan`, `Plan.blend` and `Plan.target`, which describe the arguments in detail.
 
         Args:
             x: Images.
@@ -154,7 +156,7 @@ class Method:
         valid: Bool[Tensor, "B"] | None = None,
         generator: torch.Generator | None = None,
     ) -> Plan:
-        """Draw how to mix a batch.
+        """Draw a plan for mixing a batch.
 
         Args:
             x: Images with 1, 2 or 3 spatial dimensions, floating point.
@@ -173,7 +175,7 @@ class Method:
         check_generator(generator, x.device)
         if masks is None and self.needs_masks:
             raise DataError(
-                f"{self!r}: expected masks=, the object of each image, got None; load them from a MaskStore"
+                f"{self!r}: this method needs the object mask of each image; pass masks=, for example from a MaskStore"
             )
         masks = None if masks is None else check_masks(masks, x)
         if valid is not None:
@@ -197,7 +199,7 @@ class Method:
 
     def maps(self, batch: MixBatch) -> Float[Tensor, "n 1 *S"]:
         """Return the weight maps of the own images, in new memory: one per draw. Axes may have length 1."""
-        raise NotImplementedError(f"{type(self).__name__}: define `maps`, or `draw`")
+        raise NotImplementedError(f"{type(self).__name__} must define `maps` or `draw`")
 
     def plan_maps(
         self,
@@ -265,14 +267,14 @@ def unmixed(batch: MixBatch) -> Plan:
 def generator_option(generator: torch.Generator | None) -> dict[str, Any]:
     """Return `generator=` as a keyword argument of torch's samplers, or none.
 
-    With an explicit None torch.compile makes a graph for every batch size.
+    With an explicit None, torch.compile would compile a graph for every batch size.
     """
     return {} if generator is None else {"generator": generator}
 
 
 MIN_ALPHA, MAX_ALPHA = 1e-30, 1e30
-"""Range of the parameters of a Beta distribution. Near its bounds the distribution is practically a fair coin, or
-constant, and float32 does not overflow."""
+"""Range of the parameters of a Beta distribution. At the lower bound the distribution is practically a fair coin, at the upper one
+constant; within the range float32 does not overflow."""
 
 
 def check_alpha(method: str, alpha: float) -> None:

@@ -91,7 +91,7 @@ def isotropic_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]
     """Return half spectra of real Gaussian fields whose amplitude falls with frequency^-decay, in the same way along all axes.
 
     Where a column is its own mirror image (frequency 0 and Nyquist of the last axis) the inverse
-    transform keeps only the part with Hermitian symmetry, half of the power; sqrt(2) makes up for it.
+    transform keeps only the part with Hermitian symmetry, half of the power; a factor of sqrt(2) compensates for it.
     """
     device, size = batch.x.device, batch.size
     axes = [torch.fft.fftfreq(length, device=device) for length in size[:-1]]
@@ -109,10 +109,9 @@ def isotropic_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]
 def official_spectrum(batch: MixBatch, decay: float) -> Complex[Tensor, "n *F"]:
     """Return the spectra of the published code (commit 3950ea0).
 
-    The first two rows of the noise, along the first axis, are taken for the real and the imaginary part, and the two
-    numbers of each frequency for two columns; the inverse transform pads or crops. (An axis of one pixel, where that
-    code fails, gives its only
-    row twice.)
+    The first two rows of the noise, along the first axis, are taken for the real and the imaginary part, and the two numbers of
+    each frequency for two columns; the inverse transform pads or crops. (That code fails for an axis of one pixel; here its only
+    row is used twice.)
     """
     device, size = batch.x.device, batch.size
     axes = [torch.fft.fftfreq(length, device=device) for length in size]

@@ -23,8 +23,8 @@ class GridMix(MapMethod):
 
     Args:
         alpha: Both parameters of the Beta distribution of lambda, the probability of an own cell, above 0.
-        cells: Number of cells along each axis, 2 or more; one per pixel where an axis is shorter. Where it does not divide the
-            axis, cells differ by a pixel.
+        cells: Number of cells along each axis, 2 or more; at most one per pixel. If an axis is not divisible by it, the sizes of its
+            cells differ by one pixel.
         labels: Label rule, `area` or `visible`; see `MapMethod`.
 
     >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])

@@ -44,6 +44,6 @@ class HMix(MapMethod):
         kept = batch.beta(self.alpha, self.alpha)
         boxes = random_boxes(batch, ((1 - kept) * self.ratio) ** (1 / len(batch.size)), "clip")
         around_box = outside(boxes, batch.size)
-        left = around_box.flatten(1).mean(1)
-        weight = (kept / left.clamp(min=1e-12)).clamp(max=1)
+        outside_fraction = around_box.flatten(1).mean(1)
+        weight = (kept / outside_fraction.clamp(min=1e-12)).clamp(max=1)
         return around_box * batch.per_draw(weight)

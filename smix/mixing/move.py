@@ -1,7 +1,7 @@
-"""Move, scale and mirror images inside their frame: one antialiased resampler for any number of dimensions.
+"""Move, scale and mirror images inside their frame by an antialiased resampler for any number of dimensions.
 
-It is separable, a product with one small matrix per axis, so that every sample of a batch has its own scale and place without
-a loop over samples.
+The resampler is separable, a product with one small matrix per axis, so that every sample of a batch can have its own scale and
+position without a loop over samples.
 """
 
 from dataclasses import dataclass
@@ -63,9 +63,9 @@ def apply_move(x: Float[Tensor, "B C *S"], move: Move, rows: Int[Tensor, "B"] | 
 def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
     """Return the moved images.
 
-    Interpolation is bilinear where an image grows. Where it shrinks the triangle widens to cover all that falls on a pixel, as
-    in `interpolate(antialias=True)`. A constant image keeps its value wherever it moves, and an image that stays in
-    place is returned unchanged, bit for bit.
+    Enlarging interpolates linearly. Shrinking averages over all pixels that fall on a target pixel, by a wider triangle filter, as
+    torch.nn.functional.interpolate does with `antialias=True`. A constant image keeps its value wherever it moves, and an image that
+    stays in place is returned unchanged, bit for bit.
     """
     precise = x if x.dtype == torch.float64 else x.float()
     with torch.autocast(x.device.type, enabled=False):
@@ -73,14 +73,16 @@ def resample(x: Float[Tensor, "B C *S"], move: Move) -> Float[Tensor, "B C *S"]:
             matrix = _matrix(length, move.scale[:, axis], move.offset[:, axis]).to(precise.dtype)
             lines = precise.movedim(axis + 2, -1)
             precise = (lines.flatten(1, -2) @ matrix.mT).view(lines.shape).movedim(-1, axis + 2)
-    # The user may have allowed torch to compute matrix products with fewer bits, such as TF32.
+    # Matrix products may be less precise than float32, for example with TF32, and would change images that stay in place.
     in_place = ((move.scale == 1) & (move.offset == 0)).all(1)
     return torch.where(per_sample(in_place, x), x, precise.to(x.dtype))
 
 
 def _matrix(length: int, scale: Float[Tensor, "B"], offset: Float[Tensor, "B"]) -> Float[Tensor, "B out in"]:
-    """Return the resampling matrix of one axis: row = target pixel, column = source pixel. Rows sum to 1; rows that
-    fall outside the image are 0."""
+    """Return the resampling matrix of one axis, with a row per target pixel and a column per source pixel.
+
+    Rows sum to 1; rows of target pixels outside the moved image are 0.
+    """
     centre = torch.arange(length, device=scale.device) + 0.5
     source = (centre - offset[:, None]) / scale[:, None]
     reach = (1 / scale.abs()).clamp(min=1)

@@ -1,4 +1,4 @@
-"""ObjectPaste: cut the object of an image out, and paste it, scaled, somewhere on a partner image.
+"""ObjectPaste: cut out the object of an image, scale it, and paste it on a partner image.
 
 The placement that the project brief of the SMix report asks for, by the rules of copy-paste augmentation for detectors: Ghiasi et
 al., "Simple copy-paste is a strong data augmentation method for instance segmentation", CVPR 2021, arXiv:2012.07177
@@ -26,7 +26,7 @@ from smix.mixing.tensors import batch_slices, unravel
 
 @dataclass(frozen=True, repr=False)
 class ObjectPaste(MapMethod):
-    """Paste the object of each image, scaled and mirrored, somewhere on its partner (after Ghiasi et al., CVPR 2021).
+    """Paste the object of each image, scaled and mirrored, at a random place of its partner (after Ghiasi et al., CVPR 2021).
 
     The object is where its mask is above 0: masks from a network need a threshold first. An empty mask pastes nothing and gives the
     partner alone, with share 0; see `Fallback`.
@@ -58,7 +58,7 @@ class ObjectPaste(MapMethod):
         ):
             raise OptionError(f"objectpaste: expected scale as a pair 0 < smallest <= largest, got {self.scale}")
         if not 0 <= self.flip <= 1:
-            raise OptionError(f"objectpaste: expected flip, a probability, in [0, 1], got {self.flip}")
+            raise OptionError(f"objectpaste: expected flip as a probability in [0, 1], got {self.flip}")
 
     @property
     def needs_masks(self) -> bool:
@@ -79,7 +79,7 @@ class ObjectPaste(MapMethod):
         scale = factor[:, None].expand_as(first).clone()
         mirrored = (batch.uniform() < self.flip).expand(len(batch.x))
         scale[:, -1] = torch.where(mirrored, -factor, factor)
-        # In the middle of its box of whole pixels, so that an object smaller than a pixel is not missed.
+        # The object is centred in its box of whole pixels, so that one smaller than a pixel is not lost.
         slack = torch.stack(sides, 1) - factor[:, None] * size
         to_corner = slack / 2 - scale * torch.where(scale > 0, first, last)
         if self.overlap == "ignore":
@@ -126,15 +126,15 @@ def extent(masks: Float[Tensor, "B 1 *S"]) -> tuple[Float[Tensor, "B D"], Float[
 def paste(
     masks: Float[Tensor, "B 1 *S"], move: Move, corner: list[Float[Tensor, "B"]], sides: list[Float[Tensor, "B"]]
 ) -> Float[Tensor, "B 1 *S"]:
-    """Return the masks, moved, and cut at the object's box, so that resampling gives the same in the middle and at the border."""
+    """Return the moved masks, cut off at the object's box, so that resampling gives the same in the middle and at the border."""
     box = [(start + width / 2, width / 2) for start, width in zip(corner, sides, strict=True)]
     return torch.where(outside(box, tuple(masks.shape[2:])) > 0, 0.0, apply_move(masks, move)).clamp(0, 1)
 
 
 def overlaps(in_corner: Float[Tensor, "B 1 *S"], objects: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B *S"]:
-    """Return the number of pixels of `objects` that are hidden by the masks `in_corner`, moved by each offset: a correlation.
+    """Return the number of pixels of `objects` that the masks `in_corner` hide if moved by each offset.
 
-    It is right for offsets that keep the masks inside the frame; others go round the edge.
+    It is a circular correlation, valid for offsets that keep the masks inside the frame.
     """
     axes, size = tuple(range(1, objects.ndim - 1)), objects.shape[2:]
     pasted, hidden = (torch.fft.rfftn(maps[:, 0], dim=axes) for maps in (in_corner, objects))

@@ -1,4 +1,4 @@
-"""Methods as text: `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback, `|` is RandomChoice; unquoted words are strings."""
+"""Parse methods such as `smix(alpha=0.7,labels=coverage)+fmix`. `+` is Fallback, `|` is RandomChoice; unquoted words are strings."""
 
 import ast
 from dataclasses import fields
@@ -37,8 +37,8 @@ def parse_method(text: str) -> Method:
 
     Args:
         text: A name with options, such as `cutmix(alpha=0.5)`; a method and its fallback, `smix+fmix`; or a random choice,
-            `mixup|cutmix`. `+` binds closer than `|`. Options of combinations, such as their `prob` and `weights`, cannot be
-            written: create those in Python.
+            `mixup|cutmix`. `+` binds tighter than `|`. Options of combinations, such as their `prob` and `weights`, can only be set
+            in Python.
 
     Raises:
         OptionError: A name or option is unknown (the message suggests the nearest), or a value is out of its range.

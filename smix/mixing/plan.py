@@ -63,7 +63,7 @@ class Target(Tensors):
             label_smoothing: Fraction of each label that is distributed evenly over the classes, in [0, 1].
             reduction: Reduction over the batch, as in torch.nn.functional.cross_entropy.
             class_weight: Weight of each class in the cross-entropy, for class numbers. The mean is over the weights, each label
-                counted by its share. Labels that are rows are refused, since torch normalises their loss differently.
+                counted by its share. Not supported for rows of class weights, whose loss torch normalises differently.
 
         Returns:
             A scalar, or with `reduction="none"` one loss per sample.
@@ -141,7 +141,7 @@ class Target(Tensors):
 
 @dataclass(frozen=True, eq=False)
 class Plan(Tensors):
-    """Drawn mix of each sample of a batch. An unmixed sample is its own partner, with weight 1 and share 1.
+    """Mix that was drawn for each sample of a batch. An unmixed sample is its own partner, with weight 1 and share 1.
 
     >>> x = torch.zeros(4, 3, 8, 8)
     >>> plan = smix.CutMix().plan(x, generator=torch.Generator().manual_seed(0))
@@ -173,8 +173,8 @@ class Plan(Tensors):
         """Return w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.
 
         Args:
-            x: The images that the plan was drawn for, or others of their number and size. A map of one number fits any size:
-                with `Mixup`, hidden layers can be mixed.
+            x: The images that the plan was drawn for, or others of the same number and size. Maps of a single weight, such as those of
+                `Mixup`, fit any size, so that hidden layers can be mixed, too.
             out: Buffer like x to write to and return. At 224 pixels on a CPU, allocating memory takes longer than mixing.
 
         Raises:
@@ -210,7 +210,7 @@ class Plan(Tensors):
             y: Class numbers, or one row of class weights per sample.
 
         Raises:
-            DataError: The labels are not those of this batch.
+            DataError: The number, type, device or values of the labels do not fit this batch.
         """
         check_labels(y, len(self.partner), self.partner.device)
         return Target(y, y[self.partner], self.share, self.mixed, self.fell_back)
@@ -246,7 +246,7 @@ class Plan(Tensors):
 def keep_own(
     kept: Bool[Tensor, "B"], weight: Float[Tensor, "B 1 *S"], out: Float[Tensor, "B 1 *S"] | None = None
 ) -> Float[Tensor, "B 1 *S"]:
-    """Return the weight maps, with 1 in samples that are kept unmixed. (Three times faster than a broadcast `where`.)"""
+    """Return the weight maps, with 1 in samples that are kept unmixed; three times faster than torch.where."""
     return torch.maximum(weight, per_sample(kept, weight).float(), out=out)
 
 

@@ -1,4 +1,4 @@
-"""ResizeMix: shrink the whole partner image and paste it somewhere on the own one.
+"""ResizeMix: shrink the whole partner image and paste it at a random place of the own image.
 
 Qin et al., "ResizeMix: Mixing data with preserved object information and true labels", 2020, arXiv:2012.11101, section 3.3: the
 scale tau is uniform in [0.1, 0.8], the pasted box has sides int(tau S), at least one pixel, and lies inside the image;
@@ -20,7 +20,7 @@ from smix.mixing.plan import Plan
 
 @dataclass(frozen=True, repr=False)
 class ResizeMix(MapMethod):
-    """Paste the whole partner, shrunk, somewhere on each image (Qin et al., 2020).
+    """Paste the whole partner, shrunk, at a random place of each image (Qin et al., 2020).
 
     Args:
         scale: Smallest and largest fraction of an axis that the pasted image covers, in (0, 1].

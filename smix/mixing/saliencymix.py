@@ -58,9 +58,9 @@ def saliency(grey: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *T"]:
     """Return the spectral residual of grey images (Hou and Zhang, CVPR 2007, eq. 2 to 6).
 
     It is the unexpected part of the log spectrum, transformed back, squared and smoothed; flat for an image without structure.
-    Images with a side above 64 pixels are shrunk first. Differences from the paper: the mean over 3 x 3 frequencies goes round the
-    edge of the spectrum, which is periodic; and frequencies are compared above a hundredth of the mean amplitude, since the
-    logarithm of an absent one is noise.
+    Images with a side above 64 pixels are shrunk first. Differences from the paper: the mean over 3 x 3 frequencies wraps around the
+    edge of the spectrum, which is periodic; and a hundredth of the mean amplitude is added before the logarithm, which would be noise
+    for frequencies that are absent.
     """
     size = tuple(min(length, MAX_SIDE) for length in grey.shape[2:])
     if size != tuple(grey.shape[2:]):
@@ -68,7 +68,7 @@ def saliency(grey: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *T"]:
     axes = tuple(range(2, grey.ndim))
     spectrum = torch.fft.fftn(grey - grey.mean(axes, keepdim=True), dim=axes)
     amplitude = spectrum.abs()
-    # The second term is far above what rounding leaves of a flat image, whose spectrum is not to be made white.
+    # The second term exceeds the rounding errors in the spectrum of a flat image, which would otherwise be amplified.
     floor = 0.01 * amplitude.mean(axes, keepdim=True) + 1e-6 * (1 + grey.abs().sum(axes, keepdim=True))
     log = (amplitude + floor).log()
     mean = log

@@ -1,4 +1,4 @@
-"""SMix: lay the object of an image, as a segmentation mask M shows it, over a partner image.
+"""SMix: overlay the object of an image, given by a segmentation mask M, on a partner image.
 
 "Enhancing Model Performance: The Impact of Data Augmentation Techniques in Machine Learning", University of Southampton,
 2025 (the SMix report): x_mix = alpha M x + (1 - alpha M) x_partner (eq. 1, 2; alpha = 1 cuts the object out, eq. 4). Labels: half
@@ -21,7 +21,7 @@ from smix.mixing.share import LabelRule
 
 @dataclass(frozen=True, repr=False)
 class SMix(MapMethod):
-    """Lay the object of each image over its partner, along the object mask (the SMix report, eq. 1 to 4).
+    """Overlay the object of each image on its partner, along the object mask (the SMix report, eq. 1 to 4).
 
     Args:
         alpha: Weight of the own image inside its object, in (0, 1]; or a pair (a, b) to draw it from Beta(a, b).

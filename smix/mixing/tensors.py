@@ -49,7 +49,7 @@ def batch_slices(count: int, values: int, device: torch.device) -> list[slice]:
 
 
 def unravel(index: Int[Tensor, "n"], size: tuple[int, ...]) -> list[Int[Tensor, "n"]]:
-    """Return the coordinates of flat indices. Unlike torch.unravel_index it copies nothing to the device, and so never waits."""
+    """Return the coordinates of flat indices. Unlike torch.unravel_index, this never synchronises with the device."""
     coordinates = []
     for length in reversed(size):
         coordinates.append(index % length)

@@ -2,7 +2,7 @@
 
 Listing 1 of the SMix report calls a mask invalid if its mean is below 0.01 or the binary entropy of its mean is below 0.5 nats
 (that is a coverage outside 20 to 80 %, which excludes small objects); its figure 14 counts by the mean alone. The default
-was chosen by measurement (docs/masks.md): it tells true masks from noise and from masks with object and background swapped.
+was chosen by measurement (docs/masks.md): it separates true masks from noise and from masks with object and background swapped.
 """
 
 from dataclasses import dataclass, fields
@@ -67,7 +67,14 @@ class Validity:
         return cls(0.01, 1.0, max_roughness=0.0, min_free_border=0.0)
 
     def __call__(self, masks: Float[Tensor, "B 1 *S"]) -> Bool[Tensor, "B"]:
-        """Return True for valid masks; their values are in [0, 1]."""
+        """Return which masks are valid.
+
+        Args:
+            masks: Object masks with values in [0, 1].
+
+        Returns:
+            True for valid masks.
+        """
         coverage = masks.flatten(1).mean(1)
         passed = [coverage >= self.min_coverage, coverage <= self.max_coverage]
         if self.min_entropy > 0:

@@ -8,7 +8,7 @@ from smix.mixing.plan import Plan
 
 @dataclass(frozen=True, repr=False)
 class Vanilla(Method):
-    """Leave every image and label as it is, and draw nothing but the partners.
+    """Leave all images and labels unchanged.
 
     >>> x, y = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(4)
     >>> images, target = smix.Vanilla()(x, y, generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""Networks by name: see build.py for the table."""
+"""Networks by name; build.py has the table of names."""
 
 from smix.models.build import MODELS, build_model, head_of, model_names
 

@@ -1,4 +1,4 @@
-"""Build networks by name: the table, the families, and `build_model`."""
+"""Build networks by name, from a table of networks and families of networks."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from smix.models.torchvision import imagenet_resnet, mobilenetv3, small_resnet, 
 
 Size = tuple[int, ...]
 Builder = Callable[[int, int, Size], nn.Module]
-"""Function of the number of classes, the number of channels and the spatial size of the images that returns a network."""
+"""Function that returns a network for a number of classes, a number of channels and a spatial size of the images."""
 
 
 def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
@@ -49,7 +49,7 @@ def narrow_resnet(name: re.Match[str], num_classes: int, channels: int, size: Si
 
 
 def wrn(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    """Build wrn-D-K or wrn-D-K-dropP: a Wide ResNet of D layers, K times as wide, with dropout P."""
+    """Build wrn-D-K or wrn-D-K-dropP: a Wide ResNet of D layers with widening factor K and dropout P."""
     depth, widen, dropout = int(name["depth"]), int(name["widen"]), float(name["dropout"] or 0)
     if depth < 10 or (depth - 4) % 6:
         raise OptionError(f"model: expected 6n + 4 layers for wrn-D-K, got {depth}; choose 16, 22, 28, 34 or 40")
@@ -57,7 +57,7 @@ def wrn(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.
 
 
 def pyramidnet(name: re.Match[str], num_classes: int, channels: int, size: Size) -> nn.Module:
-    """Build pyramidnet-D-aALPHA: a PyramidNet of D layers that is ALPHA channels wider at its end."""
+    """Build pyramidnet-D-aALPHA: a PyramidNet of D layers whose width grows by ALPHA channels in total."""
     depth, alpha = int(name["depth"]), int(name["alpha"])
     # The paper's choice (table 4): blocks of two layers up to 110, of three from 164 on.
     bottleneck = depth >= 164
@@ -77,14 +77,14 @@ FAMILIES: dict[str, tuple[str, Callable[[re.Match[str], int, int, Size], nn.Modu
     "pyramidnet-D-aALPHA": (r"pyramidnet-(?P<depth>\d+)-a(?P<alpha>[1-9]\d*)", pyramidnet),
     "timm:NAME": (r"timm:(?P<name>.*)", lambda match, *options: timm_model(match["name"], *options)),
 }
-"""For each form of names: its pattern, and the function that builds such a network."""
+"""Pattern of the names of each family, and the function that builds such a network."""
 
 ANY_DIMENSIONS = r"resnet(8|14|20|32|44|56|110|\d+-w\d+)"
-"""Networks that take signals and volumes, too."""
+"""Pattern of the names of networks that also take signals and volumes."""
 
 
 def model_names() -> list[str]:
-    """Return all names of networks, and the forms of the names of families."""
+    """Return the names of all networks, and the form of the names of each family."""
     return [*MODELS, *FAMILIES]
 
 
@@ -126,7 +126,7 @@ def build_model(
     if pretrained:
         if not name.startswith("timm:"):
             raise OptionError(
-                f"init_weights: {name} has no pretrained weights, only timm:NAME has; give a file of weights"
+                f"init_weights: {name} has no pretrained weights, only timm:NAME has; pass a weights file instead"
             )
         model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
     else:
@@ -136,7 +136,7 @@ def build_model(
 
 
 def head_of(model: nn.Module) -> str:
-    """Return the name of the last linear layer, which gives the logits.
+    """Return the name of the last linear layer, which computes the logits.
 
     Its weights are NAME.weight and NAME.bias in the state dict.
 
@@ -145,9 +145,7 @@ def head_of(model: nn.Module) -> str:
     """
     names: list[str] = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     if not names:
-        raise OptionError(
-            f"model: expected a linear layer at the end of {type(model).__name__}, got none; choose another"
-        )
+        raise OptionError(f"model: {type(model).__name__} has no linear layer for the logits; choose another model")
     return names[-1]
 
 

@@ -18,21 +18,23 @@ from smix.models.small import init_he
 def preactresnet18(num_classes: int, channels: int = 3) -> nn.Module:
     """Build PreActResNet-18 in the form of kuangliu/pytorch-cifar, which the papers of mixup and its descendants use.
 
-    It has 11,171,146 parameters for 10 classes, and no batch norm and ReLU after the last block; the paper's networks
-    have. Difference from that form: convolutions are initialised by `init_he`.
+    It has 11,171,146 parameters for 10 classes and, unlike the networks of He et al., no batch norm and ReLU after the last block.
+    Difference from kuangliu/pytorch-cifar: convolutions are initialised by `init_he`.
     """
     return PreActResNet(64, (64, 128, 256, 512), 2, num_classes, channels, last_norm=False)
 
 
 def wide_resnet(depth: int, widen: int, dropout: float, num_classes: int, channels: int = 3) -> nn.Module:
-    """Build WRN-depth-widen: a stem of 16 channels, three stages of (depth - 4) / 6 blocks, `widen` times as wide as 16, 32, 64."""
+    """Build a Wide ResNet: a stem of 16 channels and three stages of (depth - 4) / 6 blocks with 16, 32 and 64 times `widen` channels."""
     widths = (16 * widen, 32 * widen, 64 * widen)
     return PreActResNet(16, widths, (depth - 4) // 6, num_classes, channels, dropout=dropout)
 
 
 class PreActResNet(nn.Module):
-    """A 3x3 stem of stride 1, stages of pre-activation blocks that halve the image from the second on, global average
-    pooling, and a linear layer.
+    """Pre-activation residual network.
+
+    It has a 3x3 stem of stride 1, stages of pre-activation blocks, of which all but the first halve the image, global average pooling,
+    and a linear layer.
 
     Args:
         stem: Number of channels after the stem.
@@ -74,7 +76,7 @@ class PreActResNet(nn.Module):
 
 
 class PreActBlock(nn.Module):
-    """Batch norm, ReLU, 3x3 convolution, twice, and the shortcut."""
+    """Residual block of batch norm, ReLU and 3x3 convolution, twice, and a shortcut."""
 
     def __init__(self, width: int, wider: int, stride: int, dropout: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PyramidNet: residual networks whose width grows a little with every block instead of doubling at a few of them.
+"""PyramidNet: residual networks whose width grows gradually with every block instead of doubling at a few of them.
 
 Han, Kim and Kim, CVPR 2017, arXiv:1610.02915: additive growth (section 2), blocks with batch norm after the last convolution and
 one ReLU less (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
@@ -15,7 +15,7 @@ from smix.models.small import init_he
 
 
 class PyramidNet(nn.Module):
-    """A 3x3 stem of 16 channels, three stages of blocks, batch norm, ReLU, global average pooling, and a linear layer.
+    """PyramidNet: a 3x3 stem of 16 channels, three stages of blocks, batch norm, ReLU, global average pooling, and a linear layer.
 
     Args:
         blocks: Number of blocks of each stage.
@@ -48,20 +48,22 @@ class PyramidNet(nn.Module):
 
 
 class PyramidBlock(nn.Module):
-    """A residual block whose shortcut has no weights: the mean over 2x2 pixels where the layers halve the image, with
-    `more` channels of zeros appended."""
+    """Residual block whose shortcut has no weights.
 
-    def __init__(self, layers: nn.Sequential, stride: int, more: int) -> None:
+    The shortcut averages 2x2 pixels if the layers halve the image, and appends `extra_channels` channels of zeros.
+    """
+
+    def __init__(self, layers: nn.Sequential, stride: int, extra_channels: int) -> None:
         super().__init__()
         self.layers = layers
         self.stride = stride
-        self.more = more
+        self.extra_channels = extra_channels
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        # ceil_mode: half an odd size is rounded up, as the convolutions do.
+        # With ceil_mode half of an odd size is rounded up, as the convolutions do.
         shortcut = avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
         out: Tensor = self.layers(x)
-        return out + pad(shortcut, (0, 0, 0, 0, 0, self.more))
+        return out + pad(shortcut, (0, 0, 0, 0, 0, self.extra_channels))
 
 
 def basic_layers(width: int, inner: int, stride: int) -> nn.Sequential:

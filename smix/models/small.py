@@ -1,7 +1,7 @@
-"""Residual networks for small images, for signals and spectrograms (1 dimension) and for volumes (3).
+"""Residual networks for small images, for signals (1 spatial dimension) and for volumes (3).
 
 He et al., CVPR 2016, arXiv:1512.03385: basic blocks (figure 5, left), 6n + 2 layers for CIFAR (section 4.2), and the layers of
-ResNet-10, 18 and 34 (table 1; 10 is one block a stage). Difference: where the width changes, the shortcut is a 1x1
+ResNet-10, 18 and 34 (table 1; 10 has one block per stage). Difference: where the width changes, the shortcut is a 1x1
 convolution with batch norm (their option B), also in the networks for CIFAR, where the paper pads with zeros.
 """
 
@@ -15,8 +15,10 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
 
 class SmallResNet(nn.Module):
-    """A 3x3 stem of stride 1, stages of basic blocks that halve the image from the second on, global average pooling, and
-    a linear layer. Sides of the images may be any number of pixels, 1 or more.
+    """Residual network of basic blocks for images of any size, in 1, 2 or 3 dimensions.
+
+    It has a 3x3 stem of stride 1, stages of basic blocks, of which all but the first halve the image, global average pooling, and a
+    linear layer.
 
     Args:
         blocks: Number of blocks of each stage.
@@ -46,13 +48,12 @@ class SmallResNet(nn.Module):
         init_he(self)
 
     def forward(self, x: Float[Tensor, "B C *size"]) -> Float[Tensor, "B K"]:
-        places = tuple(range(2, x.ndim))
-        logits: Tensor = self.classify(self.blocks(self.stem(x)).mean(places))
+        logits: Tensor = self.classify(self.blocks(self.stem(x)).mean(tuple(range(2, x.ndim))))
         return logits
 
 
 class Block(nn.Module):
-    """torchvision's BasicBlock in 1, 2 or 3 dimensions, with the same names in its state."""
+    """BasicBlock of torchvision in 1, 2 or 3 dimensions, with the same names in its state dict."""
 
     def __init__(self, width: int, wider: int, stride: int, dimensions: int) -> None:
         super().__init__()
@@ -77,7 +78,10 @@ class Block(nn.Module):
 
 
 def init_he(model: nn.Module) -> None:
-    """Initialise all convolutions: normal, of variance 2 / (kernel size x output channels) (He et al., ICCV 2015, eq. 14), biases 0."""
+    """Initialise all convolutions from a normal distribution of variance 2 / (kernel size x output channels), and their biases with 0.
+
+    He et al., ICCV 2015, eq. 14.
+    """
     for module in model.modules():
         if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

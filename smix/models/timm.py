@@ -1,4 +1,4 @@
-"""Any classifier of timm (pytorch-image-models): `timm:NAME`."""
+"""Build any classifier of timm (pytorch-image-models) by the name `timm:NAME`."""
 
 import difflib
 
@@ -12,7 +12,7 @@ from smix.untrusted import one_line
 def timm_model(
     name: str, num_classes: int, channels: int, size: tuple[int, ...], pretrained: bool = False
 ) -> nn.Module:
-    """Build a network of timm, for this size of images if it is made for one size.
+    """Build a network of timm, for this image size if the network takes only one size.
 
     Args:
         name: Name of the network in timm, without weights.
@@ -28,32 +28,32 @@ def timm_model(
         import timm
     except ImportError:
         raise OptionError("model: timm is not installed; run pip install 'smix[timm]'") from None
-    # The list has neither names of weights (resnet18.a1_in1k) nor of repositories (hf-hub:...): without `pretrained`, nothing is
-    # ever downloaded.
+    # This list has neither names of weights (resnet18.a1_in1k) nor of repositories (hf-hub:...), so nothing is downloaded without
+    # `pretrained`.
     known = timm.list_models()
     if name not in known:
         nearest = ", ".join(f"timm:{match}" for match in difflib.get_close_matches(name, known, n=3))
-        hint = f"the nearest: {nearest}" if nearest else "see timm.list_models()"
+        hint = f"did you mean {nearest}?" if nearest else "see timm.list_models()"
         raise OptionError(f'model: expected a name that timm knows, got "timm:{name}"; {hint}')
     try:
         try:
             model = timm.create_model(name, pretrained, num_classes=num_classes, in_chans=channels, img_size=size)
         except TypeError as error:
-            # timm cannot be asked whether it takes the argument; the constructor refuses before it draws any weight.
+            # timm has no query for the arguments of a network; its constructor refuses this one before it draws any weight.
             if "img_size" not in str(error):
                 raise
             model = timm.create_model(name, pretrained, num_classes=num_classes, in_chans=channels)
         with torch.no_grad():
-            # Only a forward pass shows whether it takes this size. In evaluation mode, which changes nothing in it.
+            # Only a forward pass shows whether the network takes this size; in evaluation mode it changes no statistics.
             model.eval()(torch.zeros(1, channels, *size))
     except OSError as error:  # no connection
         raise OptionError(
             f"init_weights: cannot load the pretrained weights of timm:{name} ({one_line(error, 120)}); check the connection, or "
-            "give a file with --init-weights"
+            "pass a weights file to --init-weights"
         ) from None
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         raise OptionError(
             f"model: timm:{name} cannot take images of {size[0]} x {size[1]} pixels "
-            f"({' '.join(str(error).split()) or type(error).__name__}); choose another"
+            f"({' '.join(str(error).split()) or type(error).__name__}); choose another model or size"
         ) from None
     return model.train()

@@ -1,4 +1,4 @@
-"""Networks of torchvision with random weights, for any number of channels, with first layers for small images."""
+"""Networks of torchvision with random weights, for any number of channels, with first layers adapted to small images."""
 
 from collections import OrderedDict
 
@@ -23,8 +23,10 @@ RESNETS = {
 
 
 def small_resnet(depth: int, num_classes: int, channels: int) -> ResNet:
-    """Build ResNet-10, 18 or 34 (He et al., CVPR 2016, table 1) with a 3x3 first convolution of stride 1 and no max-pool: 11,173,962
-    parameters for 18 layers and 10 classes."""
+    """Build ResNet-10, 18 or 34 (He et al., CVPR 2016, table 1) with a 3x3 first convolution of stride 1 and no max-pool.
+
+    ResNet-18 has 11,173,962 parameters for 10 classes.
+    """
     model = RESNETS[depth](num_classes=num_classes)
     model.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=1, padding=1, bias=False)
     init_he(model.conv1)
@@ -42,8 +44,11 @@ def imagenet_resnet(depth: int, num_classes: int, channels: int) -> ResNet:
 
 
 def vgg16(num_classes: int, channels: int) -> nn.Module:
-    """Build VGG-16 for CIFAR: the convolutions of Simonyan and Zisserman (ICLR 2015, table 1 D) with batch norm, global average pooling,
-    and one linear layer; the paper has three. Max-pools round up, so that images of less than 32 pixels keep a pixel."""
+    """Build VGG-16 for CIFAR.
+
+    It has the convolutions of Simonyan and Zisserman (ICLR 2015, table 1 D) with batch norm, global average pooling, and one linear
+    layer; the paper has three. Max-pools round up, so that at least one pixel is left of images smaller than 32 pixels.
+    """
     features = make_layers(cfgs["D"], batch_norm=True)
     for place, layer in enumerate(features):
         if isinstance(layer, nn.MaxPool2d):
@@ -68,11 +73,13 @@ def mobilenetv3(large: bool, num_classes: int, channels: int, size: tuple[int, .
 
 
 def vit_tiny(num_classes: int, channels: int, size: tuple[int, ...]) -> VisionTransformer:
-    """Build a small Vision Transformer (Dosovitskiy et al., ICLR 2021): 6 layers of width 192 with 3 heads; DeiT-Ti (Touvron et al.,
-    ICML 2021, table 1) has 12 layers. Patches have 4 pixels for images of up to 64, 16 for larger ones.
+    """Build a small Vision Transformer (Dosovitskiy et al., ICLR 2021) of 6 layers of width 192 with 3 heads.
+
+    DeiT-Ti (Touvron et al., ICML 2021, table 1) has 12 such layers. Patches have a side of 4 pixels for images of up to 64 pixels, 16 for
+    larger ones.
 
     Raises:
-        OptionError: The images are not square, or their side is not a multiple of the patch.
+        OptionError: The images are not square, or their side is not a multiple of the patch size.
     """
     patch = 4 if max(size) <= 64 else 16
     if size[0] != size[1] or size[0] % patch:

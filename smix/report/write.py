@@ -213,7 +213,7 @@ def _staged(out: Path) -> Iterator[Path]:
     files.check_writable(out)
     for folder in FOLDERS:
         if (out / folder).is_symlink() or ((out / folder).exists() and not (out / folder).is_dir()):
-            raise RunError(f"{out / folder}: expected a folder to write, got a file or a link; choose another --out")
+            raise RunError(f"{out / folder}: cannot write to this folder: a file or a link; choose another --out")
         (out / folder).mkdir(parents=True, exist_ok=True)
     with files.lock(out):
         for leftover in out.glob(".report.*.tmp"):  # of a report that was killed

@@ -1,4 +1,4 @@
-"""Save and load checkpoints: everything that resuming needs, in one file that is written atomically."""
+"""Save and load checkpoints, which contain everything needed to resume a run in one file that is written atomically."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,15 @@ MAX_VALUES = 1_000_000
 def save_checkpoint(
     path: Path, learner: Learner, progress: Progress, config: TrainConfig, metrics: Sequence[Epoch] = ()
 ) -> None:
-    """Save what resuming needs: the configuration, the state of the learner, the progress, and a digest of the finished epochs."""
+    """Save the configuration, the state of the learner, the progress, and a digest of the finished epochs.
+
+    Args:
+        path: File to write.
+        learner: Network and optimizer.
+        progress: Progress of the training.
+        config: Options of the run.
+        metrics: Finished epochs.
+    """
     content = {
         "config": config.to_json(),
         **learner.state(),
@@ -39,10 +47,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: Sequence[Epoch] = ()) -> Progress:
-    """Load the state of a file into the learner, and return the progress of the training. Runs no code of the file.
+    """Load the state in a file into the learner, and return the progress of the training. No code in the file is run.
 
     Args:
-        metrics: Epochs in metrics.jsonl: at least those that were finished when the checkpoint was written.
+        path: Checkpoint file.
+        learner: Network and optimizer, changed in place.
+        config: Options of the run.
+        metrics: Epochs in metrics.jsonl, at least those that were finished when the checkpoint was written.
 
     Raises:
         RunError: The file is damaged, or belongs to another configuration or other epochs.
@@ -53,21 +64,21 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
             content = torch.load(file, map_location="cpu", weights_only=True)
         if content.pop("sha256") != _digest(content):  # torch compares no checksums
             raise UnreadableError("a wrong checksum")
-        found, wanted = content["config"], config.to_json()
-        others = [name for name in {**wanted, **found} if not same_value(name, found.get(name), wanted.get(name))]
-        if not others:
+        saved, current = content["config"], config.to_json()
+        differing = [name for name in {**current, **saved} if not same_value(name, saved.get(name), current.get(name))]
+        if not differing:
             progress = Progress(**content["progress"])
             if content["metrics"] != _digest_of(metrics[: progress.epoch]):
                 raise UnreadableError(f"a checkpoint after epoch {progress.epoch} that does not match metrics.jsonl")
             learner.load(content)
             return progress
-    except Exception as error:  # a damaged file fails in a dozen ways
+    except Exception as error:  # a damaged file raises many kinds of exceptions
         raise RunError(
             f"{path}: expected an intact checkpoint, got {one_line(error)}; delete it to train from scratch"
         ) from None
-    name = others[0]
+    name = differing[0]
     raise RunError(
-        f"{path}: expected a checkpoint with {name.replace('_', '-')} {wanted.get(name)}, got {found.get(name)}; choose another --out"
+        f"{path}: expected a checkpoint with {name.replace('_', '-')} {current.get(name)}, got {saved.get(name)}; choose another --out"
     )
 
 

@@ -1,8 +1,8 @@
-"""Train in several processes started by torchrun: each processes its part of every batch, and gradients are averaged.
+"""Train in several processes started by torchrun: each computes its part of every batch, and gradients are averaged.
 
     torchrun --nproc-per-node 2 -m smix train --data cifar10 --out runs/one
 
-The batch size is that of all processes together. Every process mixes its own samples.
+The batch size is that of all processes together. Samples are mixed only with samples of the same process.
 """
 
 import os
@@ -18,13 +18,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from smix.errors import FailedError, OptionError
 
-PATIENCE = timedelta(minutes=30)
+TIMEOUT = timedelta(minutes=30)
 """Maximum time that a process waits for the others: the main one may be writing a checkpoint or reading a large data set."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes that train together: rank of this one, their number, and the device of this one."""
+    """Processes that train together: the rank of this one, their number, and the device of this one."""
 
     rank: int = 0
     size: int = 1
@@ -34,12 +34,12 @@ class World:
         """Return whether the flag is True in any process."""
         if self.size == 1:
             return flag
-        told = torch.tensor([float(flag)], device=self.device)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        return bool(told.item())
+        largest = torch.tensor([float(flag)], device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return bool(largest.item())
 
     def mean(self, values: Tensor) -> list[float]:
-        """Return the mean of each value over the processes; waits for the device."""
+        """Return the mean of each value over the processes. This synchronises with the device."""
         if self.size > 1:
             values = values.clone()
             dist.all_reduce(values, dist.ReduceOp.SUM)
@@ -47,7 +47,12 @@ class World:
         return values.tolist()
 
     def gather(self, rows: Tensor, count: int) -> Tensor:
-        """Return all `count` rows on the CPU, in the order that they had before process r took every `size`-th row from r on."""
+        """Return the rows of all processes on the CPU, in their original order.
+
+        Args:
+            rows: Rows of this process: every `size`-th row, starting with row `rank`.
+            count: Number of rows of all processes together.
+        """
         if self.size == 1:
             return rows
         longest = -(-count // self.size)
@@ -61,8 +66,8 @@ class World:
         """Return the model wrapped in DistributedDataParallel if there are several processes."""
         if self.size == 1:
             return model
-        where = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=where, gradient_as_bucket_view=True)
+        device_ids = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
 
     def broadcast_buffers(self, model: nn.Module) -> None:
         """Copy the buffers of the main process, such as the statistics of batch normalisation, to all processes."""
@@ -98,8 +103,8 @@ ALONE = World()
 
 
 _groups: list[object] = []
-"""Process groups, kept until the process ends. A network that was wrapped for several processes outlives `joined`; were it the last
-owner of its group, its destructor would hold the interpreter lock and wait for a thread that needs it (torch 2.7 to 2.11)."""
+"""Process groups, kept until the process ends. A network in DistributedDataParallel outlives `joined`; if it were the last owner of its
+group, its destructor would hold the interpreter lock while waiting for a thread that needs it (torch 2.7 to 2.11)."""
 
 
 @contextmanager
@@ -119,7 +124,7 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     _groups.append(dist.group.WORLD)
     try:
         yield World(dist.get_rank(), size, device)

@@ -26,13 +26,13 @@ from smix.training.weights import load_init
 from smix.version import __version__
 
 PROBE = 1000
-"""Number of training images on which accuracy is shown if no images are held out for validation."""
+"""Number of training images that are evaluated instead if no images are held out for validation."""
 MAX_WORKERS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class RunInputs:
-    """Everything that a run needs, loaded and checked: method, network, and the images of each split."""
+    """Loaded and checked inputs of a run: method, network, and the images of each split."""
 
     config: TrainConfig
     method: Method
@@ -51,7 +51,7 @@ class RunInputs:
     """True if the images are kept on the device, False if they are read from files in each epoch."""
 
     def describe(self) -> str:
-        """Return the number of images, their size, and how they are read."""
+        """Return a description of the number and size of the images and of how they are read."""
         size = " x ".join(map(str, self.size))
         place = "kept on the device" if self.resident else "read in each epoch"
         return f"{len(self.training):,} training images of {size}, {place}"
@@ -74,7 +74,7 @@ class RunInputs:
         return Streamed(reader, self.normalise, device, _workers(options), flags)
 
     def samples(self, seed: int) -> Samples:
-        """Return a few mixes of training images."""
+        """Return a few mixed training images with their plans."""
         rows = balanced_order(self.training.labels, self.training.fingerprint)[:SAMPLES]
         masks = None if self.masks is None else self.masks.masks
         if self.resident:
@@ -85,7 +85,7 @@ class RunInputs:
         return draw_samples(self.method, images, seed, masks, valid)
 
     def provenance(self) -> dict[str, Any]:
-        """Return the content of config.json, apart from the machine: everything that determines the run."""
+        """Return the content of config.json apart from the machine, which is everything that determines the run."""
         splits = {"training": self.training, "validation": self.validation, "test": self.test}
         data: dict[str, Any] = {
             "fingerprint_train": self.training.fingerprint,
@@ -129,13 +129,13 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         size = train.array.shape[1:-1]
         if test.array.shape[1:] != train.array.shape[1:]:
             raise DataError(
-                f"{config.data}: expected test images of shape {train.array.shape[1:]} as in train, got {test.array.shape[1:]}"
+                f"{config.data}: expected test images of shape {train.array.shape[1:]} as in train, got {test.array.shape[1:]}; resize them"
             )
     else:
         size = (config.image_size or (SIDE if train.size is None else min(train.size)),) * 2
         if train.size is not None and len(train.size) != 2:
             raise DataError(
-                f"{config.data}: expected images with 2 spatial dimensions to resize, got size {train.size}"
+                f"{config.data}: only images with 2 spatial dimensions can be resized, got size {train.size}; omit --image-size"
             )
     training, validation = split(train.take(config.train_limit), config.val_fraction)
     masks = masks_of(training, config.masks) if method.needs_masks else None
@@ -167,13 +167,13 @@ def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
     if not 0 < count < len(data) - 1:
         raise DataError(
             f"{data.name}: expected images for training and validation, got {len(data)} with val_fraction {val_fraction}; "
-            "take more"
+            "use more images or another fraction"
         )
     return data.rows(np.sort(order[count:])), data.rows(np.sort(order[:count]))
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute."""
+    """Return the versions of Python and of the packages that affect the results."""
     return {
         "smix": __version__,
         "python": platform.python_version(),
@@ -184,5 +184,5 @@ def versions() -> dict[str, str]:
 
 
 def _workers(options: RunOptions) -> int:
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # of this training on this machine, set by torchrun
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of this run on this machine, set by torchrun
     return max(1, min(cores() // processes, MAX_WORKERS)) if options.workers is None else options.workers

@@ -54,7 +54,7 @@ class Learner:
         return torch.autocast(next(self.model.parameters()).device.type, self.precision)
 
     def sync_gradients(self, last: bool) -> AbstractContextManager[object]:
-        """Return a context in which a backward pass averages gradients over the processes only if it is the last of a batch."""
+        """Return a context in which a backward pass averages gradients over the processes only if `last`, for gradient accumulation."""
         if last or not isinstance(self.forward, nn.parallel.DistributedDataParallel):
             return nullcontext()
         return self.forward.no_sync()
@@ -77,7 +77,11 @@ class Learner:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Load a state in place. Raises KeyError, RuntimeError or ValueError if it belongs to another network."""
+        """Load a state in place.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: The state belongs to another network.
+        """
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
@@ -85,7 +89,7 @@ class Learner:
 
 
 def sgd(model: nn.Module, config: SharedConfig) -> SGD:
-    """Return SGD with momentum. Without `decay_norm_and_bias`, weight decay is not applied to parameters of one dimension."""
+    """Return an SGD optimizer. Without `decay_norm_and_bias`, parameters with at most one dimension have no weight decay."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups: list[dict[str, Any]] = [{"params": parameters}]
     if not config.decay_norm_and_bias:
@@ -113,21 +117,22 @@ def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> floa
         step: Step, from 0.
         steps_per_epoch: Number of steps per epoch.
     """
-    total, rise = config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch)
+    total, warmup = config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch)
     if config.schedule == "onecycle":
-        top = ONE_CYCLE_RISE * total - 1
-        if step <= top:
-            return config.lr * _between(ONE_CYCLE_START, 1, step / top)
-        return config.lr * _between(1, ONE_CYCLE_END, (step - top) / max(total - 1 - top, 1))
-    if step < rise:
-        return config.lr * (step + 1) / rise
+        peak = ONE_CYCLE_RISE * total - 1
+        if step <= peak:
+            return config.lr * _cosine(ONE_CYCLE_START, 1, step / peak)
+        return config.lr * _cosine(1, ONE_CYCLE_END, (step - peak) / max(total - 1 - peak, 1))
+    if step < warmup:
+        return config.lr * (step + 1) / warmup
     if config.schedule == "cosine":
-        return config.lr * _between(1, 0, (step - rise) / max(total - rise, 1))
+        return config.lr * _cosine(1, 0, (step - warmup) / max(total - warmup, 1))
     return config.lr * 0.1 ** sum(step // steps_per_epoch >= drop for drop in config.drops)
 
 
-def _between(start: float, end: float, part: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * part)) / 2
+def _cosine(start: float, end: float, fraction: float) -> float:
+    """Return the value at this fraction of half a cosine from `start` to `end`."""
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
 def precision(device: torch.device) -> torch.dtype:

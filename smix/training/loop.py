@@ -1,4 +1,4 @@
-"""The training loop, in which data, masks, mixing and network meet."""
+"""Training loop: mix each batch, update the weights, and validate after each epoch."""
 
 import math
 import time
@@ -25,21 +25,23 @@ from smix.training.memory import evaluating
 
 @dataclass
 class Progress:
-    """Progress of a training, and sums over its current epoch. Together with the state of the learner it is all that resuming needs."""
+    """Progress of a run, and sums over its current epoch. With the state of the learner, it is all that is needed to resume."""
 
     epoch: int = 0
     """Finished epochs."""
     step: int = 0
     """Finished steps of the current epoch."""
     loss_sum: float = 0.0
-    """Sum of the losses of these steps, in nats; the next two likewise."""
+    """Sum of the losses of these steps, in nats."""
     accuracy_sum: float = 0.0
+    """Sum of the weighted accuracies of these steps."""
     fell_back_sum: float = 0.0
+    """Sum of the fractions of samples that fell back in these steps."""
     seconds: float = 0.0
     """Seconds spent on the current epoch."""
 
     def start_epoch(self, finished: int) -> None:
-        """Reset all sums, after this number of finished epochs."""
+        """Set the number of finished epochs, and reset the steps, seconds and sums of the current epoch."""
         self.epoch, self.step, self.seconds = finished, 0, 0.0
         self.loss_sum, self.accuracy_sum, self.fell_back_sum = 0.0, 0.0, 0.0
 
@@ -77,7 +79,7 @@ def fit(
 ) -> Iterator[Epoch]:
     """Train from `progress` on, and yield the metrics of each epoch. The learner and `progress` are changed in place.
 
-    Every random number is keyed by (seed, purpose, step), so a resumed training equals an uninterrupted one.
+    Every random number is derived from (seed, purpose, step), so a resumed run equals an uninterrupted one.
 
     Args:
         learner: Network and optimizer.
@@ -85,8 +87,8 @@ def fit(
         train: Loader of the training images.
         validation: Loader of the validation images.
         config: Options of the run.
-        progress: Where to start.
-        stop: Function that is called between two steps; if it returns True in any process, the iteration ends.
+        progress: Progress to start from.
+        stop: Function that is called before each step; if it returns True in any process, the iteration ends.
         world: Processes that train together.
 
     Raises:
@@ -109,8 +111,8 @@ def fit(
             rng.seed(rng.key(config.seed, "model", step, world.rank), batch.images.device)
             draws = rng.generator(config.seed, "mix", step, world.rank, batch.images.device)
             mixed, target = mixing(batch.images, batch.labels, masks=batch.masks, valid=batch.valid, generator=draws)
-            # Waits for the device once per step: the price of never updating weights with a loss that is not finite.
-            loss, right, fell_back, norm = world.mean(forward_backward(learner, mixed, target, config))
+            # Synchronises with the device once per step, so that weights are never updated with a loss that is not finite.
+            loss, weighted_accuracy, fell_back, norm = world.mean(forward_backward(learner, mixed, target, config))
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 name, value = ("gradient", norm) if math.isfinite(loss) else ("loss", loss)
                 raise DivergedError(
@@ -120,7 +122,7 @@ def fit(
             learner.update(learning_rate(config, step, steps))
             progress.step += 1
             progress.loss_sum += loss
-            progress.accuracy_sum += right
+            progress.accuracy_sum += weighted_accuracy
             progress.fell_back_sum += fell_back
         world.broadcast_buffers(learner.eval_model)
         logits, labels = predictions(learner, validation, world)
@@ -147,7 +149,7 @@ def predictions(learner: Learner, loader: Loader, world: World) -> tuple[Float[T
     """Return the logits and labels of all images of a loader, on the CPU, computed by all processes together.
 
     Raises:
-        TemporaryError: Memory is too small for a batch of the loader.
+        TemporaryError: The device runs out of memory.
     """
     with learner.autocast(), evaluating(loader, world.device):
         logits, labels = predict(learner.eval_model, loader.in_order(world.rank, world.size))
@@ -155,7 +157,7 @@ def predictions(learner: Learner, loader: Loader, world: World) -> tuple[Float[T
 
 
 def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: TrainConfig) -> Float[Tensor, "4"]:
-    """Add the gradients of a mixed batch, computed in `config.grad_accum_steps` parts, without updating the weights.
+    """Accumulate the gradients of a mixed batch, computed in `config.grad_accum_steps` parts, without updating the weights.
 
     Args:
         learner: Network.

@@ -1,4 +1,4 @@
-"""Turn out-of-memory errors of PyTorch into one line of advice."""
+"""Convert out-of-memory errors of PyTorch to one line that says what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +12,24 @@ from smix.errors import TemporaryError
 
 
 def in_memory(error: RuntimeError, config: TrainConfig, device: torch.device) -> Exception:
-    """Return the exception to raise for an error of a training step: TemporaryError with advice if it ran out of memory, else the
-    error itself."""
+    """Return the exception to raise for an error of a training step.
+
+    It is a TemporaryError that says what to do if the device ran out of memory, else the error itself.
+    """
     if not is_out_of_memory(error):
         return error
     count = -(-config.batch_size // config.grad_accum_steps)
     return TemporaryError(
         f"batch_size: out of memory on {in_words(device)} with {count} images at once (batch size {config.batch_size}); use "
-        f"--grad-accum-steps {2 * config.grad_accum_steps} to halve that, or a smaller --batch-size, with another --out"
+        f"--grad-accum-steps {2 * config.grad_accum_steps} to halve that number, or a smaller --batch-size, with another --out"
     )
 
 
 @contextmanager
 def evaluating(loader: Loader, device: torch.device) -> Iterator[None]:
-    """Raise TemporaryError if memory is too small for the validation or test images inside the block.
+    """Raise TemporaryError if the device runs out of memory inside the block, which evaluates images.
 
-    No training option makes these batches smaller: a run gives the same numbers on every machine.
+    The message names no option: evaluation batches are the same on every machine, so that a run gives the same numbers.
     """
     try:
         yield

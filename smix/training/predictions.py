@@ -1,4 +1,4 @@
-"""The predictions in a run folder: logits and labels, as the training wrote them."""
+"""Read the predictions in a run folder, the logits and labels that the training wrote."""
 
 from pathlib import Path
 
@@ -16,11 +16,12 @@ def read_predictions(run: Run, name: str, rows: int | None = None) -> tuple[Tens
     """Return logits (N, K) and labels (N,) of a finished run.
 
     Args:
-        name: predictions.npz (test images) or validation.npz.
-        rows: Number of images N. Default: any, but not 0.
+        run: Records of the run.
+        name: Name of the file: predictions.npz (test images) or validation.npz.
+        rows: Expected number of images N. Default: any number above 0.
 
     Raises:
-        RunError: The file is missing or damaged, was changed, or is of other images or classes.
+        RunError: The file is missing, damaged or modified, or belongs to other images or classes.
     """
     check_unchanged(run, name)
     path, classes = run.path / name, len(run.provenance["data"]["classes"])

@@ -52,7 +52,7 @@ class MaskProvenance(msgspec.Struct):
 
 
 class NormalisationProvenance(msgspec.Struct):
-    """The part "normalisation" of config.json: one number a channel."""
+    """The part "normalisation" of config.json, with one number per channel."""
 
     mean: Annotated[list[float], Meta(min_length=1)]
     std: Annotated[list[Annotated[float, Meta(gt=0)]], Meta(min_length=1)]

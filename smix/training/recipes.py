@@ -1,8 +1,7 @@
-"""Recipes: configurations that reproduce published results, and a modern one. `smix train --recipe modern` starts from one.
+"""Recipes: configurations that reproduce published results, and a modern one, such as `smix train --recipe modern`.
 
-Each is a function of the data set and the number of epochs (default: that of its source; milestones and warm-up are scaled with it)
-that returns a frozen configuration, which `dataclasses.replace` can change. The docstrings state what differs from the source.
-`methods_of` returns the methods that the source compares.
+Each recipe is a function of the data set and the number of epochs (default: that of its source; milestones and warm-up are scaled with
+it). It returns a frozen configuration, which `dataclasses.replace` can change. Docstrings state the differences from the source.
 """
 
 import dataclasses
@@ -43,8 +42,10 @@ def report(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
 
 
 def report_augmented(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """Return `report` with crops (4 pixels of padding), flips and weight decay 5e-4; the results of the SMix report for smix and
-    fmix are as high as those of this recipe."""
+    """Return `report` with crops (4 pixels of padding), flips and weight decay 5e-4.
+
+    The accuracies of smix and fmix in the SMix report are as high as with this recipe.
+    """
     return dataclasses.replace(report(data, epochs), weight_decay=5e-4, hflip=True, crop_padding=4)
 
 
@@ -75,8 +76,10 @@ def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
 
 
 def modern(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
-    """Return a modern recipe: crops and flips, Nesterov momentum, 5 epochs of warm-up and a cosine schedule, and weight decay 5e-4 on
-    convolutions and matrices only.
+    """Return a modern recipe.
+
+    ResNet-18, SGD with Nesterov momentum, learning rate 0.1, batch size 128, 200 epochs with 5 epochs of warm-up and a cosine schedule,
+    weight decay 5e-4 on convolutions and matrices only, crops and flips.
 
     `ema_decay=0.999`, `mix_off_epochs=10`, `label_smoothing=0.1` or `schedule="onecycle", warmup_epochs=0` may improve it; they are
     off so that methods differ in nothing but the mixing.
@@ -108,10 +111,15 @@ RECIPES: dict[str, Callable[[str, int | None], SharedConfig]] = {
 
 
 def recipe(name: str, data: str, epochs: int | None = None) -> SharedConfig:
-    """The configuration of this recipe for a data set, in so many epochs.
+    """Return the configuration of a recipe.
+
+    Args:
+        name: One of `RECIPES`.
+        data: Data set.
+        epochs: Number of epochs. Default: that of the recipe's source.
 
     Raises:
-        OptionError: no such name.
+        OptionError: The name is unknown.
     """
     if name not in RECIPES:
         raise unknown("recipe", name, RECIPES)
@@ -119,7 +127,7 @@ def recipe(name: str, data: str, epochs: int | None = None) -> SharedConfig:
 
 
 def methods_of(name: str, data: str) -> tuple[str, ...]:
-    """The methods that a recipe's source compares, with its options: one draw a batch, as their code has it."""
+    """Return the methods that the source of a recipe compares, with its options: one draw per batch, as in its code."""
     if name in ("report", "report-augmented"):
         return (
             "vanilla",

@@ -33,7 +33,7 @@ FORMAT = 2
 """Version of config.json and result.json."""
 LARGEST = 1 << 33
 """Maximum size of a file of a run, in bytes."""
-VOUCHED = (
+CHECKSUMMED = (
     "config.json",
     "metrics.jsonl",
     "samples.npz",
@@ -41,12 +41,12 @@ VOUCHED = (
     "predictions.npz",
     "validation.npz",
 )
-"""Files whose sha256 result.json holds."""
+"""Files whose sha256 is recorded in result.json."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """The content of result.json. The weights are those of the last epoch."""
+    """Content of result.json. The results are those of the weights after the last epoch."""
 
     test_accuracy: Fraction
     """Accuracy on the test images in [0, 1]."""
@@ -63,7 +63,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Run:
-    """The records of a run folder."""
+    """Records in a run folder."""
 
     path: Path
     config: TrainConfig
@@ -77,11 +77,11 @@ class Run:
 
 
 def read_result(path: Path) -> Result | None:
-    """Return the result of a run, None if it is not finished.
+    """Return the result of a run, or None if it is not finished.
 
     Raises:
         DivergedError: Training diverged, so there is no result.
-        RunError: The file is damaged, or was changed since it was written.
+        RunError: The file is damaged or modified.
     """
     return _read_result(path)[0]
 
@@ -102,19 +102,23 @@ def _read_result(path: Path) -> tuple[Result | None, dict[str, str]]:
 
 
 def write_result(path: Path, result: Result) -> None:
-    """Write result.json: the last file of a run, which holds the sha256 of the others."""
-    sums = {name: files.sha256(path / name, follow_links=False) for name in VOUCHED if (path / name).is_file()}
+    """Write result.json, the last file of a run, which contains the sha256 of the others."""
+    sums = {name: files.sha256(path / name, follow_links=False) for name in CHECKSUMMED if (path / name).is_file()}
     values = {"format": FORMAT, **dataclasses.asdict(result), "files": sums}
     files.write_bytes(path / "result.json", with_checksum(values))
 
 
-def write_diverged(path: Path, why: str) -> None:
+def write_diverged(path: Path, reason: str) -> None:
     """Write a result.json that records that training diverged. Reading it raises DivergedError."""
-    files.write_bytes(path / "result.json", with_checksum({"format": FORMAT, "diverged": why}))
+    files.write_bytes(path / "result.json", with_checksum({"format": FORMAT, "diverged": reason}))
 
 
 def write_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
-    """Write config.json. Raises RunError: It holds a name or a value that nobody could read again."""
+    """Write config.json.
+
+    Raises:
+        RunError: A name or a value could not be read back.
+    """
     try:
         content = with_checksum({"format": FORMAT, **provenance})
         typed(parse_json(content), Provenance)
@@ -126,11 +130,11 @@ def write_provenance(path: Path, provenance: Mapping[str, Any]) -> None:
 
 
 def read_run(path: Path) -> Run:
-    """Read a run folder, finished or not.
+    """Return the records of a run folder, whether the run is finished or not.
 
     Raises:
-        DivergedError: The training ended without a result.
-        RunError: Its files are damaged, or contradict each other.
+        DivergedError: The training diverged, so there is no result.
+        RunError: Files of the run are damaged, or contradict each other.
     """
     file = path / "config.json"
     try:
@@ -151,7 +155,7 @@ def read_run(path: Path) -> Run:
 
 
 def check_unchanged(run: Run, name: str) -> None:
-    """Raise RunError unless a file of a finished run is as result.json says."""
+    """Raise RunError unless a file of a finished run has the sha256 recorded in result.json."""
     try:
         if (got := files.sha256(run.path / name, False, LARGEST)) == run.files.get(name):
             return
@@ -171,7 +175,7 @@ def _contradiction(run: Run) -> str:
         return "epochs numbered 1, 2, 3, ... in metrics.jsonl, got other numbers"
     channels = [len(run.provenance["normalisation"][name]) for name in ("mean", "std")]
     if channels[0] != channels[1]:
-        return f"one mean and one standard deviation a channel in config.json, got {channels[0]} and {channels[1]}"
+        return f"one mean and one standard deviation per channel in config.json, got {channels[0]} and {channels[1]}"
     if result is None:
         return ""
     if not len(epochs) == result.epochs == run.config.epochs:
@@ -202,27 +206,28 @@ def read_metrics(path: Path) -> list[Epoch]:
 
 
 def write_metrics(path: Path, metrics: list[Epoch]) -> None:
+    """Write metrics.jsonl, with one line per finished epoch."""
     files.write_text(path / "metrics.jsonl", "".join(json.dumps(dataclasses.asdict(epoch)) + "\n" for epoch in metrics))
 
 
 def folders_in(folder: Path | str) -> list[Path]:
-    """Return the folders of all runs of a comparison, or the one run that `folder` is, sorted by name.
+    """Return the folders of all runs of a comparison, sorted by name. If `folder` itself is a run, return only it.
 
     Raises:
-        RunError: There is none, or one cannot be read.
+        RunError: There is no run, or the folder cannot be read.
     """
     folder = Path(folder)
     if is_file(folder / "config.json"):
         return [folder]
-    if found := subfolders_of_runs(folder):
-        return found
-    raise RunError(f"{folder}: expected a folder of runs, got none in it; make one with smix compare --out {folder}")
+    if runs := subfolders_of_runs(folder):
+        return runs
+    raise RunError(f"{folder}: expected a folder of runs, got none; create one with smix compare --out {folder}")
 
 
 def subfolders_of_runs(folder: Path) -> list[Path]:
     """Return the folders of runs directly inside a folder, sorted by name.
 
-    A folder that cannot be read is among them: it could hold a run, and reading it says what is wrong.
+    A folder that cannot be read is included, since it may be a run; reading it raises an error that says what is wrong.
 
     Raises:
         RunError: The folder itself cannot be read.
@@ -230,7 +235,7 @@ def subfolders_of_runs(folder: Path) -> list[Path]:
     try:
         inner = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.exists() else []
     except OSError as error:
-        raise RunError(f"{folder}: expected a folder of runs, got {error.strerror}; make it readable") from None
+        raise RunError(f"{folder}: expected a folder of runs, got {error.strerror}; check its permissions") from None
     return [path for path in inner if _may_be_run(path)]
 
 
@@ -242,25 +247,25 @@ def _may_be_run(folder: Path) -> bool:
 
 
 def shared_by(run: Run) -> dict[str, Any]:
-    """Return what all runs of a comparison must share, as far as it is known for this run.
+    """Return the settings that all runs of a comparison must share, as far as they are known for this run.
 
-    Data and initial weights are compared by content, which is known of runs that were started; masks only if the run uses them.
+    Data and initial weights are compared by content, which is known once a run has started; masks only if the run uses them.
     """
     config = run.config.to_json()
-    found = {
+    shared = {
         name: value for name, value in config.items() if name not in ("method", "seed", "masks", "data", "init_weights")
     }
     data = run.provenance.get("data", {})
-    found |= {
+    shared |= {
         name: data[name] for name in ("fingerprint_train", "fingerprint_test", "images", "classes") if name in data
     }
     if "init_weights" in data:
-        found["init_weights"] = data["init_weights"]
+        shared["init_weights"] = data["init_weights"]
     elif run.config.init_weights in (None, "pretrained"):
-        found["init_weights"] = run.config.init_weights
+        shared["init_weights"] = run.config.init_weights
     if run.provenance.get("masks"):
-        found["masks"] = run.provenance["masks"]["fingerprint"]
-    return found
+        shared["masks"] = run.provenance["masks"]["fingerprint"]
+    return shared
 
 
 def _broken(file: Path, error: Exception) -> RunError:
@@ -276,7 +281,7 @@ def check_same(out: Path, provenance: dict[str, Any]) -> None:
         return
     try:
         old = read_checked(file, FORMAT)
-        others = [
+        differing = [
             (f"--{key}" if part == "config" else f"{part} {key}", old[part][key], value)
             for part in ("config", "data", "masks")
             if provenance.get(part)
@@ -286,8 +291,7 @@ def check_same(out: Path, provenance: dict[str, Any]) -> None:
     except (UnreadableError, KeyError, TypeError) as error:
         reason = f"one without {error}" if isinstance(error, KeyError) else one_line(error)
         raise RunError(f"{file}: expected a run of this version of smix, got {reason}; choose another --out") from None
-    for key, before, now in others:
+    for key, before, now in differing:
         raise RunError(
-            f"{out}: expected a new folder or the same run, got one made with {key.replace('_', '-')} {before} "
-            f"instead of {now}; choose another --out"
+            f"{out}: this run was started with {key.replace('_', '-')} {before} instead of {now}; choose another --out"
         )

@@ -5,8 +5,8 @@ metrics.jsonl         one line per epoch
 checkpoint.pt         written after every epoch, and when the run is stopped
 samples.npz           eight mixes with their plans
 weights.safetensors   weights of the last epoch
-predictions.npz       logits and labels of the test split, predicted once with these weights
-validation.npz        the same for the validation images; missing if they were trained on
+predictions.npz       logits and labels of the test split, computed once with these weights
+validation.npz        the same for the validation images; missing if none are held out
 result.json           written last: a run with a result is finished
 """
 
@@ -79,7 +79,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
     device = find_device(options.device)
     with joined(device) as world, ExitStack() as held:
         inputs = None
-        if world.is_main():  # first and alone: it downloads missing data, and reports a mistake once
+        if world.is_main():  # before the others, so that data is downloaded and an error is reported only once
             with world.main_first():
                 inputs = _start(config, out, options, world, held)
         else:
@@ -87,7 +87,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
         if (finished := read_result(out)) is not None:
             return finished
         inputs = inputs or prepare(config, options)
-        provenance = read_run(out).provenance  # a resumed run computes as it started
+        provenance = read_run(out).provenance  # a resumed run keeps its precision and number of threads
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
         with threads(options.threads or provenance.get("threads")), seeded:
             try:
@@ -100,16 +100,15 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
 
 
 def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, held: ExitStack) -> RunInputs | None:
-    """Check everything, lock the folder, and write the provenance of a new run; None if the run is finished."""
+    """Check all inputs, lock the folder, and write the provenance of a new run. Return None if the run is finished."""
     check_same(out, {"config": config.to_json()})
-    if read_result(out) is not None:  # nothing is loaded: data and masks may have been moved since
+    if read_result(out) is not None:  # data and masks are not loaded, since they may have been moved
         return None
     files.check_writable(out)
     existing = (out / "config.json").is_file()
     if existing and (processes := read_run(out).provenance.get("processes", world.size)) != world.size:
         raise RunError(
-            f"{out}: expected {processes} processes, as at the start of the run, got {world.size}: each draws its own mixes; choose "
-            "another --out"
+            f"{out}: this run was started with {processes} processes, got {world.size}; start as many, or choose another --out"
         )
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
@@ -118,7 +117,8 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     inputs = prepare(config, options)
     if world.size > 1 and len(inputs.training) < config.batch_size:
         raise OptionError(
-            f"batch_size: expected at most the {len(inputs.training)} training images with several processes, got {config.batch_size}"
+            f"batch_size: with several processes expected at most {len(inputs.training)}, the number of training images, got "
+            f"{config.batch_size}"
         )
     provenance = inputs.provenance()
     held.enter_context(files.lock(out))
@@ -146,7 +146,7 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     checkpoint = out / "checkpoint.pt"
     metrics = read_metrics(out)
     at = load_checkpoint(checkpoint, learner, config, metrics) if checkpoint.is_file() else Progress()
-    del metrics[at.epoch :]  # the process may have been killed between a line and its checkpoint
+    del metrics[at.epoch :]  # the process may have been killed after writing an epoch and before its checkpoint
     steps = batches.steps(config.batch_size)
     images_per_step = min(config.batch_size, len(batches))
     total = config.epochs * steps * images_per_step
@@ -192,7 +192,7 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
             raise DivergedError(f"{error}. {last if checkpoint.is_file() else 'No checkpoint was saved'}") from None
         if at.epoch < config.epochs:
             save()
-            world.wait_for_main()  # when the first process ends, torchrun ends the others
+            world.wait_for_main()  # torchrun stops all processes when one ends, also while it writes a checkpoint
             raise KeyboardInterrupt
         update(total, _describe(at, metrics, validated))
     return _evaluate(inputs, out, options, learner, world, validation, metrics, total)
@@ -208,7 +208,7 @@ def _evaluate(
     metrics: list[Epoch],
     images_seen: int,
 ) -> Result:
-    """Predict validation and test images with the final weights, and write weights, predictions and the result."""
+    """Compute predictions for validation and test images with the final weights, and write weights, predictions and result."""
     config = inputs.config
     outputs = {"validation": predictions(learner, validation, world)} if config.val_fraction else {}
     test = inputs.loader(inputs.test, world.device, options)
@@ -253,10 +253,10 @@ def _describe(at: Progress, metrics: list[Epoch], validated: str) -> str:
 
 @contextmanager
 def _stop_requested(twice: bool) -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether a signal to stop has come inside the block, or the parent process has ended.
+    """Yield a function that returns whether a signal to stop was received inside the block, or the parent process has ended.
 
-    If `twice`, a second signal raises KeyboardInterrupt at once. torchrun forwards a signal that a cluster may have sent to its
-    processes already.
+    If `twice`, a second signal raises KeyboardInterrupt at once. That is unsuitable for torchrun, which forwards signals that a cluster
+    may have sent to its processes, too.
     """
     requested = False
 

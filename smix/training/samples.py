@@ -1,4 +1,4 @@
-"""A few mixed images to look at: in every run folder, in the report, and in the picture of `smix mix`."""
+"""Mix a few images for display in run folders, in the report, and by `smix mix`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ SAMPLES = 8
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images, their mixes, and the plan of each: the content of samples.npz."""
+    """Content of samples.npz: images, their mixes, and the plan of each mix."""
 
     images: UInt8[np.ndarray, "n *S C"]
     mixed: UInt8[np.ndarray, "n *S C"]
@@ -50,7 +50,7 @@ def draw_samples(
 ) -> Samples:
     """Mix the images of `data` with each other.
 
-    The mean is subtracted before, as in training, so that areas that a method fills with 0 have the mean colour.
+    The mean is subtracted first, as in training, so that areas that a method fills with 0 have the mean colour.
 
     Args:
         method: Mixing method.
@@ -82,10 +82,10 @@ def draw_samples(
 
 
 def read_samples(run: Run) -> Samples | None:
-    """Read the mixed images of a run; None if it has none.
+    """Return the mixed images of a run, or None if it has no samples.npz.
 
     Raises:
-        RunError: They are damaged, or do not fit each other.
+        RunError: The file is damaged or modified, or its arrays do not fit each other.
     """
     path = run.path / "samples.npz"
     if not path.is_file():
@@ -95,14 +95,18 @@ def read_samples(run: Run) -> Samples | None:
     try:
         arrays = read_npz(path)
     except SmixError as error:
-        raise RunError(f"expected arrays in {path.name}, got {error}") from None
+        raise RunError(
+            f"expected arrays in {path.name}, got {error}; restore the original file or train again"
+        ) from None
     if not _fit_together(arrays, len(run.provenance["data"]["classes"])):
-        raise RunError(f"expected images, mixes and plans that fit each other in {path.name}, got others")
+        raise RunError(
+            f"expected images, mixes and plans that fit each other in {path.name}; restore the original file or train again"
+        )
     return Samples(**arrays)
 
 
 def _fit_together(arrays: Mapping[str, NDArray[Any]], classes: int) -> bool:
-    """Return whether these are the arrays of `Samples`, with the types and shapes of its annotations and possible values."""
+    """Return whether these are the arrays of `Samples`, with the annotated types and shapes and with valid values."""
     hints = get_type_hints(Samples)
     if not hints.keys() - {"masks"} <= arrays.keys() <= hints.keys():
         return False

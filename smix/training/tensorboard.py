@@ -49,25 +49,25 @@ def board(out: Path, enabled: bool, epochs_done: int) -> Iterator["Board | None"
 
 
 class Board:
-    """Writer of one run."""
+    """TensorBoard writer of one run."""
 
     def __init__(self, writer: Any) -> None:
         self.writer = writer
 
     def show(self, epoch: Epoch, samples: Samples) -> None:
         """Write the metrics of an epoch, and a few images with their mixes and weight maps."""
-        for name, shown in CURVES.items():
-            self.writer.add_scalar(shown, getattr(epoch, name), epoch.epoch)
+        for name, tag in CURVES.items():
+            self.writer.add_scalar(tag, getattr(epoch, name), epoch.epoch)
         if samples.images.ndim == 4:
-            whites = np.rint(255 * np.broadcast_to(samples.weight, samples.images.shape[:-1]))[..., None]
-            for name, images in (("images", samples.images), ("mixed", samples.mixed), ("weight", whites)):
-                self.writer.add_images(f"mixes/{name}", _colours(images), epoch.epoch, dataformats="NHWC")
+            weight = np.rint(255 * np.broadcast_to(samples.weight, samples.images.shape[:-1]))[..., None]
+            pictures = {"images": samples.images, "mixed": samples.mixed, "weight": weight}
             if samples.masks is not None:
-                shown = np.rint(255 * samples.masks)[..., None]
-                self.writer.add_images("mixes/masks", _colours(shown), epoch.epoch, dataformats="NHWC")
+                pictures["masks"] = np.rint(255 * samples.masks)[..., None]
+            for name, images in pictures.items():
+                self.writer.add_images(f"mixes/{name}", _colours(images), epoch.epoch, dataformats="NHWC")
         self.writer.flush()
 
 
 def _colours(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return images with one or three channels, as TensorBoard requires: of other images the first channel."""
+    """Return images with one or three channels, as TensorBoard requires; of other images, return the first channel."""
     return (images if images.shape[-1] == 3 else images[..., :1]).astype(np.uint8)

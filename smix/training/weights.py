@@ -1,4 +1,4 @@
-"""Read weights from files of safetensors or torch, to initialise a network or to evaluate it."""
+"""Read weights from safetensors files or torch checkpoints, to initialise or evaluate a network."""
 
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from smix.errors import RunError
 from smix.models import head_of
 from smix.untrusted import one_line, open_file
 
-INSIDE = ("model", "state_dict", "model_state_dict", "net", "weights")
+STATE_KEYS = ("model", "state_dict", "model_state_dict", "net", "weights")
 """Keys under which a training checkpoint keeps the weights."""
 PREFIXES = ("module.", "_orig_mod.", "model.")
-"""Prefixes that DistributedDataParallel, torch.compile and Lightning put before the names."""
+"""Prefixes that DistributedDataParallel, torch.compile and Lightning add to the names of weights."""
 
 
 def load_init(model: nn.Module, file: str) -> None:
@@ -47,8 +47,8 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], file: str) -> None:
     differ = sorted(name for name in own.keys() | state.keys() if _shape(own, name) != _shape(state, name))
     if differ:
         raise RunError(
-            f"{file}: expected weights of this network, got others: {differ[0]} is {_shape(state, differ[0]) or 'missing'} "
-            f"instead of {_shape(own, differ[0]) or 'missing'} ({len(differ)} differ); choose the --model that they belong to"
+            f"{file}: expected weights of this network, but {differ[0]} is {_shape(state, differ[0]) or 'missing'} instead of "
+            f"{_shape(own, differ[0]) or 'missing'} ({len(differ)} tensors differ); choose the --model that they belong to"
         )
     model.load_state_dict(state)
 
@@ -67,24 +67,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-        if isinstance(content, dict) and isinstance(
-            content.get("average"), dict
-        ):  # a run's, which was evaluated with it
-            content = {name: value for name, value in content["average"].items() if name != "n_averaged"}
-        for name in INSIDE:
+        # A checkpoint of smix with a weight average was evaluated with that average.
+        if isinstance(content, dict) and isinstance(average := content.get("average"), dict):
+            content = {name: value for name, value in average.items() if name != "n_averaged"}
+        for name in STATE_KEYS:
             if isinstance(content, dict) and isinstance(content.get(name), dict):
                 content = content[name]
         if not content or not all(isinstance(value, Tensor) for value in content.values()):
             raise ValueError("no tensors by name")
-    except Exception as error:  # a broken file fails in a dozen ways
+    except Exception as error:  # a damaged file raises many kinds of exceptions
         raise RunError(
             f"{path}: expected a weights file (safetensors or a torch checkpoint), got {one_line(error, 120)}; check the path, or save the "
             "state dict again"
         ) from None
     # One wrapper may be inside another, in any order.
     weights: dict[str, Tensor] = content
-    while found := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)), ""):
-        weights = {name.removeprefix(found): value for name, value in weights.items()}
+    while common := next((prefix for prefix in PREFIXES if all(name.startswith(prefix) for name in weights)), ""):
+        weights = {name.removeprefix(common): value for name, value in weights.items()}
     return weights
 
 

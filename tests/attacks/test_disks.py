@@ -77,7 +77,7 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
             80,
             "700k",
             "20m",
-            "No space left on device; free some space and start the same command again",
+            "No space left on device; free some space and run the same command again",
         ),
     ],
     ids=["build", "train"],
@@ -247,7 +247,7 @@ def test_a_folder_of_another_user_is_not_written_and_the_message_says_so(place):
     try:
         with (
             ordinary_user(),
-            pytest.raises(files.RunError, match="expected a folder to write"),
+            pytest.raises(files.RunError, match="cannot write to this folder"),
             files.lock(place / "runs" / "vanilla-0"),
         ):
             pass

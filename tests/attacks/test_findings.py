@@ -108,7 +108,7 @@ def test_names_of_images_do_not_leave_the_data_set(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "private.png")
     annotations = tiny_imagenet(tmp_path / "ti")
     annotations.write_text(annotations.read_text() + "../../../../private.png\tn01\t0\t0\t7\t7\n")
-    with pytest.raises(DataError, match=r"private\.png in val_annotations\.txt, which is no file name"):
+    with pytest.raises(DataError, match=r"private\.png in val_annotations\.txt, which is not a file name"):
         load_data("tiny-imagenet", tmp_path / "ti", "test")
 
 
@@ -126,7 +126,7 @@ def test_no_program_is_started_for_an_image(tmp_path, monkeypatch):
     (tmp_path / "gs").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ.get('PATH', os.defpath)}")
     (tmp_path / "a.png").write_bytes(eps())
-    with pytest.raises(DataError, match="expected a readable image"):
+    with pytest.raises(DataError, match="the image cannot be read"):
         decode(tmp_path / "a.png")
     shape = {"label": "a", "shape_type": "mask", "points": [[0, 0], [3, 3]], "mask": base64.b64encode(eps()).decode()}
     (tmp_path / "a.json").write_text(json.dumps({"imageHeight": 8, "imageWidth": 8, "shapes": [shape]}))
@@ -246,7 +246,7 @@ def test_sizes_and_names_that_cannot_be_drawn_are_refused(tmp_path, data):
 def test_a_range_that_floats_cannot_divide_is_refused(tmp_path, values):
     x, y = np.resize(np.array(values), (8, 4, 4, 3)), np.arange(8) % 2
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x, y_test=y)
-    with pytest.raises(DataError, match="expected a range of values that floats can divide"):
+    with pytest.raises(DataError, match=r"the range of values, .*, is too small or too large"):
         load_data(f"npz:{tmp_path / 'a.npz'}")
 
 

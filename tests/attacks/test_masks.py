@@ -280,7 +280,7 @@ def test_parts_of_other_images_are_discarded_and_named(interrupted_build, tmp_pa
     for name in ("00001.json", "shard-00001.npy"):
         shutil.copy(interrupted_build / "building" / name, tmp_path / "other" / "building" / name)
     store = build_masks(other, BrightnessSource(), tmp_path / "other")
-    assert "00001.json: expected a finished shard of this build" in capsys.readouterr().err
+    assert "00001.json: the shard is damaged, or was built with other settings" in capsys.readouterr().err
     build_masks(other, BrightnessSource(), tmp_path / "new")
     assert content(store.path) == content(tmp_path / "new")
 
@@ -290,7 +290,7 @@ def test_parts_under_another_number_are_discarded(interrupted_build, tmp_path, c
         source, target = (interrupted_build / "building" / name.format(number) for number in ("00000", "00002"))
         shutil.copy(source, target)
     build_masks(make_set(), BrightnessSource(), interrupted_build)
-    assert "00002.json: expected a finished shard of this build" in capsys.readouterr().err
+    assert "00002.json: the shard is damaged, or was built with other settings" in capsys.readouterr().err
     build_masks(make_set(), BrightnessSource(), tmp_path / "new")
     assert content(interrupted_build) == content(tmp_path / "new")
 

@@ -10,7 +10,7 @@ from smix import EvaluateConfig
 from smix.config import RunOptions, SharedConfig
 from smix.data import load_data
 from smix.errors import DataError, OptionError, RunError, printable
-from smix.lab.slurm import sbatch_script
+from smix.lab.run_all import sbatch_script
 from smix.lab.sweep import cross, read_sweep, write_sweep
 from smix.report.terminal import show
 from smix.untrusted import is_plain_name, is_text

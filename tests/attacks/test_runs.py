@@ -229,7 +229,7 @@ def test_a_hostile_header_in_any_file_is_a_one_line_error(tmp_path, content):
     with pytest.raises(UnreadableError) as caught:
         read_npz(path)
     assert str(caught.value).isprintable()
-    with pytest.raises(DataError, match="expected a readable npz file"):
+    with pytest.raises(DataError, match="the npz file cannot be read"):
         load_data(f"npz:{npz(tmp_path / 'set.npz', x_train=content, y_train=content)}")
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.0]})
     for name in ("predictions", "samples"):

@@ -141,7 +141,7 @@ def test_a_broken_image_is_reported_when_it_is_read(tmp_path):
         1: "UnidentifiedImageError",
         2: "none",
     }
-    with pytest.raises(DataError, match=r"set/train/000001: expected a readable image"):
+    with pytest.raises(DataError, match=r"set/train/000001: the row contains no image"):
         data.loaded()
 
 
@@ -169,13 +169,13 @@ def save_changed(path: Path, change) -> str:
         ),
         (
             lambda one: one.add_column("fine", [0] * 6).cast_column("fine", datasets.ClassLabel(names=["a"])),
-            r"one column of class labels \(ClassLabel\), got several: kind, fine; choose or cast",
+            r"one column of class labels \(ClassLabel\), got several: kind, fine; select or cast",
         ),
         (
             lambda one: one.add_column("back", [{"bytes": png(X[0]), "path": None}] * 6).cast_column(
                 "back", datasets.Image()
             ),
-            r"one column of images \(Image\), got several: picture, back; choose or cast",
+            r"one column of images \(Image\), got several: picture, back; select or cast",
         ),
     ],
 )
@@ -202,6 +202,6 @@ def test_missing_splits_and_sets_are_one_line_errors(tmp_path):
         load_data(f"hf:{tmp_path / 'bare'}")
     (tmp_path / "set/dataset_dict.json").write_text("{")
     for place in (tmp_path / "set", tmp_path / "none", "nobody/nothing", ""):
-        with pytest.raises(DataError, match="expected a data set that is saved in that folder or") as caught:
+        with pytest.raises(DataError, match="there is no data set in this folder, or") as caught:
             load_data(f"hf:{place}")
         assert "\n" not in str(caught.value)

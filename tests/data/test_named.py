@@ -91,7 +91,7 @@ def test_the_fingerprint_of_tiny_imagenet_depends_on_labels_but_not_on_the_path(
 
 def test_a_missing_tiny_imagenet_is_reported_with_its_address(tmp_path):
     one_line(
-        *("tiny-imagenet", tmp_path, f"expected {tmp_path}/tiny-imagenet-200, got no such folder"),
+        *("tiny-imagenet", tmp_path, f"there is no folder {tmp_path}/tiny-imagenet-200"),
         f"download http://cs231n.stanford.edu/tiny-imagenet-200.zip and unpack it in {tmp_path}",
     )
 
@@ -106,7 +106,7 @@ def test_an_incomplete_tiny_imagenet_is_refused_in_one_line(tiny, missing, split
     if split != {"train": "train", "val/i": "test"}.get(missing[:5], split):
         assert len(load_data("tiny-imagenet", tiny.parent, split)) in (4, 6)  # the other split is complete
         return
-    one_line("tiny-imagenet", tiny.parent, "expected the whole of", "unpack it again", split=split)
+    one_line("tiny-imagenet", tiny.parent, "is incomplete or damaged", "again", split=split)
 
 
 @pytest.mark.parametrize(

@@ -60,17 +60,17 @@ def test_images_are_decoded_on_access(folder, monkeypatch):
 
 def test_a_broken_image_is_reported_when_it_is_read(folder):
     data = load_data(f"folder:{folder}")
-    message = r"a/2\.jpg: expected a readable image, got UnidentifiedImageError: .*; replace it"
+    message = r"a/2\.jpg: the image cannot be read \(UnidentifiedImageError: .*\); replace it"
     with pytest.raises(DataError, match=message):
         data.images[2]
-    with pytest.raises(DataError, match="expected images in memory, got files; call loaded"):
+    with pytest.raises(DataError, match="the images are files, which this function does not read; call loaded"):
         data.array  # noqa: B018
 
 
 def test_a_batch_is_read_ahead_and_its_broken_images_are_named_and_black(folder):
     batch, broken = load_data(f"folder:{folder}").images[np.array([2, 3, 0])].read()
     assert list(broken) == [0]
-    assert "a/2.jpg: expected a readable image" in str(broken[0])
+    assert "a/2.jpg: the image cannot be read" in str(broken[0])
     (folder / "train/b/3.png").unlink()
     assert [one.shape for one in batch] == [(5, 8, 3), (5, 8, 3), (5, 7, 3)]
     assert not batch[0].any()
@@ -101,7 +101,7 @@ def test_the_first_of_several_broken_images_is_reported_by_any_thread(tmp_path):
     for number in (97, 61, 40, 33):
         (tmp_path / names[number]).write_text("none")
         for _ in range(5):
-            with pytest.raises(DataError, match=rf"{names[number]}: expected a readable image"):
+            with pytest.raises(DataError, match=rf"{names[number]}: the image cannot be read"):
                 Pictures(tmp_path, names).decoded()
 
 
@@ -189,6 +189,6 @@ def test_a_damaged_file_is_an_image_or_a_smix_error(tmp_path, kind):
 def test_images_of_more_than_8_bits_are_refused(tmp_path):
     Image.fromarray(np.full((5, 7), 1000, np.uint16)).save(tmp_path / "1.png")
     with pytest.raises(
-        DataError, match=r"1\.png: expected a readable image, got ValueError: an image with more than 8 bits"
+        DataError, match=r"1\.png: the image cannot be read \(ValueError: an image with more than 8 bits"
     ):
         decode(tmp_path / "1.png")

@@ -57,7 +57,7 @@ def test_taking_all_images_returns_the_set_itself(data, count):
 
 @pytest.mark.parametrize("count", [0, -1, 41])
 def test_takes_outside_the_size_of_the_set_are_refused(data, count):
-    with pytest.raises(DataError, match=rf"made train: expected a limit of 1 to 40 images, got {count}"):
+    with pytest.raises(DataError, match=rf"made train: the limit must be from 1 to 40 images, got {count}"):
         data.take(count)
 
 
@@ -203,19 +203,19 @@ X = arrays()["x_train"]
 REFUSED = {
     "NaN": (
         {"x_train": with_nan(np.float32), "x_test": X[:6].astype(np.float32)},
-        "expected finite images, got float32 with NaN or infinity; repair them",
+        r"the images \(float32\) contain NaN or infinity; replace these values",
     ),
     "infinity": (
         {"x_train": np.where(X.max() == X, np.inf, X), "x_test": X[:6].astype(float)},
-        "got float64 with NaN or infinity",
+        r"the images \(float64\) contain NaN or infinity",
     ),
     "nothing but NaN": (
         {"x_train": np.full(X.shape, np.nan), "x_test": X[:6].astype(float)},
-        "expected finite values in x_train, got none; repair them",
+        "x_train contains no finite values; correct them",
     ),
     "images of two types": (
         {"x_train": X / 255},
-        "expected images of one type, such as uint8, got x_train of float64 and x_test of uint8; convert one",
+        "both splits need images of the same type, such as uint8, got x_train of float64 and x_test of uint8; convert one",
     ),
     "complex images": (
         {"x_train": X * 1j, "x_test": X * 1j},
@@ -259,9 +259,9 @@ REFUSED = {
     "too few masks": ({"mask_train": np.zeros((11, 5, 7))}, r"got \(11, 5, 7\)"),
     "masks of 255": ({"mask_train": np.full((12, 5, 7), 255)}, "expected masks of 0 and 1"),
     "masks with NaN": ({"mask_train": np.full((12, 5, 7), np.nan)}, "expected masks of 0 and 1"),
-    "no images of the split": ({"x_train": None}, "expected the arrays x_train and y_train, got no x_train"),
+    "no images of the split": ({"x_train": None}, "the file contains no x_train"),
     "nothing of the split": ({"x_train": None, "y_train": None}, "got no x_train and no y_train"),
-    "objects": ({"x_train": np.array([1, None], object)}, "expected a readable npz file, got an array of type object"),
+    "objects": ({"x_train": np.array([1, None], object)}, "the npz file cannot be read .an array of type object"),
 }
 
 
@@ -302,14 +302,14 @@ def truncated_file(path: Path) -> None:
 def test_a_file_that_is_not_an_npz_file_is_refused(tmp_path, spoil):
     spoil(tmp_path / "set.npz")
     with pytest.raises(
-        DataError, match=r"npz:.*expected an npz file \(a zip of arrays\), got another or a truncated one; copy"
+        DataError, match=r"npz:.*the file is truncated or not an npz file \(a zip archive of arrays\); copy"
     ):
         load_data(f"npz:{tmp_path / 'set.npz'}")
 
 
 @pytest.mark.parametrize("place", ["none.npz", "."])
 def test_a_missing_npz_file_is_named(tmp_path, place):
-    with pytest.raises(DataError, match=r"expected a file .*, got none; check the path"):
+    with pytest.raises(DataError, match=r"there is no file .*; check the path"):
         load_data(f"npz:{tmp_path / place}")
 
 
@@ -432,12 +432,12 @@ def no_classes(folder: Path) -> None:
     ("spoil", "message"),
     [
         (other_size, r"expected images of one size, got 7x5 and 5x7 \(dog/2\.png\); resize them first"),
-        (no_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
-        (truncated_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
-        (empty_image, r"dog/2\.png: expected a readable image, got .*; replace it"),
-        (no_train, r"expected .*train/CLASS/image files, got no such folder; make it"),
-        (no_images, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
-        (no_classes, r"expected images \(\.png, .*\) under .*train/CLASS, got none"),
+        (no_image, r"dog/2\.png: the image cannot be read \(.*\); replace it"),
+        (truncated_image, r"dog/2\.png: the image cannot be read \(.*\); replace it"),
+        (empty_image, r"dog/2\.png: the image cannot be read \(.*\); replace it"),
+        (no_train, r"there is no folder .*train; create it with the layout train/CLASS/IMAGE"),
+        (no_images, r"there are no images \(\.png, .*\) in .*train/CLASS; add them"),
+        (no_classes, r"there are no images \(\.png, .*\) in .*train/CLASS; add them"),
     ],
 )
 def test_an_invalid_folder_is_refused_in_one_line(folder, spoil, message):
@@ -450,12 +450,12 @@ def test_an_invalid_folder_is_refused_in_one_line(folder, spoil, message):
 @pytest.mark.parametrize("missing", ["train", "test"])
 def test_a_test_split_needs_its_own_folder_and_the_classes_of_train(folder, missing):
     (folder / missing).rename(folder / "away")
-    with pytest.raises(DataError, match=r"set/(train|val)/CLASS/image files, got no such folder"):
+    with pytest.raises(DataError, match=r"there is no folder .*set/(train|val); create it"):
         load_data(f"folder:{folder}", split="test")
 
 
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
-    with pytest.raises(DataError, match=r"expected a folder .*none, got none; check the path"):
+    with pytest.raises(DataError, match=r"there is no folder .*none; check the path"):
         load_data(f"folder:{tmp_path / 'none'}")
 
 
@@ -539,9 +539,7 @@ def test_a_damaged_cifar_is_refused_in_one_line(write_cifar, tmp_path, name):
     write_cifar(name)
     folder = CIFAR[name][1]
     (tmp_path / folder / "data_1").write_bytes(b"cut")
-    message = (
-        rf"{name}: expected {folder} in .* or a connection to https://.*, got .*; download that file, unpack it in"
-    )
+    message = rf"{name}: cannot load {folder} from .* or download https://.* \(.*\); download that file, unpack it in"
     with pytest.raises(DataError, match=message) as caught:
         load_data(name, data_root=tmp_path)
     assert "\n" not in str(caught.value)
@@ -561,7 +559,7 @@ def test_a_failed_download_of_cifar_is_a_one_line_error_with_address_and_path(tm
         load_data(name, data_root=tmp_path)
     assert asked == [kind.url]
     assert str(caught.value) == (
-        f"{name}: expected {folder} in {tmp_path} or a connection to {kind.url}, "
+        f"{name}: cannot load {folder} from {tmp_path} or download {kind.url} "
         f"got URLError: <urlopen error no route to host>; download that file, unpack it in {tmp_path}, or use npz:FILE"
     )
 

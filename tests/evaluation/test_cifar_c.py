@@ -69,13 +69,13 @@ def test_corruption_errors_by_hand():
 
 def test_errors_of_different_corruptions_are_not_compared():
     ours = errors("ours", fog=(0.1,) * 5)
-    with pytest.raises(DataError, match="the suite of the reference AlexNet, own, got official"):
+    with pytest.raises(DataError, match="was evaluated on the suite official, the reference AlexNet on own"):
         mean_corruption_error(ours, errors("AlexNet", "own", fog=(0.1,) * 5))
-    with pytest.raises(DataError, match="the corruptions of the reference AlexNet, fog x 5, snow x 5, got fog x 5"):
+    with pytest.raises(DataError, match="on the corruptions fog x 5, the reference AlexNet on fog x 5, snow x 5"):
         mean_corruption_error(ours, errors("AlexNet", fog=(0.1,) * 5, snow=(0.1,) * 5))
-    with pytest.raises(DataError, match="fog x 4, got fog x 5"):
+    with pytest.raises(DataError, match="corruptions fog x 5, the reference AlexNet on fog x 4"):
         mean_corruption_error(ours, errors("AlexNet", fog=(0.1,) * 4))
-    with pytest.raises(DataError, match="got none on fog"):
+    with pytest.raises(DataError, match="makes no errors on fog"):
         mean_corruption_error(ours, errors("AlexNet", fog=(0.0,) * 5))
-    with pytest.raises(DataError, match="got none on any"):
+    with pytest.raises(DataError, match="makes no errors on any corruption"):
         mean_corruption_error(errors("ours"), errors("AlexNet"))

@@ -116,7 +116,7 @@ def test_invalid_input_is_refused_in_one_line():
     for bounds in ((0.0,), (0.1, 1.0), (0.0, 0.9), (0.0, 0.5, 0.5, 1.0)):
         with pytest.raises(OptionError, match=r"^bounds: expected numbers that rise from 0 to 1, got"):
             errors_by_confidence(fine, right, bounds)
-    with pytest.raises(OptionError, match=r"^threshold: expected a number from 0 to below 1, got 1"):
+    with pytest.raises(OptionError, match=r"^threshold: expected a number in \[0, 1\), got 1"):
         errors_above(fine, right, 1.0)
     with pytest.raises(OptionError, match=r"^coverage: expected a fraction in \(0, 1\], got 0"):
         risk_coverage(fine, right).accuracy_at(0.0)

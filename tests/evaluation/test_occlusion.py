@@ -129,9 +129,9 @@ def test_messages_on_invalid_input(case):
     images, masks, labels = case
     with pytest.raises(DataError, match="expected masks of shape 40 x 10 x 14, got 40 x 10 x 13"):
         occlusion._check(images, masks[..., 1:], labels, None)  # bypass the type checks of the tests
-    with pytest.raises(DataError, match="got 40 in 1"):
+    with pytest.raises(DataError, match="got 40 masks of 1 classes"):
         swap_backgrounds(images, masks, torch.zeros(40, dtype=torch.long))
-    with pytest.raises(DataError, match="got 0 in 0"):
+    with pytest.raises(DataError, match="got 0 masks of 0 classes"):
         swap_backgrounds(images, torch.zeros_like(masks), labels)
     assert len(occlude(images, torch.zeros_like(masks), "object").images) == 0
     with pytest.raises((OptionError, TypeError), match="sky"):

@@ -173,5 +173,5 @@ def test_labels_out_of_range_and_empty_predictions_are_refused():
     logits, _ = random_predictions(4, 3)
     with pytest.raises(DataError, match="expected classes 0 to 2, got 3"):
         compute_scores(logits, torch.tensor([0, 1, 2, 3]))
-    with pytest.raises(DataError, match="is the split empty"):
+    with pytest.raises(DataError, match="check that the split has images"):
         compute_scores(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long))

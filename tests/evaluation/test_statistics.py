@@ -387,8 +387,8 @@ def test_sentences_about_differences():
     )
     assert sentence(Difference("a", "b", 0.2, -0.5, 0.9, 3, 0.3, 0.6, 1.875)) == (
         "a and b are not distinguishable with 3 seeds (mean difference +0.20 points, 95 % interval of this pair alone "
-        "-0.50 to +0.90, corrected p = 0.600); so many would find a true difference of 1.88 points or more four times "
-        "in five."
+        "-0.50 to +0.90, corrected p = 0.600); this number of seeds detects a true difference of 1.88 points "
+        "with probability 0.8."
     )
 
 

@@ -38,7 +38,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def full_evaluation(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evaluation]:
     """Return a copy of the finished run and its evaluation with all options."""
-    run = Path(shutil.copytree(finished, tmp_path_factory.mktemp("whole") / "vanilla-0"))
+    run = Path(shutil.copytree(finished, tmp_path_factory.mktemp("evaluated") / "vanilla-0"))
     return run, evaluate(run, ALL, QUIET)
 
 

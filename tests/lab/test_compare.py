@@ -18,8 +18,8 @@ from smix.config import RunOptions, SharedConfig, TrainConfig
 from smix.errors import DataError, MaskError, OptionError, RunError
 from smix.lab import engines
 from smix.lab import run_all as module
-from smix.lab.compare import compare
 from smix.lab.cost import cost_of
+from smix.lab.run_all import compare
 from smix.lab.sweep import cross, read_sweep, slug
 from smix.report.verdict import conclusion
 from smix.report.write import write_report
@@ -165,7 +165,7 @@ def test_different_methods_have_different_folders(tmp_path):
     ],
 )
 def test_runs_that_would_share_a_folder_are_refused(tmp_path, methods, seeds):
-    with pytest.raises(OptionError, match=r"^sweep: expected different methods and seeds, got "):
+    with pytest.raises(OptionError, match=r"^sweep: expected distinct methods and seeds, got "):
         cross_folders(TrainConfig(), methods, seeds, tmp_path)
 
 
@@ -234,11 +234,11 @@ def test_the_cost_is_printed_before_any_run_starts(data, tmp_path, task_recorder
     compare(small_config(data, epochs=1), ["vanilla"], 1, tmp_path, options, jobs=1)
     capsys.readouterr()
     compare(small_config(data, epochs=1), METHODS, 2, tmp_path, options, jobs=3)
-    said = capsys.readouterr()
-    expected = f"3 runs (1 of 4 are done), 3 side by side on CPU with {task_recorder.options[-1].threads or 1} thread"
-    assert said.out == ""
-    assert said.err.startswith(expected)
-    assert said.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time
+    printed = capsys.readouterr()
+    expected = f"3 runs (1 of 4 are done), 3 in parallel on CPU with {task_recorder.options[-1].threads or 1} thread"
+    assert printed.out == ""
+    assert printed.err.startswith(expected)
+    assert printed.err.split(": about ")[1].startswith("1 min 18 s")  # 3 runs of 72 + 8/3 images and 3 s, 3 at a time
 
 
 def test_quiet_prints_nothing(data, tmp_path, task_recorder, capsys):
@@ -256,7 +256,7 @@ def test_progress_counts_the_epochs_of_trained_runs(data, tmp_path, task_recorde
     ) -> Iterator[Callable[..., None]]:
         if unit == "epochs":
             totals.append(total)
-        yield lambda done, said="": counts.append(done) if unit == "epochs" else None
+        yield lambda done, name="": counts.append(done) if unit == "epochs" else None
 
     task_recorder.act = lambda config, folder: {0: train_it, 1: interrupt_it}[config.seed](config, folder)
     compare(small_config(data), ["vanilla"], 2, tmp_path, OPTIONS)
@@ -299,11 +299,11 @@ def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_p
     code, first, _ = smix(*words)
     assert (code, task_recorder.folders) == (0, ["vanilla-0", "smix-0"])
     (tmp_path / "made.npz").unlink()
-    code, again, said = smix(*words)
+    code, again, err = smix(*words)
     assert (code, again, task_recorder.folders) == (0, first, ["vanilla-0", "smix-0"])
-    assert said.count("what shows them is left out") == 2  # images and masks
-    code, _, said = smix(*words, "--lr", "0.02")
-    assert (code, "made with --lr 0.1 instead of 0.02; choose another --out" in said) == (2, True)
+    assert err.count("what shows them is left out") == 2  # images and masks
+    code, _, err = smix(*words, "--lr", "0.02")
+    assert (code, "made with --lr 0.1 instead of 0.02; choose another --out" in err) == (2, True)
 
 
 def test_part_of_a_finished_comparison_can_be_read(done, task_recorder):

@@ -11,11 +11,11 @@ BUILT_IN = ["digits-on-photos", "biased-digits"]
 
 
 def test_every_named_set_is_listed_with_advice(tmp_path):
-    found = check_data(tmp_path)
-    assert [finding.name for finding in found] == list(SETS)
-    assert [finding.name for finding in found if finding.ready] == BUILT_IN
-    assert all(finding.state == "built in" for finding in found[:2])
-    assert all(finding.state == f"not in {tmp_path}" and finding.advice for finding in found[2:])
+    findings = check_data(tmp_path)
+    assert [finding.name for finding in findings] == list(SETS)
+    assert [finding.name for finding in findings if finding.ready] == BUILT_IN
+    assert all(finding.state == "built in" for finding in findings[:2])
+    assert all(finding.state == f"not in {tmp_path}" and finding.advice for finding in findings[2:])
 
 
 def test_a_set_unpacked_by_torchvision_is_found(tmp_path):

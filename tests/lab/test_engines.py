@@ -251,7 +251,7 @@ class Ray:
             pass
 
     def __init__(self, gpus: float = 0) -> None:
-        self.gpus, self.most, self.given, self.cancelled, self.running, self.results = gpus, 0, {}, [], [], {}
+        self.gpus, self.peak, self.options, self.cancelled, self.running, self.results = gpus, 0, {}, [], [], {}
 
     def cluster_resources(self) -> dict[str, float]:
         return {"CPU": 12.0} | ({"GPU": self.gpus} if self.gpus else {})
@@ -260,8 +260,8 @@ class Ray:
         nodes = [(8.0, True), (4.0, True), (64.0, False)]
         return [{"Alive": alive, "Resources": {"CPU": count}} for count, alive in nodes]
 
-    def remote(self, **given: object):
-        self.given = given
+    def remote(self, **options: object):
+        self.options = options
 
         def make(function: Callable[..., int]) -> SimpleNamespace:
             assert function is engines.run_in_ray_task
@@ -274,7 +274,7 @@ class Ray:
         reference = len(self.results)
         self.results[reference] = task.words[0]
         self.running.append(reference)
-        self.most = max(self.most, len(self.running))
+        self.peak = max(self.peak, len(self.running))
         return reference
 
     def wait(self, references: list[int], num_returns: int = 1, timeout: float = 0) -> tuple[list[int], list[int]]:
@@ -295,12 +295,12 @@ class Ray:
 @pytest.mark.parametrize("jobs", [1, 3, 9])
 def test_ray_gets_as_many_tasks_as_allowed_and_their_exit_codes_are_in_order(tmp_path, jobs):
     ray = Ray()
-    ones = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
-    assert engines._as_ray_tasks(ray, ones, jobs, lambda: None) == [3, 0, LOST, 2]
-    assert ray.most == min(jobs, 4)
+    ray_tasks = [Task([word], tmp_path / f"{place}.txt") for place, word in enumerate(["3", "0", "dies", "2"])]
+    assert engines._as_ray_tasks(ray, ray_tasks, jobs, lambda: None) == [3, 0, LOST, 2]
+    assert ray.peak == min(jobs, 4)
     assert ray.cancelled == []
     assert (tmp_path / "2.txt").read_text() == "its node died\n"
-    assert ray.given["num_cpus"] == {1: 8, 3: 4, 9: 2}[jobs]
+    assert ray.options["num_cpus"] == {1: 8, 3: 4, 9: 2}[jobs]
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_ray_gets_as_many_tasks_as_allowed_and_their_exit_codes_are_in_order(tmp
 def test_ray_tasks_share_gpus_evenly(tmp_path, gpus, jobs, share):
     ray = Ray(gpus)
     engines._as_ray_tasks(ray, tasks(tmp_path, *["0"] * 4), jobs, lambda: None)
-    assert ray.given["num_gpus"] == share
+    assert ray.options["num_gpus"] == share
 
 
 @pytest.mark.parametrize(("polls", "cancelled"), [(1, [1, 2]), (4, [])])

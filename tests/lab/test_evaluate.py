@@ -32,39 +32,39 @@ pytestmark = pytest.mark.usefixtures("read_here")
 
 
 def test_clean_images_give_the_results_of_the_end_of_training(run, capsys):
-    found = evaluate(run, options=QUIET)
-    told = json.loads((run / "result.json").read_text())
-    assert found.numbers["accuracy"] == told["test_accuracy"]
-    assert 0.3 < found.numbers["accuracy"] < 0.99
+    evaluation = evaluate(run, options=QUIET)
+    result = json.loads((run / "result.json").read_text())
+    assert evaluation.numbers["accuracy"] == result["test_accuracy"]
+    assert 0.3 < evaluation.numbers["accuracy"] < 0.99
     tested, validation = (
         (torch.from_numpy(kept["logits"]), torch.from_numpy(kept["labels"]))
         for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation"))
     )
-    assert found.numbers == compute_scores(*tested, validation).numbers()
-    assert "ece_scaled" in found.numbers
+    assert evaluation.numbers == compute_scores(*tested, validation).numbers()
+    assert "ece_scaled" in evaluation.numbers
     assert capsys.readouterr().err == ""
 
 
 def test_the_written_record_is_the_returned_one_and_names_its_inputs(full_evaluation, data_name):
-    run, found = full_evaluation
-    assert read_evaluation(run / "evaluation" / "test.json") == found
-    assert evaluations_of(run) == [found]
-    assert file_of(run, found) == run / "evaluation" / "test.json"
-    assert (found.data, found.images, found.own, found.left_out) == (data_name, TEST, True, 0)
-    assert found.fingerprint == load_data(data_name, split="test").fingerprint
-    assert found.provenance["model"] == "resnet8"
-    assert found.provenance["size"] == list(SIZE)
-    assert found.provenance["seed"] == 0
-    assert found.provenance["label_map"] is None
-    assert not found.provenance["resized"]
-    assert found.versions["torch"] == torch.__version__
+    run, evaluation = full_evaluation
+    assert read_evaluation(run / "evaluation" / "test.json") == evaluation
+    assert evaluations_of(run) == [evaluation]
+    assert file_of(run, evaluation) == run / "evaluation" / "test.json"
+    assert (evaluation.data, evaluation.images, evaluation.own, evaluation.left_out) == (data_name, TEST, True, 0)
+    assert evaluation.fingerprint == load_data(data_name, split="test").fingerprint
+    assert evaluation.provenance["model"] == "resnet8"
+    assert evaluation.provenance["size"] == list(SIZE)
+    assert evaluation.provenance["seed"] == 0
+    assert evaluation.provenance["label_map"] is None
+    assert not evaluation.provenance["resized"]
+    assert evaluation.versions["torch"] == torch.__version__
 
 
 @pytest.mark.slow
 def test_another_seed_is_another_evaluation(run, full_evaluation, capsys):
-    found = evaluate(run, EvaluateConfig(corruptions=True, seed=1), QUIET)
-    assert found.numbers == full_evaluation[1].numbers
-    assert found.corruptions[0].accuracy["snow"] != full_evaluation[1].corruptions[0].accuracy["snow"]
+    evaluation = evaluate(run, EvaluateConfig(corruptions=True, seed=1), QUIET)
+    assert evaluation.numbers == full_evaluation[1].numbers
+    assert evaluation.corruptions[0].accuracy["snow"] != full_evaluation[1].corruptions[0].accuracy["snow"]
     assert evaluate(run, EvaluateConfig(), QUIET).corruptions == ()
     assert "test.json: replaced, since it was computed with another seed" in capsys.readouterr().err
 
@@ -108,12 +108,12 @@ def test_other_weights_replace_existing_results(run, capsys):
     weights["classify.bias"] += torch.arange(float(CLASSES))
     (run / "weights.safetensors").write_bytes(safetensors.torch.save(weights))
     reseal(run)
-    found = evaluate(run, EvaluateConfig(), QUIET)
-    assert found.objects is None
-    said = capsys.readouterr().err
-    assert "test.json: replaced, since it was computed with other weights" in said
-    assert f"test accuracy {100 * found.numbers['accuracy']:.2f} %, in result.json" in said
-    assert "computed in float32 on CPU" in said
+    evaluation = evaluate(run, EvaluateConfig(), QUIET)
+    assert evaluation.objects is None
+    messages = capsys.readouterr().err
+    assert "test.json: replaced, since it was computed with other weights" in messages
+    assert f"test accuracy {100 * evaluation.numbers['accuracy']:.2f} %, in result.json" in messages
+    assert "computed in float32 on CPU" in messages
 
 
 def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
@@ -123,7 +123,9 @@ def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
     assert "replaced" not in capsys.readouterr().err
     evaluate(run, EvaluateConfig(), QUIET)
     assert "replaced, since it was computed with 9 images" in capsys.readouterr().err
-    with pytest.raises(OptionError, match=r"at least its 24 images, got --limit 9; choose another --out"):
+    with pytest.raises(
+        OptionError, match=r"results on 24 images, more than --limit 9; raise --limit, or choose another --out"
+    ):
         evaluate(run, EvaluateConfig(limit=9), QUIET)
     assert evaluate(run, EvaluateConfig(limit=9), QUIET, tmp_path / "few") == few
     assert (tmp_path / "few" / "test.json").is_file()
@@ -152,7 +154,7 @@ def test_a_diverged_network_is_a_one_line_error(run, tmp_path):
 
 def test_a_read_only_folder_is_refused_at_once(run, data_name, monkeypatch):
     monkeypatch.setattr(suites, "predict", None)
-    with pytest.raises(RunError, match="expected a folder to write, got a file"):
+    with pytest.raises(RunError, match="cannot write to this folder: a file"):
         evaluate(run, EvaluateConfig(), QUIET, Path(data_name.removeprefix("npz:")))
 
 
@@ -165,9 +167,9 @@ def test_finished_runs_are_evaluated_and_the_others_are_named(run, tmp_path, cap
     broken = Path(shutil.copytree(run, tmp_path / "cutmix-0"))
     (broken / "weights.safetensors").write_bytes(b"cut")
     again = Path(shutil.copytree(run, tmp_path / "vanilla-1"))
-    found, problems = evaluate_all(tmp_path, EvaluateConfig(), QUIET)
-    assert list(found) == [run, again]
-    assert found[run] == evaluate(again, options=QUIET)
+    evaluations, problems = evaluate_all(tmp_path, EvaluateConfig(), QUIET)
+    assert list(evaluations) == [run, again]
+    assert evaluations[run] == evaluate(again, options=QUIET)
     assert problems.keys() == {broken, cut}
     assert "expected a finished run" in problems[cut]
     assert "weights.safetensors: expected the file listed in result.json" in problems[broken]
@@ -191,9 +193,9 @@ def test_long_work_states_its_cost_once(run, tmp_path, monkeypatch, capsys):
     assert "about" not in capsys.readouterr().err
     monkeypatch.setattr(module, "ANNOUNCED_SECONDS", 0.0)
     evaluate_all(tmp_path, ALL, loud)
-    said = capsys.readouterr().err
-    assert said.count("about") == 1
-    assert "2 runs, 15 corruptions x 5 severities, objects and backgrounds, 24 images: about 1 min" in said
+    messages = capsys.readouterr().err
+    assert messages.count("about") == 1
+    assert "2 runs, 15 corruptions x 5 severities, objects and backgrounds, 24 images: about 1 min" in messages
     evaluate(run, EvaluateConfig(), loud)
     assert "about" not in capsys.readouterr().err
 
@@ -205,14 +207,14 @@ def test_progress_counts_every_forward_pass_once(run, monkeypatch):
     @contextmanager
     def bar(title: str, total: int, quiet: bool = False):
         totals.append(total)
-        yield lambda count, said: shown.append((count, said))
+        yield lambda count, name: shown.append((count, name))
 
     monkeypatch.setattr(module.progress, "bar", bar)
     evaluate(run, replace(ALL, limit=5), QUIET)
     counts = [count for count, _ in shown]
     assert counts == sorted(set(counts))
     assert counts[-1] == totals[0] == 5 * (1 + 75 + 2 * (1 + 3) + 2 * (1 + 30) + 4)
-    assert list(dict.fromkeys(said for _, said in shown)) == [
+    assert list(dict.fromkeys(name for _, name in shown)) == [
         "clean images",
         "15 corruptions x 5 severities",
         "4 attacks",
@@ -224,28 +226,28 @@ def test_the_cost_counts_passes_and_corruptions(finished, monkeypatch):
     """The clock advances by a second whenever it is read."""
     ticks = iter(range(100))
     monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(ticks)))
-    target = load_target(finished, EvaluateConfig(), QUIET)
+    target = load_target(finished, EvaluateConfig(corruptions=True), QUIET)
     loader = target.loader()
-    missing = suites.requested_suites(target, loader, EvaluateConfig(corruptions=True))
+    missing = suites.requested_suites(target, loader)
     # A second for 24 images, once clean and 75 times corrupted, and a second for the 15 corruptions of each.
     assert module._expected_seconds(target, loader, missing) == pytest.approx(76 + 75 / 15)
 
 
 def test_corruption_errors_are_relative_to_a_named_reference(full_evaluation, run, tmp_path):
-    path, found = full_evaluation
-    assert mean_corruption_errors(found, path) == {LABEL: pytest.approx(1.0)}
-    (suite,) = found.corruptions
+    path, evaluation = full_evaluation
+    assert mean_corruption_errors(evaluation, path) == {LABEL: pytest.approx(1.0)}
+    (suite,) = evaluation.corruptions
     half = {name: tuple(1 - (1 - value) / 2 for value in values) for name, values in suite.accuracy.items()}
-    better = replace(found, corruptions=(replace(suite, accuracy=half),))
+    better = replace(evaluation, corruptions=(replace(suite, accuracy=half),))
     assert mean_corruption_errors(better, path / "evaluation" / "test.json")[LABEL] == pytest.approx(0.5)
-    with pytest.raises(RunError, match=r"expected accuracy on 24 corrupted images of npz:.*, got none; evaluate it"):
-        mean_corruption_errors(found, run)
-    with pytest.raises(RunError, match="expected accuracy on 23 corrupted images"):
-        mean_corruption_errors(replace(found, images=23), path)
-    perfect = replace(found, corruptions=(replace(suite, accuracy=dict.fromkeys(half, (1.0,) * 5)),))
+    with pytest.raises(RunError, match=r"no accuracy on these 24 corrupted images of npz:.*; evaluate it"):
+        mean_corruption_errors(evaluation, run)
+    with pytest.raises(RunError, match="no accuracy on these 23 corrupted images"):
+        mean_corruption_errors(replace(evaluation, images=23), path)
+    perfect = replace(evaluation, corruptions=(replace(suite, accuracy=dict.fromkeys(half, (1.0,) * 5)),))
     write_evaluation(tmp_path / "perfect" / "evaluation" / "test.json", perfect)
     with pytest.raises(DataError, match=r"expected errors of the reference perfect .* choose another reference"):
-        mean_corruption_errors(found, tmp_path / "perfect")
+        mean_corruption_errors(evaluation, tmp_path / "perfect")
 
 
 def test_the_same_data_at_another_path_gives_the_same_evaluation(full_evaluation, tmp_path, monkeypatch):

@@ -25,22 +25,22 @@ class Logits(nn.Module):
 
 
 def test_grouped_classes_are_one_output_and_other_classes_stay():
-    found = label_map(
+    mapping = label_map(
         {"dog": [3, "beagle"], "cat": ["tabby", "tiger cat"], "car": None}, ("car", "cat", "dog"), OWN, "m"
     )
-    assert found.outputs == ((0, 1), (2, 3), (4,))
-    assert found.names == ("tabby or tiger cat", "beagle or husky", "truck")
-    assert found.label == (-1, 0, 1)
-    assert found.classes == {"car": None, "cat": ["tabby", "tiger cat"], "dog": ["beagle", "husky"]}
-    assert found.labels(np.array([0, 1, 2, 3, 4, 4])).tolist() == [0, 0, 1, 1, 2, 2]
+    assert mapping.outputs == ((0, 1), (2, 3), (4,))
+    assert mapping.names == ("tabby or tiger cat", "beagle or husky", "truck")
+    assert mapping.label == (-1, 0, 1)
+    assert mapping.classes == {"car": None, "cat": ["tabby", "tiger cat"], "dog": ["beagle", "husky"]}
+    assert mapping.labels(np.array([0, 1, 2, 3, 4, 4])).tolist() == [0, 0, 1, 1, 2, 2]
 
 
 def test_several_classes_of_the_data_may_map_to_one_class_of_the_network():
-    found = label_map(
+    mapping = label_map(
         {"cat": ["tabby"], "kitten": ["tabby"], "van": ["truck"]}, ("cat", "kitten", "van", "sea"), OWN, "m"
     )
-    assert found.label == (0, 0, 4, -1)
-    assert found.names == OWN
+    assert mapping.label == (0, 0, 4, -1)
+    assert mapping.names == OWN
 
 
 @given(
@@ -62,40 +62,42 @@ def test_gradients_reach_all_members_of_a_group():
 
 
 def test_the_network_keeps_its_mode_and_is_returned_unchanged_without_groups():
-    found = label_map({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
-    model = found.model(Logits().eval())
+    mapping = label_map({"cat": ["tabby", "husky"]}, ("cat",), OWN, "m")
+    model = mapping.model(Logits().eval())
     assert not model.training
     images = torch.linspace(-1, 2, 15).view(3, 5, 1, 1)
-    assert torch.equal(model(images), grouped(images.flatten(1), found.outputs))
+    assert torch.equal(model(images), grouped(images.flatten(1), mapping.outputs))
     same = Logits()
     assert label_map({"cat": ["husky"]}, ("cat",), OWN, "m").model(same) is same
 
 
 def test_images_of_other_classes_are_omitted_and_rows_refer_to_the_complete_split():
     data = make_set(12, classes=4, split="test")
-    found = label_map({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
-    assert found.index.tolist() == [1, 3, 5, 7, 9, 11]
-    assert found.labels.tolist() == [2, 3, 2, 3, 2, 3]
-    assert found.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
-    assert found.fingerprint == data.fingerprint
-    with pytest.raises(DataError, match="label map: expected images of its classes in made test, got none"):
+    labelled = label_map({"class 3": ["truck"], "class 1": ["husky", "beagle"]}, data.classes, OWN, "m").data(data)
+    assert labelled.index.tolist() == [1, 3, 5, 7, 9, 11]
+    assert labelled.labels.tolist() == [2, 3, 2, 3, 2, 3]
+    assert labelled.classes == ("tabby", "tiger cat", "beagle or husky", "truck")
+    assert labelled.fingerprint == data.fingerprint
+    with pytest.raises(DataError, match="label map: made test has no images of the mapped classes"):
         label_map({"class 1": None}, data.classes, OWN, "m").data(data)
 
 
 def test_equal_names_are_mapped_automatically():
     assert map_by_name(OWN, OWN, "other") is None
-    found = map_by_name(("husky", "tabby"), OWN, "other")
-    assert found is not None
-    assert found.label == (3, 0)
-    assert found.names == OWN
+    mapping = map_by_name(("husky", "tabby"), OWN, "other")
+    assert mapping is not None
+    assert mapping.label == (3, 0)
+    assert mapping.names == OWN
 
 
 def test_names_unknown_to_the_network_are_listed():
     with pytest.raises(
-        OptionError, match=r"all 3 classes of other .* got 2 that are not: sea, sky; map them with --label-map"
+        OptionError, match=r"2 of 3 classes of other are unknown to the network: sea, sky; map them with --label-map"
     ):
         map_by_name(("sea", "tabby", "sky"), OWN, "other")
-    with pytest.raises(OptionError, match=r"got 9 that are not: c0, c1, c2, c3, c4, \.\.\.; map"):
+    with pytest.raises(
+        OptionError, match=r"9 of 9 classes of other are unknown to the network: c0, c1, c2, c3, c4, \.\.\.; map"
+    ):
         map_by_name([f"c{i}" for i in range(9)], OWN, "other")
 
 
@@ -107,7 +109,10 @@ def test_names_unknown_to_the_network_are_listed():
         ({"cat": ["zzz"]}, 'got "zzz"; they are tabby, tiger cat, beagle, husky, truck'),
         ({"cat": [5]}, "m: expected classes of the network, got number 5"),
         ({"cat": [-1]}, "got number -1"),
-        ({"cat": ["tabby", "truck"], "dog": ["truck"]}, 'got "truck" in those of "cat" and "dog"; give both the same'),
+        (
+            {"cat": ["tabby", "truck"], "dog": ["truck"]},
+            '"truck" is in the different groups of "cat" and "dog"; a class of the network can be',
+        ),
     ],
 )
 def test_unknown_names_and_overlaps_are_refused(named, message):

@@ -44,10 +44,10 @@ def measure(run: Path, config: EvaluateConfig = ALL) -> tuple[EvalTarget, Batche
 @pytest.mark.slow
 def test_severity_0_is_the_clean_accuracy_exactly(finished, full_evaluation):
     target, loader = measure(finished)
-    found = on_corrupted(target.model, loader, target.data.index, 0, lambda count: None, (0, 5))
-    assert {each[0] for each in found.values()} == {full_evaluation[1].numbers["accuracy"]}
+    accuracies = on_corrupted(target.model, loader, target.data.index, 0, lambda count: None, (0, 5))
+    assert {each[0] for each in accuracies.values()} == {full_evaluation[1].numbers["accuracy"]}
     assert full_evaluation[1].corruptions[0].clean == full_evaluation[1].numbers["accuracy"]
-    assert found["contrast"][1] == full_evaluation[1].corruptions[0].accuracy["contrast"][4]
+    assert accuracies["contrast"][1] == full_evaluation[1].corruptions[0].accuracy["contrast"][4]
 
 
 @pytest.mark.slow
@@ -76,8 +76,8 @@ def test_corruption_depends_only_on_the_row_in_the_split(finished):
         hits += int(logits.argmax(1) == loader.labels[row])
     batches = few.loader()
     assert isinstance(batches, Batches)
-    found = on_corrupted(few.model, replace(batches, at_once=3), few.data.index, 0, lambda count: None, (5,))
-    assert found["gaussian_noise"] == (hits / 7,)
+    accuracies = on_corrupted(few.model, replace(batches, at_once=3), few.data.index, 0, lambda count: None, (5,))
+    assert accuracies["gaussian_noise"] == (hits / 7,)
 
 
 @pytest.mark.slow
@@ -100,14 +100,14 @@ def test_attacks_equal_those_of_the_library_on_all_images_at_once(finished, full
     target, loader = measure(finished)
     network = NormalisedModel(target.model, target.classifier.normalise)
     images = loader.images.movedim(-1, 1).float() / 255
-    for attack, found in zip(ATTACKS, full_evaluation[1].attacks, strict=True):
+    for attack, attacked in zip(ATTACKS, full_evaluation[1].attacks, strict=True):
         start = target.data.index.tolist() if attack.steps > 1 else None
         changed = pgd(network, images, loader.labels, attack.eps, attack.step_size, attack.steps, start)
         with torch.no_grad():
             right = (network(changed).argmax(1) == loader.labels).double().mean().item()
-        assert found.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may change one prediction
-        assert found.accuracy <= found.clean == full_evaluation[1].numbers["accuracy"]
-        assert (found.name, found.eps, found.step_size, found.steps) == tuple(attack)
+        assert attacked.accuracy == pytest.approx(right, abs=1.01 / TEST)  # rounding may change one prediction
+        assert attacked.accuracy <= attacked.clean == full_evaluation[1].numbers["accuracy"]
+        assert (attacked.name, attacked.eps, attacked.step_size, attacked.steps) == tuple(attack)
     assert {(one.name, one.steps) for one in full_evaluation[1].attacks} == {("fgsm", 1), ("pgd", 10)}
 
 
@@ -125,20 +125,20 @@ def test_images_are_attacked_in_small_batches_from_starts_that_depend_on_the_row
     monkeypatch.setattr(robustness, "pgd", record_call)
     target, loader = measure(finished)
     index = np.arange(100, 100 + TEST)
-    found = robustness.on_attacked(target.model, loader, index, 7, lambda count: None)
+    accuracies = robustness.on_attacked(target.model, loader, index, 7, lambda count: None)
     assert [count for count, _ in seen[::2]] == [5, 5, 5, 5, 4]
     assert {rest for _, rest in seen[::2]} == {(1 / 255, 1 / 255, 1, None, 7)}
     assert [rest[3].tolist() for _, rest in seen[1::2]] == [some.tolist() for some in np.split(index, [5, 10, 15, 20])]
-    assert found[0] == pytest.approx(full_evaluation[1].attacks[0].accuracy, abs=1.01 / TEST)
+    assert accuracies[0] == pytest.approx(full_evaluation[1].attacks[0].accuracy, abs=1.01 / TEST)
 
 
 def test_objects_are_swapped_and_hidden_as_by_the_library(finished, full_evaluation):
     target, loader = measure(finished)
     masks = torch.from_numpy(target.data.masks)
-    found = full_evaluation[1].objects
-    assert found is not None
-    assert (found.images, found.left_out, found.masks) == (TEST, 0, "carried")
-    assert found.clean == full_evaluation[1].numbers["accuracy"]
+    objects = full_evaluation[1].objects
+    assert objects is not None
+    assert (objects.images, objects.left_out, objects.masks) == (TEST, 0, "carried")
+    assert objects.clean == full_evaluation[1].numbers["accuracy"]
     changed = {
         "swapped": swap_backgrounds(loader.images, masks, loader.labels),
         "object_hidden": occlude(loader.images, masks, "object"),
@@ -146,11 +146,11 @@ def test_objects_are_swapped_and_hidden_as_by_the_library(finished, full_evaluat
     }
     for name, one in changed.items():
         logits, labels = predict(target.model, replace(loader, images=one.images).in_order())
-        assert getattr(found, name) == accuracy(logits, labels), name
+        assert getattr(objects, name) == accuracy(logits, labels), name
     # Batch by batch.
     few = replace(loader, masks=masks, at_once=7)
     assert robustness.on_objects(target.model, few, target.data.index, 0, lambda count: None) == (
-        *(found.images, found.clean, found.swapped, found.object_hidden, found.background_hidden),
+        *(objects.images, objects.clean, objects.swapped, objects.object_hidden, objects.background_hidden),
     )
 
 
@@ -160,8 +160,8 @@ def test_objects_are_swapped_and_hidden_as_by_the_library(finished, full_evaluat
 @pytest.mark.slow
 def test_images_in_files_are_read_corrupted_and_attacked_batch_by_batch(files, tmp_path, monkeypatch):
     run = Path(shutil.copytree(files[1], tmp_path / "run"))
-    whole = evaluate(run, EvaluateConfig(), QUIET)
-    assert whole.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
+    evaluation = evaluate(run, EvaluateConfig(), QUIET)
+    assert evaluation.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
     monkeypatch.setattr(streaming, "AT_ONCE", 5)
     target = load_target(run, EvaluateConfig(limit=8), QUIET)
     streamed = target.loader()
@@ -190,8 +190,8 @@ def test_attacks_target_grouped_classes(finished, monkeypatch):
     changed = fgsm(NormalisedModel(model, loader.normalise), images, labels, 8 / 255)
     with torch.no_grad():
         right = (NormalisedModel(model, loader.normalise)(changed).argmax(1) == labels).double().mean().item()
-    found = robustness.on_attacked(model, replace(loader, labels=labels), target.data.index, 0, lambda count: None)
-    assert found == (pytest.approx(right, abs=1.01 / TEST),)
+    accuracies = robustness.on_attacked(model, replace(loader, labels=labels), target.data.index, 0, lambda count: None)
+    assert accuracies == (pytest.approx(right, abs=1.01 / TEST),)
 
 
 @pytest.mark.slow
@@ -211,10 +211,10 @@ def test_objects_of_image_files_are_taken_from_a_store(files, tmp_path):
         Image.fromarray(mask).save(file)
     store = tmp_path / "store"
     build_masks(data, load_source(f"masks:{drawn}"), store, "none", quiet=True)
-    found = evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects
-    assert found is not None
-    assert (found.images, found.left_out) == (TEST - 1, 1)
-    assert found.masks.startswith("masks:")
+    objects = evaluate(run, EvaluateConfig(masks=str(store)), QUIET).objects
+    assert objects is not None
+    assert (objects.images, objects.left_out) == (TEST - 1, 1)
+    assert objects.masks.startswith("masks:")
     # The same images, loaded in advance.
     target = load_target(run, ALL, QUIET)
     chosen, masks = suites._with_masks(target.data, str(store))
@@ -225,7 +225,7 @@ def test_objects_of_image_files_are_taken_from_a_store(files, tmp_path):
     normalise = target.classifier.normalise
     for part, name in (("object", "object_hidden"), ("background", "background_hidden")):
         changed = Batches(occlude(images, cut, part).images, labels, normalise)
-        assert getattr(found, name) == accuracy(*predict(target.model, changed.in_order()))
+        assert getattr(objects, name) == accuracy(*predict(target.model, changed.in_order()))
 
 
 # Masks
@@ -236,13 +236,13 @@ def test_images_without_mask_in_a_partly_built_store_are_omitted(run, data_name,
     test = load_data(data_name, split="test")
     store = tmp_path / "store"
     build_masks(test, load_source("carried"), store, "none", limit=10, quiet=True)
-    found = evaluate(run, EvaluateConfig(masks=str(store)), QUIET)
-    assert found.objects is not None
-    assert (found.objects.images, found.objects.left_out) == (10, TEST - 10)
+    evaluation = evaluate(run, EvaluateConfig(masks=str(store)), QUIET)
+    assert evaluation.objects is not None
+    assert (evaluation.objects.images, evaluation.objects.left_out) == (10, TEST - 10)
     rows = np.sort(test.take(10).index)
     logits = torch.from_numpy(arrays(run / "predictions.npz")["logits"])[rows]
     labels = torch.from_numpy(test.labels[rows])
-    assert found.objects.clean == accuracy(logits, labels)
+    assert evaluation.objects.clean == accuracy(logits, labels)
     # The other backgrounds depend on the row in the complete split.
     drawn = []
 
@@ -252,7 +252,7 @@ def test_images_without_mask_in_a_partly_built_store_are_omitted(run, data_name,
 
     monkeypatch.setattr(robustness, "partners", record_call)
     again = evaluate(run, EvaluateConfig(masks=str(store)), QUIET, tmp_path / "again")
-    assert again.objects == found.objects
+    assert again.objects == evaluation.objects
     assert [(theirs.tolist(), index.tolist(), seed) for theirs, index, seed in drawn] == [
         (labels.tolist(), rows.tolist(), 0)
     ]
@@ -301,9 +301,9 @@ def official(tmp_path_factory) -> tuple[Path, Path]:
 def test_the_official_arrays_are_read_row_by_row(official, tmp_path):
     folder, run = official
     run = Path(shutil.copytree(run, tmp_path / "run"))
-    found = evaluate(run, EvaluateConfig(official=folder, limit=7), QUIET)
-    (suite,) = found.corruptions
-    assert (suite.suite, suite.images, suite.clean) == (OFFICIAL, 7, found.numbers["accuracy"])
+    evaluation = evaluate(run, EvaluateConfig(official=folder, limit=7), QUIET)
+    (suite,) = evaluation.corruptions
+    assert (suite.suite, suite.images, suite.clean) == (OFFICIAL, 7, evaluation.numbers["accuracy"])
     assert list(suite.accuracy) == list(CORRUPTIONS)
     # The first of them does not change images.
     assert suite.accuracy["gaussian_noise"] == (suite.clean,) * 5
@@ -325,7 +325,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         RunError, match=r"expected a network for images of 32 x 32 for the arrays in .*, got one for 28 x 28"
     ):
         evaluate(files[1], EvaluateConfig(official=folder), QUIET)
-    with pytest.raises(DataError, match=r"expected corrupted images of npz:.* test, got others by size, number or"):
+    with pytest.raises(DataError, match=r"expected corrupted images of npz:.* test, but size, number or"):
         evaluate(run, EvaluateConfig(official=folder), QUIET)
     wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
     np.save(wrong / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))

@@ -79,13 +79,10 @@ def on_slurm(folder: Path, count: int, poll: Callable[[], None] = lambda: None) 
     return engines.launch(tasks, "slurm", 2, poll)
 
 
-def test_exit_codes_come_in_the_order_of_the_tasks_and_files_of_a_job_without_errors_are_removed(tmp_path, slurm):
+def test_exit_codes_come_in_the_order_of_the_tasks_and_the_files_of_the_job_are_removed(tmp_path, slurm):
     slurm.plan("3", "0", "130", "137")
     assert on_slurm(tmp_path, 4) == [3, 0, 130, -signal.SIGKILL]
-    assert len(list((tmp_path / "logs").glob(".slurm-*"))) == 1
-    slurm.plan("0", "0")
-    assert on_slurm(tmp_path / "other", 2) == [0, 0]
-    assert not list((tmp_path / "other" / "logs").glob(".slurm-*"))
+    assert not list(tmp_path.rglob(".slurm-*"))
     assert slurm.cancelled == []
 
 
@@ -116,6 +113,21 @@ def test_jobs_that_end_without_an_exit_code_failed_and_their_logs_say_what_slurm
     assert not logs[0].exists()
     assert logs[1].read_text() == "job of SLURM: cancelled, or lost with its node\n"
     assert logs[2].read_text() == "job of SLURM: slurmstepd: oom\n"
+    assert not list(tmp_path.rglob(".slurm-*"))
+
+
+def test_what_slurm_printed_about_a_failed_task_is_in_its_log_before_the_files_are_removed(tmp_path, slurm):
+    slurm.plan("3", "0")
+
+    def print_messages() -> None:
+        [folder] = (tmp_path / "logs").glob(".slurm-*")
+        for place in range(2):
+            (folder / f"{place}.txt").write_text("slurmstepd: full\n")
+
+    assert on_slurm(tmp_path, 2, print_messages) == [3, 0]
+    assert (tmp_path / "logs" / "0" / "log.txt").read_text() == "job of SLURM: slurmstepd: full\n"
+    assert not (tmp_path / "logs" / "1" / "log.txt").exists()
+    assert not list(tmp_path.rglob(".slurm-*"))
 
 
 @pytest.mark.slow
@@ -151,6 +163,7 @@ def test_interrupted_its_jobs_are_told_to_stop_waited_for_and_only_then_cancelle
     with pytest.raises(KeyboardInterrupt):
         on_slurm(tmp_path, 3, poll)
     assert slurm.cancelled == ["--state=PENDING 7_0 7_2", "--full --signal=TERM 7_0 7_2", "7_0 7_2"]
+    assert not list(tmp_path.rglob(".slurm-*"))
     assert signal.getsignal(number) is before
 
 
@@ -185,9 +198,9 @@ def test_a_job_that_submits_jobs_does_not_hand_its_own_place_on(tmp_path, slurm,
         monkeypatch.setenv(name, value)
     slurm.plan("0")
     on_slurm(tmp_path, 1)
-    given = (slurm.folder / "environment").read_text().splitlines()
-    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_PARTITION=gpu"} <= set(given)
-    assert not any(one.startswith(("SLURM_JOB_ID", "SLURM_ARRAY")) for one in given)
+    environment = (slurm.folder / "environment").read_text().splitlines()
+    assert {"SLURM_CONF=/etc/slurm.conf", "SBATCH_PARTITION=gpu"} <= set(environment)
+    assert not any(one.startswith(("SLURM_JOB_ID", "SLURM_ARRAY")) for one in environment)
     assert {name: os.environ[name] for name in own} == own
 
 
@@ -210,7 +223,9 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
     script(tmp_path / "bin" / "sbatch", keep)
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     tasks = [Task(["masks", "build", f"--shard={part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)]
-    with pytest.raises(OptionError, match=r"engine: SLURM refused the job \(no such partition\); see SBATCH_PARTITION"):
+    with pytest.raises(
+        OptionError, match=r"engine: SLURM refused the job \(no such partition\); check SBATCH_PARTITION"
+    ):
         engines.launch(tasks, "slurm", 2)
     lines = (tmp_path / "kept" / "script.sh").read_text()
     [folder] = set(re.findall(rf"{re.escape(str(tmp_path))}/logs/\.slurm-\w+", lines))
@@ -241,7 +256,7 @@ def test_a_job_that_was_told_to_stop_is_waited_for_while_slurm_lists_it(tmp_path
 def test_a_current_folder_with_a_line_break_is_refused(tmp_path, slurm, monkeypatch):
     (tmp_path / "a\ntouch PWN").mkdir()
     monkeypatch.chdir(tmp_path / "a\ntouch PWN")
-    with pytest.raises(RunError, match="expected a path without control characters"):
+    with pytest.raises(RunError, match="the path contains control characters"):
         on_slurm(tmp_path, 1)
 
 

@@ -20,8 +20,7 @@ from smix.errors import BUG, DataError, MaskError, OptionError, RunError, Tempor
 from smix.lab import engines
 from smix.lab import run_all as module
 from smix.lab.cost import Cost, jobs_that_fit, makespan
-from smix.lab.run_all import CostEstimate, Resources, run_all, run_one
-from smix.lab.slurm import sbatch_script
+from smix.lab.run_all import Resources, run_all, run_one, sbatch_script
 from smix.lab.status import Status, last_error, status
 from smix.lab.sweep import cross, parse_grid, read_sweep, write_sweep
 from smix.training.runs import train
@@ -64,7 +63,7 @@ BAD_LINES = {
     "no options": ('{"name": "a", "config": 3}', '"config": {...}'),
     "number as name": (
         '{"name": 3, "config": {}}',
-        "name: expected the path of a folder relative to that of the sweep",
+        "name: expected the path of a folder relative to the folder of the sweep",
     ),
     "outside": ('{"name": "../a", "config": {}}', 'got "../a"'),
     "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
@@ -75,18 +74,18 @@ BAD_LINES = {
     "decimal": ('{"name": "a", "config": {"epochs": 1.5}}', "epochs: expected int, got float"),
     "truth": ('{"name": "a", "config": {"epochs": true}}', "epochs: expected int, got bool"),
     "out of range": ('{"name": "a", "config": {"epochs": 0}}', "epochs: expected 1 or more, got 0"),
-    "twice": ('{"name": "first", "config": {}}', "expected another name, got first once more"),
+    "twice": ('{"name": "first", "config": {}}', "the name first is used twice"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
 def test_an_invalid_line_is_reported_with_file_and_number(tmp_path, case):
-    line, said = BAD_LINES[case]
+    line, message = BAD_LINES[case]
     (tmp_path / "s.jsonl").write_text(f'{{"name": "first", "config": {{}}}}\n{line}\n')
     with pytest.raises(OptionError) as info:
         read_sweep(tmp_path / "s.jsonl")
     assert str(info.value).startswith(f"{tmp_path / 's.jsonl'}, line 2: ")
-    assert said in str(info.value)
+    assert message in str(info.value)
     assert "\n" not in str(info.value)
 
 
@@ -104,7 +103,7 @@ def test_runs_are_appended_and_neither_overwritten_nor_written_twice(tmp_path):
     with pytest.raises(OptionError, match="the file exists; add to it with --append"):
         write_sweep(tmp_path / "s.jsonl", two)
     assert list(write_sweep(tmp_path / "s.jsonl", two, append=True)) == ["smix-0", "smix-1"]
-    with pytest.raises(OptionError, match="a run named smix-0 is in the file already"):
+    with pytest.raises(OptionError, match="the file already has a run named smix-0"):
         write_sweep(tmp_path / "s.jsonl", one, append=True)
     assert read_sweep(tmp_path / "s.jsonl") == {**one, **two}
 
@@ -141,7 +140,7 @@ def test_values_are_parsed_by_the_type_of_their_field():
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("lr", 'expected FIELD=VALUE,VALUE, each field once, got "lr"'),
         ("lrr=1", 'got "lrr"; did you mean "lr"?'),
@@ -151,16 +150,16 @@ def test_values_are_parsed_by_the_type_of_their_field():
         ("model=", 'expected str for model, got ""'),
         ("milestones=3", "for milestones"),
         ("hflip=maybe", 'expected bool for hflip, got "maybe"'),
-        ("seed=1,2", "expected another field than seed; give --seeds"),
-        ("method=smix", "expected another field than method; give --methods"),
-        ("lr=0.1,0.1", "expected different methods and seeds"),
+        ("seed=1,2", "seed is set by --seeds"),
+        ("method=smix", "method is set by --methods"),
+        ("lr=0.1,0.1", "expected distinct methods and seeds"),
         ("lr=0", "lr: expected a finite learning rate above 0, got 0"),
     ],
 )
-def test_an_invalid_grid_is_a_one_line_error_and_writes_nothing(smix, tmp_path, text, said):
+def test_an_invalid_grid_is_a_one_line_error_and_writes_nothing(smix, tmp_path, text, message):
     code, out, err = smix("sweep", "write", tmp_path / "s.jsonl", "--methods", "smix", "--grid", text)
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert said in err
+    assert message in err
     assert not (tmp_path / "s.jsonl").exists()
 
 
@@ -230,10 +229,10 @@ def test_a_run_that_crashes_once_ends_like_any_other(smix, npz, tmp_path, monkey
     monkeypatch.setenv("PYTHONPATH", path)
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     assert smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "1", *TINY)[0] == 0
-    code, said, err = smix("sweep", "run", file, "--out", out, "--device", "cpu", "--threads", "1")
+    code, printed, err = smix("sweep", "run", file, "--out", out, "--device", "cpu", "--threads", "1")
     assert (code, (tmp_path / "crashed").exists()) == (0, True), err
-    assert "crashed, started once more: vanilla-0" in err
-    assert "1 of 1 runs are done" in said
+    assert "crashed, retrying once: vanilla-0" in err
+    assert "1 of 1 runs are done" in printed
     train(read_sweep(file)["vanilla-0"], tmp_path / "alone", replace(OPTIONS, threads=1))
     (out / "vanilla-0" / "log.txt").unlink()
     assert_equal_runs(out / "vanilla-0", tmp_path / "alone")
@@ -247,19 +246,19 @@ def test_a_run_that_crashes_once_ends_like_any_other(smix, npz, tmp_path, monkey
 def test_a_sweep_from_write_to_report(smix, npz, tmp_path, task_recorder):
     file, out = tmp_path / "s.jsonl", tmp_path / "out"
     words = ["--data", npz, "--methods", "vanilla,smix", "--seeds", "1", *TINY, "--grid", "lr=0.1,0.05"]
-    code, said, _ = smix("sweep", "write", file, *words)
-    assert (code, "4 runs, such as lr-0.1/vanilla-0" in said) == (0, True)
+    code, printed, _ = smix("sweep", "write", file, *words)
+    assert (code, "4 runs, such as lr-0.1/vanilla-0" in printed) == (0, True)
     task_recorder.act = lambda config, folder: (
         train_it(config, folder) if config.lr == 0.1 else interrupt_it(config, folder)
     )
-    code, said, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
-    assert (code, "2 of 4 runs are done" in said, err.count("\n")) == (1, True, 2)
+    code, printed, err = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
+    assert (code, "2 of 4 runs are done" in printed, err.count("\n")) == (1, True, 2)
     assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; run the same command again" in err
-    code, said, _ = smix("sweep", "status", file, "--out", out)
-    assert (code, "4 runs: 2 done, 2 interrupted; time left, one after the other: " in said) == (0, True)
+    code, printed, _ = smix("sweep", "status", file, "--out", out)
+    assert (code, "4 runs: 2 done, 2 interrupted; time left, one after the other: " in printed) == (0, True)
     task_recorder.act = train_it
-    code, said, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
-    assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in said) == (0, True)
+    code, printed, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
+    assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in printed) == (0, True)
     assert sorted(task_recorder.folders[4:]) == ["smix-0", "vanilla-0"]
     assert smix("report", out / "lr-0.1")[0] == 0
     task_recorder.folders.clear()
@@ -274,8 +273,8 @@ def test_a_line_is_trained_in_this_process_and_its_error_is_in_its_log(smix, npz
     smix("sweep", "write", file, "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     words = ["sweep", "run", file, "--out", out, "--quiet", "--threads", "1", "--device", "cpu"]
     with files.lock(out, shared=True):
-        code, said, _ = smix(*words, "--index", "1")
-    assert (code, said.startswith(f"{out}/vanilla-1: test accuracy ")) == (0, True)
+        code, printed, _ = smix(*words, "--index", "1")
+    assert (code, printed.startswith(f"{out}/vanilla-1: test accuracy ")) == (0, True)
     assert [path.name for path in out.iterdir() if path.is_dir()] == ["vanilla-1"]
     assert smix(*words, "--index", "1")[0] == 0
     for index, others, text in [
@@ -333,7 +332,7 @@ def test_an_error_of_any_run_is_reported_before_any_starts(data, tmp_path, task_
 @pytest.mark.slow
 def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, task_recorder):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="expected a folder to write"):
+    with pytest.raises(RunError, match="cannot write to this folder"):
         run_all(sweep_of(data), tmp_path / "file", OPTIONS)
     task_recorder.act = train_it
     run_all(sweep_of(data), tmp_path / "out", OPTIONS)
@@ -362,22 +361,22 @@ def test_each_state_follows_from_the_folder_alone(data, tmp_path, task_recorder)
     edit(broken / "config.json", config=sweep[broken.name].to_json())
     (broken / "result.json").write_text("{")
     with files.lock(running):
-        found = {tmp_path / name: one for name, one in status(sweep, tmp_path).items()}
-    assert [one.state for one in found.values()] == ["done", "interrupted", "failed", "running", "waiting", "failed"]
-    assert [one.epochs for one in found.values()] == [1, 1, 1, 1, 0, 0]
-    assert found[failed].error == "ValueError: no"
-    assert "expected a run file written by this version of smix" in found[broken].error
-    assert found[done].seconds == 0
-    assert found[done].accuracy is not None
-    assert isinstance(found[waiting], Status)
-    assert 0 < found[waiting].seconds < 60  # estimated from the other runs
+        statuses = {tmp_path / name: one for name, one in status(sweep, tmp_path).items()}
+    assert [one.state for one in statuses.values()] == ["done", "interrupted", "failed", "running", "waiting", "failed"]
+    assert [one.epochs for one in statuses.values()] == [1, 1, 1, 1, 0, 0]
+    assert statuses[failed].error == "ValueError: no"
+    assert "expected a run file written by this version of smix" in statuses[broken].error
+    assert statuses[done].seconds == 0
+    assert statuses[done].accuracy is not None
+    assert isinstance(statuses[waiting], Status)
+    assert 0 < statuses[waiting].seconds < 60  # estimated from the other runs
     assert files.in_use(running) is False
 
 
 def test_status_of_a_sweep_that_has_not_started_creates_no_files(smix, npz, tmp_path):
     smix("sweep", "write", tmp_path / "s.jsonl", "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
-    code, said, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
-    assert (code, "2 runs: 2 waiting; time left, one after the other: unknown" in said) == (0, True)
+    code, printed, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
+    assert (code, "2 runs: 2 waiting; time left, one after the other: unknown" in printed) == (0, True)
     assert not (tmp_path / "out").exists()
 
 
@@ -397,12 +396,12 @@ def test_runs_share_a_gpu_as_far_as_its_memory_allows(jobs, each, free, expected
 
 def test_fewer_runs_share_a_small_gpu_and_a_message_says_so(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**30, 80 * 2**30))
-    resources = Resources("local", 8, torch.device("cuda"), None)
-    costs = CostEstimate({(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)})
-    assert module._fit_memory(resources, costs, RunOptions()).jobs == 3
-    assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 side by side\n"
-    assert module._fit_memory(replace(resources, jobs=3), costs, RunOptions()).jobs == 3
-    assert module._fit_memory(replace(resources, engine="slurm"), costs, RunOptions()).jobs == 8
+    costs = {(("a", "1"),): Cost(1.0, 2**30), (("a", "2"),): Cost(1.0, 3 * 2**30)}
+    resources = Resources("local", 8, torch.device("cuda"), None, costs)
+    assert module._fit_memory(resources, RunOptions()).jobs == 3
+    assert capsys.readouterr().err == "8 runs of 3.0 GiB do not fit into 10.0 GiB of GPU memory: 3 in parallel\n"
+    assert module._fit_memory(replace(resources, jobs=3), RunOptions()).jobs == 3
+    assert module._fit_memory(replace(resources, engine="slurm"), RunOptions()).jobs == 8
     assert capsys.readouterr().err == ""
 
 
@@ -417,13 +416,13 @@ def test_the_cost_on_a_cluster_is_estimated_on_this_machine(data, tmp_path, monk
     monkeypatch.setattr("smix.lab.cost.seconds_per_image", lambda *args: 1.0)
     monkeypatch.setattr("smix.lab.run_all.time.process_time", lambda: 3.0)  # because this process has run other tests
     run_all(sweep_of(data, 3), tmp_path, replace(OPTIONS, quiet=False), "slurm")
-    said = capsys.readouterr().err
-    assert said.startswith("3 runs, 3 side by side on slurm: about 1 min ")
-    assert "if those machines are as fast as this one, CPU with " in said
+    messages = capsys.readouterr().err
+    assert messages.startswith("3 runs, 3 in parallel on slurm: about 1 min ")
+    assert "if those machines are as fast as this one, CPU with " in messages
     if not torch.cuda.is_available():
         run_all(sweep_of(data, 3), tmp_path, RunOptions(device="cuda"), "slurm", 2)
         assert (
-            "2 side by side on slurm; the time is unknown, since there is no such device on this machine"
+            "2 in parallel on slurm; the time is unknown, since there is no such device on this machine"
             in capsys.readouterr().err
         )
         assert seen == [(3, [False] * 3), (2, [False] * 3)]
@@ -526,6 +525,7 @@ def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_pa
             "ValueError: no",
         ),
         ("Traceback (most recent call last):\nValueError: no\nsmix: interrupted; start again\n", ""),
+        ("Traceback (most recent call last):\nValueError: no\njob of SLURM: done\nuse sacct\n", "ValueError: no"),
     ],
 )
 def test_the_last_error_of_a_log(tmp_path, log, error):

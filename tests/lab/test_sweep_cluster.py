@@ -40,8 +40,8 @@ def wait_for(true: Callable[[], bool], seconds: float = 240) -> None:
 
 def states_in_queue(job: str) -> list[str]:
     """Return the states of the tasks of this job that SLURM lists as pending or running."""
-    asked = ["squeue", "--noheader", "--array", "--format=%T", f"--jobs={job}", "--states=PENDING,RUNNING,COMPLETING"]
-    return subprocess.run(asked, capture_output=True, text=True, check=False, timeout=30).stdout.split()
+    squeue = ["squeue", "--noheader", "--array", "--format=%T", f"--jobs={job}", "--states=PENDING,RUNNING,COMPLETING"]
+    return subprocess.run(squeue, capture_output=True, text=True, check=False, timeout=30).stdout.split()
 
 
 @engines
@@ -50,11 +50,13 @@ def test_a_sweep_on_a_cluster_from_write_to_status(engine, tmp_path):
     words = command("run", file, "--out", out, "--engine", engine, "--jobs", 2, "--device", "cpu")
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert f"4 runs, 2 side by side on {engine}: about " in done.stderr
+    assert f"4 runs, 2 in parallel on {engine}: about " in done.stderr
     assert "4 of 4 runs are done" in done.stdout
     assert not list(out.rglob(".slurm-*"))
-    said = subprocess.run(command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True)
-    assert "4 runs: 4 done" in said.stdout
+    printed = subprocess.run(
+        command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "4 runs: 4 done" in printed.stdout
 
 
 def submit(file: Path, out: Path, tasks: str, *words: object) -> str:
@@ -63,8 +65,8 @@ def submit(file: Path, out: Path, tasks: str, *words: object) -> str:
     printed = subprocess.run(print_it, capture_output=True, text=True, timeout=60, check=True)
     script = file.with_name("job.sh")
     script.write_text(printed.stdout)
-    given = ["sbatch", "--parsable", f"--array={tasks}", str(script)]
-    return subprocess.run(given, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    sbatch = ["sbatch", "--parsable", f"--array={tasks}", str(script)]
+    return subprocess.run(sbatch, capture_output=True, text=True, timeout=60, check=True).stdout.strip()
 
 
 @needs_slurm
@@ -86,11 +88,11 @@ def test_the_printed_script_is_an_array_job_that_resumes_after_its_time_limit(tm
         wait_for(lambda: not any(map(states_in_queue, jobs)))
     finally:
         subprocess.run(["scancel", *jobs], capture_output=True, check=False, timeout=30)
-    said = {path.name: path.read_text() for path in out.glob("slurm-*.txt")}
+    logs = {path.name: path.read_text() for path in out.glob("slurm-*.txt")}
     results = [read_result(out / name) for name in read_sweep(file)]
-    assert all(result is not None for result in results), said
-    assert sorted(said) == [f"slurm-{number}.txt" for number in range(4)]
-    assert said["slurm-0.txt"].count("smix: interrupted") == 1
+    assert all(result is not None for result in results), logs
+    assert sorted(logs) == [f"slurm-{number}.txt" for number in range(4)]
+    assert logs["slurm-0.txt"].count("smix: interrupted") == 1
     epochs = [json.loads(line)["epoch"] for line in (first / "metrics.jsonl").read_text().splitlines()]
     assert epochs == list(range(1, 101))
 
@@ -107,5 +109,7 @@ def test_a_cancelled_task_writes_its_checkpoint_and_is_not_requeued(tmp_path):
     finally:
         subprocess.run(["scancel", job], capture_output=True, check=False, timeout=30)
     assert (out / "slurm-0.txt").read_text().count("smix: interrupted") == 1
-    said = subprocess.run(command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True)
-    assert "4 runs: 1 interrupted, 3 waiting" in said.stdout
+    printed = subprocess.run(
+        command("status", file, "--out", out), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "4 runs: 1 interrupted, 3 waiting" in printed.stdout

@@ -43,10 +43,10 @@ def test_a_checkpoint_gives_the_results_of_its_run(finished, full_evaluation, da
             "DDP in Lightning": {"state_dict": {f"model.module.{name}": value for name, value in weights.items()}},
         }[wrapped]
         torch.save(content, file)
-    found = evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)
-    assert not found.own
-    told = full_evaluation[1].numbers
-    assert found.numbers == {name: told[name] for name in found.numbers}
+    evaluation = evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)
+    assert not evaluation.own
+    expected = full_evaluation[1].numbers
+    assert evaluation.numbers == {name: expected[name] for name in evaluation.numbers}
     assert [path.parent for path in tmp_path.glob("*/*.json")] == [tmp_path / "weights.pth.evaluation"]
 
 
@@ -64,9 +64,9 @@ def test_classes_of_a_weight_file_are_numbers(finished, full_evaluation, data_na
     file = shutil.copy(finished / "weights.safetensors", tmp_path)
     (tmp_path / "map.json").write_text(json.dumps({f"class {i}": i for i in range(CLASSES)}))
     config = EvaluateConfig(model="resnet8", data=data_name, label_map=tmp_path / "map.json")
-    found = evaluate(file, config, QUIET)
-    assert found.numbers["accuracy"] == full_evaluation[1].numbers["accuracy"]
-    assert found.provenance["label_map"]["class 3"] == ["3"]
+    evaluation = evaluate(file, config, QUIET)
+    assert evaluation.numbers["accuracy"] == full_evaluation[1].numbers["accuracy"]
+    assert evaluation.provenance["label_map"]["class 3"] == ["3"]
 
 
 # Other data
@@ -74,9 +74,9 @@ def test_classes_of_a_weight_file_are_numbers(finished, full_evaluation, data_na
 
 def test_the_same_images_under_another_name_are_the_images_of_the_run(run, full_evaluation, tmp_path):
     name = write_sets(tmp_path, *sets(), name="copy")
-    found = evaluate(run, EvaluateConfig(data=name), QUIET)
-    assert found.own
-    assert found.numbers == full_evaluation[1].numbers
+    evaluation = evaluate(run, EvaluateConfig(data=name), QUIET)
+    assert evaluation.own
+    assert evaluation.numbers == full_evaluation[1].numbers
     assert (run / "evaluation" / "test.json").is_file()
 
 
@@ -85,11 +85,11 @@ def test_reordered_classes_are_matched_by_name(run, full_evaluation, tmp_path):
     names = [f"class {label.index(i)}" for i in range(CLASSES)]
     train, test = (relabel(data, names, label) for data in sets())
     name = write_sets(tmp_path, train, test, "turned")
-    found = evaluate(run, EvaluateConfig(data=name), QUIET)
-    assert not found.own
-    assert found.numbers == full_evaluation[1].numbers
-    assert file_of(run, found).name.endswith("turned.npz.json")
-    assert found.provenance["label_map"]["class 3"] == ["class 3"]
+    evaluation = evaluate(run, EvaluateConfig(data=name), QUIET)
+    assert not evaluation.own
+    assert evaluation.numbers == full_evaluation[1].numbers
+    assert file_of(run, evaluation).name.endswith("turned.npz.json")
+    assert evaluation.provenance["label_map"]["class 3"] == ["class 3"]
 
 
 @pytest.mark.slow
@@ -99,18 +99,18 @@ def test_a_label_map_groups_and_omits_classes_and_counts_images(run, finished, t
     path = tmp_path / "map.json"
     path.write_text(json.dumps({"dim": ["class 0", "class 1"], "middle": "class 2", "bright": [4, 5]}))
     config = EvaluateConfig(data=name, label_map=path, masks="carried")
-    found = evaluate(run, config, QUIET)
-    assert (found.images, found.left_out) == (20, 4)
+    evaluation = evaluate(run, config, QUIET)
+    assert (evaluation.images, evaluation.left_out) == (20, 4)
     logits = torch.from_numpy(arrays(finished / "predictions.npz")["logits"]).double()
     groups = torch.stack([logits.softmax(1)[:, members].sum(1) for members in ([0, 1], [2], [3], [4, 5])], 1)
     kept = torch.from_numpy(sets()[1].labels != 3)
     labels = torch.tensor([0, 0, 1, -1, 3, 3])[torch.from_numpy(sets()[1].labels)]
     right = (groups.argmax(1) == labels)[kept].double().mean().item()
-    assert found.numbers["accuracy"] == right
-    assert found.numbers["confidence"] == pytest.approx(groups.amax(1)[kept].mean().item(), abs=1e-6)
-    assert found.objects is not None
-    assert found.objects.clean == right
-    assert found.provenance["label_map"] == {
+    assert evaluation.numbers["accuracy"] == right
+    assert evaluation.numbers["confidence"] == pytest.approx(groups.amax(1)[kept].mean().item(), abs=1e-6)
+    assert evaluation.objects is not None
+    assert evaluation.objects.clean == right
+    assert evaluation.provenance["label_map"] == {
         "dim": ["class 0", "class 1"],
         "middle": ["class 2"],
         "bright": ["class 4", "class 5"],
@@ -121,7 +121,7 @@ def test_a_label_map_groups_and_omits_classes_and_counts_images(run, finished, t
     assert {each for values in shown.values() for each in values} == {right}
     assert not target.model.training
     # An evaluation with the same map exists, with another map it does not.
-    assert evaluate(run, config, QUIET) == found
+    assert evaluate(run, config, QUIET) == evaluation
     path.write_text(json.dumps({"middle": "class 2", "bright": ["class 5"]}))
     assert evaluate(run, config, QUIET).left_out == 12
 
@@ -131,7 +131,7 @@ def test_the_temperature_is_fitted_to_the_grouped_network(run, tmp_path):
     named = {"a": ["class 0", "class 1", "class 2"], "b": ["class 3", "class 4", "class 5"]}
     (tmp_path / "map.json").write_text(json.dumps(named))
     config = EvaluateConfig(data=name, label_map=tmp_path / "map.json")
-    found = evaluate(run, config, QUIET)
+    evaluation = evaluate(run, config, QUIET)
     mapped = label_map(named, ("a", "b"), [f"class {i}" for i in range(CLASSES)], "")
     groups = []
     for kept in (arrays(run / f"{name}.npz") for name in ("predictions", "validation")):
@@ -139,25 +139,25 @@ def test_the_temperature_is_fitted_to_the_grouped_network(run, tmp_path):
         both = torch.stack([probabilities[:, list(members)].sum(1) for members in mapped.outputs], 1)
         groups.append((both.log(), torch.from_numpy(kept["labels"] // 3)))
     expected = compute_scores(*groups[0], groups[1]).numbers()
-    assert found.numbers == pytest.approx(expected, abs=1e-4)
+    assert evaluation.numbers == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.slow
 def test_a_run_with_fewer_test_images_is_evaluated_on_those(data_name, tmp_path, capsys):
     run = train_run(tmp_path / "run", data_name, epochs=1, test_limit=10)
-    found = evaluate(run, EvaluateConfig(), QUIET)
-    assert found.images == 10
-    assert found.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
+    evaluation = evaluate(run, EvaluateConfig(), QUIET)
+    assert evaluation.images == 10
+    assert evaluation.numbers["accuracy"] == json.loads((run / "result.json").read_text())["test_accuracy"]
     few = evaluate(run, EvaluateConfig(limit=3), QUIET, tmp_path / "few")
-    assert few.numbers["accuracy"] != found.numbers["accuracy"]
+    assert few.numbers["accuracy"] != evaluation.numbers["accuracy"]
     assert capsys.readouterr().err == ""  # results on other images are not compared with result.json
 
 
 def test_images_of_another_size_are_resized_and_a_message_says_so(run, tmp_path):
     train, test = sets((50, 40), 8)
     name = write_sets(tmp_path, train, test, "large")
-    found = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
-    assert found.provenance["resized"]
+    evaluation = evaluate(run, EvaluateConfig(data=name, masks="carried"), QUIET)
+    assert evaluation.provenance["resized"]
     target = load_target(run, EvaluateConfig(data=name), QUIET)
     loader = target.loader()
     assert isinstance(loader, Streamed)
@@ -168,7 +168,7 @@ def test_images_of_another_size_are_resized_and_a_message_says_so(run, tmp_path)
     )
     expected = target.classifier.normalise(large[:, :, 8:36].round().byte().movedim(1, -1))
     assert (images - expected).abs().max() < 0.03  # one grey level
-    assert found.numbers["accuracy"] == accuracy(*predict(target.model, loader.in_order()))
+    assert evaluation.numbers["accuracy"] == accuracy(*predict(target.model, loader.in_order()))
 
 
 # Invalid input
@@ -184,7 +184,7 @@ def break_run(message: str, **changes: object):
         break_run('expected a known name, got "cifar11"', data="cifar11"),
         break_run("model: a run has its own model; omit --model", model="resnet8"),
         break_run("mean: a run has its own mean; omit --mean", mean=(0.5,) * 3, std=(0.2,) * 3),
-        break_run("expected a limit of 1 to 24 images, got 25", limit=25),
+        break_run("the limit must be from 1 to 24 images, got 25", limit=25),
         break_run("label map: there is no file", label_map=Path("none.json")),
         break_run("smix masks build", masks="nowhere"),
     ],
@@ -219,7 +219,7 @@ def test_changed_images_under_the_name_of_the_run_are_refused(run, finished, dat
     moved["data"] = write_sets(tmp_path, *sets(test=30), "grown")
     edit(run / "config.json", config=moved)
     with pytest.raises(
-        RunError, match=r"expected the images of .*grown.npz test that the run was tested on, got others"
+        RunError, match=r"expected the test images of .*grown.npz that the run was tested on, got other images"
     ):
         evaluate(run, options=QUIET)
     assert not evaluate(run, EvaluateConfig(data=moved["data"]), QUIET).own
@@ -248,7 +248,7 @@ def test_weights_that_do_not_match_are_refused(finished, data_name, tmp_path):
     file = Path(shutil.copy(finished / "weights.safetensors", tmp_path))
     with pytest.raises(OptionError, match='expected a known name, got "resnet9"'):
         evaluate(file, EvaluateConfig(model="resnet9", data=data_name), QUIET)
-    with pytest.raises(RunError, match="expected weights of this network, got others"):
+    with pytest.raises(RunError, match="expected weights of this network, but"):
         evaluate(file, EvaluateConfig(model="resnet14", data=data_name), QUIET)
     with pytest.raises(OptionError, match=r"one number per channel of npz:.*, which has 3, got 1"):
         evaluate(file, EvaluateConfig(model="resnet8", data=data_name, mean=(0.5,), std=(0.2,)), QUIET)

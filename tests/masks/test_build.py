@@ -103,7 +103,7 @@ def test_an_equal_or_smaller_limit_computes_nothing_and_loses_nothing(data, tmp_
 
 @pytest.mark.parametrize("limit", [0, -3, 41])
 def test_a_limit_above_the_size_of_the_data_set_is_refused_before_anything_is_written(data, tmp_path, limit):
-    with pytest.raises(DataError, match=rf"made train: expected a limit of 1 to 40 images, got {limit}"):
+    with pytest.raises(DataError, match=rf"made train: the limit must be from 1 to 40 images, got {limit}"):
         build_masks(data, BrightnessSource(), tmp_path / "none", limit=limit)
     assert not (tmp_path / "none").exists()
 
@@ -140,7 +140,7 @@ def other_size(data: ImageSet) -> ImageSet:
 def test_a_store_of_other_settings_is_refused_and_unchanged(data, tmp_path, change, options, named):
     build_masks(data, BrightnessSource(), tmp_path, limit=12)
     before = content(tmp_path)
-    message = rf"expected a new folder or masks made with {named} .*, got .*; choose another --out"
+    message = rf"the existing masks were built with {named} .*, not .*; choose another --out"
     with pytest.raises(MaskError, match=message):
         build_masks(change(data), **{"source": BrightnessSource(), "out": tmp_path, **options})
     assert content(tmp_path) == before
@@ -148,7 +148,7 @@ def test_a_store_of_other_settings_is_refused_and_unchanged(data, tmp_path, chan
 
 def test_a_subset_of_a_split_is_refused(data, tmp_path):
     for part in (data.take(12), data.rows(np.arange(40)[::-1])):
-        with pytest.raises(MaskError, match="expected a whole split, got a subset of made; pass the whole split"):
+        with pytest.raises(MaskError, match="but this is a subset of made; pass the whole split"):
             build_masks(part, BrightnessSource(), tmp_path)
 
 
@@ -233,9 +233,7 @@ def test_a_full_disk_is_a_one_line_error_and_keeps_built_masks(
         with pytest.raises(MaskError) as caught:
             build_masks(data, BrightnessSource(), out)
     message = str(caught.value)
-    assert message.startswith(
-        f"{out}: {40 * 18} bytes of masks are needed, and there is no space left on the disk; free some"
-    )
+    assert message.startswith(f"{out}: no space is left on the disk, and the masks need {40 * 18} bytes; free some")
     assert "\n" not in message
     assert not list(out.glob("*.tmp")) + list(out.glob(".*.tmp"))
     store = MaskStore(out)
@@ -253,7 +251,7 @@ def test_a_full_disk_during_the_first_build_leaves_no_store_and_no_damage(
     with monkeypatch.context() as patch:
         FullDisk(patch, syncs, errno.ENOSPC)
         if syncs < 14:
-            with pytest.raises(MaskError, match="no space left"):
+            with pytest.raises(MaskError, match="no space is left"):
                 build_masks(data, BrightnessSource(), tmp_path / "full")
             assert not (tmp_path / "full" / "manifest.json").exists()
             assert not [path for path in (tmp_path / "full").rglob("*") if path.suffix == ".tmp"]
@@ -270,7 +268,7 @@ def test_a_disk_without_space_for_the_folder_is_the_same_line(data, tmp_path, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "mkdir", report_full_disk)
-    with pytest.raises(MaskError, match="720 bytes of masks are needed, and there is no space left on the disk"):
+    with pytest.raises(MaskError, match="no space is left on the disk, and the masks need 720 bytes"):
         build_masks(data, BrightnessSource(), tmp_path / "new")
 
 
@@ -297,7 +295,7 @@ def test_a_second_build_in_the_same_folder_is_refused(data, tmp_path, expected_f
 
 def test_a_file_in_place_of_the_folder_is_refused(data, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(RunError, match=r"file: expected a folder to write, got FileExistsError; choose another"):
+    with pytest.raises(RunError, match=r"file: cannot write to this folder: FileExistsError; choose another"):
         build_masks(data, BrightnessSource(), tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 

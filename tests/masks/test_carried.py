@@ -27,7 +27,7 @@ def test_masks_of_volumes_are_returned():
 
 
 def test_a_data_set_without_masks_is_refused_with_advice():
-    message = "carried: made has no masks; use another source, or put mask_train"
+    message = "carried: made has no masks; use another source, or add mask_train"
     with pytest.raises(MaskError, match=message):
         load_source("carried")(make_set(masks=False), np.arange(2))
 

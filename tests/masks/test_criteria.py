@@ -65,5 +65,5 @@ def test_every_criterion_must_hold():
 
 @pytest.mark.parametrize("options", [{"max_pieces": -1}, {"min_score": 1.1}, {"min_score": float("nan")}])
 def test_numbers_out_of_range_are_refused(options):
-    with pytest.raises(OptionError, match="max_pieces of 0 or more and min_score in 0 to 1"):
+    with pytest.raises(OptionError, match="max_pieces must be 0 or more and min_score from 0 to 1"):
         StoreValidity(**options)

@@ -133,9 +133,7 @@ def test_object_classes_restrict_each_image_to_its_label(folder, tmp_path):
         file.write_text(json.dumps(given))
         assert object_rows(folder, tmp_path / "masks", object_classes=file) == expected
     file.write_text('{"a": ["cat"]}')
-    with pytest.raises(
-        MaskError, match=r"object-classes: expected an entry for each class .* got none for b; write \[\]"
-    ):
+    with pytest.raises(MaskError, match=r"object-classes: the file has no entry for class b of .*; add one"):
         object_rows(folder, tmp_path / "masks", object_classes=file)
     for text in ("{", "[]", '{"a": "cat"}', '{"a": [1]}'):
         file.write_text(text)
@@ -175,7 +173,7 @@ def test_things_of_panoptic_images_are_objects(folder, tmp_path):
     assert object_rows(folder, tmp_path / "panoptic") == [
         [0, 2],
         [0, 2],
-        "three.png: expected its segments in panoptic.json, got none",
+        "three.png: the picture is not listed in panoptic.json",
     ]
     assert object_rows(folder, tmp_path / "panoptic", classes=["sky"])[0] == [1]
 
@@ -245,7 +243,7 @@ def test_chosen_instances_are_united_where_they_overlap(folder, tmp_path):
         ),
         (
             '{"images": [], "annotations": [], "categories": []}',
-            r"expected masks such as a/one\.png, got none of any image",
+            r"no image of .* has a mask here, such as a/one\.png",
         ),
     ],
 )
@@ -286,7 +284,7 @@ def test_an_invalid_annotation_affects_only_its_image(folder, tmp_path, change):
     (tmp_path / "coco").mkdir()
     (tmp_path / "coco/annotations.json").write_text(json.dumps(content))
     got = object_rows(folder, tmp_path / "coco")
-    assert got[0].startswith("annotation 1: expected a class and a mask of 10x14, got ")
+    assert got[0].startswith("annotation 1: expected a known category and a mask of 10x14 pixels, got ")
     assert got[1:] == [[6, 7], "no mask"]
 
 
@@ -314,7 +312,7 @@ def test_a_corrected_mask_changes_the_store(folder, tmp_path):
         write(tmp_path / f"masks/{name}.png", rows_of_values(1))
     build_masks(folder, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "store", refine="none")
     write(tmp_path / "masks/two.png", rows_of_values(0, 1))
-    with pytest.raises(MaskError, match="masks made with source sha256"):
+    with pytest.raises(MaskError, match="the existing masks were built with source sha256"):
         build_masks(folder, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "store", refine="none")
 
 
@@ -361,19 +359,19 @@ def test_a_mask_saved_in_another_image_mode_is_the_same_mask(folder, tmp_path):
             assert load_source(f"masks:{home}").describe(folder)["style"] == "binary", mode
 
 
-BINARY = "expected values 0 and 1, or 0 and 255, for style binary, got a maximum of 7; choose another --style, such as classes"
+BINARY = "style binary needs values 0 and 1, or 0 and 255, got a maximum of 7; choose another --style, such as classes"
 
 
 @pytest.mark.parametrize(
     ("style", "pixels", "message"),
     [
         ("binary", rows_of_values(0, 7), BINARY),
-        ("trimap", rows_of_values(1, 128, 255), "expected 1 to 3 for style trimap, got 255"),
+        ("trimap", rows_of_values(1, 128, 255), "style trimap needs values from 1 to 3, got 255"),
         ("cityscapes", rows_of_values(24, 34), "expected classes below 34, got 34"),
         (
             "classes",
             np.arange(420).reshape(*SIZE, 3).astype(np.uint8),
-            "expected one channel for style classes, got colours",
+            "style classes needs one channel, but the picture has colours",
         ),
     ],
 )
@@ -388,7 +386,9 @@ def test_colour_images_without_annotations_have_no_style(folder, tmp_path):
         write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
     with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; give --style"):
         object_rows(folder, tmp_path / "masks")
-    with pytest.raises(MaskError, match="style panoptic needs a JSON file of COCO annotations; put it there as"):
+    with pytest.raises(
+        MaskError, match="style panoptic needs a JSON file of COCO annotations; save it in this folder as"
+    ):
         object_rows(folder, tmp_path / "masks", style="panoptic")
 
 
@@ -408,7 +408,7 @@ def test_a_mask_is_never_mistaken_for_that_of_another_image(tmp_path):
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
     write(tmp_path / "masks/one.png", rows_of_values(1))
-    with pytest.raises(MaskError, match=r"expected masks such as a/one\.png, got none of any image"):
+    with pytest.raises(MaskError, match=r"no image of .* has a mask here, such as a/one\.png"):
         object_rows(data, tmp_path / "masks")
     write(tmp_path / "masks/b/one.png", rows_of_values(0, 1))
     assert object_rows(data, tmp_path / "masks") == ["no mask", [1]]
@@ -429,7 +429,7 @@ def test_an_image_is_not_a_mask_for_any_spelling_of_the_folder(tmp_path, monkeyp
         "images/train/a",
         "images/train/b",
     ):
-        with pytest.raises(MaskError, match=r"expected masks such as a/one\.png, got none of any image"):
+        with pytest.raises(MaskError, match=r"no image of .* has a mask here, such as a/one\.png"):
             object_rows(data, place)
 
 
@@ -451,7 +451,7 @@ def test_mask_files_of_volumes_are_refused(tmp_path):
 def test_a_folder_without_masks_is_refused(folder, tmp_path, given):
     (tmp_path / "empty").mkdir()
     with pytest.raises(
-        MaskError, match=r"expected a folder .*none|expected masks such as a/one\.png, got none of any image"
+        MaskError, match=r"there is no folder .*none|no image of .* has a mask here, such as a/one\.png"
     ):
         object_rows(folder, tmp_path / given)
 
@@ -517,5 +517,5 @@ def test_images_whose_names_differ_only_by_the_suffix_have_no_separate_masks(tmp
         write(tmp_path / "images/train/a" / name, np.full((*SIZE, 3), 90, np.uint8))
     (tmp_path / "images/test").mkdir()
     data = load_data(f"folder:{tmp_path / 'images'}")
-    with pytest.raises(MaskError, match="expected images of different names, got two called a/x; rename one"):
+    with pytest.raises(MaskError, match=r"two images are called a/x \(without suffix\); rename one"):
         load_source(f"{kind}:{tmp_path}").describe(data)

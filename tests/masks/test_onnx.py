@@ -114,7 +114,7 @@ def test_another_input_size_requires_any_size_in_the_json(tmp_path):
     path = write_channels(tmp_path, size=(24, 36), facts={"any_size": None})
     load_source(f"onnx:{path}")
     for asked in ("17", "own"):
-        message = rf"expected input size 24x36 \(it takes no other\), got {asked}; omit --input-size"
+        message = rf"the network only accepts images of 24x36 pixels, got {asked}; omit --input-size"
         with pytest.raises(MaskError, match=message):
             load_source(f"onnx:{path}", input_size=asked)
 
@@ -123,7 +123,7 @@ def test_a_network_that_fails_at_a_size_that_its_json_allows_is_a_one_line_error
     source = load_source(f"onnx:{write_channels(tmp_path, size=(24, 36))}", input_size="17")
     with pytest.raises(
         MaskError,
-        match=r"the network does not take images of 17x17 pixels \(.*Expected: 24.*\); correct tiny\.json",
+        match=r"the network does not accept images of 17x17 pixels \(.*Expected: 24.*\); correct tiny\.json",
     ):
         source(data, np.arange(2))
 
@@ -164,7 +164,7 @@ def test_an_incomplete_json_file_is_named(tmp_path, facts):
 def test_an_invalid_json_file_is_named(tmp_path, text):
     path = write_channels(tmp_path)
     (tmp_path / "tiny.json").write_text(text)
-    with pytest.raises(MaskError, match=r"tiny\.json: expected input_size, mean, std and output as JSON"):
+    with pytest.raises(MaskError, match=r"tiny\.json: expected JSON with input_size, mean, std and output"):
         load_source(f"onnx:{path}")
 
 
@@ -173,7 +173,7 @@ def test_a_missing_file_is_named(tmp_path, missing):
     path = write_channels(tmp_path)
     (tmp_path / missing).unlink()
     with pytest.raises(
-        MaskError, match=rf"{missing} is missing; a network is .*tiny\.onnx with its description tiny\.json"
+        MaskError, match=rf"{missing} is missing; put tiny\.onnx and its description tiny\.json into one folder"
     ):
         load_source(f"onnx:{path}")
 
@@ -183,7 +183,7 @@ def test_a_broken_network_is_a_one_line_error(tmp_path, damage):
     path = write_channels(tmp_path)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(
-        MaskError, match=r"tiny\.onnx: expected an ONNX network, got .*; copy or export it again"
+        MaskError, match=r"tiny\.onnx: the ONNX network cannot be loaded \(.*\); copy or export it again"
     ) as caught:
         load_source(f"onnx:{path}")
     assert "\n" not in str(caught.value)
@@ -211,7 +211,7 @@ def test_output_that_contradicts_the_json_is_a_one_line_error_and_not_a_store_of
     card = NetworkCard(input_size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3, output=output)
     network = Network("net", "0", lambda images: scores, card)
     source = NetworkSource(network, "own")
-    with pytest.raises(MaskError, match=rf"net: expected {output} .*, got torch\..*; correct its description"):
+    with pytest.raises(MaskError, match=rf"net: expected {output} .*, got torch\..*; correct the description"):
         source(data, np.arange(2))
 
 

@@ -102,7 +102,7 @@ def test_a_semantic_model_is_fed_by_its_processor_settings_and_read_by_class_nam
 def test_models_without_background_require_object_classes(tmp_path):
     folder, _ = segformer(tmp_path, ["wall", "cat"])
     with pytest.raises(
-        MaskError, match="the network has no background class; give the classes that are objects with --classes"
+        MaskError, match="the network has no background class; list the classes that are objects with --classes"
     ):
         load_source(f"transformers:{folder}")
     load_source(f"transformers:{folder}", classes=["cat"])
@@ -224,7 +224,7 @@ def test_a_query_model_gives_the_union_of_its_instances(tmp_path, build):
 def test_a_model_with_a_fixed_size_receives_that_size(tmp_path):
     folder = save(random_model(eomt), tmp_path)
     assert load_source(f"transformers:{folder}").describe(make_set(4))["input_size"] == [64, 64]
-    with pytest.raises(MaskError, match=r"expected input size 64x64 \(it takes no other\), got 96"):
+    with pytest.raises(MaskError, match=r"the network only accepts images of 64x64 pixels, got 96"):
         load_source(f"transformers:{folder}", input_size="96")
 
 
@@ -233,7 +233,7 @@ def test_a_size_unsupported_by_a_model_is_a_one_line_error(tmp_path):
     config.update({"intermediate_size": 16, "out_indices": [1, 2, 3, 4], "pool_scales": [1], **NAMES})
     folder = save(random_model(transformers.BeitForSemanticSegmentation, config), tmp_path)
     source = load_source(f"transformers:{folder}", input_size="own", classes=["cat"])
-    with pytest.raises(MaskError, match=r"the network does not take images of 10x14 pixels \(.*\); give another"):
+    with pytest.raises(MaskError, match=r"the network does not accept images of 10x14 pixels \(.*\); choose another"):
         source(make_set(4), np.arange(1))
 
 
@@ -262,12 +262,14 @@ def test_a_model_that_is_not_for_segmentation_is_a_one_line_error(tmp_path, what
         folder, _ = segformer(tmp_path, ["background", "cat"])
         (folder / "model.safetensors").unlink()
     with pytest.raises(
-        MaskError, match=r"transformers: .* is no folder or name of a usable segmentation model \("
+        MaskError, match=r"transformers: .* is neither the folder nor the name of a usable segmentation model \("
     ) as caught:
         load_source(f"transformers:{tmp_path}")
     assert "\n" not in str(caught.value)
 
 
 def test_a_failed_download_is_reported_with_advice():
-    with pytest.raises(MaskError, match="if this machine is offline, download the model elsewhere and pass its folder"):
+    with pytest.raises(
+        MaskError, match="if this machine is offline, download the model on another one and pass its folder"
+    ):
         load_source("transformers:nobody/nothing")

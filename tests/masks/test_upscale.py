@@ -65,7 +65,7 @@ def test_an_unknown_upscaling_method_is_refused(text):
 
 
 def test_a_missing_file_or_one_without_a_network_is_a_one_line_error(tmp_path):
-    with pytest.raises(MaskError, match=r"upscale: expected a file .*none\.pth, got none"):
+    with pytest.raises(MaskError, match=r"upscale: there is no file .*none\.pth"):
         load_upscaler(f"esrgan:{tmp_path / 'none.pth'}", CPU)
     for content in (b"", b"none"):
         (tmp_path / "bad.pth").write_bytes(content)

@@ -14,14 +14,14 @@ pytestmark = pytest.mark.usefixtures("without_type_checks")
 X = images(7, (5, 9))
 Y = torch.arange(7)
 MASKS = boxes(7, (5, 9))
-FINITE = "x: expected finite pixels, got NaN or infinity; look at the images before mixing"
+FINITE = "x: the images contain NaN or infinity; check the data before mixing"
 MASK_SHAPE = "masks: expected shape (7, 1, 5, 9) or (7, 5, 9) for images (7, 3, 5, 9), got "
-MASK_RANGE = "masks: expected values in [0, 1], got {}; divide by 255 if they are pictures"
+MASK_RANGE = "masks: expected values in [0, 1], got {}; divide 8-bit masks by 255"
 LABEL_SHAPE = "y: expected 7 labels, shape (7,) or (7, K), got shape "
 LABEL_TYPE = "y: expected int64 class numbers (B,) or floating-point rows (B, K), got "
-LABEL_FINITE = "y: expected finite label rows, got NaN or infinity; look at the labels before mixing"
+LABEL_FINITE = "y: the labels contain NaN or infinity; check the data before mixing"
 OUT = "out: expected torch.float32 of shape (7, 3, 5, 9) on cpu like the images, got "
-OUT_MEMORY = "out: expected memory of its own, got that of the images; make it with torch.empty_like(x)"
+OUT_MEMORY = "out: the buffer shares memory with the images; create it with torch.empty_like(x)"
 LOGITS = "logits: expected shape (7, K) for 7 labels, got "
 ROWS = torch.eye(9)[:7]
 HALVES = images(8, (5, 9))
@@ -76,13 +76,13 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "generator elsewhere",
         lambda: call_mixup(X.to("meta")),
-        "generator: expected one on meta, got one on cpu; make it with torch.Generator('meta')",
+        "generator: expected a generator on meta like the images, got one on cpu; create it with torch.Generator('meta')",
     ),
     (
         "no masks",
         lambda: call_smix(None),
-        "SMix(alpha=0.4, feather=0.0, labels='half', prob=1.0, per_batch=False): expected masks=, the object of each "
-        "image, got None; load them from a MaskStore",
+        "SMix(alpha=0.4, feather=0.0, labels='half', prob=1.0, per_batch=False): this method needs the object mask "
+        "of each image; pass masks=, for example from a MaskStore",
     ),
     ("masks of fewer images", lambda: call_smix(MASKS[:6]), MASK_SHAPE + "(6, 1, 5, 9)"),
     ("transposed masks", lambda: call_smix(MASKS.mT), MASK_SHAPE + "(7, 1, 9, 5)"),
@@ -91,13 +91,17 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "masks elsewhere",
         lambda: call_smix(MASKS.to("meta")),
-        "masks: expected them on cpu like the images, got meta",
+        "masks: expected masks on cpu like the images, got meta; move them with .to()",
     ),
-    ("int64 masks", lambda: call_smix(MASKS.long()), "masks: expected bool, uint8 or floating point, got torch.int64"),
+    (
+        "int64 masks",
+        lambda: call_smix(MASKS.long()),
+        "masks: expected bool, uint8 or floating point, got torch.int64; convert them with .bool()",
+    ),
     (
         "complex masks",
         lambda: call_smix(MASKS.to(torch.complex64)),
-        "masks: expected bool, uint8 or floating point, got torch.complex64",
+        "masks: expected bool, uint8 or floating point, got torch.complex64; convert them with .bool()",
     ),
     ("masks to 255", lambda: call_smix(MASKS.to(torch.uint8) * 255), MASK_RANGE.format("0 to 255")),
     ("masks above 1", lambda: call_smix(with_pixel(1.5, MASKS)), MASK_RANGE.format("0 to 1.5")),
@@ -138,9 +142,13 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "a negative label",
         lambda: call_mixup(X).target(torch.full((7,), -100)),
-        "y: expected class numbers from 0, got -100; leave out images without a label",
+        "y: expected class numbers from 0, got -100; remove images without a label",
     ),
-    ("labels elsewhere", lambda: call_mixup(X).target(Y.to("meta")), "y: expected it on cpu like the images, got meta"),
+    (
+        "labels elsewhere",
+        lambda: call_mixup(X).target(Y.to("meta")),
+        "y: expected labels on cpu like the images, got meta; move them with .to()",
+    ),
     (
         "labels of a call",
         lambda: Mixup()(X, Y[:6], generator=new_generator(0)),
@@ -159,7 +167,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "images of another size for a plan",
         lambda: call_smix(MASKS).blend(X.mT),
-        "blend: expected images of size (5, 9) as this plan's, got shape (7, 3, 9, 5)",
+        "blend: this plan was drawn for images of size (5, 9), got shape (7, 3, 9, 5); draw a new plan for them",
     ),
     (
         "images of numpy",
@@ -179,7 +187,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "an empty axis",
         lambda: call_mixup(X[..., :0]),
-        "x: expected axes of one pixel or more, got shape (7, 3, 5, 0)",
+        "x: expected at least one pixel along each axis, got shape (7, 3, 5, 0)",
     ),
     ("label rows with NaN", lambda: make_target(with_pixel(float("nan"), ROWS)), LABEL_FINITE),
     ("label rows with infinity", lambda: make_target(with_pixel(float("inf"), ROWS)), LABEL_FINITE),
@@ -209,7 +217,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
     (
         "images with gradient into a buffer",
         lambda: blend_into(torch.empty_like(X), X.clone().requires_grad_()),
-        "out: expected images and a buffer without grad, got images with grad; omit out=",
+        "out: a buffer cannot be used with autograd, and the images require grad; omit out=",
     ),
     (
         "a buffer of a call",
@@ -226,7 +234,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         (
             f"label rows of another width, {name}",
             act,
-            "y: expected rows of 8 classes, got 9; pass the number of classes of the labels",
+            "y: expected rows of 8 classes, got 9; labels and logits need the same number of classes",
         )
         for name, act in {
             "soft": lambda: make_target(ROWS).soft(8),
@@ -248,7 +256,7 @@ BAD_BATCHES: list[tuple[str, Callable, str]] = [
         (
             f"no masks for {method!r}",
             lambda method=method: method.plan(X, generator=new_generator(0)),
-            f"{method!r}: expected masks=, the object of each image, got None; load them from a MaskStore",
+            f"{method!r}: this method needs the object mask of each image; pass masks=, for example from a MaskStore",
         )
         for method in (
             *VISIBLE,
@@ -270,7 +278,7 @@ def test_bad_batches_raise_data_errors(act: Callable, message: str):
 @pytest.mark.parametrize("label", [9, 12])
 def test_a_class_number_beyond_the_logits_raises_instead_of_passing(label: int):
     target = call_mixup(X).target(torch.full((7,), label))
-    message = f"y: expected class numbers below 9, got {label}; pass the number of all classes"
+    message = f"y: expected class numbers below 9, got {label}; use at least {label + 1} classes"
     for kind in ("ce", "bce"):
         with pytest.raises(DataError) as error:
             target.loss(torch.zeros(7, 9), kind=kind)

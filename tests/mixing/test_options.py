@@ -56,10 +56,10 @@ PASTE = "objectpaste: expected scale as a pair 0 < smallest <= largest, got "
 COVERAGE = "validity: expected 0 <= min_coverage <= max_coverage <= 1, got "
 KIND = 'loss: expected kind "ce" or "bce" and reduction "mean", "sum" or "none", got '
 CLASS_WEIGHT = (
-    'loss: expected class_weight with kind "ce" and class numbers, got kind "{}" and labels of shape {}; '
-    'weight the rows of reduction="none" yourself'
+    'loss: class_weight requires kind "ce" and class numbers, got kind "{}" and labels of shape {}; '
+    'use reduction="none" and weight the losses yourself'
 )
-WEIGHTS = "random choice: expected a tuple of 2 weights, of 0 or more and not all 0, got "
+WEIGHTS = "random choice: expected weights as a tuple of 2 numbers of 0 or more, not all 0, got "
 BOTH = (Mixup(), CutMix())
 
 BAD_OPTIONS: list[tuple[Callable, str]] = [
@@ -113,14 +113,14 @@ BAD_OPTIONS: list[tuple[Callable, str]] = [
     (lambda: ObjectPaste(scale=(0.5, NAN)), PASTE + "(0.5, nan)"),
     (lambda: ObjectPaste(scale=[0.5, 1.0]), PASTE + "[0.5, 1.0]"),
     (lambda: ObjectPaste(scale=1.0), PASTE + "1.0"),
-    (lambda: ObjectPaste(flip=-0.1), "objectpaste: expected flip, a probability, in [0, 1], got -0.1"),
-    (lambda: ObjectPaste(flip=1.5), "objectpaste: expected flip, a probability, in [0, 1], got 1.5"),
-    (lambda: ObjectPaste(flip=NAN), "objectpaste: expected flip, a probability, in [0, 1], got nan"),
+    (lambda: ObjectPaste(flip=-0.1), "objectpaste: expected flip as a probability in [0, 1], got -0.1"),
+    (lambda: ObjectPaste(flip=1.5), "objectpaste: expected flip as a probability in [0, 1], got 1.5"),
+    (lambda: ObjectPaste(flip=NAN), "objectpaste: expected flip as a probability in [0, 1], got nan"),
     (lambda: ObjectPaste(overlap="hide"), 'objectpaste: expected overlap "ignore", "avoid" or "cover", got "hide"'),
     (lambda: RandomChoice((Mixup(), CutMix()), weights=[1, 3]), WEIGHTS + "[1, 3]"),
     (lambda: RandomChoice((Mixup(), CutMix()), weights=0.5), WEIGHTS + "0.5"),
     (lambda: Fallback("smix", FMix()), f"fallback: expected two methods, got 'smix' and {FMix()!r}"),
-    (lambda: Fallback(SMix(), FMix(), valid=0.5), "fallback: expected valid as a Validity, got 0.5"),
+    (lambda: Fallback(SMix(), FMix(), valid=0.5), "fallback: expected smix.Validity for valid, got 0.5"),
     (lambda: RandomChoice([Mixup()]), f"random choice: expected a tuple of methods, got [{Mixup()!r}]"),
     (lambda: RandomChoice(("mixup", "cutmix")), "random choice: expected a tuple of methods, got ('mixup', 'cutmix')"),
     (lambda: RandomChoice(Mixup()), f"random choice: expected a tuple of methods, got {Mixup()!r}"),

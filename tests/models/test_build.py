@@ -108,7 +108,7 @@ def test_head_of_returns_the_layer_of_the_logits(networks, name: str):
 
 
 def test_a_network_without_a_linear_layer_has_no_head():
-    with pytest.raises(OptionError, match="expected a linear layer at the end of Conv2d, got none; choose another"):
+    with pytest.raises(OptionError, match="Conv2d has no linear layer for the logits; choose another"):
         head_of(nn.Conv2d(3, 10, 1, device="meta"))
 
 

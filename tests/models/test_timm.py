@@ -31,8 +31,8 @@ def test_the_network_equals_that_of_timm(name: str, size: tuple[int, int]):
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("resnet26x", "the nearest: timm:resnet26"),
-        ("resnet18.a1_in1k", "the nearest: timm:resnet18"),
+        ("resnet26x", "did you mean timm:resnet26"),
+        ("resnet18.a1_in1k", "did you mean timm:resnet18"),
         ("hf-hub:someone/something", "see timm.list_models()"),
         ("", "see timm.list_models()"),
     ],

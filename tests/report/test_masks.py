@@ -219,7 +219,7 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
     }
     text = said(*lines)
     assert "1 image has no mask" in text
-    assert "000007: no finite answer" in text
+    assert "000007: the output of the source is not finite" in text
     with (folder / "classes.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert [row[1] for row in rows] == ["Class", '</b>, "x"', "[/y]"]

@@ -87,7 +87,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="expected a folder to write"):
+    with pytest.raises(RunError, match="cannot write to this folder"):
         save(drawn(), tmp_path / "file" / "one.png")
 
 

@@ -235,7 +235,7 @@ def test_a_file_in_the_way_is_said_before_anything_is_drawn(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "tables").write_text("")
-    with pytest.raises(RunError, match="tables: expected a folder to write, got a file"):
+    with pytest.raises(RunError, match="tables: cannot write to this folder: a file"):
         write_report(tmp_path / "runs", tmp_path / "out")
     assert not list((tmp_path / "out").glob("**/*.svg"))
 
@@ -257,7 +257,7 @@ def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path,
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(write, "_chapter", lambda *_: pytest.fail("it was drawn"))
-    with pytest.raises(RunError, match="expected a folder to write"):
+    with pytest.raises(RunError, match="cannot write to this folder"):
         write_report(tmp_path / "runs", tmp_path / out)
 
 

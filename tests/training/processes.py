@@ -20,7 +20,7 @@ import cloudpickle
 SECONDS = 120
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["smix.cli", "smix.lab.compare", "smix.masks", "torch.distributed", "torchvision", "pytest"]
+    ["smix.cli", "smix.lab.run_all", "smix.masks", "torch.distributed", "torchvision", "pytest"]
 )
 
 

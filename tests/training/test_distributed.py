@@ -257,7 +257,7 @@ LINES = {
         ["--batch-size", "15"],
         "batch_size: expected a multiple of 2 processes, got 15",
     ),
-    "bad data": (["--data", "npz:none.npz"], "none.npz: expected a file none.npz, got none"),
+    "bad data": (["--data", "npz:none.npz"], "none.npz: there is no file none.npz"),
     "a wrong method": (["--method", "cutmxi"], "cutmxi"),
     "a broken loss": (["--lr", "1e30"], "expected a finite loss"),
 }

@@ -170,7 +170,7 @@ def test_an_image_that_breaks_during_a_run_on_files_is_a_one_line_error(smix, tm
     monkeypatch.setattr(runs, "fit", break_image)
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "other")
     assert (code, out, err.count("\n")) == (2, "", 1)
-    assert "037.png: expected a readable image" in err
+    assert "037.png: the image cannot be read" in err
     code, out, err = smix(*words, "--quiet", "--out", tmp_path / "third")
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert not (tmp_path / "third").exists()
@@ -248,6 +248,6 @@ def test_the_checkpoint_of_a_killed_run_contains_the_configuration(data, tmp_pat
     train_and_kill(2, config, tmp_path / "run", tmp_path / "logs")
     before = contents(tmp_path / "run")
     assert TrainConfig.from_json(torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["config"]) == config
-    with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.2; choose another --out"):
+    with pytest.raises(RunError, match=r"started with --lr 0\.1 instead of 0\.2; choose another --out"):
         train(small_config(data, lr=0.2), tmp_path / "run", OPTIONS)
     assert contents(tmp_path / "run") == before

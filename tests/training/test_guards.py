@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_created_is_reported_before_training(run, tmp_pa
     (tmp_path / "run").write_text("a file")
     code, said = run()
     assert code == 2
-    assert f"{tmp_path / 'run'}: expected a folder to write, got a file; choose another" in said
+    assert f"{tmp_path / 'run'}: cannot write to this folder: a file; choose another" in said
     assert (tmp_path / "run").read_text() == "a file"
 
 
@@ -138,7 +138,7 @@ def test_a_folder_without_permission_is_reported_before_training(run, tmp_path, 
     monkeypatch.setattr(files, "FileIO", deny_access)
     code, said = run()
     assert code == 2
-    assert "expected a folder to write, got PermissionError; choose another" in said
+    assert "cannot write to this folder: PermissionError; choose another" in said
 
 
 @pytest.mark.usefixtures("no_work")
@@ -207,13 +207,16 @@ def test_a_run_is_not_resumed_with_another_number_of_processes(data, tmp_path, w
     (tmp_path / "result.json").unlink()
     with (
         ExitStack() as held,
-        pytest.raises(RunError, match=f"expected 1 processes, as at the start of the run, got {world}"),
+        pytest.raises(RunError, match=f"this run was started with 1 processes, got {world}"),
     ):
         runs._start(config, tmp_path, OPTIONS, World(0, world), held)
 
 
 def test_fewer_images_than_a_batch_are_refused_with_several_processes(data, tmp_path):
     config = small_config(data, batch_size=80)
-    with ExitStack() as held, pytest.raises(OptionError, match="at most the 72 training images with several processes"):
+    with (
+        ExitStack() as held,
+        pytest.raises(OptionError, match="with several processes expected at most 72, the number"),
+    ):
         runs._start(config, tmp_path / "run", OPTIONS, World(0, 2), held)
     assert not (tmp_path / "run").exists()

@@ -188,20 +188,20 @@ def test_without_a_recipe_options_have_their_defaults(smix, config_of_train, tmp
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_compare_takes_options_and_methods_from_the_recipe(smix, monkeypatch, tmp_path, name):
-    from smix.lab import compare
+    from smix.lab import run_all
 
-    found = []
+    calls = []
 
     def record_call(config: SharedConfig, methods: tuple[str, ...], *others: object) -> None:
-        found.append((config, tuple(methods)))
+        calls.append((config, tuple(methods)))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(compare, "compare", record_call)
+    monkeypatch.setattr(run_all, "compare", record_call)
     words = ["compare", "--data", "cifar100", "--recipe", name, "--batch-size", "64", "--out", tmp_path]
     smix(*words)
     smix(*words, "--methods", "vanilla,hmix")
     expected = dataclasses.replace(recipe(name, "cifar100"), batch_size=64)
-    assert found == [(expected, methods_of(name, "cifar100")), (expected, ("vanilla", "hmix"))]
+    assert calls == [(expected, methods_of(name, "cifar100")), (expected, ("vanilla", "hmix"))]
 
 
 @pytest.mark.parametrize("command", ["train", "compare"])

@@ -170,5 +170,5 @@ def test_the_same_run_and_a_new_folder_are_accepted(tmp_path):
     ],
 )
 def test_another_run_is_refused_with_the_options_that_differ(tmp_path, made, message):
-    with pytest.raises(RunError, match=f"got one made with {message}.*; choose another --out"):
+    with pytest.raises(RunError, match=f"this run was started with {message}.*; choose another --out"):
         check_same(write_run(tmp_path / "run"), made)

@@ -248,7 +248,7 @@ def test_a_folder_of_another_configuration_is_refused_and_unchanged(finished, na
     with pytest.raises(RunError) as info:
         train(replace(config, **{name: OTHER[name]}), out, OPTIONS)
     values = [list(value) if isinstance(value, tuple) else value for value in (old, OTHER[name])]
-    assert str(info.value).startswith(f"{out}: expected ")
+    assert str(info.value).startswith(f"{out}: this run was started with ")
     assert f"--{name.replace('_', '-')} {values[0]} instead of {values[1]};" in str(info.value)
     assert "\n" not in str(info.value)
     assert contents(out) == before

@@ -108,7 +108,7 @@ def refusal_of(model: nn.Module, path: Path) -> str:
 @pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path):
     torch.save(network(name="resnet18").state_dict(), tmp_path / "w.pt")
-    assert "expected weights of this network, got others: " in refusal_of(network(), tmp_path / "w.pt")
+    assert "expected weights of this network, but " in refusal_of(network(), tmp_path / "w.pt")
     assert "choose the --model that they belong to" in refusal_of(network(name="resnet14"), tmp_path / "w.pt")
 
 
@@ -186,7 +186,7 @@ def test_a_run_is_not_resumed_with_another_file_of_the_same_name(data, tmp_path)
     before, content = metrics(tmp_path / "run"), file.read_bytes()
     torch.save(network(seed=2).state_dict(), file)
     with pytest.raises(
-        RunError, match=r"got one made with data init-weights [0-9a-f]{64} instead of [0-9a-f]{64}; "
+        RunError, match=r"this run was started with data init-weights [0-9a-f]{64} instead of [0-9a-f]{64}; "
     ) as info:
         train(config, tmp_path / "run", OPTIONS)
     assert "\n" not in str(info.value)

@@ -18,7 +18,7 @@ def defocus_blur(x: Float[Tensor, "B C H W"], draws: Draws, radius: float, softn
 def glass_blur(
     x: Float[Tensor, "B C H W"], draws: Draws, sigma: float, reach: int, rounds: int
 ) -> Float[Tensor, "B C H W"]:
-    """Read each pixel at most `reach` pixels away, `rounds` times, between two Gaussian blurs of `sigma` pixels.
+    """Replace each pixel by one at most `reach` pixels away, `rounds` times, between two Gaussian blurs of `sigma` pixels.
 
     make_cifar_c.py is meant to swap pixels but assigns views, so that the first pixel is overwritten and the second
     stays. Its loop moves away from the pixels that it reads, so at `reach` 1 it reads only unchanged pixels, and one
@@ -45,7 +45,7 @@ def motion_blur(x: Float[Tensor, "B C H W"], draws: Draws, radius: float, sigma:
 
 
 def zoom_blur(x: Float[Tensor, "B C H W"], draws: Draws, end: float) -> Float[Tensor, "B C H W"]:
-    """Average the image and its enlargements by 1, 1.01, ... up to `end`, which is included or not, depending on rounding."""
+    """Average the image and its enlargements by 1, 1.01, ... up to `end`, which numpy.arange includes or not, depending on rounding."""
     height, width = x.shape[-2:]
     factors = np.arange(1, end, 0.01).tolist()
     # All factors at once: along W as (W, n W), along H as (H, H n).

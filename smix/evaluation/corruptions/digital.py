@@ -1,4 +1,4 @@
-"""Corruptions of brightness and geometry, and by digital processing."""
+"""Corruptions of brightness, contrast and geometry, and by digital processing."""
 
 import io
 
@@ -15,7 +15,7 @@ from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian
 
 
 def brightness(x: Float[Tensor, "B C H W"], draws: Draws, increase: float) -> Float[Tensor, "B C H W"]:
-    """Raise V of HSV by `increase`. Hue and saturation stay, so all channels grow by the same factor; black becomes grey."""
+    """Raise the value channel of HSV by `increase`, so that all channels grow by the same factor; black becomes grey."""
     value = x.amax(1, keepdim=True)
     raised = (value + increase).clamp(max=1)
     return torch.where(value > 0, x * (raised / value.clamp(min=1e-6)), raised)
@@ -61,7 +61,7 @@ def elastic_transform(
 def _sample(
     x: Float[Tensor, "B C H W"], columns: Float[Tensor, "B H W"], rows: Float[Tensor, "B H W"], corners: bool
 ) -> Float[Tensor, "B C H W"]:
-    """Interpolate linearly. Beyond the border images are mirrored, at the outermost pixels if `corners`, else at their outer edges."""
+    """Interpolate linearly; images are mirrored at the centres of their outermost pixels if `corners`, else at the edges of these."""
     height, width = x.shape[-2:]
     if corners:
         grid = torch.stack([2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1], -1)
@@ -71,7 +71,7 @@ def _sample(
 
 
 def pixelate(x: Float[Tensor, "B C H W"], draws: Draws, fraction: float) -> Float[Tensor, "B C H W"]:
-    """Shrink each side to this fraction by the mean of boxes, and enlarge it again by repeating pixels."""
+    """Shrink each side to this fraction by averaging boxes of pixels, and enlarge it again by repeating pixels."""
     height, width = x.shape[-2:]
     small = int(height * fraction), int(width * fraction)
     # Pillow resizes along the rows first, and rounds to grey levels in between, halves upwards.

@@ -12,7 +12,11 @@ from smix.errors import DataError
 
 
 def as_index(index: Sequence[int] | Tensor, count: int, purpose: str) -> tuple[int, ...]:
-    """Return the index of each of `count` images as a tuple. Raises DataError if there is not one per image."""
+    """Return the index of each of `count` images as a tuple.
+
+    Raises:
+        DataError: There is not one index per image.
+    """
     rows = tuple(index.tolist() if isinstance(index, Tensor) else index)
     if len(rows) != count:
         raise DataError(f"{purpose}: expected an index for each of {count} images, got {len(rows)}; pass one per image")
@@ -21,7 +25,7 @@ def as_index(index: Sequence[int] | Tensor, count: int, purpose: str) -> tuple[i
 
 @dataclass(frozen=True)
 class Draws:
-    """Random numbers for the images of a batch. Two draws of one image need different names."""
+    """Random numbers for the images of a batch. Independent draws for an image need different names."""
 
     seed: int
     purpose: str

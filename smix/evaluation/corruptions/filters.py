@@ -1,4 +1,4 @@
-"""Filters of batches of images. A filter along one axis is a matrix: the response of scipy or Pillow to the unit vectors."""
+"""Filters of batches of images. A filter along one axis is applied as a matrix, the response of SciPy or Pillow to the unit vectors."""
 
 import math
 from functools import lru_cache
@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 MIN_WEIGHT = 1e-4
-"""Weights of a kernel below this are left out: they change 0.03 grey levels."""
+"""Weights of a kernel below this are omitted; each changes a value by at most 0.03 grey levels."""
 
 
 def scale_of(images: Float[Tensor, "B C H W"]) -> float:
@@ -51,7 +51,10 @@ def _gaussian_matrix(side: int, sigma: float, border: str, truncate: float) -> T
 
 @lru_cache(512)
 def zoom_matrix(side: int, factor: float) -> Float[Tensor, "side side"]:
-    """Return the matrix that enlarges the middle by a factor of 1 or more, linearly, to the old size: clipped_zoom of make_cifar_c.py."""
+    """Return the matrix that enlarges the middle of an axis to its original length, as clipped_zoom of make_cifar_c.py does.
+
+    Interpolation is linear; `factor` is 1 or more.
+    """
     part = math.ceil(side / factor)
     first = (side - part) // 2
     zoomed = ndimage.zoom(np.eye(part), (factor, 1), order=1)
@@ -69,8 +72,9 @@ def box_matrix(side: int, other: int) -> Float[Tensor, "other side"]:
 
 
 def disk(radius: float, sigma: float, scale: float) -> Float[Tensor, "k k"]:
-    """Return the kernel of a disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels: disk of make_cifar_c.py, for radii below 2.
+    """Return the kernel of a disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels.
 
+    It is that of `disk` in make_cifar_c.py, for radii below 2.
     At another `scale` than 1 each pixel of the disk is a square of `scale` pixels, shared out by area (below a radius
     of 1 the disk is one point, and stays one), and sigma and the Gaussian's cut-off are scaled too.
     """
@@ -105,7 +109,7 @@ def convolve(images: Float[Tensor, "B C H W"], kernel: Float[Tensor, "k k"]) -> 
 def motion_blur(
     images: Float[Tensor, "B C H W"], radius: float, sigma: float, degrees: Float[Tensor, "B"]
 ) -> Float[Tensor, "B C H W"]:
-    """Blur by half a Gaussian along one direction per image: MotionBlurImage of ImageMagick.
+    """Blur by half a Gaussian along one direction per image, as MotionBlurImage of ImageMagick does.
 
     The Gaussian has `sigma` pixels and is cut off at 2 ceil(`radius`). Images are read at whole pixels, and the outermost pixels
     repeat beyond the border.

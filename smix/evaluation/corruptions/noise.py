@@ -15,7 +15,7 @@ def gaussian_noise(x: Float[Tensor, "B C H W"], draws: Draws, sigma: float) -> F
 def shot_noise(x: Float[Tensor, "B C H W"], draws: Draws, photons: float) -> Float[Tensor, "B C H W"]:
     """Replace values by photon counts; white has `photons` on average."""
     # Rates are computed on the CPU, where the counts are drawn: a GPU multiplies by 1 / 255 instead of dividing, and a rate that
-    # differs in its last bit can use up other random numbers.
+    # differs in its last bit can consume another number of random values.
     levels = (x * 255).round().cpu() / 255
     return draws.poisson("photons", levels * photons) / photons
 

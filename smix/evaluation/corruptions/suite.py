@@ -2,7 +2,7 @@
 
 Hendrycks and Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019. The
 numbers are those of ImageNet-C/create_c/make_cifar_c.py in github.com/hendrycks/robustness, which are not those of ImageNet-C.
-docs/robustness.md says how the pictures differ from the published ones.
+docs/robustness.md describes how the images differ from the published ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -118,11 +118,11 @@ def corrupt(
     purpose, step = f"corruption/{name}/{severity}", max(1, CHUNK // images[0].numel())
     parts = []
     for first in range(0, len(images), step):
-        some = images[first : first + step].movedim(-1, 1).contiguous().float() / 255
+        part = images[first : first + step].movedim(-1, 1).contiguous().float() / 255
         draws = Draws(seed, purpose, rows[first : first + step], images.device)
         with torch.no_grad():
-            changed = function(some, draws, *parameters[severity - 1])
-        parts.append((changed.clamp(0, 1) * 255).round().byte().movedim(1, -1))
+            corrupted = function(part, draws, *parameters[severity - 1])
+        parts.append((corrupted.clamp(0, 1) * 255).round().byte().movedim(1, -1))
     return torch.cat(parts).contiguous()
 
 
@@ -146,6 +146,6 @@ def _check(images: Tensor) -> None:
 def corrupt_batches(
     batches: Batches, name: str, severity: int, index: Sequence[int] | Int[Tensor, "B"] | None = None, seed: int = 0
 ) -> Batches:
-    """Return the same split with corrupted images; see `corrupt`. They are normalised like the clean ones, after the corruption."""
+    """Return the same split with corrupted images, which are normalised after the corruption; see `corrupt`."""
     index = range(len(batches)) if index is None else index
     return replace(batches, images=corrupt(batches.images, name, severity, index, seed))

@@ -34,15 +34,15 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "labelme": ("labelme:DIR", ("classes", "object-classes")),
     "carried": ("carried", ()),
 }
-"""Form of the names of each kind of source, and the options that it has."""
+"""Form of the names of each kind of source, and the options that it supports."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A function that finds the objects in images.
+    """A callable that finds the objects in images.
 
-    Optional attributes: `needs_images = False` means that the source does not read `data.images`, which are then not decoded.
-    `classes`, a tuple of names, names the numbers in `Segmentation.classes` from 1. `batch_size` is the number of images per call.
+    Optional attributes: `needs_images = False` means that the source does not use `data.images`, which are then not decoded.
+    `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of images per call.
     """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
@@ -75,23 +75,23 @@ def load_source(
     Args:
         name: `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`, `labelme:DIR` or
             `carried`.
-        weights: File of weights for networks of torchvision (None: the published ones are downloaded) and
+        weights: Weights file for networks of torchvision (None: the published weights are downloaded) and
             segmentation_models_pytorch.
         input_size: Side in pixels of the square that images are resized to before they are segmented. "own": images are not resized.
             None or "auto": the size that gave the best masks of images of this size when measured (docs/masks.md).
         hflip_tta: Average the result over each image and its mirror image.
         upscale: `esrgan:FILE`, a super-resolution network that enlarges images before they are resized.
-        classes: Classes that are objects, by the source's names. Empty: all but the background.
+        classes: Names of the source's classes that are objects. Empty: all but the background.
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
-        score_threshold: Lowest confidence of an instance, in [0, 1], for networks that find instances.
-        style: Meaning of the pixels in the pictures of `masks:DIR`. None: determined from them.
+        score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
+        style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:
         The source.
 
     Raises:
-        OptionError: The name is unknown, or the source does not have an option.
+        OptionError: The name is unknown, the source does not support an option, or `score_threshold` is out of range.
         MaskError: The source cannot be loaded.
 
     >>> from smix import load_data
@@ -108,7 +108,7 @@ def load_source(
         if value and option not in KINDS[kind][1]:
             raise OptionError(f"{option}: the source {name} has no such option; omit --{option}")
     if not 0 <= score_threshold <= 1:
-        raise OptionError(f"score-threshold: expected 0 to 1, got {score_threshold}")
+        raise OptionError(f"score-threshold: expected a number from 0 to 1, got {score_threshold}")
     names = None if object_classes is None else read_object_classes(Path(object_classes))
     if kind == "carried":
         return CarriedSource()

@@ -26,5 +26,5 @@ class CarriedSource:
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
         """Return the masks of the images of `data` at `index`. Raises MaskError if it has none."""
         if data.masks is None:
-            raise MaskError(f"carried: {data.name} has no masks; use another source, or put mask_train into the file")
+            raise MaskError(f"carried: {data.name} has no masks; use another source, or add mask_train to its npz file")
         return Segmentation(torch.from_numpy(data.masks[index]).float(), None)

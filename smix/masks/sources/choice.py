@@ -1,4 +1,4 @@
-"""Choose which classes of a source are objects in which image, by `--classes` and `--object-classes`."""
+"""Choose the classes of a source that are objects in each image, with `--classes` and `--object-classes`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from smix.errors import MaskError, unknown
 from smix.untrusted import UnreadableError, read_json, typed
 
 ObjectClasses = dict[str, list[str] | None]
-"""Names of the source's classes that are objects, for each class of a data set. None: all that are objects by default."""
+"""Names of the source's classes that are objects, for each class of a data set. None: all classes that are objects by default."""
 
 
 def class_index(name: str, names: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def class_index(name: str, names: Sequence[str]) -> int:
 
 
 def class_names_in(keep: Sequence[str], object_classes: ObjectClasses | None) -> tuple[str, ...]:
-    """Return all names in `--classes` and `--object-classes`, in their order."""
+    """Return all class names in `--classes` and then `--object-classes`, in order."""
     return (*keep, *(name for names in (object_classes or {}).values() for name in names or ()))
 
 
@@ -44,7 +44,7 @@ def object_table(
         names: Names of the K classes.
         objects: True for classes that are objects by default.
         keep: Names of the classes that are objects. Empty: those in `objects`.
-        object_classes: Names of the classes that are objects in the images of each label. None: those in `keep`.
+        object_classes: Names of the classes that are objects in the images of each label. None: the same for all labels.
         data: Data set that names the labels.
         labels: Labels of the images.
 
@@ -72,8 +72,8 @@ def classes_of_label(object_classes: ObjectClasses, data: ImageSet, label: int) 
     name = data.classes[label]
     if name not in object_classes:
         raise MaskError(
-            f"object-classes: expected an entry for each class of {data.name}, got none for {name}; "
-            "write [] for no object, null for any"
+            f"object-classes: the file has no entry for class {name} of {data.name}; add one: a list of classes, [] for no object, "
+            "or null for any object"
         )
     return object_classes[name]
 
@@ -82,7 +82,7 @@ def read_object_classes(path: Path) -> ObjectClasses:
     """Read object classes from a JSON file such as {"cat": ["cat"], "deer": null}.
 
     Raises:
-        MaskError: The file is missing, or has another form.
+        MaskError: The file is missing, or is not such a JSON object.
     """
     try:
         object_classes: ObjectClasses = typed(read_json(path), ObjectClasses)

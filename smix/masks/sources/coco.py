@@ -17,13 +17,13 @@ from smix.masks.sources.run_lengths import MAX_PIXELS, decode_rle, polygon_mask
 from smix.untrusted import UnreadableError, first_duplicate, one_line, read_bytes, read_json, typed
 
 MAX_CATEGORIES = 254
-"""More classes do not fit into a class map."""
+"""Maximum number of categories, since a class map has 8 bits."""
 MAX_BYTES = 1 << 31
 """Maximum size of an annotation file: four times that of the COCO training set."""
 
 Side = Annotated[int, Meta(ge=1, le=MAX_PIXELS)]
 Id = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | str
-"""Larger numbers could be chosen so that a dictionary takes for ever."""
+"""Larger integers are refused: a file could contain many with the same hash, for which a dictionary is very slow."""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -35,8 +35,8 @@ class Image(msgspec.Struct, frozen=True):
     width: Side
 
 
-class Code(msgspec.Struct, frozen=True):
-    """A run-length code."""
+class RunLengths(msgspec.Struct, frozen=True):
+    """A run-length encoding."""
 
     size: tuple[int, int]
     counts: str | list[int]
@@ -47,7 +47,7 @@ class Instance(msgspec.Struct, frozen=True):
 
     image_id: Id
     category_id: Id
-    segmentation: Code | list[list[float]]
+    segmentation: RunLengths | list[list[float]]
     id: Id | None = None
 
 
@@ -74,7 +74,7 @@ class Category(msgspec.Struct, frozen=True):
 
 
 class CocoFile(msgspec.Struct, frozen=True):
-    """A file of annotations."""
+    """The content of an annotation file."""
 
     images: list[Image]
     annotations: list[dict[str, object]]
@@ -88,11 +88,11 @@ class Annotations:
     file: Path
     style: Literal["coco", "panoptic"]
     categories: Sequence[Category]
-    """The classes, numbered from 1."""
+    """The classes 1, 2, ..."""
     images: Mapping[str, Image]
     """Images by file name without suffix."""
     instances_of: Mapping[object, Sequence[dict[str, object]]]
-    """Instances by image id, each parsed when its image is read, so that a damaged annotation affects only one image."""
+    """Instances by image id, each parsed when its image is read, so that a damaged annotation affects only its image."""
     pictures: Mapping[str, Panoptic]
     """Panoptic pictures by file name."""
 
@@ -106,11 +106,11 @@ class Annotations:
         return any(name in self.images for name in names)
 
     def class_map(self, names: Iterable[str], lookup: UInt8[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
-        """Return the class map of the first listed image with one of these names. Later instances cover earlier ones.
+        """Return the class map of the first listed image that has one of these names. Later instances cover earlier ones.
 
         Args:
             names: Names without suffix.
-            lookup: For each class, its number in the result; 0 if it is no object.
+            lookup: For each class, its number in the result; 0 if it is not an object.
 
         Raises:
             MaskError: No image has one of the names, or its annotations cannot be read.
@@ -126,10 +126,11 @@ class Annotations:
                 if instance.category_id not in self.numbers:
                     raise UnreadableError(f"an unknown category_id, {instance.category_id}")
                 if number := lookup[self.numbers[instance.category_id]]:
-                    classes[_inside(instance.segmentation, size)] = number
+                    classes[_decode(instance.segmentation, size)] = number
             except (ValueError, LookupError, MemoryError) as error:
                 raise MaskError(
-                    f"annotation {values.get('id')}: expected a class and a mask of {size[0]}x{size[1]}, got {one_line(error)}"
+                    f"annotation {values.get('id')}: expected a known category and a mask of {size[0]}x{size[1]} pixels, "
+                    f"got {one_line(error)}"
                 ) from None
         return classes
 
@@ -140,36 +141,34 @@ class Annotations:
 
         Args:
             path: Path of the picture.
-            pixels: CocoFile of the picture.
-            lookup: For each class, its number in the result; 0 if it is no object.
+            pixels: Pixel values of the picture.
+            lookup: For each class, its number in the result; 0 if it is not an object.
 
         Raises:
             MaskError: The picture is grey or not listed, or a segment has an unknown category.
         """
         if pixels.ndim != 3:
-            raise MaskError(f"{path.name}: expected a panoptic picture in colours, got one channel")
+            raise MaskError(f"{path.name}: a panoptic picture needs colours, but this has one channel")
         segments = pixels.astype(np.int32) @ np.array([1, 256, 256**2], np.int32)
         classes = np.zeros(segments.shape, np.uint8)
         names = ("/".join(path.parts[start:]) for start in range(len(path.parts)))
-        listed = next((self.pictures[name] for name in names if name in self.pictures), None)
-        if listed is None:
-            raise MaskError(f"{path.name}: expected its segments in {self.file.name}, got none")
-        for segment in listed.segments_info:
+        panoptic = next((self.pictures[name] for name in names if name in self.pictures), None)
+        if panoptic is None:
+            raise MaskError(f"{path.name}: the picture is not listed in {self.file.name}")
+        for segment in panoptic.segments_info:
             if segment.category_id not in self.numbers:
-                raise MaskError(
-                    f"{path.name}: expected segment {segment.id} to have a listed category, got category_id {segment.category_id}"
-                )
+                raise MaskError(f"{path.name}: segment {segment.id} has the unknown category_id {segment.category_id}")
             classes[segments == segment.id] = lookup[self.numbers[segment.category_id]]
         return classes
 
 
 def _stem(name: str) -> str:
-    """Return a file name without its suffix, with its folders."""
+    """Return a file name with its folders, without its suffix."""
     folder, slash, last = name.rpartition("/")
     return f"{folder}{slash}{last.rpartition('.')[0] or last}"
 
 
-def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
+def _decode(segmentation: RunLengths | list[list[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
     if isinstance(segmentation, list):
         return polygon_mask(segmentation, size)
     if segmentation.size != size:
@@ -178,14 +177,15 @@ def _inside(segmentation: Code | list[list[float]], size: tuple[int, int]) -> Bo
 
 
 def find_annotations(folder: Path) -> Annotations | None:
-    """Read the COCO annotations in a folder: annotations.json, or the only JSON file of this kind, or FOLDER.json next to the
-    folder for panoptic pictures.
+    """Read the COCO annotations of the masks in a folder.
+
+    They are in annotations.json, in the only JSON file of this kind in the folder or, for panoptic pictures, in FOLDER.json next to it.
 
     Returns:
-        The annotations. None: there are none.
+        The annotations, or None if there are none.
 
     Raises:
-        MaskError: The file is damaged, several files hold annotations, or pycocotools is not installed.
+        MaskError: The file is damaged, several files contain annotations, or pycocotools is not installed.
     """
     if (file := folder / "annotations.json").is_file():
         return _read(file)
@@ -226,8 +226,8 @@ def _read(file: Path) -> Annotations:
             "panoptic file name": [picture.file_name for picture in pictures],
         }
         for kind, values in unique.items():
-            if (twice := first_duplicate(values)) is not None:
-                raise UnreadableError(f"the duplicate {kind} {twice}")
+            if (duplicate := first_duplicate(values)) is not None:
+                raise UnreadableError(f"the duplicate {kind} {duplicate}")
         if any(image.height * image.width > MAX_PIXELS for image in images):
             raise UnreadableError(f"an image of more than {MAX_PIXELS:,} pixels")
         instances_of: dict[object, list[dict[str, object]]] = {}
@@ -237,7 +237,7 @@ def _read(file: Path) -> Annotations:
     except UnreadableError as error:
         raise MaskError(f"{file}: expected COCO annotations, got {error}; repair the file") from None
     if len(categories) > MAX_CATEGORIES:
-        raise MaskError(f"{file}: expected at most {MAX_CATEGORIES} categories, got {len(categories)}; drop some")
+        raise MaskError(f"{file}: expected at most {MAX_CATEGORIES} categories, got {len(categories)}; remove some")
     if not panoptic:
         import_optional("pycocotools", "coco", MaskError)
     by_name = dict(zip(unique["image name"], images, strict=True))

@@ -1,7 +1,7 @@
-"""Existing segmentations: pictures next to the images or in a folder of their own, or COCO annotations.
+"""Use existing segmentations as masks: pictures next to the images or in another folder, or COCO annotations.
 
-The mask of `cat/001.jpg` is DIR/cat/001.png, DIR/cat/001_mask.png or DIR/001.png, that of row 17 of an array DIR/000017.png, and that of
-x_leftImg8bit.png of Cityscapes is x_gtFine_labelIds.png.
+The mask of the image cat/001.jpg is DIR/cat/001.png, DIR/cat/001_mask.png or DIR/001.png. The mask of row 17 of an array is
+DIR/000017.png. The mask of an image x_leftImg8bit.png of Cityscapes is x_gtFine_labelIds.png.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Layout:
     places: Places
     style: Style
     names: tuple[str, ...]
-    """Names of the class numbers, from 0."""
+    """Names of classes 0, 1, 2, ..."""
     objects: Bool[np.ndarray, "K"]
     """True for classes that are objects by default."""
     size: tuple[int, ...]
@@ -53,9 +53,9 @@ class FilesSource:
 
     folder: Path
     style: Style | None
-    """None: determined from some of the files."""
+    """Style of the pictures. None: determined from some of them."""
     keep: tuple[str, ...] = ()
-    """Classes that are objects; empty: those that are by default."""
+    """Classes that are objects. Empty: all classes that are objects by default."""
     object_classes: ObjectClasses | None = None
     """Classes that are objects in the images of each label."""
     layout: Layout | None = None
@@ -64,20 +64,20 @@ class FilesSource:
 
     @property
     def batch_size(self) -> int:
-        """Number of masks that are read at once: fewer if they are large."""
+        """Number of masks that are read at once, which is smaller for large masks."""
         return max(1, min(16, (1 << 26) // math.prod(self.layout.size))) if self.layout else 16
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the numbers in `Segmentation.classes`, from 1; none before `describe`."""
+        """Names of the classes 1, 2, ... in `Segmentation.classes`; empty before `describe`."""
         return () if self.layout is None else self.layout.names[1:]
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """Return the style, and the sha256 of all files that belong to the images of a whole split.
+        """Return the style and the sha256 of all files that belong to the images of a whole split, for the manifest of a store.
 
         Raises:
             MaskError: No file belongs to an image of `data`, or its style cannot be determined.
-            OptionError: The files do not have one of the classes that were chosen.
+            OptionError: A class in `keep` or `object_classes` does not occur in the files.
         """
         self.layout = layout = self._layout(data)
         digest = hashlib.sha256("\n".join(layout.names).encode())
@@ -95,7 +95,7 @@ class FilesSource:
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """Return the masks of the images of `data` at `index`, and why some have none."""
+        """Return the masks of the images of `data` at `index`, and the reasons why some have none."""
         if self.layout is None:
             self.layout = self._layout(data)
         layout = self.layout
@@ -110,7 +110,7 @@ class FilesSource:
     def _classes(
         self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
-        """Return the class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
+        """Return the class map of an image; `lookup` maps each class to itself, or to 0 if it is not an object."""
         if layout.annotations is not None and layout.style == "coco":
             return layout.annotations.class_map(layout.places.names(data.stem(image)), lookup)
         if (path := self._picture(layout.places, data, image)) is None:
@@ -125,9 +125,9 @@ class FilesSource:
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(
-                f"{self.folder}: style {style} needs a JSON file of COCO annotations; put it there as annotations.json"
+                f"{self.folder}: style {style} needs a JSON file of COCO annotations; save it in this folder as annotations.json"
             )
-        # A sample of images of all classes, since files are sorted by class.
+        # Sampled at random to get images of all classes, since files are sorted by class.
         order = np.random.default_rng(0).permutation(len(data)).tolist()
         if annotations is not None and annotations.style == "coco":
             paths, has_masks = [], any(annotations.has(places.names(data.stem(image))) for image in order)
@@ -138,7 +138,7 @@ class FilesSource:
             has_masks, sizes = bool(paths), {*map(size_of, ([path] for path in paths))} - {None}
         if not has_masks:
             raise MaskError(
-                f"{self.folder}: expected masks such as {data.stem(0)}.png, got none of any image of {data.name}; check the folder"
+                f"{self.folder}: no image of {data.name} has a mask here, such as {data.stem(0)}.png; check the folder"
             )
         style = style or style_of(self.folder, paths)
         if annotations is not None:
@@ -159,16 +159,16 @@ class FilesSource:
         return Layout(places, style, names, objects, size, annotations)
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
-        """Return the mask of an image, which is never the image itself. None: there is none."""
-        own = None
+        """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        image_file = None
         if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
-            own = data.images.home / data.images.names[image]
+            image_file = data.images.home / data.images.names[image]
         for name in places.names(data.stem(image)):
             for ending in ENDINGS:
                 if ending != ".png" and f"{name}{ending.removesuffix('.png')}" in places.image_names:
                     continue  # 001_mask.png is the mask of the image 001_mask, not of 001
                 path = self.folder / f"{name}{ending}"
-                if path.is_file() and not (own is not None and path.samefile(own)):
+                if path.is_file() and not (image_file is not None and path.samefile(image_file)):
                     return path
             if name.endswith("_leftImg8bit"):
                 path = self.folder / f"{name.removesuffix('_leftImg8bit')}_gtFine_labelIds.png"
@@ -182,12 +182,18 @@ def files_source(
 ) -> FilesSource:
     """Return a source of the masks in a folder.
 
+    Args:
+        folder: Folder of the masks.
+        style: Style of the pictures. None: determined from some of them.
+        keep: Classes that are objects. Empty: all classes that are objects by default.
+        object_classes: Classes that are objects in the images of each label. None: the same for all labels.
+
     Raises:
         MaskError: The folder does not exist.
         OptionError: The style is unknown.
     """
     if not folder.is_dir():
-        raise MaskError(f"masks: expected a folder {folder}, got none; check the path")
+        raise MaskError(f"masks: there is no folder {folder}; check the path")
     if style is not None and style not in get_args(Style):
         raise unknown("style", style, get_args(Style))
     return FilesSource(folder, style, keep, object_classes)

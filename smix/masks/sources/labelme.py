@@ -1,4 +1,4 @@
-"""Polygons, rectangles, circles and masks drawn with labelme: `cat/001.json` in the folder is of the image `cat/001.jpg`."""
+"""Use shapes drawn with labelme as masks: DIR/cat/001.json contains those of the image cat/001.jpg."""
 
 import base64
 import hashlib
@@ -25,9 +25,9 @@ from smix.masks.sources.run_lengths import MAX_PIXELS
 from smix.untrusted import UnreadableError, one_line, read_json, typed
 
 MIN_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
-"""Kinds of shapes that have an area, and how many points each needs; lines and points are ignored."""
+"""Minimum number of points of each kind of shape that has an area; lines and points are ignored."""
 MAX_BYTES = 1 << 28
-"""Maximum size of a file: labelme may store the image in it."""
+"""Maximum size of a file in bytes; labelme can embed the image in it."""
 MAX_COORDINATE = 1 << 14
 """Distance in pixels beyond which Pillow's coordinates overflow."""
 
@@ -35,7 +35,7 @@ Side = Annotated[int, Meta(ge=1)]
 
 
 class Shape(msgspec.Struct, frozen=True):
-    """A shape that was drawn. Keys that are not listed are ignored, here and below."""
+    """A shape. Keys that are not listed are ignored, here and below."""
 
     label: str
     points: list[tuple[float, float]]
@@ -43,11 +43,11 @@ class Shape(msgspec.Struct, frozen=True):
     shape_type: str | None = None
     """Kind of the shape. None: a polygon, in files of old versions."""
     mask: str | None = None
-    """PNG in base64 that fills the box of a shape of type "mask"."""
+    """Mask in the bounding box of a shape of type "mask", as a PNG in base64."""
 
 
 class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
-    """The content of a file."""
+    """The content of a labelme file."""
 
     image_height: Side
     image_width: Side
@@ -56,7 +56,7 @@ class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
 
 @dataclass(eq=False)
 class LabelmeSource:
-    """A source that reads the files of labelme in a folder. The union of the shapes is the object.
+    """A source that reads the labelme files in a folder. The object is the union of the shapes.
 
     Raises:
         MaskError: The folder does not exist.
@@ -64,9 +64,9 @@ class LabelmeSource:
 
     folder: Path
     keep: tuple[str, ...] = ()
-    """Labels of shapes that are objects; empty: all."""
+    """Labels of the shapes that are objects. Empty: all shapes."""
     object_classes: ObjectClasses | None = None
-    """Labels of shapes that are objects in the images of each class of the data set."""
+    """Labels of the shapes that are objects in the images of each class of the data set."""
     places: Places | None = None
     """Names of the files, set by `describe`, which sees the whole split."""
     classes = ()
@@ -74,21 +74,21 @@ class LabelmeSource:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise MaskError(f"labelme: expected a folder {self.folder}, got none; check the path")
+            raise MaskError(f"labelme: there is no folder {self.folder}; check the path")
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """Return the sha256 of all files that belong to the images of a whole split.
+        """Return the sha256 of all files that belong to the images of a whole split, for the manifest of a store.
 
         Raises:
             MaskError: No file belongs to an image of `data`.
-            OptionError: No shape has one of the labels that were chosen.
+            OptionError: No shape has a label in `keep` or `object_classes`.
         """
         self.places = places_of(self.folder, data)
         digest = hashlib.sha256()
         paths = digest_files(digest, data, lambda image: self._file(data, image))
         if not paths:
             raise MaskError(
-                f"{self.folder}: expected files such as {data.stem(0)}.json, got none of any image of {data.name}; check the folder"
+                f"{self.folder}: no image of {data.name} has a file here, such as {data.stem(0)}.json; check the folder"
             )
         if names := class_names_in(self.keep, self.object_classes):
             labels = sorted({label for path in paths for label in _labels(path)})
@@ -102,7 +102,7 @@ class LabelmeSource:
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """Return the masks of the images of `data` at `index`, and why some have none."""
+        """Return the masks of the images of `data` at `index`, and the reasons why some have none."""
         labels = {label: self._labels_of(data, label) for label in np.unique(data.labels[index]).tolist()}
 
         def read(image: int) -> NDArray[np.uint8]:
@@ -119,7 +119,7 @@ class LabelmeSource:
         return next((path for path in paths if path.is_file()), None)
 
     def _labels_of(self, data: ImageSet, label: int) -> set[str] | None:
-        """Return the labels of the shapes that are objects in the images of a class. None: all."""
+        """Return the labels of the shapes that are objects in the images of a class. None: all shapes."""
         keep = set(self.keep) or None
         chosen = None if self.object_classes is None else classes_of_label(self.object_classes, data, label)
         if chosen is None:
@@ -128,11 +128,11 @@ class LabelmeSource:
 
 
 def read_shapes(path: Path, labels: set[str] | None) -> Bool[np.ndarray, "H W"]:
-    """Return the union of the shapes in a file of labelme, True inside.
+    """Return the mask of the shapes in a labelme file, True inside any of them.
 
     Args:
         path: The JSON file.
-        labels: Labels of the shapes that are drawn. None: all.
+        labels: Labels of the shapes to use. None: all shapes.
 
     Raises:
         MaskError: The file cannot be read, or a shape in it has too few points.
@@ -159,7 +159,7 @@ def _read(path: Path) -> LabelmeFile:
 
 
 def _labels(path: Path) -> set[str]:
-    """Return the labels of the shapes in a file; none if it is damaged, which is reported when it is read."""
+    """Return the labels of the shapes in a file. Empty if it is damaged, which is reported when its mask is read."""
     try:
         return {shape.label for shape in _read(path).shapes}
     except UnreadableError:
@@ -172,7 +172,7 @@ def _fill(picture: Image.Image, shape: Shape) -> None:
     if kind not in MIN_POINTS:
         return
     if len(points) < MIN_POINTS[kind]:
-        raise MaskError(f"{shape.label}: expected a {kind} of at least {MIN_POINTS[kind]} points, got {len(points)}")
+        raise MaskError(f"{shape.label}: a {kind} needs {MIN_POINTS[kind]} points or more, got {len(points)}")
     draw = ImageDraw.Draw(picture)
     (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
     if kind == "circle":
@@ -183,7 +183,7 @@ def _fill(picture: Image.Image, shape: Shape) -> None:
             rows, columns = np.ogrid[: picture.height, : picture.width]
             picture.paste(1, mask=Image.fromarray((np.hypot(rows - y, columns - x) <= radius).astype(np.uint8) * 255))
     elif kind == "rectangle":
-        # What lies outside of the image is not drawn anyway, and far outside Pillow draws nothing.
+        # Clipped to the image, since Pillow draws nothing if a corner is far outside.
         left, right = np.clip((left, right), -1, picture.width)
         top, bottom = np.clip((top, bottom), -1, picture.height)
         draw.rectangle([left, top, right, bottom], fill=1, outline=1)

@@ -33,7 +33,7 @@ Output = Literal["class_scores", "object_logit", "instances"]
 IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 CPU = torch.device("cpu")
 MIN_INPUT_SIZE = 16
-"""Minimum input size in pixels; for a smaller one, networks return a single pixel."""
+"""Minimum input size in pixels: for smaller inputs, networks return a single pixel."""
 
 
 Channels = tuple[float, float, float]
@@ -47,19 +47,19 @@ class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     input_size: tuple[Side, Side]
     """Height and width of the images that the network was trained on."""
     mean: Channels
-    """Mean of red, green and blue that is subtracted, on the 0..255 scale."""
+    """Mean of red, green and blue, on the 0..255 scale, which is subtracted."""
     std: tuple[Positive, Positive, Positive]
-    """Standard deviation of red, green and blue that is divided by, on the 0..255 scale."""
+    """Standard deviation of red, green and blue, on the 0..255 scale, by which images are divided."""
     output: Output = "class_scores"
-    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: read as their union."""
+    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: their union."""
     classes: tuple[str, ...] = ()
     """Names of the K classes; empty if they are not known."""
     background: Annotated[int, Meta(ge=0)] | None = 0
     """Index of the background class. None: there is none."""
     any_size: bool = True
-    """True if the network takes images of other sizes than its own."""
+    """True if the network accepts images of other sizes than `input_size`."""
     stride: Side = 1
-    """The input's height and width must be multiples of this many pixels."""
+    """Number of pixels of which the height and width of the input must be multiples."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,24 +76,22 @@ class Network:
     precision: str = "float32"
 
     def check_scores(self, scores: Tensor, count: int) -> None:
-        """Check that scores of `count` images have the form that the card states.
+        """Check that the scores of `count` images have the shape and type that the card states.
 
         Raises:
-            MaskError: They have another shape or type.
+            MaskError: The scores have another shape or type.
         """
         card, channels = self.card, scores.shape[1] if scores.ndim == 4 else 0
         fits = channels == 1 if card.output == "object_logit" else channels > max(1, card.background or 0)
         if not (fits and scores.is_floating_point() and len(scores) == count):
-            wanted = (
-                "1 channel" if card.output == "object_logit" else f"2 classes or more, background {card.background}"
-            )
+            shape = "1 channel" if card.output == "object_logit" else f"2 classes or more, background {card.background}"
             raise MaskError(
-                f"{self.name}: expected {card.output} ({count}, {wanted}, h, w), got {scores.dtype} of shape "
-                f"{tuple(scores.shape)}; correct its description"
+                f"{self.name}: expected {card.output} ({count}, {shape}, h, w), got {scores.dtype} of shape "
+                f"{tuple(scores.shape)}; correct the description of the network"
             )
         if card.classes and card.output == "class_scores" and len(card.classes) != channels:
             raise MaskError(
-                f"{self.name}: expected the names of {channels} classes, got {len(card.classes)}; correct its description"
+                f"{self.name}: expected the names of {channels} classes, got {len(card.classes)}; correct the description of the network"
             )
 
 
@@ -103,7 +101,8 @@ class NetworkSource:
 
     Raises:
         OptionError: The network does not know a class in `keep` or `object_classes`.
-        MaskError: The network cannot take the input size, or which of its classes are objects is not known.
+        MaskError: The network does not accept the input size, has no classes to choose from, or has no background class and
+            neither `keep` nor `object_classes` is given.
     """
 
     network: Network
@@ -129,17 +128,17 @@ class NetworkSource:
             )
         if not network.card.any_size and size != "auto" and network.card.input_size != (side, side):
             raise MaskError(
-                f"{network.name}: expected input size {network.card.input_size[0]}x{network.card.input_size[1]} (it takes no other), "
+                f"{network.name}: the network only accepts images of {network.card.input_size[0]}x{network.card.input_size[1]} pixels, "
                 f"got {size}; omit --input-size"
             )
         if side % network.card.stride:
             raise MaskError(
-                f"{network.name}: expected an input size that is a multiple of {network.card.stride}, got {size}; "
-                f"give {-(-side // network.card.stride) * network.card.stride}"
+                f"{network.name}: the input size must be a multiple of {network.card.stride}, got {size}; "
+                f"use {-(-side // network.card.stride) * network.card.stride}"
             )
         names = class_names_in(self.keep, self.object_classes)
         if names and network.card.output == "object_logit":
-            raise MaskError(f"{network.name}: the network knows no classes; omit the classes {', '.join(names)}")
+            raise MaskError(f"{network.name}: the network has no classes; omit the classes {', '.join(names)}")
         for name in names if network.card.classes else ():
             class_index(name, network.card.classes)
         if (
@@ -148,24 +147,24 @@ class NetworkSource:
             and not (self.keep or self.object_classes)
         ):
             raise MaskError(
-                f"{network.name}: the network has no background class; give the classes that are objects with --classes, "
+                f"{network.name}: the network has no background class; list the classes that are objects with --classes, "
                 f"such as {', '.join(network.card.classes[:12])}"
             )
 
     @property
     def batch_size(self) -> int:
-        """Number of images per forward pass: enough to keep a GPU busy, few enough for the caches of a CPU."""
+        """Number of images per forward pass: enough to keep a GPU busy, and few enough for the caches of a CPU."""
         return 8 if self.network.device.type == "cpu" else 64
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the numbers in `Segmentation.classes`, from 1."""
+        """Names of the classes 1, 2, ... in `Segmentation.classes`."""
         return tuple(
             name for place, name in enumerate(self.network.card.classes) if place != self.network.card.background
         )
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
-        """Return the sha256 of the weights, and how images are prepared and the output is read."""
+        """Return the sha256 of the weights and all settings of the pre- and postprocessing, for the manifest of a store."""
         network = self.network
         size = self._size(data)
         description: dict[str, Any] = {
@@ -189,7 +188,7 @@ class NetworkSource:
 
     @torch.inference_mode()
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
-        """Segment the images of `data` at `index` (n,)."""
+        """Return the objects in the images of `data` at `index` (n,)."""
         images = self._resized(data, index)
         mean, std = (
             torch.tensor(values, device=images.device).view(1, 3, 1, 1)
@@ -199,7 +198,7 @@ class NetworkSource:
         return Segmentation(objects.object.cpu(), None if objects.classes is None else objects.classes.cpu())
 
     def _resized(self, data: ImageSet, index: NDArray[np.int64]) -> Float[Tensor, "B 3 h w"]:
-        """Return images at the network's input size and on its device, 0..255."""
+        """Return images on the 0..255 scale, at the input size and on the device of the network."""
         size = self._size(data)
         if isinstance(data.images, Pictures):
             pictures = [torch.from_numpy(data.images[int(place)])[None] for place in index]
@@ -207,7 +206,7 @@ class NetworkSource:
             pictures = [torch.from_numpy(data.images[index])]
         else:
             raise MaskError(
-                f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}"
+                f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
             )
         if size is None and len({picture.shape[1:] for picture in pictures}) > 1:
             raise self._different_sizes(data)
@@ -232,36 +231,36 @@ class NetworkSource:
 
     def _different_sizes(self, data: ImageSet) -> MaskError:
         return MaskError(
-            f"{self.network.name}: expected images of one size with --input-size own, got different ones in {data.name}; "
-            "give a number of pixels"
+            f"{self.network.name}: --input-size own needs images of one size, but those of {data.name} differ; "
+            "pass a number of pixels instead"
         )
 
     def _segment(self, images: Float[Tensor, "B 3 h w"], data: ImageSet, labels: Int[np.ndarray, "B"]) -> Segmentation:
         network, size = self.network, (images.shape[2], images.shape[3])
-        answers = [network.forward(view) for view in ([images, images.flip(-1)] if self.hflip_tta else [images])]
+        outputs = [network.forward(view) for view in ([images, images.flip(-1)] if self.hflip_tta else [images])]
         if network.card.output == "instances":
             keep = self._keep(data, labels, len(network.card.classes)).to(images.device)
             views = [
                 read_instances(instances, keep, self.score_threshold, network.card.background, size)
-                for instances in answers
+                for instances in outputs
             ]
             return average_flipped(*views) if self.hflip_tta else views[0]
-        for scores in answers:
+        for scores in outputs:
             network.check_scores(scores, len(images))
         if network.card.output == "object_logit":
             views = [
                 Segmentation(enlarge(logits.float(), finer_size(logits, size))[:, 0].sigmoid(), None)
-                for logits in answers
+                for logits in outputs
             ]
             return average_flipped(*views) if self.hflip_tta else views[0]
-        scores = answers[0]
+        scores = outputs[0]
         keep = self._keep(data, labels, scores.shape[1]).to(images.device)
-        if self.hflip_tta:  # scores whose softmax is the mean of both
-            scores = torch.logaddexp(*(view.float().log_softmax(1) for view in (scores, answers[1].flip(-1))))
+        if self.hflip_tta:  # the softmax of these scores is the mean of both
+            scores = torch.logaddexp(*(view.float().log_softmax(1) for view in (scores, outputs[1].flip(-1))))
         return read_scores(scores, keep, network.card.background, size)
 
     def _keep(self, data: ImageSet, labels: Int[np.ndarray, "B"], count: int) -> Bool[Tensor, "B K"]:
-        """Return which classes are objects in each image. The classes of a network without names are named by their numbers."""
+        """Return which classes are objects in each image. Classes without names are named by their numbers."""
         objects = np.arange(count) != self.network.card.background
         names = self.network.card.classes or tuple(map(str, range(count)))
         return torch.from_numpy(object_table(names, objects, self.keep, self.object_classes, data, labels))
@@ -272,8 +271,8 @@ def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int
 
     Args:
         native: Height and width that the network was trained on.
-        size: Spatial size of the images. None: it differs.
-        stride: Number that the result is a multiple of.
+        size: Spatial size of the images. None: the images differ in size.
+        stride: Number of pixels of which the result is a multiple.
     """
     limit = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
     height, width = (max(1, min(edge, limit) // stride) * stride for edge in native)
@@ -281,14 +280,15 @@ def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int
 
 
 class TorchForward:
-    """The forward pass of a PyTorch network for inference: channels last, in the precision that suits the device.
+    """Run a PyTorch network for inference: channels last, in the best precision of the device.
 
     Args:
         name: Name of the source in messages.
-        model: The network; it is moved to `device`.
+        model: The network, which is moved to `device`.
+        device: Device of the network.
 
     Raises:
-        MaskError: The network cannot take images of the size that it is called with.
+        MaskError: The network is called with images of a size that it does not accept.
     """
 
     def __init__(self, name: str, model: nn.Module, device: torch.device) -> None:
@@ -304,17 +304,23 @@ class TorchForward:
                 return self.model(images.contiguous(memory_format=torch.channels_last))
         except (RuntimeError, ValueError, AssertionError) as error:
             raise MaskError(
-                f"{self.name}: the network does not take images of {images.shape[2]}x{images.shape[3]} pixels "
-                f"({one_line(error, 160)}); give another --input-size, such as a multiple of 32"
+                f"{self.name}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
+                f"({one_line(error, 160)}); choose another --input-size, such as a multiple of 32"
             ) from None
 
     def to_network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
-        """Return the network with its card. `forward` converts the output of the model to the form that the card states."""
+        """Return the network with its card.
+
+        Args:
+            sha256: Sha256 of the weights.
+            card: Properties of the network.
+            forward: Function that calls this object and converts the output to the form that the card states. None: this object.
+        """
         return Network(self.name, sha256, forward or self, card, self.device, self.precision)
 
 
 def best_precision(device: torch.device) -> str:
-    """Return the precision of PyTorch networks: 16 bits where the hardware supports it, "float32" elsewhere (docs/decisions.md)."""
+    """Return the precision of PyTorch networks: a 16-bit type if the hardware supports it, otherwise "float32" (docs/decisions.md)."""
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     if device.type == "cpu":
@@ -324,6 +330,6 @@ def best_precision(device: torch.device) -> str:
 
 
 def for_inference(network: nn.Module, device: torch.device) -> nn.Module:
-    """Return a network in evaluation mode on its device, channels last, without gradients."""
+    """Move a network to a device, channels last, in evaluation mode and without gradients, and return it."""
     network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

@@ -1,11 +1,11 @@
-"""Segmentation networks as ONNX files, run by onnxruntime. FILE.json next to FILE.onnx says how images are prepared:
+"""Segmentation networks as ONNX files, run by onnxruntime. FILE.json next to FILE.onnx describes how images are prepared:
 
 {
   "input_size": [257, 257],
   "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, on the 0..255 scale
   "output": "class_scores",                                       logits, read by arg-max; or "object_logit": by sigmoid
   "background": 0,                                                the class that is no object
-  "any_size": true,                                               the network takes images of other sizes
+  "any_size": true,                                               the network accepts images of other sizes
   "classes": ["background", "aeroplane", ...]                     names of the classes, optional
 }
 """
@@ -34,7 +34,11 @@ class OnnxCard(NetworkCard, frozen=True, kw_only=True):
 
 
 def onnx_network(path: Path, device: torch.device) -> Network:
-    """Load the network in an ONNX file, and its JSON.
+    """Load the network in an ONNX file, described by the JSON file next to it.
+
+    Args:
+        path: The ONNX file.
+        device: Device of the network.
 
     Raises:
         MaskError: onnxruntime is not installed, a file is missing or damaged, or the JSON is incomplete.
@@ -43,22 +47,26 @@ def onnx_network(path: Path, device: torch.device) -> Network:
     card_file = path.with_suffix(".json")
     for file in (path, card_file):
         if not file.is_file():
-            raise MaskError(f"onnx: {file} is missing; a network is {path} with its description {card_file.name}")
+            raise MaskError(
+                f"onnx: {file} is missing; put {path.name} and its description {card_file.name} into one folder (docs/masks.md)"
+            )
     try:
         card: OnnxCard = typed(read_json(card_file), OnnxCard)
     except UnreadableError as error:
         raise MaskError(
-            f"{card_file}: expected input_size, mean, std and output as JSON, got {error}; correct the file (docs/masks.md)"
+            f"{card_file}: expected JSON with input_size, mean, std and output, got {error}; correct the file (docs/masks.md)"
         ) from None
     on_gpu = device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     providers = [*(["CUDAExecutionProvider"] if on_gpu else []), "CPUExecutionProvider"]
     options = onnxruntime.SessionOptions()
-    # Its threads would go on spinning for a while after each call, on the cores that torch needs next.
+    # Otherwise its threads keep spinning for a while after each call, on the cores that torch needs next.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-        raise MaskError(f"{path}: expected an ONNX network, got {one_line(error)}; copy or export it again") from None
+        raise MaskError(
+            f"{path}: the ONNX network cannot be loaded ({one_line(error)}); copy or export it again"
+        ) from None
     input_name = session.get_inputs()[0].name
 
     def forward(images: Float[Tensor, "B 3 h w"]) -> Tensor:
@@ -66,7 +74,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
             scores = session.run(None, {input_name: images.numpy()})[0]
         except Exception as error:
             raise MaskError(
-                f"{path}: the network does not take images of {images.shape[2]}x{images.shape[3]} pixels "
+                f"{path}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
                 f"({one_line(error, 240)}); correct {card_file.name} or --input-size"
             ) from None
         return torch.from_numpy(np.asarray(scores))

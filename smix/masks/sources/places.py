@@ -20,9 +20,9 @@ from smix.masks.sources.reading import Segmentation
 from smix.untrusted import UnreadableError, first_duplicate, read_bytes, read_json, typed
 
 EXPORTED = "exported.json"
-"""File that `smix masks export` writes next to masks: it names their images."""
+"""File that `smix masks export` writes next to masks to record which images they belong to."""
 SIZE_OF_FOLDERS = (512, 512)
-"""Size of masks where neither they nor the images share a size."""
+"""Height and width of masks if neither the masks nor the images have a common size."""
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -40,12 +40,12 @@ class Places:
     splits: tuple[str, ...]
     """Possible names of the folder of this split."""
     flat: bool
-    """True if 001 may stand for cat/001, because no two images are called 001."""
+    """True if the file of cat/001 may be called 001, because no two images are called 001."""
     image_names: frozenset[str] = field(default=frozenset(), repr=False)
-    """Names of images that end like those of masks, such as 001_mask."""
+    """Names of images with an ending of mask files, such as 001_mask."""
 
     def names(self, stem: str) -> Iterator[str]:
-        """Yield the names for cat/001: cat/001, train/cat/001, and if it is the only 001, 001 and train/001."""
+        """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
         for name in (stem, stem.rpartition("/")[2]) if self.flat else (stem,):
             yield name
             for split in self.splits:
@@ -56,7 +56,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     """Return the names of files in a folder that belong to the images of a whole split.
 
     Raises:
-        MaskError: The images do not have 2 spatial dimensions, two have one name, or the masks were exported for other images.
+        MaskError: The images do not have 2 spatial dimensions, two of them share a name, or the masks were exported for other images.
     """
     check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
@@ -66,10 +66,10 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     if not isinstance(data.images, Pictures):
         return Places((data.split,), flat=False)
     stems = [data.stem(place) for place in range(len(data))]
-    if (twice := first_duplicate(stems)) is not None:
-        raise MaskError(f"{data.name}: expected images of different names, got two called {twice}; rename one")
+    if (duplicate := first_duplicate(stems)) is not None:
+        raise MaskError(f"{data.name}: two images are called {duplicate} (without suffix); rename one")
     flat = len({stem.rpartition("/")[2] for stem in stems}) == len(stems)
-    splits = dict.fromkeys((data.split, data.images.home.name))  # "val" may be that of the test split
+    splits = dict.fromkeys((data.split, data.images.home.name))  # the folder of the test split may be called "val"
     like_masks = [stem for stem in stems if stem.endswith(MASK_ENDINGS)]
     last_parts = [stem.rpartition("/")[2] for stem in like_masks] if flat else []
     return Places(tuple(splits), flat, frozenset(like_masks + last_parts))
@@ -90,18 +90,21 @@ def check_exported(folder: Path, data: ImageSet) -> None:
     if exported.fingerprint != data.fingerprint:
         raise MaskError(
             f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for "
-            f"{exported.name} {exported.split} ({exported.fingerprint[:8]}); choose another folder, or, if they are of these "
+            f"{exported.name} {exported.split} ({exported.fingerprint[:8]}); choose another folder or, if they belong to these "
             f"images, remove {EXPORTED}"
         )
 
 
 def digest_files(digest: Any, data: ImageSet, find: Callable[[int], Path | None]) -> list[Path]:
-    """Update a hashlib object with the files of all images, and return their paths.
+    """Update a hash with the content of the files of all images.
 
     Args:
-        digest: The hashlib object.
+        digest: A hashlib object.
         data: The data set that names the images.
-        find: Function that returns the file of an image. None: there is none.
+        find: Function that returns the path of the file of an image, or None if there is none.
+
+    Returns:
+        The paths of the files.
     """
     paths = []
     for image in range(len(data)):
@@ -126,7 +129,7 @@ def segmentation_from_maps(
         size: Height and width of the result.
 
     Returns:
-        Class maps, objects of probability 0 and 1, and the messages of the errors.
+        Class maps, objects with probabilities 0 and 1, and the messages of the errors.
     """
     objects = torch.full((len(index), *size), torch.nan)
     classes = torch.zeros((len(index), *size), dtype=torch.uint8)
@@ -142,7 +145,7 @@ def segmentation_from_maps(
 
 
 def resize_class_map(numbers: UInt8[np.ndarray, "h w"], size: tuple[int, ...]) -> UInt8[Tensor, "H W"]:
-    """Resize a class map: enlarge it by the nearest pixel, shrink it by area, where an object needs at least half of a pixel."""
+    """Resize a class map: enlarge it to the nearest pixel, or shrink it by area, where an object must cover half of a pixel."""
     classes = torch.from_numpy(numbers)
     if tuple(classes.shape) == size:
         return classes
@@ -150,7 +153,7 @@ def resize_class_map(numbers: UInt8[np.ndarray, "h w"], size: tuple[int, ...]) -
     nearest = F.interpolate(values, size, mode="nearest-exact")[0, 0].to(torch.uint8)
     if any(new > old for new, old in zip(size, classes.shape, strict=True)):
         return nearest
-    share = F.interpolate((values != 0).float(), size, mode="area")[0, 0]
-    # Where the nearest pixel is background, the largest number near it stands for the class of the object.
+    object_area = F.interpolate((values != 0).float(), size, mode="area")[0, 0]
+    # Where the nearest pixel is background, use the largest class among the pixels that are merged.
     largest = F.adaptive_max_pool2d(values, size)[0, 0].to(torch.uint8)
-    return torch.where(share >= 0.5, torch.where(nearest != 0, nearest, largest), 0).to(torch.uint8)
+    return torch.where(object_area >= 0.5, torch.where(nearest != 0, nearest, largest), 0).to(torch.uint8)

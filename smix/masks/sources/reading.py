@@ -1,4 +1,4 @@
-"""Convert the output of segmentation networks to objects. `keep` (B, K) says which classes are objects in which image."""
+"""Convert the output of segmentation networks to objects. `keep` (B, K) is True for the classes that are objects in each image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,17 +9,17 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 SCORES_PER_STEP = 2**27
-"""Number of scores that are converted at once on a GPU. Each temporary copy takes half a gigabyte."""
+"""Maximum number of scores that are converted at once on a GPU. Each temporary copy of them takes half a gigabyte."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segmentation:
-    """Objects that a source found in a batch, at the source's own resolution s (h, w; or other dimensions)."""
+    """Objects that a source found in a batch, at the source's own spatial size s, such as (h, w)."""
 
     object: Float[Tensor, "B *s"]
     """Probability that a pixel belongs to an object, in [0, 1]."""
     classes: UInt8[Tensor, "B *s"] | None
-    """The class of each pixel, 0 where there is no object; None: the source knows no classes."""
+    """Class of each pixel, 0 where there is no object. None: the source has no classes."""
     problems: Mapping[int, str] = field(default_factory=dict)
     """Reason why an image has no mask, by position in the batch; its `object` is NaN."""
 
@@ -46,13 +46,13 @@ def read_scores(
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """Convert class scores to objects: a pixel is object if the class with the highest score is kept.
+    """Convert class scores to objects: a pixel belongs to the object if the class with the highest score is in `keep`.
 
     Args:
         scores: Logits of K classes.
         keep: True for the classes that are objects in each image.
         background: Index of the background class. None: there is none.
-        size: Height and width of the images. Coarser scores are first enlarged to it.
+        size: Height and width of the images. Scores with fewer pixels are first enlarged to it.
 
     Returns:
         The sum of the softmax over the kept classes, and the class of each pixel.
@@ -75,13 +75,16 @@ def read_scores(
 
 
 def finer_size(scores: Float[Tensor, "n K h w"], size: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the size of scores or `size`, whichever has more pixels. None: that of the scores."""
+    """Return the size of the scores or `size`, whichever has more pixels. If `size` is None, return the size of the scores."""
     own = (scores.shape[2], scores.shape[3])
     return own if size is None or own[0] * own[1] >= size[0] * size[1] else size
 
 
 def enlarge(scores: Float[Tensor, "n K h w"], size: tuple[int, int]) -> Float[Tensor, "n K H W"]:
-    """Resize scores bilinearly. Many networks answer at a quarter of their input size or less; edges then lie between their pixels."""
+    """Resize scores bilinearly.
+
+    Many networks return scores at a quarter of their input size or less. Resizing the scores, not the mask, keeps edges smooth.
+    """
     return scores if tuple(scores.shape[2:]) == size else F.interpolate(scores, size, mode="bilinear")
 
 
@@ -92,14 +95,14 @@ def read_instances(
     background: int | None,
     size: tuple[int, int] | None = None,
 ) -> Segmentation:
-    """Convert instances to objects: the union of those of kept classes whose score is at least `score_threshold`.
+    """Convert instances to objects: the union of those whose class is in `keep` and whose score is at least `score_threshold`.
 
     Args:
         batch: The instances in each image.
         keep: True for the classes that are objects in each image.
-        score_threshold: Lowest confidence of an instance, in [0, 1].
+        score_threshold: Minimum confidence of an instance, in [0, 1].
         background: Index of the background class. None: there is none.
-        size: Height and width of the images. Coarser masks are first enlarged to it.
+        size: Height and width of the images. Masks with fewer pixels are first enlarged to it.
 
     Returns:
         The probability and the class of the most probable instance at each pixel.
@@ -120,14 +123,14 @@ def read_instances(
 
 
 def class_numbers(classes: Int[Tensor, "*s"], background: int | None) -> Int[Tensor, "*s"]:
-    """Renumber classes so that 0 is the background. Classes below it move up by one; without a background, all do."""
+    """Renumber classes so that 0 is the background. Classes below the background, or all if there is none, move up by one."""
     if background is None:
         return classes + 1
     return torch.where(classes == background, 0, classes + (classes < background).long())
 
 
 def average_flipped(plain: Segmentation, flipped: Segmentation) -> Segmentation:
-    """Return the mean of the objects in images and in their mirror images. Where classes differ, the more probable one counts."""
+    """Average the results for images and their mirror images. Where classes differ, the more probable one is used."""
     mirrored = flipped.object.flip(-1)
     mean = (plain.object + mirrored) / 2
     if plain.classes is None or flipped.classes is None:
@@ -139,7 +142,7 @@ def average_flipped(plain: Segmentation, flipped: Segmentation) -> Segmentation:
 
 
 def resize_images(images: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
-    """Resize images of 0..255 by antialiased bicubic interpolation, which overshoots and is therefore clamped."""
+    """Resize images of 0..255 by antialiased bicubic interpolation, clamped to that range because it overshoots."""
     if tuple(images.shape[2:]) == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(0, 255)

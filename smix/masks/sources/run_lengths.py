@@ -13,13 +13,13 @@ from jaxtyping import Bool
 from smix.untrusted import UnreadableError
 
 MAX_PIXELS = 1 << 26
-"""Maximum number of pixels of an image: a billion would be a mistake, and take a gigabyte per mask."""
+"""Maximum number of pixels of an image. A mask of this size takes 64 MiB."""
 MAX_STEPS = 1 << 24
-"""Longest outline of the polygons of an object, in pixels: pycocotools allocates five times as many points, unchecked."""
+"""Maximum total length of the polygons of an object, in pixels: pycocotools allocates five times as many points, unchecked."""
 
 
 def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """Return the mask (H, W) of a run-length encoding.
+    """Decode a run-length encoding to a mask (H, W).
 
     Args:
         counts: Lengths of the runs, or their compressed form.
@@ -36,7 +36,7 @@ def decode_rle(counts: str | Sequence[int], size: tuple[int, int]) -> Bool[np.nd
 
 
 def _uncompressed(code: str) -> list[int]:
-    """Return the runs of compressed RLE: groups of 5 bits, lowest first; from the fourth run on, differences to the run two before."""
+    """Return the runs of a compressed RLE: groups of 5 bits, lowest first; from the fourth run on, differences to the run two before."""
     runs: list[int] = []
     value = shift = 0
     for character in code:
@@ -57,7 +57,7 @@ def _uncompressed(code: str) -> list[int]:
 
 
 def polygon_mask(polygons: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[np.ndarray, "H W"]:
-    """Return a mask (H, W) of the pixels inside any of the polygons, as pycocotools fills them.
+    """Return the mask (H, W) of the pixels inside any of the polygons, filled as by pycocotools.
 
     Args:
         polygons: Corners of each polygon as x, y, x, y, ..., in pixels.

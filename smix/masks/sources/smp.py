@@ -1,7 +1,7 @@
 """Networks of segmentation_models_pytorch: U-Net, PSPNet, FPN, DeepLabV3+ and the rest, with any of its encoders.
 
-FILE.json next to the weights may contain {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]}, mean and
-std on the 0..255 scale. Without it, images are normalised as for the ImageNet weights of the encoder.
+FILE.json next to the weights file may contain {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]},
+with mean and std on the 0..255 scale. Without it, images are normalised as for the ImageNet weights of the encoder.
 """
 
 from pathlib import Path
@@ -17,19 +17,24 @@ from smix.masks.sources.weights import expect_weights_of, load_weights
 from smix.untrusted import UnreadableError, read_json, typed
 
 INPUT_SIZE = (256, 256)
-"""Input size unless the JSON names another: a multiple of every encoder's stride."""
+"""Default height and width of the input: multiples of every encoder's stride."""
 GREY = (127.5, 127.5, 127.5)
 GREY_ENCODERS = ("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite")
-"""Encoders whose ImageNet weights take values from -1 to 1."""
+"""Encoders whose ImageNet weights expect inputs from -1 to 1."""
 DPN_MEAN, DPN_STD = (124.0, 117.0, 104.0), (1 / 0.0167,) * 3
 """Normalisation for the weights of dual path networks: their authors subtract the mean and multiply by 0.0167."""
 
 
 def smp_network(place: str, weights: Path | None, device: torch.device) -> Network:
-    """Load the network ARCH/ENCODER, such as unet/resnet34, with the weights in a file.
+    """Load a network of segmentation_models_pytorch with the weights in a file.
+
+    Args:
+        place: ARCH/ENCODER, such as unet/resnet34.
+        weights: Weights file.
+        device: Device of the network.
 
     Raises:
-        OptionError: The architecture or the encoder is unknown, or no weights are given.
+        OptionError: The architecture or the encoder is unknown, or `weights` is None.
         MaskError: segmentation_models_pytorch is not installed, or the weights are those of another network.
     """
     smp = import_optional("segmentation_models_pytorch", "smp", MaskError)
@@ -40,16 +45,16 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
     if not encoder.startswith("tu-") and encoder not in smp.encoders.encoders:
         raise unknown("smp encoder", encoder, sorted(smp.encoders.encoders))
     if weights is None:
-        raise OptionError(f"weights: smp:{place} has no published weights; give a file with --weights")
+        raise OptionError(f"weights: smp:{place} has no published weights; pass a weights file with --weights")
     mean, std, fixed_size = encoder_preprocessing(encoder)
     card = _read_card(weights.with_suffix(".json"), mean, std, fixed_size or INPUT_SIZE)
-    with expect_weights_of(place, weights, "check the name"):
+    with expect_weights_of(place, weights, "check the name of the network and the file"):
         state = load_weights(weights)
         heads = [tensor for key, tensor in state.items() if key.startswith("segmentation_head.") and tensor.ndim == 4]
         if not heads:
             raise ValueError("no segmentation_head")
         count = heads[-1].shape[0]
-        with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
+        with torch.random.fork_rng(devices=()):  # the initial weights are random, then overwritten
             model = smp.create_model(architecture, encoder, encoder_weights=None, classes=count)
         model.load_state_dict(state)
     forward = TorchForward(f"smp:{place}", model, device)
@@ -61,12 +66,12 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
 
 
 def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int] | None]:
-    """Return the normalisation that an encoder's ImageNet weights need, and its input size if it takes no other.
+    """Return the normalisation that an encoder's ImageNet weights need, and its input size if that is fixed.
 
-    segmentation_models_pytorch would have to download the settings of its own encoders, so they are repeated here.
+    The settings are repeated here, since segmentation_models_pytorch would download those of its own encoders.
 
     Returns:
-        Mean and standard deviation on the 0..255 scale, and the height and width or None.
+        Mean and standard deviation on the 0..255 scale, and the height and width; None: images may have any size.
     """
     if name.startswith(GREY_ENCODERS):
         return GREY, GREY, None
@@ -85,13 +90,13 @@ def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int
 
 
 def _read_card(path: Path, mean: Channels, std: Channels, input_size: tuple[int, int]) -> NetworkCard:
-    """Read the JSON file next to the weights; the other arguments are the defaults of missing keys."""
+    """Read the JSON file next to the weights file. The other arguments are defaults for missing keys."""
     defaults = {"mean": mean, "std": std, "input_size": input_size}
     try:
         values = read_json(path) if path.is_file() else {}
         card: NetworkCard = typed(defaults | values if isinstance(values, dict) else values, NetworkCard)
     except UnreadableError as error:
         raise MaskError(
-            f"{path}: expected mean, std, input_size or classes as JSON, got {error}; correct or remove the file"
+            f"{path}: expected JSON with mean, std, input_size or classes, got {error}; correct or remove the file"
         ) from None
     return card

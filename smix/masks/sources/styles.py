@@ -1,4 +1,4 @@
-"""Read pictures of segmentations, and determine what their numbers mean."""
+"""Read segmentations stored as pictures, and determine the meaning of their pixel values."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,12 +22,12 @@ CLASSES = "classes.txt"
 
 
 class MaskPicture(NamedTuple):
-    """Content of a picture: numbers, not colours, if it has a palette."""
+    """Pixel values of a picture. If it has a palette, they are indices, not colours."""
 
     numbers: UInt8[np.ndarray, "H W *C"]
-    """(H, W) or (H, W, 3)."""
+    """Pixel values, (H, W) or (H, W, 3)."""
     palette: UInt8[np.ndarray, "256 3"] | None
-    """Colours of the numbers."""
+    """Colour of each index. None: the picture has no palette."""
 
 
 def read_mask_picture(path: Path) -> MaskPicture:
@@ -38,7 +38,7 @@ def read_mask_picture(path: Path) -> MaskPicture:
     """
     try:
         with open_file(path) as file, open_picture(file) as picture:
-            if picture.mode in ("RGBA", "LA"):  # as editors write them
+            if picture.mode in ("RGBA", "LA"):  # image editors add an alpha channel
                 return MaskPicture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
             values = np.asarray(picture)
             if picture.mode not in ("1", "L", "P", "RGB") and (
@@ -50,7 +50,7 @@ def read_mask_picture(path: Path) -> MaskPicture:
                 palette = np.zeros((256, 3), np.uint8)
                 colours = picture.getpalette() or []
                 palette.flat[: len(colours)] = colours
-            return MaskPicture(values.astype(np.uint8), palette)  # also 16 bits, of small numbers
+            return MaskPicture(values.astype(np.uint8), palette)  # 16-bit pictures have small values here
     except UNREADABLE as error:
         raise MaskError(f"{path.name}: expected a readable picture, got {one_line(error)}") from None
 
@@ -64,23 +64,23 @@ def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]
         count: Number of classes, the background included.
 
     Raises:
-        MaskError: The picture cannot be read, or holds values that the style does not have.
+        MaskError: The picture cannot be read, or holds values that the style does not allow.
     """
     numbers, palette = read_mask_picture(path)
     grey = _grey(numbers if style != "binary" or palette is None else _black_and_white(numbers, palette))
     if grey is None:
-        raise MaskError(f"{path.name}: expected one channel for style {style}, got colours")
+        raise MaskError(f"{path.name}: style {style} needs one channel, but the picture has colours")
     maximum = int(grey.max())
     if style == "binary":
         if 1 < maximum < 128:
             raise MaskError(
-                f"{path.name}: expected values 0 and 1, or 0 and 255, for style binary, got a maximum of {maximum}; choose another "
+                f"{path.name}: style binary needs values 0 and 1, or 0 and 255, got a maximum of {maximum}; choose another "
                 "--style, such as classes"
             )
         return (grey >= (128 if maximum > 1 else 1)).astype(np.uint8)
     if style == "trimap":
         if maximum > 3:
-            raise MaskError(f"{path.name}: expected 1 to 3 for style trimap, got {maximum}")
+            raise MaskError(f"{path.name}: style trimap needs values from 1 to 3, got {maximum}")
         inside: NDArray[np.bool_] = grey == 1
         return inside.astype(np.uint8)
     classes = np.where(grey == UNKNOWN, 0, grey).astype(np.uint8)
@@ -93,7 +93,7 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
     """Determine the style of the pictures in a folder from some of them.
 
     Raises:
-        MaskError: The pictures fit several styles, or none of them can be read.
+        MaskError: The style is ambiguous, or no picture can be read.
     """
     if any(path.stem.endswith("_labelIds") for path in paths):
         return "cityscapes"
@@ -103,20 +103,21 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
     coloured = any(grey is None for grey in greys)
     if not coloured and (values <= {0, 1} or values <= {0, 255}):
         return "binary"
-    named = values <= {0, 1, UNKNOWN} or (folder / CLASSES).is_file()
-    if not coloured and (named or all(picture.palette is not None for picture in pictures)):
+    looks_like_classes = values <= {0, 1, UNKNOWN} or (folder / CLASSES).is_file()
+    if not coloured and (looks_like_classes or all(picture.palette is not None for picture in pictures)):
         return "classes"
-    shown = "colours" if coloured else f"values {', '.join(map(str, sorted(values)[:6]))}"
+    content = "colours" if coloured else f"values {', '.join(map(str, sorted(values)[:6]))}"
     raise MaskError(
-        f"{folder}: the style of the masks cannot be determined from their {shown}; give --style classes, trimap, cityscapes, "
+        f"{folder}: the style of the masks cannot be determined from their {content}; pass --style classes, trimap, cityscapes, "
         "binary or panoptic"
     )
 
 
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
-    """Return the names of the class numbers in pictures, from 0.
+    """Return the names of classes 0, 1, 2, ... in pictures.
 
-    They are those in classes.txt; without it, those of PASCAL VOC for pictures with its numbers and a palette, else the numbers.
+    They are read from classes.txt. Without it, they are those of PASCAL VOC if all pictures have a palette and no larger numbers,
+    otherwise the numbers themselves.
 
     Raises:
         MaskError: classes.txt cannot be used, or no picture can be read.
@@ -125,10 +126,10 @@ def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
         try:
             names = tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
         except UnreadableError as error:
-            raise MaskError(f"{file}: expected names of classes, one per line, got {error}; correct it") from None
+            raise MaskError(f"{file}: expected class names, one per line, got {error}; correct the file") from None
         if not 2 <= len(names) <= UNKNOWN:
             raise MaskError(
-                f"{file}: expected 2 to {UNKNOWN} names, one per line, the background first, got {len(names)}; correct it"
+                f"{file}: expected 2 to {UNKNOWN} names, one per line, the background first, got {len(names)}; correct the file"
             )
         return names
     pictures = _readable(paths)
@@ -152,7 +153,7 @@ def _readable(paths: list[Path]) -> list[MaskPicture]:
 
 
 def _grey(numbers: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "H W"] | None:
-    """Return the only channel, also of a picture with three equal ones, as editors write them. None: the picture has colours."""
+    """Return a single channel if the picture is grey, also if it is stored as RGB. None: the picture has colours."""
     if numbers.ndim == 2:
         return numbers
     return numbers[..., 0] if (numbers == numbers[..., :1]).all() else None
@@ -161,6 +162,6 @@ def _grey(numbers: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "H W"] | No
 def _black_and_white(
     numbers: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]
 ) -> UInt8[np.ndarray, "H W"]:
-    """Return 0 and 255 if all colours are black and white, in whatever order the palette has them; otherwise the numbers."""
+    """Return 0 for black and 255 for white if the picture uses no other colours of its palette; otherwise the indices."""
     used = palette[np.unique(numbers)]
     return palette[numbers][..., 0] if np.isin(used, (0, 255)).all() and (used == used[:, :1]).all() else numbers

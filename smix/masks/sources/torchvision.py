@@ -22,7 +22,8 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
 
     Args:
         model: Name of the network in torchvision.
-        weights: Weights file. None: the published weights, downloaded on first use.
+        weights: Weights file. None: the published weights, which are downloaded on first use.
+        device: Device of the network.
 
     Raises:
         OptionError: torchvision has no such network.
@@ -61,21 +62,21 @@ def _loaded(model: str, path: Path, url: str) -> nn.Module:
 
     with expect_weights_of(model, path, f"download {url}"):
         state = load_weights(path)
-        # Some have an auxiliary classifier, which is not used here; lraspp and Mask R-CNN have no such argument.
+        # Some weights include an auxiliary classifier, which is not used here; lraspp and Mask R-CNN do not accept aux_loss.
         auxiliary = {"aux_loss": True} if any(key.startswith("aux_classifier.") for key in state) else {}
-        with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
+        with torch.random.fork_rng(devices=()):  # the initial weights are random, then overwritten
             network: nn.Module = torchvision.models.get_model(model, weights=None, weights_backbone=None, **auxiliary)
         network.load_state_dict(state)
     return network
 
 
 def weights_file(url: str) -> Path:
-    """Return the path where PyTorch stores its download of `url`."""
+    """Return the path in the cache of PyTorch to which `url` is downloaded."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def _downloaded(url: str) -> Path:
-    """Return the file of published weights, downloaded unless PyTorch has it."""
+    """Return the path of published weights, which are downloaded if they are not in the cache of PyTorch."""
     path = weights_file(url)
     if not path.is_file():
         try:
@@ -84,7 +85,7 @@ def _downloaded(url: str) -> Path:
         except (URLError, OSError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise MaskError(
-                f"weights: {path.name} cannot be downloaded ({reason}); download {url} elsewhere and put it at {path}, "
-                "or give the file with --weights"
+                f"weights: {path.name} cannot be downloaded ({reason}); download {url} on another machine and copy it to {path}, "
+                "or pass a weights file with --weights"
             ) from None
     return path

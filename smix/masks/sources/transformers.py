@@ -1,5 +1,8 @@
-"""Segmentation models of Hugging Face's transformers: semantic (SegFormer, UperNet, BEiT, ...), those that find instances by queries
-(Mask2Former, MaskFormer, DETR, EoMT), and salient-object models with one channel of logits."""
+"""Segmentation models of Hugging Face's transformers.
+
+They are semantic (SegFormer, UperNet, BEiT, ...), find instances by queries (Mask2Former, MaskFormer, DETR, EoMT), or find salient
+objects with one channel of logits.
+"""
 
 import hashlib
 from typing import Any
@@ -15,17 +18,21 @@ from smix.masks.sources.reading import Instances
 from smix.untrusted import one_line
 
 NO_MODEL = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError)
-"""Errors that transformers raises for a name or a folder that holds no model."""
+"""Errors that transformers raises if a name or a folder is not that of a model."""
 OTHER_INPUTS = ("oneformer", "videomt")
-"""Types of models that find instances, but take a task or films as input."""
+"""Types of models that find instances, but need a task or a video as input."""
 FIXED_SIZE = ("data2vec-vision", "eomt", "eomt_dinov3")
-"""Types of models whose positions are learned for one input size and are not interpolated."""
+"""Types of models whose position embeddings are learned for one input size and are not interpolated."""
 NATIVE_SIZE = 512
-"""Input size in pixels of a model whose image processor names none."""
+"""Input size in pixels of models whose image processor does not define one."""
 
 
 def transformers_network(place: str, device: torch.device) -> Network:
-    """Load a model from a folder or, by its name, from the hub. Code that comes with a model is not run.
+    """Load a segmentation model. Code that comes with it is not run.
+
+    Args:
+        place: Folder of the model, or its name on the Hugging Face hub.
+        device: Device of the model.
 
     Raises:
         MaskError: transformers is not installed, or the model is missing or does not segment images.
@@ -45,18 +52,18 @@ def transformers_network(place: str, device: torch.device) -> Network:
             if by_queries
             else transformers.AutoModelForSemanticSegmentation
         )
-        with torch.random.fork_rng(devices=()):  # weights that the file lacks are drawn
+        with torch.random.fork_rng(devices=()):  # missing weights would be random
             model, loaded = auto.from_pretrained(place, output_loading_info=True)
         if missing := sorted(loaded["missing_keys"]):
             raise ValueError(f"no weights of {missing[0]}")
     except NO_MODEL as error:
         raise MaskError(
-            f"transformers: {place} is no folder or name of a usable segmentation model ({one_line(error, 200)}); "
-            "if this machine is offline, download the model elsewhere and pass its folder"
+            f"transformers: {place} is neither the folder nor the name of a usable segmentation model ({one_line(error, 200)}); "
+            "if this machine is offline, download the model on another one and pass its folder"
         ) from None
     names = tuple(str(config.id2label[label]) for label in range(len(config.id2label)))
     checksum = _sha256(model)
-    # Weights that were saved with 16 bits are loaded with 16 bits.
+    # In float32, because weights that were saved with 16 bits are loaded with 16 bits.
     forward = TorchForward(f"transformers:{place.rstrip('/').rpartition('/')[2]}", model.float(), device)
     bgr = bool(getattr(processor, "do_flip_channel_order", False))
 
@@ -89,7 +96,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
 
 
 def _normalisation(processor: Any) -> tuple[Channels, Channels]:
-    """Return the mean and the standard deviation, on the 0..255 scale, by which an image processor normalises."""
+    """Return the mean and standard deviation, on the 0..255 scale, with which an image processor normalises."""
     scale = 1 / processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
     if not getattr(processor, "do_normalize", True):
         return (0.0, 0.0, 0.0), (scale, scale, scale)
@@ -108,7 +115,7 @@ def _native_size(processor: Any) -> tuple[int, int]:
 
 
 def _sha256(model: nn.Module) -> str:
-    """Return the sha256 of all weights, which does not depend on the files that they came in."""
+    """Return the sha256 of all weights, whatever files they were stored in."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode() + tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,5 @@
-"""Super-resolution before segmenting: any single-image network that spandrel reads, such as ESRGAN (Wang et al., 2018)."""
+"""Enlarge images before they are segmented, with any single-image super-resolution network that spandrel reads, such as ESRGAN
+(Wang et al., 2018)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,7 +36,11 @@ class Upscaler:
 
 
 def load_upscaler(text: str, device: torch.device) -> Upscaler:
-    """Load the network of `esrgan:FILE`.
+    """Load a super-resolution network.
+
+    Args:
+        text: `esrgan:FILE`.
+        device: Device of the network.
 
     Raises:
         OptionError: `text` has another form.
@@ -46,10 +51,10 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
         raise unknown("upscale", text, ["esrgan:FILE"])
     path = Path(place)
     if not path.is_file():
-        raise MaskError(f"upscale: expected a file {path}, got none; check the path")
+        raise MaskError(f"upscale: there is no file {path}; check the path")
     spandrel = import_optional("spandrel", "esrgan", MaskError)
     try:
-        with torch.random.fork_rng(devices=()):  # the initial weights are drawn, then overwritten
+        with torch.random.fork_rng(devices=()):  # the initial weights are random, then overwritten
             model = spandrel.ModelLoader(device=device).load_from_file(path)
     except Exception as error:  # pickle, safetensors and spandrel each have their own errors
         raise MaskError(
@@ -57,7 +62,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
         ) from None
     if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
         raise MaskError(
-            f"upscale: expected a super-resolution network for RGB in {path}, got {model.architecture.name}; "
+            f"upscale: expected a super-resolution network for RGB images in {path}, got {model.architecture.name}; "
             "choose another file"
         )
     model.eval()

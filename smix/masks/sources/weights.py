@@ -1,4 +1,4 @@
-"""Read weights files."""
+"""Load the state dict of a network from a file."""
 
 import pickle
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ INVALID_WEIGHTS = (
     *(RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
     *(TypeError, ValueError, OSError),
 )
-"""Errors that PyTorch raises for a file without weights, or with those of another network; see Python's documentation of pickle."""
+"""Errors that PyTorch raises for a file that contains no weights, or those of another network."""
 
 
 @contextmanager
 def expect_weights_of(name: str, path: Path, advice: str) -> Iterator[None]:
-    """Turn errors raised while the block loads a weights file into a MaskError.
+    """Convert errors that are raised while the block loads a weights file to a MaskError.
 
     Args:
         name: Name of the network.
         path: Weights file.
-        advice: Advice for the user if the file contains other weights.
+        advice: End of the message, which says what to do if the file contains other weights.
 
     Raises:
         MaskError: The file does not contain the weights of this network.
@@ -36,21 +36,23 @@ def expect_weights_of(name: str, path: Path, advice: str) -> Iterator[None]:
     except MaskError:
         raise
     except INVALID_WEIGHTS as error:
-        raise MaskError(f"weights: expected the weights of {name} in {path}, got {one_line(error)}; {advice}") from None
+        raise MaskError(
+            f"weights: {path} does not contain the weights of {name} ({one_line(error)}); {advice}"
+        ) from None
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """Return the state dict in a file of safetensors, or in one of PyTorch without running code from it.
+    """Return the state dict in a safetensors or PyTorch file, without running code from it.
 
     Raises:
         MaskError: The file is missing or compressed.
-        Exception: One of `INVALID_WEIGHTS`: the file has another content.
+        Exception: One of `INVALID_WEIGHTS`, if the file contains no weights.
     """
     try:
         with open_file(path) as file:
             check_stored(file)
     except UnreadableError as error:
-        raise MaskError(f"weights: expected a file {path}, got {error}; check the path") from None
+        raise MaskError(f"weights: {path} cannot be used ({error}); check the path") from None
     if path.suffix == ".safetensors":
         from safetensors import SafetensorError
         from safetensors.torch import load_file
