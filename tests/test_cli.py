@@ -359,7 +359,7 @@ BAD = {
     "no number": (["train", "--epochs", "many", "--out", "{tmp}/r"], ["--epochs", "many"]),
     "out of range": (["train", "--epochs", "0", "--out", "{tmp}/r"], ["epochs", "expected 1 or more", "got 0"]),
     "unknown data set": (["train", "--data", "cifar11", "--out", "{tmp}/r"], ["cifar11", 'did you mean "cifar']),
-    "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "got none"]),
+    "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "there is no file"]),
     "broken file": (
         ["train", "--data", "npz:{tmp}/broken.npz", "--out", "{tmp}/r"],
         ["broken.npz", "copy or write it again"],

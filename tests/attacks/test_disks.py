@@ -77,7 +77,7 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
             80,
             "700k",
             "20m",
-            "No space left on device; free some space and run the same command again",
+            "No space left on device; free some space and start the same command again",
         ),
     ],
     ids=["build", "train"],
