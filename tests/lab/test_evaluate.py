@@ -246,7 +246,7 @@ def test_corruption_errors_are_relative_to_a_named_reference(full_evaluation, ru
         mean_corruption_errors(replace(evaluation, images=23), path)
     perfect = replace(evaluation, corruptions=(replace(suite, accuracy=dict.fromkeys(half, (1.0,) * 5)),))
     write_evaluation(tmp_path / "perfect" / "evaluation" / "test.json", perfect)
-    with pytest.raises(DataError, match=r"expected errors of the reference perfect .* choose another reference"):
+    with pytest.raises(DataError, match=r"the reference perfect makes no errors on .*; choose another reference"):
         mean_corruption_errors(evaluation, tmp_path / "perfect")
 
 
