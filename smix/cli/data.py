@@ -27,7 +27,7 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
     Parameters
     ----------
     name
-        Data set to load: a name of the list, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
+        Data set to load: a name of the list, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
     data_root
         Folder in which data sets are found by name, and to which they are downloaded.
     """

@@ -49,7 +49,7 @@ def build_store(
         raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
     part = _parse_shard(shard or "1/1")
     # Loaded here for parts in other processes, too, so that a mistake is one line and not one in the log of each part.
-    data = load_data(config.data, options.data_root, config.split)
+    data = load_data(config.data, options.data_root, config.built_split)
     source = load_source(
         config.source,
         config.weights,

@@ -58,6 +58,8 @@ class FilesSource:
     """Classes that are objects. Empty: all classes that are objects by default."""
     object_classes: ObjectClasses | None = None
     """Classes that are objects in the images of each label."""
+    listed: bool = False
+    """Read the files that the data set lists for its images (`ImageFiles.masks`)."""
     layout: Layout | None = None
     """Set by `describe`, which sees the whole split."""
     needs_images = False
@@ -120,8 +122,8 @@ class FilesSource:
         return lookup.take(numbers_in(path, layout.style, len(layout.names)))
 
     def _layout(self, data: ImageSet) -> Layout:
-        places = places_of(self.folder, data)
-        annotations = find_annotations(self.folder) if self.style in (None, "coco", "panoptic") else None
+        places = Places((), flat=False) if self.listed else places_of(self.folder, data)
+        annotations = None if self.listed or self.style not in (None, "coco", "panoptic") else find_annotations(self.folder)
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(
@@ -160,6 +162,10 @@ class FilesSource:
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
         """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        if self.listed:
+            assert data.files is not None
+            assert data.files.masks is not None
+            return Path(data.files.masks[image]) if data.files.masks[image] else None
         image_file = None
         if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
             image_file = data.images.home / data.images.names[image]
