@@ -36,8 +36,8 @@ class SharedConfig:
     test_limit: int | None = None
     """Number of test images, class-balanced. Default: all."""
     val_fraction: float = 0.1
-    """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0 all images are
-    trained on, and the accuracy on 1,000 of them is shown instead."""
+    """Fraction of the training images held out for validation, the same images for all seeds and methods; not used if folder: or csv:
+    has val and test. With 0 all images are trained on, and the accuracy on 1,000 of them is shown instead."""
     image_size: int | None = None
     """Height and width in pixels to which images are cropped and resized. Default: their own size, or 224 if sizes differ."""
     masks: str = "carried"
@@ -55,6 +55,8 @@ class SharedConfig:
     """Images per optimizer step, over all processes."""
     grad_accum_steps: int = 1
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
+    drop_last: bool = False
+    """Leave out the last, smaller batch of each epoch. Default: train on it, too, if it has two images or more."""
     lr: float = 0.1
     """Maximum learning rate."""
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"

@@ -59,7 +59,7 @@ def load_csv(name: str, place: str, split: Split) -> ImageSet:
     classes = _class_names(rows)
     if drawn:
         labels = np.array([classes.index(row.label) for row in rows], np.int64)
-        test = draw_test(np.array([os.path.normpath(row.path) for row in rows], object), labels)
+        test = draw_test(np.array([os.path.relpath(_absolute(file, row.path), _absolute(file, "")) for row in rows], object), labels)
         parts = ["test" if chosen else "train" for chosen in test.tolist()]
         notes = [describe_drawn(name, len(test), int(test.sum()))] if split == "train" else []
     elif "test" not in parts:
@@ -77,7 +77,9 @@ def load_csv(name: str, place: str, split: Split) -> ImageSet:
     for row in chosen:
         for path in filter(None, (row.path, row.mask)):
             if not os.path.isfile(file.parent / path):  # noqa: PTH113 - pathlib raises an error for some names
-                raise DataError(f"{file}, line {row.line}: there is no file {path}; correct the path, which starts at the folder of the CSV file")
+                raise DataError(
+                    f"{file}, line {row.line}: there is no file {path}; correct it (it starts at the folder of the CSV file)"
+                )
     return _image_set(name, split, file, rows, chosen, classes, notes, drawn)
 
 
@@ -123,7 +125,9 @@ def _read(name: str, file: Path) -> tuple[list[_Row], Sequence[str]]:
     try:
         text = read_text(file, LARGEST).removeprefix("\ufeff")  # spreadsheets begin with it
     except UnreadableError as error:
-        raise DataError(f"{name}: {file} cannot be read ({error}); check the path, and save the file as CSV in UTF-8") from None
+        raise DataError(
+            f"{name}: {file} cannot be read ({error}); check the path, and save the file as CSV in UTF-8"
+        ) from None
     first_line = text.partition("\n")[0]
     if not first_line.strip():
         raise DataError(f"{file}: the file is empty; write a first line path,label,split and a line for each image")
@@ -141,10 +145,14 @@ def _read(name: str, file: Path) -> tuple[list[_Row], Sequence[str]]:
             elif any(fields):
                 row = _row(file, line, columns, fields)
                 if (first := seen.setdefault(_absolute(file, row.path), line)) != line:
-                    raise DataError(f"{file}, line {line}: the image {row.path} is already in line {first}; remove one of the two lines")
+                    raise DataError(
+                        f"{file}, line {line}: the image {row.path} is already in line {first}; remove one of the two lines"
+                    )
                 rows.append(row)
     except csv.Error as error:
-        raise DataError(f"{file}, line {reader.line_num}: the line is not valid CSV ({error}); correct its quotation marks") from None
+        raise DataError(
+            f"{file}, line {reader.line_num}: the line is not valid CSV ({error}); correct its quotation marks"
+        ) from None
     if not rows:
         raise DataError(f"{file}: the file lists no images; add a line path,label,split for each")
     return rows, columns
@@ -153,7 +161,7 @@ def _read(name: str, file: Path) -> tuple[list[_Row], Sequence[str]]:
 def _check_columns(file: Path, columns: Sequence[str]) -> None:
     if "path" not in columns:
         raise DataError(
-            f"{file}, line 1: there is no column path among {', '.join(columns)}; let the first line name the columns, such as path,label,split"
+            f"{file}, line 1: there is no column path among {', '.join(columns)}; write a first line such as path,label,split"
         )
     if len(set(columns)) < len(columns):
         raise DataError(f"{file}, line 1: two columns have the same name ({', '.join(columns)}); rename one")
@@ -174,7 +182,9 @@ def _row(file: Path, line: int, columns: Sequence[str], fields: Sequence[str]) -
         if not is_text(value):
             raise DataError(f"{file}, line {line}: values must not contain control characters, got {value}; correct it")
     if len(label) > LONGEST_NAME:
-        raise DataError(f"{file}, line {line}: a label may have at most {LONGEST_NAME} characters, got {len(label)}; shorten it")
+        raise DataError(
+            f"{file}, line {line}: a label may have at most {LONGEST_NAME} characters, got {len(label)}; shorten it"
+        )
     if split and split.lower() not in SPLIT_FOLDERS:
         raise DataError(f'{file}, line {line}: the split must be train, val or test, got "{split}"; correct it')
     return _Row(line, path, label or UNLABELLED, SPLIT_FOLDERS.get(split.lower(), "train"), mask)

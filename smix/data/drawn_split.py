@@ -6,6 +6,7 @@ import io
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Int
 from numpy.typing import NDArray
 
 from smix import files
+from smix.data.image_files import ImageFiles
 from smix.data.imageset import ImageSet
 from smix.errors import DataError, OptionError
 
@@ -67,7 +69,23 @@ def draw_test(
     return test
 
 
-def write_split(out: Path, parts: Mapping[str, ImageSet]) -> None:
+@dataclass(frozen=True, eq=False)
+class SplitPart:
+    """Files of images with their labels."""
+
+    files: ImageFiles
+    labels: tuple[str, ...]
+    """Name of the class of each image."""
+
+    @classmethod
+    def of(cls, data: ImageSet) -> "SplitPart":
+        """Return the files of a data set. Raises DataError if its images are not in files."""
+        if data.files is None:
+            raise DataError(f"{data.name}: only images in files have a split that can be written; use folder: or csv:")
+        return cls(data.files, tuple(data.classes[label] for label in data.labels))
+
+
+def write_split(out: Path, parts: Mapping[str, SplitPart]) -> None:
     """Write the images of a split as `path,label,split`, with paths from the folder of the file, for `csv:FILE`.
 
     Args:
@@ -81,11 +99,10 @@ def write_split(out: Path, parts: Mapping[str, ImageSet]) -> None:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("path", "label", "split"))
     folder = out.resolve().parent
-    for split, data in parts.items():
-        assert data.files is not None
-        home = os.path.relpath(data.files.root.resolve(), folder)
-        for path, label in zip(data.files.paths, data.labels.tolist(), strict=True):
-            writer.writerow((Path(os.path.normpath(f"{home}/{path}")).as_posix(), data.classes[label], split))
+    for split, part in parts.items():
+        home = os.path.relpath(part.files.root.resolve(), folder)
+        for path, label in zip(part.files.paths, part.labels, strict=True):
+            writer.writerow((os.path.normpath(f"{home}/{path}").replace(os.sep, "/"), label, split))
     files.write_bytes(out, file.getvalue().encode())
 
 

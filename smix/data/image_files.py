@@ -29,3 +29,8 @@ class ImageFiles:
         """Return the files of the images at `index`."""
         masks = None if self.masks is None else self.masks[index]
         return replace(self, paths=self.paths[index], sizes=self.sizes[index], masks=masks)
+
+    def joined(self, other: "ImageFiles") -> "ImageFiles":
+        """Return these files followed by others of the same root, without masks."""
+        paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
+        return replace(self, paths=paths, sizes=sizes, masks=None)

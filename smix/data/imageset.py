@@ -107,7 +107,12 @@ class ImageSet:
         masks = None if self.masks is None else self.masks[index]
         files = None if self.files is None else self.files.rows(index)
         return replace(
-            self, images=self.images[index], labels=self.labels[index], masks=masks, index=self.index[index], files=files
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            masks=masks,
+            index=self.index[index],
+            files=files,
         )
 
     def take(self, count: int | None) -> "ImageSet":

@@ -98,7 +98,9 @@ def _given(name: str, root: Path, parts: Mapping[str, str], split: Split) -> Ima
         split_folder = parts.get(split)
     for folder in ("train" if "train" not in parts else None, split if split_folder is None else None):
         if folder is not None:
-            raise DataError(f"{name}: there is no folder {root / folder}; create it with the layout {folder}/CLASS/IMAGE")
+            raise DataError(
+                f"{name}: there is no folder {root / folder}; create it with the layout {folder}/CLASS/IMAGE"
+            )
     assert split_folder is not None
     home, classes = root / split_folder, _classes(root, parts["train"])
     if unseen := sorted(set(folders_in(home)) - set(classes)):
@@ -117,12 +119,14 @@ def _given(name: str, root: Path, parts: Mapping[str, str], split: Split) -> Ima
 
 def _drawn(name: str, root: Path, folder: str, split: Split) -> ImageSet:
     """Return training or test images of a folder that holds all images of both."""
-    home, classes = root / folder, _classes(root, folder)
+    classes = _classes(root, folder)
     listed = _listed(root, folder, classes)
     if not folder:
         classes = sorted({label for _, label in listed.files})  # not folders of other files
     if not listed.files or split == "val":
-        places = [f"{root}/val/CLASS"] if split == "val" else [f"{root}/train/CLASS", *([] if folder else [f"{root}/CLASS"])]
+        places = (
+            [f"{root}/val/CLASS"] if split == "val" else [f"{root}/train/CLASS", *([] if folder else [f"{root}/CLASS"])]
+        )
         raise DataError(
             f"{name}: there are no {'validation ' if split == 'val' else ''}images ({', '.join(SUFFIXES)}) in {' or '.join(places)}; "
             "add them, or move them into folders that are named after their classes"

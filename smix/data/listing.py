@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from smix.data.pictures import MASK_ENDINGS, MASK_MODES, SUFFIXES, UNREADABLE, open_picture
-from smix.errors import DataError
+from smix.errors import DataError, printable
 from smix.untrusted import is_text, open_file
 
 KINDS = (
@@ -48,7 +48,9 @@ class Skipped:
 
     def describe(self) -> str:
         """Return a line that counts the files and names the first ones; empty if there are none."""
-        parts = [f"{len(names):,} {kind} ({_first(names)})" for kind, names in zip(KINDS, self._kinds, strict=True) if names]
+        parts = [
+            f"{len(names):,} {kind} ({_first(names)})" for kind, names in zip(KINDS, self._kinds, strict=True) if names
+        ]
         return f"skipped: {', '.join(parts)}" if parts else ""
 
 
@@ -135,5 +137,5 @@ def _mode(path: Path) -> str:
 
 
 def _first(names: Iterable[str]) -> str:
-    names = tuple(names)
+    names = tuple(map(printable, names))
     return ", ".join((*names[:NAMED], *(["..."] if len(names) > NAMED else [])))

@@ -62,10 +62,10 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
     picture is refused where it can be recognised by its file.
 
     Args:
-        dataset: Map-style data set that returns (image, label), or a dictionary with the keys "image" and "label" (Hugging Face). An image is
-            a PIL image, a tensor (C, H, W), or an array (H, W) or (H, W, C). It has no `transform` of its own.
-        store: Masks of the images. They are matched by path if the data set tells its paths (`samples`, `imgs`, `paths`, or timm's
-            `filenames`). Otherwise row i of the store is taken for image i, which needs a store of images without paths and of equal length.
+        dataset: Map-style data set that returns (image, label), or a dictionary with the keys "image" and "label" (Hugging Face),
+            without a transform of its own. An image is a PIL image, a tensor (C, H, W), or an array (H, W) or (H, W, C).
+        store: Masks of the images, which are matched by path if the data set tells its paths (`samples`, `imgs`, `paths`, or timm's
+            `filenames`). Otherwise row i of the store is taken for image i: the store must then have no paths, and as many rows.
         transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: images are returned as they are.
         rows: Row of the store for each image. None: as described for `store`.
 
@@ -169,10 +169,14 @@ class MaskedFolder(MaskedDataset):
             for name in listing.names
         ]
         """Path and label of each picture."""
-        self.skipped = sum((each.skipped.inside(name) for name, each in zip(self.classes, listings, strict=True)), Skipped())
+        self.skipped = sum(
+            (each.skipped.inside(name) for name, each in zip(self.classes, listings, strict=True)), Skipped()
+        )
         """Files that are no pictures of the data set."""
         if not self.samples:
-            raise DataError(f"{self.root}: expected pictures in folders of classes, {self.root}/CLASS/picture, got none; check the path")
+            raise DataError(
+                f"{self.root}: expected pictures in folders of classes, {self.root}/CLASS/picture, got none; check the path"
+            )
         super().__init__(self.samples, store, transform)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any, Tensor]:
@@ -240,7 +244,9 @@ def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
     if isinstance(picture, Image.Image):
         # Without the tag, the picture is upright, or was turned by the data set's loader.
         upright = ImageOps.exif_transpose(picture)
-        return tv_tensors.Image(v2.functional.pil_to_tensor(upright if upright.mode in KEPT_MODES else upright.convert("RGB")))
+        return tv_tensors.Image(
+            v2.functional.pil_to_tensor(upright if upright.mode in KEPT_MODES else upright.convert("RGB"))
+        )
     if isinstance(picture, np.ndarray):
         array = torch.from_numpy(np.array(picture))
         picture = array[None] if array.ndim == 2 else array.movedim(-1, 0).contiguous()
@@ -276,4 +282,5 @@ def _resized(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Tensor:
     plane = torch.from_numpy(mask).to(torch.uint8)
     if plane.shape == tuple(size):
         return plane
-    return (v2.functional.resize_image(plane[None] * 255, list(size), antialias=True)[0] > OBJECT).to(torch.uint8)
+    resized: Tensor = v2.functional.resize_image(plane[None] * 255, list(size), antialias=True)[0]
+    return (resized > OBJECT).to(torch.uint8)

@@ -125,7 +125,9 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of damaged TIFF tags, which are not used
+        warnings.filterwarnings(
+            "ignore", category=UserWarning, module=r"PIL\."
+        )  # of damaged TIFF tags, which are not used
         with Image.open(cast(IO[bytes], file), formats=FORMATS) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 from smix import progress
@@ -50,6 +51,9 @@ def build_store(
     part = _parse_shard(shard or "1/1")
     # Loaded here for parts in other processes, too, so that a mistake is one line and not one in the log of each part.
     data = load_data(config.data, options.data_root, config.built_split)
+    if not options.quiet and data.files is not None:
+        for line in data.files.notes:
+            sys.stderr.write(f"{line}\n")
     source = load_source(
         config.source,
         config.weights,

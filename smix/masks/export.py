@@ -49,8 +49,10 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
     """
     out = Path(out)
     stored = store.align(data)
-    if len(data.index) != len(data) or not np.array_equal(data.index, np.arange(len(data))) or (
-        not store.has_paths and len(data) != len(store)
+    if (
+        len(data.index) != len(data)
+        or not np.array_equal(data.index, np.arange(len(data)))
+        or (not store.has_paths and len(data) != len(store))
     ):
         raise MaskError(
             f"{store.path}: the masks of a whole split are exported, but this is a subset of {data.name}; pass the whole split"

@@ -84,14 +84,15 @@ class ImageKeys:
         names = [_normal(path) for path in paths]
         bytes_of = _sizes(paths) if sizes is None else list(sizes)
         by_path = {path: row for row, path in enumerate(self.paths)}
-        matches = [rows for shift in self._shifts(names) if (rows := _all_rows(shift, names, by_path)) is not None]
-        intact = [rows for rows in matches if self._changed(rows, bytes_of) is None]
+        candidates = (_all_rows(shift, names, by_path) for shift in self._shifts(names))
+        matches = [candidate for candidate in candidates if candidate is not None]
+        intact = [match for match in matches if self._changed(match, bytes_of) is None]
         if len(intact) > 1 and prefer_equal and self.paths[intact[0][0]] == names[0]:
             intact = intact[:1]
         if len(intact) == 1:
             rows = np.array(intact[0], np.int64)
         elif intact:
-            first, second = (self.paths[rows[0]] for rows in intact[:2])
+            first, second = (self.paths[match[0]] for match in intact[:2])
             raise MaskError(
                 f"expected paths that name one image each, got {names[0]}, which may be {first} or {second}; give longer paths"
             )

@@ -37,7 +37,8 @@ def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
         # The mean of the runs that have a value would be that of the fast ones.
         return over_seeds(values if all(map(math.isfinite, values)) else (), scale=100)
 
-    images_of = "validation images" if comparison.begun[0].config.val_fraction else "a part of the training images"
+    held_out = comparison.begun[0].provenance["data"]["validated_on"] == "validation images"
+    images_of = "validation images" if held_out else "a part of the training images"
     return listing(
         "cost",
         "Cost of a run",

@@ -1,6 +1,5 @@
 """Test data sets that a CSV file lists, and the messages about its lines."""
 
-
 import numpy as np
 import pytest
 from PIL import Image

@@ -64,5 +64,7 @@ def test_data_sets_without_paths(dataset):
 
 
 def test_a_data_set_with_more_paths_than_images_is_refused():
-    with pytest.raises(DataError, match="Listed: expected a path for each of 5 images, got 3; wrap the data set before"):
+    with pytest.raises(
+        DataError, match="Listed: expected a path for each of 5 images, got 3; wrap the data set before"
+    ):
         paths_of(Listed(5, paths=PATHS))

@@ -76,7 +76,10 @@ def test_pictures_in_one_folder_need_no_labels_for_masks(tmp_path):
     make(tmp_path, "1.png", "2.png")
     data = load(tmp_path, "all")
     assert (data.files.paths.tolist(), data.classes) == (["1.png", "2.png"], ("unlabelled",))
-    with pytest.raises(DataError, match=r"there are no images \(.*\) in .*/train/CLASS or .*/CLASS; add them, or move them into folders"):
+    with pytest.raises(
+        DataError,
+        match=r"there are no images \(.*\) in .*/train/CLASS or .*/CLASS; add them, or move them into folders",
+    ):
         load(tmp_path)
 
 
@@ -129,7 +132,11 @@ def test_skipped_files_are_named(tmp_path):
         (["train/1.png"], "train", r"there are no images \(.*\) in .*/train/CLASS; add them"),
         (["train/cat/1.png", "test/cow/1.png"], "test", r"the classes cow in .*/test do not exist in .*/train; remove"),
         (["train/cat/1.png", "test/cat/1.txt"], "test", r"there are no images \(.*\) in .*/test/CLASS"),
-        (["cat/1.png", "dog/*.png"], "train", r"cat/1\.png: expected at least two images in each class to draw test images"),
+        (
+            ["cat/1.png", "dog/*.png"],
+            "train",
+            r"cat/1\.png: expected at least two images in each class to draw test images",
+        ),
         (["cat/1.txt"], "all", r"there are no images \(.*\) in .*; add them, or check the path"),
         (["cat/1.png", "cat/2.png"], "val", r"there are no validation images \(.*\) in .*/val/CLASS"),
     ],

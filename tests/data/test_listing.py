@@ -38,7 +38,7 @@ def test_the_order_is_that_of_image_folder(tmp_path_factory, files):
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
     expected = ImageFolder(str(root), allow_empty=True).samples
-    assert [name for name in folders_in(root)] == sorted({file.partition("/")[0] for file in files})
+    assert folders_in(root) == sorted({file.partition("/")[0] for file in files})
     own = [f"{root}/{label}/{name}" for label in folders_in(root) for name in list_images(root / label).names]
     assert own == [path for path, _ in expected]
 

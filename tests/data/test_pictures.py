@@ -142,7 +142,10 @@ def test_a_pickled_subset_omits_the_other_images(tmp_path):
         (["1.jpg", "1.png", "2.png"], ["1.jpg", "2.png"]),
         (["1.jpg", "1_mask.png", "1-mask.png", "2_mask.png"], ["1.jpg", "2_mask.png"]),
         (["1.png", "1_mask.png", "1_mask.jpg"], ["1.png", "1_mask.jpg"]),
-        (["1.JPG", "1.PNG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"], ["1.JPG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"]),
+        (
+            ["1.JPG", "1.PNG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"],
+            ["1.JPG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"],
+        ),
         (["._1.jpg", ".2.png", "3.jpg", ".thumbs/4.jpg"], ["3.jpg"]),
         (["deep/1.jpg", "1.png", "deep-er/1.png"], ["1.png", "deep/1.jpg", "deep-er/1.png"]),
         (["b.jpg", "a/z.jpg", "a/b/1.jpg", "a-b/1.jpg"], ["b.jpg", "a/z.jpg", "a-b/1.jpg", "a/b/1.jpg"]),
@@ -161,7 +164,9 @@ def test_a_colour_image_next_to_another_image_is_an_image(tmp_path, mode):
     write(tmp_path / "1.jpg", image(0))
     for name in ("1.png", "1_mask.png"):
         Image.fromarray(image(1)[..., 0]).convert("I;16" if mode == "I;16" else mode).save(tmp_path / name)
-    assert list(list_images(tmp_path).names) == (["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"])
+    assert list(list_images(tmp_path).names) == (
+        ["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"]
+    )
 
 
 def test_an_unreadable_image_is_not_omitted(tmp_path):

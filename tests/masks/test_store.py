@@ -93,7 +93,13 @@ def test_the_files_are_those_of_the_design(store, data):
     assert np.load(store.path / "stats.npy").dtype == STATS_DTYPE
     manifest = json.loads((store.path / "manifest.json").read_text())
     assert manifest["format"] == 4
-    assert manifest["data"] == {"name": "made", "split": "train", "fingerprint": data.fingerprint, "count": 40, "has_paths": False}
+    assert manifest["data"] == {
+        "name": "made",
+        "split": "train",
+        "fingerprint": data.fingerprint,
+        "count": 40,
+        "has_paths": False,
+    }
     assert manifest["shape"] == [10, 14]
     masks = hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()
     assert manifest["source"] == {"name": "carried", "sha256": masks, "input_size": "own"}

@@ -123,7 +123,9 @@ class FilesSource:
 
     def _layout(self, data: ImageSet) -> Layout:
         places = Places((), flat=False) if self.listed else places_of(self.folder, data)
-        annotations = None if self.listed or self.style not in (None, "coco", "panoptic") else find_annotations(self.folder)
+        annotations = (
+            None if self.listed or self.style not in (None, "coco", "panoptic") else find_annotations(self.folder)
+        )
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(

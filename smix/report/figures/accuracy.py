@@ -111,7 +111,7 @@ def _curves(comparison: Comparison) -> dict[str, Curve]:
 
 
 def _note(comparison: Comparison) -> str:
-    without = any(run.config.val_fraction == 0 for run in comparison.runs)
+    without = any(run.provenance["data"]["validated_on"] == "training images" for run in comparison.runs)
     name = "Accuracy on a fixed part of the training images" if without else "Validation accuracy"
     several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
     return f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}."
