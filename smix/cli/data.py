@@ -68,7 +68,7 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
 
 @data_app.command
 def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0) -> None:
-    """Draw test images for a data set that has none, and write the split to a CSV file, which --data csv:FILE reads.
+    """Draw test images for a data set that has none, and write the split to a CSV file.
 
     An image is drawn by its path, so that images that are added later do not move the others.
 

@@ -278,7 +278,7 @@ def test_the_seconds_of_an_epoch_exclude_the_pause_of_an_interruption(monkeypatc
     assert training.progress.seconds == 3.0
     now += 1000.0
     epochs = training.go(stop_at(10**6))
-    assert [epoch.seconds for epoch in epochs] == [3.0 + 2.0, 4.0, 4.0]
+    assert [epoch.seconds for epoch in epochs] == [3.0 + 3.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(

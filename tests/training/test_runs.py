@@ -55,6 +55,7 @@ OTHER = {
     "init_weights": "other.pt",
     "mix_off_epochs": 1,
     "grad_accum_steps": 2,
+    "drop_last": True,
     "schedule": "cosine",
     "warmup_epochs": 1.0,
     "nesterov": True,
