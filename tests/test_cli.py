@@ -277,7 +277,7 @@ def test_a_full_disk_during_training_is_a_one_line_error(smix, npz, tmp_path, mo
     monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert code == 2
-    assert "free some space and start the same command again" in err
+    assert "free some space and run the same command again" in err
     assert err.count("\n") == 1
 
 
@@ -550,7 +550,7 @@ def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path,
     monkeypatch.setattr(runs, "prepare", interrupt)
     code, _, err = smix("train", "--data", npz, *TINY, "--out", tmp_path / "run")
     assert code == 130
-    assert "start the same command again" in err
+    assert "run the same command again" in err
 
 
 def test_a_lack_of_memory_is_one_line_and_exits_with_75(smix, npz, tmp_path, monkeypatch):

@@ -203,7 +203,10 @@ BAD = {
         ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
-    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["cannot write to this folder: a file"]),
+    "out is a file": (
+        ["evaluate", "{run}", "--out", "{run}/config.json"],
+        ["cannot write to this folder: it is a file"],
+    ),
 }
 
 

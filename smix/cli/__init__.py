@@ -24,11 +24,11 @@ from smix.signals import INTERRUPTED
 from smix.version import __version__
 
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and start the same command again"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and run the same command again"),
     **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
-    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and run the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
 """Advice for errors of the operating system that a user can fix; any other is a bug."""
@@ -73,7 +73,7 @@ def main() -> None:
         sys.exit(TemporaryError.exit_code)
     except KeyboardInterrupt:
         if is_main_process():
-            show_error("interrupted; start the same command again to resume")
+            show_error("interrupted; run the same command again to resume")
         sys.exit(INTERRUPTED)
     except Exception:
         _exit_with_traceback()

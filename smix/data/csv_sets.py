@@ -59,7 +59,9 @@ def load_csv(name: str, place: str, split: Split) -> ImageSet:
     classes = _class_names(rows)
     if drawn:
         labels = np.array([classes.index(row.label) for row in rows], np.int64)
-        test = draw_test(np.array([os.path.relpath(_absolute(file, row.path), _absolute(file, "")) for row in rows], object), labels)
+        test = draw_test(
+            np.array([os.path.relpath(_absolute(file, row.path), _absolute(file, "")) for row in rows], object), labels
+        )
         parts = ["test" if chosen else "train" for chosen in test.tolist()]
         notes = [describe_drawn(name, len(test), int(test.sum()))] if split == "train" else []
     elif "test" not in parts:

@@ -20,9 +20,7 @@ class SplitCounts:
     classes: int
 
 
-def write_drawn_split(
-    name: str, out: Path | str, test_fraction: float = TEST_FRACTION, seed: int = 0
-) -> SplitCounts:
+def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FRACTION, seed: int = 0) -> SplitCounts:
     """Draw the test images of a data set, and write its split as `path,label,split` for `csv:FILE`.
 
     With the default fraction and seed it is the split that `load_data` draws.
@@ -48,7 +46,9 @@ def write_drawn_split(
         raise DataError(f"{name}: the data set already has {len(test):,} test images; use it as it is")
     root = train.files.root
     if out.resolve().is_relative_to(root.resolve()):
-        raise RunError(f"{out}: the file lies in the folder of the images, which smix leaves unchanged; choose another place")
+        raise RunError(
+            f"{out}: the file lies in the folder of the images, which smix leaves unchanged; choose another place"
+        )
     if out.exists():
         raise RunError(f"{out}: the file exists; remove it, or choose another name")
     place = Path(name.partition(":")[2])

@@ -71,13 +71,13 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
 @pytest.mark.parametrize(
     ("words", "images", "minimum", "enough", "message"),
     [
-        (BUILD, 2000, "5m", "60m", "no space left on the disk; free some and start the same command again"),
+        (BUILD, 2000, "5m", "60m", "no space is left on the disk, and the masks need"),
         (
             ["train", *TRAINING],
             80,
             "700k",
             "20m",
-            "No space left on device; free some space and start the same command again",
+            "No space left on device; free some space and run the same command again",
         ),
     ],
     ids=["build", "train"],

@@ -274,7 +274,9 @@ def test_check_train_evaluate_and_report_with_one_store(birds, smix):
     ]
     code, _, told = smix("train", *run, "--method", "smix", "--out", where / "runs" / "smix-0")
     assert (code, told) == (0, "")
-    code, _, told = smix("evaluate", where / "runs" / "smix-0", "--masks", where / "store", "--device", "cpu", "--quiet")
+    code, _, told = smix(
+        "evaluate", where / "runs" / "smix-0", "--masks", where / "store", "--device", "cpu", "--quiet"
+    )
     assert (code, told) == (0, "")
     code, said, told = smix("report", where / "runs", "--out", where / "report")
     assert (code, "left out" in told) == (0, False)
