@@ -48,7 +48,7 @@ class JudgedMasks:
     name: str
     data: ImageSet
     """Whole split that the masks belong to."""
-    masks: Bool[np.ndarray, "N *S"] | StoredMasks
+    masks: Bool[np.ndarray, "N *S"] | MaskStore | StoredMasks
     """Masks by row of the split: `masks[rows]` are bool arrays (n, *S)."""
     rows: Int[np.ndarray, "n"]
     """Rows of the split whose masks are judged, in ascending order."""
@@ -146,7 +146,7 @@ def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
 def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
     """Apply each of `CRITERIA` to masks that are so far valid if they show an object at all."""
     count, valid = len(judged.rows), {criterion: each.copy() for criterion, each in judged.valid.items()}
-    shape = judged.masks.shape if isinstance(judged.masks, StoredMasks) else judged.masks.shape[1:]
+    shape = judged.masks.shape[1:] if isinstance(judged.masks, np.ndarray) else judged.masks.shape
     step = max(1, PIXELS // math.prod(shape))
     with progress.bar(f"judging {judged.name}", count, "masks", quiet) as advance:
         for first in range(0, count, step):

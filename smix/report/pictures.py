@@ -11,7 +11,8 @@ from PIL import Image
 
 from smix.data import load_data
 from smix.data.sets import ImageSet
-from smix.data.streaming import SIDE, as_evaluated
+from smix.data.streaming import SIDE as CROPPED
+from smix.data.streaming import as_evaluated
 from smix.errors import DataError
 from smix.evaluation.scores import Mistake
 from smix.masks.lookup import ObjectMasks, masks_of
@@ -76,7 +77,7 @@ def write_mixes(
 
 def _cropped(images: ImageSet, masks: ObjectMasks | None) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
     """Return images of different sizes and their masks, resized and cropped to one size as in evaluation."""
-    return as_evaluated(images, (SIDE, SIDE), np.arange(len(images)), None if masks is None else masks.masks)
+    return as_evaluated(images, (CROPPED, CROPPED), np.arange(len(images)), None if masks is None else masks.masks)
 
 
 @looks
