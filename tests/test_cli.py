@@ -54,6 +54,8 @@ COMMANDS = [
     "train",
     "compare",
     "evaluate",
+    "predict",
+    "export",
     "report",
     "demo",
 ] + [f"sweep {name}" for name in ("write", "run", "status", "sbatch")]

@@ -12,10 +12,12 @@ from smix.cli.compare import compare
 from smix.cli.data import data_app, doctor
 from smix.cli.demo import demo
 from smix.cli.evaluate import evaluate
+from smix.cli.export import export
 from smix.cli.masks import masks_app
 from smix.cli.mix import mix
 from smix.cli.options import convert_value, fill_from_recipe
 from smix.cli.output import is_main_process, show_error
+from smix.cli.predict import predict
 from smix.cli.report import report
 from smix.cli.sweep import sweep_app
 from smix.cli.train import train
@@ -44,7 +46,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (doctor, data_app, mix, train, compare, report, evaluate, demo, masks_app, sweep_app):
+for command in (doctor, data_app, mix, train, compare, report, evaluate, predict, export, demo, masks_app, sweep_app):
     app.command(command)
 
 

@@ -47,7 +47,7 @@ def draw_test(
 
     >>> paths = np.array([f"cat/{number}.jpg" for number in range(100)], object)
     >>> int(draw_test(paths, np.zeros(100, np.int64)).sum())
-    23
+    12
     """
     if not 0 < fraction < 1:
         raise OptionError(f"test_fraction: expected a fraction between 0 and 1, got {fraction}")

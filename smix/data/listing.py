@@ -1,7 +1,7 @@
 """List the images under a folder, in the order of torchvision's ImageFolder, and remember the files that are skipped."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,6 +104,23 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
             f"{folder}: file names must be UTF-8 without control characters, got {invalid}; rename the file"
         )
     return Listing(names, Skipped(*(tuple(sorted(each)) for each in (hidden, other, masks, loops))))
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """Yield the images under a folder, sorted within each folder, without those that `list_images` leaves out.
+
+    The names of one folder at a time are in memory. A folder that cannot be read is an error, as in `list_images`.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+        )
+
+    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and not _leads_up(where, name))
+        images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
+        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)))
 
 
 def _leads_up(where: str, name: str) -> bool:

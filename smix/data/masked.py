@@ -159,19 +159,17 @@ class MaskedFolder(MaskedDataset):
 
     def __init__(self, root: Path | str, store: Store, transform: Transform | None = None) -> None:
         self.root = Path(root)
-        self.classes = folders_in(self.root)
-        """Names of the classes, sorted."""
+        listings = {name: list_images(self.root / name) for name in folders_in(self.root)}
+        self.classes = [name for name, listing in listings.items() if listing.names]
+        """Names of the classes, sorted: of the folders with pictures."""
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        listings = [list_images(self.root / name) for name in self.classes]
         self.samples = [
             (f"{self.root.as_posix()}/{folder}/{name}", label)
-            for label, (folder, listing) in enumerate(zip(self.classes, listings, strict=True))
-            for name in listing.names
+            for folder, label in self.class_to_idx.items()
+            for name in listings[folder].names
         ]
         """Path and label of each picture."""
-        self.skipped = sum(
-            (each.skipped.inside(name) for name, each in zip(self.classes, listings, strict=True)), Skipped()
-        )
+        self.skipped = sum((listing.skipped.inside(name) for name, listing in listings.items()), Skipped())
         """Files that are no pictures of the data set."""
         if not self.samples:
             raise DataError(

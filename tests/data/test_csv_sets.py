@@ -128,7 +128,7 @@ def test_masks_are_listed(write, tmp_path):
         (TABLE + "a/9.png,dog,dev\n", r'line 6: the split must be train, val or test, got "dev"; correct it'),
         (TABLE + "a/1.png,dog,train\n", r"line 6: the image a/1\.png is already in line 2; remove one"),
         (TABLE + "../pictures/a/1.png,dog,test\n", "line 6: the image .* is already in line 2"),
-        (TABLE + "a/9.png,dog,train\n", r"line 6: there is no file a/9\.png; correct the path"),
+        (TABLE + "a/9.png,dog,train\n", r"line 6: there is no file a/9\.png; correct it"),
         (TABLE + "a,dog,train\n", "line 6: there is no file a;"),
         (TABLE + '"a/9.png,dog,train\n', r"line \d: the line is not valid CSV"),
         (TABLE + '"a/9\n.png",dog,train\n', "line 7: values must not contain control characters"),
