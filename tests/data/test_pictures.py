@@ -207,7 +207,7 @@ def test_a_folder_is_walked_one_folder_at_a_time(tmp_path):
     write_grey(tmp_path, "b/5.png", "b/1_mask.png")  # masks of 5.jpg and 1.png
     names = [path.relative_to(tmp_path).as_posix() for path in walk_images(tmp_path)]
     assert names == ["0.png", "a/x/3.png", "b/1.png", "b/2.png", "b/5.jpg"]
-    assert sorted(names) == sorted(list_images(tmp_path))
+    assert sorted(names) == sorted(list_images(tmp_path).names)
     walked = walk_images(tmp_path)
     assert next(walked) == tmp_path / "0.png"
     (tmp_path / "a/x/3.png").rename(tmp_path / "a/x/4.png")  # not listed yet
