@@ -30,14 +30,15 @@ class SharedConfig:
     """
 
     data: str = "digits-on-photos"
-    """Data set: a name listed by "smix data", npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name listed by "smix data", npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     train_limit: int | None = None
     """Number of training images, class-balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
     """Number of test images, class-balanced. Default: all."""
     val_fraction: float = 0.1
-    """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0, all images
-    are used for training, and the accuracy on 1,000 of them is shown instead."""
+    """Fraction of the training images held out for validation, the same images for all seeds and methods; not used if folder:
+    or csv: has splits val and test. With 0, all images are used for training, and the accuracy on 1,000 of them is shown
+    instead."""
     image_size: int | None = None
     """Height and width in pixels to which images are cropped and resized. Default: their size; 224 if sizes differ."""
     masks: str = "carried"
@@ -56,6 +57,8 @@ class SharedConfig:
     """Number of images per optimizer step, summed over all processes."""
     grad_accum_steps: int = 1
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
+    drop_last: bool = False
+    """Leave out the last, smaller batch of each epoch. Default: train on it, too, if it has two images or more."""
     lr: float = 0.1
     """Maximum learning rate."""
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"
@@ -239,13 +242,14 @@ class MaskConfig:
     """Options for building masks."""
 
     data: str
-    """Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     source: str
     """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
     transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or "carried" to use the masks included in the data
     set."""
-    split: Literal["train", "test"] = "train"
-    """Split to build masks for. Training needs masks of the train split."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Split to build masks for. Default: "all" for folder: and csv: (masks are looked up by image path), "train" for other data
+    sets."""
     limit: int | None = None
     """Number of images, class-balanced; a later build with a larger limit extends the same store. Default: all."""
     weights: Path | None = None
@@ -278,6 +282,11 @@ class MaskConfig:
     """Also save the class of each pixel (8 more bits per pixel)."""
 
     @property
+    def built_split(self) -> Literal["train", "val", "test", "all"]:
+        """Split that is used: `split`, or the default for the kind of data set."""
+        return self.split or ("all" if self.data.partition(":")[0] in ("folder", "csv") else "train")
+
+    @property
     def refinement(self) -> Literal["none", "published", "default"]:
         """Refinement to apply: `refine`, or the default for the kind of source."""
         existing = self.source.partition(":")[0] in ("carried", "masks", "labelme")
@@ -298,8 +307,8 @@ class EvaluateConfig:
     """
 
     data: str | None = None
-    """Data set to evaluate on (test split): a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR. Default: the data set of the
-    run."""
+    """Data set to evaluate on (test split): a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR. Default: the data set
+    of the run."""
     label_map: Path | None = None
     """JSON file that maps each class of --data to one class of the model, a list of classes, or null to exclude its images.
     Default: match classes by name."""

@@ -79,7 +79,8 @@ def scaling(data: ImageSet) -> str:
 
 OWN_DATA = {
     "npz:FILE": "arrays x_train, y_train, x_test, y_test; optionally mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), of any size",
+    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), optionally DIR/val; or DIR/CLASS/*.jpg",
+    "csv:FILE": "columns path, label, split and optionally mask",
     "hf:NAME_OR_DIR": "splits train and test (or validation) with an image column and a class label column",
 }
 """Names and contents of your own data sets."""
