@@ -58,7 +58,7 @@ class SharedConfig:
     grad_accum_steps: int = 1
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
     drop_last: bool = False
-    """Leave out the last, smaller batch of each epoch. Default: train on it, too, if it has two images or more."""
+    """Drop the last batch of each epoch if it is smaller. Default: use it if it has at least two images."""
     lr: float = 0.1
     """Maximum learning rate."""
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"

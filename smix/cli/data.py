@@ -22,7 +22,7 @@ def doctor(*, data_root: DataRoot = MachineOptions.data_root) -> None:
     show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))
 
 
-data_app = App(name="data", help="List or describe data sets, or write the split of one to a file.")
+data_app = App(name="data", help="List or describe data sets, or save a train/test split to a file.")
 
 
 @data_app.default
@@ -70,18 +70,18 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
 def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0) -> None:
     """Draw test images for a data set that has none, and write the split to a CSV file.
 
-    An image is drawn by its path, so that images that are added later do not move the others.
+    Images are assigned by a hash of their paths, so that adding images later does not change the split of existing ones.
 
     Parameters
     ----------
     name
         Data set: folder:DIR with one folder per class, or csv:FILE without a column split.
     out
-        CSV file to write, outside of the folder of the images.
+        CSV file to write, outside the image folder.
     test_fraction
-        Fraction of the images of each class that are for testing.
+        Fraction of test images in each class.
     seed
-        Seed of the split.
+        Random seed for the split.
     """
     from smix.data.split_file import write_drawn_split
 

@@ -80,7 +80,7 @@ class Loader(ABC):
     at_once: int
     """Number of images in a batch from `in_order` or `pixels`."""
     drop_last: bool
-    """Leave out the last, smaller batch of an epoch."""
+    """Drop the last batch of an epoch if it is smaller."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -96,7 +96,7 @@ class Loader(ABC):
         """Yield the images at `rows` without augmentation. None: all images, in order."""
 
     def steps(self, batch_size: int, world: int = 1) -> int:
-        """Return the number of batches in an epoch: `batch_sizes` without the sizes."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(len(self), batch_size)
         if full == 0:
             return 1
@@ -119,7 +119,7 @@ def epoch_batches(
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
     """Yield the batches with these numbers in an epoch. They are the same for all methods and numbers of processes.
 
-    All processes get parts of the same size: up to `world` - 1 images of the last, smaller batch are left out.
+    All processes get parts of the same size: up to `world` - 1 images of a smaller last batch are left out.
 
     Yields:
         The step number, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.

@@ -67,9 +67,9 @@ def set_of_files(
         home: Folder of the files.
         files: Path of each image relative to `home`, with its label, in the order of the rows.
         classes: Names of the classes.
-        root: Folder of the whole data set, in which `home` lies. None: `home`.
+        root: Folder of the whole data set, which contains `home`. None: `home`.
         masks: Path of the mask of each image, empty where it has none. None: the data set lists no masks.
-        notes: Lines that a user should read once.
+        notes: Notes to show to the user once.
         drawn: Whether smix has drawn the test images.
 
     Raises:

@@ -15,7 +15,7 @@ from smix.errors import DataError
 from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "val", "test", "all"]
-"""Name of a split. Only data sets of image files have "val" (images for validation, apart from the test images) and "all"."""
+"""Name of a split. Only data sets of image files have "val" (in addition to "test") and "all" (all images)."""
 MAX_CHANNELS = 16
 """Maximum number of channels. A longer last axis is assumed to be spatial."""
 

@@ -56,7 +56,7 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
 
 
 def load_validation(name: str, data_root: Path | str = "data") -> ImageSet | None:
-    """Load the validation images of a data set. None: it has none apart from its test images."""
+    """Load the validation images of a data set. None: it has none in addition to its test images."""
     kind, _, place = name.partition(":")
     if not is_listed(name) or not HAS_VALIDATION[kind](Path(place)):
         return None
@@ -121,4 +121,4 @@ OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {
     "hf": load_hub,
 }
 HAS_VALIDATION: dict[str, Callable[[Path], bool]] = {"folder": folder_has_validation, "csv": csv_has_validation}
-"""Function of each kind of listed image files that says whether there are validation images apart from the test images."""
+"""Function for each kind of image files that returns whether there are validation images in addition to test images."""

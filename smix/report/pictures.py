@@ -76,7 +76,7 @@ def write_mixes(
 
 
 def _cropped(images: ImageSet, masks: ObjectMasks | None) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
-    """Return images of different sizes and their masks, resized and cropped to one size as in evaluation."""
+    """Resize and crop images of different sizes, and their masks, to one size as in evaluation."""
     return as_evaluated(images, (CROPPED, CROPPED), np.arange(len(images)), None if masks is None else masks.masks)
 
 

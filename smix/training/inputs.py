@@ -54,9 +54,9 @@ class RunInputs:
     held_out: bool
     """True if the validation images are not trained on."""
     drawn: Mapping[str, SplitPart] | None = None
-    """All images by split, if the data set names no test images and smix has drawn them."""
+    """All images by split, if smix has drawn the test images because the data set defines none."""
     notes: tuple[str, ...] = ()
-    """Lines about the data that a user should read once."""
+    """Notes on the data to show to the user once."""
 
     def describe(self) -> str:
         """Return a description of the number and size of the images and of how they are read."""

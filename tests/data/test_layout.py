@@ -135,7 +135,7 @@ def test_skipped_files_are_named(tmp_path):
         (
             ["cat/1.png", "dog/*.png"],
             "train",
-            r"cat/1\.png: expected at least two images in each class to draw test images",
+            r"cat/1\.png: this is the only image of its class",
         ),
         (["cat/1.txt"], "all", r"there are no images \(.*\) in .*; add them, or check the path"),
         (["cat/1.png", "cat/2.png"], "val", r"there are no validation images \(.*\) in .*/val/CLASS"),

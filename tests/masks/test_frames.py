@@ -91,8 +91,8 @@ def test_without_the_option_an_unclear_frame_is_refused_before_anything_is_writt
         else:
             save_labelme(tmp_path, number, *SIZE)
     expected = (
-        r"masks: for 2 of 4 images the size of the mask does not determine its frame, such as a/3\.jpg \(upside down, EXIF orientation 3\); "
-        "pass --mask-frame upright if .* or --mask-frame stored"
+        r"masks: for 2 of 4 images the size of the mask does not determine its frame, such as a/3\.jpg \(upside down, "
+        r"EXIF orientation 3\); pass --mask-frame upright if .* or --mask-frame stored"
     )
     with pytest.raises(MaskError, match=expected):
         built(tmp_path, data, source)

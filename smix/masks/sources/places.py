@@ -34,7 +34,7 @@ class Exported(msgspec.Struct, frozen=True):
     split: str
     fingerprint: str
     size: tuple[int, int] | None = None
-    """Height and width of the masks, which cover the whole upright image, whatever its aspect."""
+    """Height and width of the masks, which cover the whole upright image, whatever its aspect ratio."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Places:
     """Height and width of masks that were exported from a store; they are always upright."""
 
     without_split: frozenset[str] = field(default=frozenset(), repr=False)
-    """Stems such as train/cat/001 for which cat/001 may stand, because no other split has a cat/001."""
+    """Stems such as train/cat/001 that may be shortened to cat/001, because no other split has a cat/001."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
