@@ -329,7 +329,7 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         evaluate(run, EvaluateConfig(official=folder), QUIET)
     wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
     np.save(wrong / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))
-    with pytest.raises(DataError, match="CIFAR-10-C belongs to cifar10"):
+    with pytest.raises(DataError, match="use CIFAR-10-C with cifar10"):
         evaluate(other, EvaluateConfig(official=wrong), QUIET, tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a \.npy file of CIFAR-10-C"):
         evaluate(other, EvaluateConfig(official=tmp_path), QUIET, tmp_path / "out")

@@ -338,7 +338,7 @@ def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, ta
     run_all(sweep_of(data), tmp_path / "out", OPTIONS)
     other = {name: replace(one, lr=0.3) for name, one in sweep_of(data).items()}
     for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other, tmp_path / "out")):
-        with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.3"):
+        with pytest.raises(RunError, match=r"started with --lr 0\.1 instead of 0\.3"):
             act()
 
 
