@@ -49,7 +49,7 @@ def predict(
     Parameters
     ----------
     run
-        Folder of a finished run, or a weights file (requires --model and --data).
+        Folder of a finished run, or a weights file (--model and --data are then required).
     pictures
         Image files and folders of images, or "-" to read their paths from standard input, one per line.
     out
