@@ -10,7 +10,7 @@ from smix.errors import OptionError
 
 
 def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.device:
-    """Return the device of this name; auto: CUDA if available, else MPS, else CPU.
+    """Return the device with this name; "auto": CUDA if available, else MPS, else CPU.
 
     Raises:
         OptionError: The device is not available on this machine.

@@ -47,7 +47,7 @@ def one_line(error: BaseException, limit: int = 300) -> str:
 
 
 def is_text(text: str) -> bool:
-    """Return True if a text is valid Unicode without control characters, and can therefore be used as a name."""
+    """Return True if a string is valid Unicode without control characters, and can therefore be used as a name."""
     return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
@@ -88,7 +88,7 @@ def open_file(path: Path, max_bytes: int | None = None, follow_links: bool = Tru
     Args:
         path: File to open.
         max_bytes: Maximum size in bytes. Default: any size.
-        follow_links: Follow a symbolic link instead of refusing it. Pass False for files of a run or a mask store.
+        follow_links: Follow a symbolic link instead of rejecting it. Pass False for files of a run or a mask store.
 
     Raises:
         UnreadableError: The file is missing, not readable, larger than `max_bytes`, or not a regular file.
@@ -133,7 +133,8 @@ def read_bytes(path: Path, max_bytes: int | None = None, follow_links: bool = Tr
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a file for appending, and create it if it does not exist. A symbolic link is refused: its target may lie elsewhere.
+    """Open a file for appending, and create it if it does not exist. A symbolic link is rejected, since its target may be
+    elsewhere.
 
     Raises:
         OSError: The file cannot be written.
@@ -167,11 +168,11 @@ def read_json(path: Path, max_bytes: int | None = JSON_BYTES, follow_links: bool
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON document.
 
     Raises:
-        UnreadableError: The text is not JSON in UTF-8, has a duplicate key, a number that is not finite or a string that is not
-            valid Unicode, or is nested too deeply for Python.
+        UnreadableError: The document is not JSON in UTF-8, has a duplicate key, a number that is not finite or a string that
+            is not valid Unicode, or is nested too deeply for Python.
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
@@ -207,7 +208,7 @@ def _finite(text: str) -> float:
 
 
 def to_record(values: Any, record_type: type[Record]) -> Record:
-    """Convert JSON values written by smix to a dataclass. Missing fields, unknown fields and other types are refused.
+    """Convert JSON values written by smix to a dataclass. Missing fields, unknown fields and wrong types are rejected.
 
     Args:
         values: Content of the file.
@@ -236,7 +237,7 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
         name: Name of the values in messages.
 
     Raises:
-        UnreadableError: A key is missing, or has a value of another type.
+        UnreadableError: A key is missing, or has a value of the wrong type.
 
     >>> typed([{"width": 3}], list[dict[str, str]], "images")
     Traceback (most recent call last):
@@ -256,7 +257,8 @@ def with_checksum(values: Mapping[str, Any]) -> bytes:
     """Return the content of a JSON file with an object and the sha256 of that object.
 
     Raises:
-        UnreadableError: A text is not valid Unicode, such as a file name that is not UTF-8, so that the file could not be read again.
+        UnreadableError: A string is not valid Unicode, such as a file name that is not UTF-8, so that the file could not be
+            read again.
     """
     values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: keys are strings
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()

@@ -471,8 +471,8 @@ BAD = {
         ["--epochs", "whole number", "1.9"],
     ),
     "a decimal for a limit": (["train", "--train-limit", "10.5", "--out", "{tmp}/r"], ["whole number", "10.5"]),
-    "an unset variable as folder": (["train", "--out", ""], ["--out", "empty text"]),
-    "an unset variable as masks": (["train", "--masks", "", "--out", "{tmp}/r"], ["--masks", "empty text"]),
+    "an unset variable as folder": (["train", "--out", ""], ["--out", "empty string"]),
+    "an unset variable as masks": (["train", "--masks", "", "--out", "{tmp}/r"], ["--masks", "empty string"]),
     "report of one run": (["report", "{tmp}/run"], ["got one run", "did you mean"]),
     "check against a smaller data set": (
         ["masks", "check", "{tmp}/store", "--data", "npz:{tmp}/smaller.npz", "--out", "{tmp}/x"],

@@ -31,7 +31,7 @@ ADVICE = {
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and run the same command again"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
 }
 """Advice for errors of the operating system that a user can fix; any other is a bug."""
 

@@ -15,16 +15,16 @@ def train(
     recipe: str | None = None,
     out: Path,
 ) -> None:
-    """Train one network. Run the command again to resume an interrupted run; a finished run is only read.
+    """Train one network. Run the command again to resume an interrupted run; a finished run is not trained again.
 
     On several GPUs or machines: torchrun --nproc-per-node 4 -m smix train ...
 
     Parameters
     ----------
     recipe
-        Recipe that sets all options not given: report, report-augmented, openmixup or modern (docs/training.md).
+        Recipe that sets all options that are not given: report, report-augmented, openmixup or modern (docs/training.md).
     out
-        Folder of the run.
+        Folder for the run.
     """
     from smix.training.records import held_out, read_run
     from smix.training.runs import train as train_run

@@ -19,14 +19,14 @@ from smix.data.transforms import draw_crops_and_flips
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and standard deviation of each channel, on the 0..1 scale, with which images are normalised."""
+    """Mean and standard deviation of each channel for images in [0, 1], used to normalise them."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @classmethod
     def of(cls, data: ImageSet) -> "Normalisation":
-        """Compute the mean and standard deviation over all pixels of images in memory. For a constant channel, the latter is set to 1."""
+        """Compute the mean and standard deviation of images in memory; the deviation of a constant channel is 1."""
         lines = data.array.reshape(len(data), -1)
         sums = np.zeros((2, lines.shape[1]), np.int64)
         # Integer sums are exact and need no float copy of the data set. The step is so small that sums of squares fit into uint32.
@@ -54,7 +54,7 @@ class Normalisation:
 
 
 class TrainingBatch(NamedTuple):
-    """Input of a training step."""
+    """Input to a training step."""
 
     images: Float[Tensor, "B C *S"]
     """Normalised images."""
@@ -78,9 +78,9 @@ class Loader(ABC):
 
     normalise: Normalisation
     at_once: int
-    """Number of images per batch of `in_order` and `pixels`."""
+    """Number of images in a batch from `in_order` or `pixels`."""
     drop_last: bool
-    """Leave the last, smaller batch of an epoch out."""
+    """Drop the last batch of an epoch if it is smaller."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -89,14 +89,14 @@ class Loader(ABC):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        """Yield the training batches of an epoch from `first_step` on. Process `rank` of `world` receives its part of each batch."""
+        """Yield the part of process `rank` of `world` of each training batch of an epoch, starting at `first_step`."""
 
     @abstractmethod
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         """Yield the images at `rows` without augmentation. None: all images, in order."""
 
     def steps(self, batch_size: int, world: int = 1) -> int:
-        """Return the number of batches in an epoch: `batch_sizes` without the sizes."""
+        """Return the number of batches in an epoch."""
         full, rest = divmod(len(self), batch_size)
         if full == 0:
             return 1
@@ -109,7 +109,7 @@ class Loader(ABC):
         return images - images % world
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
-        """Yield normalised images, without augmentation, and their labels, in order: every `world`-th image, from index `rank` on."""
+        """Yield normalised images and labels without augmentation: every `world`-th image, starting at index `rank`."""
         for images, labels, _ in self.pixels(torch.arange(rank, len(self), world)):
             yield self.normalise(images), labels
 
@@ -117,12 +117,12 @@ class Loader(ABC):
 def epoch_batches(
     count: int, seed: int, epoch: int, batch_size: int, steps: range, rank: int, world: int, device: torch.device
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
-    """Yield the batches of an epoch with these numbers. They are the same for all methods and numbers of processes.
+    """Yield the batches with these numbers in an epoch. They are the same for all methods and numbers of processes.
 
-    Processes have parts of equal size: of the last, smaller batch, up to `world` - 1 images are left out.
+    All processes get parts of the same size: up to `world` - 1 images of a smaller last batch are left out.
 
     Yields:
-        The number of the step, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
+        The step number, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
     """
     order = torch.randperm(count, generator=rng.generator(seed, "order", epoch)).to(device)
     for step in steps:
@@ -143,9 +143,9 @@ class Batches(Loader):
     crop_padding: int = 0
     """Padding in pixels before a random crop; 0: no crops."""
     hflip: bool = False
-    """Mirror each image along the last spatial axis with a probability of 1/2."""
+    """Mirror each image along the last spatial axis with probability 0.5."""
     at_once: int = 500
-    """Number of images per batch of `in_order` and `pixels`."""
+    """Number of images in a batch from `in_order` or `pixels`."""
     drop_last: bool = False
 
     @classmethod

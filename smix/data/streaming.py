@@ -36,7 +36,7 @@ STATISTICS = 2000
 AT_ONCE = 250
 """Number of images per batch without augmentation."""
 CUTOUT = 127
-"""A pixel of a resized mask belongs to the object if its value, 0 to 255, is above this."""
+"""A pixel of a resized mask belongs to the object if its value in [0, 255] is above this."""
 
 
 @runtime_checkable
@@ -51,7 +51,7 @@ def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
 
     Args:
         data: The data set.
-        image_size: Side in pixels of the square that images are resized to. None: their own size.
+        image_size: Side in pixels of the square that images are resized to. None: they are not resized.
     """
     if data.size is None or (image_size is not None and data.size != (image_size,) * len(data.size)):
         return False
@@ -66,10 +66,10 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
     size: tuple[int, int]
     """Height and width of the result."""
     crop_padding: int = 0
-    """Padding in pixels of images of exactly `size` before a random crop. Images of other sizes are cropped to 8 to 100 % of their area
-    and resized. 0: no random crops."""
+    """Padding in pixels before a random crop, for images of exactly `size`. Images of other sizes are cropped to 8 to 100 %
+    of their area and resized. 0: no random crops."""
     hflip: bool = False
-    """Mirror each image along the last spatial axis with a probability of 1/2."""
+    """Mirror each image along the last spatial axis with probability 0.5."""
     masks: MaskLookup | None = None
     """Object masks of any size; each covers its whole image."""
     key: tuple[int, int] | None = None
@@ -125,7 +125,7 @@ def centre_crop(image: Sequence[int], size: tuple[int, int], enlargement: float)
     Args:
         image: Height and width of the image.
         size: Height and width of the result.
-        enlargement: Factor by which the image is enlarged beyond the result; of squares, as Resize(side * enlargement).
+        enlargement: Factor by which the image is enlarged beyond the result; Resize(side * enlargement) for square images.
 
     Raises:
         DataError: The image is so long and narrow that the resized one would have more than `MAX_PIXELS` pixels.
@@ -135,7 +135,7 @@ def centre_crop(image: Sequence[int], size: tuple[int, int], enlargement: float)
     resized = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
     if resized[0] * resized[1] > MAX_PIXELS:
         raise DataError(
-            f"expected images that are not so long and narrow, got {width}x{height} pixels, which cannot be resized to "
+            f"an image of {width}x{height} pixels is too long and narrow to be resized to "
             f"{resized[1]}x{resized[0]}; crop or remove it"
         )
     return v2.Compose([v2.Resize(resized, antialias=True), v2.CenterCrop(size)])
@@ -153,7 +153,7 @@ class Streamed(Loader):
     valid: Bool[Tensor, "N"] | None = None
     drop_last: bool = False
     at_once: int = field(default_factory=lambda: AT_ONCE)
-    """Number of images per batch of `in_order` and `pixels`."""
+    """Number of images in a batch from `in_order` or `pixels`."""
 
     def __len__(self) -> int:
         return len(self.reader.data)

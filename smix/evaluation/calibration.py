@@ -2,7 +2,7 @@
 section 2.
 
 **Bins.** Bin m of M holds the confidences in ((m - 1) / M, m / M], as in Guo et al. and in `sklearn.calibration`; exactly 0
-is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M, m / M) and put exactly 1 in a bin of its own
+is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M, m / M) and put exactly 1 in a separate bin
 (torchmetrics#3510, as of 1.9): the figures are equal unless a confidence lies on an edge. Confidences are compared with the
 edges in float64.
 
@@ -38,7 +38,7 @@ class Bin:
     confidence: float
     """Mean confidence of the samples; NaN if there are none."""
     accuracy: float
-    """Fraction of the samples that is predicted correctly; NaN if there are none."""
+    """Fraction of the samples that are predicted correctly; NaN if there are none."""
 
 
 Curve = tuple[Bin, ...]
@@ -74,7 +74,7 @@ class Calibration:
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence - accuracy, in [-1, 1]: above 0 the model is overconfident, below 0 underconfident."""
+        """Mean confidence minus accuracy, in [-1, 1]: above 0 the model is overconfident, below 0 underconfident."""
         return self.confidence - self.accuracy
 
 
@@ -140,7 +140,7 @@ def reliability(
         confidence: Probability of each prediction, in [0, 1].
         correct: True for correct predictions.
         bins: Number of bins, 1 or more.
-        equal: `width`: bins of equal width. `mass`: bins with equal numbers of samples.
+        equal: "width": bins of equal width. "mass": bins with equal numbers of samples.
 
     Raises:
         DataError: There is no sample, or a confidence is out of [0, 1].
@@ -248,7 +248,7 @@ def _add_gaps(
 def _edges(bins: int) -> Float[np.ndarray, "edges"]:
     """Return the inner edges of bins of equal width. The division rounds once, like 1 / K for K equal classes."""
     if bins < 1:
-        raise OptionError(f"bins: expected 1 or more, got {bins}; {BINS} are usual")
+        raise OptionError(f"bins: expected 1 or more, got {bins}; bins={BINS} is typical")
     return np.arange(1, bins) / bins
 
 

@@ -45,11 +45,11 @@ class Attacked:
     """Accuracy under an adversarial attack, in [0, 1]."""
 
     name: str
-    """fgsm or pgd."""
+    """Name: "fgsm" or "pgd"."""
     eps: float
-    """Maximum change of a pixel value (L-infinity), on the 0..1 scale."""
+    """Maximum change of a pixel value (L-infinity), for images in [0, 1]."""
     step_size: float
-    """Change of a pixel value in one step, on the 0..1 scale."""
+    """Change of a pixel value in one step, for images in [0, 1]."""
     steps: int
     images: Count
     clean: Fraction
@@ -68,7 +68,7 @@ class ObjectAccuracies:
     """Number of images without a usable mask."""
     clean: Fraction
     swapped: Fraction
-    """Accuracy with the background of an image of another class."""
+    """Accuracy with the background of an image from another class."""
     object_hidden: Fraction
     background_hidden: Fraction
     fingerprint: str = ""

@@ -21,11 +21,11 @@ CHUNK = 2**17
 
 @dataclass(frozen=True)
 class Chunk:
-    """Softmax of a number of consecutive samples."""
+    """Softmax of consecutive samples."""
 
     labels: Int[np.ndarray, "n"]
     predicted: Int[np.ndarray, "n"]
-    """Class of the largest logit; of equal ones the first."""
+    """Class with the largest logit; the first one if there are ties."""
     probabilities: Float[np.ndarray, "n K"]
     confidence: Float[np.ndarray, "n"]
     """Largest probability, in [1 / K, 1]."""
@@ -38,7 +38,7 @@ class TopClass:
     """Predicted class and confidence of each of N samples."""
 
     predicted: Int[Tensor, "N"]
-    """Class of the largest logit; of equal ones the first."""
+    """Class with the largest logit; the first one if there are ties."""
     confidence: Float[Tensor, "N"]
     """Largest softmax probability, in [1 / K, 1], float64."""
     correct: Bool[Tensor, "N"]
@@ -79,7 +79,7 @@ def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: 
         OptionError: The temperature is out of its range.
     """
     if not temperature > 0:
-        raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits as they are")
+        raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits unchanged")
     for gaps, predicted, label in shifted(logits, labels):
         gaps /= temperature
         gap = gaps[np.arange(len(gaps)), label]

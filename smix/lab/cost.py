@@ -99,7 +99,7 @@ def jobs_that_fit(jobs: int, each: int, free: int) -> int:
 
 
 def makespan(seconds: Sequence[float], jobs: int) -> float:
-    """Return the seconds until the last of these runs ends if `jobs` at a time are started in their order."""
+    """Return the seconds until the last of these runs ends if they are started in order, `jobs` at a time."""
     ends = [0.0] * jobs
     for duration in seconds:
         heapq.heapreplace(ends, ends[0] + duration)

@@ -1,4 +1,4 @@
-"""Check what this machine and its data sets are ready for, with advice about what is missing."""
+"""Check which features and data sets are available on this machine, with advice about missing ones."""
 
 import importlib.util
 import platform
@@ -23,7 +23,7 @@ MIN_FREE_GIB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """Result of one check."""
 
     name: str
     ready: bool
@@ -54,7 +54,7 @@ def check_machine() -> list[Finding]:
             "masks: torchvision",
             weights.is_file(),
             f"{weights.name}" if weights.is_file() else f"no weights of {REPORT_NETWORK}",
-            f"downloaded on first use; or download {url} elsewhere, and save it as {weights} or name it with --weights",
+            f"downloaded on first use; or download {url} elsewhere, and save it as {weights} or pass it with --weights",
         ),
     ]
 
@@ -70,7 +70,7 @@ def check_data(data_root: Path) -> list[Finding]:
 
 
 def scaling(data: ImageSet) -> str:
-    """Return how values other than 0..255 were scaled; empty if there are none."""
+    """Return how images that are not uint8 were scaled; empty if they are uint8."""
     if data.value_range is None:
         return ""
     minimum, maximum = data.value_range
@@ -78,9 +78,9 @@ def scaling(data: ImageSet) -> str:
 
 
 OWN_DATA = {
-    "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), perhaps DIR/val; or DIR/CLASS/*.jpg",
-    "csv:FILE": "columns path, label, split and perhaps mask",
-    "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
+    "npz:FILE": "arrays x_train, y_train, x_test, y_test; optionally mask_train, mask_test, classes",
+    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), optionally DIR/val; or DIR/CLASS/*.jpg",
+    "csv:FILE": "columns path, label, split and optionally mask",
+    "hf:NAME_OR_DIR": "splits train and test (or validation) with an image column and a class label column",
 }
 """Names and contents of your own data sets."""

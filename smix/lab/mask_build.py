@@ -1,4 +1,4 @@
-"""`smix masks build`: one mask store, built in this process or in parts by many."""
+"""`smix masks build`: one mask store, built in this process or in parts by several."""
 
 import dataclasses
 import re
@@ -32,7 +32,7 @@ def build_store(
     Args:
         config: Data, source and settings of the masks.
         out: Folder of the store.
-        options: Options of the machine. Default: `MachineOptions()`.
+        options: Machine options. Default: `MachineOptions()`.
         strict: Stop at the first image without a mask.
         shard: "I/N": build only the I-th of N parts, in this process.
         engine: Where the parts are built if `jobs` is larger than 1.

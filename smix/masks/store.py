@@ -208,14 +208,14 @@ class MaskStore:
         """Return the row of each image by its path.
 
         A path may be absolute or relative: it matches a path of the store (from the root of the data set) if one of the two is the end of
-        the other, in whole components. If several rows match, the folder that all paths have in common must decide.
+        the other, in whole components. If several rows match, the common folder of all paths must resolve the ambiguity.
 
         Args:
             paths: Path of the file of each image.
 
         Raises:
-            MaskError: The store has no paths, an image has no row, could have several rows, or shares its row with another path; or the
-                size of its file in bytes is not that of the build.
+            MaskError: The store has no paths; or an image has no row, an ambiguous row, the row of another path, or a file
+                size that differs from that of the build.
 
         >>> import tempfile
         >>> from PIL import Image
@@ -238,11 +238,11 @@ class MaskStore:
 
         Args:
             dataset: A data set with `samples` or `imgs` (torchvision's ImageFolder), `paths`, or timm's `filenames`; a `Subset` of one; a
-                sequence of paths; or an `ImageSet`. Data sets that do not tell the paths of their images have no rows that could be
-                looked up: their images must be in the order of the store, that of `load_data`.
+                sequence of paths; or an `ImageSet`. The rows of data sets that do not list their paths cannot be looked up:
+                such images must be in the order of the store, as in `load_data`.
 
         Raises:
-            MaskError: The data set has no paths, or see `lookup`; or the store was built for another split or data set.
+            MaskError: The data set has no paths, or `lookup` fails; or the store was built for another split or data set.
             DataError: The data set lists more or fewer paths than it has images.
         """
         if isinstance(dataset, ImageSet):
@@ -252,7 +252,7 @@ class MaskStore:
             return dataset.index
         if (paths := paths_of(dataset)) is None:
             raise MaskError(
-                f"{type(dataset).__name__}: the data set does not tell the paths of its images (samples, imgs or paths), so that their "
+                f"{type(dataset).__name__}: the data set does not list the paths of its images (samples, imgs or paths), so that their "
                 f"masks cannot be found in {self.path}; use its rows in the order of smix.load_data, or pass paths to lookup"
             )
         return self._find(paths)

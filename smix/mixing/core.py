@@ -208,7 +208,7 @@ class Method:
         own_move: Move | None = None,
         partner_move: Move | None = None,
     ) -> Plan:
-        """Return the plan of these maps and moves, with the label weights that follow from them."""
+        """Return the plan for these maps and moves, with the label weights that follow from them."""
         own_memory = len(weight) == len(batch.x) and not weight.requires_grad
         weight = weight.expand(len(batch.x), *weight.shape[1:])
         share = label_share(self.label_rule, weight, batch.masks, batch.partner, own_move, partner_move)

@@ -39,7 +39,7 @@ class Move(Tensors):
         return self.map(lambda tensor: tensor[rows])
 
     def where(self, chosen: Bool[Tensor, "B"], other: "Move") -> "Move":
-        """Return this move where `chosen` is True, the other elsewhere."""
+        """Return this move where `chosen` is True and the other elsewhere, like torch.where."""
         pick = chosen[:, None]
         return Move(torch.where(pick, self.scale, other.scale), torch.where(pick, self.offset, other.offset))
 

@@ -16,7 +16,7 @@ from smix.models.torchvision import imagenet_resnet, mobilenetv3, small_resnet, 
 
 Size = tuple[int, ...]
 Builder = Callable[[int, int, Size], nn.Module]
-"""Function that returns a network for a number of classes, a number of channels and a spatial size of the images."""
+"""Function that builds a network, given the number of classes, the number of channels and the spatial size."""
 
 
 def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
@@ -98,7 +98,7 @@ def build_model(
         num_classes: Number of classes.
         channels: Number of channels of the images.
         size: Spatial size of the images, of 1, 2 or 3 numbers.
-        pretrained: Download and use the weights of timm; only for timm:NAME.
+        pretrained: Download and use timm's pretrained weights; only for timm:NAME.
 
     Returns:
         The network in training mode, with weights from PyTorch's global generator unless `pretrained`. For images of 2 or 3 dimensions,

@@ -1,4 +1,4 @@
-"""Build any classifier of timm (pytorch-image-models) by the name `timm:NAME`."""
+"""Build any classifier from timm (pytorch-image-models) by the name `timm:NAME`."""
 
 import difflib
 
@@ -12,7 +12,7 @@ from smix.untrusted import one_line
 def timm_model(
     name: str, num_classes: int, channels: int, size: tuple[int, ...], pretrained: bool = False
 ) -> nn.Module:
-    """Build a network of timm, for this image size if the network takes only one size.
+    """Build a timm network, for this image size if the network takes only one size.
 
     Args:
         name: Name of the network in timm, without weights.
@@ -22,7 +22,7 @@ def timm_model(
         pretrained: Download timm's weights. By default the weights are random.
 
     Raises:
-        OptionError: timm is not installed, has no such network or no weights of it, or the network cannot take such images.
+        OptionError: timm is not installed, has no such network or no weights for it, or the network cannot take such images.
     """
     try:
         import timm

@@ -38,7 +38,7 @@ def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
 
     Args:
         accuracy: Test accuracy of the methods.
-        intervals: Append the confidence interval of the mean, which makes the table wider than a terminal of 80 columns.
+        intervals: Append the confidence interval of the mean; the table is then wider than 80 columns.
     """
     columns: dict[str, Callable[[MethodSummary], Cell]] = {
         "Method": lambda row: Cell(row.method),
@@ -113,7 +113,7 @@ def test_images(comparison: Comparison, assets: ReportAssets) -> Table | None:
 
 
 def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Table:
-    """Return the overview of several comparisons: methods down, data sets across."""
+    """Return the overview of several comparisons: methods as rows, data sets as columns."""
     columns, counts = [], []
     for comparison in comparisons:
         cells, values = {}, comparison.values("test_accuracy")
@@ -149,7 +149,7 @@ def metric_per_run(metric: str, title: str, note: str = "", absent: bool = False
     The mean of a method with missing runs is dashed: the missing ones may be the bad ones.
 
     Args:
-        metric: Name of the metric, one of `METRICS`. One whose best value is 0 has a line there, and means with their signs.
+        metric: Name of the metric, one of `METRICS`. If its best value is 0, a line is drawn there and means have signs.
         title: Title of the figure.
         note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
@@ -184,7 +184,7 @@ accuracy_per_run = metric_per_run("test_accuracy", "Test accuracy of every run",
 def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference: str = PLAIN) -> Figure | None:
     """Draw the mean difference of each method from `reference` with its 95 % interval; filled where it is significant.
 
-    None: No other method has the same seeds.
+    Returns None if no other method has the same seeds.
     """
     rows = []
     for pair in difference_from(reference, comparison.accuracy.pairs):
@@ -204,9 +204,9 @@ def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference
 
 @looks
 def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the validation accuracy of each method by epoch, or that on the training images that replace validation images.
+    """Draw the validation accuracy of each method by epoch, or the training accuracy if no images are held out.
 
-    None: No epoch is finished.
+    Returns None if no epoch is finished.
     """
     curves = _curves(comparison.by_method)
     if not curves:
@@ -220,7 +220,7 @@ def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure |
 def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the same accuracy by the seconds of training so far; methods that use masks begin when these are built.
 
-    A dashed line marks where the fastest run of each seed ends, mean over seeds. None: no epoch is finished.
+    A dashed line marks where the fastest run of each seed ends, mean over seeds. Returns None if no epoch is finished.
     """
     by_epoch = _curves(comparison.by_method)
     if not by_epoch:

@@ -13,11 +13,11 @@ figures are queries of these records, so that a new metric is one more row here 
 | the images of one class | "" | "" | name of the class | None | class_accuracy |
 | another data set | its name | "" | "" | None | `smix.evaluation.records.Evaluation.numbers` |
 | corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, corruption_error |
-| attacked images | "" or name | "attacks" | attack, "clean" | eps on the 0..1 scale | accuracy |
+| attacked images | "" or name | "attacks" | attack, "clean" | eps, for images in [0, 1] | accuracy |
 | images cut along their masks | "" or name | "objects" | field of `ObjectAccuracies` | None | accuracy, swap_loss |
 
-Each suite also has the metric `images`, its number of images, and "objects" has `left_out`. Shares are in [0, 1]. A number that is not
-finite is no record.
+Each suite also has the metric `images`, its number of images, and "objects" has `left_out`. Shares are in [0, 1]. Numbers
+that are not finite are not recorded.
 """
 
 import math
@@ -69,7 +69,7 @@ class Metric:
     heading: str
     """Heading of a column and label of an axis, with the unit."""
     best: Best | None = None
-    """Best value: the largest, the smallest, or that nearest to 0. None: no value is better than another."""
+    """Best value: the largest, the smallest, or the nearest to 0. None: no value is better than another."""
     scale: float = 100
     """Factor of the values: 100 turns shares into percentages."""
     decimals: int = 2
@@ -121,7 +121,7 @@ class Record:
     condition: str
     """Corruption, attack, class or kind of subset; empty: all images of the suite."""
     severity: float | None
-    """Severity of a corruption, size of an attack, level of confidence; None: none, or the mean over all."""
+    """Severity of a corruption, size of an attack, or confidence level; None: not applicable, or the mean over all."""
     metric: str
     value: float
     """Finite. Shares are in [0, 1]."""
@@ -157,7 +157,7 @@ class MethodSummary:
 
     @property
     def count(self) -> str:
-        """Number of runs in words, such as "2 of 3"."""
+        """Number of runs as text, such as "2 of 3"."""
         return str(self.finished) if self.complete else f"{self.finished} of {self.planned}"
 
 
@@ -185,7 +185,7 @@ class Comparison:
     problems: Sequence[Problem]
     records: Sequence[Record]
     scores: Mapping[str, Mapping[int, Scores]]
-    """Scores of the runs with readable predictions, by method and seed: what is no single number, such as confusion matrices."""
+    """Scores of the runs with readable predictions, by method and seed, for results such as confusion matrices."""
     samples: Mapping[str, Samples]
     """Mixed images of the first seed of each method, where images have two spatial dimensions."""
     by_method: Mapping[str, Sequence[Run]]
@@ -276,7 +276,7 @@ def prepare(
 
 @dataclass(frozen=True, eq=False)
 class ReportAssets:
-    """Data that a report shows in addition to the files of the runs. None: not available."""
+    """Data that a report shows in addition to the files of the runs; None if not available."""
 
     styles: Mapping[str, Style]
     """Colour and marker of each method."""

@@ -17,7 +17,7 @@ from smix.report.records import (
 from smix.report.table import p_value
 
 POINTS = 100.0
-"""No two accuracies differ by more."""
+"""Maximum possible difference of two accuracies."""
 
 
 def conclusion(accuracy: AccuracySummary) -> str:
@@ -33,7 +33,7 @@ def evidence(accuracy: AccuracySummary) -> str:
 
 
 def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
-    """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
+    """Return the first part of the conclusion, with the name of the winner if there is one, and the rest of it."""
     unfinished = ", ".join(f"{one.method} ({one.count})" for one in accuracy.methods if not one.complete)
     missing = f" Runs are missing of {unfinished}, which are not compared; start the same smix compare again."
     missing = missing if unfinished else ""
@@ -122,7 +122,7 @@ def _enumeration(texts: Sequence[str]) -> str:
 
 
 def highlights(comparison: Comparison) -> list[Highlight]:
-    """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
+    """Return at most five key numbers: accuracy, lead, number of runs, calibration and confident errors."""
     accuracy, figures = comparison.accuracy, []
     finished, planned = (sum(getattr(one, name) for one in accuracy.methods) for name in ("finished", "planned"))
     for best in accuracy.best[:1]:

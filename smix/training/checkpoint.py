@@ -19,7 +19,7 @@ from smix.training.loop import Epoch, Progress
 from smix.untrusted import UnreadableError, one_line, open_file
 
 MAX_VALUES = 1_000_000
-"""Maximum number of tensors, numbers and texts in a checkpoint: a structure that contains itself would never end."""
+"""Maximum number of tensors, numbers and strings in a checkpoint: a structure that contains itself would never end."""
 
 
 def save_checkpoint(

@@ -54,9 +54,9 @@ class RunInputs:
     held_out: bool
     """True if the validation images are not trained on."""
     drawn: Mapping[str, SplitPart] | None = None
-    """All images by split, if the data set names no test images and smix has drawn them."""
+    """All images by split, if smix has drawn the test images because the data set defines none."""
     notes: tuple[str, ...] = ()
-    """Lines about the data that a user should read once."""
+    """Notes on the data to show to the user once."""
 
     def describe(self) -> str:
         """Return a description of the number and size of the images and of how they are read."""
@@ -184,8 +184,8 @@ def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
 
     Args:
         data: Images of the train split.
-        val_fraction: Fraction to hold out for validation, in [0, 1). With 0 all images are trained on, and `PROBE` of them are
-            returned as validation images.
+        val_fraction: Fraction to hold out for validation, in [0, 1). With 0, all images are used for training, and `PROBE` of
+            them are returned as validation images.
 
     Raises:
         DataError: There are too few images.

@@ -32,7 +32,7 @@ class Progress:
     step: int = 0
     """Finished steps of the current epoch."""
     loss_sum: float = 0.0
-    """Sum of the losses of these steps, in nats. In all sums a step counts by its share of a full batch."""
+    """Sum of the losses of these steps, in nats. In all sums, a step is weighted by its share of a full batch."""
     accuracy_sum: float = 0.0
     """Sum of the weighted accuracies of these steps."""
     fell_back_sum: float = 0.0
@@ -191,7 +191,7 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
 
 
 def _part_starts(count: int, config: TrainConfig) -> list[int]:
-    """Return where the parts of a batch start. No part is a single image, which batch normalisation may refuse, unless all are."""
+    """Return the start of each part of a batch. If possible, no part is a single image: batch norm may reject it."""
     single = config.grad_accum_steps == config.batch_size
     size = max(1 if single else 2, -(-count // config.grad_accum_steps))
     starts = list(range(0, count, size))

@@ -55,14 +55,15 @@ CHECKPOINT_SECONDS = 600.0
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`. An interrupted run resumes where it stopped; a finished run is only read.
+    """Train one network in the folder `out`. An interrupted run resumes where it stopped; a finished run is not trained
+    again.
 
     SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint, then raise KeyboardInterrupt. Processes that torchrun starts train together.
 
     Args:
         config: Options that define the run.
         out: Folder of the run: a new folder, or one that holds the same run.
-        options: Options of the machine. Default: `RunOptions()`.
+        options: Machine options. Default: `RunOptions()`.
 
     Returns:
         Result of the finished run.

@@ -55,7 +55,7 @@ def draw_samples(
     Args:
         method: Mixing method.
         data: A few images.
-        seed: Seed of the mixes.
+        seed: Random seed for mixing.
         masks: (n, *S) object masks.
         valid: (n,) flags of valid masks.
     """

@@ -19,7 +19,7 @@ PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def load_init(model: nn.Module, file: str) -> None:
-    """Load weights from a file into a model. A last layer for other classes is not loaded.
+    """Load weights from a file into a model. The last layer is not loaded if its classes differ.
 
     Raises:
         RunError: The file is missing or damaged, or contains weights of another network.

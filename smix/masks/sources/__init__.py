@@ -1,4 +1,4 @@
-"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks that a data set carries."""
+"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, masks of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,8 +42,9 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
 class Source(Protocol):
     """A callable that finds the objects in images.
 
-    Optional attributes: `needs_images = False` means that the source does not use `data.images`, which are then not decoded.
-    `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of images per call.
+    Optional attributes: `needs_images = False` means that the source does not use `data.images`, so that they are not
+    decoded. `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of
+    images per call.
     """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
@@ -86,10 +87,10 @@ def load_source(
         classes: Names of the source's classes that are objects. Empty: all but the background.
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
         score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
-        style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
-        mask_frame: Frame of the masks of photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and `labelme:DIR`:
-            "upright" if they fit the pictures as viewers show them, "stored" if they fit the pixels in the files. None: determined
-            from the sizes.
+        style: Meaning of the pixel values in the mask images of `masks:DIR`. None: determined from the images.
+        mask_frame: Orientation of the masks for photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and
+            `labelme:DIR`: "upright" if they fit the images as viewers show them, "stored" if they fit the pixels in the files.
+            None: determined from the sizes.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:

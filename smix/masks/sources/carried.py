@@ -1,4 +1,4 @@
-"""Masks that are part of the data set: arrays, or files that it lists for its images."""
+"""Masks that are part of the data set: arrays, or files listed for its images."""
 
 import hashlib
 from dataclasses import dataclass

@@ -18,14 +18,14 @@ from smix.untrusted import one_line
 
 @dataclass(frozen=True, eq=False)
 class Upscaler:
-    """A network that enlarges images (B, 3, h, w) on the 0..255 scale."""
+    """A network that enlarges images (B, 3, h, w) with values in [0, 255]."""
 
     name: str
     sha256: str
     scale: int
     """Factor of the height and the width."""
     forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
-    """Function that enlarges images on the 0..1 scale."""
+    """Function that enlarges images in [0, 1]."""
 
     def describe(self) -> dict[str, Any]:
         """Return the description for the manifest of a store."""
@@ -43,7 +43,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
         device: Device of the network.
 
     Raises:
-        OptionError: `text` has another form.
+        OptionError: `text` has a different form.
         MaskError: spandrel is not installed, or the file is missing or does not contain a network that enlarges RGB images.
     """
     kind, _, place = text.partition(":")
