@@ -31,6 +31,7 @@ def train(
     result = train_run(config, out, options)
     if is_main_process():
         validation = "validation accuracy" if config.val_fraction else "accuracy on training images"
+        epoch = "last" if config.patience is None else "best"
         show(
-            f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, {validation} {100 * result.val_accuracy:.2f} %"
+            f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the {epoch} epoch, {validation} {100 * result.val_accuracy:.2f} %"
         )
