@@ -35,7 +35,8 @@ class RunSelection:
     """Methods and seeds of the runs of a comparison or a sweep."""
 
     recipe: str | None = None
-    """Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup or modern."""
+    """Recipe that sets all options not given, and the default methods: report, report-augmented, openmixup, modern,
+    finetune or small-data."""
     methods: str | None = None
     """Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
     Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix."""

@@ -22,7 +22,8 @@ def train(
     Parameters
     ----------
     recipe
-        Recipe that sets all options not given: report, report-augmented, openmixup or modern (docs/training.md).
+        Recipe that sets all options not given: report, report-augmented, openmixup, modern, finetune or
+        small-data (docs/training.md).
     out
         Folder of the run.
     """

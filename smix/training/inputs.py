@@ -25,7 +25,6 @@ from smix.mixing import Method, parse_method
 from smix.models import build_model
 from smix.training.freeze import freeze
 from smix.training.samples import SAMPLES, Samples, draw_samples
-from smix.training.trackers import RunRecord
 from smix.training.weights import describe_pretrained, load_init
 from smix.version import __version__
 
@@ -92,10 +91,6 @@ class RunInputs:
             len(self.training), np.count_nonzero(counts) * counts, where=counts > 0, out=np.zeros(len(counts))
         )
         return torch.from_numpy(weights).float().to(device)
-
-    def run_record(self, out: Path) -> RunRecord:
-        """Return what trackers show of the run in the folder `out`."""
-        return RunRecord(out, self.config, self.provenance(), self.describe())
 
     def samples(self, seed: int) -> Samples:
         """Return a few mixed training images with their plans."""

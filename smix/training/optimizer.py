@@ -38,14 +38,14 @@ def build_optimizer(model: nn.Module, config: SharedConfig) -> Optimizer:
             groups[layer, decayed] = group
         groups[layer, decayed]["params"].append(parameter)
     ordered = [groups[key] for key in sorted(groups, key=lambda key: (key[0], not key[1]))]
-    rates = {"lr": config.lr, "weight_decay": config.weight_decay}
+    lr, decay = config.lr, config.weight_decay
     if config.optimizer == "adamw":
-        return AdamW(ordered, **rates)
+        return AdamW(ordered, lr, weight_decay=decay)
     if config.optimizer == "adam":
-        return Adam(ordered, **rates)
+        return Adam(ordered, lr, weight_decay=decay)
     if config.optimizer == "rmsprop":
-        return RMSprop(ordered, **rates, momentum=config.momentum)
-    return SGD(ordered, **rates, momentum=config.momentum, nesterov=config.nesterov)
+        return RMSprop(ordered, lr, weight_decay=decay, momentum=config.momentum)
+    return SGD(ordered, lr, momentum=config.momentum, weight_decay=decay, nesterov=config.nesterov)
 
 
 def layers_of(model: nn.Module) -> dict[str, int]:
@@ -54,10 +54,11 @@ def layers_of(model: nn.Module) -> dict[str, int]:
     Networks of timm say which parameters form a layer. In others, a layer is a numbered block (layer1.0, features.3) or a module
     before or after the blocks; what comes before the first block is one layer, and normalisation belongs to the layer before it.
     """
-    if hasattr(model, "group_matcher"):
+    matcher: Any = getattr(model, "group_matcher", None)
+    if matcher is not None:
         from timm.models import group_parameters
 
-        numbers: dict[str, int] = group_parameters(model, model.group_matcher(coarse=False), reverse=True)
+        numbers: dict[str, int] = group_parameters(model, matcher(coarse=False), reverse=True)
         return numbers
     parameters = dict(model.named_parameters())
     blocks: dict[str, list[str]] = {}

@@ -46,7 +46,7 @@ from smix.training.records import (
     write_result,
 )
 from smix.training.stopping import is_finished, result_epoch
-from smix.training.trackers import check_trackers, tracking
+from smix.training.trackers import RunRecord, check_trackers, tracking
 
 CHECKPOINT_SECONDS = 600.0
 """Seconds between two checkpoints within an epoch."""
@@ -171,7 +171,9 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     with (
         _stop_requested(twice=world.size == 1) as stop,
         progress.bar(f"{config.method}, seed {config.seed}", total, quiet=quiet) as update,
-        tracking(inputs.run_record(out), options.track if world.is_main() else None, at.epoch) as trackers,
+        tracking(
+            RunRecord(out, config, read_run(out).provenance), options.track if world.is_main() else None, at.epoch
+        ) as trackers,
     ):
 
         def before_step() -> bool:

@@ -34,9 +34,7 @@ class RunRecord:
     """Folder of the run."""
     config: TrainConfig
     provenance: dict[str, Any]
-    """Content of config.json apart from the machine."""
-    images: str
-    """Number and size of the images."""
+    """Content of config.json."""
 
     @property
     def name(self) -> str:
@@ -49,14 +47,16 @@ class RunRecord:
         return self.out.resolve().parent.name
 
     def parameters(self) -> dict[str, Any]:
-        """Return the options, and the fingerprints of data and masks."""
+        """Return the options, the fingerprints of data and masks, versions and machine."""
         masks = self.provenance["masks"]
         return {
             **self.config.to_json(),
             "fingerprint": self.config.fingerprint(),
             "data_fingerprint": self.provenance["data"]["fingerprint_train"],
             "masks_fingerprint": None if masks is None else masks["fingerprint"],
+            "images": self.provenance["data"]["images"],
             "versions": self.provenance["versions"],
+            **{name: self.provenance.get(name) for name in ("device", "precision", "threads", "processes")},
         }
 
     def paths(self) -> dict[str, str]:
