@@ -26,7 +26,7 @@ SECTIONS = (
     Section(
         "accuracy",
         "Accuracy",
-        "Test accuracy of each run at the last epoch, and whether the differences between methods are statistically significant.",
+        "Test accuracy of each run at the last epoch (with early stopping, at the best one), and whether the differences between methods are statistically significant.",
         (
             lambda comparison, assets: accuracy_tables.accuracy_table(comparison.runs),
             accuracy.accuracy_per_run,
