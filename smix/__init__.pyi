@@ -16,6 +16,7 @@ from .data.sets import ImageSet as ImageSet
 from .data.sets import load_data as load_data
 from .lab.evaluate import evaluate as evaluate
 from .lab.run_all import compare as compare
+from .lab.trained_model import load_run as load_run
 from .masks.build import build_masks as build_masks
 from .masks.store import MaskStore as MaskStore
 from .mixing import METHODS as METHODS

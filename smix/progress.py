@@ -61,13 +61,13 @@ class Update(Protocol):
 
 @contextmanager
 def bar(
-    title: str, total: int, unit: str = "images", quiet: bool = False, expected: float | None = None
+    title: str, total: int | None, unit: str = "images", quiet: bool = False, expected: float | None = None
 ) -> Iterator[Update]:
     """Show progress on standard error.
 
     Args:
         title: Description of the work.
-        total: Number of units of work.
+        total: Number of units of work. None: unknown, so that only their number and rate are shown.
         unit: Name of a unit, in the plural.
         quiet: Show nothing.
         expected: Expected duration of the whole work in seconds, so that the time left is shown from the start.
@@ -91,7 +91,7 @@ def bar(
         yield _lines(title, total, unit)
 
 
-def _on_terminal(progress: Progress, title: str, total: int) -> Update:
+def _on_terminal(progress: Progress, title: str, total: int | None) -> Update:
     task = progress.add_task(title, total=total)
     before: int | None = None
 
@@ -103,7 +103,7 @@ def _on_terminal(progress: Progress, title: str, total: int) -> Update:
     return update
 
 
-def _lines(title: str, total: int, unit: str) -> Update:
+def _lines(title: str, total: int | None, unit: str) -> Update:
     start = last = time.monotonic()
     before: int | None = None
 
@@ -116,9 +116,11 @@ def _lines(title: str, total: int, unit: str) -> Update:
             return
         last = now
         rate = (done - before) / (now - start)
-        left = duration((total - done) / rate)
         more = f", {text}" if text else ""
-        print(f"{title}: {done}/{total} {unit}, {rate:.3g}/s{more}, {left} left", file=sys.stderr, flush=True)  # noqa: T201
+        count, left = (
+            (f"{done}", "") if total is None else (f"{done}/{total}", f", {duration((total - done) / rate)} left")
+        )
+        print(f"{title}: {count} {unit}, {rate:.3g}/s{more}{left}", file=sys.stderr, flush=True)  # noqa: T201
 
     return update
 

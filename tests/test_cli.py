@@ -53,6 +53,8 @@ COMMANDS = [
     "train",
     "compare",
     "evaluate",
+    "predict",
+    "export",
     "report",
     "demo",
 ] + [f"sweep {name}" for name in ("write", "run", "status", "sbatch")]
@@ -276,7 +278,7 @@ def test_a_full_disk_during_training_is_a_one_line_error(smix, npz, tmp_path, mo
     monkeypatch.setattr(files.os, "fsync", report_full_disk)
     code, _, err = smix("train", "--data", npz, "--method", "vanilla", *TINY, "--out", tmp_path / "run")
     assert code == 2
-    assert "free some space and start the same command again" in err
+    assert "free some space and run the same command again" in err
     assert err.count("\n") == 1
 
 
@@ -359,7 +361,7 @@ BAD = {
     "no number": (["train", "--epochs", "many", "--out", "{tmp}/r"], ["--epochs", "many"]),
     "out of range": (["train", "--epochs", "0", "--out", "{tmp}/r"], ["epochs", "expected 1 or more", "got 0"]),
     "unknown data set": (["train", "--data", "cifar11", "--out", "{tmp}/r"], ["cifar11", 'did you mean "cifar']),
-    "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "got none"]),
+    "missing file": (["train", "--data", "npz:{tmp}/none.npz", "--out", "{tmp}/r"], ["none.npz", "there is no file"]),
     "broken file": (
         ["train", "--data", "npz:{tmp}/broken.npz", "--out", "{tmp}/r"],
         ["broken.npz", "copy or write it again"],
@@ -549,7 +551,7 @@ def test_an_interrupt_exits_with_130_and_says_how_to_resume(smix, npz, tmp_path,
     monkeypatch.setattr(runs, "prepare", interrupt)
     code, _, err = smix("train", "--data", npz, *TINY, "--out", tmp_path / "run")
     assert code == 130
-    assert "start the same command again" in err
+    assert "run the same command again" in err
 
 
 def test_a_lack_of_memory_is_one_line_and_exits_with_75(smix, npz, tmp_path, monkeypatch):

@@ -164,7 +164,10 @@ BAD = {
     "no path": (["evaluate"], ["PATH"]),
     "nothing there": (["evaluate", "{tmp}/none"], ["expected a run, a folder of runs or a weights file, got none"]),
     "unknown data": (["evaluate", "{run}", "--data", "cifar11"], ["cifar11", 'did you mean "cifar']),
-    "classes of other names": (["evaluate", "{run}", "--data", "digits-on-photos"], ["10 that are not", "--label-map"]),
+    "classes of other names": (
+        ["evaluate", "{run}", "--data", "digits-on-photos"],
+        ["10 of 10 classes", "--label-map"],
+    ),
     "no label map": (["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/n.json"], ["n.json"]),
     "broken label map": (
         ["evaluate", "{run}", "--data", "digits-on-photos", "--label-map", "{tmp}/broken.json"],
@@ -200,7 +203,10 @@ BAD = {
         ["expected a weights file"],
     ),
     "out with a folder of runs": (["evaluate", "{tmp}", "--out", "{tmp}/o"], ["out: the results of"]),
-    "out is a file": (["evaluate", "{run}", "--out", "{run}/config.json"], ["cannot write to this folder: a file"]),
+    "out is a file": (
+        ["evaluate", "{run}", "--out", "{run}/config.json"],
+        ["cannot write to this folder: it is a file"],
+    ),
 }
 
 

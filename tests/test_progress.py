@@ -53,6 +53,17 @@ def test_lines_show_progress_rate_and_remaining_time(clock, capsys):
     ]
 
 
+def test_without_a_total_the_number_and_the_rate_are_shown(clock, capsys, terminal):
+    with progress.bar("pictures", None, "pictures") as done:
+        done(0)
+        clock.now += 20
+        done(100, "2 could not be read")
+    assert capsys.readouterr().err == "pictures: 100 pictures, 5/s, 2 could not be read\n"
+    with redirect_stderr(terminal), progress.bar("pictures", None) as done:
+        done(100)
+    assert "100/?" in terminal.getvalue()
+
+
 def test_lines_come_at_most_every_ten_seconds(clock, capsys):
     with progress.bar("title", 1000) as done:
         for count in range(0, 250, 5):

@@ -46,6 +46,7 @@ NAMES = [
     "compare",
     "evaluate",
     "load_data",
+    "load_run",
     "parse_method",
     "train",
     "write_report",

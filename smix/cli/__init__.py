@@ -12,10 +12,12 @@ from smix.cli.compare import compare
 from smix.cli.data import data, doctor
 from smix.cli.demo import demo
 from smix.cli.evaluate import evaluate
+from smix.cli.export import export
 from smix.cli.masks import masks_app
 from smix.cli.mix import mix
 from smix.cli.options import convert_value, fill_from_recipe
 from smix.cli.output import is_main_process, show_error
+from smix.cli.predict import predict
 from smix.cli.report import report
 from smix.cli.sweep import sweep_app
 from smix.cli.train import train
@@ -24,11 +26,11 @@ from smix.signals import INTERRUPTED
 from smix.version import __version__
 
 ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and start the same command again"),
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space and run the same command again"),
     **dict.fromkeys((errno.EACCES, errno.EROFS), "change its permissions, or choose another path"),
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
-    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and start the same command again"),
+    **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and run the same command again"),
     **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
 }
 """Advice for errors of the operating system that a user can fix; any other is a bug."""
@@ -44,7 +46,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (doctor, data, mix, train, compare, report, evaluate, demo, masks_app, sweep_app):
+for command in (doctor, data, mix, train, compare, report, evaluate, predict, export, demo, masks_app, sweep_app):
     app.command(command)
 
 
@@ -73,7 +75,7 @@ def main() -> None:
         sys.exit(TemporaryError.exit_code)
     except KeyboardInterrupt:
         if is_main_process():
-            show_error("interrupted; start the same command again to resume")
+            show_error("interrupted; run the same command again to resume")
         sys.exit(INTERRUPTED)
     except Exception:
         _exit_with_traceback()

@@ -43,6 +43,7 @@ def compare(
 def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and show the report of a comparison. Returns the exit code: 1 if a run has no result."""
     from smix.lab.status import describe_unfinished
+    from smix.report.records import summarise
     from smix.report.verdict import conclusion
     from smix.report.write import write_report
 
@@ -50,7 +51,7 @@ def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     if len(unfinished) < len(runs):
         show_report(write_report(runs, out, options.data_root, options.quiet), unfinished)
     else:
-        show(conclusion(runs))
+        show(conclusion(summarise(runs)))
     for run in unfinished:
         show_error(describe_unfinished(run))
     return 1 if unfinished else 0

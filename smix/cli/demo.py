@@ -55,7 +55,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         )
     from smix.lab.run_all import check_folders, compare
     from smix.lab.sweep import cross
-    from smix.report.images import write_mixes
+    from smix.report.pictures import write_mixes
 
     check_folders(cross(CONFIG, METHODS, range(SEEDS)), out)  # before the first file is written
     picture = write_mixes(
@@ -79,7 +79,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 def summary(runs: "Sequence[Run]") -> str:
     """Return a two-sentence summary of the demo: the task, and the measured result."""
     from smix.data.biased import BIAS
-    from smix.report.records import differences
+    from smix.report.records import summarise
 
     task = (
         f"In {round(10 * BIAS)} of 10 training images the background reveals the digit, and in the test images it carries no "
@@ -87,7 +87,7 @@ def summary(runs: "Sequence[Run]") -> str:
     )
     pairs = [
         pair if pair.first == SMIX else pair.swapped()
-        for pair in differences(runs)
+        for pair in summarise(runs).pairs
         if SMIX in (pair.first, pair.second)
     ]
     against = {pair.second: pair for pair in pairs}

@@ -8,8 +8,7 @@ from rich.table import Table
 
 from smix.evaluation.corruptions import suite
 from smix.evaluation.records import Attacked, Corrupted, Evaluation
-from smix.report.metrics import METRICS
-from smix.report.records import CONDITIONS
+from smix.report.records import CONDITIONS, METRICS
 from smix.report.table import number
 from smix.report.terminal import table
 

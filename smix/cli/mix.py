@@ -37,6 +37,6 @@ def mix(
         PNG file to write.
     """
     from smix.mixing import split_methods
-    from smix.report.images import write_mixes
+    from smix.report.pictures import write_mixes
 
     show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")

@@ -30,13 +30,15 @@ def show_report(report: "Report", unfinished: "Sequence[Run]" = ()) -> None:
         report: The written report.
         unfinished: Runs that the caller reports; they are not listed again.
     """
-    from smix.report.accuracy_tables import accuracy_table
+    from smix.report.accuracy import accuracy_table
     from smix.report.table import terminal
     from smix.report.verdict import conclusion
 
     for comparison in report.comparisons:
         title = [f"{comparison.name} ({comparison.folder})"] if len(report.comparisons) > 1 else []
-        show(*title, terminal(accuracy_table(comparison.runs, intervals=False)), conclusion(comparison.runs), "")
+        show(
+            *title, terminal(accuracy_table(comparison.accuracy, intervals=False)), conclusion(comparison.accuracy), ""
+        )
     show(f"Report:   {report.page}", f"Also:     {report.text}, tables and figures in the same folder")
     for problem in report.problems:
         if problem.path not in {run.path for run in unfinished}:

@@ -160,6 +160,21 @@ def list_images(folder: Path) -> list[str]:
     return names
 
 
+def walk_images(folder: Path) -> Iterator[Path]:
+    """Yield the images under a folder, sorted within each folder, without those that `list_images` leaves out.
+
+    The names of one folder at a time are in memory. A folder that cannot be read is an error, as in `list_images`.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"{error.filename}: expected a folder of images, got {error.strerror}; make it readable")
+
+    for where, inner, files in os.walk(folder, onerror=fail):
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
+        images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
+        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)))
+
+
 def _masks(folder: Path, files: set[str]) -> set[str]:
     """Return the files in a folder that are masks of other files in it."""
     stems = {file.rpartition(".")[0] for file in files}

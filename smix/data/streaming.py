@@ -5,7 +5,7 @@ the step from which a training was resumed.
 """
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
@@ -22,6 +22,7 @@ from smix import rng, signals
 from smix.config import cores
 from smix.data.augment import NO_AUGMENTATION, Augmentation, augmentation_keys, still_valid
 from smix.data.batches import Loader, Normalisation, Pixels, TrainingBatch, epoch_batches
+from smix.data.pictures import MAX_PIXELS
 from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
 
@@ -116,7 +117,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
             crop = v2.RandomCrop(self.size, padding=self.crop_padding)
             steps.append(crop if same else v2.RandomResizedCrop(self.size, antialias=True))
         elif not same:
-            steps.append(self._centre(pictures[0]))
+            steps.append(centre_crop(pictures[0].shape[-2:], self.size, self.enlargement))
         if self.key is not None and self.hflip:
             steps.append(v2.RandomHorizontalFlip())
         if not steps:
@@ -130,12 +131,27 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
             rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row, repeat))
             return transform(pictures)
 
-    def _centre(self, picture: tv_tensors.Image) -> v2.Transform:
-        """Return a transform that resizes the image just enough to cover `enlargement` times the size, and crops the centre."""
-        (height, width), (rows, columns) = picture.shape[-2:], (round(side * self.enlargement) for side in self.size)
-        wide = height * columns <= width * rows
-        size = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
-        return v2.Compose([v2.Resize(size, antialias=True), v2.CenterCrop(self.size)])
+
+def centre_crop(image: Sequence[int], size: tuple[int, int], enlargement: float) -> v2.Transform:
+    """Return the transform that resizes an image to just cover `enlargement` times `size`, and crops the centre.
+
+    Args:
+        image: Height and width of the image.
+        size: Height and width of the result.
+        enlargement: Factor by which the image is enlarged beyond the result; of squares, as Resize(side * enlargement).
+
+    Raises:
+        DataError: The image is so long and narrow that the resized one would have more than `MAX_PIXELS` pixels.
+    """
+    (height, width), (rows, columns) = image, (round(side * enlargement) for side in size)
+    wide = height * columns <= width * rows
+    resized = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
+    if resized[0] * resized[1] > MAX_PIXELS:
+        raise DataError(
+            f"expected images that are not so long and narrow, got {width}x{height} pixels, which cannot be resized to "
+            f"{resized[1]}x{resized[0]}; crop or remove it"
+        )
+    return v2.Compose([v2.Resize(resized, antialias=True), v2.CenterCrop(size)])
 
 
 @dataclass(frozen=True, eq=False)

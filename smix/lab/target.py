@@ -111,10 +111,10 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
             missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
             raise OptionError(f"{path}: a weights file needs {missing}; name its model and the data to evaluate it on")
         images = load_data(config.data, options.data_root, "test")
-        classifier = _from_file(path, images, config, options)
+        classifier = classifier_of_file(path, images, config, options)
     else:
-        run = _finished_run(path, config)
-        classifier = _from_run(run)
+        run = finished_run(path, config)
+        classifier = classifier_of_run(run)
         images = load_data(config.data or run.config.data, options.data_root, "test")
     own = run is not None and images.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
@@ -150,7 +150,12 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     )
 
 
-def _finished_run(path: Path, config: EvaluateConfig) -> Run:
+def finished_run(path: Path, config: EvaluateConfig) -> Run:
+    """Read a finished run.
+
+    Raises:
+        SmixError: There is no run, it is not finished or damaged, or `config` has options of a weights file.
+    """
     if not (path / "config.json").is_file():
         raise RunError(f"{path}: expected a run or a weights file, got none; train one with smix train --out {path}")
     for name in ("model", "mean", "std"):
@@ -162,7 +167,8 @@ def _finished_run(path: Path, config: EvaluateConfig) -> Run:
     return run
 
 
-def _from_run(run: Run) -> Classifier:
+def classifier_of_run(run: Run) -> Classifier:
+    """Load the network of a finished run. Raises RunError if its weights are damaged or were changed."""
     data, normalise = run.provenance["data"], run.provenance["normalisation"]
     classes, size, resident = tuple(data["classes"]), tuple(data["size"]), data["read"] == "kept on the device"
     normalise = Normalisation(tuple(normalise["mean"]), tuple(normalise["std"]))
@@ -173,8 +179,12 @@ def _from_run(run: Run) -> Classifier:
     return Classifier(run.path, name, model.eval(), files.sha256(file), classes, normalise, size, resident)
 
 
-def _from_file(path: Path, test: ImageSet, config: EvaluateConfig, options: MachineOptions) -> Classifier:
-    """Return the network of a weights file, for images such as those of `test`."""
+def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, options: MachineOptions) -> Classifier:
+    """Load the network of a weights file, for images such as those of `test`.
+
+    Raises:
+        SmixError: The weights are damaged or do not belong to `config.model`, or the data set cannot be read.
+    """
     assert config.model is not None
     assert config.data is not None
     if config.mean and len(config.mean) != test.channels:

@@ -18,6 +18,8 @@ from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
+from smix.report.pictures import drawable
+from smix.report.records import Comparison, ReportAssets
 from smix.report.sheet import draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
@@ -137,6 +139,16 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
         chart.grid(axis="y")
         chart.set_xlabel("Coverage of the image (%)")
     return figure
+
+
+def valid_masks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the shares of valid and invalid masks. None: no masks."""
+    return None if assets.masks is None else draw_valid([assets.masks])
+
+
+def contact_sheet(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw images next to their masks. None: no masks, or images that cannot be drawn."""
+    return None if assets.masks is None or not drawable(assets.masks.data) else draw_sheet(assets.masks)
 
 
 def build_summary(store: MaskStore) -> list[str]:

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure as MatplotlibFigure
 from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
 from smix.plots.layout import sanitised
-from smix.plots.style import looks
 from smix.plots.svg import Embedded, embedded, photograph
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.table import UNKNOWN, Table, in_markdown, markdown
@@ -28,26 +27,19 @@ LONG = 26
 RESERVED = ("overview", "missing", "contents")
 """Anchors of the page itself."""
 
+Draw = Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
+"""Draws a figure; None: there is nothing to show."""
+
 
 @dataclass(frozen=True, eq=False)
 class FigureSpec:
-    """A figure that is to be drawn. Called with a comparison and its assets it returns the figure; None: there is nothing to draw."""
+    """A figure that is to be drawn."""
 
     name: str
     """Name of its files and of its anchor."""
-    draw: Callable[..., MatplotlibFigure | None]
-    """Draws the figure in any style."""
+    draw: Draw
     raster: bool = False
     """Shows photographs: saved as PNG only."""
-
-    def __call__(self, comparison: Comparison, assets: ReportAssets, **options: Any) -> MatplotlibFigure | None:
-        """Draw the figure in the style of all figures."""
-        return looks(self.draw)(comparison, assets, **options)
-
-
-def figure(name: str, raster: bool = False) -> Callable[[Callable[..., MatplotlibFigure | None]], FigureSpec]:
-    """Return a decorator that names the figure that a function draws. Arguments are those of `FigureSpec`."""
-    return lambda draw: FigureSpec(name, draw, raster)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +87,7 @@ class Part:
 
 
 Maker = Callable[[Comparison, ReportAssets], Table | Facts | None]
+"""Makes a table or facts; None: there is nothing to show."""
 
 
 @dataclass(frozen=True, eq=False)

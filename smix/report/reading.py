@@ -11,15 +11,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+
 from smix import files
-from smix.errors import RunError, SmixError
+from smix.data.pictures import Pictures
+from smix.data.sets import ImageSet, Split, is_local, load_data
+from smix.data.streaming import fits_on_device
+from smix.errors import DataError, MaskError, RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
 from smix.evaluation.scores import Scores, compute_scores
 from smix.lab.status import describe_unfinished
+from smix.masks import MaskStore
+from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
 from smix.paths import data_name, same_value
 from smix.plots.pictures import is_picture
-from smix.report.records import Comparison, Problem, by_method, records_of
+from smix.report.masks import JudgedMasks, judge_carried, judge_store
+from smix.report.records import Comparison, Problem, prepare, runs_by_method
+from smix.training.inputs import split
 from smix.training.predictions import read_predictions
 from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
 from smix.training.samples import Samples, read_samples
@@ -97,17 +106,10 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
         expected = "expected predictions of the same test images as the other runs"
         problems.append(Problem(path, f"{expected}, got other labels or another order in predictions.npz; {LEFT_OUT}"))
         del predictions[path]
-    scores_of_runs = {path: predicted.scores for path, predicted in predictions.items()}
+    scores = {path: predicted.scores for path, predicted in predictions.items()}
     evaluations, samples = _evaluations(finished, problems), _samples(runs, problems)
-    return Comparison(
-        data_name(finished[0].config.data),
-        folder,
-        runs,
-        sorted(problems, key=lambda problem: str(problem.path)),
-        records_of(runs, scores_of_runs, evaluations),
-        scores_of_runs,
-        samples,
-    )
+    problems.sort(key=lambda problem: str(problem.path))
+    return prepare(data_name(finished[0].config.data), folder, runs, problems, scores, evaluations, samples)
 
 
 def predicted_by(run: Run) -> Predicted:
@@ -250,7 +252,7 @@ def _evaluations_of(run: Path, problems: list[Problem]) -> list[Evaluation]:
 
 def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]:
     """Return the mixes of the first seed of each method, of the same images."""
-    firsts = {method: own[0] for method, own in by_method(runs).items()}
+    firsts = {method: own[0] for method, own in runs_by_method(runs).items()}
     mixes = {}
     for method, run in firsts.items():
         samples = attempt(problems, run.path, read_samples, run, consequence="its mixes are not shown")
@@ -276,3 +278,58 @@ def _problem(path: Path, message: str) -> Problem:
         if folder.name:
             message = message.replace(f"{folder}/", "")
     return Problem(path, message)
+
+
+def load_test_images(comparison: Comparison, data_root: Path) -> ImageSet:
+    """Return the test split as it was predicted.
+
+    Raises:
+        DataError: It is not on this machine, or has changed.
+    """
+    return _load(comparison, data_root, "test").take(comparison.first.config.test_limit)
+
+
+def load_masks(comparison: Comparison, data_root: Path) -> JudgedMasks | None:
+    """Return the masks that the runs used, judged; None if they used none.
+
+    Raises:
+        SmixError: The masks are missing, damaged or changed, or the images are not on this machine.
+    """
+    used = [run for run in comparison.runs if run.provenance.get("masks")]
+    if not used:
+        return None
+    data, folder = _load(comparison, data_root, "train"), used[0].config.masks
+    store = None if folder == "carried" else MaskStore(folder)
+    if store is not None:
+        store.check_made_of(data)
+    _check_used(used[0], data)
+    return judge_carried(data) if store is None else judge_store(store, data)
+
+
+def _check_used(run: Run, data: ImageSet) -> None:
+    """Raise MaskError unless the masks of the training images are those that the run used."""
+    config = run.config
+    training = split(data.take(config.train_limit), config.val_fraction)[0]
+    if isinstance(training.images, Pictures) and training.size is not None and fits_on_device(data, config.image_size):
+        # The run had the images in memory and brought its masks to their size. The images themselves do not matter here.
+        training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))
+    found = masks_of(training, config.masks).provenance["fingerprint"]
+    expected = run.provenance["masks"]["fingerprint"]
+    if found != expected:
+        raise MaskError(
+            f"masks: expected the masks that the runs used, got others ({found[:8]} instead of {expected[:8]}); restore the original "
+            "store or data set"
+        )
+
+
+def _load(comparison: Comparison, data_root: Path, part: Split) -> ImageSet:
+    run = comparison.first
+    if not is_local(run.config.data, data_root):  # a report of others' runs downloads nothing
+        raise DataError(f"{comparison.name}: the images are not on this machine; name their folder with --data-root")
+    data, expected = load_data(run.config.data, data_root, part), run.provenance["data"][f"fingerprint_{part}"]
+    if data.fingerprint != expected:
+        raise DataError(
+            f"{comparison.name}: expected the images that the runs used, got others ({data.fingerprint[:8]} instead of "
+            f"{expected[:8]}); name the folder of the originals with --data-root"
+        )
+    return data

@@ -21,14 +21,13 @@ finite is no record.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
 from smix.data.sets import ImageSet
 from smix.errors import SmixError
@@ -49,6 +48,8 @@ COVERAGES = (0.8, 0.5)
 """Shares of the test images, the most confident first, whose errors are records."""
 Number = tuple[str, float, str, float | None]
 """Metric, value, condition and severity of a record."""
+Condition = tuple[str, str, str, float | None, str]
+"""Data set, suite, condition, severity and metric of a record."""
 CONDITIONS = {
     "clean": "Unchanged",
     "swapped": "Background swapped",
@@ -56,6 +57,55 @@ CONDITIONS = {
     "background_hidden": "Background hidden",
 }
 """Conditions of the suite "objects", and their names in tables and figures."""
+
+
+Best = Literal["max", "min", "zero"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """Heading, format and direction of a metric."""
+
+    heading: str
+    """Heading of a column and label of an axis, with the unit."""
+    best: Best | None = None
+    """Best value: the largest, the smallest, or that nearest to 0. None: no value is better than another."""
+    scale: float = 100
+    """Factor of the values: 100 turns shares into percentages."""
+    decimals: int = 2
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("Accuracy (%)", "max"),
+    "top5": Metric("Top-5 accuracy (%)", "max"),
+    "error": Metric("Error (%)", "min"),
+    "top5_error": Metric("Top-5 error (%)", "min"),
+    "confidence": Metric("Mean confidence (%)"),
+    "overconfidence": Metric("Overconfidence (points)", "zero"),
+    "ece": Metric("ECE (%)", "min"),
+    "ece_mass": Metric("ECE, equal mass (%)", "min"),
+    "class_wise": Metric("ECE, class-wise (%)", "min"),
+    "mce": Metric("Max error (%)", "min", decimals=1),
+    "brier": Metric("Brier score", "min", 1, 3),
+    "nll": Metric("NLL (nats)", "min", 1, 3),
+    "temperature": Metric("Temperature", scale=1),
+    "ece_scaled": Metric("ECE, scaled (%)", "min"),
+    "nll_scaled": Metric("NLL, scaled (nats)", "min", 1, 3),
+    "errors_above_0.9": Metric("Errors above confidence 0.9 (%)", "min"),
+    "errors_above_0.99": Metric("Errors above confidence 0.99 (%)", "min"),
+    "error_rate": Metric("Error rate (%)", "min"),
+    "aurc": Metric("AURC (%)", "min"),
+    "class_accuracy": Metric("Accuracy (%)", "max", decimals=1),
+    "class_ece": Metric("ECE (%)", "min", decimals=1),
+    "corruption_error": Metric("mCE, vanilla = 100", "min", decimals=1),
+    "swap_loss": Metric("Drop after the swap (points)", "min"),
+    "test_accuracy": Metric("Test accuracy (%)", "max"),
+    "test_loss": Metric("Test loss", "min", 1, 3),
+    "val_accuracy": Metric("Validation accuracy (%)", "max"),
+    "images_seen": Metric("Images seen", None, 1, 0),
+    "seconds": Metric("Seconds", None, 1, 0),
+}
+"""Metrics by their names in records, evaluations and results, in the order in which the terminal shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,101 +136,8 @@ class Problem:
     """One line: what was expected, what was found, and what to do."""
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Runs that differ only in method and seed."""
-
-    name: str
-    """Name of the data set, without the path of its file."""
-    folder: Path
-    runs: Sequence[Run]
-    """Finished and unfinished runs; unfinished ones count as missing."""
-    problems: Sequence[Problem]
-    records: Sequence[Record]
-    scores: Mapping[Path, Scores]
-    """Scores of each finished run whose predictions are readable, by folder: what is no single number, such as confusion matrices."""
-    samples: Mapping[str, Samples]
-    """Mixed images of the first seed of each method, where images have two spatial dimensions."""
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """Methods in display order."""
-        return list(by_method(self.runs))
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes."""
-        return list(self.begun[0].provenance["data"]["classes"])
-
-    @property
-    def begun(self) -> list[Run]:
-        """Runs that have a config.json."""
-        return [run for run in self.runs if run.provenance]
-
-    @cached_property
-    def planned(self) -> int:
-        """Number of seeds that any method has."""
-        return len({run.config.seed for run in self.runs})
-
-    def values(
-        self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
-    ) -> dict[str, dict[int, float]]:
-        """Return the values of a metric by method, in display order, and by seed.
-
-        Methods without a value are left out. The arguments are the fields of `Record`.
-        """
-        matches = self._index.get((data, suite, condition, severity, metric), {})
-        return {method: dict(sorted(matches[method].items())) for method in self.methods if method in matches}
-
-    def shared_seeds(self, metric: str) -> dict[str, list[int]]:
-        """Return the seeds for which both the method and vanilla have a metric; methods without one are left out."""
-        values = self.values(metric)
-        plain = values.pop(PLAIN, {}).keys()
-        return {method: seeds for method, own in values.items() if (seeds := sorted(own.keys() & plain))}
-
-    def select(self, **fields: Any) -> list[Record]:
-        """Return the records whose fields have these values, such as `suite="attacks"`."""
-        return [
-            record for record in self.records if all(getattr(record, name) == value for name, value in fields.items())
-        ]
-
-    @cached_property
-    def _index(self) -> dict[tuple[str, str, str, float | None, str], dict[str, dict[int, float]]]:
-        index: dict[tuple[str, str, str, float | None, str], dict[str, dict[int, float]]] = {}
-        for record in self.records:
-            key = (record.data, record.suite, record.condition, record.severity, record.metric)
-            index.setdefault(key, {}).setdefault(record.method, {})[record.seed] = record.value
-        return index
-
-    @cached_property
-    def other_data(self) -> list[str]:
-        """Other data sets that any run was evaluated on."""
-        return sorted({record.data for record in self.select(suite="", metric="accuracy") if record.data})
-
-    def scores_of(self, method: str) -> dict[int, Scores]:
-        """Return the scores of a method by seed."""
-        runs = by_method(self.runs)[method]
-        return {run.config.seed: self.scores[run.path] for run in runs if run.path in self.scores}
-
-    def label(self, method: str, count: int) -> str:
-        """Return the method, with the number of its runs behind a figure if some are missing: "smix (2 of 3)"."""
-        return method if count == self.planned else f"{method} ({count} of {self.planned})"
-
-
-@dataclass(frozen=True, eq=False)
-class ReportAssets:
-    """Data that a report shows in addition to the files of the runs. None: not available."""
-
-    styles: Mapping[str, Style]
-    """Colour and marker of each method."""
-    test_images: ImageSet | None = None
-    """Test split as it was predicted."""
-    masks: JudgedMasks | None = None
-    """Masks that the runs used."""
-
-
 @dataclass(frozen=True)
-class Row:
+class MethodSummary:
     """Test accuracy of one method."""
 
     method: str
@@ -204,7 +161,132 @@ class Row:
         return str(self.finished) if self.complete else f"{self.finished} of {self.planned}"
 
 
-def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
+@dataclass(frozen=True)
+class AccuracySummary:
+    """Test accuracy of the methods, and what can be concluded from it."""
+
+    methods: Sequence[MethodSummary]
+    """One per method, in display order."""
+    best: Sequence[MethodSummary]
+    """Methods with the highest mean: several if they are equal, none if no method is complete."""
+    pairs: Sequence[Difference]
+    """Every pair of complete methods, compared in percentage points."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs that differ only in method and seed, prepared once by `prepare` for all tables and figures."""
+
+    name: str
+    """Name of the data set, without the path of its file."""
+    folder: Path
+    runs: Sequence[Run]
+    """Finished and unfinished runs; unfinished ones count as missing."""
+    problems: Sequence[Problem]
+    records: Sequence[Record]
+    scores: Mapping[str, Mapping[int, Scores]]
+    """Scores of the runs with readable predictions, by method and seed: what is no single number, such as confusion matrices."""
+    samples: Mapping[str, Samples]
+    """Mixed images of the first seed of each method, where images have two spatial dimensions."""
+    by_method: Mapping[str, Sequence[Run]]
+    """Runs of each method, by seed; methods in display order."""
+    first: Run
+    """First run that has a config.json: its configuration, but for method and seed, is that of all runs."""
+    classes: Sequence[str]
+    planned: int
+    """Number of seeds that any method has."""
+    accuracy: AccuracySummary
+    index: Mapping[Condition, Mapping[str, Mapping[int, float]]]
+    """Values of the records by condition, method and seed."""
+
+    def values(
+        self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
+    ) -> dict[str, dict[int, float]]:
+        """Return the values of a metric by method, in display order, and by seed.
+
+        Methods without a value are left out. The arguments are the fields of `Record`.
+        """
+        matches = self.index.get((data, suite, condition, severity, metric), {})
+        return {method: dict(sorted(matches[method].items())) for method in self.by_method if method in matches}
+
+    def shared_seeds(self, metric: str) -> dict[str, list[int]]:
+        """Return the seeds for which both the method and vanilla have a metric; methods without one are left out."""
+        values = self.values(metric)
+        plain = values.pop(PLAIN, {}).keys()
+        return {method: seeds for method, own in values.items() if (seeds := sorted(own.keys() & plain))}
+
+    def select(self, **fields: Any) -> list[Record]:
+        """Return the records whose fields have these values, such as `suite="attacks"`."""
+        return [
+            record for record in self.records if all(getattr(record, name) == value for name, value in fields.items())
+        ]
+
+    def labels(self, values: Mapping[str, Sized]) -> dict[str, str]:
+        """Return the name of each method, with the number of its values if some are missing: "smix (2 of 3)"."""
+        counts = {method: len(each) for method, each in values.items()}
+        return {m: m if count == self.planned else f"{m} ({count} of {self.planned})" for m, count in counts.items()}
+
+
+def prepare(
+    name: str,
+    folder: Path,
+    runs: Sequence[Run],
+    problems: Sequence[Problem] = (),
+    scores: Mapping[Path, Scores] | None = None,
+    evaluations: Mapping[Path, Sequence[Evaluation]] | None = None,
+    samples: Mapping[str, Samples] | None = None,
+) -> Comparison:
+    """Return the comparison of runs that differ only in method and seed.
+
+    Args:
+        name: Name of the data set.
+        folder: Folder of the runs.
+        runs: At least one run that has a config.json.
+        problems: Runs, or parts of them, that are left out.
+        scores: Scores of the predictions, by folder of the run.
+        evaluations: Results of `smix evaluate`, by folder of the run.
+        samples: Mixed images of the first seed of each method.
+    """
+    scores, by_method = scores or {}, runs_by_method(runs)
+    first = next(run for run in runs if run.provenance)
+    records = records_of(runs, scores, evaluations or {})
+    index: dict[Condition, dict[str, dict[int, float]]] = {}
+    for record in records:
+        condition = (record.data, record.suite, record.condition, record.severity, record.metric)
+        index.setdefault(condition, {}).setdefault(record.method, {})[record.seed] = record.value
+    by_seed = {
+        m: {run.config.seed: scores[run.path] for run in own if run.path in scores} for m, own in by_method.items()
+    }
+    return Comparison(
+        name,
+        folder,
+        runs,
+        problems,
+        records,
+        {method: each for method, each in by_seed.items() if each},
+        samples or {},
+        by_method,
+        first,
+        tuple(first.provenance["data"]["classes"]),
+        len({run.config.seed for run in runs}),
+        summarise(runs),
+        index,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ReportAssets:
+    """Data that a report shows in addition to the files of the runs. None: not available."""
+
+    styles: Mapping[str, Style]
+    """Colour and marker of each method."""
+    test_images: ImageSet | None = None
+    """Test split as it was predicted."""
+    masks: JudgedMasks | None = None
+    """Masks that the runs used."""
+
+
+def runs_by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return the runs of each method, by seed; methods in the order of `METHODS`, followed by their variants."""
     names = list(METHODS)
 
@@ -219,33 +301,26 @@ def by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
     }
 
 
-def rows_of(runs: Sequence[Run]) -> list[Row]:
-    """Return one row per method."""
-    planned, rows = len({run.config.seed for run in runs}), []
-    for method, own in by_method(runs).items():
-        results = [run.result for run in own if run.result is not None]
-        accuracy = summary([100 * result.test_accuracy for result in results])
-        rows.append(Row(method, len(results), planned, accuracy, summary([result.seconds for result in results]).mean))
-    return rows
+def summarise(runs: Sequence[Run]) -> AccuracySummary:
+    """Return the test accuracy of each method and the differences between those that are complete."""
+    planned, methods = len({run.config.seed for run in runs}), []
+    accuracies: dict[str, dict[int, float]] = {}
+    for method, own in runs_by_method(runs).items():
+        results = {run.config.seed: run.result for run in own if run.result is not None}
+        values = {seed: 100 * result.test_accuracy for seed, result in results.items()}
+        seconds = summary([result.seconds for result in results.values()]).mean
+        methods.append(MethodSummary(method, len(results), planned, summary(list(values.values())), seconds))
+        if methods[-1].complete:
+            accuracies[method] = values
+    complete = [one for one in methods if one.finished and one.complete]
+    highest = max((one.accuracy.mean for one in complete), default=-math.inf)
+    best = [one for one in complete if math.isclose(one.accuracy.mean, highest, abs_tol=1e-9)]
+    return AccuracySummary(methods, best, compare_pairs(accuracies))
 
 
-def best_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows with the highest mean: several if they are equal, none if no method is complete."""
-    complete = [row for row in rows if row.finished and row.complete]
-    highest = max((row.accuracy.mean for row in complete), default=-math.inf)
-    return [row for row in complete if math.isclose(row.accuracy.mean, highest, abs_tol=1e-9)]
-
-
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """Return every pair of complete methods, compared in percentage points of test accuracy."""
-    complete = {row.method for row in rows_of(runs) if row.complete}
-    return compare_pairs(
-        {
-            method: {run.config.seed: 100 * run.result.test_accuracy for run in own if run.result is not None}
-            for method, own in by_method(runs).items()
-            if method in complete
-        }
-    )
+def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Return the mean over seeds of each method, in percent."""
+    return {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
 
 
 def difference_from(method: str, pairs: Iterable[Difference]) -> list[Difference]:

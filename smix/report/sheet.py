@@ -32,8 +32,8 @@ from smix.masks.store import pack
 from smix.plots.layout import Heading
 from smix.plots.pictures import Band, Tile, image_grid, paint
 from smix.plots.style import looks
-from smix.report.images import thumbnail
 from smix.report.masks import JudgedMasks, input_size, percent
+from smix.report.pictures import thumbnail
 
 MAX_MASKS = 100_000
 """Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""

@@ -13,12 +13,9 @@ from statistics import fmean
 from typing import TypeVar
 
 from smix.evaluation.confidence import LEVELS, SURE
-from smix.evaluation.corruptions.suite import GROUPS
 from smix.evaluation.statistics import NOT_ENOUGH
-from smix.paths import data_name
 from smix.progress import duration
-from smix.report.metrics import METRICS, Best
-from smix.report.records import CONDITIONS, COVERAGES, Comparison, ReportAssets
+from smix.report.records import COVERAGES, METRICS, Best, Comparison, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 
 T = TypeVar("T")
@@ -61,39 +58,39 @@ class MetricTable:
         # A metric that no run has is left out; a level that has no predictions is unknown.
         known = {record.metric for record in comparison.records}
         values = {column: by_method for column, by_method in values.items() if column.metric in known}
-        counts = {m: max(len(each.get(m, ())) for each in values.values()) for m in comparison.methods if values}
-        counts = {method: count for method, count in counts.items() if count}
-        if not counts:
+        longest = {
+            m: max((each.get(m, {}) for each in values.values()), key=len, default={}) for m in comparison.by_method
+        }
+        labels = comparison.labels({method: seeds for method, seeds in longest.items() if seeds})
+        if not labels:
             return None
-        labels = [comparison.label(method, count) for method, count in counts.items()]
         headings = [column.heading or METRICS[column.metric].heading for column in values]
-        cells = [self._cells(comparison, column.metric, each, list(counts)) for column, each in values.items()]
+        cells = [self._cells(column.metric, each, list(labels), comparison.planned) for column, each in values.items()]
         if self.across:
-            head = (self.across, *labels)
+            head = (self.across, *labels.values())
             rows = tuple((Cell(heading), *row) for heading, row in zip(headings, cells, strict=True))
         else:
             head = ("Method", *headings)
-            rows = tuple(zip(map(Cell, labels), *cells, strict=True))
+            rows = tuple(zip(map(Cell, labels.values()), *cells, strict=True))
         spread = spread_note(len(seeds) for each in values.values() for seeds in each.values())
-        images, left_out = (self._images(comparison, name) for name in ("images", "left_out"))
-        note = self.note.format(spread=spread, images=images, left_out=left_out)
+        counts = {"images": "", "left_out": ""}
+        for name in counts:
+            for record in comparison.select(data="", suite=self.suite, metric=name)[:1]:
+                counts[name] = f"{record.value:,.0f}"
+        note = self.note.format(spread=spread, **counts)
         return Table(self.name, self.title, head, rows, note)
 
     def _cells(
-        self, comparison: Comparison, name: str, values: Mapping[str, Mapping[int, float]], methods: Sequence[str]
+        self, name: str, values: Mapping[str, Mapping[int, float]], methods: Sequence[str], planned: int
     ) -> list[Cell]:
         metric = METRICS[name]
         means = {method: fmean(seeds.values()) for method, seeds in values.items()}
         # A method that lacks runs is never the best: the missing ones may be the bad ones.
-        complete = {method: mean for method, mean in means.items() if len(values[method]) == comparison.planned}
+        complete = {method: mean for method, mean in means.items() if len(values[method]) == planned}
         best = best_of(complete, metric.best if self.bold else None)
         if self.across:
             return [number(means.get(m, math.nan), 1, metric.scale, best=m == best) for m in methods]
         return [over_seeds(values.get(m, {}).values(), metric.decimals, metric.scale, m == best) for m in methods]
-
-    def _images(self, comparison: Comparison, name: str) -> str:
-        counts = [record.value for record in comparison.select(data="", suite=self.suite, metric=name)]
-        return f"{counts[0]:,.0f}" if counts else ""
 
 
 def best_of(means: Mapping[str, float], best: Best | None) -> str | None:
@@ -154,76 +151,6 @@ LEVEL_TABLE = MetricTable(
     tuple(Column("error_rate", f"{low:g} to {high:g}", "confidence", low) for low, high in pairwise(LEVELS)),
     "Error rate of the predictions whose confidence is above the first number and at most the second. {spread}",
     bold=False,
-)
-
-
-def corruption_tables(suite: str, ending: str = "") -> tuple[MetricTable, MetricTable]:
-    """Return the tables of accuracy on a suite of corrupted images: by group, with the errors relative to vanilla, and by corruption.
-
-    Args:
-        suite: Label of the suite.
-        ending: Appended to the names of the tables.
-    """
-    groups = [Column(heading=f"{group.capitalize()} (%)", condition=group) for group in ("clean", "all", *GROUPS)]
-    note = (
-        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
-        f"rate divided by that of vanilla with the same seed, in percent. {BOLD}."
-    )
-    title = f"Accuracy on corrupted images ({suite})"
-    columns = (*groups, Column("corruption_error", condition="all"))
-
-    def corruptions(comparison: Comparison) -> list[Column]:
-        records = comparison.select(data="", suite=suite, severity=None, metric="accuracy")
-        names = dict.fromkeys(record.condition for record in records)
-        return [Column(heading=name, condition=name) for name in names if name not in ("clean", "all", *GROUPS)]
-
-    means, each_title = f"Mean over severities and seeds. {BOLD}.", "Accuracy on each corruption (%)"
-    return (
-        MetricTable(f"corruptions{ending}", title, columns, note, suite),
-        MetricTable(f"each-corruption{ending}", each_title, corruptions, means, suite, across="Corruption"),
-    )
-
-
-def _attack_columns(comparison: Comparison) -> list[Column]:
-    records = comparison.select(data="", suite="attacks", metric="accuracy")
-    attacks = {(record.condition, record.severity) for record in records if record.severity is not None}
-
-    def strength(attack: tuple[str, float]) -> tuple[int, float]:
-        steps = attack[0].rpartition("-")[2]
-        return int(steps) if steps.isdecimal() else 1, attack[1]
-
-    columns = [
-        Column("accuracy", f"{name.upper()}, {255 * eps:.3g}/255 (%)", name, eps)
-        for name, eps in sorted(attacks, key=strength)
-    ]
-    return [Column(heading="Clean (%)", condition="clean"), *columns]
-
-
-ATTACKS = MetricTable(
-    "attacks",
-    "Accuracy under attack",
-    _attack_columns,
-    "{images} test images, each value changed by at most the given number of grey levels (L-infinity norm). {spread} "
-    + BOLD
-    + ".",
-    "attacks",
-)
-
-OBJECTS = MetricTable(
-    "background",
-    "Accuracy with other backgrounds and hidden objects",
-    (*(Column(heading=f"{title} (%)", condition=name) for name, title in CONDITIONS.items()), Column("swap_loss")),
-    "The same {images} test images in each column ({left_out} more have no usable mask). Background swapped: the object on an image of "
-    "another class. Hidden: painted over with the mean colour. {spread}",
-    "objects",
-    bold=False,
-)
-
-OTHER_DATA = MetricTable(
-    "other-data",
-    "Accuracy on other data sets",
-    lambda comparison: [Column(heading=f"{data_name(data)} (%)", data=data) for data in comparison.other_data],
-    "The same networks, evaluated on the classes that both data sets have. {spread} " + BOLD + ".",
 )
 
 

@@ -8,53 +8,49 @@ from smix.evaluation.statistics import NOT_ENOUGH, Difference, compare_pairs, in
 from smix.report.page import Facts, Highlight
 from smix.report.records import (
     PLAIN,
+    AccuracySummary,
     Comparison,
     ReportAssets,
-    best_rows,
     difference_from,
-    differences,
-    rows_of,
+    percentages,
 )
 from smix.report.table import p_value
-from smix.training.records import Run
 
 POINTS = 100.0
 """No two accuracies differ by more."""
 
 
-def conclusion(runs: Sequence[Run]) -> str:
+def conclusion(accuracy: AccuracySummary) -> str:
     """Return the winner by mean test accuracy, the methods that it is significantly better than, and what is missing."""
-    winner, rest = _parts(runs)
+    winner, rest = _parts(accuracy)
     return "; ".join(filter(None, (winner, rest)))
 
 
-def evidence(runs: Sequence[Run]) -> str:
+def evidence(accuracy: AccuracySummary) -> str:
     """Return the evidence for `headline`: the conclusion without its beginning."""
-    rest = _parts(runs)[1]
+    rest = _parts(accuracy)[1]
     return rest[:1].upper() + rest[1:]
 
 
-def _parts(runs: Sequence[Run]) -> tuple[str, str]:
+def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
     """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
-    rows = rows_of(runs)
-    unfinished = ", ".join(f"{row.method} ({row.count})" for row in rows if not row.complete)
+    unfinished = ", ".join(f"{one.method} ({one.count})" for one in accuracy.methods if not one.complete)
     missing = f" Runs are missing of {unfinished}, which are not compared; start the same smix compare again."
     missing = missing if unfinished else ""
-    best = best_rows(rows)
+    best = accuracy.best
     if not best:
         return "", f"No method has finished all of its runs.{missing}"
-    method, accuracy = best[0].method, best[0].accuracy
-    seeds = f"{accuracy.count} seed{'s' if accuracy.count > 1 else ''}"
+    method, mean, count = best[0].method, best[0].accuracy.mean, best[0].accuracy.count
+    seeds = f"{count} seed{'s' if count > 1 else ''}"
     if len(best) > 1:
-        equal = f"{_enumeration([row.method for row in best])} have the same highest mean test accuracy"
-        return "", f"{equal}, {accuracy.mean:.2f} % over {seeds}: none won.{missing}"
-    winner = f"{method} has the highest mean test accuracy, {accuracy.mean:.2f} % over {seeds}"
-    pairs = differences(runs)
-    leads = [pair.swapped() for pair in difference_from(method, pairs)]
+        equal = f"{_enumeration([one.method for one in best])} have the same highest mean test accuracy"
+        return "", f"{equal}, {mean:.2f} % over {seeds}: none won.{missing}"
+    winner = f"{method} has the highest mean test accuracy, {mean:.2f} % over {seeds}"
+    leads = [pair.swapped() for pair in difference_from(method, accuracy.pairs)]
     if not leads:
         reason = "no other method has all of its runs" if unfinished else "there is no other method to compare it with"
         return winner, f"{reason}.{missing}"
-    if accuracy.count < 2:
+    if count < 2:
         unknown = f"{NOT_ENOUGH} to tell whether that is statistically significant: take at least 5 seeds."
         return winner, f"{unknown}{missing}"
     clear, unclear = ([pair for pair in leads if pair.significant == value] for value in (True, False))
@@ -63,23 +59,22 @@ def _parts(runs: Sequence[Run]) -> tuple[str, str]:
         start = "but" if clear else "the difference is"
         clauses.append(f"{start} not statistically significant against {_against(unclear)}")
     test = "paired t-test"
-    if len(pairs) > 1:
-        test = f"paired t-tests over seeds, Holm-corrected over all {len(pairs)} pairs"
+    if len(accuracy.pairs) > 1:
+        test = f"paired t-tests over seeds, Holm-corrected over all {len(accuracy.pairs)} pairs"
     few = f" {seeds} are few, both to find a difference and to trust one: take at least 5."
-    few = few if accuracy.count < 5 else ""
+    few = few if count < 5 else ""
     return winner, f"{', '.join(clauses)} ({test}).{_detectable(unclear, seeds)}{few}{missing}"
 
 
-def headline(runs: Sequence[Run]) -> str:
+def headline(accuracy: AccuracySummary) -> str:
     """Return the answer alone: which method wins, its lead over vanilla, and whether that is statistically significant."""
-    rows = rows_of(runs)
-    best = best_rows(rows)
+    best = accuracy.best
     if len(best) != 1:
-        return conclusion(runs)
+        return conclusion(accuracy)
     winner = f"{best[0].method} has the highest mean test accuracy, {best[0].accuracy.mean:.2f} %"
-    if best[0].method == PLAIN and any(row.complete for row in rows if row is not best[0]):
+    if best[0].method == PLAIN and any(one.complete for one in accuracy.methods if one is not best[0]):
         return f"{winner}: no other method is ahead of it."
-    pair = _lead(best[0].method, runs)
+    pair = _lead(best[0].method, accuracy.pairs)
     if pair is None:
         return f"{winner}."
     lead = f"{winner}, {pair.mean:+.2f} points over {PLAIN}"
@@ -89,14 +84,14 @@ def headline(runs: Sequence[Run]) -> str:
     return f"{lead}: {significance} with {pair.count} seeds ({_p(pair)})."
 
 
-def _lead(method: str, runs: Sequence[Run]) -> Difference | None:
+def _lead(method: str, pairs: Sequence[Difference]) -> Difference | None:
     """Return the difference between this method and vanilla, if both are complete."""
-    return next((pair for pair in difference_from(PLAIN, differences(runs)) if pair.first == method), None)
+    return next((pair for pair in difference_from(PLAIN, pairs) if pair.first == method), None)
 
 
 def pair_sentences(comparison: Comparison, assets: ReportAssets) -> Facts | None:
     """Return each pair of methods in a sentence, the better method first."""
-    pairs = [(f"{pair.first}, {pair.second}", pair) for pair in differences(comparison.runs)]
+    pairs = [(f"{pair.first}, {pair.second}", pair) for pair in comparison.accuracy.pairs]
     better = [(names, pair.swapped() if pair.significant and pair.mean < 0 else pair) for names, pair in pairs]
     return Facts(tuple((names, sentence(pair)) for names, pair in better), "In words") if pairs else None
 
@@ -128,17 +123,16 @@ def _enumeration(texts: Sequence[str]) -> str:
 
 def highlights(comparison: Comparison) -> list[Highlight]:
     """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
-    rows = rows_of(comparison.runs)
-    finished, planned = sum(row.finished for row in rows), sum(row.planned for row in rows)
-    figures = []
-    for row in best_rows(rows)[:1]:
-        low, high = interval(row.accuracy)
+    accuracy, figures = comparison.accuracy, []
+    finished, planned = (sum(getattr(one, name) for one in accuracy.methods) for name in ("finished", "planned"))
+    for best in accuracy.best[:1]:
+        low, high = interval(best.accuracy)
         detail = NOT_ENOUGH if math.isnan(low) else f"{low:.1f} to {high:.1f} % (95 % interval of its mean)"
-        figures.append(Highlight("Highest mean accuracy", f"{row.accuracy.mean:.2f} %", f"{row.method}; {detail}"))
-        if pair := _lead(row.method, comparison.runs):
+        figures.append(Highlight("Highest mean accuracy", f"{best.accuracy.mean:.2f} %", f"{best.method}; {detail}"))
+        if pair := _lead(best.method, accuracy.pairs):
             p = NOT_ENOUGH if math.isnan(pair.p) else f"corrected p: {p_value(pair.p_corrected)}"
             figures.append(Highlight(f"Ahead of {PLAIN} by", f"{pair.mean:+.2f} points", p))
-    size = f"{len(rows)} methods, {comparison.planned} seed{'s' if comparison.planned > 1 else ''}"
+    size = f"{len(accuracy.methods)} methods, {comparison.planned} seed{'s' if comparison.planned > 1 else ''}"
     figures.append(Highlight("Runs", str(finished) if finished == planned else f"{finished} of {planned}", size))
     figures += _nearest_to_zero(comparison, "Best calibrated on average", "overconfidence", "points", "+")
     figures += _nearest_to_zero(comparison, "Errors best ranked by confidence", "aurc", "% AURC", "")
@@ -159,11 +153,10 @@ def _nearest_to_zero(comparison: Comparison, label: str, metric: str, unit: str,
 def overconfidence(comparison: Comparison, assets: ReportAssets) -> str:
     """Return whether each method is overconfident, by how much, and how that differs from vanilla."""
     values = comparison.values("overconfidence")
-    means = {method: 100 * fmean(seeds.values()) for method, seeds in values.items()}
-    clauses = []
+    means, labels, clauses = percentages(values), comparison.labels(values), []
     for method, mean in means.items():
-        label, direction = comparison.label(method, len(values[method])), "over" if mean > 0 else "under"
-        clauses.append(f"{label} is {direction}confident by {abs(mean):.1f} points")
+        direction = "over" if mean > 0 else "under"
+        clauses.append(f"{labels[method]} is {direction}confident by {abs(mean):.1f} points")
         if PLAIN in means and method != PLAIN:
             better = "better" if abs(mean) < abs(means[PLAIN]) else "not better"
             clauses[-1] += f", {better} calibrated on average than {PLAIN}"

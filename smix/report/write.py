@@ -22,10 +22,9 @@ from smix.errors import RunError, SmixError
 from smix.lab.sweep import slug
 from smix.plots.style import Style, styles
 from smix.plots.svg import save, svg_text
-from smix.report.accuracy_tables import across_table
-from smix.report.assets import load_masks, load_test_images
-from smix.report.page import Chapter, Facts, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
-from smix.report.reading import comparison_of, read_comparisons
+from smix.report.accuracy import across_table
+from smix.report.page import Chapter, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
+from smix.report.reading import comparison_of, load_masks, load_test_images, read_comparisons
 from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
 from smix.report.table import Table, csv_text, latex
@@ -105,7 +104,7 @@ def write_report(
         files.check_no_link(folder, folder / "report")
     out, data_root = Path(out) if out is not None else folder / "report", Path(data_root)
     names = _names(comparisons)
-    method_styles = styles([method for comparison in comparisons for method in comparison.methods])
+    method_styles = styles([method for comparison in comparisons for method in comparison.by_method])
     expected = SECONDS_PER_COMPARISON * len(comparisons)
     with _staged(out) as staged, progress.bar("report", len(comparisons), "comparisons", quiet, expected) as advance:
         chapters: list[Chapter] = []
@@ -172,27 +171,28 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
         if parts := [part for part in parts if part is not None]:
             lead = section.lead if isinstance(section.lead, str) else section.lead(comparison, assets)
             sections.append(replace(section, lead=lead, parts=parts))
-    runs = comparison.runs
-    return Chapter(slug(name), name, headline(runs), evidence(runs), highlights(comparison), sections)
+    accuracy = comparison.accuracy
+    return Chapter(slug(name), name, headline(accuracy), evidence(accuracy), highlights(comparison), sections)
 
 
 def _part(
     spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
 ) -> Part | None:
     """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
-    content = spec if isinstance(spec, Part) else spec(comparison, assets)
-    if isinstance(content, Table):
-        return _table_part(content, target)
-    if isinstance(content, Facts):
-        return Part(content)
-    if content is None or isinstance(content, Part):
-        return content
-    assert isinstance(spec, FigureSpec), "only these draw figures"
+    if isinstance(spec, Part):
+        return spec
+    if not isinstance(spec, FigureSpec):
+        made = spec(comparison, assets)
+        if made is None:
+            return None
+        return _table_part(made, target) if isinstance(made, Table) else Part(made)
+    if (drawing := spec.draw(comparison, assets)) is None:
+        return None
     names = tuple(f"figures/{target.prefix}{spec.name}{suffix}" for suffix in (".svg", ".png")[spec.raster :])
     for name in names:
-        save(content, target.folder / name)
-    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(content)
-    return Part(Figure(spec.name, str(content.get_label()), image), names)
+        save(drawing, target.folder / name)
+    image = (target.folder / names[0]).read_bytes() if spec.raster else svg_text(drawing)
+    return Part(Figure(spec.name, str(drawing.get_label()), image), names)
 
 
 def _table_part(table: Table, target: _Target) -> Part:
@@ -213,7 +213,7 @@ def _staged(out: Path) -> Iterator[Path]:
     files.check_writable(out)
     for folder in FOLDERS:
         if (out / folder).is_symlink() or ((out / folder).exists() and not (out / folder).is_dir()):
-            raise RunError(f"{out / folder}: cannot write to this folder: a file or a link; choose another --out")
+            raise RunError(f"{out / folder}: cannot write to this folder: it is a file or a link; choose another --out")
         (out / folder).mkdir(parents=True, exist_ok=True)
     with files.lock(out):
         for leftover in out.glob(".report.*.tmp"):  # of a report that was killed

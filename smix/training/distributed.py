@@ -138,7 +138,7 @@ def joined(device: torch.device) -> Iterator[World]:
     except RuntimeError as error:
         if isinstance(error, dist.DistError) or "gloo" in str(error):  # gloo has no class of its own
             raise FailedError(
-                f"process {os.environ.get('RANK')}: one of {size} processes has ended; start the same command again to "
+                f"process {os.environ.get('RANK')}: one of {size} processes has ended; run the same command again to "
                 "resume from the last checkpoint"
             ) from None
         raise

@@ -123,6 +123,7 @@ class RunInputs:
             "data": data,
             "masks": None if self.masks is None else self.masks.provenance,
             "normalisation": dataclasses.asdict(self.normalise),
+            "stored_size": None if self.test.size is None else list(self.test.size),
         }
 
     @property

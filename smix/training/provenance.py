@@ -70,3 +70,4 @@ class Provenance(msgspec.Struct):
     processes: Annotated[int, Meta(ge=1)] = 1
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Name = ""
+    stored_size: list[int] | None = None

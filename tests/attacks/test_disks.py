@@ -71,7 +71,7 @@ BUILD = ["masks", "build", "--source", "carried", "--save-classes", "--quiet"]
 @pytest.mark.parametrize(
     ("words", "images", "minimum", "enough", "message"),
     [
-        (BUILD, 2000, "5m", "60m", "no space left on the disk; free some and start the same command again"),
+        (BUILD, 2000, "5m", "60m", "no space is left on the disk, and the masks need"),
         (
             ["train", *TRAINING],
             80,

@@ -102,7 +102,7 @@ def test_a_store_is_not_read_through_links(tmp_path, name):
     assert store is not None
     (store.path / name).rename(tmp_path / "elsewhere")
     (store.path / name).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(SmixError, match="got a symbolic link"):
+    with pytest.raises(SmixError, match="a symbolic link"):
         MaskStore(store.path)[0]
 
 
@@ -237,7 +237,7 @@ def test_a_folder_without_permission_is_reported(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "train" / "cat").chmod(0)
     try:
-        with pytest.raises(DataError, match=r"cat: the folder of images cannot be read .Permission denied"):
+        with pytest.raises(DataError, match=r"cat: the folder of images cannot be read \(Permission denied"):
             load_data(f"folder:{tmp_path}")
     finally:
         (tmp_path / "train" / "cat").chmod(0o755)
@@ -246,7 +246,7 @@ def test_a_folder_without_permission_is_reported(tmp_path):
 def test_images_below_a_path_that_is_not_a_folder_are_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert list_images(tmp_path / "none") == []
-    with pytest.raises(DataError, match=r"the folder of images cannot be read .Not a directory"):
+    with pytest.raises(DataError, match=r"the folder of images cannot be read \(Not a directory"):
         list_images(tmp_path / "file")
 
 

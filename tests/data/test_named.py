@@ -205,7 +205,7 @@ def refuse_connection(*args: object, **options: object) -> None:
 def test_a_failed_download_of_fashion_mnist_is_a_one_line_error_every_time(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.mnist, "download_and_extract_archive", refuse_connection)
     for _ in range(2):
-        one_line("fashion-mnist", tmp_path, "or a connection to http://fashion-mnist", "no route to host")
+        one_line("fashion-mnist", tmp_path, "or download http://fashion-mnist", "no route to host")
         assert not {finding.name: finding.ready for finding in check_data(tmp_path)}["fashion-mnist"]
 
 
@@ -261,7 +261,7 @@ def test_an_incomplete_caltech101_is_refused_in_one_line(caltech, tmp_path):
 
 def test_a_failed_download_of_caltech101_is_a_one_line_error(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.caltech, "download_and_extract_archive", refuse_connection)
-    one_line("caltech101", tmp_path, "or a connection to https://data.caltech.edu/", "no route to host")
+    one_line("caltech101", tmp_path, "or download https://data.caltech.edu/", "no route to host")
 
 
 def test_named_sets_decode_images_on_access(tiny, caltech, tmp_path, monkeypatch):

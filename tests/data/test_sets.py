@@ -253,14 +253,14 @@ REFUSED = {
     ),
     "masks of another size": (
         {"mask_train": np.zeros((12, 7, 5))},
-        r"shape \(12, 5, 7\), got \(12, 7, 5\); convert them",
+        r"shape \(12, 5, 7\), got float64 of shape \(12, 7, 5\); convert them",
     ),
-    "masks with a channel": ({"mask_train": np.zeros((12, 5, 7, 1))}, r"got \(12, 5, 7, 1\)"),
-    "too few masks": ({"mask_train": np.zeros((11, 5, 7))}, r"got \(11, 5, 7\)"),
+    "masks with a channel": ({"mask_train": np.zeros((12, 5, 7, 1))}, r"got float64 of shape \(12, 5, 7, 1\)"),
+    "too few masks": ({"mask_train": np.zeros((11, 5, 7))}, r"got float64 of shape \(11, 5, 7\)"),
     "masks of 255": ({"mask_train": np.full((12, 5, 7), 255)}, "expected masks of 0 and 1"),
     "masks with NaN": ({"mask_train": np.full((12, 5, 7), np.nan)}, "expected masks of 0 and 1"),
     "no images of the split": ({"x_train": None}, "the file contains no x_train"),
-    "nothing of the split": ({"x_train": None, "y_train": None}, "got no x_train and no y_train"),
+    "nothing of the split": ({"x_train": None, "y_train": None}, "the file contains no x_train and no y_train"),
     "objects": ({"x_train": np.array([1, None], object)}, "the npz file cannot be read .an array of type object"),
 }
 
@@ -560,7 +560,7 @@ def test_a_failed_download_of_cifar_is_a_one_line_error_with_address_and_path(tm
     assert asked == [kind.url]
     assert str(caught.value) == (
         f"{name}: cannot load {folder} from {tmp_path} or download {kind.url} "
-        f"got URLError: <urlopen error no route to host>; download that file, unpack it in {tmp_path}, or use npz:FILE"
+        f"(URLError: <urlopen error no route to host>); download that file, unpack it in {tmp_path}, or use npz:FILE"
     )
 
 

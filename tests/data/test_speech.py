@@ -233,13 +233,13 @@ def test_missing_files_are_named(home, tmp_path, missing):
         tmp_path,
         "is incomplete or damaged",
         "testing_list.txt" if "txt" in missing else TESTING[0],
-        "unpack it again",
+        "; unpack http",
     )
 
 
 def test_an_empty_testing_list_is_reported(home, tmp_path):
     (home / "testing_list.txt").write_text("")
-    one_line(tmp_path, "6 recordings to train and 0 to test")
+    one_line(tmp_path, "6 training recordings and 0 test recordings")
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ def test_an_interrupted_run_writes_its_checkpoint(engine, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         launch([training(tmp_path, 2000)], engine, 1)
     finished = epochs_done(tmp_path)
-    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; start the same command again to resume\n"
+    assert (tmp_path / "log.txt").read_text() == "smix: interrupted; run the same command again to resume\n"
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
     time.sleep(3)
     assert epochs_done(tmp_path) == finished, "it goes on"

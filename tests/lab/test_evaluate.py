@@ -154,7 +154,7 @@ def test_a_diverged_network_is_a_one_line_error(run, tmp_path):
 
 def test_a_read_only_folder_is_refused_at_once(run, data_name, monkeypatch):
     monkeypatch.setattr(suites, "predict", None)
-    with pytest.raises(RunError, match="cannot write to this folder: a file"):
+    with pytest.raises(RunError, match="cannot write to this folder: it is a file"):
         evaluate(run, EvaluateConfig(), QUIET, Path(data_name.removeprefix("npz:")))
 
 

@@ -354,7 +354,7 @@ def test_each_state_follows_from_the_folder_alone(data, tmp_path, task_recorder)
     for folder in (cut, failed, running):
         sweep[folder.name] = replace(sweep[folder.name], epochs=EPOCHS)
         interrupt_it(sweep[folder.name], folder)
-    (cut / "log.txt").write_text("smix: interrupted; start the same command again to resume\n")
+    (cut / "log.txt").write_text("smix: interrupted; run the same command again to resume\n")
     (failed / "log.txt").write_text("Traceback\nValueError: no\n\n")
     broken.mkdir()
     shutil.copy(failed / "config.json", broken)

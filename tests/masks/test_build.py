@@ -55,7 +55,7 @@ def test_an_interrupted_build_resumes_to_the_same_bytes(data, tmp_path, expected
 def test_an_interrupted_build_is_reported_as_incomplete(data, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build_masks(data, BrightnessSource(before=raise_at(7, KeyboardInterrupt())), tmp_path)
-    with pytest.raises(MaskError, match="got one that is not finished; finish it with the same smix masks build"):
+    with pytest.raises(MaskError, match="the mask store is not finished; finish it with the same smix masks build"):
         MaskStore(tmp_path)
 
 
@@ -198,7 +198,7 @@ def test_a_broken_manifest_is_not_overwritten_and_says_what_to_do(data, tmp_path
     out = tmp_path / "whole"
     truncate(out / "manifest.json")
     before = content(out)
-    with pytest.raises(MaskError, match=r"remove manifest\.json and run the same"):
+    with pytest.raises(MaskError, match=r"remove it and run the same"):
         build_masks(data, BrightnessSource(), out)
     assert content(out) == before
     (out / "manifest.json").unlink()

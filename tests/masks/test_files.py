@@ -112,7 +112,7 @@ def test_class_names_are_read_from_a_file_next_to_the_masks(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", rows_of_values(1, 2, 3))
     with pytest.raises(
-        MaskError, match="the style of the masks cannot be determined from their values 0, 1, 2, 3; give --style"
+        MaskError, match="the style of the masks cannot be determined from their values 0, 1, 2, 3; pass --style"
     ):
         object_rows(folder, tmp_path / "masks")
     (tmp_path / "masks/classes.txt").write_text("nothing\nwing\nbeak\ntail\n")
@@ -239,7 +239,7 @@ def test_chosen_instances_are_united_where_they_overlap(folder, tmp_path):
         ),
         (
             json.dumps({"images": [], "annotations": [], "categories": [{"id": n, "name": "x"} for n in range(255)]}),
-            "expected at most 254 categories, got 255; drop some",
+            "expected at most 254 categories, got 255; remove some",
         ),
         (
             '{"images": [], "annotations": [], "categories": []}',
@@ -384,7 +384,7 @@ def test_values_unknown_to_a_style_are_reported_for_the_image(folder, tmp_path, 
 def test_colour_images_without_annotations_have_no_style(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
-    with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; give --style"):
+    with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; pass --style"):
         object_rows(folder, tmp_path / "masks")
     with pytest.raises(
         MaskError, match="style panoptic needs a JSON file of COCO annotations; save it in this folder as"
@@ -398,7 +398,7 @@ def test_the_style_is_recognised_from_all_classes(tmp_path):
             write(tmp_path / f"images/train/{kind}/{kind}{row}.jpg", np.zeros((*SIZE, 3), np.uint8))
             write(tmp_path / f"masks/{kind}{row}.png", rows_of_values(number))
     (tmp_path / "images/test").mkdir()
-    with pytest.raises(MaskError, match="from their values 0, 1, 2; give --style"):
+    with pytest.raises(MaskError, match="from their values 0, 1, 2; pass --style"):
         object_rows(load_data(f"folder:{tmp_path / 'images'}"), tmp_path / "masks")
 
 

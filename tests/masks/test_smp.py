@@ -146,7 +146,10 @@ def test_images_are_normalised_as_in_timm_for_the_same_weights(encoder, publishe
         ("smp:unett/resnet18", 'smp architecture: expected a known name, got "unett"; did you mean "unet'),
         ("smp:unet/resnet19", 'smp encoder: expected a known name, got "resnet19"; did you mean "resnet1'),
         ("smp:unet", "smp encoder: expected a known name"),
-        ("smp:unet/resnet18", "weights: smp:unet/resnet18 has no published weights; give a file with --weights"),
+        (
+            "smp:unet/resnet18",
+            "weights: smp:unet/resnet18 has no published weights; pass a weights file with --weights",
+        ),
     ],
 )
 def test_unknown_names_and_missing_weights_are_refused(name, message):

@@ -198,7 +198,7 @@ def test_a_flipped_bit_in_a_store_is_reported_or_harmless(tmp_path):
 @pytest.mark.parametrize("name", ["shard-00003.npy", "stats.npy", "manifest.json"])
 def test_a_missing_file_is_named_with_advice(store, name):
     (store.path / name).unlink()
-    with pytest.raises(MaskError, match=rf"expected .*{name}.*; .*smix masks build"):
+    with pytest.raises(MaskError, match=rf"{name}.*; .*smix masks build"):
         read_everything(store.path)
 
 
@@ -206,7 +206,7 @@ def test_damage_is_detected_on_reading_and_by_verify(store, data):
     (store.path / "shard-00003.npy").write_bytes(b"")
     again = MaskStore(store.path)
     assert np.array_equal(again[:24], data.masks[:24])
-    with pytest.raises(MaskError, match=r"expected shard-00003.npy with sha256 \w{8}, got \w{8}; repair it"):
+    with pytest.raises(MaskError, match=r"shard-00003.npy has sha256 \w{8} instead of \w{8}; repair the store"):
         again[:25]
     with pytest.raises(MaskError, match=r"shard-00003\.npy"):
         again.verify()
@@ -285,13 +285,13 @@ def reorder(data: ImageSet) -> ImageSet:
         (another_split, r"expected masks of made test .*, got masks of another split \(made train"),
         (
             another_pixel,
-            r"expected masks of made train .*, got masks of another data set \(made train, \w{8} instead of \w{8}\)",
+            r"expected masks of made train .*, got masks of another data set \(made train, \w{8}\)",
         ),
         (reorder, r"got masks of another data set"),
     ],
 )
 def test_a_store_of_other_images_is_refused(store, data, other, message):
-    with pytest.raises(MaskError, match=message + r".*; build them"):
+    with pytest.raises(MaskError, match=message + r".*; build masks of made"):
         store.check_belongs(other(data))
     with pytest.raises(MaskError, match=message):
         masks_of(other(data), str(store.path))
@@ -303,10 +303,10 @@ def test_a_store_built_with_a_limit_serves_fewer_images_but_not_more(data, tmp_p
     for part in (data.take(12), data.take(5)):
         store.check_belongs(part)
         assert np.array_equal(store[part.index], part.masks)
-    message = r"expected masks of 13 images of made train, got 12 \(12 are built\); build the rest .* larger --limit"
+    message = r"only 12 of 13 images of made train have masks \(12 are built\); build the rest .* larger --limit"
     with pytest.raises(MaskError, match=message):
         store.check_belongs(data.take(13))
-    with pytest.raises(MaskError, match="28 of the requested masks are not built; increase --limit"):
+    with pytest.raises(MaskError, match=r"28 of the requested masks are not built; build them with .* larger --limit"):
         store[:]
 
 

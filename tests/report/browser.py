@@ -1,4 +1,4 @@
-"""A page in headless Chromium, where there is one: what it becomes after its scripts ran, and what the browser complained about."""
+"""Load a page in headless Chromium, if it is installed, and return the page after its scripts ran and the lines of its console."""
 
 import shutil
 import subprocess
@@ -18,7 +18,7 @@ FLAGS = (
 
 
 def browse(path: Path, profile: Path, state: str = "", dark: bool = False) -> tuple[str, str]:
-    """The page as HTML, and the lines of the console; `state` stands behind the # of its address.
+    """Return the page as HTML and the lines of the console; `state` is the fragment of its address.
 
     Args:
         profile: A folder for what the browser keeps.

@@ -1,4 +1,4 @@
-"""Made-up comparisons: runs, and what made-up networks predicted."""
+"""Synthetic comparisons: runs, predictions and evaluations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccur
 from smix.evaluation.scores import Scores, compute_scores
 from smix.plots.style import styles
 from smix.report.masks import JudgedMasks
-from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.records import AccuracySummary, Comparison, ReportAssets, prepare, summarise
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs
@@ -38,7 +38,7 @@ METHODS = (
 def made_scores(
     seed: int = 0, samples: int = 120, classes: int = 4, skill: float = 2.0, validation: bool = False
 ) -> Scores:
-    """Of a network that is right the more often the higher its skill."""
+    """Return the scores of a network that is right more often the higher its skill."""
     rng = np.random.default_rng(seed)
     labels = torch.from_numpy(np.arange(samples) % classes)
     logits = torch.from_numpy(rng.normal(0, 1.5, (samples, classes)))
@@ -54,17 +54,25 @@ def compared(
     samples: dict[str, Samples] | None = None,
     masked: Sequence[str] = (),
 ) -> Comparison:
-    """Of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
+    """Return the comparison of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
     runs = [_with(run, classes, masked) for run in made_runs(accuracies)]
-    scores = predictions or {}
-    records = records_of(runs, scores, evaluations or {})
-    return Comparison("made", Path("runs"), runs, (), records, scores, samples or {})
+    return prepare("made", Path("runs"), runs, (), predictions, evaluations, samples)
+
+
+def with_runs(comparison: Comparison, runs: Sequence[Run]) -> Comparison:
+    """Return the comparison of other runs, without predictions."""
+    return prepare(comparison.name, comparison.folder, runs)
+
+
+def made_summary(accuracies: dict[str, list[float | None]]) -> AccuracySummary:
+    """Return the summary of runs with these test accuracies, `accuracies[method][seed]`; None: not finished."""
+    return summarise(made_runs(accuracies))
 
 
 def assets_of(
     methods: Sequence[str] = (), images: ImageSet | None = None, masks: JudgedMasks | None = None
 ) -> ReportAssets:
-    """Assets with the styles of these methods; by default those of all `METHODS`."""
+    """Return assets with the styles of these methods; by default those of all `METHODS`."""
     return ReportAssets(styles(methods or METHODS), images, masks)
 
 
@@ -80,7 +88,7 @@ class _WithShares(JudgedMasks):
 
 
 def judged(shares: Mapping[str, float], seconds: float = 0.0) -> JudgedMasks:
-    """Masks without a single mask, whose classes have these shares of valid masks, in percent."""
+    """Return judged masks whose classes have these shares of valid masks, in percent; no mask is stored."""
     none, data = (
         np.zeros(0, np.float32),
         ImageSet(PIXEL, np.zeros(1, np.int64), ("a",), name="made", split="train"),
@@ -98,14 +106,14 @@ def _with(run: Run, classes: Sequence[str], masked: Sequence[str]) -> Run:
 
 
 def place(method: str, seed: int) -> Path:
-    """Of a run."""
+    """Return the folder of a run."""
     return Path("runs") / f"{method}-{seed}"
 
 
 def made_comparison(
     methods: int = 3, seeds: int = 2, classes: int | Sequence[str] = 4, samples: int = 120, masked: Sequence[str] = ()
 ) -> Comparison:
-    """The first of `METHODS`, with predictions and evaluations of all their runs."""
+    """Return a comparison of the first of `METHODS`, with predictions and evaluations of all their runs."""
     rng = np.random.default_rng(methods)
     names = [f"class {n}" for n in range(classes)] if isinstance(classes, int) else list(classes)
     chosen = METHODS[:methods]
@@ -140,7 +148,7 @@ CORRUPTED = {
 
 
 def made_evaluation(clean: float = 0.8, suite: str = "own corruptions, CIFAR-C severities") -> Evaluation:
-    """With everything in it."""
+    """Return an evaluation with all suites."""
     left = {name: tuple(clean * share * 0.9**n for n in range(5)) for name, share in CORRUPTED.items()}
     return Evaluation(
         data="made",

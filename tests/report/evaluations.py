@@ -1,4 +1,4 @@
-"""Made-up evaluations: what smix evaluate leaves, without networks."""
+"""Synthetic evaluations, as smix evaluate writes them."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from smix.evaluation.records import FOLDER, Attacked, Corrupted, Evaluation, Obj
 
 
 def corrupted(clean: float, suite: str = LABEL) -> Corrupted:
-    """Each severity costs a hundredth more of the accuracy; each corruption, by its place, a thousandth."""
+    """Return accuracies that fall by 0.01 with each severity and by 0.001 with each corruption."""
     accuracy = {
         name: tuple(clean - 0.01 * severity - 0.001 * place for severity in (1, 2, 3, 4, 5))
         for place, name in enumerate(CORRUPTIONS)
@@ -34,7 +34,7 @@ def evaluation(clean: float, suites: tuple[str, ...] = (LABEL,), weights: str = 
 
 
 def write_evaluations(run: Path, clean: float, other: float | None = None) -> None:
-    """Of the own test split, and of another data set with this accuracy."""
+    """Write the evaluation of the own test split, and that of another data set if its accuracy is given."""
     file = run / "weights.safetensors"
     weights = files.sha256(file) if file.is_file() else "00" * 32
     write_evaluation(run / FOLDER / "test.json", evaluation(clean, weights=weights))

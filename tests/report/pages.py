@@ -1,4 +1,4 @@
-"""Made-up pages, with names that are not nice."""
+"""Synthetic pages with hostile names."""
 
 import io
 import random
@@ -34,7 +34,7 @@ METHODS = (
 
 
 def svg(word: str = "accuracy") -> str:
-    """As matplotlib writes it: a prologue, metadata, a style sheet, ids that are those of every other picture, links among them."""
+    """Return an SVG as matplotlib writes it: with a prologue, metadata, a style sheet, and ids that all figures share."""
     return f"""<?xml version="1.0" encoding="utf-8" standalone="no"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
 <svg xmlns:xlink="http://www.w3.org/1999/xlink" width="612pt" height="345.6pt" viewBox="0 0 612 345.6"
@@ -60,12 +60,12 @@ def png(width: int = 7, height: int = 5, dpi: int | None = None) -> bytes:
 
 
 def picture(name: str, title: str, files: tuple[str, ...] = (), *, image: str | bytes) -> Part:
-    """A figure that was drawn."""
+    """Return the part of a drawn figure."""
     return Part(Figure(name, title, image), files)
 
 
 def small_page() -> Page:
-    """One comparison, with one of each part."""
+    """Return a page of one comparison with one part of each kind."""
     rows = (
         (Cell("vanilla"), number(89.96), Cell("0.27", 0.27), Cell("worse"), Cell("3", 3.0)),
         (Cell("smix"), number(93.66), Cell(NOT_ENOUGH), Cell("better"), Cell("1 of 3")),
@@ -104,7 +104,7 @@ def small_page() -> Page:
 
 
 def hostile_page() -> Page:
-    """Every text is one of `HOSTILE`."""
+    """Return a page on which every text is one of `HOSTILE`."""
 
     def section(name: str) -> Section:
         table = Table(
@@ -124,7 +124,7 @@ def hostile_page() -> Page:
 
 
 def large_page() -> Page:
-    """Thirteen methods on three data sets."""
+    """Return a page of thirteen methods on three data sets."""
     draw = random.Random(0).gauss
     chapters = []
     for data in ("CIFAR-10", "CIFAR-100", "Tiny ImageNet"):

@@ -1,4 +1,4 @@
-"""What is said of every figure: it can be read."""
+"""Check that a figure is readable."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,21 +10,21 @@ from smix.plots.style import looks
 
 @looks
 def drawn_texts(figure: Figure) -> dict[Text, tuple[float, float, float, float]]:
-    """Every text that is drawn, with its box in pixels: left, bottom, right, top."""
+    """Return every drawn text with its box in pixels: left, bottom, right, top."""
     renderer = FigureCanvasAgg(figure).get_renderer()
-    found: list[Text] = []
+    result: list[Text] = []
     draw = renderer.draw_text
 
     def noted(gc, x, y, s, prop, angle, ismath=False, mtext=None):
         # A text of several lines is drawn line by line, without saying whose they are; in a page they would be out of line.
         assert mtext is not None, f"{s!r} is one of several lines"
         assert not ismath, f"{s!r} is taken for mathematics"
-        found.append(mtext)
+        result.append(mtext)
         draw(gc, x, y, s, prop, angle, ismath, mtext)
 
     renderer.draw_text = noted
     figure.draw(renderer)
-    boxes = {text: text.get_window_extent(renderer) for text in found if text.get_text().strip()}
+    boxes = {text: text.get_window_extent(renderer) for text in result if text.get_text().strip()}
     return {text: (box.x0, box.y0, box.x1, box.y1) for text, box in boxes.items()}
 
 
@@ -33,7 +33,7 @@ def texts_of(figure: Figure) -> list[str]:
 
 
 def assert_readable(figure: Figure) -> None:
-    """No text meets another, leaves the figure, or is too small for a phone."""
+    """Assert that no text overlaps another, leaves the figure, or is too small for a phone."""
     boxes = drawn_texts(figure)
     assert boxes
     width, height = figure.get_size_inches() * figure.dpi

@@ -1,4 +1,4 @@
-"""Made-up runs: what a comparison leaves behind, without training."""
+"""Synthetic runs and run folders, without training."""
 
 import dataclasses
 from pathlib import Path
@@ -14,7 +14,7 @@ from smix.training.records import Result, Run, write_metrics, write_provenance, 
 
 
 def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("runs"), seconds: float = 61.0) -> Run:
-    """A run of three epochs with this test accuracy in [0, 1]; None: not finished."""
+    """Return a run of three epochs with this test accuracy in [0, 1]; None: not finished."""
     config = TrainConfig(method=method, seed=seed, epochs=3)
     metrics = [Epoch(n, 0.1, 2.0 / n, 0.5, 0.0, 2.0 / n, 0.2 * n + 0.01 * seed, seconds / 3) for n in (1, 2, 3)]
     result = None if accuracy is None else Result(accuracy, 1.0, 0.6, 3, 300, seconds, "CPU with 1 thread")
@@ -28,7 +28,7 @@ def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("
 
 
 def made_runs(scores: dict[str, list[float | None]], path: Path = Path("runs")) -> list[Run]:
-    """`scores[method][seed]`."""
+    """Return a run for each of `scores[method][seed]`."""
     return [made_run(method, seed, one, path) for method, all_of in scores.items() for seed, one in enumerate(all_of)]
 
 
@@ -37,7 +37,7 @@ TESTED, KEPT = 61, 23
 
 
 def predictions(strength: float, seed: int, count: int = TESTED) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits and labels of a network that is right more often the larger `strength`."""
+    """Return logits and labels of a network that is right more often the larger `strength`."""
     draws = np.random.default_rng(seed)
     labels = np.arange(count) % len(CLASSES)
     logits = draws.normal(size=(count, len(CLASSES)))
@@ -48,7 +48,7 @@ def predictions(strength: float, seed: int, count: int = TESTED) -> tuple[NDArra
 def write_run(
     folder: Path, method: str, seed: int, strength: float | None = 1.0, validation: bool = True, **changes: Any
 ) -> Path:
-    """A run folder with everything but weights; strength None: not finished."""
+    """Write a run folder with everything but weights; strength None: not finished."""
     path = folder / f"{slug(method)}-{seed}"
     run = made_run(method, seed, None, folder, 61.0 + seed)
     config = dataclasses.replace(run.config, **changes)
@@ -85,7 +85,7 @@ def write_run(
 
 
 def write_runs(folder: Path, strengths: dict[str, list[float | None]], **changes: Any) -> Path:
-    """`strengths[method][seed]`."""
+    """Write a run folder for each of `strengths[method][seed]`."""
     for method, all_of in strengths.items():
         for seed, strength in enumerate(all_of):
             write_run(folder, method, seed, strength, **changes)

@@ -9,16 +9,15 @@ from matplotlib.colors import to_hex
 from smix.evaluation.statistics import Difference
 from smix.plots.layout import signed
 from smix.plots.style import styles
-from smix.report.figures import accuracy
-from smix.report.figures.accuracy import (
+from smix.report.accuracy import (
     accuracy_differences,
     accuracy_over_time,
     accuracy_per_epoch,
     accuracy_per_run,
 )
-from smix.report.records import Comparison, ReportAssets, records_of
+from smix.report.records import Comparison, ReportAssets
 from smix.training.loop import Epoch
-from tests.report.comparisons import METHODS, assets_of, compared, judged
+from tests.report.comparisons import METHODS, assets_of, compared, judged, with_runs
 from tests.report.pictures import assert_readable, texts_of
 
 STYLES = styles(METHODS)
@@ -33,7 +32,7 @@ def many(count: int, seeds: int = 3) -> Comparison:
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 3])
 @pytest.mark.parametrize("count", [1, 2, 6, 13])
-def test_no_text_hides_another(count, seeds):
+def test_texts_do_not_overlap(count, seeds):
     comparison = many(count, seeds)
     assert_readable(accuracy_per_run(comparison, ASSETS))
     assert_readable(accuracy_per_epoch(comparison, ASSETS))
@@ -43,13 +42,8 @@ def test_no_text_hides_another(count, seeds):
 
 
 def with_masks(seconds: float) -> ReportAssets:
-    """Masks that took so long to build."""
+    """Return assets with masks that took this many seconds to build."""
     return assets_of(masks=judged({}, seconds))
-
-
-def again(comparison: Comparison, runs) -> Comparison:
-    """The comparison of other runs."""
-    return replace(comparison, runs=runs, records=records_of(runs, {}, {}))
 
 
 def test_every_run_is_a_mark_of_its_method_and_every_method_has_its_mean_and_deviation():
@@ -90,38 +84,39 @@ def test_a_method_without_a_finished_run_has_a_name_alone():
     assert sum(len(one.get_offsets()) for one in figure.axes[0].collections if isinstance(one, PathCollection)) == 1
 
 
-def test_nothing_is_drawn_of_nothing():
+def test_without_values_no_figure_is_drawn():
     assert accuracy_per_run(compared({"vanilla": [None]}), ASSETS) is None
     assert accuracy_differences(compared({"vanilla": [0.5]}), ASSETS) is None
     no_epochs = compared({"vanilla": [0.5]})
-    no_epochs = replace(no_epochs, runs=[replace(run, metrics=[]) for run in no_epochs.runs])
+    no_epochs = with_runs(no_epochs, [replace(run, metrics=[]) for run in no_epochs.runs])
     assert accuracy_per_epoch(no_epochs, ASSETS) is None
     assert accuracy_over_time(no_epochs, ASSETS) is None
 
 
-def differences_of(pairs: list[Difference], monkeypatch, reference: str = "vanilla"):
-    """The figure of these pairs."""
-    monkeypatch.setattr(accuracy, "differences", lambda runs: pairs)
-    return accuracy_differences(compared({"vanilla": [0.5]}), ASSETS, reference=reference)
+def differences_of(pairs: list[Difference], reference: str = "vanilla"):
+    """Draw the figure of these pairs."""
+    comparison = compared({"vanilla": [0.5]})
+    comparison = replace(comparison, accuracy=replace(comparison.accuracy, pairs=pairs))
+    return accuracy_differences(comparison, ASSETS, reference=reference)
 
 
 def pair(first: str, second: str, mean: float, low: float, high: float, p: float) -> Difference:
     return Difference(first, second, mean, low, high, 3, p, p)
 
 
-def test_differences_are_of_the_method_less_vanilla_and_filled_where_they_are_significant(monkeypatch):
+def test_differences_are_method_minus_vanilla_and_filled_if_significant():
     pairs = [
         pair("vanilla", "mixup", -2.0, -3.0, -1.0, 0.01),  # mixup is two points better
         pair("smix", "vanilla", -1.5, -4.0, 1.0, 0.3),
         pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001),
         pair("vanilla", "fmix", 0.25, math.nan, math.nan, math.nan),
     ]
-    figure = differences_of(pairs, monkeypatch)
+    figure = differences_of(pairs)
     axes = figure.axes[0]
     marks = {line.get_marker(): line for line in axes.lines if line.get_marker() != "None"}
-    found = {m: marks[STYLES[m].marker] for m in ("mixup", "smix", "fmix")}
-    assert {m: line.get_xdata()[0] for m, line in found.items()} == {"mixup": 2.0, "smix": -1.5, "fmix": -0.25}
-    assert {m: line.get_markerfacecolor() != "none" for m, line in found.items()} == {
+    actual = {m: marks[STYLES[m].marker] for m in ("mixup", "smix", "fmix")}
+    assert {m: line.get_xdata()[0] for m, line in actual.items()} == {"mixup": 2.0, "smix": -1.5, "fmix": -0.25}
+    assert {m: line.get_markerfacecolor() != "none" for m, line in actual.items()} == {
         "mixup": True,
         "smix": False,
         "fmix": False,
@@ -133,11 +128,11 @@ def test_differences_are_of_the_method_less_vanilla_and_filled_where_they_are_si
     assert "Difference from vanilla" in texts
 
 
-def test_differences_from_another_method(monkeypatch):
-    figure = differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], monkeypatch, "mixup")
+def test_differences_from_another_method():
+    figure = differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], "mixup")
     assert f"{signed(-3.5, 2)}, worse" in texts_of(figure)
-    assert differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)], monkeypatch) is None
-    assert differences_of([pair("vanilla", "smix", math.nan, math.nan, math.nan, math.nan)], monkeypatch) is None
+    assert differences_of([pair("mixup", "smix", 3.5, 3.0, 4.0, 0.001)]) is None
+    assert differences_of([pair("vanilla", "smix", math.nan, math.nan, math.nan, math.nan)]) is None
 
 
 def line_of(figure, method):
@@ -158,7 +153,7 @@ def test_accuracy_per_epoch_is_the_mean_over_seeds_with_its_range():
     assert figure.axes[0].get_legend() is None
 
 
-def test_every_epoch_that_a_run_has_is_in_the_picture():
+def test_every_finished_epoch_is_drawn():
     comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.9, None]})
     del comparison.runs[-1].metrics[1:]
     figure = accuracy_per_epoch(comparison, ASSETS)
@@ -168,25 +163,25 @@ def test_every_epoch_that_a_run_has_is_in_the_picture():
     assert line_of(accuracy_per_epoch(comparison, ASSETS), "smix").get_ydata() == pytest.approx([20, 40, 60])
 
 
-def test_what_is_measured_without_validation_images_and_with_one_seed_is_called_so():
+def test_the_note_names_the_images_and_a_single_seed():
     comparison = compared({"vanilla": [0.5]})
     assert "Validation accuracy, in percent: one seed." in texts_of(accuracy_per_epoch(comparison, ASSETS))
     run = comparison.runs[0]
-    comparison = replace(comparison, runs=[replace(run, config=replace(run.config, val_fraction=0.0))])
+    comparison = with_runs(comparison, [replace(run, config=replace(run.config, val_fraction=0.0))])
     assert "a fixed part of the training images" in " ".join(texts_of(accuracy_per_epoch(comparison, ASSETS)))
 
 
-def test_the_first_epochs_do_not_press_the_others_together():
+def test_the_first_epochs_do_not_compress_the_axis():
     comparison = compared({"vanilla": [0.5]})
     epochs = [Epoch(n, 0.1, 1.0, 0.5, 0.0, 1.0, 0.1 if n < 3 else 0.8 + 0.001 * n, 1.0) for n in range(1, 51)]
-    comparison = replace(comparison, runs=[replace(comparison.runs[0], metrics=epochs)])
+    comparison = with_runs(comparison, [replace(comparison.runs[0], metrics=epochs)])
     low, high = accuracy_per_epoch(comparison, ASSETS).axes[0].get_ylim()
     assert 79 < low < 80.5
     assert 85 < high < 86
 
 
 @pytest.mark.slow
-def test_time_is_summed_up_and_methods_with_masks_begin_when_these_are_built():
+def test_time_is_cumulative_and_includes_building_masks():
     comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.5, 0.6]}, masked=["smix"])
     slow = {"vanilla": 1.0, "smix": 1.5}
     runs = [
@@ -199,7 +194,7 @@ def test_time_is_summed_up_and_methods_with_masks_begin_when_these_are_built():
         )
         for run in comparison.runs
     ]
-    figure = accuracy_over_time(again(comparison, runs), with_masks(12.0))
+    figure = accuracy_over_time(with_runs(comparison, runs), with_masks(12.0))
     assert line_of(figure, "vanilla").get_xdata() == pytest.approx([31, 62, 93])  # seconds; the mean of 30 and 32 each
     assert line_of(figure, "smix").get_xdata() == pytest.approx([12 + 46, 12 + 92, 12 + 138])
     assert line_of(figure, "smix").get_ydata() == pytest.approx([20.5, 40.5, 60.5])
@@ -209,15 +204,15 @@ def test_time_is_summed_up_and_methods_with_masks_begin_when_these_are_built():
     assert "Dashed: the fastest run of each seed ends after 93 seconds, mean over seeds." in note
     assert "after 12 seconds" in note
     assert "Time of training and validation (seconds)" in note
-    assert "masks" not in " ".join(texts_of(accuracy_over_time(again(comparison, runs), ASSETS)))
+    assert "masks" not in " ".join(texts_of(accuracy_over_time(with_runs(comparison, runs), ASSETS)))
 
 
 @pytest.mark.parametrize(("seconds", "unit", "last"), [(59, "seconds", 177), (600, "minutes", 30), (7200, "hours", 6)])
-def test_time_is_in_a_unit_of_its_size(seconds, unit, last):
+def test_time_has_a_suitable_unit(seconds, unit, last):
     comparison = compared({"vanilla": [0.5]})
     run = comparison.runs[0]
     run = replace(run, metrics=[replace(epoch, seconds=float(seconds)) for epoch in run.metrics])
-    figure = accuracy_over_time(again(comparison, [run]), ASSETS)
+    figure = accuracy_over_time(with_runs(comparison, [run]), ASSETS)
     assert f"Time of training and validation ({unit})" in texts_of(figure)
     assert line_of(figure, "vanilla").get_xdata()[-1] == pytest.approx(last)
 
@@ -231,7 +226,7 @@ def test_without_a_finished_run_no_budget_is_drawn():
 def test_names_of_methods_are_shown_as_they_are():
     hostile = "mixup$x_1$<b>\x1b[2J"
     comparison = compared({"vanilla": [0.5, 0.6], hostile: [0.5, 0.7]})
-    assets = assets_of(comparison.methods)
+    assets = assets_of(list(comparison.by_method))
     for figure in (
         accuracy_per_run(comparison, assets),
         accuracy_per_epoch(comparison, assets),

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from smix.evaluation.statistics import rank_correlation
 from smix.plots.layout import signed
 from smix.plots.style import styles
-from smix.report.classes import gains
-from smix.report.figures import predictions
+from smix.report import predictions
+from smix.report.predictions import gains
 from smix.report.records import Comparison
 from tests.report.comparisons import METHODS, assets_of, compared, judged, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
@@ -21,12 +21,12 @@ CLASSES = ("cat", "dog $x$", "<b>", "none")
 
 
 def class_gain(comparison: Comparison, shares: dict[str, float]):
-    """The figure of masks of which these shares are valid."""
+    """Draw the gain of each class for masks with these valid shares."""
     return predictions.class_gain(comparison, assets_of(masks=judged(shares)))
 
 
 def right(*hits: int):
-    """Ten samples of each class but the last, of which so many are right."""
+    """Return scores of ten samples of each class but the last, of which this many are right."""
     matrix = torch.zeros(4, 4, dtype=torch.int64)
     for label, count in enumerate(hits):
         matrix[label, label], matrix[label, (label + 1) % 4] = count, 10 - count
@@ -60,8 +60,8 @@ def test_each_class_is_a_mark_at_its_share_and_its_gain():
     figure = class_gain(comparison_of(SCORES), SHARES)
     assert_readable(figure)
     (axes,) = figure.axes  # mixup has no masks
-    found = np.asarray(axes.collections[0].get_offsets()).tolist()
-    assert found == [pytest.approx([90, 20]), pytest.approx([50, 0]), pytest.approx([20, -10])]
+    result = np.asarray(axes.collections[0].get_offsets()).tolist()
+    assert result == [pytest.approx([90, 20]), pytest.approx([50, 0]), pytest.approx([20, -10])]
     texts = texts_of(figure)
     assert {"cat", "dog $x$", "<b>", "rho = +1.00, 3 classes", "smix (2 of 3)"} <= set(texts)
     assert "none" not in texts
@@ -93,12 +93,12 @@ def test_equal_shares_have_no_rank_correlation():
 @settings(deadline=None)
 def test_the_rank_correlation_is_the_correlation_of_mean_ranks(pairs):
     x, y = np.array(pairs, float).T
-    found, _ = rank_correlation(x, y)
+    result, _ = rank_correlation(x, y)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
-        assert math.isnan(found)
+        assert math.isnan(result)
         return
     ranks = [np.array([(values < one).sum() + (values == one).sum() / 2 for one in values]) for values in (x, y)]
-    assert found == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    assert result == pytest.approx(np.corrcoef(*ranks)[0, 1])
 
 
 @pytest.mark.slow

@@ -1,11 +1,11 @@
-"""Classes: gains over vanilla, and whether they follow the share of valid masks."""
+"""Test the tables of classes: gains over vanilla, and their correlation with valid masks."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from smix.report.classes import class_table, confused_table, gain_table, gains
+from smix.report.predictions import class_table, confused_table, gain_table, gains
 from smix.report.reading import read_comparison
 from tests.report.comparisons import assets_of, judged
 from tests.report.runs import CLASSES, TESTED, predictions, write_run, write_runs
@@ -33,7 +33,7 @@ def test_gains_are_in_points_and_paired_by_seed(comparison):
     assert set(gains(comparison)) == {"mixup", "smix"}
 
 
-def test_each_class_has_its_share_of_valid_masks_beside_what_was_gained(comparison):
+def test_the_class_table_shows_valid_masks_and_gains(comparison):
     table = class_table(comparison, ASSETS)
     assert table.head == ("Class", "Valid masks (%)", "vanilla (%)", "mixup", "smix")
     assert [row[0].text for row in table.rows] == list(CLASSES)
@@ -42,38 +42,38 @@ def test_each_class_has_its_share_of_valid_masks_beside_what_was_gained(comparis
     assert class_table(comparison, assets_of()).head == ("Class", "vanilla (%)", "mixup", "smix")
 
 
-def test_the_report_s_explanation_is_tested_beside_methods_without_masks(comparison):
+def test_gain_and_masks_are_correlated_also_for_methods_without_masks(comparison):
     table = gain_table(comparison, ASSETS)
     assert [row[0].text for row in table.rows] == ["mixup", "smix"]
     shares = list(SHARES.values())
-    found = {method: gains(comparison)[method] for method in ("mixup", "smix")}
-    expected = [stats.spearmanr(shares, mine).statistic for mine in found.values()]
+    result = {method: gains(comparison)[method] for method in ("mixup", "smix")}
+    expected = [stats.spearmanr(shares, mine).statistic for mine in result.values()]
     assert [row[2].value for row in table.rows] == pytest.approx(expected)
     p = [
         stats.permutation_test(
             (mine,), lambda one: stats.spearmanr(shares, one).statistic, permutation_type="pairings", n_resamples=np.inf
         ).pvalue
-        for mine in found.values()
+        for mine in result.values()
     ]
     assert min(row[3].value for row in table.rows) == pytest.approx(min(1, 2 * min(p)))
 
 
 def test_methods_are_named_by_the_seeds_that_they_share_with_vanilla(tmp_path):
-    found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 0.5, 1.0], "smix": [2.0, None, None]}))
-    table = class_table(found, assets_of())
+    result = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 0.5, 1.0], "smix": [2.0, None, None]}))
+    table = class_table(result, assets_of())
     assert table.head == ("Class", "vanilla (%)", "smix (1 of 3)")
     assert "mean over the seeds that both have" in table.note
-    assert [row[0].text for row in gain_table(found, ASSETS).rows] == ["smix (1 of 3)"]
+    assert [row[0].text for row in gain_table(result, ASSETS).rows] == ["smix (1 of 3)"]
 
 
 @pytest.mark.parametrize("shares", [{}, dict.fromkeys(CLASSES, 50.0), {CLASSES[0]: 10.0, CLASSES[1]: 20.0}])
-def test_shares_that_do_not_vary_or_are_of_too_few_classes_tell_nothing(comparison, shares):
+def test_constant_shares_or_too_few_classes_have_no_correlation(comparison, shares):
     assert gain_table(comparison, assets_of(masks=judged(shares))) is None
 
 
-def test_what_is_confused_most_is_named_with_its_share(comparison):
+def test_the_most_confused_classes_are_named_with_their_share(comparison):
     table = confused_table(comparison, ASSETS)
-    total = torch.stack([one.confusion for one in comparison.scores_of("vanilla").values()]).sum(0)
+    total = torch.stack([one.confusion for one in comparison.scores["vanilla"].values()]).sum(0)
     wrong = total.clone().fill_diagonal_(0)
     label, predicted = divmod(int(wrong.argmax()), len(CLASSES))
     share = 100 * wrong.max().item() / total[label].sum().item()
@@ -83,7 +83,7 @@ def test_what_is_confused_most_is_named_with_its_share(comparison):
 
 def test_without_vanilla_there_are_no_gains(tmp_path):
     write_run(tmp_path, "smix", 0)
-    found = read_comparison(tmp_path)
-    assert gains(found) == {}
-    assert class_table(found, ASSETS) is gain_table(found, ASSETS) is None
-    assert confused_table(found, ASSETS) is not None
+    result = read_comparison(tmp_path)
+    assert gains(result) == {}
+    assert class_table(result, ASSETS) is gain_table(result, ASSETS) is None
+    assert confused_table(result, ASSETS) is not None

@@ -1,4 +1,4 @@
-"""Reading a comparison: what is broken, missing or different is named, and the others are reported."""
+"""Test reading a comparison: broken, missing and different runs are named, and the others are reported."""
 
 import json
 import random
@@ -14,9 +14,9 @@ from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import compute_scores
 from smix.paths import data_name
-from smix.report.provenance import options, versions
 from smix.report.reading import comparison_of, read_comparison, read_comparisons
 from smix.report.records import ReportAssets
+from smix.report.runs import options, versions
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum
 from tests.report.evaluations import evaluation
@@ -31,29 +31,32 @@ def named(folder: Path) -> dict[str, str]:
     return {one.path.name: one.why for one in read_comparison(folder).problems}
 
 
-def test_whole_runs_are_all_there(tmp_path):
-    found = read_comparison(write_runs(tmp_path, METHODS))
-    assert (found.name, found.methods, found.problems) == ("digits-on-photos", ["vanilla", "smix"], [])
-    assert found.classes == list(CLASSES)
-    assert list(found.scores_of("smix")) == [0, 1, 2]
+def test_complete_runs_are_all_read(tmp_path):
+    actual = read_comparison(write_runs(tmp_path, METHODS))
+    assert (actual.name, list(actual.by_method), actual.problems) == (
+        "digits-on-photos",
+        ["vanilla", "smix"],
+        [],
+    )
+    assert actual.classes == CLASSES
+    assert list(actual.scores["smix"]) == [0, 1, 2]
     expected = compute_scores(*map(torch.from_numpy, predictions(2.5, 101)))
-    assert repr(found.scores_of("smix")[1].calibration) == repr(expected.calibration)
-    assert found.scores_of("smix")[1].temperature is not None
-    assert found.select(metric="images") == found.other_data == []
+    assert repr(actual.scores["smix"][1].calibration) == repr(expected.calibration)
+    assert actual.scores["smix"][1].temperature is not None
+    assert actual.select(metric="images") == []
 
 
 def test_without_validation_images_there_is_no_temperature(tmp_path):
     write_run(tmp_path, "vanilla", 0, validation=False)
-    assert read_comparison(tmp_path).scores_of("vanilla")[0].temperature is None
+    assert read_comparison(tmp_path).scores["vanilla"][0].temperature is None
 
 
 def test_unfinished_runs_are_named_and_count_as_missing(tmp_path):
-    found = read_comparison(write_runs(tmp_path, {**METHODS, "cutmix": [1.0, None, 2.0]}))
-    assert [one.path.name for one in found.problems] == ["cutmix-1"]
-    assert "expected a finished run, got 3 of 3 epochs" in found.problems[0].why
-    assert str(tmp_path) not in found.problems[0].why
-    assert found.label("cutmix", len(found.scores_of("cutmix"))) == "cutmix (2 of 3)"
-    assert found.label("smix", 3) == "smix"
+    actual = read_comparison(write_runs(tmp_path, {**METHODS, "cutmix": [1.0, None, 2.0]}))
+    assert [one.path.name for one in actual.problems] == ["cutmix-1"]
+    assert "expected a finished run, got 3 of 3 epochs" in actual.problems[0].why
+    assert str(tmp_path) not in actual.problems[0].why
+    assert actual.labels(actual.scores) == {"vanilla": "vanilla", "cutmix": "cutmix (2 of 3)", "smix": "smix"}
 
 
 def test_the_error_of_a_failed_run_is_in_its_line(tmp_path):
@@ -79,15 +82,15 @@ def test_the_error_of_a_failed_run_is_in_its_line(tmp_path):
 def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path, file, content):
     write_runs(tmp_path, METHODS)
     (tmp_path / "smix-1" / file).write_bytes(content)
-    found = read_comparison(tmp_path)
-    assert [one.path.name for one in found.problems] == ["smix-1"]
-    assert "expected" in found.problems[0].why
-    assert "\n" not in found.problems[0].why
-    assert list(found.scores_of("smix")) == [0, 2]
+    actual = read_comparison(tmp_path)
+    assert [one.path.name for one in actual.problems] == ["smix-1"]
+    assert "expected" in actual.problems[0].why
+    assert "\n" not in actual.problems[0].why
+    assert list(actual.scores["smix"]) == [0, 2]
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"test_accuracy": 61.5},
@@ -104,12 +107,12 @@ def test_a_run_with_a_broken_file_is_named_and_the_others_are_reported(tmp_path,
         ({"epochs": 2}, "3 epochs, as config.json says, got 2 in result.json and 3 in metrics.jsonl"),
     ],
 )
-def test_a_run_with_numbers_that_cannot_be_is_left_out(tmp_path, change, said):
+def test_a_run_with_impossible_numbers_is_left_out(tmp_path, change, message):
     write_runs(tmp_path, METHODS)
     edit(tmp_path / "smix-1" / "result.json", **change)
-    found = read_comparison(tmp_path)
-    assert said in {one.path.name: one.why for one in found.problems}["smix-1"]
-    assert [run.config.seed for run in found.runs if run.config.method == "smix"] == [0, 2]
+    actual = read_comparison(tmp_path)
+    assert message in {one.path.name: one.why for one in actual.problems}["smix-1"]
+    assert [run.config.seed for run in actual.runs if run.config.method == "smix"] == [0, 2]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
@@ -123,7 +126,7 @@ def test_a_result_that_is_not_finite_is_left_out(tmp_path, number):
     )
 
 
-def test_nan_in_the_metrics_does_too(tmp_path):
+def test_a_run_with_nan_in_its_metrics_is_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     path = tmp_path / "smix-0" / "metrics.jsonl"
     lines = path.read_text().splitlines()
@@ -143,13 +146,13 @@ def test_truncated_predictions_are_named_and_the_accuracy_stays(tmp_path, name, 
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
     reseal(path.parent)
-    found = read_comparison(tmp_path)
-    assert list(found.scores_of("vanilla")) == [0, 1]
-    assert all(run.result is not None for run in found.runs)
-    assert f"{name}: expected arrays, got" in {one.path.name: one.why for one in found.problems}["vanilla-2"]
+    actual = read_comparison(tmp_path)
+    assert list(actual.scores["vanilla"]) == [0, 1]
+    assert all(run.result is not None for run in actual.runs)
+    assert f"{name}: expected arrays, got" in {one.path.name: one.why for one in actual.problems}["vanilla-2"]
 
 
-def test_predictions_that_are_not_of_the_result_or_not_finite_are_left_out(tmp_path):
+def test_contradictory_or_infinite_predictions_are_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     logits, labels = predictions(1.0, 100)
     np.savez(tmp_path / "vanilla-0" / "predictions.npz", logits=-logits, labels=labels)
@@ -159,19 +162,19 @@ def test_predictions_that_are_not_of_the_result_or_not_finite_are_left_out(tmp_p
     np.savez(tmp_path / "vanilla-1" / "predictions.npz", logits=logits, labels=labels)
     for name in ("vanilla-0", "smix-0", "smix-1", "smix-2"):
         reseal(tmp_path / name)
-    found = named(tmp_path)
-    assert "expected predictions.npz to have the test accuracy of result.json" in found["vanilla-0"]
-    assert "predictions.npz: expected the file listed in result.json" in found["vanilla-1"]
-    assert "expected finite numbers, got nan" in found["smix-0"]
-    assert "expected logits as floats" in found["smix-1"]
-    assert "predictions.npz: expected arrays, got an array of type object" in found["smix-2"]
+    actual = named(tmp_path)
+    assert "expected predictions.npz to have the test accuracy of result.json" in actual["vanilla-0"]
+    assert "predictions.npz: expected the file listed in result.json" in actual["vanilla-1"]
+    assert "expected finite numbers, got nan" in actual["smix-0"]
+    assert "expected logits as floats" in actual["smix-1"]
+    assert "predictions.npz: expected arrays, got an array of type object" in actual["smix-2"]
 
 
 def test_runs_of_other_options_are_named_with_both_values_and_left_out(tmp_path):
     write_runs(tmp_path, METHODS)
     write_run(tmp_path, "cutmix", 0, lr=0.05)
-    found = read_comparison(tmp_path)
-    assert found.methods == ["vanilla", "smix"]
+    actual = read_comparison(tmp_path)
+    assert list(actual.by_method) == ["vanilla", "smix"]
     assert "got one with lr 0.05 where most have 0.1; it is left out" in named(tmp_path)["cutmix-0"]
 
 
@@ -183,9 +186,9 @@ def test_other_images_or_masks_are_other_options(tmp_path):
     ):
         made = json.loads((tmp_path / name / "config.json").read_text())
         edit(tmp_path / name / "config.json", **{part: {**made[part], **change}})
-    found = named(tmp_path)
-    assert "fingerprint-train" in found["vanilla-1"]
-    assert "got one with masks" in found["smix-2"]
+    actual = named(tmp_path)
+    assert "fingerprint-train" in actual["vanilla-1"]
+    assert "got one with masks" in actual["smix-2"]
 
 
 def test_the_second_run_of_a_method_and_seed_is_left_out(tmp_path):
@@ -211,20 +214,20 @@ def test_only_broken_runs_are_one_line(tmp_path):
         read_comparison(tmp_path)
 
 
-def test_no_runs(tmp_path):
+def test_a_folder_without_runs_is_refused(tmp_path):
     with pytest.raises(RunError, match="expected a folder of runs"):
         read_comparison(tmp_path)
 
 
-def test_runs_that_were_never_begun_count_as_missing(tmp_path):
+def test_runs_never_started_count_as_missing(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     waiting = read_run(write_run(tmp_path / "elsewhere", "smix", 0, None))
-    found = comparison_of(
+    actual = comparison_of(
         [read_run(tmp_path / "vanilla-0"), waiting.__class__(tmp_path / "smix-0", waiting.config, {}, [], None)],
         tmp_path,
     )
-    assert [one.path.name for one in found.problems] == ["smix-0"]
-    assert found.classes == list(CLASSES)
+    assert [one.path.name for one in actual.problems] == ["smix-0"]
+    assert actual.classes == CLASSES
 
 
 def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
@@ -233,9 +236,9 @@ def test_evaluations_are_found_by_run_and_broken_ones_named(tmp_path):
     write_evaluation(tmp_path / "smix-1" / FOLDER / "other.json", one)
     (tmp_path / "smix-2" / FOLDER).mkdir()
     (tmp_path / "smix-2" / FOLDER / "test.json").write_text("{}")
-    found = read_comparison(tmp_path)
-    assert found.values("accuracy", data="other") == {"smix": {1: 0.5}}
-    assert found.other_data == ["other"]
+    actual = read_comparison(tmp_path)
+    assert actual.values("accuracy", data="other") == {"smix": {1: 0.5}}
+    assert {record.data for record in actual.records} == {"", "other"}
     assert "expected an evaluation written by this version of smix" in named(tmp_path)["smix-2"]
 
 
@@ -252,7 +255,7 @@ def edit_config(path: Path, part: str, **changes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "part", "changes", "said"),
+    ("name", "part", "changes", "message"),
     [
         ("vanilla-1", "data", {"classes": "cats"}, "data.classes: expected array, got str"),
         ("vanilla-1", "data", {"classes": [1, 2, 3, 4]}, "data.classes[0]: expected str, got int"),
@@ -269,10 +272,10 @@ def edit_config(path: Path, part: str, **changes) -> None:
         ("smix-1", "masks", {"empty": 1.5}, "masks.empty: expected float <= 1.0"),
     ],
 )
-def test_a_configuration_that_does_not_say_what_it_is_made_of_is_named(tmp_path, name, part, changes, said):
+def test_a_configuration_without_provenance_is_named(tmp_path, name, part, changes, message):
     write_runs(tmp_path, METHODS)
     edit_config(tmp_path / name, part, **changes)
-    assert f"config.json: expected a run file written by this version of smix, got {said}" in named(tmp_path)[name]
+    assert f"config.json: expected a run file written by this version of smix, got {message}" in named(tmp_path)[name]
 
 
 @pytest.mark.parametrize("lost", ["masks", "versions", "data", "config", "normalisation"])
@@ -290,7 +293,7 @@ ODD = (None, 0, -1, 1.5, 10**400, float("nan"), "", "text", True, [], [None], {}
 
 
 def mutated(value, draws: random.Random):
-    """The same with one thing dropped, or replaced by something odd, at any depth."""
+    """Return a copy in which one value, at any depth, is dropped or replaced."""
     if isinstance(value, dict | list) and value and draws.random() < 0.85:
         key = draws.choice(list(value) if isinstance(value, dict) else range(len(value)))
         copy = value.copy()
@@ -303,15 +306,15 @@ def mutated(value, draws: random.Random):
 
 
 @pytest.mark.slow
-def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
+def test_a_broken_run_does_not_prevent_the_report_of_the_others(tmp_path):
     write_runs(tmp_path, {"smix": [1.0, 1.5, 2.0]})
     edit(tmp_path / "smix-0" / "config.json", threads=1, processes=1, compile=False)  # the one whose options are shown
-    draws, whole = random.Random(3), {}
+    draws, complete = random.Random(3), {}
     for file in ("config.json", "result.json", "metrics.jsonl"):
-        whole[file] = (tmp_path / "smix-0" / file).read_text()
+        complete[file] = (tmp_path / "smix-0" / file).read_text()
     for _ in range(120):
-        file = draws.choice(list(whole))
-        lines = whole[file].splitlines() if file == "metrics.jsonl" else [whole[file]]
+        file = draws.choice(list(complete))
+        lines = complete[file].splitlines() if file == "metrics.jsonl" else [complete[file]]
         place = draws.randrange(len(lines))
         value = mutated({key: one for key, one in json.loads(lines[place]).items() if key != "sha256"}, draws)
         try:  # half of the changes come with a checksum that fits
@@ -321,13 +324,13 @@ def test_nothing_in_one_run_stops_the_report_of_the_others(tmp_path):
         (tmp_path / "smix-0" / file).write_text("\n".join(lines) + "\n")
         if file != "result.json" and draws.random() < 0.5:
             reseal(tmp_path / "smix-0")
-        found = read_comparison(tmp_path)
-        assert {run.config.seed for run in found.runs if run.result is not None} >= {1, 2}
-        assert {one.path.name for one in found.problems} <= {"smix-0"}
-        assert all("expected" in one.why for one in found.problems)
-        assert options(found, ReportAssets({})).rows
-        assert versions(found, ReportAssets({})).rows
-        for one, content in whole.items():
+        actual = read_comparison(tmp_path)
+        assert {run.config.seed for run in actual.runs if run.result is not None} >= {1, 2}
+        assert {one.path.name for one in actual.problems} <= {"smix-0"}
+        assert all("expected" in one.why for one in actual.problems)
+        assert options(actual, ReportAssets({})).rows
+        assert versions(actual, ReportAssets({})).rows
+        for one, content in complete.items():
             (tmp_path / "smix-0" / one).write_text(content)
     assert named(tmp_path) == {}
 
@@ -348,17 +351,17 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     np.savez(tmp_path / "smix-1" / "validation.npz", logits=logits[:5] * np.float32(np.nan), labels=labels[:5])
     for seed in (0, 1):
         reseal(tmp_path / f"smix-{seed}")
-    found = named(tmp_path)
-    assert "expected logits of 61 images and 4 classes and their labels, got shapes" in found["vanilla-0"]
-    assert "got shapes (50, 4) and (50,)" in found["vanilla-1"]
-    assert "expected predictions of the same test images as the other runs, got other labels" in found["vanilla-2"]
-    assert "predictions.npz: expected labels from 0 to 3, got 1 to 4" in found["smix-0"]
-    assert "expected finite" in found["smix-1"]
-    assert list(read_comparison(tmp_path).scores) == [tmp_path / "smix-2"]
+    actual = named(tmp_path)
+    assert "expected logits of 61 images and 4 classes and their labels, got shapes" in actual["vanilla-0"]
+    assert "got shapes (50, 4) and (50,)" in actual["vanilla-1"]
+    assert "expected predictions of the same test images as the other runs, got other labels" in actual["vanilla-2"]
+    assert "predictions.npz: expected labels from 0 to 3, got 1 to 4" in actual["smix-0"]
+    assert "expected finite" in actual["smix-1"]
+    assert {m: list(seeds) for m, seeds in read_comparison(tmp_path).scores.items()} == {"smix": [2]}
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"labels": np.array([0, 1, 4])}, "that fit each other"),
         ({"partner": np.array([0, 1, -1])}, "that fit each other"),
@@ -369,23 +372,23 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
         (made_samples(seed=1), "expected mixes of the same images as the other runs"),
     ],
 )
-def test_mixes_that_cannot_be_are_named_and_not_shown(tmp_path, changes, said):
+def test_damaged_mixes_are_named_and_not_shown(tmp_path, changes, message):
     write_runs(tmp_path, METHODS)
     for name, arrays in (("smix-0", made_samples()), ("vanilla-0", made_samples() | changes)):
         np.savez(tmp_path / name / "samples.npz", **arrays)
     write_run(tmp_path, "cutmix", 0)
     (tmp_path / "cutmix-0").rename(tmp_path / "a-first")
     np.savez(tmp_path / "a-first" / "samples.npz", **made_samples())
-    found = read_comparison(tmp_path)
-    assert said in {one.path.name: one.why for one in found.problems}["vanilla-0"]
-    assert sorted(found.samples) == ["cutmix", "smix"]
+    actual = read_comparison(tmp_path)
+    assert message in {one.path.name: one.why for one in actual.problems}["vanilla-0"]
+    assert sorted(actual.samples) == ["cutmix", "smix"]
 
 
 @pytest.mark.parametrize(("channels", "shown"), [(1, ["smix"]), (2, []), (3, ["smix"])])
 def test_mixes_of_other_channels_are_not_shown(tmp_path, channels, shown):
     np.savez(write_run(tmp_path, "smix", 0) / "samples.npz", **made_samples(channels=channels))
-    found = read_comparison(tmp_path)
-    assert (list(found.samples), found.problems) == (shown, [])
+    actual = read_comparison(tmp_path)
+    assert (list(actual.samples), actual.problems) == (shown, [])
 
 
 def test_evaluations_on_the_same_data_under_another_path_are_of_the_same_data(tmp_path, monkeypatch):
@@ -395,9 +398,9 @@ def test_evaluations_on_the_same_data_under_another_path_are_of_the_same_data(tm
     for seed, name in enumerate(names):
         away = replace(evaluation(0.4), data=name, own=False)
         write_evaluation(tmp_path / "runs" / f"vanilla-{seed}" / FOLDER / "away.json", away)
-    found = read_comparison(tmp_path / "runs")
-    assert list(found.values("accuracy", data="npz:away.npz")["vanilla"]) == [0, 1, 2]
-    assert list(found.values("accuracy", data="npz:other.npz")["vanilla"]) == [3]
+    actual = read_comparison(tmp_path / "runs")
+    assert list(actual.values("accuracy", data="npz:away.npz")["vanilla"]) == [0, 1, 2]
+    assert list(actual.values("accuracy", data="npz:other.npz")["vanilla"]) == [3]
 
 
 @pytest.mark.slow
@@ -412,13 +415,15 @@ def test_evaluations_of_other_images_or_options_are_left_out(tmp_path):
         write_evaluation(path / FOLDER / "test.json", replace(evaluation(0.5), **changes.get(path.name, {})))
     away = replace(evaluation(0.4), data="npz:/some/where/away.npz", own=False, fingerprint="ab")
     write_evaluation(tmp_path / "smix-0" / FOLDER / "away.json", away)
-    found, said = read_comparison(tmp_path), named(tmp_path)
-    own = found.values("accuracy", suite="objects", condition="clean")
+    actual, message = read_comparison(tmp_path), named(tmp_path)
+    own = actual.values("accuracy", suite="objects", condition="clean")
     assert {method: list(seeds) for method, seeds in own.items()} == {"vanilla": [1, 2], "smix": [2]}
-    assert list(found.values("accuracy", data=away.data)["smix"]) == [0], "another data set is another question"
-    assert "got one with images 50 where most have 61, left-out 11 where most have 0; it is left out" in said["smix-0"]
-    assert "got one with fingerprint dddd" in said["smix-1"]
-    assert "got one with seed 5 where most have None" in said["vanilla-0"]
+    assert list(actual.values("accuracy", data=away.data)["smix"]) == [0], "another data set is another question"
+    assert (
+        "got one with images 50 where most have 61, left-out 11 where most have 0; it is left out" in message["smix-0"]
+    )
+    assert "got one with fingerprint dddd" in message["smix-1"]
+    assert "got one with seed 5 where most have None" in message["vanilla-0"]
 
 
 @pytest.mark.slow
@@ -446,18 +451,18 @@ def test_the_same_data_and_weights_elsewhere_are_no_other_option(tmp_path):
     assert "got one with classes ['a', 'b', 'c', 'd']" in named(tmp_path)["smix-2"]
 
 
-def test_pretrained_is_another_option_than_random_weights(tmp_path):
+def test_pretrained_and_random_weights_are_different_options(tmp_path):
     write_runs(tmp_path, METHODS)
     edit_config(tmp_path / "smix-1", "config", init_weights="pretrained")
     assert "got one with init-weights pretrained where most have None" in named(tmp_path)["smix-1"]
 
 
-def test_folders_of_runs_beside_runs_are_reported_too(tmp_path):
+def test_folders_of_runs_next_to_runs_are_reported(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     write_runs(tmp_path / "below", {"smix": [1.0, 2.0]})
     write_run(tmp_path / "vanilla-0", "cutmix", 0)  # in a run: not a comparison
-    found, problems = read_comparisons([tmp_path])
-    assert [one.folder for one in found] == [tmp_path, tmp_path / "below"]
+    actual, problems = read_comparisons([tmp_path])
+    assert [one.folder for one in actual] == [tmp_path, tmp_path / "below"]
     assert problems == []
 
 

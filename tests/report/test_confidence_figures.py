@@ -11,7 +11,7 @@ from smix.evaluation.confidence import Level, RiskCoverage
 from smix.evaluation.scores import Scores
 from smix.plots.layout import signed
 from smix.plots.style import styles
-from smix.report.figures.predictions import (
+from smix.report.predictions import (
     overconfidence,
     pooled_curve,
     reliability,
@@ -28,13 +28,14 @@ ALL = (reliability, wrong_by_confidence, risk_coverage, overconfidence)
 
 
 def comparison_of(scores: dict[str, list[Scores | None]]) -> Comparison:
-    """`scores[method][seed]`."""
+    """Return the comparison with `scores[method][seed]`."""
     predictions = {
         place(method, seed): one for method, mine in scores.items() for seed, one in enumerate(mine) if one is not None
     }
     usual = {path: replace(one, levels=made_scores().levels) for path, one in predictions.items()}  # as records expect
     comparison = compared({m: [0.5] * len(mine) for m, mine in scores.items()}, ["a", "b", "c", "d"], usual)
-    return replace(comparison, scores=predictions)
+    by_method = {m: {seed: one for seed, one in enumerate(mine) if one is not None} for m, mine in scores.items()}
+    return replace(comparison, scores={method: each for method, each in by_method.items() if each})
 
 
 def line_of(axes, method):
@@ -44,7 +45,7 @@ def line_of(axes, method):
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 @pytest.mark.parametrize(("count", "seeds", "classes"), [(1, 1, 2), (2, 2, 10), (6, 1, 4), (13, 2, 100)])
-def test_no_text_hides_another(draw, count, seeds, classes):
+def test_texts_do_not_overlap(draw, count, seeds, classes):
     assert_readable(draw(made_comparison(count, seeds, classes), ASSETS))
 
 
@@ -58,7 +59,7 @@ def test_methods_without_predictions_are_left_out_and_those_that_lack_some_say_s
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_names_are_shown_as_they_are(draw):
+def test_names_are_shown_verbatim(draw):
     hostile = "mixup$x_1$<b>\x1b[2J"
     assert "mixup$x_1$<b>\ufffd[2J" in texts_of(
         draw(comparison_of({hostile: [made_scores()]}), ReportAssets(styles([hostile])))
@@ -79,10 +80,10 @@ def test_a_reliability_diagram_has_the_pooled_curve_its_gaps_and_the_mean_ece():
     figure = reliability(comparison_of({"vanilla": [one, other], "smix": [one, None]}), ASSETS)
     axes = figure.axes[0]
     confidence, accuracy, share = pooled_curve([one.calibration.curve, other.calibration.curve])
-    marks = next(found for found in axes.collections if isinstance(found, PathCollection))
+    marks = next(result for result in axes.collections if isinstance(result, PathCollection))
     assert np.asarray(marks.get_offsets()) == pytest.approx(np.stack([confidence, accuracy], 1))
     assert marks.get_sizes() == pytest.approx(8 + 90 * share)
-    gaps = next(found for found in axes.collections if isinstance(found, LineCollection)).get_segments()
+    gaps = next(result for result in axes.collections if isinstance(result, LineCollection)).get_segments()
     assert [gap.tolist() for gap in gaps] == [
         [[pytest.approx(c), pytest.approx(c)], [pytest.approx(c), pytest.approx(a)]]
         for c, a in zip(confidence, accuracy, strict=True)
@@ -93,7 +94,7 @@ def test_a_reliability_diagram_has_the_pooled_curve_its_gaps_and_the_mean_ece():
 
 
 def levels(*pairs: tuple[int, int]) -> tuple[Level, ...]:
-    """Predictions and wrong ones of three levels."""
+    """Return three levels of confidence with these numbers of predictions and errors."""
     samples = sum(count for count, _ in pairs)
     bounds = ((0.0, 0.5), (0.5, 0.9), (0.9, 1.0))
     return tuple(Level(*bound, count, wrong, samples) for bound, (count, wrong) in zip(bounds, pairs, strict=True))
@@ -116,7 +117,7 @@ def test_wrong_predictions_of_each_level_and_above_it_are_of_all_seeds_together(
 
 
 @pytest.mark.slow
-def test_a_network_without_a_mistake_is_drawn():
+def test_a_network_without_errors_is_drawn():
     perfect = made_scores(skill=1000.0)
     for draw in ALL:
         assert_readable(draw(comparison_of({"vanilla": [perfect]}), ASSETS))
@@ -137,7 +138,7 @@ def test_risk_is_the_mean_over_seeds_at_each_coverage():
     assert line.get_ydata() == pytest.approx(0.3 * np.arange(1, 101))
 
 
-def test_overconfidence_has_the_sign_of_confidence_less_accuracy():
+def test_overconfidence_is_confidence_minus_accuracy():
     sure, unsure = made_scores(1), made_scores(2)
     sure = replace(sure, calibration=replace(sure.calibration, confidence=0.9, accuracy=0.7))
     unsure = replace(unsure, calibration=replace(unsure.calibration, confidence=0.5, accuracy=0.6))

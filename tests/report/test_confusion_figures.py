@@ -9,7 +9,7 @@ from smix.evaluation.scores import Scores
 from smix.plots.layout import signed
 from smix.plots.pictures import CELLS
 from smix.plots.style import FEWER, MORE, styles
-from smix.report.figures.predictions import confusion, confusion_change
+from smix.report.predictions import confusion, confusion_change
 from smix.report.records import Comparison, ReportAssets
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
@@ -25,7 +25,7 @@ def confused(matrix: list[list[int]] | np.ndarray) -> Scores:
 
 
 def by_hand(matrices: dict[str, list[list[list[int]] | None]], classes: list[str]) -> Comparison:
-    """`matrices[method][seed]`."""
+    """Return the comparison with confusion matrices `matrices[method][seed]`."""
     predictions = {
         place(method, seed): confused(matrix)
         for method, all_of in matrices.items()
@@ -36,7 +36,7 @@ def by_hand(matrices: dict[str, list[list[list[int]] | None]], classes: list[str
 
 
 def cells(axes) -> dict[tuple[int, int], str]:
-    """Numbers in the cells, (row, column)."""
+    """Return the numbers in the cells by (row, column)."""
     return {(round(text.get_position()[1]), round(text.get_position()[0])): text.get_text() for text in axes.texts}
 
 
@@ -77,11 +77,11 @@ def test_changes_are_in_points_on_one_scale_blue_for_more():
         **{(0, 0): "20", (0, 1): "-20", (1, 0): "50", (1, 1): "-50"},
         **{(2, 1): "10", (2, 2): "-10"},
     }
-    found = colours(changed)
-    assert to_hex(found[1, 0, :3] / 255).upper() == MORE
-    assert to_hex(found[1, 1, :3] / 255).upper() == FEWER
-    assert found[1, 0, 3] == found[1, 1, 3] == round(255 * 0.85)  # the largest of all
-    assert found[0, 0, 3] / 255 == pytest.approx(0.85 * np.sqrt(20 / 50), abs=0.003)
+    result = colours(changed)
+    assert to_hex(result[1, 0, :3] / 255).upper() == MORE
+    assert to_hex(result[1, 1, :3] / 255).upper() == FEWER
+    assert result[1, 0, 3] == result[1, 1, 3] == round(255 * 0.85)  # the largest of all
+    assert result[0, 0, 3] / 255 == pytest.approx(0.85 * np.sqrt(20 / 50), abs=0.003)
     assert colours(scale)[0, [0, -1], 3].tolist() == [round(255 * 0.85)] * 2
     assert colours(scale)[0, 50, 3] == 0
     texts = set(texts_of(figure))
@@ -95,13 +95,13 @@ def test_there_is_nothing_to_show_without_predictions_or_without_vanilla():
     assert confusion_change(by_hand({"mixup": VANILLA, "smix": VANILLA}, CLASSES), ASSETS) is None
 
 
-def test_a_method_whose_predictions_lack_says_so():
+def test_a_method_with_missing_predictions_is_labelled():
     figure = confusion(by_hand({"vanilla": VANILLA, "smix": [VANILLA[0], None], "fmix": [None, None]}, CLASSES), ASSETS)
     assert len(figure.axes) == 2
     assert "smix (1 of 2)" in texts_of(figure)
 
 
-def test_a_class_without_images_and_a_network_without_a_mistake():
+def test_a_class_without_images_and_a_network_without_errors():
     matrices = [[[4, 0, 0], [0, 0, 0], [0, 0, 5]]]
     figure = confusion(by_hand({"vanilla": matrices, "smix": matrices}, CLASSES), ASSETS)
     assert cells(figure.axes[0]) == {(0, 0): "100", (2, 2): "100"}
@@ -112,7 +112,7 @@ def test_a_class_without_images_and_a_network_without_a_mistake():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "classes"), [(1, 2), (2, 10), (6, 16), (13, 10), (2, 17), (13, 100)])
-def test_no_text_hides_another(count, classes):
+def test_texts_do_not_overlap(count, classes):
     names = [f"a class $of$ <some> kind {n}" for n in range(classes)]
     comparison = made_comparison(count, 2, names, max(120, 2 * classes))
     figure = confusion(comparison, ASSETS)
@@ -124,19 +124,19 @@ def test_no_text_hides_another(count, classes):
         assert_readable(confusion_change(comparison, ASSETS))
 
 
-def test_a_number_that_is_wider_than_its_cell_is_left_out():
+def test_numbers_wider_than_their_cell_are_omitted():
     matrix, other = 100 * np.eye(10, dtype=int), 100 * np.roll(np.eye(10, dtype=int), 1, 1)
     other[0, 1], other[0, 0] = 50, 50
     names = ["a long name of a class"] * 10
     figure = confusion_change(by_hand({"vanilla": [matrix], "smix": [other]}, names), ASSETS)
     assert_readable(figure)
-    found = cells(figure.axes[0])
-    assert found[0, 0] == "-50"
-    assert "-100" not in found.values()
+    result = cells(figure.axes[0])
+    assert result[0, 0] == "-50"
+    assert "-100" not in result.values()
 
 
 @pytest.mark.slow
-def test_of_very_many_classes_the_largest_of_neighbouring_cells_is_drawn():
+def test_many_classes_show_the_maximum_of_neighbouring_cells():
     count = 2 * CELLS + 1
     matrix = 9 * np.eye(count, dtype=int)
     matrix[40, 361] = 1

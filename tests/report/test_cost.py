@@ -1,21 +1,21 @@
-"""What methods cost, masks counted in, and their accuracy at equal seconds."""
+"""Test the cost of methods, masks included, and their accuracy at equal seconds."""
 
 import math
 from dataclasses import replace
 
 import pytest
 
-from smix.report.cost import accuracy_after, budgets, cost, start_of
 from smix.report.reading import read_comparison
-from smix.report.records import Comparison, records_of
+from smix.report.records import Comparison
+from smix.report.runs import accuracy_after, budgets, cost, start_of
 from smix.report.table import Table
-from tests.report.comparisons import assets_of, judged
+from tests.report.comparisons import assets_of, judged, with_runs
 from tests.report.runs import made_run, write_runs
 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory):
-    """Three epochs of 61 / 3 seconds with accuracy 0.2, 0.4, 0.6 (seed 0); a result of 61 seconds and 300 images."""
+    """Return a comparison of runs of three epochs of 61 / 3 seconds with accuracy 0.2, 0.4, 0.6 (seed 0), and 300 images."""
     return read_comparison(
         write_runs(tmp_path_factory.mktemp("runs"), {"vanilla": [1.0], "mixup": [1.0], "smix": [1.0]})
     )
@@ -48,9 +48,9 @@ def test_at_equal_seconds_the_masks_leave_fewer_epochs(comparison):
     assert "1 min 1 s" in table.note
 
 
-def test_masks_that_took_an_unknown_time_leave_the_cost_unknown(comparison):
-    found = row(cost_table(comparison, math.nan), "smix")
-    assert found["Masks"].text == found["Overhead with masks (%)"].text == found["At equal seconds (%)"].text == "-"
+def test_unknown_build_time_makes_the_cost_unknown(comparison):
+    actual = row(cost_table(comparison, math.nan), "smix")
+    assert actual["Masks"].text == actual["Overhead with masks (%)"].text == actual["At equal seconds (%)"].text == "-"
 
 
 def test_masks_that_came_with_the_data_cost_nothing(comparison):
@@ -67,18 +67,18 @@ def timed(method: str, seed: int, seconds: float | None):
 
 
 def of(comparison, *runs):
-    return replace(comparison, runs=list(runs), records=records_of(runs, {}, {}))
+    return with_runs(comparison, list(runs))
 
 
-def test_the_quickest_run_of_each_seed_keeps_all_its_epochs(comparison):
-    found = of(
+def test_the_fastest_run_of_each_seed_keeps_all_its_epochs(comparison):
+    actual = of(
         comparison,
         timed("vanilla", 0, 60.0),
         timed("vanilla", 1, 90.0),
         timed("mixup", 0, 66.0),
         timed("mixup", 1, 84.0),
     )
-    table = cost_table(found, 0.0)
+    table = cost_table(actual, 0.0)
     assert row(table, "vanilla")["At equal epochs (%)"].value == pytest.approx(60.5)
     assert row(table, "vanilla")["At equal seconds (%)"].value == pytest.approx((60 + 41) / 2)
     assert row(table, "mixup")["At equal seconds (%)"].value == pytest.approx((40 + 61) / 2)
@@ -86,25 +86,25 @@ def test_the_quickest_run_of_each_seed_keeps_all_its_epochs(comparison):
 
 
 def test_a_method_with_a_run_of_no_epoch_in_time_has_no_accuracy_at_equal_seconds(comparison):
-    found = of(
+    actual = of(
         comparison,
         timed("vanilla", 0, 60.0),
         timed("vanilla", 1, 60.0),
         timed("mixup", 0, 90.0),
         timed("mixup", 1, 600.0),
     )
-    assert row(cost_table(found, 0.0), "mixup")["At equal seconds (%)"].text == "-"
+    assert row(cost_table(actual, 0.0), "mixup")["At equal seconds (%)"].text == "-"
 
 
 def test_overhead_is_over_the_seeds_that_both_have(comparison):
-    found = of(
+    actual = of(
         comparison,
         timed("vanilla", 0, 100.0),
         timed("vanilla", 1, 300.0),
         timed("smix", 0, 110.0),
         timed("smix", 1, None),
     )
-    cells = row(cost_table(found, 10.0), "smix (1 of 2)")
+    cells = row(cost_table(actual, 10.0), "smix (1 of 2)")
     assert cells["Overhead over vanilla (%)"].value == pytest.approx(10)
     assert cells["Overhead with masks (%)"].value == pytest.approx(20)
     apart = of(comparison, timed("vanilla", 0, 100.0), timed("smix", 1, 110.0))
@@ -112,11 +112,11 @@ def test_overhead_is_over_the_seeds_that_both_have(comparison):
 
 
 def test_images_per_second_are_all_images_over_all_seconds(comparison):
-    found = of(comparison, timed("vanilla", 0, 100.0), timed("vanilla", 1, 300.0))
-    assert row(cost_table(found, 0.0), "vanilla")["Images per second"].value == pytest.approx(600 / 400)
+    actual = of(comparison, timed("vanilla", 0, 100.0), timed("vanilla", 1, 300.0))
+    assert row(cost_table(actual, 0.0), "vanilla")["Images per second"].value == pytest.approx(600 / 400)
 
 
-def test_the_budget_is_the_time_of_the_quickest(comparison):
+def test_the_budget_is_the_time_of_the_fastest_run(comparison):
     assert budgets(comparison.runs, {"vanilla": 0.0, "mixup": 0.0, "smix": 10.0}) == {0: 61}
     assert budgets(
         [timed("smix", 0, 50.0), timed("vanilla", 0, 70.0), timed("fmix", 1, None)], {"smix": 30.0, "vanilla": 0.0}
@@ -144,6 +144,6 @@ def test_methods_without_a_finished_run_have_no_cost(tmp_path):
     assert [cell.text for cell in table.rows[1]] == ["mixup (0 of 1)", "-", "-", "-", "none", "-", "-", "-"]
 
 
-def test_without_vanilla_there_is_nothing_to_be_over(tmp_path):
+def test_without_vanilla_there_is_no_overhead(tmp_path):
     table = cost_table(read_comparison(write_runs(tmp_path, {"cutmix": [1.0]})), 0.0)
     assert row(table, "cutmix")["Overhead over vanilla (%)"].text == "-"

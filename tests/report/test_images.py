@@ -4,11 +4,11 @@ from matplotlib.figure import Figure
 
 from smix.masks.lookup import stretch
 from smix.plots.pictures import PIXELS, paint, show_image
-from smix.report.images import thumbnail
+from smix.report.pictures import thumbnail
 from tests.conftest import make_set
 
 
-def test_paint_colours_the_mask_and_nothing_else():
+def test_paint_colours_only_the_mask():
     image, mask = np.full((4, 6, 1), 100, np.uint8), np.zeros((4, 6), bool)
     mask[1, 2] = True
     painted = paint(image, mask)

@@ -43,20 +43,20 @@ def test_the_width_of_a_text_is_that_which_is_drawn(text, size, bold):
     assert text_width(text, size, bold) == pytest.approx(width, rel=0.06)
 
 
-def test_a_name_in_letters_that_the_font_lacks_is_measured_without_a_word():
+def test_measuring_missing_glyphs_raises_no_warning():
     assert text_width("猫犬") > 0
 
 
 @pytest.mark.slow
 @given(st.text(max_size=60), st.floats(0.5, 3))
 @settings(deadline=None, max_examples=80)
-def test_wrapped_lines_fit_and_lose_nothing_but_spaces(text, width):
+def test_wrapped_lines_fit_and_lose_only_spaces(text, width):
     lines = wrapped(text, width, SMALL)
     assert "".join("".join(lines).split()) == "".join(sanitised(text).split())
     assert all(text_width(line, SMALL) <= width for line in lines)
 
 
-def test_lines_break_behind_commas_and_signs():
+def test_lines_break_after_commas_and_signs():
     assert wrapped("smix(alpha=0.7,labels=coverage)+fmix", 1.75, SMALL) == ["smix(alpha=0.7,", "labels=coverage)+fmix"]
     assert wrapped("what is used (one.name)", 1.1, SMALL) == ["what is used", "(one.name)"]
     assert wrapped("two words", 0.5, SMALL) == ["two", "words"]
@@ -67,11 +67,11 @@ def test_lines_break_behind_commas_and_signs():
 @given(st.text(max_size=30), st.floats(0.3, 3))
 @settings(deadline=None, max_examples=60)
 def test_a_shortened_name_fits_and_begins_like_the_name(text, width):
-    found = shortened(text, width)
-    assert text_width(found, SMALL) <= width
-    if found != sanitised(text):
-        assert found.endswith("…")
-        assert sanitised(text).startswith(found[:-1])
+    result = shortened(text, width)
+    assert text_width(result, SMALL) <= width
+    if result != sanitised(text):
+        assert result.endswith("…")
+        assert sanitised(text).startswith(result[:-1])
 
 
 def test_numbers_with_signs():
@@ -90,20 +90,20 @@ labels = st.lists(st.tuples(st.floats(-2, 6), st.floats(0.1, 0.6)), min_size=1, 
 
 @given(labels, st.floats(0, 4))
 @settings(deadline=None)
-def test_labels_do_not_meet_and_are_between_the_bounds_if_there_is_room(places, extra):
+def test_labels_do_not_overlap_and_stay_within_bounds(places, extra):
     wanted, heights = [place for place, _ in places], [height for _, height in places]
     low, high = 0.0, sum(heights) + extra
-    found = dodged(wanted, heights, low, high)
+    result = dodged(wanted, heights, low, high)
     order = np.argsort(wanted, kind="stable")
     for one, other in itertools.pairwise(order):
-        assert found[other] - found[one] >= (heights[one] + heights[other]) / 2 - 1e-9
-    assert found[order[0]] - heights[order[0]] / 2 >= low - 1e-9
-    assert found[order[-1]] + heights[order[-1]] / 2 <= high + 1e-9
+        assert result[other] - result[one] >= (heights[one] + heights[other]) / 2 - 1e-9
+    assert result[order[0]] - heights[order[0]] / 2 >= low - 1e-9
+    assert result[order[-1]] + heights[order[-1]] / 2 <= high + 1e-9
 
 
 @given(labels, st.floats(0.1, 4))
 @settings(deadline=None, max_examples=25)
-def test_no_other_places_are_nearer_to_those_wanted(places, extra):
+def test_label_positions_are_optimal(places, extra):
     wanted, heights = np.array([place for place, _ in places]), [height for _, height in places]
     assume(len(set(wanted)) == len(wanted))
     high = sum(heights) + extra
@@ -117,8 +117,8 @@ def test_no_other_places_are_nearer_to_those_wanted(places, extra):
     start = np.empty(len(wanted))
     start[order] = np.cumsum([heights[n] for n in order]) - np.array([heights[n] / 2 for n in order])
     best = minimize(lambda y: ((y - wanted) ** 2).sum(), start, bounds=ends, constraints=rules, method="SLSQP")
-    found = np.array(dodged(wanted, heights, 0.0, high))
-    assert ((found - wanted) ** 2).sum() <= best.fun + 1e-4
+    result = np.array(dodged(wanted, heights, 0.0, high))
+    assert ((result - wanted) ** 2).sum() <= best.fun + 1e-4
 
 
 def test_labels_by_hand():
@@ -145,7 +145,7 @@ def test_a_heading_has_lines_that_fit_and_room_for_them():
     assert sheet(Heading("a"), 1)[1] < sheet(Heading("a", "b"), 1)[1]
 
 
-def test_places_are_inches_from_the_top_left():
+def test_positions_are_inches_from_the_top_left():
     figure = titled("a", "b")
     height = figure.get_figheight()
     box = axes_at(figure, 1, 0.5, 2, 0.25).get_position()

@@ -30,7 +30,7 @@ GOOD = {
 
 @pytest.fixture
 def data():
-    """40 images of 20 x 20 whose masks cover what `COVERED` says, in turn."""
+    """Return 40 images of 20 x 20 pixels whose masks cover the shares in `COVERED`, in turn."""
     made = make_set(40, size=(20, 20))
     drawn = np.zeros((40, 400), bool)
     for row in range(40):
@@ -47,12 +47,12 @@ def store(data, tmp_path):
 
 
 def none_of(data, store) -> JudgedMasks:
-    """A store without masks, judged."""
+    """Return the judged masks of an empty store."""
     nothing = np.zeros(0, np.float32)
     return JudgedMasks("made", data, store, np.zeros(0, np.int64), nothing, nothing, dict.fromkeys(GOOD, nothing > 0))
 
 
-def said(*parts: object, width: int = 80) -> str:
+def rendered(*parts: object, width: int = 80) -> str:
     console = Console(width=width, highlight=False)
     with console.capture() as capture:
         for part in parts:
@@ -72,9 +72,9 @@ def test_three_criteria_side_by_side(store, data):
 def test_broken_masks_are_valid_by_no_rule(data, tmp_path, monkeypatch):
     class HalfBroken(BrightnessSource):
         def __call__(self, data, index):
-            found = super().__call__(data, index)
-            found.object[data.index[index] % 2 == 0] = np.nan
-            return found
+            result = super().__call__(data, index)
+            result.object[data.index[index] % 2 == 0] = np.nan
+            return result
 
     anything = StoreValidity(Validity(0, 1, max_roughness=0, min_free_border=0))
     monkeypatch.setattr(masks, "CRITERIA", {"anything": anything})
@@ -86,28 +86,30 @@ def test_broken_masks_are_valid_by_no_rule(data, tmp_path, monkeypatch):
 def test_only_masks_that_are_built_are_judged(store, data):
     checked = judge_store(store, data, "made")
     assert set(checked.rows) == set(data.take(32).index)
-    assert "32 of 40" in said(terminal(mask_check.check_table([checked])))
+    assert "32 of 40" in rendered(terminal(mask_check.check_table([checked])))
 
 
 def test_masks_are_read_a_few_at_a_time(store, data, monkeypatch):
-    whole = judge_store(store, data, "made")
+    complete = judge_store(store, data, "made")
     asked = []
     monkeypatch.setattr(masks, "PIXELS", 5 * 400 + 399)
     real = MaskStore.__getitem__
     monkeypatch.setattr(MaskStore, "__getitem__", lambda self, rows: asked.append(len(rows)) or real(self, rows))
     parts = judge_store(store, data, "made")
     assert asked == [5] * 6 + [2]
-    assert all(np.array_equal(parts.valid[key], whole.valid[key]) for key in whole.valid)
+    assert all(np.array_equal(parts.valid[key], complete.valid[key]) for key in complete.valid)
     monkeypatch.setattr(masks, "PIXELS", 1)
-    assert all(np.array_equal(judge_store(store, data, "made").valid[key], whole.valid[key]) for key in whole.valid)
+    assert all(
+        np.array_equal(judge_store(store, data, "made").valid[key], complete.valid[key]) for key in complete.valid
+    )
 
 
 def test_each_class_has_its_shares(store, data):
     checked = judge_store(store, data, "made")
-    found = checked.by_class()
-    assert [one.name for one in found] == list(data.classes)
-    assert [one.masks for one in found] == [8] * 4
-    for label, one in enumerate(found):  # 4 classes: the masks of a class cover COVERED[label] and COVERED[label + 4]
+    result = checked.by_class()
+    assert [one.name for one in result] == list(data.classes)
+    assert [one.masks for one in result] == [8] * 4
+    for label, one in enumerate(result):  # 4 classes: the masks of a class cover COVERED[label] and COVERED[label + 4]
         mine = checked.rows[data.labels[checked.rows] == label] % 8
         assert set(mine) == {label, label + 4}
         assert one.coverage == pytest.approx(100 * data.masks[:8][mine].mean())
@@ -120,8 +122,8 @@ def test_classes_without_masks_are_left_out(data, tmp_path):
     labels = np.where(np.arange(40) < 39, 2, 0)
     lone = type(data)(data.images, labels, ("a", "b", "c"), data.masks, name="lone", split="train")
     store = build_masks(lone, load_source("carried"), tmp_path / "lone", refine="none", limit=1)
-    (found,) = judge_store(store, lone).by_class()
-    assert (found.name, found.masks) == (lone.classes[lone.labels[judge_store(store, lone).rows[0]]], 1)
+    (result,) = judge_store(store, lone).by_class()
+    assert (result.name, result.masks) == (lone.classes[lone.labels[judge_store(store, lone).rows[0]]], 1)
 
 
 def test_of_many_classes_those_with_the_lowest_and_the_highest_share():
@@ -135,15 +137,17 @@ def test_of_many_classes_those_with_the_lowest_and_the_highest_share():
 
 def test_tables_fit_a_terminal_of_80_columns_without_cutting_words(store, data):
     checked = judge_store(store, data, "made")
-    text = said(*map(terminal, (mask_check.check_table([checked]), mask_check.class_table("made", checked.by_class()))))
+    text = rendered(
+        *map(terminal, (mask_check.check_table([checked]), mask_check.class_table("made", checked.by_class())))
+    )
     assert max(map(len, text.splitlines())) <= 80
     for word in ("coverage", "figure14", "published", "default", "Empty"):
         assert word in text
 
 
-def test_names_are_neither_markup_nor_orders_to_the_terminal():
+def test_names_are_neither_markup_nor_terminal_control_sequences():
     hostile = ClassShares("[red]a[/blue]\x1b[2J\n", 1, 0.0, dict.fromkeys(GOOD, 0.0))
-    text = said(terminal(mask_check.class_table("[/b]", [hostile])), width=120)
+    text = rendered(terminal(mask_check.class_table("[/b]", [hostile])), width=120)
     assert "[/b]" in text
     assert "[red]a[/blue]\ufffd[2J" in text
 
@@ -196,16 +200,16 @@ def test_charts_of_a_store_without_masks_are_empty_and_can_be_read(store, data):
 
 
 @pytest.mark.slow
-def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
+def test_check_writes_every_file_and_names_broken_masks(tmp_path):
     train = make_set(40, size=(12, 8), classes=2)
     data = type(train)(train.images, train.labels, ('</b>, "x"', "[/y]"), train.masks, name="m", split="train")
     name = f"npz:{write_npz(tmp_path / 'made.npz', data, data)}"
 
     class NoMask(BrightnessSource):
         def __call__(self, data, index):
-            found = super().__call__(data, index)
-            found.object[data.index[index] == 7] = np.nan
-            return found
+            result = super().__call__(data, index)
+            result.object[data.index[index] == 7] = np.nan
+            return result
 
     from smix import load_data
 
@@ -217,15 +221,15 @@ def test_check_writes_every_file_and_says_what_is_broken(tmp_path):
         *("valid.png", "coverage.png", "classes.csv"),
         *("contact-sheet-made-train.png", "contact-sheet-made-train.html"),
     }
-    text = said(*lines)
+    text = rendered(*lines)
     assert "1 image has no mask" in text
     assert "000007: the output of the source is not finite" in text
     with (folder / "classes.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert [row[1] for row in rows] == ["Class", '</b>, "x"', "[/y]"]
-    found = judge_store(store, data).by_class()
+    result = judge_store(store, data).by_class()
     assert [[float(value) for value in (row[2], *row[4:])] for row in rows[1:]] == [
-        [one.masks, *one.valid.values()] for one in found
+        [one.masks, *one.valid.values()] for one in result
     ]
 
 
@@ -240,7 +244,7 @@ def test_names_without_the_path(store, data):
 
 
 def test_carried_masks_are_judged_like_those_of_a_store(store, data):
-    """The store of the fixture holds the same class-balanced part of the masks."""
+    """The store of the fixture holds the same class-balanced part of the masks as the data set."""
     carried, stored = judge_carried(data, 32), judge_store(store, data)
     assert carried.name == stored.name
     assert (carried.rows == stored.rows).all()
@@ -252,8 +256,8 @@ def test_carried_masks_are_judged_like_those_of_a_store(store, data):
         judge_carried(without)
 
 
-def test_a_broken_store_is_found(store, data):
+def test_a_broken_store_is_reported(store, data):
     shard = store.path / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"\x55")
-    with pytest.raises(MaskError, match="damaged: shard-00000"):
+    with pytest.raises(MaskError, match="damaged files: shard-00000"):
         judge_store(store, data, "made")

@@ -1,6 +1,5 @@
-"""Tables of calibration and confidence."""
+"""Test the tables of calibration and confidence."""
 
-from dataclasses import replace
 from statistics import fmean, stdev
 
 import numpy as np
@@ -9,9 +8,9 @@ import torch
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from smix.evaluation.confidence import LEVELS
-from smix.report.accuracy_tables import test_images as table_of_test_images
+from smix.report.accuracy import test_images as table_of_test_images
 from smix.report.reading import read_comparison
-from smix.report.records import ReportAssets, records_of
+from smix.report.records import ReportAssets, prepare
 from smix.report.tables import CALIBRATION, CLASS_CALIBRATION, CONFIDENCE, LEVEL_TABLE
 from smix.report.verdict import changes_from_plain
 from tests.report.runs import predictions, write_runs
@@ -36,16 +35,16 @@ def softmax(strength: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_ece_is_that_of_torchmetrics_over_seeds(comparison):
-    found = [
+    result = [
         100
         * multiclass_calibration_error(*map(torch.from_numpy, softmax(strength, 100 + seed)), num_classes=4, n_bins=15)
         for seed, strength in enumerate(STRENGTHS["vanilla"])
     ]
     table = CALIBRATION(comparison, ASSETS)
-    assert column(table, "ECE (%)")["vanilla"] == f"{fmean(map(float, found)):.2f} ± {stdev(map(float, found)):.2f}"
+    assert column(table, "ECE (%)")["vanilla"] == f"{fmean(map(float, result)):.2f} ± {stdev(map(float, result)):.2f}"
 
 
-def test_overconfidence_is_confidence_less_accuracy_with_its_sign(comparison):
+def test_overconfidence_is_signed(comparison):
     each = []
     for seed, strength in enumerate(STRENGTHS["mixup"]):
         shares, labels = softmax(strength, 100 + seed)
@@ -55,33 +54,33 @@ def test_overconfidence_is_confidence_less_accuracy_with_its_sign(comparison):
     assert "-" in shown, "this network is not sure enough"
 
 
-def test_rows_say_how_many_of_the_runs_they_are_of(comparison):
+def test_rows_show_the_number_of_runs_of_incomplete_methods(comparison):
     for table in (CALIBRATION(comparison, ASSETS), CONFIDENCE(comparison, ASSETS), LEVEL_TABLE(comparison, ASSETS)):
         assert [row[0].text for row in table.rows] == ["vanilla", "mixup", "smix (2 of 3)"]
         assert "Mean ± standard deviation over seeds." in table.note
 
 
-def test_notes_are_of_the_runs_behind_the_table_and_say_that_the_least_is_untested(tmp_path):
-    found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 1.0], "smix": [2.0, 2.0]}))
-    scores = {path: one for path, one in found.scores.items() if path.name.endswith("-0")}
-    found = replace(found, scores=scores, records=records_of(found.runs, scores, {}))
-    for table in (CALIBRATION(found, ASSETS), CONFIDENCE(found, ASSETS), LEVEL_TABLE(found, ASSETS)):
+def test_notes_describe_the_runs_and_that_bold_is_untested(tmp_path):
+    result = read_comparison(write_runs(tmp_path, {"vanilla": [1.0, 1.0], "smix": [2.0, 2.0]}))
+    scores = {run.path: result.scores[run.config.method][0] for run in result.runs if run.config.seed == 0}
+    result = prepare(result.name, result.folder, result.runs, scores=scores)
+    for table in (CALIBRATION(result, ASSETS), CONFIDENCE(result, ASSETS), LEVEL_TABLE(result, ASSETS)):
         assert "One run of each method: not enough runs for a deviation." in table.note
         assert ("whether or not the difference is statistically significant" in table.note) == (table.name != "levels")
 
 
-def test_the_best_is_the_least_and_a_temperature_is_never_best(comparison):
+def test_the_lowest_value_is_best_and_temperatures_never_are(comparison):
     table = CALIBRATION(comparison, ASSETS)
     for place, head in enumerate(table.head):
         cells = [row[place] for row in table.rows]
         if head in ("Method", "Temperature"):
             assert not any(cell.best for cell in cells)
         else:
-            whole = [abs(cell.value) for cell in cells[:2]]  # smix lacks a run
-            assert [cell.best for cell in cells] == [value == min(whole) for value in whole] + [False]
+            complete = [abs(cell.value) for cell in cells[:2]]  # smix lacks a run
+            assert [cell.best for cell in cells] == [value == min(complete) for value in complete] + [False]
 
 
-def test_mistakes_above_a_level_are_counted_in_all_images(comparison):
+def test_errors_above_a_confidence_are_shares_of_all_images(comparison):
     each = []
     for seed, strength in enumerate(STRENGTHS["vanilla"]):
         shares, labels = softmax(strength, 100 + seed)
@@ -98,19 +97,19 @@ def test_a_level_without_predictions_is_not_known(comparison):
     assert not any("nan" in cell.text for row in table.rows for cell in row)
 
 
-def test_change_is_paired_with_vanilla_by_seed_and_signed(comparison):
-    found = {pair.first: pair for pair in changes_from_plain(comparison.values("overconfidence"))}
-    assert set(found) == {"mixup", "smix"}
-    assert found["smix"].count == 2
-    scores = {method: comparison.scores_of(method) for method in ("vanilla", "mixup")}
+def test_changes_are_paired_by_seed_and_signed(comparison):
+    result = {pair.first: pair for pair in changes_from_plain(comparison.values("overconfidence"))}
+    assert set(result) == {"mixup", "smix"}
+    assert result["smix"].count == 2
+    scores = {method: comparison.scores[method] for method in ("vanilla", "mixup")}
     each = [
         scores["mixup"][seed].calibration.overconfidence - scores["vanilla"][seed].calibration.overconfidence
         for seed in range(3)
     ]
-    assert found["mixup"].mean == pytest.approx(fmean(each))
+    assert result["mixup"].mean == pytest.approx(fmean(each))
 
 
-def test_one_run_of_each_is_said_not_to_be_enough(tmp_path):
+def test_one_run_of_each_method_is_not_enough(tmp_path):
     table = CALIBRATION(read_comparison(write_runs(tmp_path, {"vanilla": [1.0], "mixup": [2.0]})), ASSETS)
     assert table.note.startswith("One run of each method: not enough runs for a deviation.")
     assert "±" not in table.rows[0][1].text
@@ -119,11 +118,11 @@ def test_one_run_of_each_is_said_not_to_be_enough(tmp_path):
 def test_without_predictions_there_is_no_table(tmp_path):
     write_runs(tmp_path, {"vanilla": [1.0]})
     (tmp_path / "vanilla-0" / "predictions.npz").unlink()
-    found = read_comparison(tmp_path)
-    assert CALIBRATION(found, ASSETS) is CONFIDENCE(found, ASSETS) is LEVEL_TABLE(found, ASSETS) is None
+    result = read_comparison(tmp_path)
+    assert CALIBRATION(result, ASSETS) is CONFIDENCE(result, ASSETS) is LEVEL_TABLE(result, ASSETS) is None
 
 
-def test_over_test_images_the_first_seed_of_each_pair_is_resampled_and_named_so(comparison):
+def test_the_bootstrap_resamples_the_first_shared_seed(comparison):
     table = table_of_test_images(comparison, ASSETS)
     assert "Over test images only" in table.title
     assert [row[0].text for row in table.rows] == ["mixup", "smix (2 of 3)"]
@@ -136,7 +135,7 @@ def test_over_test_images_the_first_seed_of_each_pair_is_resampled_and_named_so(
     assert (low, high) == pytest.approx(expected, abs=2.0)
 
 
-def test_the_mean_over_classes_of_their_calibration_errors_is_the_class_wise_error(comparison):
+def test_the_class_wise_ece_is_the_mean_over_classes(comparison):
     table = CLASS_CALIBRATION(comparison, ASSETS)
     assert table.head == ("Class", "vanilla", "mixup", "smix (2 of 3)")
     means = [fmean(row[place].value for row in table.rows) for place in (1, 2, 3)]

@@ -7,8 +7,8 @@ from smix.data.sets import ImageSet
 from smix.evaluation.confidence import Level
 from smix.evaluation.scores import Mistake, Scores
 from smix.plots.style import styles
-from smix.report.figures import pictures
-from smix.report.figures.pictures import MISTAKES
+from smix.report import pictures
+from smix.report.pictures import MISTAKES
 from smix.report.records import ReportAssets
 from tests.report.comparisons import METHODS, compared, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog $x$", "<b> a very long name of a class", "deer")
 
 
 def mistakes(images: dict[int, np.ndarray], scores: dict[str, Scores], styles=STYLES):
-    """The figure of networks with these scores; images that are not given are black."""
+    """Draw the errors of networks with these scores; images that are not given are black."""
     shape = next(iter(images.values())).shape if images else (5, 7, 3)
     array = np.zeros((60 if max(images, default=0) < 60 else 201, *shape), np.uint8)
     for row, image in images.items():
@@ -30,7 +30,7 @@ def mistakes(images: dict[int, np.ndarray], scores: dict[str, Scores], styles=ST
 
 
 def network(*rows: tuple[int, int, int, float], wrong: int = 7) -> Scores:
-    """`rows`: row, label, predicted, confidence."""
+    """Return the scores of a network with these errors; `rows`: row, label, predicted, confidence."""
     sure = (Level(0.9, 1.0, 100, wrong, 1000), Level(0.99, 1.0, 10, 1, 1000))
     return replace(made_scores(), mistakes=tuple(Mistake(*row) for row in rows), sure=sure)
 
@@ -79,6 +79,6 @@ def test_grey_large_and_oblong_images(channels, size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 6, 13])
-def test_no_text_hides_another(count):
+def test_texts_do_not_overlap(count):
     scores = {method: network(*((row, 2, 1, 0.9) for row in range(5))) for method in METHODS[:count]}
     assert_readable(mistakes({row: image(row) for row in range(5)}, scores))

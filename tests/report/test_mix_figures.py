@@ -6,9 +6,8 @@ import pytest
 from smix.mixing import parse_method
 from smix.plots.layout import WIDTH
 from smix.plots.style import styles
-from smix.report.figures.pictures import pair
-from smix.report.images import best_pair, partners
-from smix.report.images import draw_mixes as mixes
+from smix.report.pictures import best_pair, pair, partners
+from smix.report.pictures import draw_mixes as mixes
 from smix.report.records import ReportAssets
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set
@@ -33,7 +32,7 @@ def shown(figure) -> list[np.ndarray]:
 
 
 def by_hand(partner: list[int], weight: list[float], labels: tuple[int, ...] = (0, 0, 1, 2), **changes) -> Samples:
-    """Four images of 3 x 5 pixels; every pixel of a map has the weight."""
+    """Return mixes of four images of 3 x 5 pixels with constant weight maps."""
     images = np.arange(4 * 45, dtype=np.uint8).reshape(4, 3, 5, 3)
     maps = np.broadcast_to(np.array(weight, np.float32)[:, None, None], (4, 3, 5)).copy()
     made = Samples(
@@ -50,17 +49,19 @@ def by_hand(partner: list[int], weight: list[float], labels: tuple[int, ...] = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 8, 16])
-def test_the_mixes_are_images_partners_and_every_method_with_its_map(count):
+def test_mixes_show_images_partners_and_weight_maps(count):
     samples = drawn(count=count)
     figure = mixes(samples, [f"a long $class$ <{n}>" for n in range(4)])
     assert_readable(figure)
     assert len(figure.axes) == count * (2 + 1 + 2 * (len(TEXTS) - 1))  # vanilla has no map
     assert {"own image", "partner", "vanilla", "mixup", "smix+fmix"} <= set(texts_of(figure))
     first = samples["vanilla"]
-    found = shown(figure)
-    assert all((one == image).all() for one, image in zip(found, first.images, strict=False))
-    assert all((one == first.images[n]).all() for one, n in zip(found[count:], partners(samples)[:count], strict=False))
-    mixed, maps = samples["mixup"], found[3 * count : 5 * count]
+    result = shown(figure)
+    assert all((one == image).all() for one, image in zip(result, first.images, strict=False))
+    assert all(
+        (one == first.images[n]).all() for one, n in zip(result[count:], partners(samples)[:count], strict=False)
+    )
+    mixed, maps = samples["mixup"], result[3 * count : 5 * count]
     for n in range(count):  # below each mix its map
         assert (maps[2 * n] == mixed.mixed[n]).all()
         assert (maps[2 * n + 1] == np.rint(255 * mixed.weight[n])[..., None]).all()
@@ -101,7 +102,7 @@ def test_the_partner_is_that_of_the_methods_that_mix_an_image():
     assert "partner" not in texts_of(mixes({"a": some, "b": by_hand([2, 1, 2, 3], [0.5, 1, 1, 1])}, ["x"] * 3))
 
 
-def test_the_pair_is_that_which_most_methods_mix_then_of_two_classes_then_that_of_which_most_is_seen():
+def test_the_pair_is_chosen_by_methods_then_classes_then_visibility():
     vanilla = by_hand([0, 1, 2, 3], [1, 1, 1, 1])
     once = by_hand([1, 0, 2, 3], [0.5, 0.5, 1, 1])
     both = by_hand([0, 2, 1, 3], [1, 0.9, 0.9, 1])
@@ -116,7 +117,7 @@ def test_the_pair_is_that_which_most_methods_mix_then_of_two_classes_then_that_o
     assert best_pair({"a": once, "b": once, "c": both}) == 0
 
 
-def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
+def test_the_pair_shows_every_mix_its_map_and_its_labels():
     samples = {
         "vanilla": by_hand([0, 1, 2, 3], [1, 1, 1, 1]),
         "mixup": by_hand([0, 2, 1, 3], [1, 0.25, 0.9, 1]),
@@ -125,14 +126,14 @@ def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
     }
     figure = pair(comparison_of(samples, ["cat", "a $dog$", "deer", "x"]), ReportAssets(styles(list(samples))))
     assert_readable(figure)
-    found = shown(figure)
+    result = shown(figure)
     images = samples["mixup"].images
-    assert len(found) == 2 + 3 * 2
-    assert (found[0] == images[1]).all()
-    assert (found[1] == images[2]).all()
-    assert (found[2] == 255 - images[1]).all()
-    assert (found[3] == 64).all()  # a quarter of 255
-    assert (found[5] == 128).all()
+    assert len(result) == 2 + 3 * 2
+    assert (result[0] == images[1]).all()
+    assert (result[1] == images[2]).all()
+    assert (result[2] == 255 - images[1]).all()
+    assert (result[3] == 64).all()  # a quarter of 255
+    assert (result[5] == 128).all()
     texts = texts_of(figure)
     assert {"own image", "partner", "cat", "a $dog$", "cat: 0.25", "a $dog$: 0.75", "cat: 0.50", "smix$"} <= set(texts)
     assert "unmixed" in texts, "fmix left this image alone"
@@ -141,7 +142,7 @@ def test_one_pair_is_large_with_every_mix_its_map_and_its_labels():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 6, 13])
-def test_no_text_hides_another(count):
+def test_texts_do_not_overlap(count):
     data = make_set(8, size=(10, 14))
     made = draw_samples(parse_method("smix+fmix"), data, 0, data.masks)
     samples = dict.fromkeys(METHODS[:count], made)

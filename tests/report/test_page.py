@@ -1,4 +1,4 @@
-"""The page of a report: what is in the file, without a browser."""
+"""Test the HTML of a report without a browser."""
 
 import re
 from html.parser import HTMLParser
@@ -22,7 +22,7 @@ INLINE = ("a", "b", "bdi", "span")
 
 
 class Reader(HTMLParser):
-    """Elements and their attributes, and the text that is seen, of a page whose elements end where they have to."""
+    """Parse a well-formed page into elements, attributes and visible text."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def path(request, written) -> Path:
 
 
 @pytest.mark.slow
-def test_the_page_asks_for_nothing(path):
+def test_the_page_makes_no_requests(path):
     reader = Reader(path)
     text = path.read_text()
     links = [value for value in reader.values("href") if not value.startswith("#")]
@@ -96,7 +96,7 @@ def test_the_page_asks_for_nothing(path):
     assert "default-src 'none'" in reader.values("content")[1]
 
 
-def test_ids_are_unique_and_anchors_lead_somewhere(path):
+def test_ids_are_unique_and_links_resolve(path):
     reader = Reader(path)
     ids = reader.values("id")
     assert len(set(ids)) == len(ids)
@@ -111,7 +111,7 @@ def test_headings_are_in_order(path):
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
-def test_tables_and_pictures_say_what_they_are(path):
+def test_tables_and_figures_are_labelled(path):
     reader = Reader(path)
     assert all("lang" in values for tag, values in reader.elements if tag == "html")
     assert all(values["scope"] in ("row", "col") for tag, values in reader.elements if tag == "th")
@@ -121,7 +121,7 @@ def test_tables_and_pictures_say_what_they_are(path):
     assert reader.count("figcaption") == reader.count("figure") == reader.count("svg") + reader.count("img")
 
 
-def test_what_is_hostile_is_text(written):
+def test_hostile_names_are_escaped(written):
     text = written["hostile"].read_text()
     reader = Reader(written["hostile"])
     assert text.count("<script") == text.count("</script>") == 1
@@ -137,7 +137,7 @@ def test_what_is_hostile_is_text(written):
     assert "\ufffd" in reader.text
 
 
-def test_of_one_comparison_the_page_begins_with_the_answer_and_then_names_what_is_missing(written):
+def test_one_comparison_begins_with_the_answer_and_missing_runs(written):
     reader = Reader(written["small"])
     text = reader.text
     assert text.startswith(
@@ -153,7 +153,7 @@ def test_of_one_comparison_the_page_begins_with_the_answer_and_then_names_what_i
     )
 
 
-def test_of_several_comparisons_it_begins_with_the_answer_the_overview_and_that_of_each(written):
+def test_several_comparisons_begin_with_answer_and_overview(written):
     reader = Reader(written["large"])
     assert "Thirteen methods fmix wins on all three. Methods and data sets Method CIFAR-10" in reader.text
     assert "fmix wins on CIFAR-10. CIFAR-100 fmix wins on CIFAR-100. Tiny ImageNet fmix wins" in reader.text
@@ -162,22 +162,22 @@ def test_of_several_comparisons_it_begins_with_the_answer_the_overview_and_that_
     assert all(reader.text.count(method) > 3 for method in METHODS)
 
 
-def test_long_sections_are_closed(written):
+def test_long_sections_are_folded(written):
     assert Reader(written["small"]).count("details") == 2
 
 
 def cells_of(path: Path, table: int = 0) -> list[list[tuple[str, str | None, str]]]:
-    """Of each row of a table the inner HTML, the value that it is sorted by, and the class of each cell."""
+    """Return, for each row of a table, the inner HTML, the sort value and the class of each cell."""
     body = re.findall(r"<tbody>(.*?)</tbody>", path.read_text(), re.DOTALL)[table]
     rows = []
     for row in re.findall(r"<tr>(.*?)</tr>", body, re.DOTALL):
-        found = re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", row)
-        values = [(re.search('data-value="([^"]*)"', one), re.search('class="([^"]*)"', one)) for one, _ in found]
-        rows.append([(inner, v and v[1], c[1]) for (_, inner), (v, c) in zip(found, values, strict=True) if c])
+        result = re.findall(r"<t[hd]([^>]*)>(.*?)</t[hd]>", row)
+        values = [(re.search('data-value="([^"]*)"', one), re.search('class="([^"]*)"', one)) for one, _ in result]
+        rows.append([(inner, v and v[1], c[1]) for (_, inner), (v, c) in zip(result, values, strict=True) if c])
     return rows
 
 
-def test_cells_have_their_values_in_full_and_what_is_not_known_has_none(written):
+def test_cells_have_full_values_and_unknown_ones_none(written):
     cells = cells_of(written["small"])
     assert cells[0] == [
         *(("vanilla", None, "name"), ("89.96", "89.96", "number"), ("0.27", "0.27", "number")),
@@ -189,7 +189,7 @@ def test_cells_have_their_values_in_full_and_what_is_not_known_has_none(written)
     assert cells[5][2][1] == "1e-07"
 
 
-def test_one_run_has_its_mean_and_that_it_is_not_enough_in_soft(tmp_path):
+def test_one_run_shows_its_mean_and_a_soft_note(tmp_path):
     row = (Cell("a", best=True), Cell("62.32 (not enough runs)", 62.3215), Cell("nan", float("nan")), Cell("y" * 40))
     table = Table("t", "T", ("Method", "Mean", "None", "Words"), (row,))
     path = write_page(
@@ -220,7 +220,7 @@ def test_photographs_have_the_size_that_their_resolution_gives(tmp_path):
     ]
 
 
-def test_a_page_that_fails_leaves_the_old_one(tmp_path):
+def test_a_failed_page_keeps_the_previous_one(tmp_path):
     path = write_page(tmp_path / "page.html", small_page())
     before = path.read_bytes()
     broken = picture("b", "B.", image=svg().replace("</svg>", ""))
@@ -232,13 +232,13 @@ def test_a_page_that_fails_leaves_the_old_one(tmp_path):
 
 @given(st.lists(st.text(max_size=8) | st.sampled_from(["a", "a-2", "A", "contents"])))
 def test_anchors_are_unique_and_plain(names):
-    found = page_module.anchors(names, page_module.RESERVED)
-    assert len(set(found)) == len(found) == len(names)
-    assert not set(found) & set(page_module.RESERVED)
-    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", one) for one in found)
+    result = page_module.anchors(names, page_module.RESERVED)
+    assert len(set(result)) == len(result) == len(names)
+    assert not set(result) & set(page_module.RESERVED)
+    assert all(re.fullmatch("[a-z0-9]+(-[a-z0-9]+)*", one) for one in result)
 
 
-def test_text_can_be_read_on_every_ground_by_day_and_by_night(written):
+def test_text_has_enough_contrast_in_light_and_dark_mode(written):
     text = written["small"].read_text()
     day, night = (
         dict(re.findall(r"--([a-z]+): (#\w{6})", block)) for block in re.findall(r":root[^{]*{([^}]*)}", text)[:2]

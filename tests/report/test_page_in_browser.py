@@ -1,4 +1,4 @@
-"""The page of a report in a browser: at the widths of a phone and of a desk, by day and by night, and as it is printed."""
+"""Test the page of a report in a browser: on a phone, on a desktop, in light and dark mode, and in print."""
 
 import html
 import json
@@ -56,7 +56,7 @@ addEventListener("load", async () => {
 
 
 def visit(path: Path, folder: Path, steps: str, width: int = DESK, dark: bool = False, paper: bool = False) -> Any:
-    """What the page says of itself when it was loaded into a frame of this width, and then `steps` were done.
+    """Return what the page reports after it is loaded into a frame of this width and `steps` are executed.
 
     A window cannot be as narrow as a phone; a frame can, and media queries go by its width.
 
@@ -78,10 +78,10 @@ def visit(path: Path, folder: Path, steps: str, width: int = DESK, dark: bool = 
     )
     dom, complaints = browse(frame, folder / "profile", dark=dark)
     assert complaints == ""
-    found = re.search("<pre>(.*?)</pre>", dom, re.DOTALL)
-    assert found is not None
-    assert found[1], "the steps did not end"
-    return json.loads(html.unescape(found[1]))
+    result = re.search("<pre>(.*?)</pre>", dom, re.DOTALL)
+    assert result is not None
+    assert result[1], "the steps did not end"
+    return json.loads(html.unescape(result[1]))
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def check(seen: dict, width: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "dark"), [(PHONE, True), (DESK, False)])
-def test_the_page_is_whole_by_day_and_by_night(small, folder, width, dark):
+def test_the_page_is_complete_in_light_and_dark_mode(small, folder, width, dark):
     seen = visit(small, folder, "return look();", width, dark)
     check(seen, width)
     assert seen["images"] == [7]
@@ -125,13 +125,13 @@ def test_the_page_is_whole_by_day_and_by_night(small, folder, width, dark):
 
 
 @pytest.mark.parametrize(("make", "width"), [(hostile_page, PHONE), (large_page, PHONE)])
-def test_names_of_all_kinds_and_many_methods_fit(folder, make, width):
+def test_unusual_names_and_many_methods_fit(folder, make, width):
     path = write_page(folder / "page.html", make())
     check(visit(path, folder, "return look();", width), width)
 
 
 @pytest.mark.parametrize("make", [small_page, large_page])
-def test_on_paper_no_table_is_cut_and_there_are_no_controls(folder, make):
+def test_print_shows_complete_tables_without_controls(folder, make):
     path = write_page(folder / "page.html", make())
     seen = visit(path, folder, "dispatchEvent(new Event('beforeprint')); return look();", PAPER, dark=True, paper=True)
     assert seen["complaints"] == []
@@ -153,7 +153,7 @@ return [told, complaints, document.querySelectorAll("table")[1].querySelectorAll
 """
 
 
-def test_a_head_sorts_its_column_up_then_down_then_as_it_was(small, folder):
+def test_a_column_header_sorts_up_down_and_resets(small, folder):
     told, complaints, of_one_row = visit(small, folder, SORT)
     assert complaints == []
     assert of_one_row == 0
@@ -187,7 +187,7 @@ def test_a_head_sorts_its_column_up_then_down_then_as_it_was(small, folder):
     assert told == expected
 
 
-def test_many_methods_fit_and_numbers_are_sorted_by_all_their_digits(folder):
+def test_many_methods_fit_and_numbers_sort_with_full_precision(folder):
     page = large_page()
     table = page.chapters[1].sections[1].parts[0].content
     assert isinstance(table, Table)
@@ -229,8 +229,8 @@ return [told, large, second, figure.offsetHeight - before, complaints];
 
 
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_a_picture_is_enlarged_and_goes_back(small, folder, width):
-    told, (wide, grown, said), second, left, complaints = visit(small, folder, ENLARGE, width)
+def test_a_figure_is_enlarged_and_restored(small, folder, width):
+    told, (wide, grown, caption), second, left, complaints = visit(small, folder, ENLARGE, width)
     ink = "rgb(27, 27, 27)"
     assert [one[:5] for one in told] == [
         [False, False, True, 0, ink],
@@ -240,7 +240,7 @@ def test_a_picture_is_enlarged_and_goes_back(small, folder, width):
         [False, False, True, 0, ink],
     ]
     assert [one[5] for one in told[1:3]] == ["Close", "Enlarge"]  # the keyboard goes with it, and returns
-    assert said == "Lines."
+    assert caption == "Lines."
     assert wide >= 816
     assert (grown, left) == (0, 0)  # the page does not jump
     assert second == "Lines again."
@@ -278,7 +278,7 @@ return [told, here, themes, complaints];
 """
 
 
-def test_addresses_open_what_is_closed_and_the_reader_can_turn_off_the_light(small, folder):
+def test_anchors_open_folded_sections_and_the_theme_can_be_switched(small, folder):
     told, here, themes, complaints = visit(small, folder, GO, dark=True)
     assert told == [False, False, True, False, True, True, False]
     assert here == ["Accuracy"]
@@ -287,6 +287,6 @@ def test_addresses_open_what_is_closed_and_the_reader_can_turn_off_the_light(sma
     assert complaints == []
 
 
-def test_a_page_of_nothing_has_no_errors(folder):
+def test_an_empty_page_has_no_errors(folder):
     path = write_page(folder / "page.html", Page("Nothing", []))
     check(visit(path, folder, "return look();", PHONE), PHONE)

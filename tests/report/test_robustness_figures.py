@@ -6,8 +6,8 @@ import pytest
 
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.plots.style import styles
-from smix.report.figures.robustness import attacks, corruptions, objects
 from smix.report.records import Comparison, ReportAssets
+from smix.report.robustness import attacks, corruptions, objects
 from tests.report.comparisons import METHODS, compared, made_comparison, made_evaluation, place
 from tests.report.pictures import assert_readable, texts_of
 
@@ -16,14 +16,14 @@ ASSETS = ReportAssets(STYLES)
 ALL = (corruptions, attacks, objects)
 
 
-def evaluated(found: dict[str, list[Evaluation | None]]) -> Comparison:
-    """`found[method][seed]`."""
+def evaluated(result: dict[str, list[Evaluation | None]]) -> Comparison:
+    """Return the comparison with evaluations `result[method][seed]`."""
     evaluations = {
         place(method, seed): [] if one is None else [one]
-        for method, mine in found.items()
+        for method, mine in result.items()
         for seed, one in enumerate(mine)
     }
-    return compared({method: [0.5] * len(mine) for method, mine in found.items()}, evaluations=evaluations)
+    return compared({method: [0.5] * len(mine) for method, mine in result.items()}, evaluations=evaluations)
 
 
 def only(**parts: object) -> Evaluation:
@@ -36,21 +36,21 @@ def line_of(axes, method):
 
 
 def marks(axes, method) -> dict[float, float]:
-    """Value of each mark of a method, by its height in the axes."""
+    """Return the value of each mark of a method by its height in the axes."""
     style = STYLES[method]
-    found = [line for line in axes.lines if (line.get_color(), line.get_marker()) == (style.colour, style.marker)]
-    return {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in found}
+    result = [line for line in axes.lines if (line.get_color(), line.get_marker()) == (style.colour, style.marker)]
+    return {float(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in result}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
 @pytest.mark.parametrize(("count", "seeds"), [(1, 1), (2, 2), (6, 1), (13, 2)])
-def test_no_text_hides_another(draw, count, seeds):
+def test_texts_do_not_overlap(draw, count, seeds):
     assert_readable(draw(made_comparison(count, seeds), ASSETS))
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_methods_that_were_not_evaluated_are_left_out_and_those_that_lack_some_say_so(draw):
+def test_unevaluated_methods_are_omitted_and_partial_ones_are_labelled(draw):
     comparison = evaluated({"vanilla": [made_evaluation(), None], "mixup": [None, None], "smix": [only(), only()]})
     texts = texts_of(draw(comparison, ASSETS))
     assert "vanilla (1 of 2)" in texts
@@ -61,7 +61,7 @@ def test_methods_that_were_not_evaluated_are_left_out_and_those_that_lack_some_s
 
 @pytest.mark.slow
 @pytest.mark.parametrize("draw", ALL)
-def test_names_are_shown_as_they_are(draw):
+def test_names_are_shown_verbatim(draw):
     hostile = "mixup$x_1$<b>\x1b[2J"
     figure = draw(evaluated({hostile: [made_evaluation()]}), ReportAssets(styles([hostile])))
     assert_readable(figure)
@@ -69,7 +69,7 @@ def test_names_are_shown_as_they_are(draw):
 
 
 @pytest.mark.parametrize("draw", ALL)
-def test_other_data_are_not_drawn_as_if_they_were_the_test_images(draw):
+def test_other_data_sets_are_not_drawn_as_the_test_split(draw):
     assert draw(evaluated({"vanilla": [replace(made_evaluation(), own=False, data="elsewhere")]}), ASSETS) is None
 
 
@@ -88,17 +88,17 @@ def test_corruptions_by_severity_and_by_kind_are_means_over_seeds():
     assert line.get_xdata() == pytest.approx([0, 1, 2])
     assert line.get_ydata() == pytest.approx([85, 100 * (1.7 / 3 - 0.05), 100 * (1.0 / 3 - 0.05)])
     # Rows: no corruption; Noise, gaussian noise; Weather, fog; Other, my own one.
-    found = marks(by_kind, "mixup")
-    assert [found[y] for y in sorted(found)] == pytest.approx([90, 40, 60, 35])
-    found = marks(by_kind, "vanilla")
-    assert [found[y] for y in sorted(found)] == pytest.approx([85, 35, 55, 30])
+    result = marks(by_kind, "mixup")
+    assert [result[y] for y in sorted(result)] == pytest.approx([90, 40, 60, 35])
+    result = marks(by_kind, "vanilla")
+    assert [result[y] for y in sorted(result)] == pytest.approx([85, 35, 55, 30])
     texts = texts_of(figure)
     order = ["No corruption", "Noise", "gaussian noise", "Weather", "fog", "Other", "my $own$ one"]
     assert [text for text in texts if text in order] == order
     assert "In percent, on mine; mean over seeds." in texts
 
 
-def test_each_suite_is_a_figure_of_its_own():
+def test_each_suite_has_its_own_figure():
     one, other = Corrupted("own", 100, 0.9, {"fog": (0.5,)}), Corrupted("official", 100, 0.9, {"fog": (0.4,)})
     comparison = evaluated({"vanilla": [only(corruptions=(one, other))], "mixup": [only(corruptions=(other,))]})
     figure = corruptions(comparison, ASSETS, suite="own")
@@ -110,10 +110,10 @@ def test_each_suite_is_a_figure_of_its_own():
     assert corruptions(comparison, ASSETS, suite="unknown") is None
 
 
-def test_a_corruption_that_a_method_was_not_tried_on_has_no_mark_of_it():
-    whole = only(corruptions=(Corrupted("own", 100, 0.9, {"fog": (0.5,), "snow": (0.6,)}),))
+def test_a_missing_corruption_has_no_mark():
+    complete = only(corruptions=(Corrupted("own", 100, 0.9, {"fog": (0.5,), "snow": (0.6,)}),))
     part = only(corruptions=(Corrupted("own", 100, 0.9, {"fog": (0.4,)}),))
-    rows = corruptions(evaluated({"vanilla": [whole], "mixup": [part]}), ASSETS, suite="own").axes[1]
+    rows = corruptions(evaluated({"vanilla": [complete], "mixup": [part]}), ASSETS, suite="own").axes[1]
     assert sorted(marks(rows, "vanilla").values()) == pytest.approx([50, 60, 90])
     assert sorted(marks(rows, "mixup").values()) == pytest.approx([40, 90])
 
@@ -135,14 +135,14 @@ def test_attacks_are_curves_from_the_clean_accuracy_on_a_chart_for_each_attack()
     assert {"FGSM", "PGD, 10 steps", "mixup (1 of 2)"} <= set(texts_of(figure))
 
 
-def test_an_attack_that_a_method_was_not_tried_with_has_no_line_of_it():
+def test_a_missing_attack_has_no_curve():
     one, other = only(attacks=(attacked("pgd", 8, 0.1, 10),)), only(attacks=(attacked("fgsm", 8, 0.4),))
     fgsm, pgd = attacks(evaluated({"vanilla": [one], "mixup": [other]}), ASSETS).axes
     assert [line.get_label() for line in fgsm.lines] == ["mixup"]
     assert [line.get_label() for line in pgd.lines] == ["vanilla"]
 
 
-def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_scale():
+def test_object_charts_show_means_and_ranges_on_one_scale():
     first, second = (
         only(objects=ObjectAccuracies("u2net", 4321, 10, *values))
         for values in ((0.9, 0.6, 0.3, 0.8), (0.7, 0.5, 0.2, 0.8))
@@ -165,7 +165,7 @@ def test_objects_and_backgrounds_are_means_with_their_range_on_charts_of_one_sca
     assert "4,321 images" in " ".join(texts)
 
 
-def test_small_differences_are_not_made_large():
+def test_small_differences_are_not_magnified():
     same = only(objects=ObjectAccuracies("u2net", 10, 0, 0.5, 0.501, 0.5, 0.5))
     figure = objects(evaluated({"vanilla": [same]}), ASSETS)
     assert all(math.isclose(np.ptp(axes.get_xlim()), 5.0) for axes in figure.axes)

@@ -1,4 +1,4 @@
-"""Tables of corruptions, attacks, objects and other data."""
+"""Test the tables of corruptions, attacks, objects and other data."""
 
 from statistics import fmean
 
@@ -8,7 +8,7 @@ from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.report.reading import read_comparison
 from smix.report.records import ReportAssets
-from smix.report.tables import ATTACKS, OBJECTS, OTHER_DATA, corruption_tables
+from smix.report.robustness import ATTACKS, OBJECTS, OTHER_DATA, corruption_tables
 from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_runs
 
@@ -39,16 +39,16 @@ def test_groups_are_all_corruptions_once():
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(CORRUPTIONS)
 
 
-def test_corruptions_are_meaned_over_severities_types_and_seeds(comparison):
+def test_corruption_accuracy_is_averaged_over_severities_corruptions_and_seeds(comparison):
     table = OVERALL(comparison, ASSETS)
-    found = row(table, "smix")
-    assert found["Clean (%)"] == pytest.approx(75.0)
-    assert found["All (%)"] == pytest.approx(75.0 - 3 - 0.7)  # severities 1 to 5, places 0 to 14
-    assert found["Noise (%)"] == pytest.approx(75.0 - 3 - 0.1)
+    result = row(table, "smix")
+    assert result["Clean (%)"] == pytest.approx(75.0)
+    assert result["All (%)"] == pytest.approx(75.0 - 3 - 0.7)  # severities 1 to 5, places 0 to 14
+    assert result["Noise (%)"] == pytest.approx(75.0 - 3 - 0.1)
     assert LABEL in table.title
 
 
-def test_mce_is_against_vanilla_of_the_same_seed(comparison):
+def test_mce_is_relative_to_vanilla_with_the_same_seed(comparison):
     table = OVERALL(comparison, ASSETS)
     assert row(table, "vanilla")["mCE, vanilla = 100"] == pytest.approx(100)
     expected = fmean(
@@ -58,7 +58,7 @@ def test_mce_is_against_vanilla_of_the_same_seed(comparison):
     assert row(table, "smix")["mCE, vanilla = 100"] == pytest.approx(expected)
 
 
-def test_methods_that_were_evaluated_in_part_say_so(comparison):
+def test_partially_evaluated_methods_are_labelled(comparison):
     assert [line[0].text for line in OVERALL(comparison, ASSETS).rows] == [
         "vanilla",
         "mixup (1 of 2)",
@@ -80,12 +80,12 @@ def test_attacks_are_in_order_of_strength_and_named_with_their_size(comparison):
     assert list(row(table, "smix").values())[1:] == pytest.approx([75, 37.5, 18.75, 9.375])
 
 
-def test_background_swap_shows_what_it_costs(comparison):
+def test_the_background_table_shows_the_drop_after_the_swap(comparison):
     table = OBJECTS(comparison, ASSETS)
-    found = row(table, "vanilla")
-    assert found["Unchanged (%)"] == pytest.approx(55)
-    assert found["Background swapped (%)"] == pytest.approx(44)
-    assert found["Drop after the swap (points)"] == pytest.approx(11)
+    result = row(table, "vanilla")
+    assert result["Unchanged (%)"] == pytest.approx(55)
+    assert result["Background swapped (%)"] == pytest.approx(44)
+    assert result["Drop after the swap (points)"] == pytest.approx(11)
     assert "same 50 test images" in table.note
     assert "11 more have no usable mask" in table.note
 
@@ -98,7 +98,7 @@ def test_other_data_has_a_column_each_and_only_methods_that_were_evaluated(compa
 
 
 def evaluated(folder, accuracies: dict[str, list[float]]):
-    """`accuracies[method][seed]` of those that were evaluated, of two seeds."""
+    """Return the comparison of two seeds with evaluations of `accuracies[method][seed]`."""
     write_runs(folder, {method: [1.0, 1.0] for method in accuracies})
     for method, values in accuracies.items():
         for seed, value in enumerate(values):
@@ -107,7 +107,7 @@ def evaluated(folder, accuracies: dict[str, list[float]]):
 
 
 def bold(table) -> list[str]:
-    """What the bold cells of a table of methods are of; of a table of corruptions its heads."""
+    """Return the row names of the bold cells of a table of methods, or the headings of a table of corruptions."""
     return sorted(
         {
             row[0].text if table.head[0] == "Method" else head
@@ -128,18 +128,18 @@ def bold(table) -> list[str]:
     ],
     ids=["a method that lacks runs", "a tie", "one that is whole", "one method"],
 )
-def test_the_best_is_one_alone_of_several_that_have_all_of_their_runs(tmp_path, accuracies, best):
-    found = evaluated(tmp_path, accuracies)
-    assert bold(OVERALL(found, ASSETS)) == bold(EACH(found, ASSETS)) == best
+def test_only_a_unique_best_of_complete_methods_is_bold(tmp_path, accuracies, best):
+    result = evaluated(tmp_path, accuracies)
+    assert bold(OVERALL(result, ASSETS)) == bold(EACH(result, ASSETS)) == best
 
 
 def test_notes_and_names_are_of_the_runs_that_were_evaluated(tmp_path):
-    found = evaluated(tmp_path, {"vanilla": [0.5], "smix": [0.7]})
+    result = evaluated(tmp_path, {"vanilla": [0.5], "smix": [0.7]})
     for table in (
-        OVERALL(found, ASSETS),
-        ATTACKS(found, ASSETS),
-        OBJECTS(found, ASSETS),
-        OTHER_DATA(found, ASSETS),
+        OVERALL(result, ASSETS),
+        ATTACKS(result, ASSETS),
+        OBJECTS(result, ASSETS),
+        OTHER_DATA(result, ASSETS),
     ):
         assert "One run of each method" in table.note
         assert [line[0].text for line in table.rows] == ["vanilla (1 of 2)", "smix (1 of 2)"]
@@ -152,11 +152,11 @@ def test_other_data_are_named_without_their_folders(tmp_path):
     assert OTHER_DATA(read_comparison(tmp_path), ASSETS).head == ("Method", "birds (%)")
 
 
-def test_nothing_that_was_not_evaluated_has_a_table(tmp_path):
-    found = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
-    assert found.select(metric="images") == []
-    assert [make(found, ASSETS) for make in (ATTACKS, OBJECTS, OTHER_DATA)] == [None] * 3
-    assert OVERALL(found, ASSETS) is EACH(found, ASSETS) is None
+def test_without_evaluations_there_are_no_tables(tmp_path):
+    result = read_comparison(write_runs(tmp_path, {"vanilla": [1.0]}))
+    assert result.select(metric="images") == []
+    assert [make(result, ASSETS) for make in (ATTACKS, OBJECTS, OTHER_DATA)] == [None] * 3
+    assert OVERALL(result, ASSETS) is EACH(result, ASSETS) is None
 
 
 def test_the_suites_are_never_mixed(comparison, tmp_path):

@@ -1,4 +1,4 @@
-"""The contact sheet as a page: what is in the file, and what a browser makes of it."""
+"""Test the page of the contact sheet: its file, and its behaviour in a browser."""
 
 import base64
 import html
@@ -36,7 +36,7 @@ def hostile(count: int = 300) -> ImageSet:
 
 
 def judged(folder: Path, data: ImageSet) -> JudgedMasks:
-    """Every third mask is called invalid."""
+    """Return judged masks of which every third is invalid."""
     store = build_masks(data, load_source("carried"), folder / "store", refine="none")
     checked = judge_store(store, data, "<b>&</script>")
     return replace(checked, valid={**checked.valid, "default": checked.rows % 3 > 0})
@@ -62,7 +62,7 @@ def numbers(text: str, kind: str) -> np.ndarray:
 
 
 def tile_of(facts: dict, tiles: str, place: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mask and the picture at a place."""
+    """Return the mask and the picture of a tile."""
     begins, shape = numbers(facts["begins"], "<u4"), tuple(numbers(facts[key], "u1")[place] for key in ("high", "wide"))
     text = tiles[begins[place] : begins[place + 1]]
     pixels = int(np.prod(shape, dtype=int))
@@ -89,7 +89,7 @@ def test_each_tile_is_the_images_own_picture_and_mask(written):
         assert np.abs(picture - data.images[rows[place]]).mean() < 25
 
 
-def test_the_page_asks_for_nothing_and_names_are_no_code(written):
+def test_the_page_makes_no_requests_and_escapes_names(written):
     text = written[0].read_text()
     asked = re.findall(r"""(?:src|href|action|url)\s*[=(]\s*["']?([^"'\s>)]*)""", text)
     assert set(asked) <= {"data:,", "data:image/webp;base64,"}
@@ -113,7 +113,7 @@ def test_the_same_store_gives_the_same_bytes(written, tmp_path):
     assert (tmp_path / "again.html").read_bytes() == before
 
 
-def test_of_a_large_store_a_class_balanced_part_is_drawn_and_the_page_says_so(tmp_path, monkeypatch):
+def test_a_large_store_shows_a_class_balanced_part(tmp_path, monkeypatch):
     monkeypatch.setattr(sheet, "MAX_MASKS", 20)
     monkeypatch.setattr(sheet, "BATCH", 3)
     data = hostile(80)
@@ -126,7 +126,7 @@ def test_of_a_large_store_a_class_balanced_part_is_drawn_and_the_page_says_so(tm
     assert "Shown are 20" in path.read_text()
 
 
-def test_images_are_smaller_where_there_are_many(tmp_path, monkeypatch):
+def test_many_images_are_smaller(tmp_path, monkeypatch):
     data = make_set(8, size=(200, 150))
     checked = judged(tmp_path, data)
     for fine, size in ((8, (128, 96)), (7, (64, 48))):
@@ -136,7 +136,7 @@ def test_images_are_smaller_where_there_are_many(tmp_path, monkeypatch):
         assert mask.shape == picture.shape[:2] == size
 
 
-def test_files_have_their_names_and_broken_ones_are_grey_with_the_reason(tmp_path):
+def test_files_are_named_and_broken_ones_are_grey_with_the_reason(tmp_path):
     home = tmp_path / "set"
     for number, size in enumerate([(200, 300), (40, 30), (90, 90)]):
         path = home / "train/a" / f"{number}.png"
@@ -164,7 +164,7 @@ def test_files_have_their_names_and_broken_ones_are_grey_with_the_reason(tmp_pat
     assert np.abs(picture - 128).max() <= 2
 
 
-def test_a_page_that_is_not_finished_leaves_the_old_one(written, tmp_path, monkeypatch):
+def test_an_interrupted_page_keeps_the_previous_one(written, tmp_path, monkeypatch):
     before = written[0].read_bytes()
 
     def fails(*args: object) -> None:
@@ -222,16 +222,16 @@ setTimeout(() => {
 
 
 @needs_browser
-def test_keys_buttons_and_clicks_do_what_they_say(written, tmp_path):
+def test_keys_buttons_and_clicks_work(written, tmp_path):
     path, data = written
     text = path.read_text()
     assert text.count("recall();\n</script>") == 1
     path.write_text(text.replace("recall();\n</script>", f"recall();\n{STEPS}</script>"))
     page, complaints = browse(path, tmp_path / "profile")
     assert complaints == ""
-    found = re.search(r'data-told="([^"]*)"', page)
-    assert found is not None
-    told, row, pink, width = json.loads(html.unescape(found[1]))
+    result = re.search(r'data-told="([^"]*)"', page)
+    assert result is not None
+    told, row, pink, width = json.loads(html.unescape(result[1]))
     assert told == [
         [0, 120, "", False, 0],
         [0, 120, "", False, 0],  # there is none before the first

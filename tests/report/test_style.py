@@ -11,13 +11,13 @@ LIGHT, DARK = "#ffffff", "#161616"
 
 
 def linear(colour: str) -> np.ndarray:
-    """The amounts of light, as sRGB defines them."""
+    """Return the linear intensities of an sRGB colour."""
     value = np.array(to_rgb(colour))
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
 
 
 def contrast(one: str, other: str) -> float:
-    """WCAG 2.2, "contrast ratio"."""
+    """Return the contrast ratio of WCAG 2.2."""
     low, high = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) + 0.05 for colour in (one, other))
     return high / low
 
@@ -29,7 +29,7 @@ def test_contrast_by_the_ends_of_its_scale():
 
 @pytest.mark.parametrize("ground", [LIGHT, DARK])
 @pytest.mark.parametrize("colour", COLOURS)
-def test_every_colour_is_seen_on_a_light_page_and_on_a_dark_one(colour, ground):
+def test_every_colour_is_visible_in_light_and_dark_mode(colour, ground):
     assert contrast(colour, ground) >= 3
 
 
@@ -41,36 +41,36 @@ WITHOUT = {
 
 
 @pytest.mark.parametrize("without", WITHOUT)
-def test_ten_methods_have_ten_colours_that_colour_blind_people_tell_apart_and_ten_markers(without):
-    found = styles([PLAIN, *(f"method {n}" for n in range(9))])
-    assert len({style.marker for style in found.values()}) == 10
+def test_ten_methods_have_distinct_colour_blind_safe_colours_and_markers(without):
+    result = styles([PLAIN, *(f"method {n}" for n in range(9))])
+    assert len({style.marker for style in result.values()}) == 10
     to_linear = np.array(WITHOUT[without])
-    seen = np.array([to_linear @ np.array(to_rgb(style.colour)) ** 2.2 for style in found.values()]).clip(0, 1)
+    seen = np.array([to_linear @ np.array(to_rgb(style.colour)) ** 2.2 for style in result.values()]).clip(0, 1)
     distances = [np.linalg.norm(one - other) for one, other in itertools.combinations(seen ** (1 / 2.2), 2)]
     assert min(distances) > 0.1
     assert np.linalg.norm(np.array(to_rgb(MORE)) - to_rgb(FEWER)) > 0.5
 
 
 def test_ninety_nine_methods_differ_in_colour_or_marker():
-    found = styles([f"method {n}" for n in range(99)])
-    assert len(set(found.values())) == 99
+    result = styles([f"method {n}" for n in range(99)])
+    assert len(set(result.values())) == 99
     assert len(COLOURS) == 9
     assert len(set(MARKERS)) == 11
 
 
-def test_vanilla_has_the_colour_of_the_text_wherever_it_stands():
+def test_vanilla_always_has_the_text_colour():
     for methods in (["vanilla", "mixup"], ["mixup", "vanilla"], ["vanilla"]):
-        found = styles(methods)
-        assert list(found) == methods
-        assert found["vanilla"].colour == TEXT
-        assert "vanilla" not in [method for method, style in found.items() if style.colour in COLOURS]
+        result = styles(methods)
+        assert list(result) == methods
+        assert result["vanilla"].colour == TEXT
+        assert "vanilla" not in [method for method, style in result.items() if style.colour in COLOURS]
     # The others have theirs whether vanilla is among them or not.
     assert styles(["mixup", "smix"]) == {
         m: s for m, s in styles(["vanilla", "mixup", "smix"]).items() if m != "vanilla"
     }
 
 
-def test_what_is_drawn_has_the_look_and_the_settings_are_as_before():
+def test_looks_applies_the_style_and_restores_the_settings():
     before = dict(matplotlib.rcParams)
 
     @looks

@@ -20,7 +20,7 @@ HOSTILE = "<script>alert(1)</script> & $x_1$ fill: #1b1b1b"
 
 @looks
 def drawn(title: str = HOSTILE) -> Figure:
-    """With all that a figure can have: lines, marks, images twice, areas, clipped and not."""
+    """Draw a figure with lines, marks, areas and two equal images, clipped and not."""
     heading = Heading(title, "A note")
     figure, top = sheet(heading, 2)
     for left in (0.6, 3.6):
@@ -36,7 +36,7 @@ def drawn(title: str = HOSTILE) -> Figure:
 
 
 def element_of(figure: Figure) -> str:
-    """The figure as an element of a page."""
+    """Return the figure as an element of a page."""
     return embedded(svg_text(figure), "Lines", "one_").element
 
 
@@ -48,7 +48,7 @@ def write_drawn(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_figure_is_a_png_or_an_svg_on_white(tmp_path):
+def test_figures_are_saved_as_png_or_svg_on_white(tmp_path):
     figure = drawn()
     with Image.open(save(figure, tmp_path / "one.png")) as png:
         assert png.size == tuple(int(150 * side) for side in figure.get_size_inches())
@@ -65,7 +65,7 @@ def test_a_figure_is_a_png_or_an_svg_on_white(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["figure.jpg", "figure", "figure.png.gz"])
-def test_other_pictures_are_refused(name, tmp_path):
+def test_other_file_formats_are_refused(name, tmp_path):
     with pytest.raises(OptionError, match=rf"ends in \.png or \.svg, got {re.escape(name)}"):
         check_picture(Path(name))
     with pytest.raises(OptionError, match="ends in"):
@@ -73,7 +73,7 @@ def test_other_pictures_are_refused(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch):
+def test_a_failed_save_keeps_the_previous_file(tmp_path, monkeypatch):
     path = tmp_path / "one.png"
     path.write_bytes(b"before")
     figure = drawn()
@@ -92,7 +92,7 @@ def test_what_goes_wrong_leaves_the_file_as_it_was(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_settings_of_the_user_do_not_matter(tmp_path):
+def test_figures_ignore_matplotlib_settings_of_the_user(tmp_path):
     import matplotlib
 
     plain = [save(drawn(), tmp_path / f"plain{kind}").read_bytes() for kind in (".png", ".svg")]
@@ -107,7 +107,7 @@ def styles_in(data_root: ElementTree.Element) -> list[str]:
     return [element.attrib["style"] for element in data_root.iter() if "style" in element.attrib]
 
 
-def test_text_for_a_page_is_text_in_the_colours_of_the_page():
+def test_page_svg_keeps_text_in_page_colours():
     data_root = ElementTree.fromstring(element_of(drawn()))
     texts = {"".join(text.itertext()): text.attrib["style"] for text in data_root.iter("text")}
     assert "fill: var(--text, #1b1b1b)" in texts[HOSTILE]  # a title, whole: with its dollars, brackets and colours
@@ -120,13 +120,13 @@ def test_text_for_a_page_is_text_in_the_colours_of_the_page():
     assert sum("#308fff" in style for style in styles) >= 1
 
 
-def test_every_text_says_how_it_stands_to_its_place():
-    """Else it would be where it belongs in one font alone."""
+def test_every_svg_text_has_an_anchor():
+    """Texts without an anchor are placed correctly in one font only."""
     data_root = ElementTree.fromstring(element_of(drawn()))
     assert all("text-anchor: " in text.attrib["style"] for text in data_root.iter("text"))
 
 
-def test_what_is_for_a_page_has_no_ground_no_style_sheet_no_metadata_and_only_ids_that_are_used():
+def test_page_svg_has_no_background_style_sheet_metadata_or_unused_ids():
     text = element_of(drawn())
     data_root = ElementTree.fromstring(text)
     first = data_root.find(".//path")
@@ -146,7 +146,7 @@ def test_what_is_for_a_page_has_no_ground_no_style_sheet_no_metadata_and_only_id
     assert embedded(svg_text(drawn()), "Lines", "one_").width == pytest.approx(460.8 * 96 / 72)
 
 
-def test_names_in_letters_that_the_font_lacks_are_drawn_without_a_word(tmp_path):
+def test_missing_glyphs_raise_no_warning(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = drawn("猫 犬")
@@ -154,7 +154,7 @@ def test_names_in_letters_that_the_font_lacks_are_drawn_without_a_word(tmp_path)
         assert "猫 犬" in element_of(figure)
 
 
-def test_what_is_referred_to_is_renamed_and_other_names_go():
+def test_referenced_ids_get_the_prefix_and_others_are_removed():
     text = embedded(svg(), "Lines", "one_").element
     data_root = ElementTree.fromstring(text)
     assert sorted(one.get("id") for one in data_root.iter() if one.get("id")) == ["one_clip", "one_marker"]
@@ -164,7 +164,7 @@ def test_what_is_referred_to_is_renamed_and_other_names_go():
     assert data_root.tag == "svg"
 
 
-def test_the_drawing_itself_stays():
+def test_embedding_keeps_the_drawing():
     text = embedded(svg("a &lt;b&gt; &amp; c"), "Lines", "one_").element
     assert "a &lt;b&gt; &amp; c</text>" in text
     assert 'd="M 10 10 L 600 300"' in text
@@ -172,7 +172,7 @@ def test_the_drawing_itself_stays():
     assert "stroke-linejoin: round; stroke-linecap: butt" in text
 
 
-def test_what_could_run_or_fetch_is_left_out():
+def test_scripts_and_external_references_are_removed():
     bad = (
         '<script>alert(1)</script><foreignObject><p xmlns="http://www.w3.org/1999/xhtml">x</p></foreignObject>'
         '<g onclick="alert(1)" onload="x"><image xlink:href="http://evil.example/x.png"/><use href="other.svg#x"/>'
@@ -185,7 +185,7 @@ def test_what_could_run_or_fetch_is_left_out():
     assert 'href="data:image/png;base64,AAAA"' in text
 
 
-def test_an_alternative_text_is_no_code():
+def test_alternative_text_is_escaped():
     element = embedded(svg(), "\"><script>alert('1')</script>&", "x_").element
     assert ElementTree.fromstring(element).get("aria-label") == "\"><script>alert('1')</script>&"
     assert "<script" not in element

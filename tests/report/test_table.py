@@ -1,4 +1,4 @@
-"""Cells and the forms of a table."""
+"""Test cells, and tables as Markdown, CSV, LaTeX and on the terminal."""
 
 import csv
 import io
@@ -37,7 +37,7 @@ TABLE = Table(
         (over_seeds([0.4, math.nan, 0.6], 1, 100), "50.0 ± 14.1", 50.0),
     ],
 )
-def test_cells_say_numbers_as_people_write_them_and_keep_their_value(cell, text, value):
+def test_cells_are_formatted_and_keep_their_value(cell, text, value):
     assert cell.text == text
     assert cell.value == (value if value is None else pytest.approx(value))
 
@@ -69,7 +69,7 @@ def test_latex_is_escaped_and_of_booktabs():
 
 
 @pytest.mark.parametrize("name", ["\\input{x}", "50%", "$x$", "a_b^c~d#{}", "&"])
-def test_no_name_is_a_command_of_latex(name):
+def test_names_are_escaped_in_latex(name):
     text = latex(Table("t", name, ("A",), ((Cell(name),),)))
     row = text.splitlines()[text.splitlines().index("\\midrule") + 1].removesuffix(" \\\\")
     plain = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}", "", row)
@@ -77,7 +77,7 @@ def test_no_name_is_a_command_of_latex(name):
     assert not re.search(r"\\[a-z]", plain)
 
 
-def test_csv_has_values_deviations_and_nothing_where_nothing_is_known():
+def test_csv_has_values_deviations_and_empty_unknown_cells():
     rows = list(csv.DictReader(io.StringIO(csv_text(TABLE))))
     assert rows[0] == {"Method": "smix(alpha=0.7)", "Mean (%)": "82.0", "Mean (%), std": "2.0", "Runs": "3"}
     assert rows[1] == {"Method": "a|b_c & <b>", "Mean (%)": "", "Mean (%), std": "", "Runs": "2 of 3"}
@@ -89,7 +89,7 @@ def test_csv_has_full_precision_and_no_formula():
     assert float(rows[1][1]) == 1 / 3
 
 
-def test_the_terminal_shows_the_same_and_obeys_nothing():
+def test_the_terminal_shows_the_table_without_control_characters():
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal(Table("t", "[red]T", ("A",), ((Cell("[bold]x[/bold]\x1b[31m"),),))))
     text = console.export_text()

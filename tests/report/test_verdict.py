@@ -1,8 +1,8 @@
 import pytest
 
-from smix.report.records import ReportAssets, differences
+from smix.report.records import ReportAssets, summarise
 from smix.report.verdict import conclusion, evidence, headline, pair_sentences
-from tests.report.comparisons import compared
+from tests.report.comparisons import compared, made_summary
 from tests.report.runs import made_run, made_runs
 
 CLEAR = {
@@ -12,84 +12,86 @@ CLEAR = {
 }
 
 
-def test_names_the_winner_and_against_whom_it_is_more_than_noise():
-    text = conclusion(made_runs(CLEAR))
+def test_the_conclusion_names_the_winner_and_significant_differences():
+    text = conclusion(made_summary(CLEAR))
     assert text.startswith("smix has the highest mean test accuracy, 82.00 % over 5 seeds; ")
     assert "statistically significant against vanilla (+19.60 points, p < 0.001)" in text
     assert "but not statistically significant against cutmix (+0.04 points, p = " in text
     assert "Holm-corrected over all 3 pairs" in text
 
 
-def test_the_sign_is_the_winners_whichever_stands_first():
+def test_differences_are_winner_minus_other():
     for scores in (CLEAR, dict(reversed(CLEAR.items()))):
-        assert "vanilla (+19.60 points" in conclusion(made_runs(scores))
+        assert "vanilla (+19.60 points" in conclusion(made_summary(scores))
 
 
-def test_all_noise():
-    text = conclusion(made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84]}))
+def test_no_difference_is_significant():
+    text = conclusion(made_summary({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84]}))
     assert "; the difference is not statistically significant against vanilla" in text
     assert "Holm" not in text  # one pair needs no correction
     assert "3 seeds are few" in text
 
 
 def test_equal_means_have_no_winner():
-    text = conclusion(made_runs({"vanilla": [0.1, 0.3], "mixup": [0.0, 0.1], "smix": [0.3, 0.1]}))
+    text = conclusion(made_summary({"vanilla": [0.1, 0.3], "mixup": [0.0, 0.1], "smix": [0.3, 0.1]}))
     assert text == "vanilla and smix have the same highest mean test accuracy, 20.00 % over 2 seeds: none won."
 
 
-def test_two_seeds_are_few_also_where_they_agree():
-    text = conclusion(made_runs({"vanilla": [0.5, 0.5001], "smix": [0.6, 0.6002]}))
+def test_two_seeds_are_called_few():
+    text = conclusion(made_summary({"vanilla": [0.5, 0.5001], "smix": [0.6, 0.6002]}))
     assert "statistically significant against vanilla" in text
     assert "2 seeds are few" in text
 
 
-def test_one_seed_cannot_tell():
-    text = conclusion(made_runs({"smix": [0.9], "vanilla": [0.1]}))
+def test_one_seed_is_not_enough():
+    text = conclusion(made_summary({"smix": [0.9], "vanilla": [0.1]}))
     assert "not enough runs to tell" in text
     assert "noise against" not in text
 
 
-def test_one_method_has_nothing_to_be_compared_with():
-    assert "no other method" in conclusion(made_runs({"smix": [0.9, 0.8]}))
+def test_one_method_is_not_compared():
+    assert "no other method" in conclusion(made_summary({"smix": [0.9, 0.8]}))
 
 
 @pytest.mark.parametrize("absent", ["unfinished", "never started"])
-def test_missing_runs_are_said_and_their_method_cannot_win(absent):
+def test_missing_runs_are_named_and_their_method_cannot_win(absent):
     runs = [*made_runs(CLEAR), *made_runs({"mixup": [0.99, 0.99, 0.99, 0.99]})]
     if absent == "unfinished":
         runs.append(made_run("mixup", 4, None))
-    text = conclusion(runs)
+    text = conclusion(summarise(runs))
     assert text.startswith("smix has the highest")
     assert "Runs are missing of mixup (4 of 5), which are not compared" in text
 
 
-def test_nothing_finished():
-    assert conclusion(made_runs({"vanilla": [None]})).startswith("No method has finished all of its runs.")
+def test_without_finished_runs_no_method_wins():
+    assert conclusion(made_summary({"vanilla": [None]})).startswith("No method has finished all of its runs.")
 
 
-def test_what_so_many_seeds_could_have_shown_is_said_of_noise_alone():
+def test_detectable_differences_are_named_only_for_insignificant_pairs():
     runs = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.81, 0.80, 0.84], "cutmix": [0.80, 0.81, 0.80]})
-    could = [pair.detectable for pair in differences(runs) if "smix" in (pair.first, pair.second)]
-    assert f"3 seeds would find a true difference of {min(could):.1f} to {max(could):.1f} points" in conclusion(runs)
+    could = [pair.detectable for pair in summarise(runs).pairs if "smix" in (pair.first, pair.second)]
+    assert f"3 seeds would find a true difference of {min(could):.1f} to {max(could):.1f} points" in conclusion(
+        summarise(runs)
+    )
     clear = made_runs({"smix": [0.80, 0.82, 0.84], "vanilla": [0.60, 0.62, 0.6401]})
-    assert "would find" not in conclusion(clear)
+    assert "would find" not in conclusion(summarise(clear))
 
 
-def test_each_pair_in_plain_words_names_the_better_method_first():
-    found = [text for _, text in pair_sentences(compared(CLEAR), ReportAssets({})).rows]
-    assert len(found) == 3
-    assert found[1].startswith("smix is better than vanilla (mean difference +19.60 points")
-    assert found[2].startswith("cutmix and smix are not distinguishable with 5 seeds")
+def test_pair_sentences_name_the_better_method_first():
+    result = [text for _, text in pair_sentences(compared(CLEAR), ReportAssets({})).rows]
+    assert len(result) == 3
+    assert result[1].startswith("smix is better than vanilla (mean difference +19.60 points")
+    assert result[2].startswith("cutmix and smix are not distinguishable with 5 seeds")
 
 
-def test_a_difference_that_cannot_be_is_not_said_to_be_found():
+def test_differences_above_100_points_are_not_called_detectable():
     runs = made_runs({"vanilla": [0.1, 0.9], "mixup": [0.95, 0.4]})
-    assert differences(runs)[0].detectable > 100
-    assert "2 seeds could have found no difference there, however large." in conclusion(runs)
+    assert summarise(runs).pairs[0].detectable > 100
+    assert "2 seeds could have found no difference there, however large." in conclusion(summarise(runs))
 
 
 @pytest.mark.parametrize(
-    ("scores", "said"),
+    ("scores", "expected"),
     [
         ({"vanilla": [0.5, 0.6]}, "vanilla has the highest mean test accuracy, 55.00 %."),
         ({"vanilla": [0.5, 0.6], "mixup": [0.9, None]}, "vanilla has the highest mean test accuracy, 55.00 %."),
@@ -103,11 +105,11 @@ def test_a_difference_that_cannot_be_is_not_said_to_be_found():
         ),
     ],
 )
-def test_the_headline_says_who_by_how_much_and_how_sure(scores, said):
-    assert said in headline(made_runs(scores))
+def test_the_headline_names_winner_lead_and_significance(scores, expected):
+    assert expected in headline(made_summary(scores))
 
 
 def test_the_evidence_is_the_conclusion_without_its_beginning():
-    found = evidence(made_runs(CLEAR))
-    assert found.startswith("The difference is statistically significant against vanilla")
-    assert conclusion(made_runs(CLEAR)).endswith(found[1:])
+    result = evidence(made_summary(CLEAR))
+    assert result.startswith("The difference is statistically significant against vanilla")
+    assert conclusion(made_summary(CLEAR)).endswith(result[1:])

@@ -1,4 +1,4 @@
-"""The report of finished runs, from end to end: every file, the same bytes, nothing half-written, hostile and broken input."""
+"""Test the report of finished runs from end to end: files, reproducible bytes, atomic writes, hostile and broken input."""
 
 import os
 import re
@@ -15,6 +15,7 @@ from smix import RunOptions, TrainConfig
 from smix.errors import RunError
 from smix.report import write
 from smix.report.page import Section, write_page
+from smix.report.records import summarise
 from smix.report.verdict import conclusion, evidence, headline
 from smix.report.write import write_report
 from smix.training.records import folders_in, read_run
@@ -32,7 +33,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory) -> Path:
-    """Two methods, two seeds, trained for an epoch, evaluated with made-up figures."""
+    """Train two methods with two seeds for an epoch, and write synthetic evaluations."""
     folder = tmp_path_factory.mktemp("comparison")
     names = (HOSTILE, "$x$", "a|b", "d & e")
     sets = (make_set(80, (32, 40)), make_set(24, (32, 40), seed=1, split="test"))
@@ -74,7 +75,7 @@ class Reader(HTMLParser):
         self.seen.append((tag, dict(attrs)))
 
 
-def test_every_figure_and_table_that_an_issue_names_is_there(report):
+def test_every_figure_and_table_is_written(report):
     figures = {path.stem for path in (report / "figures").glob("*.png")}
     assert figures == {
         *(
@@ -106,21 +107,21 @@ def test_every_figure_and_table_that_an_issue_names_is_there(report):
     }
 
 
-def test_the_markdown_links_to_files_that_are_there_and_says_the_conclusion(comparison, report):
+def test_the_markdown_links_to_existing_files_and_holds_the_conclusion(comparison, report):
     text = (report / "report.md").read_text()
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 20
     assert all((report / picture).stat().st_size > 1000 for picture in pictures)
-    runs = [read_run(path) for path in folders_in(comparison)]
-    assert f"**{headline(runs)}**".replace("_", "\\_") in text
-    assert evidence(runs) in conclusion(runs) or evidence(runs).lower() in conclusion(runs).lower()
+    accuracy = summarise([read_run(path) for path in folders_in(comparison)])
+    assert f"**{headline(accuracy)}**".replace("_", "\\_") in text
+    assert evidence(accuracy).lower() in conclusion(accuracy).lower()
     assert "- images: 72 training, 8 validation, 24 test" in text
     assert "- masks: carried" in text
     assert "- milestones: none" in text
     assert "- data: npz:made.npz" in text, "without its path"
 
 
-def test_the_page_asks_for_nothing_and_links_to_files_that_are_there(report):
+def test_the_page_makes_no_requests_and_links_to_existing_files(report):
     for tag, attributes in Reader(report / "report.html").seen:
         for name in ("src", "href", "srcset", "poster", "data", "action"):
             value = attributes.get(name) or "#"
@@ -129,7 +130,7 @@ def test_the_page_asks_for_nothing_and_links_to_files_that_are_there(report):
                 assert (report / value).is_file()
 
 
-def test_hostile_names_are_text_everywhere(report):
+def test_hostile_names_are_escaped_everywhere(report):
     assert "alert" not in "".join(tag for tag, _ in Reader(report / "report.html").seen)
     assert HOSTILE not in (report / "report.html").read_text()
     assert HOSTILE.replace("<", "&lt;").replace(">", "&gt;") in (report / "report.html").read_text()
@@ -156,7 +157,7 @@ write_report(comparison, out / "report")
 
 
 def test_the_same_input_gives_the_same_bytes_in_another_process(comparison, report, tmp_path):
-    """Pages, figures and the whole report, in a process of another hash seed, time zone, language and date."""
+    """Pages, figures and the report are equal in a process with another hash seed, time zone, language and date."""
     here, there = tmp_path / "here", tmp_path / "there"
     environment = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "SOURCE_DATE_EPOCH": "1", "PATH": ""}
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
@@ -170,13 +171,13 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(comparison, repo
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_it_goes_beside_the_runs_by_default(tmp_path):
+def test_the_default_folder_is_next_to_the_runs(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     assert write_report(tmp_path / "runs").text == tmp_path / "runs" / "report" / "report.md"
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_path):
+def test_a_report_names_missing_images_and_masks(comparison, tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0], "smix": [1.5]})
     written = write_report(tmp_path / "runs", tmp_path / "out")
     reasons = [problem.why for problem in written.problems]
@@ -188,7 +189,7 @@ def test_a_report_without_images_and_masks_says_what_it_lacks(comparison, tmp_pa
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_report_keeps_the_previous_one(tmp_path, monkeypatch):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
     write_report(tmp_path / "runs", tmp_path / "out")
     before = contents(tmp_path / "out")
@@ -204,7 +205,7 @@ def test_a_report_that_fails_leaves_the_old_one_and_nothing_else(tmp_path, monke
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_path):
+def test_old_figures_are_removed_and_other_files_kept(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]})
     write_report(tmp_path / "runs", tmp_path / "out")
     (tmp_path / "out" / "notes.txt").write_text("mine")
@@ -221,7 +222,7 @@ def test_figures_of_the_report_before_do_not_stay_but_files_of_others_do(tmp_pat
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_a_list_of_files_that_somebody_changed_removes_nothing_else(tmp_path):
+def test_an_edited_file_list_removes_no_other_files(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0, 1.5]})
     (tmp_path / "precious.txt").write_text("mine")
     write_report(tmp_path / "runs", tmp_path / "out")
@@ -231,11 +232,11 @@ def test_a_list_of_files_that_somebody_changed_removes_nothing_else(tmp_path):
         assert (tmp_path / "precious.txt").exists()
 
 
-def test_a_file_in_the_way_is_said_before_anything_is_drawn(tmp_path):
+def test_a_blocking_file_is_reported_before_drawing(tmp_path):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "tables").write_text("")
-    with pytest.raises(RunError, match="tables: cannot write to this folder: a file"):
+    with pytest.raises(RunError, match="tables: cannot write to this folder: it is a file"):
         write_report(tmp_path / "runs", tmp_path / "out")
     assert not list((tmp_path / "out").glob("**/*.svg"))
 
@@ -253,7 +254,7 @@ def test_the_page_names_no_folder_of_this_machine(tmp_path):
 
 
 @pytest.mark.parametrize("out", ["file", "file/below"])
-def test_a_place_that_is_no_folder_is_refused_before_anything_is_drawn(tmp_path, out, monkeypatch):
+def test_an_output_path_that_is_no_folder_is_refused_before_drawing(tmp_path, out, monkeypatch):
     write_runs(tmp_path / "runs", {"vanilla": [1.0]})
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(write, "_chapter", lambda *_: pytest.fail("it was drawn"))
@@ -276,7 +277,7 @@ def test_left_out_runs_are_named_on_the_page_and_in_the_markdown(tmp_path):
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_several_data_sets_stand_side_by_side(tmp_path):
+def test_several_data_sets_have_an_overview(tmp_path):
     write_runs(tmp_path / "one", {"vanilla": [1.0, 1.5], "mixup": [2.0, 2.5]}, data="npz:birds.npz")
     write_runs(tmp_path / "two", {"vanilla": [3.0, 3.5], "smix": [2.0, None]}, data="npz:fish.npz")
     written = write_report([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
@@ -302,7 +303,7 @@ def test_a_sweep_s_cells_are_comparisons_named_by_their_folders(tmp_path):
 
 
 @pytest.mark.usefixtures("blank_figures")
-def test_one_of_several_without_a_good_run_is_named_and_all_without_are_refused(tmp_path):
+def test_comparisons_without_runs_are_named_and_refused_if_all(tmp_path):
     write_runs(tmp_path / "one", {"vanilla": [1.0]})
     write_runs(tmp_path / "two", {"vanilla": [None]})
     (tmp_path / "three").mkdir()
@@ -333,7 +334,7 @@ def test_one_seed_is_never_called_better_or_worse(tmp_path):
     assert "nan" not in re.sub(r"\bdistinguishable\b", "", text).lower().split()
 
 
-def test_nothing_on_the_page_is_not_a_number(report):
+def test_the_page_shows_no_nan(report):
     shown = re.sub(
         r"base64,[A-Za-z0-9+/=]+|<script>.*?</script>", "", (report / "report.html").read_text(), flags=re.DOTALL
     )

@@ -317,7 +317,7 @@ def test_if_one_process_is_killed_the_other_ends_in_one_line_and_the_run_can_be_
     assert time.monotonic() - started < 30
     assert ended[victim].code == -signal.SIGKILL
     assert ended[1 - victim].code == 1
-    assert "one of 2 processes has ended; start the same command again" in ended[1 - victim].err
+    assert "one of 2 processes has ended; run the same command again" in ended[1 - victim].err
     assert ended[1 - victim].err.count("\n") == 1
     assert json.loads((tmp_path / "run" / "config.json").read_text())["config"] == config.to_json()
     first = in_processes(2, tmp_path / "logs", smix_command(*words))[0]
@@ -389,7 +389,7 @@ def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_resumes(da
     finally:
         end_group(process)
     assert process.returncode != 0
-    assert err.count("smix: interrupted; start the same command again to resume") == 1
+    assert err.count("smix: interrupted; run the same command again to resume") == 1
     at = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["progress"]
     assert at["epoch"] == len(metrics(tmp_path)) > 0
     assert not list(tmp_path.glob(".*.tmp"))

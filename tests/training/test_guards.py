@@ -124,7 +124,7 @@ def test_a_folder_that_cannot_be_created_is_reported_before_training(run, tmp_pa
     (tmp_path / "run").write_text("a file")
     code, said = run()
     assert code == 2
-    assert f"{tmp_path / 'run'}: cannot write to this folder: a file; choose another" in said
+    assert f"{tmp_path / 'run'}: cannot write to this folder: it is a file; choose another" in said
     assert (tmp_path / "run").read_text() == "a file"
 
 

@@ -1,5 +1,6 @@
-"""Pictures of data: thumbnails, masks painted over their images, and the mixes of methods."""
+"""Pictures of data: thumbnails, the mixes of methods, the most confident errors, and masks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,12 +12,14 @@ from PIL import Image
 from smix.data import load_data
 from smix.data.sets import ImageSet
 from smix.errors import DataError
+from smix.evaluation.scores import Mistake
 from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
 from smix.plots.layout import Heading, shortened, text_width
 from smix.plots.pictures import Band, Tile, image_grid, is_picture, tile_width
 from smix.plots.style import SMALL, Style, looks
 from smix.plots.svg import check_picture, save
+from smix.report.records import Comparison, ReportAssets
 from smix.training.samples import Samples, draw_samples
 
 GREY = 128
@@ -148,3 +151,78 @@ def best_pair(samples: Mapping[str, Samples]) -> int | None:
         ranked.append((len(weights), bool(labels[n] != labels[partner[n]]), both, -n))
     best = max(ranked, default=(0, False, 0.0, 0))
     return -best[3] if best[0] else None
+
+
+MISTAKES = 5
+"""Errors in a row: the names of classes are not readable under more of them."""
+SIDE = 160
+"""Longest side of a mistaken image, in pixels."""
+
+
+@looks
+def mixes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the same images mixed by each method. None: no images."""
+    if not comparison.samples:
+        return None
+    return draw_mixes(comparison.samples, comparison.classes, assets.styles)
+
+
+@looks
+def pair(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the pair of images that most methods mix, large, with each mix, its weight map and its label weights.
+
+    None: There are no images, or no method mixes any.
+    """
+    samples, classes = comparison.samples, comparison.classes
+    if not samples or (own := best_pair(samples)) is None:
+        return None
+    first, width = next(iter(samples.values())), tile_width(3, 0.15)
+    names = {"own image": own, "partner": int(partners(samples)[own])}
+    tiles = [Tile([first.images[n]], [classes[first.labels[n]]]) for n in names.values()]
+    bands = [Band(tiles, dict.fromkeys(names))]
+    mixing = [method for method, one in samples.items() if not (one.weight == 1).all()]
+    for row in (mixing[n : n + 3] for n in range(0, len(mixing), 3)):
+        tiles = [mix_tile(samples[method], own, classes, width) for method in row]
+        bands.append(Band(tiles, {method: assets.styles[method] for method in row}))
+    heading = Heading(
+        "One pair of images, mixed by each method",
+        "The mix, and below it its weight map (white: own image, black: partner) and its label weights.",
+    )
+    return image_grid(heading, bands, 3, 0.15)
+
+
+@looks
+def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
+    """Draw the most confident errors of the first seed of each method, with their predictions and labels.
+
+    None: There are no test images, no predictions, or no errors.
+    """
+    images = assets.test_images
+    if images is None or not drawable(images):
+        return None
+    bands = []
+    for method, seeds in comparison.scores.items():
+        scores = next(iter(seeds.values()))
+        if not scores.mistakes:
+            continue
+        tiles = [
+            Tile([thumbnail(images, one.row, SIDE)], _caption(comparison.classes, one))
+            for one in scores.mistakes[:MISTAKES]
+        ]
+        level = next((one for one in scores.sure if one.low == 0.9), None)
+        note = "" if level is None else f"{level.wrong:,} of {level.samples:,}"
+        bands.append(Band(tiles, {method: assets.styles[method]}, note))
+    if not bands:
+        return None
+    heading = Heading(
+        "The most confident errors",
+        "Test images, with the prediction, its confidence, and the label. Next to each method: wrong predictions with a confidence "
+        "above 90 %.",
+    )
+    return image_grid(heading, bands, MISTAKES, 0.1)
+
+
+def _caption(classes: Sequence[str], mistake: Mistake) -> list[str]:
+    confidence = math.floor(1e4 * mistake.confidence) / 100  # 99.996 % is not 100
+    predicted, label = classes[mistake.predicted], classes[mistake.label]
+    return [f"predicted {predicted}", f"{confidence:.2f} % sure", f"label {label}"]

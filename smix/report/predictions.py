@@ -1,22 +1,123 @@
-"""Figures of what the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
+"""What the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import fmean
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from smix.evaluation.accuracy import most_confused
 from smix.evaluation.calibration import Bin
-from smix.evaluation.statistics import rank_correlation
+from smix.evaluation.scores import Scores
+from smix.evaluation.statistics import EXACT_PAIRS, holm, rank_correlation, summary
 from smix.plots.charts import Chart, Curve, label_points, line_charts, panels
 from smix.plots.layout import Heading, sanitised, shortened, signed
 from smix.plots.pictures import ColourScale, matrices
-from smix.plots.style import FEWER, MORE, PLAIN, SOFT, TEXT
-from smix.report.classes import gains
-from smix.report.figures.queries import labels_of, metric_per_run, percentages, predicted
-from smix.report.page import figure
-from smix.report.records import Comparison, ReportAssets
+from smix.plots.style import FEWER, MORE, SOFT, TEXT, looks
+from smix.report.accuracy import metric_per_run
+from smix.report.records import PLAIN, Comparison, ReportAssets, percentages
+from smix.report.table import UNKNOWN, Cell, Table, number, p_value
+from smix.report.tables import listing
+
+CONFUSED = ("Most", "Second", "Third", "Fourth", "Fifth")
+"""Headings of the pairs of classes that are confused most."""
+
+
+def gains(comparison: Comparison) -> dict[str, Float[np.ndarray, "K"]]:
+    """Return the accuracy of each class minus that under vanilla with the same seed, in points, as the mean over seeds.
+
+    NaN for classes without images. Methods without predictions are left out, and all of them without those of vanilla.
+    """
+    shared = comparison.shared_seeds("accuracy")
+    gained = {method: np.full(len(comparison.classes), math.nan) for method in shared}
+    for place, name in enumerate(comparison.classes):
+        values = comparison.values("class_accuracy", condition=name)
+        for method, seeds in shared.items():
+            if method in values:
+                gained[method][place] = 100 * fmean(values[method][seed] - values[PLAIN][seed] for seed in seeds)
+    return gained
+
+
+def class_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
+    """Return the table of the classes: accuracy under vanilla, gains of the other methods, and the share of valid masks."""
+    gained, shared = gains(comparison), comparison.shared_seeds("accuracy")
+    if not gained:
+        return None
+    columns: dict[str, Callable[[int], Cell]] = {"Class": lambda k: Cell(comparison.classes[k])}
+    if assets.masks is not None:
+        shares = assets.masks.class_shares
+        columns["Valid masks (%)"] = lambda k: number(shares.get(comparison.classes[k], math.nan), 1)
+
+    def plain_accuracy(k: int) -> Cell:
+        values = comparison.values("class_accuracy", comparison.classes[k]).get(PLAIN, {})
+        return number(summary(list(values.values())).mean, 1, 100)
+
+    columns[f"{comparison.labels(comparison.scores)[PLAIN]} (%)"] = plain_accuracy
+    for method, label in comparison.labels(shared).items():
+        columns[label] = partial(_gain_cell, gained[method])
+    return listing(
+        "classes",
+        "Accuracy of each class, and gains of each method",
+        columns,
+        range(len(comparison.classes)),
+        f"Column of {PLAIN}: mean over all its seeds. Columns of methods: points of accuracy over {PLAIN} with the same seed, mean over "
+        "the seeds that both have.",
+    )
+
+
+def _gain_cell(gain: Float[np.ndarray, "K"], k: int) -> Cell:
+    return number(float(gain[k]), 1, sign=True)
+
+
+def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
+    """Return the rank correlation between the gain of a class and the share of its valid masks; methods without masks are controls.
+
+    None: no masks, no gains, or fewer than four classes.
+    """
+    if assets.masks is None:
+        return None
+    shares = assets.masks.class_shares
+    known = np.array([shares.get(name, math.nan) for name in comparison.classes])
+    labels, tests = comparison.labels(comparison.shared_seeds("accuracy")), []
+    for method, gain in gains(comparison).items():
+        both = np.isfinite(gain) & np.isfinite(known)
+        rho, p = rank_correlation(known[both], gain[both])
+        if both.sum() >= 4 and not math.isnan(rho):
+            tests.append((labels[method], int(both.sum()), rho, p))
+    corrected = holm([p for *_, p in tests])
+    return listing(
+        "gain-and-masks",
+        "Gain of a class against the share of its valid masks",
+        {
+            "Method": lambda row: Cell(row[0]),
+            "Classes": lambda row: Cell(str(row[1]), row[1]),
+            "Spearman's rho": lambda row: number(row[2], sign=True),
+            "p, Holm-corrected": lambda row: Cell(p_value(row[3]), row[3]),
+        },
+        [(*test[:3], p) for test, p in zip(tests, corrected, strict=True)],
+        "Near +1: a method gains in the classes whose objects the segmenter finds. If methods without masks show the same, masks are not "
+        f"the reason. p from all orders of up to {EXACT_PAIRS} classes, from Student's t for more, corrected over the rows.",
+    )
+
+
+def confused_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
+    """Return the pairs of classes that each method confuses most, over all seeds."""
+    rows = []
+    for method, label in comparison.labels(comparison.scores).items():
+        confusion = torch.stack([one.confusion for one in comparison.scores[method].values()]).sum(0)
+        pairs = most_confused(confusion, comparison.classes, len(CONFUSED))
+        texts = [f"{pair.label} as {pair.predicted}, {100 * pair.share:.1f} %" for pair in pairs]
+        texts += [UNKNOWN] * (len(CONFUSED) - len(texts))
+        rows.append(tuple(map(Cell, (label, *texts))))
+    note = "Class as prediction, and the share of that class's test images. Over all seeds."
+    return (
+        Table("confused", "Classes that are confused most", ("Method", *CONFUSED), tuple(rows), note) if rows else None
+    )
+
 
 COVERAGES = np.arange(1, 101) / 100
 """Coverages at which curves of many samples are drawn."""
@@ -26,17 +127,16 @@ FULL = "#00509e"
 
 overconfidence = metric_per_run(
     "overconfidence",
-    "overconfidence",
     "Overconfidence: mean confidence minus accuracy",
     "Right of 0 a model is overconfident, left of it underconfident.",
 )
-class_wise = metric_per_run("class-wise", "class_wise", "Class-wise calibration")
+class_wise = metric_per_run("class_wise", "Class-wise calibration")
 
 
-@figure("reliability")
+@looks
 def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw a reliability diagram for each method: accuracy by confidence, over all seeds. None: no predictions."""
-    scores = predicted(comparison)
+    scores = comparison.scores
     if not scores:
         return None
     heading = Heading(
@@ -46,9 +146,9 @@ def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     )
     columns = 3 if len(scores) > 2 else 2
     notes = {method: f"ECE {mean:.1f} %" for method, mean in percentages(comparison.values("ece")).items()}
-    drawing, axes = panels(heading, labels_of(comparison, scores), assets.styles, notes, columns)
+    drawing, axes = panels(heading, comparison.labels(scores), assets.styles, notes, columns)
     for n, (method, one) in enumerate(axes.items()):
-        style, curves = assets.styles[method], [each.calibration.curve for each in scores[method]]
+        style, curves = assets.styles[method], [each.calibration.curve for each in scores[method].values()]
         x, y, share = pooled_curve(curves)
         one.plot([0, 100], [0, 100], color=SOFT, lw=0.8, ls="--")
         one.vlines(x, x, y, color=style.colour, lw=3, alpha=0.35)
@@ -70,21 +170,21 @@ def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[np.ndarray, "3 m"]:
     return np.stack([100 * confidence, 100 * accuracy, total[total > 0] / total.sum()])
 
 
-@figure("wrong-by-confidence")
+@looks
 def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the error rate at each level of confidence, and the share of all predictions that are wrong and at least as confident.
 
     Over all seeds. None: no predictions.
     """
-    scores = predicted(comparison)
+    scores = comparison.scores
     if not scores:
         return None
-    levels = next(iter(scores.values()))[0].levels
+    levels = next(iter(next(iter(scores.values())).values())).levels
     low, high = (100 * np.array([getattr(one, end) for one in levels]) for end in ("low", "high"))
     x = np.arange(len(low), dtype=float)
     rates, confident = {}, {}
     for method, each in scores.items():
-        count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each]).sum(0).T
+        count, wrong = np.array([[(one.count, one.wrong) for one in seed.levels] for seed in each.values()]).sum(0).T
         rates[method] = Curve(x, 100 * np.divide(wrong, count, out=np.full(len(x), np.nan), where=count > 0))
         confident[method] = Curve(x, 100 * np.cumsum(wrong[::-1])[::-1] / count.sum())
 
@@ -100,20 +200,20 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
         chart("Wrong predictions above a confidence, of all (%)", confident, bounds),
     ]
     heading = Heading("Errors by confidence", "Over all seeds. Grey: error rate of a calibrated model.")
-    drawing = line_charts(heading, charts, labels_of(comparison, scores), assets.styles, 2.4)
+    drawing = line_charts(heading, charts, comparison.labels(scores), assets.styles, 2.4)
     drawing.axes[0].bar(x, high - low, 0.9, bottom=100 - high, color=SOFT, alpha=0.18, lw=0)
     return drawing
 
 
-@figure("risk-coverage")
+@looks
 def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the error rate of the most confident predictions by their share of all, mean over seeds. None: no predictions."""
-    scores = predicted(comparison)
+    scores = comparison.scores
     if not scores:
         return None
     curves = {}
     for method, each in scores.items():
-        risks = [np.interp(COVERAGES, one.risk.coverage.numpy(), one.risk.risk.numpy()) for one in each]
+        risks = [np.interp(COVERAGES, one.risk.coverage.numpy(), one.risk.risk.numpy()) for one in each.values()]
         curves[method] = Curve(100 * COVERAGES, 100 * np.mean(risks, 0))
     heading = Heading(
         "Error rate of the most confident predictions",
@@ -121,13 +221,13 @@ def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None
     )
     settings = {"xlim": (0, 100), "ylim": (0, None)}
     chart = Chart(curves, "Share of predictions, the most confident first (%)", settings=settings)
-    return line_charts(heading, [chart], labels_of(comparison, scores), assets.styles)
+    return line_charts(heading, [chart], comparison.labels(scores), assets.styles)
 
 
-@figure("confusion")
+@looks
 def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the confusion matrix of each method over its seeds, in percent of the images of each class. None: no predictions."""
-    rates = _confusion_rates(comparison)
+    rates = _confusion_rates(comparison.scores)
     if not rates:
         return None
     heading = Heading(
@@ -136,19 +236,20 @@ def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         "Above each matrix: the most frequent confusion.",
     )
     notes = {
-        method: _largest_confusion(comparison, rate, "{:.0f} %".format) or "no error" for method, rate in rates.items()
+        method: _largest_confusion(comparison.classes, rate, "{:.0f} %".format) or "no error"
+        for method, rate in rates.items()
     }
-    labels = labels_of(comparison, predicted(comparison))
+    labels = comparison.labels(comparison.scores)
     return matrices(heading, rates, comparison.classes, ColourScale(100.0, FULL, FULL), labels, assets.styles, notes)
 
 
-@figure("confusion-change")
+@looks
 def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the differences of confusion matrices from that of vanilla, in points, on one scale.
 
     None: Vanilla or all other methods have no predictions.
     """
-    rates = _confusion_rates(comparison)
+    rates = _confusion_rates(comparison.scores)
     plain = rates.pop(PLAIN, None)
     if plain is None or not rates:
         return None
@@ -158,32 +259,34 @@ def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | N
         "In points. Rows: true class; columns: prediction. Blue: predicted more often, orange: less often. Blue on the diagonal and "
         "orange off it is better. Above each matrix: the largest change off the diagonal.",
     )
-    notes = {method: _largest_confusion(comparison, each, signed) or "no change" for method, each in changes.items()}
-    labels = labels_of(comparison, {method: comparison.scores_of(method) for method in changes})
+    notes = {
+        method: _largest_confusion(comparison.classes, each, signed) or "no change" for method, each in changes.items()
+    }
+    labels = comparison.labels({method: comparison.scores[method] for method in changes})
     maximum = max(float(np.nanmax(np.abs(change), initial=0.0)) for change in changes.values()) or 1.0
     scale = ColourScale(maximum, MORE, FEWER, 0.85)
     return matrices(heading, changes, comparison.classes, scale, labels, assets.styles, notes, "points")
 
 
-def _confusion_rates(comparison: Comparison) -> dict[str, Float[np.ndarray, "k k"]]:
+def _confusion_rates(scores: Mapping[str, Mapping[int, Scores]]) -> dict[str, Float[np.ndarray, "k k"]]:
     """Return the percentage of the images of each class (row) for each prediction (column); NaN for a class without images."""
     rates = {}
-    for method, scores in predicted(comparison).items():
-        counts = np.sum([one.confusion.numpy() for one in scores], 0, dtype=float)
+    for method, by_seed in scores.items():
+        counts = np.sum([one.confusion.numpy() for one in by_seed.values()], 0, dtype=float)
         total = counts.sum(1, keepdims=True)
         rates[method] = 100 * np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
     return rates
 
 
-def _largest_confusion(comparison: Comparison, matrix: Float[np.ndarray, "k k"], text: Callable[[float], str]) -> str:
+def _largest_confusion(classes: Sequence[str], matrix: Float[np.ndarray, "k k"], text: Callable[[float], str]) -> str:
     """Describe the value off the diagonal that is farthest from 0; return an empty string if all are 0."""
     off = np.where(np.eye(len(matrix), dtype=bool), 0.0, np.abs(np.nan_to_num(matrix)))
     row, column = divmod(int(off.argmax()), len(matrix))
-    names = f"{sanitised(comparison.classes[row])} as {sanitised(comparison.classes[column])}"
+    names = f"{sanitised(classes[row])} as {sanitised(classes[column])}"
     return f"{names}, {text(matrix[row, column])}" if off[row, column] else ""
 
 
-@figure("class-gain")
+@looks
 def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the gain of each class over vanilla by its share of valid masks, for each method that uses masks.
 
@@ -192,7 +295,7 @@ def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """
     shares = {} if assets.masks is None else assets.masks.class_shares
     known = np.array([shares.get(name, math.nan) for name in comparison.classes])
-    masked = {run.config.method for run in comparison.begun if run.provenance["masks"]}
+    masked = {run.config.method for run in comparison.runs if run.provenance.get("masks")}
     points = {method: np.stack([known, gain]) for method, gain in gains(comparison).items() if method in masked}
     kept = {method: ~np.isnan(each).any(0) for method, each in points.items()}
     points = {method: each[:, kept[method]] for method, each in points.items() if kept[method].sum() > 1}
@@ -208,8 +311,8 @@ def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         method: f"{'rho is not defined' if math.isnan(rho[method]) else f'rho = {signed(rho[method], 2)}'}, {each.shape[1]} classes"
         for method, each in points.items()
     }
-    plain = comparison.scores_of(PLAIN).keys()
-    labels = labels_of(comparison, {method: comparison.scores_of(method).keys() & plain for method in points})
+    shared = comparison.shared_seeds("accuracy")
+    labels = comparison.labels({method: shared[method] for method in points})
     drawing, axes = panels(heading, labels, assets.styles, notes, min(2, len(points)), 3.0)
     for method, one in axes.items():
         (x, y), style, names = points[method], assets.styles[method], np.array(comparison.classes, object)[kept[method]]

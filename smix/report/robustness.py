@@ -1,4 +1,4 @@
-"""Figures of robustness: accuracy on corrupted and attacked images, and on images cut along their objects."""
+"""Accuracy on corrupted and attacked images, on other data, and on images cut along their objects."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,17 +8,25 @@ from matplotlib.figure import Figure
 
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions.suite import GROUPS, LABEL
-from smix.plots.charts import Chart, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
+from smix.paths import data_name
+from smix.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
 from smix.plots.layout import EDGE, Heading, sanitised, write
-from smix.report.figures.queries import curves_of, labels_of, percentages
-from smix.report.page import FigureSpec, figure
-from smix.report.records import CONDITIONS, Comparison, ReportAssets
+from smix.plots.style import looks
+from smix.report.records import CONDITIONS, Comparison, ReportAssets, percentages
+from smix.report.tables import BOLD, Column, MetricTable
 
 MIN_SPAN = 5.0
 """Minimum span of an axis in points, so that small differences look small."""
 
 
-@figure("corruptions")
+def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
+    """Return a curve for each method; `means[x][method]` is a value."""
+    methods = next(iter(means.values()))
+    points = {m: np.array([(x, values[m]) for x, values in means.items() if m in values]) for m in methods}
+    return {method: Curve(*each.T) for method, each in points.items()}
+
+
+@looks
 def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL) -> Figure | None:
     """Draw the accuracy by severity, mean over corruptions, and by corruption, mean over severities; mean over seeds.
 
@@ -49,17 +57,17 @@ def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL
     title, axis = "By severity, mean over all corruptions", "Severity (0: no corruption)"
     chart = Chart(curves_of(by_severity), axis, title, integer=True, settings={"xmargin": 0.02, "ymargin": 0.06})
     below = 0.35 + rows_height(rows)
-    drawing = line_charts(heading, [chart], labels_of(comparison, clean), assets.styles, 2.4, below)
+    drawing = line_charts(heading, [chart], comparison.labels(clean), assets.styles, 2.4, below)
     top = drawing.get_figheight() - below
     write(drawing, EDGE, top + 0.12, "By corruption, mean over severities")
     draw_rows(drawing, top + 0.35, rows, "Accuracy (%)")
     return drawing
 
 
-official_corruptions = FigureSpec("corruptions-official", partial(corruptions.draw, suite=cifar_c.LABEL))
+official_corruptions = partial(corruptions, suite=cifar_c.LABEL)
 
 
-@figure("attacks")
+@looks
 def attacks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the accuracy by the size of an attack, one chart for each attack, mean over seeds. None: no attacks."""
     clean = comparison.values("accuracy", suite="attacks", condition="clean")
@@ -81,10 +89,10 @@ def attacks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         limits = {"xlim": (0, None), "ylim": (0, None)}
         charts.append(Chart(curves_of(by_size), "Maximum change of a pixel value (of 255)", title, settings=limits))
     note = "In percent, by the maximum change of a pixel value; mean over seeds. White-box attacks on each model."
-    return line_charts(Heading("Accuracy under attack", note), charts, labels_of(comparison, clean), assets.styles, 2.4)
+    return line_charts(Heading("Accuracy under attack", note), charts, comparison.labels(clean), assets.styles, 2.4)
 
 
-@figure("background")
+@looks
 def objects(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the accuracy with the object on another background and with either of them hidden. None: not measured."""
     images = comparison.values("images", suite="objects")
@@ -94,10 +102,11 @@ def objects(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     for condition, title in CONDITIONS.items():
         charts[title] = []
         values = comparison.values("accuracy", suite="objects", condition=condition)
+        labels = comparison.labels(values)
         for method, mean in percentages(values).items():
             seeds = [100 * value for value in values[method].values()]
             estimate = Estimate(assets.styles[method], mean, min(seeds), max(seeds))
-            charts[title].append(Row(comparison.label(method, len(seeds)), [estimate], f"{mean:.1f}"))
+            charts[title].append(Row(labels[method], [estimate], f"{mean:.1f}"))
     count = int(max(value for seeds in images.values() for value in seeds.values()))
     heading = Heading(
         "Objects and backgrounds",
@@ -105,3 +114,79 @@ def objects(comparison: Comparison, assets: ReportAssets) -> Figure | None:
         "the same scale.",
     )
     return interval_rows(heading, charts, min_span=MIN_SPAN)
+
+
+def corruption_tables(suite: str, ending: str = "") -> tuple[MetricTable, MetricTable]:
+    """Return the tables of accuracy on a suite of corrupted images: by group, with the errors relative to vanilla, and by corruption.
+
+    Args:
+        suite: Label of the suite.
+        ending: Appended to the names of the tables.
+    """
+    groups = [Column(heading=f"{group.capitalize()} (%)", condition=group) for group in ("clean", "all", *GROUPS)]
+    note = (
+        "{images} test images; each corruption and each severity has the same weight. {spread} mCE: mean over corruptions of the error "
+        f"rate divided by that of vanilla with the same seed, in percent. {BOLD}."
+    )
+    title = f"Accuracy on corrupted images ({suite})"
+    columns = (*groups, Column("corruption_error", condition="all"))
+
+    def corruptions(comparison: Comparison) -> list[Column]:
+        records = comparison.select(data="", suite=suite, severity=None, metric="accuracy")
+        names = dict.fromkeys(record.condition for record in records)
+        return [Column(heading=name, condition=name) for name in names if name not in ("clean", "all", *GROUPS)]
+
+    means, each_title = f"Mean over severities and seeds. {BOLD}.", "Accuracy on each corruption (%)"
+    return (
+        MetricTable(f"corruptions{ending}", title, columns, note, suite),
+        MetricTable(f"each-corruption{ending}", each_title, corruptions, means, suite, across="Corruption"),
+    )
+
+
+def _attack_columns(comparison: Comparison) -> list[Column]:
+    records = comparison.select(data="", suite="attacks", metric="accuracy")
+    attacks = {(record.condition, record.severity) for record in records if record.severity is not None}
+
+    def strength(attack: tuple[str, float]) -> tuple[int, float]:
+        steps = attack[0].rpartition("-")[2]
+        return int(steps) if steps.isdecimal() else 1, attack[1]
+
+    columns = [
+        Column("accuracy", f"{name.upper()}, {255 * eps:.3g}/255 (%)", name, eps)
+        for name, eps in sorted(attacks, key=strength)
+    ]
+    return [Column(heading="Clean (%)", condition="clean"), *columns]
+
+
+ATTACKS = MetricTable(
+    "attacks",
+    "Accuracy under attack",
+    _attack_columns,
+    "{images} test images, each value changed by at most the given number of grey levels (L-infinity norm). {spread} "
+    + BOLD
+    + ".",
+    "attacks",
+)
+
+OBJECTS = MetricTable(
+    "background",
+    "Accuracy with other backgrounds and hidden objects",
+    (*(Column(heading=f"{title} (%)", condition=name) for name, title in CONDITIONS.items()), Column("swap_loss")),
+    "The same {images} test images in each column ({left_out} more have no usable mask). Background swapped: the object on an image of "
+    "another class. Hidden: painted over with the mean colour. {spread}",
+    "objects",
+    bold=False,
+)
+
+
+def _other_data_columns(comparison: Comparison) -> list[Column]:
+    names = {record.data for record in comparison.select(suite="", metric="accuracy")} - {""}
+    return [Column(heading=f"{data_name(name)} (%)", data=name) for name in sorted(names)]
+
+
+OTHER_DATA = MetricTable(
+    "other-data",
+    "Accuracy on other data sets",
+    _other_data_columns,
+    "The same networks, evaluated on the classes that both data sets have. {spread} " + BOLD + ".",
+)

@@ -1,0 +1,180 @@
+"""Predict the classes of pictures, of which there may be millions: `smix predict`."""
+
+import csv
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from smix import progress
+from smix.data.pictures import SUFFIXES, walk_images
+from smix.data.streaming import AT_ONCE
+from smix.errors import DataError, OptionError
+from smix.lab.trained_model import Probabilities, TrainedModel
+
+STANDARD_INPUT = "-"
+NAMED = 10
+"""Number of unreadable pictures that a summary names."""
+
+
+@runtime_checkable
+class Writable(Protocol):
+    """A text file, or anything else that text can be written to."""
+
+    def write(self, text: str, /) -> object: ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of a picture, or the reason why there are none."""
+
+    path: str
+    top: tuple[tuple[str, float], ...] = ()
+    """Names and probabilities of the most probable classes, the first one first; empty if the picture cannot be read."""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class PredictionSummary:
+    """Number of pictures that were predicted, and which could not be read."""
+
+    pictures: int
+    unreadable: int
+    named: tuple[str, ...]
+    """Reasons of the first `NAMED` unreadable pictures."""
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return one sentence, such as "1,200 pictures in 8 s, 150 per second; 2 could not be read"."""
+        count = f"{self.pictures:,} picture{'s' if self.pictures != 1 else ''}"
+        seconds = f"{self.seconds:.1f} s" if self.seconds < 10 else progress.duration(self.seconds)
+        rate = self.pictures / max(self.seconds, 1e-3)
+        unreadable = f"; {self.unreadable:,} could not be read" if self.unreadable else ""
+        return f"{count} in {seconds}, {f'{rate:.3g}' if rate < 100 else f'{rate:,.0f}'} per second{unreadable}"
+
+
+def check_pictures(names: Sequence[str]) -> None:
+    """Raise an error unless each name is an existing file or folder, or "-" for standard input, which cannot be mixed with others.
+
+    Raises:
+        OptionError: No name is given, or "-" is given with others.
+        DataError: A file or folder does not exist.
+    """
+    if not names:
+        raise OptionError("pictures: name pictures or a folder, or - to read their paths from standard input")
+    if STANDARD_INPUT in names:
+        if len(names) > 1:
+            raise OptionError("pictures: expected either - or names of pictures, got both; give one of them")
+        return
+    for name in names:
+        if not os.path.lexists(name):
+            if name.startswith("-"):  # the parser takes it for a picture, since it must accept "-"
+                raise OptionError(f"Unknown option: {name}; see smix predict --help")
+            raise DataError(f"{name}: expected a picture or a folder, got no such file; check the path")
+
+
+def iterate_pictures(names: Sequence[str], lines: Iterable[str]) -> Iterator[Path]:
+    """Yield the paths of pictures one by one; those of a folder as `walk_images` does.
+
+    Args:
+        names: Files and folders, or "-".
+        lines: Standard input: one file or folder a line.
+
+    Raises:
+        DataError: A folder cannot be read.
+    """
+    sources = (line.rstrip("\r\n") for line in lines) if list(names) == [STANDARD_INPUT] else names
+    for name in sources:
+        if not name.strip():
+            continue
+        path = Path(name)
+        if path.is_dir():
+            yield from walk_images(path)
+        else:
+            yield path
+
+
+def predictions(
+    model: TrainedModel, pictures: Iterable[Path], top: int = 5, batch_size: int = AT_ONCE
+) -> Iterator[Prediction]:
+    """Yield the prediction of each picture, in order, without reading all of them first.
+
+    Args:
+        model: The network.
+        pictures: Paths.
+        top: Number of classes per picture; at most all are returned.
+        batch_size: Number of pictures that the network processes at once.
+
+    Raises:
+        OptionError: `top` or `batch_size` is below 1.
+        TemporaryError: A batch does not fit in memory.
+    """
+    if top < 1:
+        raise OptionError(f"top: expected 1 or more, got {top}")
+    count = min(top, len(model.classes))
+    for path, result in model.stream(pictures, batch_size):
+        if isinstance(result, DataError):
+            yield Prediction(str(path), error=str(result))
+        else:
+            yield Prediction(str(path), _most_probable(model, result, count))
+
+
+def write_predictions(rows: Iterable[Prediction], file: Writable, top: int) -> Iterator[Prediction]:
+    """Write predictions as CSV, each one as soon as it is known, and yield them.
+
+    Args:
+        rows: The predictions.
+        file: Text file that was opened with newline="".
+        top: Number of classes per picture.
+
+    Yields:
+        The predictions, after they were written.
+    """
+    writer = csv.writer(file, lineterminator="\n")
+    ranked = [name for place in range(2, top + 1) for name in (f"label_{place}", f"probability_{place}")]
+    writer.writerow(["path", "label", "probability", *ranked, "error"])
+    for row in rows:
+        cells = [cell for label, probability in row.top for cell in (label, f"{probability:.6g}")]
+        writer.writerow([row.path, *cells, *[""] * (2 * top - len(cells)), row.error])
+        yield row
+
+
+def summarise(rows: Iterable[Prediction], show: progress.Update, where: str, strict: bool = False) -> PredictionSummary:
+    """Consume predictions, show their number, and return their summary.
+
+    Args:
+        rows: The predictions.
+        show: Function of `progress.bar`.
+        where: Description of the pictures for the error if there are none.
+        strict: Stop at the first picture that cannot be read.
+
+    Raises:
+        DataError: There is no prediction, no picture can be read, or with `strict` one of them cannot be read.
+    """
+    start, count, unreadable = time.monotonic(), 0, 0
+    named: list[str] = []
+    for row in rows:
+        count += 1
+        if row.error:
+            if strict:
+                raise DataError(row.error)
+            unreadable += 1
+            if len(named) < NAMED:
+                named.append(row.error)
+        show(count, f"{unreadable:,} could not be read" if unreadable else "")
+    if not count:
+        raise DataError(f"{where}: expected pictures ({', '.join(SUFFIXES)}), got none; check the path")
+    if unreadable == count:
+        raise DataError(
+            f"{where}: expected readable pictures, got {count:,} that cannot be read; the first: {named[0]}"
+        )
+    return PredictionSummary(count, unreadable, tuple(named), time.monotonic() - start)
+
+
+def _most_probable(model: TrainedModel, probabilities: Probabilities, count: int) -> tuple[tuple[str, float], ...]:
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return tuple((model.classes[place], float(probabilities[place])) for place in order)
