@@ -27,6 +27,7 @@ from benchmarks.harness import RESULTS, environment, markdown, write
 from smix.config import RunOptions, TrainConfig
 from smix.data.sets import ImageSet
 from smix.device import find_device, in_words
+from smix.paths import data_name
 from smix.training.inputs import prepare
 from smix.training.recipes import recipe
 from smix.training.runs import train
@@ -140,7 +141,8 @@ def main() -> None:
             runs[name].append(measured(name, config, options))
             print(name, seed, runs[name][-1], flush=True)
     facts = environment(in_words(find_device(args.device), args.threads), "timm", "torchvision")
-    result = {**facts, "config": shared.run("vanilla", 0).to_json(), "runs": runs}
+    named = {"data": data_name(args.data), "init_weights": Path(args.weights).name}  # without folders of this machine
+    result = {**facts, "config": {**shared.run("vanilla", 0).to_json(), **named}, "runs": runs}
     path = write(args.out, f"finetune_{args.recipe}_{facts['date']}", result, page(args, facts, runs))
     print(path)
 

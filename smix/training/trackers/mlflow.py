@@ -1,5 +1,6 @@
 """Show a run in MLflow: `mlflow ui --backend-store-uri sqlite:///mlruns.db`."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -30,6 +31,8 @@ def start(run: RunRecord, value: str, epochs_done: int) -> Iterator[Tracker]:
         os.environ.setdefault(name, limit)
     from mlflow.tracking import MlflowClient
 
+    for library in ("mlflow", "alembic"):  # they report each table that they create
+        logging.getLogger(library).setLevel(logging.WARNING)
     uri = value or DEFAULT
     database = uri.removeprefix("sqlite:///") if uri.startswith("sqlite:///") else None
     # Runs that start together would create the tables of the database at the same time.
