@@ -327,6 +327,9 @@ class MaskConfig:
     """Minimum score of an instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
     """Encoding of the mask images of masks:DIR. Default: detected."""
+    mask_frame: Literal["upright", "stored"] | None = None
+    """Frame of existing masks (masks:DIR, labelme:DIR) of photographs that are stored rotated or mirrored (EXIF): upright, as viewers
+    show them, or as the pixels are stored. Default: determined from the sizes, and refused where these do not tell."""
     refine: Literal["none", "published", "default"] | None = None
     """Refinement of the masks: none; published, the four steps of the SMix report; default (docs/masks.md). Default: default for
     masks from networks, none for existing masks."""

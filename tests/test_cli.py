@@ -145,6 +145,7 @@ def test_check_compares_several_stores(smix, npz, tmp_path):
         "contact-sheet-b.html",
         "contact-sheet-b.png",
         "coverage.png",
+        "invalid.csv",
         "valid.png",
     ]
 

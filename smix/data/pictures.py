@@ -17,6 +17,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+from smix.data.orientation import Frame, frame_in, upright
 from smix.errors import DataError
 from smix.untrusted import is_text, one_line, open_file
 
@@ -72,6 +73,10 @@ class Pictures:
         """Return the image of this name as RGB. Raises DataError if it cannot be read."""
         return decode(self.home / name)
 
+    def frame(self, name: str) -> Frame | None:
+        """Return the upright size and the orientation in the header of the image of this name. None: it cannot be read."""
+        return frame_of(self.home / name)
+
     def read(self) -> tuple["Pictures", dict[int, DataError]]:
         """Decode all images now.
 
@@ -125,6 +130,7 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF data, which are not needed
         opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
     with opened as picture:
         if picture.width * picture.height > MAX_PIXELS:
@@ -202,24 +208,37 @@ def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | Non
 
 
 def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
-    """Return the common height and width in the headers of images, given as files or content. None: they differ or cannot be read."""
+    """Return the upright height and width in the headers of images, files or their content. None: they differ, or none can be
+    read."""
     sizes = set()
     for image in images:
-        try:
-            with (
-                nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
-                open_picture(file) as picture,
-            ):
-                sizes.add((picture.height, picture.width))
-        except UNREADABLE:
-            continue  # reported when the image is decoded
+        if (frame := frame_of(image)) is not None:  # other images are reported when they are decoded
+            sizes.add(frame.upright)
         if len(sizes) > 1:
             return None
     return sizes.pop() if sizes else None
 
 
+def frame_of(image: Path | io.BytesIO) -> Frame | None:
+    """Return the upright size and the orientation in the header of an image, a file or its content. None: it cannot be read."""
+    try:
+        with (
+            nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
+            open_picture(file) as picture,
+        ):
+            return frame_in(picture, file)
+    except UNREADABLE:
+        return None
+
+
+def orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 if it has none or cannot be read."""
+    frame = frame_of(path)
+    return 1 if frame is None else frame.orientation
+
+
 def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode an image as RGB.
+    """Decode an image as RGB, upright: its EXIF orientation is applied.
 
     Args:
         path: Path of the file.
@@ -235,6 +254,6 @@ def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3
         ):
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"an image with more than 8 bits per channel (Pillow mode {picture.mode})")
-            return np.array(picture.convert("RGB"))  # a copy, since torch needs writeable arrays
+            return np.array(upright(picture).convert("RGB"))  # a copy, since torch needs writeable arrays
     except UNREADABLE as error:
         raise DataError(f"{path}: the image cannot be read ({one_line(error)}); replace it") from None

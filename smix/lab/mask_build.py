@@ -60,6 +60,7 @@ def build_store(
         object_classes=config.object_classes,
         score_threshold=config.score_threshold,
         style=config.style,
+        mask_frame=config.mask_frame,
         device=options.device,
     )
     if engine == "local" and jobs == 1:

@@ -68,7 +68,8 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
                 # Not synced, which would take most of the time: an export can be repeated.
                 with files.atomic(path, sync=False) as file:
                     Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
-    files.write_json(out / EXPORTED, {"name": data.name, "split": data.split, "fingerprint": data.fingerprint})
+    identity = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "size": list(store.shape)}
+    files.write_json(out / EXPORTED, identity)
     return len(rows)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from smix.errors import OptionError, unknown
 from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
+from smix.masks.sources.frames import MaskFrame
 from smix.masks.sources.labelme import LabelmeSource
 from smix.masks.sources.network import NetworkSource
 from smix.masks.sources.onnx import onnx_network
@@ -30,8 +31,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "onnx": ("onnx:FILE", NETWORK),
     "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
     "smp": ("smp:ARCH/ENCODER", ("weights", *NETWORK)),
-    "masks": ("masks:DIR", ("classes", "object-classes", "style")),
-    "labelme": ("labelme:DIR", ("classes", "object-classes")),
+    "masks": ("masks:DIR", ("classes", "object-classes", "style", "mask-frame")),
+    "labelme": ("labelme:DIR", ("classes", "object-classes", "mask-frame")),
     "carried": ("carried", ()),
 }
 """Form of the names of each kind of source, and the options that it supports."""
@@ -68,6 +69,7 @@ def load_source(
     object_classes: Path | str | None = None,
     score_threshold: float = 0.5,
     style: Style | None = None,
+    mask_frame: MaskFrame | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> Source:
     """Load a source of masks by its name.
@@ -85,6 +87,9 @@ def load_source(
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
         score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
         style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
+        mask_frame: Frame of the masks of photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and `labelme:DIR`:
+            "upright" if they fit the pictures as viewers show them, "stored" if they fit the pixels in the files. None: determined
+            from the sizes.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:
@@ -104,18 +109,21 @@ def load_source(
         raise unknown("source", name, [form for form, _ in KINDS.values()])
     options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
     options |= {"classes": classes, "object-classes": object_classes, "style": style}
+    options |= {"mask-frame": mask_frame}
     for option, value in options.items():
         if value and option not in KINDS[kind][1]:
             raise OptionError(f"{option}: the source {name} has no such option; omit --{option}")
     if not 0 <= score_threshold <= 1:
         raise OptionError(f"score-threshold: expected a number from 0 to 1, got {score_threshold}")
+    if mask_frame is not None and mask_frame not in get_args(MaskFrame):
+        raise unknown("mask-frame", mask_frame, get_args(MaskFrame))
     names = None if object_classes is None else read_object_classes(Path(object_classes))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":
-        return files_source(Path(place), style, tuple(classes), names)
+        return files_source(Path(place), style, tuple(classes), names, mask_frame)
     if kind == "labelme":
-        return LabelmeSource(Path(place), tuple(classes), names)
+        return LabelmeSource(Path(place), tuple(classes), names, mask_frame)
     torch_device, file = find_device(device), None if weights is None else Path(weights)
     if kind == "onnx":
         network = onnx_network(Path(place), torch_device)

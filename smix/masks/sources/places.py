@@ -31,6 +31,8 @@ class Exported(msgspec.Struct, frozen=True):
     name: str
     split: str
     fingerprint: str
+    size: tuple[int, int] | None = None
+    """Height and width of the masks, which cover the whole upright image, whatever its aspect."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Places:
     """True if the file of cat/001 may be called 001, because no two images are called 001."""
     image_names: frozenset[str] = field(default=frozenset(), repr=False)
     """Names of images with an ending of mask files, such as 001_mask."""
+    exported_size: tuple[int, int] | None = None
+    """Height and width of masks that were exported from a store: they are upright, whatever the aspect of their images."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
@@ -58,13 +62,13 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     Raises:
         MaskError: The images do not have 2 spatial dimensions, two of them share a name, or the masks were exported for other images.
     """
-    check_exported(folder, data)
+    exported_size = check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
         raise MaskError(
             f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
         )
     if not isinstance(data.images, Pictures):
-        return Places((data.split,), flat=False)
+        return Places((data.split,), flat=False, exported_size=exported_size)
     stems = [data.stem(place) for place in range(len(data))]
     if (duplicate := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: two images are called {duplicate} (without suffix); rename one")
@@ -72,17 +76,20 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     splits = dict.fromkeys((data.split, data.images.home.name))  # the folder of the test split may be called "val"
     like_masks = [stem for stem in stems if stem.endswith(MASK_ENDINGS)]
     last_parts = [stem.rpartition("/")[2] for stem in like_masks] if flat else []
-    return Places(tuple(splits), flat, frozenset(like_masks + last_parts))
+    return Places(tuple(splits), flat, frozenset(like_masks + last_parts), exported_size)
 
 
-def check_exported(folder: Path, data: ImageSet) -> None:
+def check_exported(folder: Path, data: ImageSet) -> tuple[int, int] | None:
     """Check that the masks in a folder were not exported for other images than `data`.
+
+    Returns:
+        Height and width of exported masks. None: the masks were not exported.
 
     Raises:
         MaskError: exported.json in the folder names other images, or is damaged.
     """
     if not (folder / EXPORTED).is_file():
-        return
+        return None
     try:
         exported: Exported = typed(read_json(folder / EXPORTED), Exported)
     except UnreadableError as error:
@@ -93,6 +100,7 @@ def check_exported(folder: Path, data: ImageSet) -> None:
             f"{exported.name} {exported.split} ({exported.fingerprint[:8]}); choose another folder or, if they belong to these "
             f"images, remove {EXPORTED}"
         )
+    return exported.size
 
 
 def digest_files(digest: Any, data: ImageSet, find: Callable[[int], Path | None]) -> list[Path]:
