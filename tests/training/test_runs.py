@@ -110,7 +110,7 @@ def test_config_json_contains_all_options_and_the_provenance(finished):
     pixels = whole.images.reshape(-1, 3) / 255
     assert list(made) == [
         *("format", "config", "versions", "data", "masks", "normalisation"),
-        *("threads", "precision", "memory_format", "compile", "device", "processes", "sha256"),
+        *("stored_size", "threads", "precision", "memory_format", "compile", "device", "processes", "sha256"),
     ]
     assert TrainConfig.from_json(made["config"]) == config
     assert set(made["config"]) == {field.name for field in fields(TrainConfig)}
