@@ -128,7 +128,7 @@ def test_the_recipes_for_pretrained_networks_are_pinned(epochs):
     assert (found.optimizer, found.lr, found.layer_decay, found.weight_decay, found.clip_grad) == (
         "adamw",
         5e-4,
-        0.8,
+        0.9,
         0.05,
         1.0,
     )
