@@ -33,14 +33,14 @@ class SharedConfig:
     """
 
     data: str = "digits-on-photos"
-    """Data set: a name that "smix data" lists, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name that "smix data" lists, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     train_limit: int | None = None
     """Number of training images, class-balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
     """Number of test images, class-balanced. Default: all."""
     val_fraction: float = 0.1
-    """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0 all images are
-    trained on, and the accuracy on 1,000 of them is shown instead."""
+    """Fraction of the training images held out for validation, the same images for all seeds and methods; not used if folder: or csv:
+    has val and test. With 0 all images are trained on, and the accuracy on 1,000 of them is shown instead."""
     image_size: int | None = None
     """Height and width in pixels to which images are cropped and resized. Default: their own size, or 224 if sizes differ."""
     masks: str = "carried"
@@ -63,6 +63,8 @@ class SharedConfig:
     """Images per optimizer step, over all processes."""
     grad_accum_steps: int = 1
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
+    drop_last: bool = False
+    """Leave out the last, smaller batch of each epoch. Default: train on it, too, if it has two images or more."""
     balanced_sampling: bool = False
     """Draw the images of an epoch with replacement, each class equally often."""
     class_weights: Literal["none", "balanced"] = "none"
@@ -302,12 +304,13 @@ class MaskConfig:
     """Options of a mask build."""
 
     data: str
-    """Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     source: str
     """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
     transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried for masks that the data set includes."""
-    split: Literal["train", "test"] = "train"
-    """Split to build masks for. Training needs those of the train split."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Split to build masks for. Default: all images of folder: and csv:, whose masks are found by their paths; train for other data
+    sets."""
     limit: int | None = None
     """Number of images, class-balanced; a larger limit later adds to the same store. Default: all."""
     weights: Path | None = None
@@ -339,6 +342,11 @@ class MaskConfig:
     """Also save the class of each pixel, which takes 8 more bits per pixel."""
 
     @property
+    def built_split(self) -> Literal["train", "val", "test", "all"]:
+        """Split that is used: `split`, or the default for the kind of data set."""
+        return self.split or ("all" if self.data.partition(":")[0] in ("folder", "csv") else "train")
+
+    @property
     def refinement(self) -> Literal["none", "published", "default"]:
         """Refinement to apply: `refine`, or the default for the kind of source."""
         existing = self.source.partition(":")[0] in ("carried", "masks", "labelme")
@@ -359,7 +367,7 @@ class EvaluateConfig:
     """
 
     data: str | None = None
-    """Data set whose test split is evaluated: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR. Default: that of the run."""
+    """Data set whose test split is evaluated: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR. Default: that of the run."""
     label_map: Path | None = None
     """JSON file that maps each class of --data to a class of the model, a list of classes, or null to exclude its images. Default:
     classes with the same names."""

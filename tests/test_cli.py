@@ -46,6 +46,7 @@ GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
     "doctor",
     "data",
+    "data split",
     "mix",
     "masks build",
     "masks check",

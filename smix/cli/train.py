@@ -27,12 +27,13 @@ def train(
     out
         Folder of the run.
     """
+    from smix.training.records import held_out, read_run
     from smix.training.runs import train as train_run
 
     result = train_run(config, out, options)
     if is_main_process():
-        validation = "validation accuracy" if config.val_fraction else "accuracy on training images"
         epoch = "last" if config.patience is None else "best"
+        validation = "validation accuracy" if held_out(read_run(out)) else "accuracy on training images"
         show(
             f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the {epoch} epoch, {validation} {100 * result.val_accuracy:.2f} %"
         )

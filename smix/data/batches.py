@@ -80,6 +80,8 @@ class Loader(ABC):
     normalise: Normalisation
     at_once: int
     """Number of images per batch of `in_order` and `pixels`."""
+    drop_last: bool
+    """Leave the last, smaller batch of an epoch out."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -94,9 +96,18 @@ class Loader(ABC):
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         """Yield the images at `rows` without augmentation. None: all images, in order."""
 
-    def steps(self, batch_size: int) -> int:
-        """Return the number of full batches in an epoch, at least 1; the last, smaller batch is dropped."""
-        return max(1, len(self) // batch_size)
+    def steps(self, batch_size: int, world: int = 1) -> int:
+        """Return the number of batches in an epoch: `batch_sizes` without the sizes."""
+        full, rest = divmod(len(self), batch_size)
+        if full == 0:
+            return 1
+        # Batch normalisation and mixing need two images in each process.
+        return full + int(not self.drop_last and rest >= 2 * world)
+
+    def images_per_epoch(self, batch_size: int, world: int = 1) -> int:
+        """Return the number of images of all batches of an epoch that `world` processes train on."""
+        images = min(len(self), self.steps(batch_size, world) * batch_size)
+        return images - images % world
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
         """Yield normalised images, without augmentation, and their labels, in order: every `world`-th image, from index `rank` on."""
@@ -109,13 +120,15 @@ def epoch_batches(
     seed: int,
     epoch: int,
     batch_size: int,
-    first_step: int,
+    steps: range,
     rank: int,
     world: int,
     device: torch.device,
     balance: Int[np.ndarray, "N"] | None = None,
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
-    """Yield the batches of an epoch from `first_step` on. They are the same for all methods and numbers of processes.
+    """Yield the batches of an epoch with these numbers. They are the same for all methods and numbers of processes.
+
+    Processes have parts of equal size: of the last, smaller batch, up to `world` - 1 images are left out.
 
     Args:
         count: Number of images N.
@@ -134,8 +147,9 @@ def epoch_batches(
     """
     draws = rng.generator(seed, "order", epoch)
     order = (torch.randperm(count, generator=draws) if balance is None else balanced_draws(balance, draws)).to(device)
-    for step in range(first_step, max(1, count // batch_size)):
+    for step in steps:
         batch = order[step * batch_size : (step + 1) * batch_size]
+        batch = batch[: len(batch) - len(batch) % world]
         yield step, batch, slice(rank * len(batch) // world, (rank + 1) * len(batch) // world)
 
 
@@ -172,6 +186,7 @@ class Batches(Loader):
     """Mirror each image along the last spatial axis with a probability of 1/2."""
     at_once: int = 500
     """Number of images per batch of `in_order` and `pixels`."""
+    drop_last: bool = False
     augmentation: Augmentation = NO_AUGMENTATION
     """Augmentation after crops and flips."""
     balanced: bool = False
@@ -187,6 +202,7 @@ class Batches(Loader):
         valid: Bool[np.ndarray, "N"] | None = None,
         crop_padding: int = 0,
         hflip: bool = False,
+        drop_last: bool = False,
         augmentation: Augmentation = NO_AUGMENTATION,
         balanced: bool = False,
     ) -> "Batches":
@@ -196,14 +212,16 @@ class Batches(Loader):
             return torch.from_numpy(np.array(array)).to(device)
 
         copies = [None if array is None else copy(array) for array in (masks, valid)]
+        images, labels = copy(data.array), copy(data.labels)
         return cls(
-            copy(data.array),
-            copy(data.labels),
+            images,
+            labels,
             normalise,
             copies[0],
             copies[1],
             crop_padding,
             hflip,
+            drop_last=drop_last,
             augmentation=augmentation,
             balanced=balanced,
         )
@@ -214,9 +232,9 @@ class Batches(Loader):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        device, steps = self.images.device, self.steps(batch_size)
+        device, steps = self.images.device, range(first_step, self.steps(batch_size, world))
         balance = self.labels.cpu().numpy() if self.balanced else None
-        schedule = epoch_batches(len(self), seed, epoch, batch_size, first_step, rank, world, device, balance)
+        schedule = epoch_batches(len(self), seed, epoch, batch_size, steps, rank, world, device, balance)
         for step, batch, part in schedule:
             rows = batch[part] % len(self)
             # Copies whole images: eight times faster than self.images[rows], which copies single values.
@@ -224,7 +242,7 @@ class Batches(Loader):
             masks = None if self.masks is None else self.masks.index_select(0, rows)
             if self.crop_padding or self.hflip:
                 # Drawn for the whole batch, so that crops do not depend on the number of processes.
-                draws = rng.generator(seed, "crop", epoch * steps + step, device=device)
+                draws = rng.generator(seed, "crop", epoch * self.steps(batch_size) + step, device=device)
                 crops = draw_crops_and_flips(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[part]
                 images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]

@@ -13,6 +13,7 @@ from smix import progress
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.criteria import StoreValidity
+from smix.masks.lookup import StoredMasks
 from smix.masks.reasons import Reason, reasons_of_flags, reasons_of_masks
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
@@ -48,7 +49,7 @@ class JudgedMasks:
     name: str
     data: ImageSet
     """Whole split that the masks belong to."""
-    masks: Bool[np.ndarray, "N *S"] | MaskStore
+    masks: Bool[np.ndarray, "N *S"] | MaskStore | StoredMasks
     """Masks by row of the split: `masks[rows]` are bool arrays (n, *S)."""
     rows: Int[np.ndarray, "n"]
     """Rows of the split whose masks are judged, in ascending order."""
@@ -107,28 +108,29 @@ def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = 
     """Read the whole store, compare every file with its checksum, and judge the masks that are built.
 
     Args:
-        data: Whole split that the store belongs to.
+        data: Whole split whose masks the store has.
         name: Name of the masks as it is shown; empty: that of the data set and its split.
 
     Raises:
         MaskError: The store is damaged, or belongs to other images.
     """
-    store.check_made_of(data)
+    stored, manifest = store.align(data), store.manifest
     store.verify()
-    rows, manifest = np.flatnonzero(store.built), store.manifest
+    rows = np.flatnonzero(store.built[stored])
+    problems, built = store.problems, stored[rows]
     judged = JudgedMasks(
-        name or f"{data_name(manifest.data.name)} {manifest.data.split}",
+        name or f"{data_name(manifest.data.name)} {data.split}",
         data,
-        store,
+        StoredMasks(store, stored),
         rows,
-        store.coverage[rows],
-        store.scores[rows],
-        dict.fromkeys(CRITERIA, store.usable[rows]),
+        store.coverage[built],
+        store.scores[built],
+        dict.fromkeys(CRITERIA, store.usable[built]),
         store.seconds,
-        store.problems,
+        {row: problems[place] for row, place in enumerate(stored.tolist()) if place in problems},
         manifest.source,
         manifest.refine,
-        reasons_of_flags(store, rows),
+        reasons_of_flags(store, built),
     )
     return _judge(judged, quiet)
 
@@ -154,7 +156,7 @@ def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
     """Apply each of `CRITERIA` to masks that are so far valid if they show an object at all."""
     count, valid = len(judged.rows), {criterion: each.copy() for criterion, each in judged.valid.items()}
     reasons = judged.reasons.copy()
-    shape = judged.masks.shape if isinstance(judged.masks, MaskStore) else judged.masks.shape[1:]
+    shape = judged.masks.shape[1:] if isinstance(judged.masks, np.ndarray) else judged.masks.shape
     step = max(1, PIXELS // math.prod(shape))
     with progress.bar(f"judging {judged.name}", count, "masks", quiet) as advance:
         for first in range(0, count, step):

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
 from smix.data.augment import Augmentation
 from smix.data.batches import Batches, Loader, Normalisation
-from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.data.drawn_split import SplitPart
+from smix.data.sets import ImageSet, balanced_order, load_data, load_validation
 from smix.data.streaming import SIDE, Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
@@ -43,7 +45,7 @@ class RunInputs:
     """Network with its initial weights, on the CPU."""
     training: ImageSet
     validation: ImageSet
-    """Images held out from training; with `val_fraction` 0, a subset of the training images."""
+    """Validation images of the data set, or images held out from training; with `val_fraction` 0, a subset of the training images."""
     test: ImageSet
     normalise: Normalisation
     masks: ObjectMasks | None
@@ -52,6 +54,12 @@ class RunInputs:
     """Spatial size of the input images."""
     resident: bool
     """True if the images are kept on the device, False if they are read from files in each epoch."""
+    held_out: bool
+    """True if the validation images are not trained on."""
+    drawn: Mapping[str, SplitPart] | None = None
+    """All images by split, if the data set names no test images and smix has drawn them."""
+    notes: tuple[str, ...] = ()
+    """Lines about the data that a user should read once."""
     loaded: str = ""
     """Which initial weights were loaded; empty if all are random."""
 
@@ -76,11 +84,27 @@ class RunInputs:
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
             return Batches.of(
-                self.training, self.normalise, device, masks, valid, *crops, augmentation, config.balanced_sampling
+                self.training,
+                self.normalise,
+                device,
+                masks,
+                valid,
+                *crops,
+                config.drop_last,
+                augmentation,
+                config.balanced_sampling,
             )
         reader = Reader(self.training, self._plane, *crops, masks, augmentation=augmentation)
         flags = None if valid is None else torch.from_numpy(valid)
-        return Streamed(reader, self.normalise, device, _workers(options), flags, balanced=config.balanced_sampling)
+        return Streamed(
+            reader,
+            self.normalise,
+            device,
+            _workers(options),
+            flags,
+            config.drop_last,
+            balanced=config.balanced_sampling,
+        )
 
     def class_weight(self, device: torch.device) -> Float[Tensor, "K"] | None:
         """Return the weight of each class in the loss, or None. The mean over the training images is 1."""
@@ -113,7 +137,7 @@ class RunInputs:
             "size": list(self.size),
             "classes": list(self.training.classes),
             "read": "kept on the device" if self.resident else "read in each epoch",
-            "validated_on": "validation images" if self.config.val_fraction else "training images",
+            "validated_on": "validation images" if self.held_out else "training images",
         }
         if self.config.init_weights is not None and Path(self.config.init_weights).is_file():
             data["init_weights"] = files.sha256(Path(self.config.init_weights))
@@ -142,15 +166,25 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     if config.data == "speech-commands" and config.hflip:
         raise OptionError("hflip: flipped spectrograms are sounds played backwards; add --no-hflip")
     train = load_data(config.data, options.data_root, "train")
-    test = load_data(config.data, options.data_root, "test").take(config.test_limit)
+    test, validation = (
+        load_data(config.data, options.data_root, "test"),
+        load_validation(config.data, options.data_root),
+    )
+    drawn = None
+    if train.files is not None and train.files.drawn:
+        drawn = {"train": SplitPart.of(train), "test": SplitPart.of(test)}
+    test = test.take(config.test_limit)
     resident = fits_on_device(train, config.image_size)
     if resident:
         train, test = train.loaded(), test.loaded()
+        validation = None if validation is None else validation.loaded()
         size = train.array.shape[1:-1]
-        if test.array.shape[1:] != train.array.shape[1:]:
-            raise DataError(
-                f"{config.data}: expected test images of shape {train.array.shape[1:]} as in train, got {test.array.shape[1:]}; resize them"
-            )
+        for other in (test, validation):
+            if other is not None and other.array.shape[1:] != train.array.shape[1:]:
+                raise DataError(
+                    f"{config.data}: expected {'test' if other is test else 'validation'} images of shape {train.array.shape[1:]} as in "
+                    f"train, got {other.array.shape[1:]}; resize them"
+                )
     else:
         size = (config.image_size or (SIDE if train.size is None else min(train.size)),) * 2
         if train.size is not None and len(train.size) != 2:
@@ -158,7 +192,9 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
                 f"{config.data}: only images with 2 spatial dimensions can be resized, got size {train.size}; omit --image-size"
             )
     _check_augmentation(config, method, train.channels, size)
-    training, validation = split(train.take(config.train_limit), config.val_fraction)
+    training, held_out = train.take(config.train_limit), validation is not None or config.val_fraction > 0
+    if validation is None:
+        training, validation = split(training, config.val_fraction)
     masks = masks_of(training, config.masks) if method.needs_masks else None
     pretrained = config.init_weights == "pretrained"
     with torch.random.fork_rng(devices=[]):
@@ -171,7 +207,23 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
         )
     freeze(model, config)
     normalise = Normalisation.of(train if resident else as_evaluated(train, (size[0], size[1]))[0])
-    return RunInputs(config, method, model, training, validation, test, normalise, masks, size, resident, loaded)
+    notes = () if train.files is None else train.files.notes
+    return RunInputs(
+        config,
+        method,
+        model,
+        training,
+        validation,
+        test,
+        normalise,
+        masks,
+        size,
+        resident,
+        held_out,
+        drawn,
+        notes,
+        loaded,
+    )
 
 
 def _check_augmentation(config: TrainConfig, method: Method, channels: int, size: tuple[int, ...]) -> None:
@@ -187,6 +239,12 @@ def _check_augmentation(config: TrainConfig, method: Method, channels: int, size
             f"augment: augmix blends several moved copies of an image, so {config.method} has no mask for it; "
             "choose trivialaugment or randaugment, or a method without masks"
         )
+
+
+def training_images(config: TrainConfig, train: ImageSet, data_root: Path) -> ImageSet:
+    """Return the images of the train split that a run trains on."""
+    train = train.take(config.train_limit)
+    return train if load_validation(config.data, data_root) is not None else split(train, config.val_fraction)[0]
 
 
 def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:

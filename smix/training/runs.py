@@ -7,6 +7,7 @@ samples.npz           eight mixes with their plans
 weights.safetensors   weights of the last epoch, or with early stopping of the best one
 predictions.npz       logits and labels of the test split, computed once with these weights
 validation.npz        the same for the validation images; missing if none are held out
+split.csv             path,label,split of each image, if the data set names no test images and smix has drawn them
 result.json           written last: a run with a result is finished
 """
 
@@ -25,6 +26,7 @@ import torch
 from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
+from smix.data.drawn_split import write_split
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
@@ -48,6 +50,7 @@ from smix.training.records import (
 from smix.training.stopping import is_finished, result_epoch
 from smix.training.trackers import RunRecord, check_trackers, tracking
 
+SPLIT = "split.csv"
 CHECKPOINT_SECONDS = 600.0
 """Seconds between two checkpoints within an epoch."""
 
@@ -134,6 +137,8 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
             "processes": world.size,
         }
         write_provenance(out, {**provenance, **machine})
+    if inputs.drawn is not None and not (out / SPLIT).is_file():
+        write_split(out / SPLIT, inputs.drawn)
     if not (out / "samples.npz").is_file():
         _write_npz(out / "samples.npz", inputs.samples(config.seed).arrays())
     return inputs
@@ -148,9 +153,10 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     metrics = read_metrics(out)
     at = load_checkpoint(checkpoint, learner, config, metrics) if checkpoint.is_file() else Progress()
     del metrics[at.epoch :]  # the process may have been killed after writing an epoch and before its checkpoint
-    steps = batches.steps(config.batch_size)
+    steps = batches.steps(config.batch_size, world.size)
     images_per_step = min(config.batch_size, len(batches))
-    total = config.epochs * steps * images_per_step
+    per_epoch = batches.images_per_epoch(config.batch_size, world.size)
+    total = config.epochs * per_epoch
     quiet = options.quiet or not world.is_main()
     if not quiet:
         processes = f"{world.size} x " if world.size > 1 else ""
@@ -158,7 +164,9 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
         if inputs.loaded and not at.epoch and not at.step:
             sys.stderr.write(f"{inputs.loaded}\n")
         sys.stderr.write(f"{config.data}: {inputs.describe()}; {processes}{in_words(device)}, {dtype}\n")
-    validated = "validated" if config.val_fraction else "on training images"
+        for line in (*inputs.notes, *_left_out(len(batches), per_epoch)):
+            sys.stderr.write(f"{line}\n")
+    validated = "validated" if inputs.held_out else "on training images"
     saved, last_step = time.monotonic(), at.epoch * steps + at.step
 
     def save() -> None:
@@ -179,7 +187,7 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
         def before_step() -> bool:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
-            update((at.epoch * steps + at.step) * images_per_step, _describe(at, metrics, validated))
+            update(at.epoch * per_epoch + at.step * images_per_step, _describe(at, metrics, validated))
             return stop()
 
         try:
@@ -207,9 +215,7 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
         update(total, _describe(at, metrics, validated))
         if config.patience is not None:
             learner.restore_best()
-        result = _evaluate(
-            inputs, out, options, learner, world, validation, metrics, at.epoch * steps * images_per_step
-        )
+        result = _evaluate(inputs, out, options, learner, world, validation, metrics, at.epoch * per_epoch)
         for tracker in trackers:
             tracker.log_result(result)
     return result
@@ -227,7 +233,7 @@ def _evaluate(
 ) -> Result:
     """Predict the validation and test images with the weights of the result, and write weights, predictions and result."""
     config = inputs.config
-    outputs = {"validation": predictions(learner, validation, world)} if config.val_fraction else {}
+    outputs = {"validation": predictions(learner, validation, world)} if inputs.held_out else {}
     test = inputs.loader(inputs.test, world.device, options)
     outputs["predictions"] = logits, labels = predictions(learner, test, world)
     if not all(pair[0].isfinite().all() for pair in outputs.values()):
@@ -256,6 +262,17 @@ def _evaluate(
         write_result(out, result)
     world.wait_for_main()
     return result
+
+
+def _left_out(images: int, per_epoch: int) -> list[str]:
+    """Return a line about the images that an epoch leaves out."""
+    missing = images - per_epoch
+    if not missing:
+        return []
+    share = f"{100 * missing / images:.1f} %"
+    return [
+        f"The last batch of each epoch is left out: {missing:,} of {images:,} images ({share}), others in each epoch"
+    ]
 
 
 def _describe(at: Progress, metrics: list[Epoch], validated: str) -> str:

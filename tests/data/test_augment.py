@@ -218,5 +218,5 @@ def test_an_image_that_is_drawn_again_is_augmented_differently():
 
 
 def test_without_balance_the_order_is_unchanged():
-    order = torch.cat([batch for _, batch, _ in epoch_batches(12, 0, 3, 4, 0, 0, 1, CPU)])
+    order = torch.cat([batch for _, batch, _ in epoch_batches(12, 0, 3, 4, range(3), 0, 1, CPU)])
     assert sorted(order.tolist()) == list(range(12))

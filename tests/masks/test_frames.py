@@ -280,11 +280,11 @@ def test_the_command_refuses_with_exit_code_2_and_counts_at_the_end(smix, tmp_pa
     code, out, err = smix(*command.split(), "--mask-frame", "upright", "--quiet")
     assert code == 0, err
     assert "1 image has no mask" in out
-    assert "another aspect than its image a/6.jpg" in " ".join(out.split())
+    assert "another aspect than its image train/a/6.jpg" in " ".join(out.split())
     strict = [*command.split()[:-1], str(tmp_path / "strict"), "--mask-frame", "upright", "--strict"]
     code, _, err = smix(*strict)
     assert code == 2
-    assert "another aspect than its image a/6.jpg" in " ".join(err.split())
+    assert "another aspect than its image train/a/6.jpg" in " ".join(err.split())
 
 
 def test_other_sources_have_no_such_option():

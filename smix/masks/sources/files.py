@@ -62,6 +62,8 @@ class FilesSource:
     """Classes that are objects in the images of each label."""
     mask_frame: MaskFrame | None = None
     """Frame of the masks of rotated photographs. None: determined from their sizes."""
+    listed: bool = False
+    """Read the files that the data set lists for its images (`ImageFiles.masks`)."""
     layout: Layout | None = None
     """Set by `describe`, which sees the whole split."""
     needs_images = False
@@ -127,7 +129,7 @@ class FilesSource:
                 classes = annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
             else:
                 classes = lookup.take(numbers_in(path, layout.style, len(layout.names)))
-            name = path.relative_to(self.folder).as_posix()
+            name = path.name if self.listed else path.relative_to(self.folder).as_posix()
             if orientation(path) != 1:  # the mask is upright by its own EXIF data
                 own = "upright"
         if classes.shape == layout.places.exported_size:
@@ -160,8 +162,10 @@ class FilesSource:
         return None if found is None else upright_size(found, data, image, self.mask_frame, places.exported_size)
 
     def _layout(self, data: ImageSet) -> Layout:
-        places = places_of(self.folder, data)
-        annotations = find_annotations(self.folder) if self.style in (None, "coco", "panoptic") else None
+        places = Places((), flat=False) if self.listed else places_of(self.folder, data)
+        annotations = (
+            None if self.listed or self.style not in (None, "coco", "panoptic") else find_annotations(self.folder)
+        )
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(
@@ -205,6 +209,10 @@ class FilesSource:
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
         """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        if self.listed:
+            assert data.files is not None
+            assert data.files.masks is not None
+            return Path(data.files.masks[image]) if data.files.masks[image] else None
         image_file = None
         if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
             image_file = data.images.home / data.images.names[image]
