@@ -17,6 +17,9 @@ from smix.errors import OptionError
 from smix.paths import PATH_OPTIONS, normalise_path
 from smix.untrusted import UnreadableError, is_text, typed
 
+TRACKERS = ("tensorboard", "mlflow", "wandb")
+"""Names of --track."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedConfig:
@@ -47,8 +50,13 @@ class SharedConfig:
     model: str = "resnet18"
     """Model, such as resnet18, resnet8, wrn-28-10, vit-tiny or timm:NAME (listed in docs/models.md)."""
     init_weights: str | None = None
-    """Initial weights: a file (safetensors or a torch checkpoint), or "pretrained" for timm:NAME. The last layer is not
-    loaded if its classes differ from those of the data set. Default: random."""
+    """Initial weights: a file (safetensors or a torch checkpoint), or "pretrained" for models of timm and torchvision. The last layer is
+    not loaded if its classes differ from those of the data set. Default: random."""
+    freeze: tuple[str, ...] = ()
+    """Layers to freeze, given as prefixes of their names, such as --freeze stem layer1. Their batch normalisation stays in
+    evaluation mode."""
+    freeze_epochs: int = 0
+    """Train only the last layer in the first N epochs, with batch normalisation in evaluation mode."""
     epochs: int = 150
     """Number of epochs."""
     mix_off_epochs: int = 0
@@ -59,8 +67,18 @@ class SharedConfig:
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
     drop_last: bool = False
     """Drop the last batch of each epoch if it is smaller. Default: use it if it has at least two images."""
+    balanced_sampling: bool = False
+    """Sample training images with replacement, so that all classes are equally frequent."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """Class weights in the loss: "none", or "balanced" (inversely proportional to the number of training images of the class)."""
+    optimizer: Literal["sgd", "adamw", "adam", "rmsprop"] = "sgd"
+    """Optimizer. Options that are not listed here keep PyTorch's defaults."""
     lr: float = 0.1
-    """Maximum learning rate."""
+    """Maximum learning rate. The default is for SGD; other optimizers need their own."""
+    layer_decay: float = 1.0
+    """Factor in (0, 1] by which the learning rate decreases with each layer below the last; 1: one learning rate for all layers."""
+    clip_grad: float | None = None
+    """Maximum norm of the gradients; larger gradients are scaled down. Default: no clipping."""
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"
     """Learning rate schedule: "multistep" (divided by 10 at each milestone), "cosine" (annealed to 0) or "onecycle" (1cycle
     policy)."""
@@ -69,29 +87,40 @@ class SharedConfig:
     milestones: tuple[int, ...] = ()
     """Epochs after which --schedule multistep divides the learning rate by 10. Default: 1/3 and 2/3 of the epochs."""
     momentum: float = 0.9
-    """Momentum of SGD."""
+    """Momentum of SGD and RMSprop."""
     nesterov: bool = False
-    """Use Nesterov momentum."""
+    """Use Nesterov momentum with SGD."""
     weight_decay: float = 5e-4
-    """Weight decay (L2 penalty) of SGD."""
+    """Weight decay: an L2 penalty, decoupled from the gradient with AdamW."""
     decay_norm_and_bias: bool = True
     """Apply weight decay to biases and normalisation layers, too."""
     label_smoothing: float = 0.0
     """Label smoothing, in [0, 1)."""
     ema_decay: float = 0.0
     """Decay of the exponential moving average (EMA) of the weights; 0: no EMA. EMA weights are evaluated and saved."""
+    patience: int | None = None
+    """Stop early if the validation accuracy has not improved for N epochs, and keep the weights of the best epoch. Default: train all
+    epochs and keep the weights of the last."""
     hflip: bool = True
     """Flip training images horizontally with probability 0.5."""
     crop_padding: int = 4
     """Pixels of zero padding before a random crop; 0: no crops. Images whose size differs from --image-size get a random
     resized crop of 8 to 100 % of their area instead."""
+    augment: Literal["none", "trivialaugment", "randaugment", "augmix"] = "none"
+    """Automatic augmentation by torchvision after crops and flips. Masks are transformed with their images; "augmix" cannot be used
+    with methods that need masks."""
+    random_erasing: float = 0.0
+    """Probability of erasing a rectangle of 2 to 33 % of an image, and of its mask."""
 
     def __post_init__(self) -> None:
         # 1 and 1.0, a list and a tuple, file.npz and ./file.npz are one configuration and have one fingerprint.
         _normalise_paths(self)
-        for name in ("val_fraction", "lr", "warmup_epochs", "momentum", "weight_decay", "label_smoothing", "ema_decay"):
+        for name in _FLOATS:
             object.__setattr__(self, name, float(getattr(self, name)))
-        object.__setattr__(self, "milestones", tuple(self.milestones))
+        if self.clip_grad is not None:
+            object.__setattr__(self, "clip_grad", float(self.clip_grad))
+        for name in ("milestones", "freeze"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         for name, minimum in _MINIMUM.items():
             _at_least(name, getattr(self, name), minimum)
         if not 0 < self.lr < math.inf:
@@ -99,7 +128,7 @@ class SharedConfig:
         for name in ("val_fraction", "label_smoothing", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise OptionError(f"{name}: expected a fraction in [0, 1), got {getattr(self, name)}")
-        for name in ("mix_off_epochs", "warmup_epochs"):
+        for name in ("mix_off_epochs", "warmup_epochs", "freeze_epochs"):
             if getattr(self, name) > self.epochs:
                 raise OptionError(
                     f"{name}: expected at most {self.epochs}, the number of epochs, got {getattr(self, name)}"
@@ -108,6 +137,17 @@ class SharedConfig:
             raise OptionError(
                 f"grad_accum_steps: expected at most {self.batch_size}, the batch size, got {self.grad_accum_steps}"
             )
+        if not 0 <= self.random_erasing <= 1:
+            raise OptionError(f"random_erasing: expected a probability in [0, 1], got {self.random_erasing}")
+        if not 0 < self.layer_decay <= 1:
+            raise OptionError(f"layer_decay: expected a factor above 0 and at most 1, got {self.layer_decay}")
+        if self.clip_grad is not None and not 0 < self.clip_grad < math.inf:
+            raise OptionError(f"clip_grad: expected a finite norm above 0, got {self.clip_grad}")
+        if self.balanced_sampling and self.class_weights != "none":
+            raise OptionError("class_weights: --balanced-sampling already balances the classes; use one of the two")
+        if self.patience is not None and not self.val_fraction:
+            raise OptionError("patience: early stopping needs validation images; set --val-fraction above 0")
+        self._check_optimizer()
         if self.nesterov and not self.momentum:
             raise OptionError(
                 "nesterov: Nesterov momentum needs a momentum above 0; set --momentum or use --no-nesterov"
@@ -122,6 +162,18 @@ class SharedConfig:
             raise OptionError(
                 f"milestones: expected increasing epochs between 0 and {self.epochs}, got {', '.join(map(str, self.milestones))}"
             )
+
+    def _check_optimizer(self) -> None:
+        """Refuse options that the optimizer does not have, and the learning rate of another one."""
+        name, defaults = self.optimizer, {field.name: field.default for field in _SHARED}
+        if name == "sgd":
+            return
+        if self.nesterov:
+            raise OptionError(f"nesterov: only --optimizer sgd has Nesterov momentum, got {name}; omit --nesterov")
+        if name != "rmsprop" and self.momentum != defaults["momentum"]:
+            raise OptionError(f"momentum: --optimizer {name} has none; omit --momentum")
+        if self.lr == defaults["lr"]:
+            raise OptionError(f"lr: {self.lr}, the default, is for sgd; set --lr for {name}, such as --lr 0.001")
 
     @property
     def drops(self) -> tuple[int, ...]:
@@ -148,7 +200,20 @@ _MINIMUM = {
     "momentum": 0,
     "weight_decay": 0,
     "crop_padding": 0,
+    "freeze_epochs": 0,
+    "patience": 1,
 }
+_FLOATS = (
+    "val_fraction",
+    "lr",
+    "layer_decay",
+    "warmup_epochs",
+    "momentum",
+    "weight_decay",
+    "label_smoothing",
+    "ema_decay",
+    "random_erasing",
+)
 _SHARED = dataclasses.fields(SharedConfig)
 
 
@@ -229,8 +294,9 @@ class RunOptions(MachineOptions):
     """Number of worker processes that load images if they do not fit in memory. Default: one per core, at most 8."""
     compile: bool = False
     """Use torch.compile: training starts a minute or more later, but steps on a GPU are faster."""
-    tensorboard: bool = False
-    """Write curves, mixed images and masks for TensorBoard into the run folder."""
+    track: str | None = None
+    """Experiment trackers that receive parameters, metrics and mixed images, separated by commas: tensorboard, mlflow, mlflow:URI or
+    wandb (docs/training.md)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tests.data.test_streaming import write_folder
 from tests.masks.networks import write_network
 from tests.training.processes import in_processes
 
@@ -59,6 +61,47 @@ def test_the_benchmark_of_training(tmp_path: Path):
     assert result["start"]["total"] > result["start"]["imports"] > 0
     assert len(result["parity"]["smix"]["accuracies"]) == 3
     assert "| smix | " in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["finetune", "small-data"])
+def test_the_benchmark_of_recipes_for_pretrained_networks(tmp_path: Path, recipe: str):
+    timm = pytest.importorskip("timm")
+    with torch.random.fork_rng(devices=[]):
+        torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "weights.pt")
+    words = [
+        "--data",
+        write_folder(tmp_path / "images"),
+        "--weights",
+        str(tmp_path / "weights.pt"),
+        "--model",
+        "timm:test_efficientnet",
+    ]
+    words += [
+        "--recipe",
+        recipe,
+        "--image-size",
+        "32",
+        "--train",
+        "36",
+        "--test",
+        "8",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    benchmark(tmp_path, "finetune", *words)
+    (path,) = tmp_path.glob(f"finetune_{recipe}_*.json")
+    result = json.loads(path.read_text())
+    assert result["runs"].keys() == {recipe, "plain timm loop"}
+    assert all(
+        0 <= run["accuracy"] <= 1 < 1000 * run["processor_seconds"] for runs in result["runs"].values() for run in runs
+    )
+    assert str(tmp_path) not in path.read_text()
+    assert "| plain timm loop | " in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow

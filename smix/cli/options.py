@@ -35,8 +35,8 @@ class RunSelection:
     """Methods and seeds of a comparison or a sweep."""
 
     recipe: str | None = None
-    """Recipe that sets the default methods and all options that are not given: report, report-augmented, openmixup or
-    modern."""
+    """Recipe that sets the default methods and all options that are not given: report, report-augmented, openmixup, modern,
+    finetune or small-data."""
     methods: str | None = None
     """Methods, comma-separated and in quotes, such as "vanilla,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
     Default: those of the recipe, or vanilla,mixup,cutmix,fmix,smix,smix+fmix."""

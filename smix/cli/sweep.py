@@ -80,7 +80,8 @@ def run(
         if launch != Launch():
             raise OptionError(f"index: --index {index} is one run in this process; omit --jobs and --engine")
         result = run_one(sweep, index, out, options)
-        show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
+        epoch = "last" if list(sweep.values())[index].patience is None else "best"
+        show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the {epoch} epoch")
         return 0
     runs = run_all(sweep, out, options, launch.engine, launch.jobs)
     missing = [run for run in runs if run.result is None]

@@ -22,7 +22,8 @@ def train(
     Parameters
     ----------
     recipe
-        Recipe that sets all options that are not given: report, report-augmented, openmixup or modern (docs/training.md).
+        Recipe that sets all options that are not given: report, report-augmented, openmixup, modern, finetune or
+        small-data (docs/training.md).
     out
         Folder for the run.
     """
@@ -31,7 +32,8 @@ def train(
 
     result = train_run(config, out, options)
     if is_main_process():
+        epoch = "last" if config.patience is None else "best"
         validation = "validation accuracy" if held_out(read_run(out)) else "accuracy on training images"
         show(
-            f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, {validation} {100 * result.val_accuracy:.2f} %"
+            f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the {epoch} epoch, {validation} {100 * result.val_accuracy:.2f} %"
         )

@@ -25,6 +25,7 @@ CUDA_CONTEXT = 600 * 2**20
 FREE_OPTIONS = (
     *("method", "masks", "seed", "epochs", "mix_off_epochs", "lr", "schedule", "warmup_epochs", "milestones"),
     *("momentum", "nesterov", "weight_decay", "decay_norm_and_bias", "label_smoothing"),
+    *("patience", "balanced_sampling", "class_weights", "layer_decay", "freeze_epochs"),
 )
 """Options that do not change the cost of a step."""
 Group = tuple[tuple[str, str], ...]

@@ -49,7 +49,7 @@ def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
         "Max (%)": lambda row: number(row.accuracy.maximum),
         "Time per run": lambda row: duration_cell(row.seconds),
     }
-    note = "Accuracy on the test split at the last epoch. Standard deviation over seeds, with n - 1."
+    note = "Accuracy on the test split at the last epoch (with early stopping, at the best one). Standard deviation over seeds, with n - 1."
     if intervals:
         columns["95 % interval (%)"] = lambda row: _interval_cell(row.accuracy)
         note += " Interval: of the mean over seeds, by Student's t."

@@ -77,7 +77,7 @@ def test_evaluations_and_event_files_are_not_written_through_a_link_in_the_run(t
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "tensorboard").symlink_to(victim)
     with pytest.raises(RunError, match="tensorboard: expected a folder, got a symbolic link"):
-        train(small_config(data, epochs=1), tmp_path / "new", replace(OPTIONS, tensorboard=True))
+        train(small_config(data, epochs=1), tmp_path / "new", replace(OPTIONS, track="tensorboard"))
     assert content(victim) == before
 
 
