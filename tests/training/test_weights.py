@@ -266,7 +266,7 @@ def test_other_names_of_the_same_network_are_matched_by_order(tmp_path, classes)
     torch.save(renamed, tmp_path / "w.pt")
     loaded = load_init(model, str(tmp_path / "w.pt"))
     assert loaded.by_order
-    assert "whose names are others, matched by order, kind and shape" in loaded.describe().splitlines()[0]
+    assert "matched by order, kind and shape because their names differ" in loaded.describe().splitlines()[0]
     for name, tensor in source.state_dict().items():
         if classes == 4 or not name.startswith("classify."):
             assert torch.equal(model.state_dict()[name], tensor), name
