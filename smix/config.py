@@ -233,9 +233,10 @@ class MaskConfig:
 
     data: str
     """Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
-    source: str
-    """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
-    transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried for masks that the data set includes."""
+    source: str | None = None
+    """Mask source: builtin, the network that comes with smix; torchvision:deeplabv3_mobilenet_v3_large (or another network),
+    onnx:FILE (described by FILE.json), transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried for masks
+    that the data set includes. Default: carried if there are such masks, else builtin."""
     split: Literal["train", "test"] = "train"
     """Split to build masks for. Training needs those of the train split."""
     limit: int | None = None
@@ -268,7 +269,7 @@ class MaskConfig:
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
         """Refinement that is used: `refine`, or the default for the kind of source."""
-        drawn = self.source.partition(":")[0] in ("carried", "masks", "labelme")
+        drawn = (self.source or "").partition(":")[0] in ("carried", "masks", "labelme")
         return self.refine or ("none" if drawn else "default")
 
     def __post_init__(self) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from smix import progress
 from smix.config import MachineOptions, MaskConfig, arguments, cores
 from smix.data import load_data
+from smix.data.sets import ImageSet
 from smix.device import threads
 from smix.errors import MaskError, OptionError
 from smix.lab import engines
@@ -64,6 +65,7 @@ def _build_part(
     config: MaskConfig, out: Path, options: MachineOptions, strict: bool, part: tuple[int, int]
 ) -> MaskStore | None:
     data = load_data(config.data, options.data_root, config.split)
+    config = _with_source(config, data)
     size = None if config.size is None else (config.size,) * len(data.size or (0, 0))
     with threads(options.threads):
         return build_masks(
@@ -85,6 +87,7 @@ def _build_parts(
 ) -> MaskStore:
     # Loaded here, too, so that a mistake is one line and not one in the log of each part.
     data = load_data(config.data, options.data_root, config.split)
+    config = _with_source(config, data)
     _source(config, options).describe(data)
     count = -(-len(data) // rows_per_shard(len(data)))
     if engine == "local":
@@ -105,7 +108,14 @@ def _build_parts(
     return MaskStore(out)
 
 
+def _with_source(config: MaskConfig, data: ImageSet) -> MaskConfig:
+    """Return the configuration with the default source of the data, unless it names one."""
+    default = "builtin" if data.masks is None else "carried"
+    return dataclasses.replace(config, source=config.source or default)
+
+
 def _source(config: MaskConfig, options: MachineOptions) -> Source:
+    assert config.source is not None
     return load_source(
         config.source,
         config.weights,
