@@ -104,6 +104,12 @@ def load_objects(path: Path) -> tuple[Photographs, dict[str, np.ndarray]]:
     return data, {part: rows_of(part, *names) for part in ("fit", "validation", "test", "classes")}
 
 
+def sizes_of(text: str) -> dict[int, float]:
+    """Return sizes in pixels and their probabilities."""
+    pairs = (pair.split(":") for pair in text.split(","))
+    return {int(size): float(share) for size, share in pairs}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=Path, required=True, help="objects.npz")
@@ -112,28 +118,34 @@ def main() -> None:
     parser.add_argument(
         "--cooldown", type=float, default=FitConfig.cooldown, help="share of the steps with a falling learning rate"
     )
+    parser.add_argument(
+        "--sizes", type=sizes_of, default=FitConfig().sizes, help="probability of sizes, such as 48:0.6,64:0.4"
+    )
+    parser.add_argument("--blur", type=float, default=FitConfig.blur, help="share of crops that are blurred")
     parser.add_argument("--teacher", type=Path, help="weights of EfficientNet-Lite0")
     parser.add_argument("--export", type=Path, help="file to write the weights to when the fit is done")
     options = parser.parse_args()
     workers = int(os.environ.get("WORLD_SIZE", "1"))
-    words = ["--objects objects.npz --work DIR", f"--steps {options.steps} --cooldown {options.cooldown}"]
-    words += ["--teacher efficientnet-lite0-57934424.pth"] if options.teacher else []
     torch.set_num_threads(1)
     if "WORLD_SIZE" in os.environ:
         dist.init_process_group("gloo")
     data, rows = load_objects(options.objects)
     options.work.mkdir(parents=True, exist_ok=True)
     teachers = [] if options.teacher is None else teacher_features(options.teacher, data, rows["fit"], options.work)
-    config = FitConfig(steps=options.steps, cooldown=options.cooldown)
+    config = FitConfig(steps=options.steps, cooldown=options.cooldown, sizes=options.sizes, blur=options.blur)
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    if first:
+        with (options.work / "stages.txt").open("a") as file:
+            file.write(settings(config) + "\n")
     model = fit(data, rows["fit"], rows["validation"][:600], config, options.work, teachers=teachers)
-    if options.export is not None and (not dist.is_initialized() or dist.get_rank() == 0):
+    if options.export is not None and first:
         metadata = {
             "data": f"objects.npz, sha256 {sha256(options.objects)}, {len(rows['fit'])} photographs (docs/segmenter.md)",
             "data_licence": LICENCE,
-            "command": f"torchrun --nproc-per-node {workers} scripts/fit_segmenter.py " + " ".join(words),
-            "settings": settings(config),
-            "workers": str(workers),
+            "command": f"torchrun --nproc-per-node {workers} scripts/fit_segmenter.py, once with the settings of each stage",
+            "settings": (options.work / "stages.txt").read_text(),
         }
+        metadata |= {"teacher": "EfficientNet-Lite0, ImageNet weights, Apache-2.0"} if teachers else {}
         save_segmenter(options.export, model, fit_score(model, data, rows["validation"]), metadata)
         print(f"{options.export}: {options.export.stat().st_size:,} bytes, sha256 {sha256(options.export)}")
 

@@ -12,9 +12,9 @@ from torch import Tensor
 Images = Float[Tensor, "B 3 h w"]
 
 
-def augment(images: Images, generator: torch.Generator) -> Images:
-    """Blur some of the images, compress some, and change their colours."""
-    images = blur(images, 0.3, generator)
+def augment(images: Images, generator: torch.Generator, blurred: float = 0.3) -> Images:
+    """Blur a share of the images, compress some, and change their colours."""
+    images = blur(images, blurred, generator)
     images = compress(images, 0.25, generator)
     return change_colours(images, generator)
 

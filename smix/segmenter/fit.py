@@ -22,6 +22,8 @@ from smix.segmenter.augment import augment
 from smix.segmenter.crops import Crops, Frames, Framing, Photographs, cut, draw_frames, sampling_grid
 
 CHECKPOINT = "checkpoint.pt"
+VALIDATION_SIZES = (32, 48, 64)
+"""Sizes of the crops that are measured at each checkpoint."""
 STAGE_WEIGHT = 0.3
 """Weight of the loss at each coarser stage."""
 
@@ -39,6 +41,8 @@ class FitConfig:
     """Number of pixels in the crops of a step."""
     sizes: Mapping[int, float] = field(default_factory=lambda: {32: 0.55, 40: 0.06, 48: 0.10, 64: 0.24, 96: 0.05})
     """Probability of each size of crops, in pixels."""
+    blur: float = 0.3
+    """Share of crops that are shrunk and enlarged again, which prepares for images smaller than the size that they are segmented at."""
     learning_rate: float = 2.5e-3
     warmup_steps: int = 200
     weight_decay: float = 0.05
@@ -104,7 +108,7 @@ def fit(
     rank = dist.get_rank() if dist.is_initialized() else 0
     state = _new_state(config, model, teachers)
     step = _resume(folder / CHECKPOINT, state)
-    validation = [validation_crops(data, validation_rows, size) for size in (32, 64)]
+    validation = [validation_crops(data, validation_rows, size) for size in VALIDATION_SIZES]
     numbers, chances = np.array(list(config.sizes)), np.array(list(config.sizes.values()))
     start, losses = time.monotonic(), [0.0, 0.0]
     while step < config.steps:
@@ -128,7 +132,7 @@ def fit(
                 "cpu_seconds": round(time.process_time()),
             }
             line |= {"loss": round(losses[0] / done, 4), "feature_loss": round(losses[1] / done, 4)}
-            line |= {"iou_32": round(measured[0], 4), "iou_64": round(measured[1], 4)}
+            line |= {f"iou_{size}": round(value, 4) for size, value in zip(VALIDATION_SIZES, measured, strict=True)}
             _save(folder, state, step, line)
             losses = [0.0, 0.0]
     return state.average.eval()
@@ -170,7 +174,7 @@ def _step(
     generator: torch.Generator,
 ) -> tuple[float, float]:
     state.model.train()
-    images = normalise(augment(crops.images, generator) * 255)
+    images = normalise(augment(crops.images, generator, config.blur) * 255)
     with autocast():
         output = state.model.all_stages(images)
         predicted = [

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from smix.models.segmenter import ScoreModel, Segmenter, map_statistics, normalise
+from smix.models.segmenter import ScoreModel, Segmenter, map_statistics
+from smix.models.segmenting import segment
 from smix.segmenter.crops import Crops, Framing, Photographs, cut, draw_frames
 from smix.segmenter.fit import autocast, iou
 
@@ -19,15 +20,16 @@ FRAMING = Framing(empty=0.0, angle=0.0, stretch=0.0)
 
 
 @torch.inference_mode()
-def both_views(model: Segmenter, crops: Crops) -> Float[Tensor, "2 B s s"]:
-    """Return the probability of the object in each pixel, of crops and of their mirror images."""
-    parts = []
-    for images in crops.images.split(64):
+def segment_crops(model: Segmenter, crops: Crops) -> tuple[Float32[np.ndarray, "B s s"], Float[Tensor, "2 B _ _"]]:
+    """Return the maps of crops, as the source of masks makes them, and those of both views."""
+
+    def forward(images: Tensor) -> Tensor:
         with autocast():
-            plain = model(normalise(images * 255))
-            mirrored = model(normalise(images.flip(-1) * 255)).flip(-1)
-        parts.append(torch.stack([plain, mirrored]).float().sigmoid()[:, :, 0])
-    return torch.cat(parts, 1)
+            logits: Tensor = model(images)
+        return logits.float()
+
+    maps, views = zip(*(segment(forward, images * 255) for images in crops.images.split(64)), strict=True)
+    return torch.cat(maps).numpy(), torch.cat(views, 1)
 
 
 def fit_score(
@@ -51,9 +53,9 @@ def fit_score(
     for size in sizes:
         for _ in range(FRAMES):
             crops = cut(data, draw_frames(data, rows, rng, FRAMING), size)
-            views = both_views(model, crops)
+            maps, views = segment_crops(model, crops)
             statistics.append(map_statistics(views).numpy())
-            good.append(iou(views.mean(0).numpy(), crops) > GOOD)
+            good.append(iou(maps, crops) > GOOD)
     x, y = np.concatenate(statistics), np.concatenate(good)
     if y.all() or not y.any():
         share = np.clip(y.mean(), 1 / (len(y) + 2), 1 - 1 / (len(y) + 2))

@@ -15,7 +15,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.sources import Source
-from smix.masks.sources.builtin import pad, segmenter_source, shrunk_size
+from smix.masks.sources.builtin import segmenter_source
 from smix.models.segmenter_file import BUILTIN
 from tests.conftest import make_set
 
@@ -129,21 +129,6 @@ def test_a_file_with_the_same_weights_returns_the_same_masks(tmp_path):
     assert isinstance(copied, Source)
     assert copied.describe(data)["name"] == "segmenter:seg.safetensors"
     assert torch.equal(copied(data, index).object, load_source("builtin", device="cpu")(data, index).object)
-
-
-@pytest.mark.parametrize(
-    ("size", "expected"), [((32, 28), (32, 32)), ((8, 9), (8, 16)), ((1, 1), (8, 8)), ((4, 30), (8, 32))]
-)
-def test_images_are_padded_to_multiples_of_8(size, expected):
-    images = torch.arange(3.0 * size[0] * size[1]).view(1, 3, *size)
-    padded = pad(images)
-    assert tuple(padded.shape[2:]) == expected
-    assert torch.equal(padded[..., : size[0], : size[1]], images)
-
-
-@pytest.mark.parametrize(("size", "expected"), [((200, 100), (96, 48)), ((97, 97), (96, 96)), ((1, 1000), (1, 96))])
-def test_large_images_are_shrunk_with_their_aspect_ratio(size, expected):
-    assert shrunk_size(size, 96) == expected
 
 
 def test_data_without_masks_need_no_source_and_no_network(smix, tmp_path, monkeypatch):
