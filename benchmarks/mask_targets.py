@@ -6,6 +6,7 @@ are missing are left out.
 """
 
 import csv
+import dataclasses
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,15 +17,18 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.mask_data import Table, in_boxes, iou
 from smix.data import load_data
 from smix.data.sets import ImageSet
+from smix.device import threads
 from smix.masks import build_masks
 from smix.masks.build import confidence, resize_masks
 from smix.masks.criteria import StoreValidity
 from smix.masks.refine import Refinement, refine
 from smix.masks.sources import Source
+from smix.masks.sources.builtin import SegmenterSource
 from smix.segmenter.crops import photographs
 from smix.segmenter.fit import validation_crops
 from smix.segmenter.holdout import rows_of
@@ -76,7 +80,7 @@ def held_out(source: Source, objects: Path) -> list[Table]:
             "classes held out": kind == "classes",
         }
         groups |= {str(name): origin == name for name in np.unique(origin)}
-        for name, chosen in groups.items():
+        for name, chosen in ((name, chosen) for name, chosen in groups.items() if chosen.any()):
             cells = [float(scores[chosen].mean()) for scores in by_refinement]
             share, empty = float((by_refinement[0][chosen] > 0.5).mean()), float((~masks[chosen].any((1, 2))).mean())
             lines.append([size, name, int(chosen.sum()), *cells, share, empty])
@@ -191,6 +195,31 @@ def valid(source: Source, archives: Sequence[Path]) -> Table:
     return Table("Share of masks that pass Validity(), and the build", [*head, "seconds", "CPU seconds"], lines)
 
 
+def cost(source: SegmenterSource, archive: Path, count: int = 4096) -> Table:
+    """Return the processor time of a build on one thread, inside and outside the network."""
+    data = load_data(f"npz:{archive}")
+    inside = 0.0
+
+    def timed(images: Float[Tensor, "B 3 h w"]) -> Tensor:
+        nonlocal inside
+        start = time.thread_time()
+        logits: Tensor = source.forward(images)
+        inside += time.thread_time() - start
+        return logits
+
+    with threads(1), tempfile.TemporaryDirectory() as folder:
+        start = time.process_time()
+        build_masks(data, dataclasses.replace(source, forward=timed), folder, limit=min(count, len(data)))
+        total = time.process_time() - start
+    line = [
+        archive.stem,
+        min(count, len(data)),
+        *(1e6 * part / min(count, len(data)) for part in (total, inside, total - inside)),
+    ]
+    head = ["data", "images", "microseconds an image", "in the network", "outside"]
+    return Table("Processor time of a build on one thread", head, [line])
+
+
 def tables(source: Source, root: Path) -> list[Table]:
     """Return all tables whose data are in `root`."""
     found = []
@@ -201,4 +230,6 @@ def tables(source: Source, root: Path) -> list[Table]:
         found.append(boxes(source, root / "tiny-imagenet-20"))
     if archives := [root / f"{name}.npz" for name in ARCHIVES if (root / f"{name}.npz").is_file()]:
         found.append(valid(source, archives))
+        if isinstance(source, SegmenterSource):
+            found.append(cost(source, archives[0]))
     return found
