@@ -6,6 +6,7 @@ PyPI contains. `--export smix/models/builtin.safetensors` then fits the score an
 """
 
 import argparse
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -134,16 +135,19 @@ def main() -> None:
     teachers = [] if options.teacher is None else teacher_features(options.teacher, data, rows["fit"], options.work)
     config = FitConfig(steps=options.steps, cooldown=options.cooldown, sizes=options.sizes, blur=options.blur)
     first = not dist.is_initialized() or dist.get_rank() == 0
-    if first:
-        with (options.work / "stages.txt").open("a") as file:
-            file.write(settings(config) + "\n")
+    stages = options.work / "stages.txt"
+    stage = json.dumps({"workers": workers, **json.loads(settings(config))}) + "\n"
+    repeated = stages.is_file() and json.loads(stages.read_text().splitlines()[-1])["steps"] == config.steps
+    if first and not repeated:
+        with stages.open("a") as file:
+            file.write(stage)
     model = fit(data, rows["fit"], rows["validation"][:600], config, options.work, teachers=teachers)
     if options.export is not None and first:
         metadata = {
             "data": f"objects.npz, sha256 {sha256(options.objects)}, {len(rows['fit'])} photographs (docs/segmenter.md)",
             "data_licence": LICENCE,
-            "command": f"torchrun --nproc-per-node {workers} scripts/fit_segmenter.py, once with the settings of each stage",
-            "settings": (options.work / "stages.txt").read_text(),
+            "command": "torchrun --nproc-per-node WORKERS scripts/fit_segmenter.py, once with the settings of each stage",
+            "settings": stages.read_text(),
         }
         metadata |= {"teacher": "EfficientNet-Lite0, ImageNet weights, Apache-2.0"} if teachers else {}
         save_segmenter(options.export, model, fit_score(model, data, rows["validation"]), metadata)

@@ -40,7 +40,9 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = ConvNormReLU(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width))
+        norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(norm.weight)  # the block starts as the identity
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, 1, 1, bias=False), norm)
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
         """Apply the block."""
@@ -61,6 +63,8 @@ class GlobalContext(nn.Module):
         self.norm = nn.GroupNorm(1, width)
         self.query_key_value = nn.Conv2d(width, 3 * width, 1)
         self.output = nn.Conv2d(width, width, 1)
+        for parameter in self.output.parameters():  # attention starts without an effect
+            nn.init.zeros_(parameter)
         self.heads = heads
 
     def forward(self, x: Float[Tensor, "B C h w"]) -> Float[Tensor, "B C h w"]:
@@ -106,11 +110,6 @@ class Segmenter(nn.Module):
         self.lateral = nn.ModuleList([nn.Conv2d(widths[stage + 1], widths[stage], 1) for stage in range(3)])
         self.decoder = nn.ModuleList([ConvNormReLU(widths[stage], widths[stage]) for stage in range(3)])
         self.heads = nn.ModuleList([nn.Conv2d(widths[stage], 1, 1) for stage in range(3)])
-        for module in self.modules():  # each branch starts as the identity
-            if isinstance(module, ResidualBlock):
-                nn.init.zeros_(module.second[1].weight)
-        nn.init.zeros_(self.context.output.weight)
-        nn.init.zeros_(self.context.output.bias)
 
     def forward(self, images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B 1 h w"]:
         """Return the logits of the object."""
@@ -191,7 +190,8 @@ def fuse(model: Segmenter) -> Segmenter:
     """Return a copy for inference, in which batch normalisation is part of the convolutions."""
     fused = copy.deepcopy(model).eval()
     for block in fused.modules():
-        if isinstance(block, nn.Sequential) and len(block) > 1 and isinstance(block[1], nn.BatchNorm2d):
-            block[0] = fuse_conv_bn_eval(block[0], block[1])
-            block[1] = nn.Identity()
+        if isinstance(block, nn.Sequential) and len(block) > 1:
+            convolution, norm = block[0], block[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                block[0], block[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
     return fused

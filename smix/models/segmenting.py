@@ -12,7 +12,7 @@ from smix.models.segmenter import STRIDE, normalise
 
 SMALL, WORKING_SMALL, WORKING = 40, 48, 64
 """Images whose longer side is at most `SMALL` pixels are segmented at `WORKING_SMALL`, larger ones at `WORKING` (docs/segmenter.md)."""
-WINDOW = 12
+WINDOW = 16
 """The radius of the guided filter is the longer side of the map divided by this."""
 
 Forward = Callable[[Float[Tensor, "B 3 h w"]], Tensor]

@@ -101,7 +101,8 @@ def test_the_weights_in_the_package_are_small_and_described():
     assert BUILTIN.stat().st_size <= 2_000_000
     metadata = load_segmenter().metadata
     assert {"data", "data_licence", "command", "settings"} <= set(metadata)
-    assert json.loads(metadata["settings"])["steps"] > 0
+    stages = [json.loads(line) for line in metadata["settings"].splitlines()]
+    assert [stage["steps"] for stage in stages] == sorted({stage["steps"] for stage in stages})
 
 
 def test_a_missing_file_is_one_line(tmp_path):
