@@ -171,16 +171,16 @@ def map_statistics(maps: Float[Tensor, "V B h w"]) -> Float[Tensor, "B F"]:
     These are the logit of the expected IoU, the agreement of the views, the mean probability on the mask, its coverage and the
     coverage's logarithm, and the share of uncertain pixels.
     """
-    mean = maps.mean(0)
-    masks, views = mean > 0.5, maps > 0.5
-    area = masks.sum((1, 2)).clamp(min=1)
-    inside = (mean * masks).sum((1, 2))
-    expected = inside / (area + (mean * ~masks).sum((1, 2)))
-    agreement = views.all(0).sum((1, 2)) / views.any(0).sum((1, 2)).clamp(min=1)
-    coverage = masks.float().mean((1, 2))
-    uncertain = ((mean - 0.5).abs() < 0.3).float().mean((1, 2))
+    mean = maps.mean(0).flatten(1)
+    # Sums of floats are faster than those of booleans.
+    masks, both, either = ((values > 0.5).float() for values in (mean, maps.amin(0).flatten(1), maps.amax(0).flatten(1)))
+    area, inside = masks.sum(1), (mean * masks).sum(1)
+    expected = inside / (area + mean.sum(1) - inside).clamp(min=1e-6)
+    agreement = both.sum(1) / either.sum(1).clamp(min=1)
+    coverage = area / masks.shape[1]
+    uncertain = ((mean - 0.5).abs() < 0.3).float().mean(1)
     statistics = [
-        *(expected.clamp(0.01, 0.99).logit(), agreement, inside / area, coverage),
+        *(expected.clamp(0.01, 0.99).logit(), agreement, inside / area.clamp(min=1), coverage),
         *(coverage.clamp(min=0.001).log(), uncertain),
     ]
     return torch.stack(statistics, 1)

@@ -39,7 +39,8 @@ def segment(
     small = images
     if small_size != size:
         small = F.interpolate(images, small_size, mode="bicubic", antialias=True).clamp_(0, 255)
-    views = torch.stack([_maps(forward, small), _maps(forward, small.flip(-1)).flip(-1)])
+    normalised = normalise(small)
+    views = torch.stack([_maps(forward, normalised), _maps(forward, normalised.flip(-1)).flip(-1)])
     mean = views.mean(0)
     if longer > max(small_size):
         return guided_filter(mean, small / 255, _radius(max(small_size)), images / 255), views
@@ -50,7 +51,7 @@ def segment(
 
 def _maps(forward: Forward, images: Float[Tensor, "B 3 h w"]) -> Float[Tensor, "B h w"]:
     height, width = images.shape[2:]
-    return forward(normalise(pad(images)))[:, 0, :height, :width].float().sigmoid()
+    return forward(pad(images))[:, 0, :height, :width].float().sigmoid()
 
 
 def _radius(longer: int) -> int:
