@@ -1,6 +1,7 @@
 """Test the segmenter: shapes, fusing, its score, and its files."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,6 +104,12 @@ def test_the_weights_in_the_package_are_small_and_described():
     assert {"data", "data_licence", "command", "settings"} <= set(metadata)
     stages = [json.loads(line) for line in metadata["settings"].splitlines()]
     assert [stage["steps"] for stage in stages] == sorted({stage["steps"] for stage in stages})
+
+
+def test_the_card_names_the_weights_in_the_package():
+    card = (Path(__file__).parents[2] / "docs/segmenter.md").read_text()
+    assert f"`{sha256(BUILTIN)}`" in card
+    assert f"{BUILTIN.stat().st_size:,} bytes" in card
 
 
 def test_a_missing_file_is_one_line(tmp_path):
