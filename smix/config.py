@@ -309,10 +309,10 @@ class MaskConfig:
 
     data: str
     """Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
-    source: str
-    """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
-    transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or "carried" to use the masks included in the data
-    set."""
+    source: str | None = None
+    """Mask source: "builtin", the network included in smix; torchvision:deeplabv3_mobilenet_v3_large (or another network),
+    onnx:FILE (described by FILE.json), transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or "carried" to use the
+    masks included in the data set. Default: "carried" if the data set includes masks, otherwise "builtin"."""
     split: Literal["train", "val", "test", "all"] | None = None
     """Split to build masks for. Default: "all" for folder: and csv: (masks are looked up by image path), "train" for other data
     sets."""
@@ -355,7 +355,7 @@ class MaskConfig:
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
         """Refinement to apply: `refine`, or the default for the kind of source."""
-        existing = self.source.partition(":")[0] in ("carried", "masks", "labelme")
+        existing = (self.source or "").partition(":")[0] in ("carried", "masks", "labelme")
         return self.refine or ("none" if existing else "default")
 
     def __post_init__(self) -> None:

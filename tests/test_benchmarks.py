@@ -179,6 +179,32 @@ def test_the_benchmark_of_mask_quality_with_a_network_that_finds_red(tmp_path: P
     assert "| own | " in path.with_suffix(".md").read_text()
 
 
+@pytest.mark.slow
+def test_the_benchmark_of_a_source_on_images_that_no_fit_has_seen(tmp_path: Path):
+    write_photographs(tmp_path)
+    images, masks = np.full((12, 96, 96, 3), (0, 200, 0), np.uint8), np.zeros((12, 96, 96), np.uint8)
+    images[:, 30:70, 20:60], masks[:, 30:70, 20:60] = (220, 0, 0), 1
+    names = {"source": np.full(12, "duts-tr"), "key": np.arange(12).astype(str), "cls": np.full(12, "n03188531")}
+    np.savez(
+        tmp_path / "objects.npz", images=images, masks=masks, box=np.tile(np.uint8([0, 0, 96, 96]), (12, 1)), **names
+    )
+    small, labels = images[:, ::3, ::3], np.arange(12) % 2
+    np.savez(tmp_path / "cifar10.npz", x_train=small, y_train=labels, x_test=small, y_test=labels)
+    benchmark(tmp_path / "out", "mask_quality", "--data", str(tmp_path), "--targets", "builtin")
+    (path,) = (tmp_path / "out").glob("mask_targets_builtin_cpu_*.json")
+    tables = {
+        title.split(":")[0].split(",")[0]: table["rows"]
+        for title, table in json.loads(path.read_text())["tables"].items()
+    }
+    assert [row[:2] for row in tables["Objects held out"][:2]] == [[32, "all"], [32, "classes held out"]]
+    assert tables["Objects held out"][0][3] > 0.8
+    assert {row[0] for row in tables["people"]} == {32, 64, "full"}
+    assert all(row[2] > 0.6 for row in tables["people"])
+    assert tables["tiny-imagenet-20"][0][2] > 0.6
+    assert tables["Share of masks that pass Validity()"][0][2] == 1
+    assert "expected calibration error" in path.with_suffix(".md").read_text()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda path: path.name)
 def test_results_name_their_hardware_and_versions(path: Path):
     result = json.loads(path.read_text())

@@ -14,6 +14,7 @@ from smix.lab import engines
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
+from smix.masks.sources.carried import carries_masks
 from smix.masks.store import Flag
 from smix.untrusted import read_end
 
@@ -54,7 +55,12 @@ def build_store(
     if not options.quiet and data.files is not None:
         for line in data.files.notes:
             sys.stderr.write(f"{line}\n")
+    name = config.source or ("carried" if carries_masks(data) else "builtin")
+    if config.source is None and not options.quiet:
+        sys.stderr.write(f"Mask source: {name}; --source chooses another\n")
+    config = dataclasses.replace(config, source=name)
     source = load_source(
+        name,
         config.source,
         config.weights,
         config.input_size,

@@ -291,7 +291,9 @@ def resize_class_maps(result: Segmentation, size: Sequence[int]) -> UInt8[np.nda
 
 
 def confidence(result: Segmentation) -> Float[Tensor, "B"]:
-    """Return the mean probability over the pixels of the object of each image; 0 if there is no object."""
+    """Return the score of the source or, without one, the mean probability over the pixels of the object; 0 if there is no object."""
+    if result.score is not None:
+        return result.score
     mask = result.mask()
     inside = torch.where(mask, result.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smix.data.sets import ImageSet
 from smix.device import find_device
 from smix.errors import OptionError, unknown
+from smix.masks.sources.builtin import segmenter_source
 from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
@@ -22,11 +23,13 @@ from smix.masks.sources.smp import smp_network
 from smix.masks.sources.torchvision import torchvision_network
 from smix.masks.sources.transformers import transformers_network
 from smix.masks.sources.upscale import load_upscaler
+from smix.models.segmenter_file import BUILTIN
 
 __all__ = ["Segmentation", "Source", "load_source"]
 
 NETWORK = ("input-size", "hflip-tta", "upscale", "classes", "object-classes")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "builtin": ("builtin", ()),
     "torchvision": ("torchvision:MODEL", ("weights", *NETWORK)),
     "onnx": ("onnx:FILE", NETWORK),
     "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
@@ -76,8 +79,8 @@ def load_source(
     """Load a source of masks by its name.
 
     Args:
-        name: `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`, `labelme:DIR` or
-            `carried`.
+        name: `builtin`, `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`,
+            `labelme:DIR` or `carried`.
         weights: Weights file for networks of torchvision (None: the published weights are downloaded) and
             segmentation_models_pytorch.
         input_size: Side in pixels of the square that images are resized to before they are segmented. "own": images are not resized.
@@ -106,7 +109,7 @@ def load_source(
     torch.Size([4, 32, 32])
     """
     kind, _, place = name.partition(":")
-    if kind not in KINDS or bool(place) == (kind == "carried"):
+    if kind not in KINDS or bool(place) == (kind in ("builtin", "carried")):
         raise unknown("source", name, [form for form, _ in KINDS.values()])
     options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
     options |= {"classes": classes, "object-classes": object_classes, "style": style}
@@ -119,6 +122,8 @@ def load_source(
     if mask_frame is not None and mask_frame not in get_args(MaskFrame):
         raise unknown("mask-frame", mask_frame, get_args(MaskFrame))
     names = None if object_classes is None else read_object_classes(Path(object_classes))
+    if kind == "builtin":
+        return segmenter_source(BUILTIN, find_device(device))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":

@@ -14,6 +14,11 @@ from smix.masks.sources.files import FilesSource
 from smix.masks.sources.reading import Segmentation
 
 
+def carries_masks(data: ImageSet) -> bool:
+    """Return whether a data set includes masks of its images, as arrays or as listed files."""
+    return data.masks is not None or (data.files is not None and data.files.masks is not None)
+
+
 @dataclass(eq=False)
 class CarriedSource:
     """A source that returns `ImageSet.masks`, or reads the files in `ImageFiles.masks`."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
+from smix.device import best_precision
 from smix.errors import MaskError
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.reading import (
@@ -318,16 +319,6 @@ class TorchForward:
             forward: Function that calls this object and converts the output to the form that the card states. None: this object.
         """
         return Network(self.name, sha256, forward or self, card, self.device, self.precision)
-
-
-def best_precision(device: torch.device) -> str:
-    """Return the precision of PyTorch networks: a 16-bit type if the hardware supports it, otherwise "float32" (docs/decisions.md)."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    if device.type == "cpu":
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-        return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
-    return "float32"
 
 
 def for_inference(network: nn.Module, device: torch.device) -> nn.Module:

@@ -22,6 +22,8 @@ class Segmentation:
     """Class of each pixel, 0 where there is no object. None: the source has no classes."""
     problems: Mapping[int, str] = field(default_factory=dict)
     """Reason why an image has no mask, by index in the batch; its `object` is NaN."""
+    score: Float[Tensor, "B"] | None = None
+    """Score of each mask, in [0, 1]; the description of the source states its meaning. None: the mean probability on the object."""
 
     def mask(self) -> Bool[Tensor, "B *s"]:
         """Return True on the object: where the class is not 0 or, without classes, where the probability is above 1/2."""
