@@ -61,7 +61,6 @@ def build_store(
     config = dataclasses.replace(config, source=name)
     source = load_source(
         name,
-        config.source,
         config.weights,
         config.input_size,
         hflip_tta=config.hflip_tta,
