@@ -173,7 +173,9 @@ def map_statistics(maps: Float[Tensor, "V B h w"]) -> Float[Tensor, "B F"]:
     """
     mean = maps.mean(0).flatten(1)
     # Sums of floats are faster than those of booleans.
-    masks, both, either = ((values > 0.5).float() for values in (mean, maps.amin(0).flatten(1), maps.amax(0).flatten(1)))
+    masks, both, either = (
+        (values > 0.5).float() for values in (mean, maps.amin(0).flatten(1), maps.amax(0).flatten(1))
+    )
     area, inside = masks.sum(1), (mean * masks).sum(1)
     expected = inside / (area + mean.sum(1) - inside).clamp(min=1e-6)
     agreement = both.sum(1) / either.sum(1).clamp(min=1)
