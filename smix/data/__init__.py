@@ -1,5 +1,8 @@
-"""Data sets: loading, and batches for training and evaluation."""
+"""Data sets: loading, and batches for training and evaluation.
 
-from smix.data.sets import SETS, ImageSet, load_data
+The public names are listed in `__init__.pyi`, and each is imported when it is first used.
+"""
 
-__all__ = ["SETS", "ImageSet", "load_data"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

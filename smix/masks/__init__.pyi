@@ -1,0 +1,5 @@
+"""Public names of smix.masks, read by type checkers and, through lazy_loader, by `smix/masks/__init__.py`."""
+
+from .build import build_masks as build_masks
+from .sources import load_source as load_source
+from .store import MaskStore as MaskStore
