@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from smix.data.pictures import Pictures
 from smix.errors import DataError
+from smix.reprs import short_repr
 from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "test"]
@@ -52,6 +53,7 @@ class ImageSet:
     """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
     """Values of the source that were mapped to 0 and 255. None: the source has values 0..255."""
+    __repr__ = short_repr("data.take(n), data.rows(index), smix.build_masks, smix.train")
 
     def __post_init__(self) -> None:
         labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)

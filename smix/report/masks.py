@@ -16,6 +16,7 @@ from smix.masks.criteria import StoreValidity
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
 from smix.paths import data_name
+from smix.reprs import short_repr
 
 CRITERIA = {
     "figure14": StoreValidity(Validity.figure14()),
@@ -64,6 +65,7 @@ class JudgedMasks:
     source: Mapping[str, Any] = field(default_factory=dict)
     refine: Mapping[str, Any] = field(default_factory=dict)
     """Name and settings of the source of the masks, and of their refinement."""
+    __repr__ = short_repr("judged.share(), judged.by_class()")
 
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""

@@ -41,6 +41,7 @@ from smix.mixing import METHODS
 from smix.plots.style import PLAIN as PLAIN
 from smix.plots.style import Style
 from smix.report.masks import JudgedMasks
+from smix.reprs import short_repr
 from smix.training.records import Run
 from smix.training.samples import Samples
 
@@ -198,6 +199,7 @@ class Comparison:
     accuracy: AccuracySummary
     index: Mapping[Condition, Mapping[str, Mapping[int, float]]]
     """Values of the records by condition, method and seed."""
+    __repr__ = short_repr("comparison.values(metric), comparison.accuracy, smix.write_report")
 
     def values(
         self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""

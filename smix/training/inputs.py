@@ -21,6 +21,7 @@ from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
+from smix.reprs import short_repr
 from smix.training.samples import SAMPLES, Samples, draw_samples
 from smix.training.weights import load_init
 from smix.version import __version__
@@ -49,6 +50,7 @@ class RunInputs:
     """Spatial size of the input images."""
     resident: bool
     """True if the images are kept on the device, False if they are read from files in each epoch."""
+    __repr__ = short_repr()
 
     def describe(self) -> str:
         """Return a description of the number and size of the images and of how they are read."""

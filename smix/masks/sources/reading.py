@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from smix.reprs import short_repr
+
 SCORES_PER_STEP = 2**27
 """Maximum number of scores that are converted at once on a GPU. Each temporary copy of them takes half a gigabyte."""
 
@@ -22,6 +24,7 @@ class Segmentation:
     """Class of each pixel, 0 where there is no object. None: the source has no classes."""
     problems: Mapping[int, str] = field(default_factory=dict)
     """Reason why an image has no mask, by position in the batch; its `object` is NaN."""
+    __repr__ = short_repr("segmentation.mask()")
 
     def mask(self) -> Bool[Tensor, "B *s"]:
         """Return True on the object: where the class is not 0 or, without classes, where the probability is above 1/2."""
