@@ -48,7 +48,7 @@ def timm_model(
             model.eval()(torch.zeros(1, channels, *size))
     except OSError as error:  # no connection
         raise OptionError(
-            f"init_weights: cannot load the pretrained weights of timm:{name} ({one_line(error, 120)}); check the connection, or "
+            f"init_weights: cannot load the pretrained weights of timm:{name} ({one_line(error)}); check the connection, or "
             "pass a weights file to --init-weights"
         ) from None
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Reasons why a comparison is too small to name a best method: each rule is a function of a few numbers that returns a phrase.
+"""Reasons why a comparison is too small to name a best method: each rule is a function of a few numbers that returns a `Caution`.
 
 A reader takes the first sentence of a report along, so that it must not name a winner that the runs cannot support. Statistical
 significance does not protect against this alone: a t-test of two seeds, a test split of 20 images, or networks that guess give
@@ -7,6 +7,7 @@ p-values, too.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,43 +23,52 @@ FALL = 0.2
 """Share of the whole fall of the loss that the last fifth of the epochs may have before the training counts as unfinished."""
 
 
-def few_seeds(seeds: int) -> str:
+@dataclass(frozen=True)
+class Caution:
+    """A reason why methods cannot be ranked."""
+
+    text: str
+    """Clause for the headline."""
+    advice: str
+    """Clause in the imperative: what to do."""
+
+
+def few_seeds(seeds: int) -> Caution | None:
     """Return a caution below three seeds.
 
     One run of each method says nothing about the variation between runs, and with two runs the 95 % interval of a mean is 12.7
     standard errors to either side (Student's t with one degree of freedom): such an interval is itself mostly noise.
     """
     if seeds >= MIN_SEEDS:
-        return ""
-    return (
-        f"{seeds} seed{'s' if seeds > 1 else ''} cannot show how much runs vary (take at least {MIN_SEEDS}, better 5)"
-    )
+        return None
+    text = f"{seeds} seed{'s' if seeds > 1 else ''} cannot show how much runs vary"
+    return Caution(text, f"take at least {MIN_SEEDS} seeds, better 5")
 
 
-def few_images(images: int) -> str:
+def few_images(images: int) -> Caution | None:
     """Return a caution below 50 test images.
 
     There, one image is more than 2 points, and the 95 % interval of an accuracy near 50 % is wider than 14 points to either side, as
     the images are a sample, too: most differences between methods are smaller.
     """
     if not 0 < images < MIN_IMAGES:
-        return ""
-    point = "1 test image is all" if images == 1 else f"one of only {images} test images is {100 / images:.1f} points"
-    return f"{point} (take at least {MIN_IMAGES}, better 1,000)"
+        return None
+    text = "there is only 1 test image"
+    text = text if images == 1 else f"one of only {images} test images is {100 / images:.1f} points"
+    return Caution(text, f"test at least {MIN_IMAGES} images, better 1,000")
 
 
-def impossible_intervals(accuracies: Mapping[str, Summary]) -> str:
+def impossible_intervals(accuracies: Mapping[str, Summary]) -> Caution | None:
     """Return a caution if the 95 % interval of a mean accuracy in percent exceeds 0 to 100 %.
 
     No accuracy lies there, so that the number of runs is too small for the normal distribution that the interval assumes.
     """
     outside = [method for method, one in accuracies.items() if interval(one)[0] < 0 or interval(one)[1] > 100]
-    if not outside:
-        return ""
-    return f"the 95 % interval of {_names(outside)} exceeds 0 to 100 % (take more seeds)"
+    text = f"the 95 % interval of {_names(outside)} exceeds 0 to 100 %"
+    return Caution(text, "take more seeds") if outside else None
 
 
-def at_chance(highest: float, chance: float, images: int) -> str:
+def at_chance(highest: float, chance: float, images: int) -> Caution | None:
     """Return a caution if the highest mean accuracy is that of guessing.
 
     Guessing the most frequent class is right for a share `chance` of the images, with a standard error of
@@ -70,11 +80,12 @@ def at_chance(highest: float, chance: float, images: int) -> str:
         images: Number of test images.
     """
     if images < 1 or not highest <= chance + CHANCE_ERRORS * math.sqrt(chance * (1 - chance) / images):
-        return ""
-    return f"no method is better than guessing, which is right for {100 * chance:.1f} % (check data and learning rate, or train longer)"
+        return None
+    text = f"no method is better than guessing, which is right for {100 * chance:.1f} % of the images"
+    return Caution(text, "check the labels and the learning rate, or train longer")
 
 
-def unconverged(losses: Mapping[str, Sequence[Sequence[float]]], pretrained: bool = False) -> str:
+def unconverged(losses: Mapping[str, Sequence[Sequence[float]]], pretrained: bool = False) -> Caution | None:
     """Return a caution if a training had hardly begun, or its loss still fell clearly when it ended.
 
     Compared are the mean training loss of the last fifth of the epochs with that of the fifth before. A loss that falls as
@@ -88,16 +99,11 @@ def unconverged(losses: Mapping[str, Sequence[Sequence[float]]], pretrained: boo
     """
     epochs = min((len(each) for seeds in losses.values() for each in seeds), default=0)
     if epochs < MIN_EPOCHS:
-        short = epochs > 0 and not pretrained
-        return (
-            f"the networks were trained for only {epochs} epoch{'s' if epochs > 1 else ''} (train longer)"
-            if short
-            else ""
-        )
+        text = f"the networks were trained for only {epochs} epoch{'s' if epochs > 1 else ''}"
+        return Caution(text, "train longer") if epochs > 0 and not pretrained else None
     falling = [method for method, seeds in losses.items() if _still_falls(seeds)]
-    return (
-        f"the training loss of {_names(falling)} was still falling clearly at the end (train longer)" if falling else ""
-    )
+    text = f"the training loss of {_names(falling)} was still falling clearly at the end"
+    return Caution(text, "train longer") if falling else None
 
 
 def _still_falls(losses: Sequence[Sequence[float]]) -> bool:
@@ -108,7 +114,9 @@ def _still_falls(losses: Sequence[Sequence[float]]) -> bool:
     return bool(before - end > FALL * (mean[0] - end)) if mean[0] > end else False
 
 
-def cautions_of(runs: Sequence[Run], complete: Mapping[str, Summary], chance: float | None = None) -> tuple[str, ...]:
+def cautions_of(
+    runs: Sequence[Run], complete: Mapping[str, Summary], chance: float | None = None
+) -> tuple[Caution, ...]:
     """Return all reasons why the complete methods of a comparison cannot be ranked; none if there is no such method.
 
     Args:
@@ -133,9 +141,11 @@ def cautions_of(runs: Sequence[Run], complete: Mapping[str, Summary], chance: fl
         impossible_intervals(complete),
         unconverged(losses, config.init_weights is not None),
     )
-    return tuple(filter(None, found))
+    return tuple(one for one in found if one is not None)
 
 
 def _names(methods: Sequence[str]) -> str:
+    if not methods:
+        return "none"
     shown = [*methods[:3], *([f"{len(methods) - 3} more"] if len(methods) > 3 else [])]
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))

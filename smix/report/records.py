@@ -40,7 +40,7 @@ from smix.evaluation.statistics import Difference, Summary, compare_pairs, summa
 from smix.mixing import METHODS
 from smix.plots.style import PLAIN as PLAIN
 from smix.plots.style import Style
-from smix.report.cautions import cautions_of
+from smix.report.cautions import Caution, cautions_of
 from smix.report.masks import JudgedMasks
 from smix.reprs import short_repr
 from smix.training.records import Run
@@ -173,7 +173,7 @@ class AccuracySummary:
     """Methods with the highest mean: several if they are equal, none if no method is complete or there are cautions."""
     pairs: Sequence[Difference]
     """Every pair of complete methods, compared in percentage points."""
-    cautions: Sequence[str] = ()
+    cautions: Sequence[Caution] = ()
     """Reasons why the comparison is too small to name a best method: see `smix.report.cautions`."""
 
 

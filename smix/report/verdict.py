@@ -43,7 +43,8 @@ def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
     if accuracy.cautions:
         complete = [one for one in accuracy.methods if one.finished and one.complete]
         means = ", ".join(f"{one.method} {one.accuracy.mean:.1f} %" for one in complete)
-        return _too_small(accuracy), f"mean test accuracy: {means}.{missing}"
+        advice = ", ".join(dict.fromkeys(one.advice for one in accuracy.cautions))
+        return _too_small(accuracy), f"{advice}. Mean test accuracy: {means}.{missing}"
     best = accuracy.best
     if not best:
         return "", f"No method has finished all of its runs.{missing}"
@@ -96,7 +97,7 @@ def headline(accuracy: AccuracySummary) -> str:
 def _too_small(accuracy: AccuracySummary) -> str:
     """Return the beginning of the conclusion about a comparison that cannot name a best method."""
     subject = "The methods cannot be ranked" if len(accuracy.methods) > 1 else "This is no reliable result"
-    return f"{subject}: {'; '.join(accuracy.cautions)}"
+    return f"{subject}: {'; '.join(one.text for one in accuracy.cautions)}"
 
 
 def _lead(method: str, pairs: Sequence[Difference]) -> Difference | None:

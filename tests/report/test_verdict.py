@@ -50,7 +50,7 @@ def test_too_few_seeds_name_no_best_method(seeds):
     for text in (headline(accuracy), conclusion(accuracy), evidence(accuracy)):
         assert "highest" not in text
         assert "significant" not in text
-    assert evidence(accuracy) == "Mean test accuracy: vanilla 50.0 %, smix 60.0 %."
+    assert evidence(accuracy) == "Take at least 3 seeds, better 5. Mean test accuracy: vanilla 50.0 %, smix 60.0 %."
     assert conclusion(accuracy).startswith(headline(accuracy).rstrip("."))
 
 
