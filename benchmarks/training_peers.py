@@ -197,6 +197,7 @@ def measure_parity(
             normalise,
             crop_padding=4 if split == "train" else 0,
             hflip=split == "train",
+            drop_last=True,  # as the loaders of the other libraries here
         )
         for split, (images, labels) in arrays.items()
     }

@@ -30,14 +30,14 @@ class SharedConfig:
     """
 
     data: str = "digits-on-photos"
-    """Data set: a name that "smix data" lists, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name that "smix data" lists, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     train_limit: int | None = None
     """Number of training images, class-balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
     """Number of test images, class-balanced. Default: all."""
     val_fraction: float = 0.1
-    """Fraction of the training images held out for validation, the same images for all seeds and methods. With 0 all images are
-    trained on, and the accuracy on 1,000 of them is shown instead."""
+    """Fraction of the training images held out for validation, the same images for all seeds and methods; not used if folder: or csv:
+    has val and test. With 0 all images are trained on, and the accuracy on 1,000 of them is shown instead."""
     image_size: int | None = None
     """Height and width in pixels to which images are cropped and resized. Default: their own size, or 224 if sizes differ."""
     masks: str = "carried"
@@ -55,6 +55,8 @@ class SharedConfig:
     """Images per optimizer step, over all processes."""
     grad_accum_steps: int = 1
     """Number of gradient-accumulation steps per batch, to save memory; the batch is mixed before it is split."""
+    drop_last: bool = False
+    """Leave out the last, smaller batch of each epoch. Default: train on it, too, if it has two images or more."""
     lr: float = 0.1
     """Maximum learning rate."""
     schedule: Literal["multistep", "cosine", "onecycle"] = "multistep"
@@ -236,12 +238,13 @@ class MaskConfig:
     """Options of a mask build."""
 
     data: str
-    """Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR."""
+    """Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     source: str
     """Mask source: torchvision:deeplabv3_mobilenet_v3_large (or another network), onnx:FILE (described by FILE.json),
     transformers:MODEL_OR_DIR, smp:ARCH/ENCODER, masks:DIR, labelme:DIR, or carried for masks that the data set includes."""
-    split: Literal["train", "test"] = "train"
-    """Split to build masks for. Training needs those of the train split."""
+    split: Literal["train", "val", "test", "all"] | None = None
+    """Split to build masks for. Default: all images of folder: and csv:, whose masks are found by their paths; train for other data
+    sets."""
     limit: int | None = None
     """Number of images, class-balanced; a larger limit later adds to the same store. Default: all."""
     weights: Path | None = None
@@ -261,6 +264,9 @@ class MaskConfig:
     """Minimum score of an instance, in [0, 1], for networks that predict instances."""
     style: Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"] | None = None
     """Encoding of the mask images of masks:DIR. Default: detected."""
+    mask_frame: Literal["upright", "stored"] | None = None
+    """Frame of existing masks (masks:DIR, labelme:DIR) of photographs that are stored rotated or mirrored (EXIF): upright, as viewers
+    show them, or as the pixels are stored. Default: determined from the sizes, and refused where these do not tell."""
     refine: Literal["none", "published", "default"] | None = None
     """Refinement of the masks: none; published, the four steps of the SMix report; default (docs/masks.md). Default: default for
     masks from networks, none for existing masks."""
@@ -268,6 +274,11 @@ class MaskConfig:
     """Height and width of the masks in pixels. Default: those of the images, or 224 if sizes differ."""
     save_classes: bool = False
     """Also save the class of each pixel, which takes 8 more bits per pixel."""
+
+    @property
+    def built_split(self) -> Literal["train", "val", "test", "all"]:
+        """Split that is used: `split`, or the default for the kind of data set."""
+        return self.split or ("all" if self.data.partition(":")[0] in ("folder", "csv") else "train")
 
     @property
     def refinement(self) -> Literal["none", "published", "default"]:
@@ -290,7 +301,7 @@ class EvaluateConfig:
     """
 
     data: str | None = None
-    """Data set whose test split is evaluated: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR. Default: that of the run."""
+    """Data set whose test split is evaluated: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR. Default: that of the run."""
     label_map: Path | None = None
     """JSON file that maps each class of --data to a class of the model, a list of classes, or null to exclude its images. Default:
     classes with the same names."""

@@ -52,7 +52,7 @@ def _map_path(name: str, text: str, change: Callable[[Path], Path]) -> str:
     The name of a data set contains a path only after npz: or folder:. After hf:, it may be a name on the hub.
     """
     kind, colon, path = text.partition(":") if name == "data" else ("", "", text)
-    if not path or (name == "data" and kind not in ("npz", "folder")) or path == PATH_OPTIONS[name]:
+    if not path or (name == "data" and kind not in ("npz", "folder", "csv")) or path == PATH_OPTIONS[name]:
         return text
     changed = change(Path(path)).as_posix()
     return text if changed == PATH_OPTIONS[name] else f"{kind}{colon}{changed}"

@@ -46,6 +46,7 @@ GOLDEN = Path(__file__).parent / "golden"
 COMMANDS = [
     "doctor",
     "data",
+    "data split",
     "mix",
     "masks build",
     "masks check",
@@ -145,6 +146,7 @@ def test_check_compares_several_stores(smix, npz, tmp_path):
         "contact-sheet-b.html",
         "contact-sheet-b.png",
         "coverage.png",
+        "invalid.csv",
         "valid.png",
     ]
 

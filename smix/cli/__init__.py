@@ -9,7 +9,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError, Parameter
 
 from smix.cli.compare import compare
-from smix.cli.data import data, doctor
+from smix.cli.data import data_app, doctor
 from smix.cli.demo import demo
 from smix.cli.evaluate import evaluate
 from smix.cli.export import export
@@ -46,7 +46,7 @@ app = App(
     print_error=False,
     suppress_keyboard_interrupt=False,
 )
-for command in (doctor, data, mix, train, compare, report, evaluate, predict, export, demo, masks_app, sweep_app):
+for command in (doctor, data_app, mix, train, compare, report, evaluate, predict, export, demo, masks_app, sweep_app):
     app.command(command)
 
 

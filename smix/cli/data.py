@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cyclopts import App
 from rich.table import Table
 
 from smix.cli.options import DataRoot
@@ -21,13 +22,17 @@ def doctor(*, data_root: DataRoot = MachineOptions.data_root) -> None:
     show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))
 
 
+data_app = App(name="data", help="List or describe data sets, or write the split of one to a file.")
+
+
+@data_app.default
 def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_root) -> None:
     """List the data sets and whether they are available, or load one and describe it.
 
     Parameters
     ----------
     name
-        Data set to load: a name of the list, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
+        Data set to load: a name of the list, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
     data_root
         Folder in which data sets are found by name, and to which they are downloaded.
     """
@@ -36,9 +41,11 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
     if name is None:
         show(findings("Data sets", check_data(data_root)), table(["Your own data", "Content"], OWN_DATA.items()))
         return
-    from smix.data import load_data
+    from smix.data.sets import load_data, load_validation
 
-    splits = [load_data(name, data_root, split) for split in ("train", "test")]
+    splits = [load_data(name, data_root, "train"), load_data(name, data_root, "test")]
+    if (validation := load_validation(name, data_root)) is not None:
+        splits.insert(1, validation)
     rows = [
         (
             split.split,
@@ -55,6 +62,34 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
         table([name, "Images", "Size", "Classes", "Masks", "Fingerprint"], rows),
         f"Classes: {', '.join(classes[:20])}{', ...' if len(classes) > 20 else ''}",
         *filter(None, [scaling(splits[0])]),
+        *(splits[0].files.notes if splits[0].files is not None else ()),
+    )
+
+
+@data_app.command
+def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0) -> None:
+    """Draw test images for a data set that has none, and write the split to a CSV file.
+
+    An image is drawn by its path, so that images that are added later do not move the others.
+
+    Parameters
+    ----------
+    name
+        Data set: folder:DIR with one folder per class, or csv:FILE without a column split.
+    out
+        CSV file to write, outside of the folder of the images.
+    test_fraction
+        Fraction of the images of each class that are for testing.
+    seed
+        Seed of the split.
+    """
+    from smix.data.split_file import write_drawn_split
+
+    counts = write_drawn_split(name, out, test_fraction, seed)
+    share = 100 * counts.test / (counts.training + counts.test)
+    show(
+        f"{out}: {counts.training:,} training and {counts.test:,} test images ({share:.1f} %) of {counts.classes} classes",
+        f"Use it with --data csv:{out}",
     )
 
 

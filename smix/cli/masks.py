@@ -54,6 +54,7 @@ def check(
     /,
     *,
     verify: bool = False,
+    only: Literal["invalid"] | None = None,
     data: str | None = None,
     out: Path | None = None,
     data_root: DataRoot = MachineOptions.data_root,
@@ -66,6 +67,8 @@ def check(
         Folders of one or more stores, which the chart compares.
     verify
         Only compare every file with its checksum.
+    only
+        invalid: draw contact sheets of all masks that are not valid, sorted by reason, instead of a part of all masks.
     data
         Data set of the store. Default: the name that it was built with.
     out
@@ -81,7 +84,7 @@ def check(
         return
     from smix.report.mask_check import write_check
 
-    summary, written = write_check(store, data, out, data_root, quiet=False)
+    summary, written = write_check(store, data, out, data_root, quiet=False, only_invalid=only == "invalid")
     show(*summary, "Written:", *(f"  {file}" for file in written))
 
 

@@ -24,7 +24,7 @@ def mix(
     Parameters
     ----------
     data
-        Data set: a name, npz:FILE, folder:DIR or hf:NAME_OR_DIR.
+        Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
     masks
         Object masks: the folder of a mask store, or "carried" for masks that the data set includes.
     methods

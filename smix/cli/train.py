@@ -26,11 +26,12 @@ def train(
     out
         Folder of the run.
     """
+    from smix.training.records import held_out, read_run
     from smix.training.runs import train as train_run
 
     result = train_run(config, out, options)
     if is_main_process():
-        validation = "validation accuracy" if config.val_fraction else "accuracy on training images"
+        validation = "validation accuracy" if held_out(read_run(out)) else "accuracy on training images"
         show(
             f"{out}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch, {validation} {100 * result.val_accuracy:.2f} %"
         )

@@ -8,7 +8,7 @@ import numpy as np
 
 from smix.data.folders import folders_in, set_of_files
 from smix.data.imageset import ImageSet, Split
-from smix.data.pictures import list_images
+from smix.data.listing import list_images
 from smix.errors import DataError
 from smix.untrusted import one_line
 
@@ -75,7 +75,7 @@ def caltech101(name: str, data_root: Path, split: Split) -> ImageSet:
         classes = [folder for folder in folders_in(home) if folder != "BACKGROUND_Google"]
         files = []
         for label, folder in enumerate(classes):
-            paths = sorted((f"{folder}/{file}" for file in list_images(home / folder)), key=_sha256)
+            paths = sorted((f"{folder}/{file}" for file in list_images(home / folder).names), key=_sha256)
             if len(paths) <= TRAINING_IMAGES:
                 raise FileNotFoundError(f"{len(paths)} images in {folder}")
             chosen = paths[:TRAINING_IMAGES] if split == "train" else paths[TRAINING_IMAGES:]

@@ -79,6 +79,8 @@ class Loader(ABC):
     normalise: Normalisation
     at_once: int
     """Number of images per batch of `in_order` and `pixels`."""
+    drop_last: bool
+    """Leave the last, smaller batch of an epoch out."""
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -93,9 +95,18 @@ class Loader(ABC):
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:
         """Yield the images at `rows` without augmentation. None: all images, in order."""
 
-    def steps(self, batch_size: int) -> int:
-        """Return the number of full batches in an epoch, at least 1; the last, smaller batch is dropped."""
-        return max(1, len(self) // batch_size)
+    def steps(self, batch_size: int, world: int = 1) -> int:
+        """Return the number of batches in an epoch: `batch_sizes` without the sizes."""
+        full, rest = divmod(len(self), batch_size)
+        if full == 0:
+            return 1
+        # Batch normalisation and mixing need two images in each process.
+        return full + int(not self.drop_last and rest >= 2 * world)
+
+    def images_per_epoch(self, batch_size: int, world: int = 1) -> int:
+        """Return the number of images of all batches of an epoch that `world` processes train on."""
+        images = min(len(self), self.steps(batch_size, world) * batch_size)
+        return images - images % world
 
     def in_order(self, rank: int = 0, world: int = 1) -> Iterator[tuple[Float[Tensor, "B C *S"], Int[Tensor, "B"]]]:
         """Yield normalised images, without augmentation, and their labels, in order: every `world`-th image, from index `rank` on."""
@@ -104,16 +115,19 @@ class Loader(ABC):
 
 
 def epoch_batches(
-    count: int, seed: int, epoch: int, batch_size: int, first_step: int, rank: int, world: int, device: torch.device
+    count: int, seed: int, epoch: int, batch_size: int, steps: range, rank: int, world: int, device: torch.device
 ) -> Iterator[tuple[int, Int[Tensor, "B"], slice]]:
-    """Yield the batches of an epoch from `first_step` on. They are the same for all methods and numbers of processes.
+    """Yield the batches of an epoch with these numbers. They are the same for all methods and numbers of processes.
+
+    Processes have parts of equal size: of the last, smaller batch, up to `world` - 1 images are left out.
 
     Yields:
         The number of the step, the rows of the whole batch, and the part of it that belongs to process `rank` of `world`.
     """
     order = torch.randperm(count, generator=rng.generator(seed, "order", epoch)).to(device)
-    for step in range(first_step, max(1, count // batch_size)):
+    for step in steps:
         batch = order[step * batch_size : (step + 1) * batch_size]
+        batch = batch[: len(batch) - len(batch) % world]
         yield step, batch, slice(rank * len(batch) // world, (rank + 1) * len(batch) // world)
 
 
@@ -132,6 +146,7 @@ class Batches(Loader):
     """Mirror each image along the last spatial axis with a probability of 1/2."""
     at_once: int = 500
     """Number of images per batch of `in_order` and `pixels`."""
+    drop_last: bool = False
 
     @classmethod
     def of(
@@ -143,6 +158,7 @@ class Batches(Loader):
         valid: Bool[np.ndarray, "N"] | None = None,
         crop_padding: int = 0,
         hflip: bool = False,
+        drop_last: bool = False,
     ) -> "Batches":
         """Copy a data set in memory to a device. See the attributes for the arguments."""
 
@@ -150,7 +166,8 @@ class Batches(Loader):
             return torch.from_numpy(np.array(array)).to(device)
 
         copies = [None if array is None else copy(array) for array in (masks, valid)]
-        return cls(copy(data.array), copy(data.labels), normalise, copies[0], copies[1], crop_padding, hflip)
+        images, labels = copy(data.array), copy(data.labels)
+        return cls(images, labels, normalise, copies[0], copies[1], crop_padding, hflip, drop_last=drop_last)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -158,15 +175,15 @@ class Batches(Loader):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        device, steps = self.images.device, self.steps(batch_size)
-        for step, batch, part in epoch_batches(len(self), seed, epoch, batch_size, first_step, rank, world, device):
+        device, steps = self.images.device, range(first_step, self.steps(batch_size, world))
+        for step, batch, part in epoch_batches(len(self), seed, epoch, batch_size, steps, rank, world, device):
             rows = batch[part]
             # Copies whole images: eight times faster than self.images[rows], which copies single values.
             images = self.images.index_select(0, rows)
             masks = None if self.masks is None else self.masks.index_select(0, rows)
             if self.crop_padding or self.hflip:
                 # Drawn for the whole batch, so that crops do not depend on the number of processes.
-                draws = rng.generator(seed, "crop", epoch * steps + step, device=device)
+                draws = rng.generator(seed, "crop", epoch * self.steps(batch_size) + step, device=device)
                 crops = draw_crops_and_flips(len(batch), images.ndim - 2, self.crop_padding, self.hflip, draws)[part]
                 images, masks = crops.apply(images, masks)
             valid = None if self.valid is None else self.valid[rows]

@@ -1,4 +1,4 @@
-"""Data sets that are folders of image files: your own, and Tiny ImageNet."""
+"""Sets of image files, and Tiny ImageNet."""
 
 import hashlib
 import os
@@ -8,50 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from smix.data.image_files import ImageFiles
 from smix.data.imageset import ImageSet, Split
-from smix.data.pictures import SUFFIXES, Pictures, common_size, list_images
+from smix.data.listing import list_images
+from smix.data.pictures import Pictures, common_size
 from smix.errors import DataError
 from smix.untrusted import UnreadableError, is_plain_name, is_text, one_line, read_text
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
-
-
-def load_folder(name: str, place: str, split: Split) -> ImageSet:
-    """Load the images in the folders PLACE/SPLIT/CLASS. The folders in "train" define the classes of both splits.
-
-    Args:
-        name: Name of the data set.
-        place: Path of the folder.
-        split: "train" or "test", for which a folder "val" is used if there is no "test".
-
-    Raises:
-        DataError: A folder is missing, contains no images, or the test split has classes that training does not have.
-    """
-    path = Path(place)
-    if not path.is_dir():
-        raise DataError(f"{name}: there is no folder {path}; check the path")
-    home = path / split
-    if split == "test" and not home.is_dir():
-        home = path / "val"
-    for needed in (path / "train", home):
-        if not needed.is_dir():
-            raise DataError(f"{name}: there is no folder {needed}; create it with the layout {needed.name}/CLASS/IMAGE")
-    classes = folders_in(path / "train")
-    if unseen := sorted(set(folders_in(home)) - set(classes)):
-        raise DataError(
-            f"{name}: the classes {', '.join(unseen[:5])} in {home} do not exist in {path / 'train'}; remove them, or add them there"
-        )
-    files = [
-        (f"{folder_name}/{file}", label)
-        for label, folder_name in enumerate(classes)
-        for file in list_images(home / folder_name)
-    ]
-    if not files:
-        raise DataError(
-            f"{name}: there are no images ({', '.join(SUFFIXES)}) in {home}/CLASS; add them, or check the path"
-        )
-    return set_of_files(name, split, home, files, classes)
 
 
 def folders_in(path: Path) -> list[str]:
@@ -82,16 +48,29 @@ def read_listing(path: Path) -> str:
 
 
 def set_of_files(
-    name: str, split: Split, home: Path, files: Sequence[tuple[str, int]], classes: Sequence[str]
+    name: str,
+    split: Split,
+    home: Path,
+    files: Sequence[tuple[str, int]],
+    classes: Sequence[str],
+    *,
+    root: Path | None = None,
+    masks: NDArray[np.object_] | None = None,
+    notes: tuple[str, ...] = (),
+    drawn: bool = False,
 ) -> ImageSet:
     """Return a split whose images are files that are decoded when they are accessed.
 
     Args:
         name: Name of the data set.
-        split: "train" or "test".
+        split: Name of the split.
         home: Folder of the files.
         files: Path of each image relative to `home`, with its label, in the order of the rows.
         classes: Names of the classes.
+        root: Folder of the whole data set, in which `home` lies. None: `home`.
+        masks: Path of the mask of each image, empty where it has none. None: the data set lists no masks.
+        notes: Lines that a user should read once.
+        drawn: Whether smix has drawn the test images.
 
     Raises:
         DataError: A file is missing or not a regular file, or the labels or class names are invalid.
@@ -99,7 +78,8 @@ def set_of_files(
     names = np.array([file for file, _ in files], object)
     labels = np.array([label for _, label in files], np.int64)
     digest = hashlib.sha256(labels.tobytes())
-    for file in names:
+    sizes = np.zeros(len(files), np.int64)
+    for row, file in enumerate(names):
         # pathlib would take much longer for a million files.
         try:
             status = os.stat(f"{home}/{file}")  # noqa: PTH116
@@ -107,10 +87,19 @@ def set_of_files(
             raise DataError(f"{home}/{file}: expected an image, got {error.strerror}; remove or replace it") from None
         if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{home}/{file}: expected an image, got a folder, pipe or device; remove it")
+        sizes[row] = status.st_size
         digest.update(f"{file}\0{status.st_size}\n".encode())
-    pictures, rows = Pictures(home, names, common_size(home, names)), np.arange(len(files))
+    start = "" if root is None or root == home else f"{home.relative_to(root).as_posix()}/"
+    paths = np.array([start + file for file in names], object)
     return ImageSet(
-        pictures, labels, tuple(classes), index=rows, name=name, split=split, fingerprint=digest.hexdigest()
+        Pictures(home, names, common_size(home, names)),
+        labels,
+        tuple(classes),
+        index=np.arange(len(files)),
+        name=name,
+        split=split,
+        fingerprint=digest.hexdigest(),
+        files=ImageFiles(root or home, paths, sizes, masks, notes, drawn),
     )
 
 
@@ -142,7 +131,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
             files = [
                 (f"{wnid}/{file}", label)
                 for wnid, label in labels.items()
-                for file in list_images(home / "train" / wnid)
+                for file in list_images(home / "train" / wnid).names
             ]
         else:
             if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
@@ -151,7 +140,8 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
         classes = _first_synonyms(ids, words)
         if missing := sorted(set(labels.values()) - {label for _, label in files}):
             raise FileNotFoundError(f"no {split} images of {', '.join(ids[label] for label in missing[:5])}")
-        return set_of_files(name, split, home / ("train" if split == "train" else "val"), files, classes)
+        folder = home / ("train" if split == "train" else "val")
+        return set_of_files(name, split, folder, files, classes, root=home)
     except (OSError, LookupError, ValueError) as error:
         raise DataError(
             f"{name}: {home} is incomplete or damaged ({one_line(error)}); unpack {TINY_IMAGENET_URL} again"

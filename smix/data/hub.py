@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from smix.data.imageset import ImageSet, Split, check_set
 from smix.data.optional import import_optional
-from smix.data.pictures import SIZES_READ, Pictures, decode, size_of
+from smix.data.orientation import Frame
+from smix.data.pictures import SIZES_READ, Pictures, decode, frame_of, size_of
 from smix.errors import DataError
 from smix.untrusted import one_line
 
@@ -29,6 +30,11 @@ class TablePictures(Pictures):
     table: Any
     """A `datasets.Dataset` of one column, whose images are not decoded."""
     column: str
+
+    def frame(self, name: str) -> Frame | None:
+        """Return the upright size and the orientation in the header of the image in a row. None: it cannot be read."""
+        image = self.table[int(name)][self.column]
+        return None if image is None else frame_of(_content(image))
 
     def decode(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """Return the image in a row as RGB. Raises DataError if it cannot be read."""
@@ -100,7 +106,12 @@ def _column(name: str, features: Mapping[str, Any], kind: type, description: str
 def _sample(table: Any, column: str) -> list[Path | io.BytesIO]:
     """Return at most `SIZES_READ` of the images, evenly spaced and not decoded."""
     images = (table[row][column] for row in range(0, len(table), -(-len(table) // SIZES_READ)))
-    return [Path(image["path"]) if image["bytes"] is None else io.BytesIO(image["bytes"]) for image in images if image]
+    return [_content(image) for image in images if image]
+
+
+def _content(image: Mapping[str, Any]) -> Path | io.BytesIO:
+    """Return the file of an image that is not decoded, or its content."""
+    return Path(image["path"]) if image["bytes"] is None else io.BytesIO(image["bytes"])
 
 
 def _fingerprint(table: Any, labels: NDArray[Any]) -> str:

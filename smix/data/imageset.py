@@ -9,12 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Int, UInt8
 from numpy.typing import NDArray
 
+from smix.data.image_files import ImageFiles
 from smix.data.pictures import Pictures
 from smix.errors import DataError
 from smix.reprs import short_repr
 from smix.untrusted import LONGEST_NAME, is_text
 
-Split = Literal["train", "test"]
+Split = Literal["train", "val", "test", "all"]
+"""Name of a split. Only data sets of image files have "val" (images for validation, apart from the test images) and "all"."""
 MAX_CHANNELS = 16
 """Maximum number of channels. A longer last axis is assumed to be spatial."""
 
@@ -53,6 +55,8 @@ class ImageSet:
     """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
     """Values of the source that were mapped to 0 and 255. None: the source has values 0..255."""
+    files: ImageFiles | None = None
+    """Files of the images, also after they are loaded. None: the images have no files of their own."""
     __repr__ = short_repr("data.take(n), data.rows(index), smix.build_masks, smix.train")
 
     def __post_init__(self) -> None:
@@ -103,7 +107,15 @@ class ImageSet:
     def rows(self, index: NDArray[np.int64]) -> "ImageSet":
         """Return the images at `index` (n,) as a set, whose own `index` refers to the whole split."""
         masks = None if self.masks is None else self.masks[index]
-        return replace(self, images=self.images[index], labels=self.labels[index], masks=masks, index=self.index[index])
+        files = None if self.files is None else self.files.rows(index)
+        return replace(
+            self,
+            images=self.images[index],
+            labels=self.labels[index],
+            masks=masks,
+            index=self.index[index],
+            files=files,
+        )
 
     def take(self, count: int | None) -> "ImageSet":
         """Return the first images of a fixed, class-balanced order, so that every smaller part is contained in each larger one.

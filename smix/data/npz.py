@@ -59,6 +59,7 @@ def load_npz(name: str, place: str, split: Split) -> ImageSet:
                 value_range = _range(name, images if split == "train" else file["x_train"])
                 images = _to_uint8(f"{name} {split}", images, *value_range)
             masks = file.get(f"mask_{split}")
+            masks = None if masks is None else _to_bool(f"{name}: mask_{split}", masks)
             # The labels of both splits are used, so that a class without test images does not change the number of classes.
             all_labels = [file[key].reshape(-1) for key in ("y_train", "y_test") if key in file]
             classes = [str(text) for text in file["classes"].reshape(-1)] if "classes" in file else None
@@ -73,6 +74,20 @@ def load_npz(name: str, place: str, split: Split) -> ImageSet:
             raise DataError(f"{name}: expected labels below {MAX_CLASSES}, got {last}; number the classes from 0")
         classes = [str(label) for label in range(last + 1)]
     return ImageSet(images, labels, tuple(classes), masks, name=name, split=split, value_range=value_range)
+
+
+def _to_bool(where: str, masks: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return masks of 0 and 1 of any type, or of 0 and 255 as pictures have them, as bool."""
+    if masks.dtype.kind not in "buif":
+        raise DataError(f"{where}: expected numbers, got {masks.dtype}; convert them")
+    inside: NDArray[np.bool_] = masks != 0
+    top = masks.max(initial=0)
+    if top not in (0, 1, 255) or not (masks[inside] == top).all():
+        values = ", ".join(f"{value:g}" for value in np.unique(masks[: 1 << 10])[:6].astype(float))
+        raise DataError(
+            f"{where}: expected values 0 and 1, or 0 and 255, got {values}, ...; set the pixels of the object to 1 and all others to 0"
+        )
+    return inside
 
 
 def _check_types(name: str, file: Arrays, images: NDArray[Any]) -> None:

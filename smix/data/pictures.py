@@ -1,7 +1,6 @@
 """Image files that are decoded when they are accessed, for data sets that do not fit in memory or have images of different sizes."""
 
 import io
-import os
 import struct
 import warnings
 import zlib
@@ -17,15 +16,17 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
+from smix.data.orientation import Frame, frame_in, upright
 from smix.errors import DataError
 from smix.reprs import short_repr
-from smix.untrusted import is_text, one_line, open_file
+from smix.untrusted import one_line, open_file
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Suffixes of images: those of torchvision's ImageFolder, so that both list the same files."""
 MASK_ENDINGS = ("_mask", "-mask")
 """Endings of mask names. 001_mask.png next to image 001, or 001.png next to 001.jpg, is a mask if it has one channel or a palette."""
 MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF")
 """Formats that Pillow may open. For some other formats it would start a program, such as Ghostscript."""
 MAX_PIXELS = 1 << 27
 """Maximum number of pixels of a picture: 134 million, which take 1.5 GB while they are decoded."""
@@ -73,6 +74,10 @@ class Pictures:
     def decode(self, name: str) -> UInt8[np.ndarray, "H W 3"]:
         """Return the image of this name as RGB. Raises DataError if it cannot be read."""
         return decode(self.home / name)
+
+    def frame(self, name: str) -> Frame | None:
+        """Return the upright size and the orientation in the header of the image of this name. None: it cannot be read."""
+        return frame_of(self.home / name)
 
     def read(self) -> tuple["Pictures", dict[int, DataError]]:
         """Decode all images now.
@@ -127,75 +132,13 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
-        opened = Image.open(cast(IO[bytes], file), formats=FORMATS)
-    with opened as picture:
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")
-        yield picture
-
-
-def list_images(folder: Path) -> list[str]:
-    """Return the sorted relative paths of the images under a folder, without hidden files and masks next to images.
-
-    Raises:
-        DataError: A folder cannot be read, or the name of an image is not UTF-8 or contains control characters.
-    """
-    paths = []
-
-    def fail(error: OSError) -> None:
-        if isinstance(error, FileNotFoundError):
-            return  # a class may have no images in this split
-        raise DataError(
-            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
-        )
-
-    for where, inner, files in os.walk(folder, onerror=fail):  # several times faster than pathlib for a million files
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
-        start = Path(where).relative_to(folder).parts
-        paths += [(*start, file) for file in images - _masks(Path(where), images)]
-    names = ["/".join(parts) for parts in sorted(paths)]
-    if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
-        raise DataError(
-            f"{folder}: file names must be UTF-8 without control characters, got {invalid}; rename the file"
-        )
-    return names
-
-
-def walk_images(folder: Path) -> Iterator[Path]:
-    """Yield the images under a folder, sorted within each folder, without those that `list_images` leaves out.
-
-    The names of one folder at a time are in memory. A folder that cannot be read is an error, as in `list_images`.
-    """
-
-    def fail(error: OSError) -> None:
-        raise DataError(f"{error.filename}: expected a folder of images, got {error.strerror}; make it readable")
-
-    for where, inner, files in os.walk(folder, onerror=fail):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
-        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)))
-
-
-def _masks(folder: Path, files: set[str]) -> set[str]:
-    """Return the files in a folder that are masks of other files in it."""
-    stems = {file.rpartition(".")[0] for file in files}
-    others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
-
-    def is_mask(stem: str) -> bool:
-        return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
-
-    candidates = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
-    return {file for file in candidates if _mode(folder / file) in MASK_MODES}
-
-
-def _mode(path: Path) -> str:
-    """Return the Pillow mode in the header of a picture, or "" if it cannot be read."""
-    try:
-        with open_file(path) as file, open_picture(file) as picture:
-            return picture.mode
-    except UNREADABLE:
-        return ""
+        warnings.filterwarnings(
+            "ignore", category=UserWarning, module=r"PIL\."
+        )  # of damaged TIFF tags, which are not used
+        with Image.open(cast(IO[bytes], file), formats=FORMATS) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{picture.width}x{picture.height}, more than {MAX_PIXELS:,} pixels")
+            yield picture
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
@@ -204,24 +147,37 @@ def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | Non
 
 
 def size_of(images: Iterable[Path | io.BytesIO]) -> tuple[int, int] | None:
-    """Return the common height and width in the headers of images, given as files or content. None: they differ or cannot be read."""
+    """Return the upright height and width in the headers of images, files or their content. None: they differ, or none can be
+    read."""
     sizes = set()
     for image in images:
-        try:
-            with (
-                nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
-                open_picture(file) as picture,
-            ):
-                sizes.add((picture.height, picture.width))
-        except UNREADABLE:
-            continue  # reported when the image is decoded
+        if (frame := frame_of(image)) is not None:  # other images are reported when they are decoded
+            sizes.add(frame.upright)
         if len(sizes) > 1:
             return None
     return sizes.pop() if sizes else None
 
 
+def frame_of(image: Path | io.BytesIO) -> Frame | None:
+    """Return the upright size and the orientation in the header of an image, a file or its content. None: it cannot be read."""
+    try:
+        with (
+            nullcontext(image) if isinstance(image, io.BytesIO) else open_file(image) as file,
+            open_picture(file) as picture,
+        ):
+            return frame_in(picture, file)
+    except UNREADABLE:
+        return None
+
+
+def orientation(path: Path) -> int:
+    """Return the EXIF orientation of an image, 1 to 8; 1 if it has none or cannot be read."""
+    frame = frame_of(path)
+    return 1 if frame is None else frame.orientation
+
+
 def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode an image as RGB.
+    """Decode an image as RGB, upright: its EXIF orientation is applied.
 
     Args:
         path: Path of the file.
@@ -237,6 +193,6 @@ def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3
         ):
             if picture.mode.startswith(("I", "F")):
                 raise ValueError(f"an image with more than 8 bits per channel (Pillow mode {picture.mode})")
-            return np.array(picture.convert("RGB"))  # a copy, since torch needs writeable arrays
+            return np.array(upright(picture).convert("RGB"))  # a copy, since torch needs writeable arrays
     except UNREADABLE as error:
         raise DataError(f"{path}: the image cannot be read ({one_line(error)}); replace it") from None

@@ -6,15 +6,19 @@ from pathlib import Path
 
 from smix.data.archives import caltech101, cifar, fashion_mnist
 from smix.data.biased import biased_digits
+from smix.data.csv_sets import has_validation as csv_has_validation
+from smix.data.csv_sets import load_csv
 from smix.data.digits import digits_on_photos
-from smix.data.folders import TINY_IMAGENET_URL, load_folder, tiny_imagenet
+from smix.data.folders import TINY_IMAGENET_URL, tiny_imagenet
 from smix.data.hub import load_hub
 from smix.data.imageset import ImageSet as ImageSet
 from smix.data.imageset import Split as Split
 from smix.data.imageset import balanced_order as balanced_order
+from smix.data.layout import has_validation as folder_has_validation
+from smix.data.layout import load_folder
 from smix.data.npz import load_npz
 from smix.data.speech import SPEECH_COMMANDS_URL, speech_commands
-from smix.errors import unknown
+from smix.errors import OptionError, unknown
 
 
 def load_data(name: str, data_root: Path | str = "data", split: Split = "train") -> ImageSet:
@@ -22,18 +26,20 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
 
     Args:
         name: One of `SETS`; `npz:FILE` (x_train, y_train, x_test, y_test and, optionally, mask_train, mask_test, classes);
-            `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, or "val" for "test"); or `hf:NAME_OR_DIR`
-            (a data set of the Hugging Face hub, or one that was saved to disk). Images in files are decoded when they are
-            accessed; `loaded()` reads them into memory if they share a size. Masks next to images of a folder (001.png
-            with one channel or a palette next to 001.jpg, 001_mask.png next to 001) are not images.
+            `folder:DIR` (DIR/train/CLASS/image and DIR/test/CLASS/image, with or without "val"; DIR/train alone; or DIR/CLASS/image);
+            `csv:FILE` (columns path, label, split and, optionally, mask); or `hf:NAME_OR_DIR` (a data set of the Hugging Face hub, or
+            one that was saved to disk). Images in files are decoded when they are accessed; `loaded()` reads them into memory if
+            they share a size. Masks next to images of a folder (001.png with one channel or a palette next to 001.jpg,
+            001_mask.png next to 001) are not images.
         data_root: Folder that contains the data sets of `SETS`, or that they are downloaded to.
-        split: "train" or "test".
+        split: "train" or "test". For `folder:` and `csv:` also "val", if there are validation images apart from the test images, and
+            "all": the images of all splits, which need no labels.
 
     Returns:
         The split.
 
     Raises:
-        OptionError: The name is unknown.
+        OptionError: The name is unknown, or the data set has no such split.
         DataError: The data set is missing or damaged, or has a wrong shape, type or value.
         RunError: The spectrograms of speech-commands cannot be written next to its files.
 
@@ -43,6 +49,8 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
     """
     check_name(name)
     kind, colon, place = name.partition(":")
+    if split not in ("train", "test") and not is_listed(name):
+        raise OptionError(f'split: {name} has the splits train and test, got "{split}"; choose one of them')
     return OWN[kind](name, place, split) if colon else SETS[name].load(name, Path(data_root), split)
 
 
@@ -50,7 +58,21 @@ def check_name(name: str) -> None:
     """Raise OptionError unless `load_data` knows a data set of this name. Nothing is read."""
     kind, colon, _ = name.partition(":")
     if kind not in OWN if colon else name not in SETS:
-        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "hf:NAME_OR_DIR"])
+        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
+
+
+def load_validation(name: str, data_root: Path | str = "data") -> ImageSet | None:
+    """Load the validation images of a data set. None: it has none apart from its test images."""
+    kind, _, place = name.partition(":")
+    if not is_listed(name) or not HAS_VALIDATION[kind](Path(place)):
+        return None
+    return load_data(name, data_root, "val")
+
+
+def is_listed(name: str) -> bool:
+    """Return True for data sets of your own image files, which have the splits "val" and "all"."""
+    kind, colon, _ = name.partition(":")
+    return bool(colon) and kind in HAS_VALIDATION
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,7 @@ def is_local(name: str, data_root: Path) -> bool:
     kind, colon, place = name.partition(":")
     if not colon:
         return name in SETS and is_here(name, data_root)
-    return kind in ("npz", "folder") or Path(place).is_dir()
+    return kind in ("npz", "folder", "csv") or Path(place).is_dir()
 
 
 def _digits(name: str, data_root: Path, split: Split) -> ImageSet:
@@ -98,4 +120,11 @@ SETS = {
         f"download {SPEECH_COMMANDS_URL} and unpack it in speech_commands_v0.02 there",
     ),
 }
-OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {"npz": load_npz, "folder": load_folder, "hf": load_hub}
+OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {
+    "npz": load_npz,
+    "folder": load_folder,
+    "csv": load_csv,
+    "hf": load_hub,
+}
+HAS_VALIDATION: dict[str, Callable[[Path], bool]] = {"folder": folder_has_validation, "csv": csv_has_validation}
+"""Function of each kind of listed image files that says whether there are validation images apart from the test images."""

@@ -151,6 +151,7 @@ class Streamed(Loader):
     workers: int
     """Number of worker processes."""
     valid: Bool[Tensor, "N"] | None = None
+    drop_last: bool = False
     at_once: int = field(default_factory=lambda: AT_ONCE)
     """Number of images per batch of `in_order` and `pixels`."""
 
@@ -161,7 +162,8 @@ class Streamed(Loader):
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
         cpu = torch.device("cpu")
-        schedule = epoch_batches(len(self), seed, epoch, batch_size, first_step, rank, world, cpu)
+        steps = range(first_step, self.steps(batch_size, world))
+        schedule = epoch_batches(len(self), seed, epoch, batch_size, steps, rank, world, cpu)
         batches = [batch[part].tolist() for _, batch, part in schedule]
         for rows, (images, masks) in self._read(replace(self.reader, key=(seed, epoch)), batches):
             valid = None if self.valid is None else self._copy(self.valid[rows])

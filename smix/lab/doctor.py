@@ -115,7 +115,8 @@ def scaling(data: ImageSet) -> str:
 
 OWN_DATA = {
     "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.png and DIR/test/CLASS/*.png (or .jpg, ...), of any size",
+    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), perhaps DIR/val; or DIR/CLASS/*.jpg",
+    "csv:FILE": "columns path, label, split and perhaps mask",
     "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
 }
 """Names and contents of your own data sets."""

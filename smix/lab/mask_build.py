@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 from smix import progress
@@ -49,7 +50,10 @@ def build_store(
         raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
     part = _parse_shard(shard or "1/1")
     # Loaded here for parts in other processes, too, so that a mistake is one line and not one in the log of each part.
-    data = load_data(config.data, options.data_root, config.split)
+    data = load_data(config.data, options.data_root, config.built_split)
+    if not options.quiet and data.files is not None:
+        for line in data.files.notes:
+            sys.stderr.write(f"{line}\n")
     source = load_source(
         config.source,
         config.weights,
@@ -60,6 +64,7 @@ def build_store(
         object_classes=config.object_classes,
         score_threshold=config.score_threshold,
         style=config.style,
+        mask_frame=config.mask_frame,
         device=options.device,
     )
     if engine == "local" and jobs == 1:

@@ -11,7 +11,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from smix import progress
-from smix.data.pictures import SUFFIXES, walk_images
+from smix.data.listing import walk_images
+from smix.data.pictures import SUFFIXES
 from smix.data.streaming import AT_ONCE
 from smix.errors import DataError, OptionError
 from smix.lab.trained_model import Probabilities, TrainedModel

@@ -267,9 +267,13 @@ def _prepare(sweep: Sweep, out: Path, options: RunOptions, engine: engines.Engin
     shared = device is not None and device.type == "cuda" and jobs > 1
     costs: dict[Group, Cost] = {}
     began = time.process_time()
-    start = 0.0
+    start, told = 0.0, set[str]()
     for inputs in checked_inputs(sweep, out, options):
         start = start or IMPORT_SECONDS + time.process_time() - began
+        if not options.quiet:
+            for line in filter(lambda line: line not in told, inputs.notes):
+                sys.stderr.write(f"{line}\n")
+            told.update(inputs.notes)
         kind = group(inputs.config)
         if (shared or not options.quiet) and device is not None and kind not in costs:
             costs[kind] = cost_of(inputs, device, options, threads or torch.get_num_threads())

@@ -164,8 +164,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
     """Return the images whose masks are not marked invalid in the store, and the masks."""
     if where != "carried":
         store = MaskStore(where)
-        store.check_made_of(data)
-        valid = store.usable[data.index]
+        valid = store.usable[store.align(data)]
         if not valid.any():
             raise MaskError(
                 f"{where}: expected masks of the {len(data):,} images that are evaluated, got none; build more with smix masks build"

@@ -27,6 +27,7 @@ from smix import files, progress, signals
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
+from smix.masks.keys import ImageKeys
 from smix.masks.manifest import Manifest, SplitId, check_manifest, packed_bytes
 from smix.masks.refine import PARAMETERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
@@ -104,7 +105,7 @@ def build_masks(
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
     description = source.describe(data)  # first: some sources know their classes only after they have seen the data
     manifest = Manifest(
-        data=SplitId(data.name, data.split, data.fingerprint, len(data)),
+        data=SplitId(data.name, data.split, data.fingerprint, len(data), has_paths=data.files is not None),
         shape=size or data.size or SIZE_OF_FOLDERS,
         source=description,
         refine={"name": refine, **PARAMETERS.get(refine, {})},
@@ -112,6 +113,7 @@ def build_masks(
         classes=getattr(source, "classes", ()) if save_classes else None,
     )
     check_manifest(manifest)
+    keys = None if data.files is None else ImageKeys(data.files.paths, data.files.sizes)
     requested = np.sort(data.take(limit).index)
     try:
         with (
@@ -120,7 +122,7 @@ def build_masks(
             signals.interruptible(),
         ):
             with files.lock(out, ".finish.lock", wait=True):
-                staged = StagedStore(out, manifest)
+                staged = StagedStore(out, manifest, keys)
             requested = np.union1d(requested, staged.built_rows())
             _Builder(staged, data, source, refine, requested, strict, quiet).build(part)
             if not staged.is_complete(requested):

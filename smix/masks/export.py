@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 
 from smix import files, progress
+from smix.data.layout import SPLIT_FOLDERS
 from smix.data.optional import import_optional
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
@@ -30,7 +31,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
 
     Args:
         store: The mask store.
-        data: The whole split that the store was built from; the files are named after its images.
+        data: The images whose masks are exported, a whole split; the files are named after them.
         out: Output folder.
         format: "png": one `STEM.png` per mask with values 0 and 255, where STEM is the image's path without its suffix, or its row
             ("000017"). "coco": one annotations.json with compressed run-length encodings, bounding boxes and areas; empty masks
@@ -47,18 +48,22 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         RunError: `out` cannot be written.
     """
     out = Path(out)
-    store.check_made_of(data)
-    if len(data) != len(store):
+    stored = store.align(data)
+    if (
+        len(data.index) != len(data)
+        or not np.array_equal(data.index, np.arange(len(data)))
+        or (not store.has_paths and len(data) != len(store))
+    ):
         raise MaskError(
             f"{store.path}: the masks of a whole split are exported, but this is a subset of {data.name}; pass the whole split"
         )
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")
     _check_folder(out, data, format)
-    rows = np.flatnonzero(store.built & ~np.isin(np.arange(len(store)), list(store.problems)))
+    rows = np.flatnonzero(store.built[stored] & ~np.isin(stored, list(store.problems)))
     _check_names(data, rows)
     with progress.bar("masks", len(rows), "masks", quiet) as show:
-        masks = _masks(store, rows, show)
+        masks = _masks(store, stored, rows, show)
         if format == "coco":
             _write_coco(out / ANNOTATIONS, data, store.shape, rows, masks)
         else:
@@ -68,14 +73,19 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
                 # Not synced, which would take most of the time: an export can be repeated.
                 with files.atomic(path, sync=False) as file:
                     Image.fromarray(mask.astype(np.uint8) * 255).save(file, "png")
-    files.write_json(out / EXPORTED, {"name": data.name, "split": data.split, "fingerprint": data.fingerprint})
+    identity = {"name": data.name, "split": data.split, "fingerprint": data.fingerprint, "size": list(store.shape)}
+    files.write_json(out / EXPORTED, identity)
     return len(rows)
 
 
 def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     if isinstance(data.images, Pictures):
-        home = data.images.home.resolve()
-        if any(out.resolve().is_relative_to(home.parent / split) for split in ("train", "test", "val", home.name)):
+        root, top = data.images.home, set[str]()
+        if data.files is not None:
+            root, top = data.files.root, {path.partition("/")[0] for path in data.files.paths}
+        # In a data set with folders of splits, a folder next to them is no part of it.
+        folders = [root / name for name in SPLIT_FOLDERS] if top and top <= set(SPLIT_FOLDERS) else [root]
+        if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise MaskError(f"{out}: the folder lies inside the folder of the images; choose another")
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
@@ -93,10 +103,12 @@ def _check_names(data: ImageSet, rows: Int[np.ndarray, "n"]) -> None:
         raise MaskError(f"{data.name}: the image {outside} lies outside the folder of the data set; move it there")
 
 
-def _masks(store: MaskStore, rows: Int[np.ndarray, "n"], show: Any) -> Iterator[tuple[int, Bool[np.ndarray, "H W"]]]:
+def _masks(
+    store: MaskStore, stored: Int[np.ndarray, "N"], rows: Int[np.ndarray, "n"], show: Any
+) -> Iterator[tuple[int, Bool[np.ndarray, "H W"]]]:
     for start in range(0, len(rows), BATCH):
         batch = rows[start : start + BATCH]
-        yield from zip(batch.tolist(), store[batch], strict=True)
+        yield from zip(batch.tolist(), store[stored[batch]], strict=True)
         show(start + len(batch))
 
 

@@ -29,6 +29,11 @@ class StoredMasks:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Spatial size S of the masks."""
+        return self.store.shape
+
     def __getitem__(self, rows: Int[np.ndarray, "n"]) -> Bool[np.ndarray, "n *S"]:
         return self.store[self.index[rows]]
 
@@ -66,15 +71,16 @@ def masks_of(data: ImageSet, location: str) -> ObjectMasks:
             )
         return _in_memory(data.masks, None, {"name": "carried"}, None)
     store = MaskStore(location)
-    store.check_belongs(data)
-    valid, source, refinement = store.usable[data.index], store.manifest.source, store.manifest.refine
+    rows = store.align(data)
+    store.check_built(rows, f"{data.name} {data.split}")
+    valid, source, refinement = store.usable[rows], store.manifest.source, store.manifest.refine
     if not isinstance(data.images, Pictures):
-        return _in_memory(stretch(store[data.index], data.array.shape[1:-1]), valid, source, refinement)
+        return _in_memory(stretch(store[rows], data.array.shape[1:-1]), valid, source, refinement)
     # The fingerprint covers the checksums of all shards and the rows in use, so that no mask is read.
     checksums = [store.manifest.files[name] for name in store.manifest.file_names if name.startswith("shard-")]
-    fingerprint = _sha256("".join(checksums).encode(), np.ascontiguousarray(data.index), np.packbits(valid))
-    empty = float((store.coverage[data.index] == 0).mean())
-    return ObjectMasks(StoredMasks(store, data.index), valid, _provenance(fingerprint, source, refinement, empty))
+    fingerprint = _sha256("".join(checksums).encode(), np.ascontiguousarray(rows), np.packbits(valid))
+    empty = float((store.coverage[rows] == 0).mean())
+    return ObjectMasks(StoredMasks(store, rows), valid, _provenance(fingerprint, source, refinement, empty))
 
 
 def stretch(masks: Bool[np.ndarray, "n *s"], size: tuple[int, ...]) -> Bool[np.ndarray, "n *S"]:

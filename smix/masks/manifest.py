@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta
 
 from smix.errors import MaskError
+from smix.masks.keys import IMAGES
 from smix.untrusted import OtherVersionError, UnreadableError, read_checked, to_record, typed, with_checksum
 
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 BUILDING = "building"
 """Folder of shards that are finished but not yet part of the store."""
 STATS, BROKEN = "stats.npy", "broken.json"
@@ -28,11 +29,13 @@ class SplitId:
     """One split of a data set."""
 
     name: Name
-    split: Literal["train", "test"]
+    split: Literal["train", "val", "test", "all"]
     fingerprint: str
     """Sha256 of the images and labels, or of the names and sizes of image files."""
     count: Count
     """Number of images."""
+    has_paths: bool = False
+    """True if images.tsv has the path and size of the file of each image."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Manifest:
     """Names of the classes 1, 2, ... in the class maps. None: the store has no class maps."""
     files: dict[str, Sha256] = field(default_factory=dict)
     """Sha256 of each file except manifest.json, by file name; empty while the store is being built."""
-    format: Literal[3] = FORMAT
+    format: Literal[4] = FORMAT
 
     @property
     def count(self) -> int:
@@ -66,7 +69,8 @@ class Manifest:
     @property
     def file_names(self) -> list[str]:
         """Names of the files that a finished store must have; broken.json is optional."""
-        return [*(name for number in range(self.shard_count) for name in self.shard_files(number)), STATS]
+        images = [IMAGES] if self.data.has_paths else []
+        return [*(name for number in range(self.shard_count) for name in self.shard_files(number)), STATS, *images]
 
     def shard_files(self, number: int) -> list[str]:
         """Return the names of the files of a shard: its masks and, if the store has them, its class maps."""

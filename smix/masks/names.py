@@ -12,8 +12,8 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "onnx": ("onnx:FILE", NETWORK),
     "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
     "smp": ("smp:ARCH/ENCODER", ("weights", *NETWORK)),
-    "masks": ("masks:DIR", ("classes", "object-classes", "style")),
-    "labelme": ("labelme:DIR", ("classes", "object-classes")),
+    "masks": ("masks:DIR", ("classes", "object-classes", "style", "mask-frame")),
+    "labelme": ("labelme:DIR", ("classes", "object-classes", "mask-frame")),
     "carried": ("carried", ()),
 }
 """Form of the names of each kind of source, and the options that it supports."""

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from smix import files
 from smix.arrays import map_npy
 from smix.errors import MaskError
+from smix.masks.keys import IMAGES, ImageKeys
 from smix.masks.manifest import BROKEN, BUILDING, STATS, Manifest, Sha256, read_begun, read_manifest
 from smix.masks.store import STATS_DTYPE, Flag, parse_problems
 from smix.untrusted import UnreadableError, open_file, read_bytes, read_checked, to_record, with_checksum
@@ -81,13 +82,15 @@ class StagedStore:
     Args:
         path: Folder of the store.
         manifest: Settings of the build.
+        keys: Paths and sizes of the images, if the store is to have them.
 
     Raises:
         MaskError: The folder contains masks that were built with other settings, or its manifest is damaged.
     """
 
-    def __init__(self, path: Path, manifest: Manifest) -> None:
+    def __init__(self, path: Path, manifest: Manifest, keys: ImageKeys | None = None) -> None:
         self.path, self.building = path, path / BUILDING
+        self._keys = None if keys is None else keys.to_bytes()
         if self.building.is_symlink():
             raise MaskError(f"{self.building}: expected a folder, got a symbolic link; remove it")
         self.previous: Manifest | None = None
@@ -179,6 +182,7 @@ class StagedStore:
             MaskError: A shard was damaged or removed during the build.
         """
         with files.lock(self.path, ".finish.lock", wait=True):
+            self._repair_keys()
             if not self.building.is_dir():
                 return
             checksums: dict[str, str] = {}
@@ -198,12 +202,26 @@ class StagedStore:
                 moves |= {name: f"{folder}/{name}" for name in names if folder}
             if moves:
                 contents = {STATS: npy(np.concatenate(stats))}
+                if self._keys is not None:
+                    contents[IMAGES] = self._keys
                 if broken:
                     contents[BROKEN] = (json.dumps(broken, indent=0) + "\n").encode()
                 checksums |= {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
                 manifest = dataclasses.replace(self.manifest, files=checksums)
                 files.write_together(self.path, {**contents, "manifest.json": manifest.to_bytes()}, moves)
             shutil.rmtree(self.building)
+
+    def _repair_keys(self) -> None:
+        """Write images.tsv of the finished store again if it is damaged."""
+        if self.previous is None or self._keys is None:
+            return
+        expected = self.previous.files[IMAGES]
+        try:
+            intact = files.sha256(self.path / IMAGES, follow_links=False) == expected
+        except UnreadableError:
+            intact = False
+        if not intact and hashlib.sha256(self._keys).hexdigest() == expected:
+            files.write_bytes(self.path / IMAGES, self._keys)
 
     def _same_settings(self, manifest: Manifest, previous: Manifest) -> Manifest:
         """Return a previous manifest without its files. Raises MaskError if its settings differ."""

@@ -4,6 +4,7 @@
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
     stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
     classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only with --save-classes
+    images.tsv        size in bytes and path of the file of each image, from the root of the data set; only for images in files
     broken.json       the reason why a mask is broken, by row; only if a mask is broken
     cost.jsonl        one line per build: number of masks, seconds; not covered by the manifest
 
@@ -16,6 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from numpy.typing import NDArray
 
 from smix import files
 from smix.arrays import map_npy
-from smix.data.sets import ImageSet
+from smix.data.dataset_paths import paths_of
+from smix.data.imageset import ImageSet
 from smix.errors import MaskError
+from smix.masks.keys import IMAGES, ImageKeys
 from smix.masks.manifest import BROKEN, STATS, read_manifest
 from smix.reprs import describe
 from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
@@ -207,12 +211,112 @@ class MaskStore:
             )
         return rows
 
-    def check_made_of(self, data: ImageSet) -> None:
-        """Check that the store was built from the split that `data` belongs to.
+    @property
+    def has_paths(self) -> bool:
+        """True if the store knows the file of each image: rows are then found by path, in any order."""
+        return self.manifest.data.has_paths
+
+    def lookup(self, paths: Sequence[str | os.PathLike[str]]) -> Int[np.ndarray, "n"]:
+        """Return the row of each image by its path.
+
+        A path may be absolute or relative: it matches a path of the store (from the root of the data set) if one of the two is the end of
+        the other, in whole components. If several rows match, the folder that all paths have in common must decide.
+
+        Args:
+            paths: Path of the file of each image.
 
         Raises:
-            MaskError: The store was built from another split or data set.
+            MaskError: The store has no paths, an image has no row, could have several rows, or shares its row with another path; or the
+                size of its file in bytes is not that of the build.
+
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> from smix import build_masks, load_data
+        >>> from smix.masks import load_source
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("train/cat/1", "train/dog/1", "test/cat/2"):
+        ...         Path(folder, name).parent.mkdir(parents=True, exist_ok=True)
+        ...         Image.new("RGB", (8, 8)).save(Path(folder, f"{name}.jpg"))
+        ...         Image.new("L", (8, 8), 255).save(Path(folder, f"{name}.png"))
+        ...     data = load_data(f"folder:{folder}", split="all")
+        ...     store = build_masks(data, load_source(f"masks:{folder}"), Path(folder, "store"))
+        ...     store.lookup([Path(folder, "test/cat/2.jpg"), Path(folder, "train/cat/1.jpg")]).tolist()
+        [2, 0]
         """
+        return self._find(paths)
+
+    def align(self, dataset: Any) -> Int[np.ndarray, "N"]:
+        """Return the row of each image of a data set.
+
+        Args:
+            dataset: A data set with `samples` or `imgs` (torchvision's ImageFolder), `paths`, or timm's `filenames`; a `Subset` of one; a
+                sequence of paths; or an `ImageSet`. Data sets that do not tell the paths of their images have no rows that could be
+                looked up: their images must be in the order of the store, that of `load_data`.
+
+        Raises:
+            MaskError: The data set has no paths, or see `lookup`; or the store was built for another split or data set.
+            DataError: The data set lists more or fewer paths than it has images.
+        """
+        if isinstance(dataset, ImageSet):
+            if self.has_paths and dataset.files is not None:
+                return self._find(dataset.files.paths.tolist(), dataset.files.sizes.tolist(), prefer_equal=True)
+            self._check_same_split(dataset)
+            return dataset.index
+        if (paths := paths_of(dataset)) is None:
+            raise MaskError(
+                f"{type(dataset).__name__}: the data set does not tell the paths of its images (samples, imgs or paths), so that their "
+                f"masks cannot be found in {self.path}; use its rows in the order of smix.load_data, or pass paths to lookup"
+            )
+        return self._find(paths)
+
+    def check_built(self, rows: Int[np.ndarray, "n"], name: str = "") -> None:
+        """Check that masks are built.
+
+        Args:
+            rows: Rows of the masks.
+            name: Name of the data set in the message.
+
+        Raises:
+            MaskError: Some of the masks are not built.
+        """
+        if missing := int((~self.built[rows]).sum()):
+            raise MaskError(
+                f"{self.path}: only {len(rows) - missing} of {len(rows)} images{f' of {name}' if name else ''} have masks "
+                f"({self.built.sum()} are built); build the rest with the same smix masks build and a larger --limit"
+            )
+
+    def _find(
+        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, prefer_equal: bool = False
+    ) -> Int[np.ndarray, "n"]:
+        if not self.has_paths:
+            raise MaskError(
+                f"{self.path}: the store was built for images in memory ({self.manifest.data.name}), which have no paths; use the rows "
+                "in the order of smix.load_data, or build masks of the image files with --data folder:DIR"
+            )
+        try:
+            return self._keys.rows(paths, sizes, prefer_equal)
+        except MaskError as error:
+            raise MaskError(f"{self.path}: {error}") from None
+
+    @cached_property
+    def _keys(self) -> ImageKeys:
+        try:
+            content = read_bytes(self.path / IMAGES, follow_links=False)
+        except UnreadableError as error:
+            raise self._damaged(f"{IMAGES} cannot be read: {error}") from None
+        self._check_sha256(IMAGES, hashlib.sha256(content).hexdigest())
+        return ImageKeys.parse(content, len(self))
+
+    def check_made_of(self, data: ImageSet) -> None:
+        """Check that the store has a row for each image of `data`, built or not.
+
+        Raises:
+            MaskError: The store was built for other images.
+        """
+        self.align(data)
+
+    def _check_same_split(self, data: ImageSet) -> None:
+        """Raise MaskError unless the rows of the store are those of the split that `data` belongs to."""
         own = self.manifest.data
         kind = "split" if own.split != data.split else "data set" if own.fingerprint != data.fingerprint else None
         if kind is not None:
@@ -225,14 +329,9 @@ class MaskStore:
         """Check that the mask of every image of `data` is built.
 
         Raises:
-            MaskError: The store was built from another split or data set, or too few of its masks are built.
+            MaskError: The store was built for other images, or too few of its masks are built.
         """
-        self.check_made_of(data)
-        if missing := int((~self.built[data.index]).sum()):
-            raise MaskError(
-                f"{self.path}: only {len(data) - missing} of {len(data)} images of {data.name} {data.split} have masks "
-                f"({self.built.sum()} are built); build the rest with the same smix masks build and a larger --limit"
-            )
+        self.check_built(self.align(data), f"{data.name} {data.split}")
 
     def damaged(self) -> list[str]:
         """Read every file, and return the names of those that are missing or differ from their sha256."""
@@ -258,6 +357,8 @@ class MaskStore:
             for kind in range(len(self.manifest.shard_files(number))):
                 self._shard(number, kind)
         _ = self.problems
+        if self.has_paths:
+            _ = self._keys
 
     def _shard(self, number: int, kind: int) -> UInt8[np.ndarray, "n *shape"]:
         name, shape = self.manifest.shard_files(number)[kind], self.manifest.shard_shapes(number)[kind]

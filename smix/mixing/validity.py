@@ -75,19 +75,27 @@ class Validity:
         Returns:
             True for valid masks.
         """
+        return torch.stack(list(self.tests(masks).values())).all(0)
+
+    def tests(self, masks: Float[Tensor, "B 1 *S"]) -> dict[str, Bool[Tensor, "B"]]:
+        """Return which masks meet each criterion that is tested, by the name of its option.
+
+        Args:
+            masks: Object masks with values in [0, 1].
+        """
         coverage = masks.flatten(1).mean(1)
-        passed = [coverage >= self.min_coverage, coverage <= self.max_coverage]
+        passed = {"min_coverage": coverage >= self.min_coverage, "max_coverage": coverage <= self.max_coverage}
         if self.min_entropy > 0:
-            passed.append(binary_entropy(coverage) >= self.min_entropy)
+            passed["min_entropy"] = binary_entropy(coverage) >= self.min_entropy
         if self.min_edges > 0 or self.max_roughness > 0:
             edges = edge_density(masks)
             if self.min_edges > 0:
-                passed.append(edges > self.min_edges)
+                passed["min_edges"] = edges > self.min_edges
             if self.max_roughness > 0:
-                passed.append(edges <= self.max_roughness * torch.minimum(coverage, 1 - coverage))
+                passed["max_roughness"] = edges <= self.max_roughness * torch.minimum(coverage, 1 - coverage)
         if self.min_free_border > 0 and masks.ndim > 3:
-            passed.append(1 - border_coverage(masks) >= self.min_free_border * (1 - coverage))
-        return torch.stack(passed).all(0)
+            passed["min_free_border"] = 1 - border_coverage(masks) >= self.min_free_border * (1 - coverage)
+        return passed
 
 
 def binary_entropy(probability: Float[Tensor, "B"]) -> Float[Tensor, "B"]:

@@ -28,7 +28,7 @@ from smix.report.records import (
 from smix.report.runs import budgets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds, p_value
 from smix.report.tables import duration_cell, listing, range_cell, spread_note
-from smix.training.records import Run
+from smix.training.records import Run, held_out
 
 NONE = "none possible"
 LONG = 10
@@ -272,8 +272,7 @@ def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Curve]:
 
 def _accuracy_chart(comparison: Comparison, assets: ReportAssets, title: str, note: str, chart: Chart) -> Figure:
     """Draw curves of accuracy. Each begins where it can be shown in full, with its band: the first epochs would compress all others."""
-    without = any(run.config.val_fraction == 0 for run in comparison.runs)
-    name = "Accuracy on a fixed part of the training images" if without else "Validation accuracy"
+    name = "Validation accuracy" if held_out(comparison.first) else "Accuracy on a fixed part of the training images"
     several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
     heading = Heading(title, f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}.{note}")
     low = _lowest_shown(chart.curves.values())

@@ -1,5 +1,6 @@
 """`smix masks build` and `smix masks check`: tables of mask stores for the terminal, and their charts and pages in a folder."""
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -11,18 +12,22 @@ from rich.table import Table as TerminalTable
 from smix import files
 from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
+from smix.masks.reasons import Reason, reasons_of_rows
 from smix.masks.store import MaskStore
 from smix.paths import data_name
 from smix.plots.charts import Estimate, Row, interval_rows, panels
 from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
+from smix.report.mask_reasons import control_lines, invalid_table, reason_lines
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
 from smix.report.pictures import drawable
 from smix.report.records import Comparison, ReportAssets
-from smix.report.sheet import draw_sheet, write_sheet
+from smix.report.sheet import draw_invalid, draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 
+SUMMARISED = 10_000
+"""Maximum number of masks that are read after a build for the share that passes the criteria."""
 NAMED = 5
 """Maximum number of broken images that are named on the terminal."""
 CLASSES = 20
@@ -33,7 +38,12 @@ VALID, INVALID = MORE, FEWER
 
 
 def write_check(
-    paths: Sequence[Path], data: str | None, out: Path | None, data_root: Path, quiet: bool = True
+    paths: Sequence[Path],
+    data: str | None,
+    out: Path | None,
+    data_root: Path,
+    quiet: bool = True,
+    only_invalid: bool = False,
 ) -> tuple[list[TerminalTable | str], list[Path]]:
     """Judge mask stores, and write their charts, their contact sheets, and the shares of each class.
 
@@ -42,6 +52,7 @@ def write_check(
         data: Data set of a single store; None: the name that each store was built with.
         out: Folder of the pictures; None: next to the first store, with "-check" after its name.
         data_root: Folder in which data sets are looked up by name.
+        only_invalid: Draw contact sheets of all masks that are not valid, instead of a part of all masks.
 
     Returns:
         Tables and lines for the terminal, and the written files.
@@ -61,12 +72,31 @@ def write_check(
     written = [save(draw_valid(judged), folder / "valid.png"), save(draw_coverage(judged), folder / "coverage.png")]
     lines: list[TerminalTable | str] = [terminal(check_table(judged))]
     for one, store, name in zip(judged, stores, _file_names([one.name for one in judged]), strict=True):
-        written.append(save(draw_sheet(one), folder / f"contact-sheet-{name}.png"))
-        written.append(write_sheet(folder / f"contact-sheet-{name}.html", one, quiet))
-        lines += [terminal(class_table(one.name, one.by_class())), *_broken(store)]
+        written += _write_sheets(one, folder, name, quiet, only_invalid)
+        lines += [
+            terminal(class_table(one.name, one.by_class())),
+            *reason_lines(one),
+            *control_lines(one),
+            *_broken(store),
+        ]
+    files.write_text(folder / "invalid.csv", csv_text(invalid_table(judged)))
     rows = tuple((Cell(one.name), *_class_row(each)) for one in judged for each in one.by_class())
     files.write_text(folder / "classes.csv", csv_text(Table("classes", "Classes", ("Store", *CLASS_HEADS), rows)))
-    return lines, [*written, folder / "classes.csv"]
+    return lines, [*written, folder / "classes.csv", folder / "invalid.csv"]
+
+
+def _write_sheets(judged: JudgedMasks, folder: Path, name: str, quiet: bool, only_invalid: bool) -> list[Path]:
+    if not only_invalid:
+        return [
+            save(draw_sheet(judged), folder / f"contact-sheet-{name}.png"),
+            write_sheet(folder / f"contact-sheet-{name}.html", judged, quiet),
+        ]
+    for left in folder.glob(f"invalid-{name}-[0-9]*.png"):  # pages of masks that are valid by now
+        left.unlink()
+    pictures = [
+        save(figure, folder / f"invalid-{name}-{page:02d}.png") for page, figure in enumerate(draw_invalid(judged), 1)
+    ]
+    return [*pictures, write_sheet(folder / f"invalid-{name}.html", judged, quiet, only_invalid)]
 
 
 def _names(paths: Sequence[Path], stores: Sequence[MaskStore]) -> list[str]:
@@ -152,13 +182,21 @@ def contact_sheet(comparison: Comparison, assets: ReportAssets) -> Figure | None
 
 
 def build_summary(store: MaskStore) -> list[str]:
-    """Return the result of a build in one line, followed by the broken images."""
-    built, data = store.built, store.manifest.data
+    """Return the result of a build in one line, followed by the broken images.
+
+    The share of masks that pass the criteria is that of at most `SUMMARISED` masks, evenly spaced.
+    """
+    rows, data = np.flatnonzero(store.built), store.manifest.data
+    part = rows[:: -(-len(rows) // SUMMARISED) or 1]
+    codes = reasons_of_rows(store, part, CRITERIA["default"])
+    looked_at = "" if len(part) == len(rows) else f" (of {len(part):,} of them)"
     line = (
-        f"{store.path}: {built.sum():,} masks of {data.name} {data.split}, {percent(store.usable[built]):.1f} % show an object, "
-        f"mean coverage {percent(store.coverage[built]):.1f} %"
+        f"{store.path}: {len(rows):,} masks of {data.name} {data.split}, {percent(codes == Reason.VALID):.1f} % pass the criteria"
+        f"{looked_at}, mean coverage {percent(store.coverage[rows]):.1f} %"
     )
-    return [line, *_broken(store)]
+    counts = Counter(codes[codes != Reason.VALID].tolist()).most_common()
+    others = [f"Not valid: {', '.join(f'{Reason(code).text} {count:,}' for code, count in counts)}"] if counts else []
+    return [line, *others, *_broken(store)]
 
 
 def _broken(store: MaskStore) -> list[str]:

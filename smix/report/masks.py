@@ -6,13 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy.typing import NDArray
 
 from smix import progress
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.criteria import StoreValidity
+from smix.masks.lookup import StoredMasks
+from smix.masks.reasons import Reason, reasons_of_flags, reasons_of_masks
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
 from smix.paths import data_name
@@ -48,7 +50,7 @@ class JudgedMasks:
     name: str
     data: ImageSet
     """Whole split that the masks belong to."""
-    masks: Bool[np.ndarray, "N *S"] | MaskStore
+    masks: Bool[np.ndarray, "N *S"] | MaskStore | StoredMasks
     """Masks by row of the split: `masks[rows]` are bool arrays (n, *S)."""
     rows: Int[np.ndarray, "n"]
     """Rows of the split whose masks are judged, in ascending order."""
@@ -65,11 +67,18 @@ class JudgedMasks:
     source: Mapping[str, Any] = field(default_factory=dict)
     refine: Mapping[str, Any] = field(default_factory=dict)
     """Name and settings of the source of the masks, and of their refinement."""
+    reasons: UInt8[np.ndarray, "n"] = field(default_factory=lambda: np.zeros(0, np.uint8))
+    """`smix.masks.reasons.Reason` of each mask by the default rule."""
     __repr__ = short_repr("judged.share(), judged.by_class()")
 
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""
         return percent(self.valid[criterion])
+
+    def reason_counts(self) -> dict[Reason, int]:
+        """Return the number of masks for each reason why masks are not valid by the default rule, in the order of the reasons."""
+        codes, counts = np.unique(self.reasons[self.reasons != Reason.VALID], return_counts=True)
+        return {Reason(code): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
 
     def positions(self, rows: Int[np.ndarray, "size"]) -> Int[np.ndarray, "size"]:
         """Return the positions of some rows in the arrays of this class."""
@@ -101,27 +110,29 @@ def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = 
     """Read the whole store, compare every file with its checksum, and judge the masks that are built.
 
     Args:
-        data: Whole split that the store belongs to.
+        data: Whole split whose masks the store has.
         name: Name of the masks as it is shown; empty: that of the data set and its split.
 
     Raises:
         MaskError: The store is damaged, or belongs to other images.
     """
-    store.check_made_of(data)
+    stored, manifest = store.align(data), store.manifest
     store.verify()
-    rows, manifest = np.flatnonzero(store.built), store.manifest
+    rows = np.flatnonzero(store.built[stored])
+    problems, built = store.problems, stored[rows]
     judged = JudgedMasks(
-        name or f"{data_name(manifest.data.name)} {manifest.data.split}",
+        name or f"{data_name(manifest.data.name)} {data.split}",
         data,
-        store,
+        StoredMasks(store, stored),
         rows,
-        store.coverage[rows],
-        store.scores[rows],
-        dict.fromkeys(CRITERIA, store.usable[rows]),
+        store.coverage[built],
+        store.scores[built],
+        dict.fromkeys(CRITERIA, store.usable[built]),
         store.seconds,
-        store.problems,
+        {row: problems[place] for row, place in enumerate(stored.tolist()) if place in problems},
         manifest.source,
         manifest.refine,
+        reasons_of_flags(store, built),
     )
     return _judge(judged, quiet)
 
@@ -139,23 +150,29 @@ def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
     rows = np.sort(data.take(min(limit, len(data))).index)
     coverage = data.masks[rows].reshape(len(rows), -1).mean(1, dtype=np.float32)
     name, ones = f"{data_name(data.name)} {data.split}", np.ones(len(rows), np.float32)
-    valid = dict.fromkeys(CRITERIA, coverage > 0)
-    return _judge(JudgedMasks(name, data, data.masks, rows, coverage, ones, valid), quiet=True)
+    judged = JudgedMasks(name, data, data.masks, rows, coverage, ones, dict.fromkeys(CRITERIA, coverage > 0))
+    return _judge(replace(judged, reasons=np.zeros(len(rows), np.uint8)), quiet=True)
 
 
 def _judge(judged: JudgedMasks, quiet: bool) -> JudgedMasks:
     """Apply each of `CRITERIA` to masks that are so far valid if they show an object at all."""
     count, valid = len(judged.rows), {criterion: each.copy() for criterion, each in judged.valid.items()}
-    shape = judged.masks.shape if isinstance(judged.masks, MaskStore) else judged.masks.shape[1:]
+    reasons = judged.reasons.copy()
+    shape = judged.masks.shape[1:] if isinstance(judged.masks, np.ndarray) else judged.masks.shape
     step = max(1, PIXELS // math.prod(shape))
     with progress.bar(f"judging {judged.name}", count, "masks", quiet) as advance:
         for first in range(0, count, step):
             part = slice(first, first + step)
             masks = judged.masks[judged.rows[part]]
             for criterion, is_valid in CRITERIA.items():
-                valid[criterion][part] &= is_valid(masks, judged.score[part])
+                if criterion != "default":
+                    valid[criterion][part] &= is_valid(masks, judged.score[part])
+            of_masks = reasons_of_masks(masks, judged.score[part], CRITERIA.get("default"))
+            reasons[part] = np.where(reasons[part] == Reason.VALID, of_masks, reasons[part])
             advance(first + len(masks))
-    return replace(judged, valid=valid)
+    if "default" in valid:
+        valid["default"] = reasons == Reason.VALID
+    return replace(judged, valid=valid, reasons=reasons)
 
 
 def input_size(source: Mapping[str, Any]) -> str:

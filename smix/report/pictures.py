@@ -5,15 +5,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from matplotlib.figure import Figure
 from PIL import Image
 
 from smix.data import load_data
 from smix.data.sets import ImageSet
+from smix.data.streaming import SIDE as CROPPED
+from smix.data.streaming import as_evaluated
 from smix.errors import DataError
 from smix.evaluation.scores import Mistake
-from smix.masks.lookup import masks_of
+from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import parse_method
 from smix.plots.layout import Heading, shortened, text_width
 from smix.plots.pictures import Band, Tile, image_grid, is_picture, tile_width
@@ -62,13 +64,20 @@ def write_mixes(
     check_picture(out)
     parsed = {text: parse_method(text) for text in methods}
     images = load_data(data, data_root, "train")
-    shown = images.take(min(count, len(images))).loaded()
-    if shown.array.ndim != 4:
-        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {shown.size}")
+    chosen = images.take(min(count, len(images)))
+    if chosen.size is not None and len(chosen.size) != 2:
+        raise DataError(f"{data}: expected images with 2 spatial dimensions to draw, got size {chosen.size}")
+    shown = chosen if chosen.size is None else chosen.loaded()
     found = masks_of(shown, masks) if any(method.needs_masks for method in parsed.values()) else None
-    mask_arrays = (found.masks, found.valid) if found else ()
+    shown, shown_masks = (shown, found and found.masks) if shown.size else _cropped(shown, found)
+    mask_arrays = (shown_masks, found.valid) if found else ()
     samples = {text: draw_samples(method, shown, seed, *mask_arrays) for text, method in parsed.items()}
     return save(draw_mixes(samples, images.classes), out)
+
+
+def _cropped(images: ImageSet, masks: ObjectMasks | None) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
+    """Return images of different sizes and their masks, resized and cropped to one size as in evaluation."""
+    return as_evaluated(images, (CROPPED, CROPPED), np.arange(len(images)), None if masks is None else masks.masks)
 
 
 @looks

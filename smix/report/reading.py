@@ -28,7 +28,7 @@ from smix.paths import data_name, same_value
 from smix.plots.pictures import is_picture
 from smix.report.masks import JudgedMasks, judge_carried, judge_store
 from smix.report.records import Comparison, Problem, prepare, runs_by_method
-from smix.training.inputs import split
+from smix.training.inputs import training_images
 from smix.training.predictions import read_predictions
 from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
 from smix.training.samples import Samples, read_samples
@@ -302,14 +302,14 @@ def load_masks(comparison: Comparison, data_root: Path) -> JudgedMasks | None:
     store = None if folder == "carried" else MaskStore(folder)
     if store is not None:
         store.check_made_of(data)
-    _check_used(used[0], data)
+    _check_used(used[0], data, data_root)
     return judge_carried(data) if store is None else judge_store(store, data)
 
 
-def _check_used(run: Run, data: ImageSet) -> None:
+def _check_used(run: Run, data: ImageSet, data_root: Path) -> None:
     """Raise MaskError unless the masks of the training images are those that the run used."""
     config = run.config
-    training = split(data.take(config.train_limit), config.val_fraction)[0]
+    training = training_images(config, data, data_root)
     if isinstance(training.images, Pictures) and training.size is not None and fits_on_device(data, config.image_size):
         # The run had the images in memory and brought its masks to their size. The images themselves do not matter here.
         training = replace(training, images=np.zeros((len(training), *training.size, 3), np.uint8))

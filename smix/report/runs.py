@@ -13,7 +13,7 @@ from smix.report.page import Facts
 from smix.report.records import METRICS, PLAIN, Comparison, ReportAssets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 from smix.report.tables import duration_cell, listing
-from smix.training.records import Run
+from smix.training.records import Run, held_out
 
 
 def every_run(comparison: Comparison, assets: ReportAssets) -> Table | None:
@@ -66,7 +66,7 @@ def cost(comparison: Comparison, assets: ReportAssets) -> Table | None:
         # The mean of the runs that have a value would be that of the fast ones.
         return over_seeds(values if all(map(math.isfinite, values)) else (), scale=100)
 
-    images_of = "validation images" if comparison.first.config.val_fraction else "a part of the training images"
+    images_of = "validation images" if held_out(comparison.first) else "a part of the training images"
     return listing(
         "cost",
         "Cost of a run",

@@ -28,11 +28,12 @@ from smix import files, progress
 from smix.data.pictures import Pictures
 from smix.data.sets import balanced_order
 from smix.masks.lookup import stretch
+from smix.masks.reasons import Reason, explanation
 from smix.masks.store import pack
 from smix.plots.layout import Heading
 from smix.plots.pictures import Band, Tile, image_grid, paint
 from smix.plots.style import looks
-from smix.report.masks import JudgedMasks, input_size, percent
+from smix.report.masks import CRITERIA, JudgedMasks, input_size, percent
 from smix.report.pictures import thumbnail
 
 MAX_MASKS = 100_000
@@ -46,48 +47,78 @@ BATCH = 128
 VALID, BROKEN = 1, 2
 """Flags of a tile."""
 PICTURED, COLUMNS, PICTURE_SIDE = 60, 4, 150
-"""Masks on the picture, tiles in a row, and the longest side of an image there in pixels."""
+"""Masks on a picture, tiles in a row, and the longest side of an image there in pixels."""
+PAGES = 20
+"""Maximum number of pictures of masks that are not valid; the page in the browser has all of them."""
 
 
 @looks
 def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
-    """Draw `count` images, class-balanced, each next to itself with its mask in pink; below it its class and the mask's coverage."""
+    """Draw `count` images, class-balanced, each next to itself with its mask in pink; below it the mask's coverage, its class, and
+    the reason if the mask is not valid."""
     rows = _balanced(judged, count)
+    return _draw(judged, rows, f"{len(rows)} of {len(judged.rows):,}, class-balanced")
+
+
+def draw_invalid(judged: JudgedMasks) -> Iterator[Figure]:
+    """Draw the masks that are not valid by the default rule, in the order of their reasons: `PICTURED` on a page, on at most `PAGES`
+    pages."""
+    rows = _balanced(judged, MAX_MASKS, only_invalid=True)
+    rows = rows[np.argsort(judged.reasons[judged.positions(rows)], kind="stable")]
+    pages = -(-len(rows) // PICTURED)
+    for page in range(min(pages, PAGES)):
+        part = rows[page * PICTURED : (page + 1) * PICTURED]
+        yield _draw(judged, part, f"Page {page + 1} of {pages:,}: {len(rows):,} masks are not valid")
+
+
+def _draw(judged: JudgedMasks, rows: Int[np.ndarray, "n"], selection: str) -> Figure:
     where = judged.positions(rows)
     tiles = []
-    for row, mask, coverage, valid in zip(
-        rows.tolist(), judged.masks[rows], judged.coverage[where], judged.valid["default"][where], strict=True
+    for row, mask, coverage, reason in zip(
+        rows.tolist(), judged.masks[rows], judged.coverage[where], _reasons(judged)[where].tolist(), strict=True
     ):
         image = thumbnail(judged.data, row, PICTURE_SIDE)
         painted = paint(image, stretch(mask[None], image.shape[:2])[0])
-        caption = [judged.data.classes[judged.data.labels[row]], f"{100 * coverage:.1f} %{'' if valid else ' ✗'}"]
+        name = judged.data.classes[judged.data.labels[row]]
+        caption = [f"{100 * coverage:.1f} %, {name}", f"✗ {Reason(reason).text}" if reason else ""]
         tiles.append(Tile([np.concatenate([image, painted], 1)], caption))
     heading = Heading(
         f"Masks of {judged.name}",
-        f"{len(rows)} of {len(judged.rows):,}, class-balanced: each image, the same with its mask in pink, and the coverage of the mask "
-        "(✗: invalid by the default rule).",
+        f"{selection}. Each image, the same with its mask in pink, and the coverage of the mask (✗: not valid by the default rule, with "
+        "the reason).",
     )
     return image_grid(heading, [Band(tiles[n : n + COLUMNS], {}) for n in range(0, len(tiles), COLUMNS)], COLUMNS, 0.12)
 
 
-def _balanced(judged: JudgedMasks, count: int) -> Int[np.ndarray, "n"]:
-    """Return at most `count` rows in class-balanced order."""
+def _reasons(judged: JudgedMasks) -> UInt8[np.ndarray, "n"]:
+    """Return the reasons of all judged masks."""
+    return judged.reasons if len(judged.reasons) else np.zeros(len(judged.rows), np.uint8)
+
+
+def _balanced(judged: JudgedMasks, count: int, only_invalid: bool = False) -> Int[np.ndarray, "n"]:
+    """Return at most `count` rows in class-balanced order, all or those whose masks are not valid by the default rule."""
     order = balanced_order(judged.data.labels, judged.data.fingerprint)
-    return order[np.isin(order, judged.rows)][:count]
+    rows = judged.rows[~judged.valid["default"]] if only_invalid else judged.rows
+    return order[np.isin(order, rows)][:count]
 
 
-def write_sheet(path: Path, judged: JudgedMasks, quiet: bool = True) -> Path:
-    """Write the page of all masks, in class-balanced order."""
-    rows = _balanced(judged, MAX_MASKS)
+def write_sheet(path: Path, judged: JudgedMasks, quiet: bool = True, only_invalid: bool = False) -> Path:
+    """Write the page of all masks, or of those that are not valid by the default rule, in class-balanced order."""
+    rows = _balanced(judged, MAX_MASKS, only_invalid)
     tiles = _Tiles(judged, rows, FINE_SIDE if len(rows) <= FINE else SIDE)
     page = Environment(loader=PackageLoader("smix.report"), autoescape=True).get_template("sheet.html")
     with files.atomic(path) as file, progress.bar(f"page of {judged.name}", len(rows), "masks", quiet) as advance:
+        valid = int(judged.valid["default"].sum())
         values = {"masks": judged, "count": len(judged.rows), "shown": len(rows), "coverage": percent(judged.coverage)}
-        values["input_size"] = input_size(judged.source)
-        counts = {"valid": int(judged.valid["default"].sum()), "empty": int((judged.coverage == 0).sum())}
+        values |= {"input_size": input_size(judged.source), "valid": valid, "empty": int((judged.coverage == 0).sum())}
+        values |= {"only_invalid": only_invalid, "pool": len(judged.rows) - valid if only_invalid else len(judged.rows)}
+        values["reasons"] = [
+            (reason.value, reason.text, explanation(reason, CRITERIA["default"]), number)
+            for reason, number in judged.reason_counts().items()
+        ]
         # The facts are requested after all tiles are written: they say where each tile begins.
         parts = {"tiles": tiles.written(advance), "facts": lambda: _script(tiles.facts())}
-        for part in page.generate(**values, **counts, **parts):
+        for part in page.generate(**values, **parts):
             file.write(part.encode(errors="replace"))
     return path
 
@@ -142,6 +173,8 @@ class _Tiles:
             "score": _base64(judged.score[where].astype("<f4")),
             "label": _base64(data.labels[rows].astype("<u4")),
             "flags": _base64(flags.astype("u1")),
+            "reason": _base64(_reasons(judged)[where].astype("u1")),
+            "reasons": [reason.text for reason in Reason],
             "classes": list(data.classes),
             "names": data.images.names[rows].tolist() if isinstance(data.images, Pictures) else None,
             "problems": problems,

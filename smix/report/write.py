@@ -98,7 +98,7 @@ def write_report(
         >>> config = smix.TrainConfig(model="resnet8", epochs=1, train_limit=64, test_limit=32, batch_size=32, method="cutmix")
         >>> result = smix.train(config, "runs/cutmix-0", smix.RunOptions(quiet=True, device="cpu"))
         >>> report = smix.write_report("runs")
-        >>> str(report.page), report.comparisons[0].methods, report.problems
+        >>> str(report.page), list(report.comparisons[0].by_method), report.problems
         ('runs/report/report.html', ['cutmix'], ())
     """
     comparisons, problems, folder = _read(runs)

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from torch import nn
 from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
 from smix.data.batches import Batches, Loader, Normalisation
-from smix.data.sets import ImageSet, balanced_order, load_data
+from smix.data.drawn_split import SplitPart
+from smix.data.sets import ImageSet, balanced_order, load_data, load_validation
 from smix.data.streaming import SIDE, Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
@@ -41,7 +43,7 @@ class RunInputs:
     """Network with its initial weights, on the CPU."""
     training: ImageSet
     validation: ImageSet
-    """Images held out from training; with `val_fraction` 0, a subset of the training images."""
+    """Validation images of the data set, or images held out from training; with `val_fraction` 0, a subset of the training images."""
     test: ImageSet
     normalise: Normalisation
     masks: ObjectMasks | None
@@ -50,6 +52,12 @@ class RunInputs:
     """Spatial size of the input images."""
     resident: bool
     """True if the images are kept on the device, False if they are read from files in each epoch."""
+    held_out: bool
+    """True if the validation images are not trained on."""
+    drawn: Mapping[str, SplitPart] | None = None
+    """All images by split, if the data set names no test images and smix has drawn them."""
+    notes: tuple[str, ...] = ()
+    """Lines about the data that a user should read once."""
     __repr__ = short_repr()
 
     def describe(self) -> str:
@@ -70,10 +78,10 @@ class RunInputs:
         augmentation = self.config.crop_padding, self.config.hflip
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
-            return Batches.of(self.training, self.normalise, device, masks, valid, *augmentation)
+            return Batches.of(self.training, self.normalise, device, masks, valid, *augmentation, self.config.drop_last)
         reader = Reader(self.training, self._plane, *augmentation, masks)
         flags = None if valid is None else torch.from_numpy(valid)
-        return Streamed(reader, self.normalise, device, _workers(options), flags)
+        return Streamed(reader, self.normalise, device, _workers(options), flags, self.config.drop_last)
 
     def samples(self, seed: int) -> Samples:
         """Return a few mixed training images with their plans."""
@@ -96,7 +104,7 @@ class RunInputs:
             "size": list(self.size),
             "classes": list(self.training.classes),
             "read": "kept on the device" if self.resident else "read in each epoch",
-            "validated_on": "validation images" if self.config.val_fraction else "training images",
+            "validated_on": "validation images" if self.held_out else "training images",
         }
         if self.config.init_weights is not None and Path(self.config.init_weights).is_file():
             data["init_weights"] = files.sha256(Path(self.config.init_weights))
@@ -125,22 +133,34 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     if config.data == "speech-commands" and config.hflip:
         raise OptionError("hflip: flipped spectrograms are sounds played backwards; add --no-hflip")
     train = load_data(config.data, options.data_root, "train")
-    test = load_data(config.data, options.data_root, "test").take(config.test_limit)
+    test, validation = (
+        load_data(config.data, options.data_root, "test"),
+        load_validation(config.data, options.data_root),
+    )
+    drawn = None
+    if train.files is not None and train.files.drawn:
+        drawn = {"train": SplitPart.of(train), "test": SplitPart.of(test)}
+    test = test.take(config.test_limit)
     resident = fits_on_device(train, config.image_size)
     if resident:
         train, test = train.loaded(), test.loaded()
+        validation = None if validation is None else validation.loaded()
         size = train.array.shape[1:-1]
-        if test.array.shape[1:] != train.array.shape[1:]:
-            raise DataError(
-                f"{config.data}: expected test images of shape {train.array.shape[1:]} as in train, got {test.array.shape[1:]}; resize them"
-            )
+        for other in (test, validation):
+            if other is not None and other.array.shape[1:] != train.array.shape[1:]:
+                raise DataError(
+                    f"{config.data}: expected {'test' if other is test else 'validation'} images of shape {train.array.shape[1:]} as in "
+                    f"train, got {other.array.shape[1:]}; resize them"
+                )
     else:
         size = (config.image_size or (SIDE if train.size is None else min(train.size)),) * 2
         if train.size is not None and len(train.size) != 2:
             raise DataError(
                 f"{config.data}: only images with 2 spatial dimensions can be resized, got size {train.size}; omit --image-size"
             )
-    training, validation = split(train.take(config.train_limit), config.val_fraction)
+    training, held_out = train.take(config.train_limit), validation is not None or config.val_fraction > 0
+    if validation is None:
+        training, validation = split(training, config.val_fraction)
     masks = masks_of(training, config.masks) if method.needs_masks else None
     pretrained = config.init_weights == "pretrained"
     with torch.random.fork_rng(devices=[]):
@@ -149,7 +169,16 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     if config.init_weights is not None and not pretrained:
         load_init(model, config.init_weights)
     normalise = Normalisation.of(train if resident else as_evaluated(train, (size[0], size[1]))[0])
-    return RunInputs(config, method, model, training, validation, test, normalise, masks, size, resident)
+    notes = () if train.files is None else train.files.notes
+    return RunInputs(
+        config, method, model, training, validation, test, normalise, masks, size, resident, held_out, drawn, notes
+    )
+
+
+def training_images(config: TrainConfig, train: ImageSet, data_root: Path) -> ImageSet:
+    """Return the images of the train split that a run trains on."""
+    train = train.take(config.train_limit)
+    return train if load_validation(config.data, data_root) is not None else split(train, config.val_fraction)[0]
 
 
 def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:

@@ -32,7 +32,7 @@ class Progress:
     step: int = 0
     """Finished steps of the current epoch."""
     loss_sum: float = 0.0
-    """Sum of the losses of these steps, in nats."""
+    """Sum of the losses of these steps, in nats. In all sums a step counts by its share of a full batch."""
     accuracy_sum: float = 0.0
     """Sum of the weighted accuracies of these steps."""
     fell_back_sum: float = 0.0
@@ -95,7 +95,9 @@ def fit(
         DivergedError: The loss or the gradient is not finite, and the weights are those before this step; or predictions at the
             end of an epoch are not finite.
     """
-    steps = train.steps(config.batch_size)
+    steps = train.steps(config.batch_size, world.size)
+    full = min(config.batch_size, len(train))
+    batches = train.images_per_epoch(config.batch_size, world.size) / full
     while progress.epoch < config.epochs:
         started = time.monotonic() - progress.seconds
         learner.model.train()
@@ -121,9 +123,10 @@ def fit(
                 )
             learner.update(learning_rate(config, step, steps))
             progress.step += 1
-            progress.loss_sum += loss
-            progress.accuracy_sum += weighted_accuracy
-            progress.fell_back_sum += fell_back
+            weight = len(batch.images) * world.size / full  # less than 1 for the last, smaller batch
+            progress.loss_sum += weight * loss
+            progress.accuracy_sum += weight * weighted_accuracy
+            progress.fell_back_sum += weight * fell_back
         world.broadcast_buffers(learner.eval_model)
         logits, labels = predictions(learner, validation, world)
         if not logits.isfinite().all():
@@ -134,9 +137,9 @@ def fit(
         record = Epoch(
             epoch=progress.epoch + 1,
             lr=learning_rate(config, progress.epoch * steps, steps),
-            train_loss=progress.loss_sum / steps,
-            train_accuracy=min(1.0, progress.accuracy_sum / steps),  # sums of float32 may exceed 1
-            fell_back=min(1.0, progress.fell_back_sum / steps),
+            train_loss=progress.loss_sum / batches,
+            train_accuracy=min(1.0, progress.accuracy_sum / batches),  # sums of float32 may exceed 1
+            fell_back=min(1.0, progress.fell_back_sum / batches),
             val_loss=cross_entropy(logits, labels),
             val_accuracy=accuracy(logits, labels),
             seconds=time.monotonic() - started,
@@ -170,12 +173,12 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
         gradients.
     """
     count = len(mixed)
-    size = -(-count // config.grad_accum_steps)
+    starts = _part_starts(count, config)
     sums = torch.zeros(2, device=mixed.device)
-    for start in range(0, count, size):
-        part = slice(start, start + size)
+    for start, end in zip(starts, [*starts[1:], count], strict=True):
+        part = slice(start, end)
         labels = target[part]
-        with learner.sync_gradients(last=start + size >= count):
+        with learner.sync_gradients(last=end == count):
             with learner.autocast():
                 logits = learner.forward(mixed[part])
             logits = logits.float()
@@ -185,3 +188,11 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
         sums += torch.stack((loss.detach(), labels.accuracy(logits.detach()))) * weight
     gradients = [parameter.grad for parameter in learner.model.parameters() if parameter.grad is not None]
     return torch.stack((*sums, target.fell_back.float().mean(), nn.utils.get_total_norm(gradients)))
+
+
+def _part_starts(count: int, config: TrainConfig) -> list[int]:
+    """Return where the parts of a batch start. No part is a single image, which batch normalisation may refuse, unless all are."""
+    single = config.grad_accum_steps == config.batch_size
+    size = max(1 if single else 2, -(-count // config.grad_accum_steps))
+    starts = list(range(0, count, size))
+    return starts[:-1] if len(starts) > 1 and size > 1 and count - starts[-1] == 1 else starts

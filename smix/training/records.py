@@ -250,6 +250,12 @@ def _may_be_run(folder: Path) -> bool:
         return isinstance(error, PermissionError)
 
 
+def held_out(run: Run) -> bool:
+    """Return True if the validation images of a run were not trained on."""
+    where = run.provenance.get("data", {}).get("validated_on")
+    return run.config.val_fraction > 0 if where is None else bool(where == "validation images")
+
+
 def shared_by(run: Run) -> dict[str, Any]:
     """Return the settings that all runs of a comparison must share, as far as they are known for this run.
 

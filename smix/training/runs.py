@@ -7,6 +7,7 @@ samples.npz           eight mixes with their plans
 weights.safetensors   weights of the last epoch
 predictions.npz       logits and labels of the test split, computed once with these weights
 validation.npz        the same for the validation images; missing if none are held out
+split.csv             path,label,split of each image, if the data set names no test images and smix has drawn them
 result.json           written last: a run with a result is finished
 """
 
@@ -25,6 +26,7 @@ import torch
 from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
+from smix.data.drawn_split import write_split
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
@@ -47,6 +49,7 @@ from smix.training.records import (
 )
 from smix.training.tensorboard import board, check_installed
 
+SPLIT = "split.csv"
 CHECKPOINT_SECONDS = 600.0
 """Seconds between two checkpoints within an epoch."""
 
@@ -133,6 +136,8 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
             "processes": world.size,
         }
         write_provenance(out, {**provenance, **machine})
+    if inputs.drawn is not None and not (out / SPLIT).is_file():
+        write_split(out / SPLIT, inputs.drawn)
     if not (out / "samples.npz").is_file():
         _write_npz(out / "samples.npz", inputs.samples(config.seed).arrays())
     return inputs
@@ -147,15 +152,18 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     metrics = read_metrics(out)
     at = load_checkpoint(checkpoint, learner, config, metrics) if checkpoint.is_file() else Progress()
     del metrics[at.epoch :]  # the process may have been killed after writing an epoch and before its checkpoint
-    steps = batches.steps(config.batch_size)
+    steps = batches.steps(config.batch_size, world.size)
     images_per_step = min(config.batch_size, len(batches))
-    total = config.epochs * steps * images_per_step
+    per_epoch = batches.images_per_epoch(config.batch_size, world.size)
+    total = config.epochs * per_epoch
     quiet = options.quiet or not world.is_main()
     if not quiet:
         processes = f"{world.size} x " if world.size > 1 else ""
         dtype = str(learner.precision).removeprefix("torch.")
         sys.stderr.write(f"{config.data}: {inputs.describe()}; {processes}{in_words(device)}, {dtype}\n")
-    validated = "validated" if config.val_fraction else "on training images"
+        for line in (*inputs.notes, *_left_out(len(batches), per_epoch)):
+            sys.stderr.write(f"{line}\n")
+    validated = "validated" if inputs.held_out else "on training images"
     saved, last_step = time.monotonic(), at.epoch * steps + at.step
 
     def save() -> None:
@@ -174,7 +182,7 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
         def before_step() -> bool:
             if time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save()
-            update((at.epoch * steps + at.step) * images_per_step, _describe(at, metrics, validated))
+            update(at.epoch * per_epoch + at.step * images_per_step, _describe(at, metrics, validated))
             return stop()
 
         try:
@@ -210,7 +218,7 @@ def _evaluate(
 ) -> Result:
     """Compute predictions for validation and test images with the final weights, and write weights, predictions and result."""
     config = inputs.config
-    outputs = {"validation": predictions(learner, validation, world)} if config.val_fraction else {}
+    outputs = {"validation": predictions(learner, validation, world)} if inputs.held_out else {}
     test = inputs.loader(inputs.test, world.device, options)
     outputs["predictions"] = logits, labels = predictions(learner, test, world)
     if not all(pair[0].isfinite().all() for pair in outputs.values()):
@@ -239,6 +247,17 @@ def _evaluate(
         write_result(out, result)
     world.wait_for_main()
     return result
+
+
+def _left_out(images: int, per_epoch: int) -> list[str]:
+    """Return a line about the images that an epoch leaves out."""
+    missing = images - per_epoch
+    if not missing:
+        return []
+    share = f"{100 * missing / images:.1f} %"
+    return [
+        f"The last batch of each epoch is left out: {missing:,} of {images:,} images ({share}), others in each epoch"
+    ]
 
 
 def _describe(at: Progress, metrics: list[Epoch], validated: str) -> str:

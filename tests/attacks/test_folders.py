@@ -12,7 +12,8 @@ from PIL import Image
 from smix import files
 from smix.config import SharedConfig
 from smix.data import load_data
-from smix.data.pictures import decode, list_images
+from smix.data.listing import list_images
+from smix.data.pictures import decode
 from smix.errors import DataError, RunError, SmixError
 from smix.lab.sweep import cross, write_sweep
 from smix.masks import MaskStore, build_masks, load_source
@@ -245,7 +246,7 @@ def test_a_folder_without_permission_is_reported(tmp_path):
 
 def test_images_below_a_path_that_is_not_a_folder_are_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    assert list_images(tmp_path / "none") == []
+    assert list_images(tmp_path / "none").names == ()
     with pytest.raises(DataError, match=r"the folder of images cannot be read \(Not a directory"):
         list_images(tmp_path / "file")
 

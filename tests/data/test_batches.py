@@ -73,8 +73,39 @@ def test_a_constant_channel_has_std_1_at_every_level(count):
 # Order
 
 
-def test_an_epoch_shows_each_image_at_most_once_and_drops_the_last_incomplete_batch():
+def test_an_epoch_shows_each_image_once_the_last_ones_in_a_smaller_batch():
     batches = traceable_set(83)
+    shown = labels_of(batches)
+    assert [len(batch) for batch in shown] == [8] * 10 + [3]
+    assert batches.steps(8) == 11
+    assert batches.images_per_epoch(8) == 83
+    assert sorted(chain(*shown)) == list(range(83))
+
+
+@pytest.mark.parametrize(
+    ("count", "world", "sizes"),
+    [
+        (80, 1, [8] * 10),
+        (81, 1, [8] * 10),
+        (82, 1, [8] * 10 + [2]),
+        (83, 2, [8] * 10),
+        (85, 2, [8] * 10 + [4]),
+        (87, 4, [8] * 10),
+        (87, 1, [8] * 10 + [7]),
+        (5, 1, [5]),
+    ],
+)
+def test_the_last_batch_has_two_images_in_each_process_or_is_left_out(count, world, sizes):
+    batches = traceable_set(count)
+    parts = [[len(batch.labels) for batch in batches.shuffled(0, 0, 8, 0, rank, world)] for rank in range(world)]
+    assert [sum(sizes) for sizes in zip(*parts, strict=True)] == sizes
+    assert all(len(set(sizes)) == 1 for sizes in zip(*parts, strict=True))
+    assert batches.steps(8, world) == len(sizes)
+    assert batches.images_per_epoch(8, world) == sum(sizes)
+
+
+def test_drop_last_leaves_the_last_smaller_batch_out():
+    batches = replace(traceable_set(83), drop_last=True)
     shown = labels_of(batches)
     assert [len(batch) for batch in shown] == [8] * 10
     assert batches.steps(8) == 10
@@ -85,7 +116,7 @@ def test_an_epoch_shows_each_image_at_most_once_and_drops_the_last_incomplete_ba
 
 
 def test_images_dropped_in_one_epoch_are_shown_in_another():
-    batches = traceable_set(83)
+    batches = replace(traceable_set(83), drop_last=True)
     assert {row for epoch in range(6) for batch in labels_of(batches, epoch=epoch) for row in batch} == set(range(83))
 
 
@@ -176,8 +207,8 @@ def test_an_epoch_that_resumes_at_a_step_gives_identical_batches(data, first_ste
     )
     whole = list(batches.shuffled(3, 2, 8))
     rest = list(batches.shuffled(3, 2, 8, first_step=first_step))
-    assert len(whole) == 10
-    assert len(rest) == 10 - first_step
+    assert len(whole) == 11
+    assert len(rest) == 11 - first_step
     for one, other in zip(whole[first_step:], rest, strict=True):
         for expected, got in zip(one, other, strict=True):
             assert torch.equal(expected, got)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from smix import load_data
 from smix.data import pictures
-from smix.data.pictures import Pictures, common_size, decode, list_images, walk_images
+from smix.data.listing import list_images, walk_images
+from smix.data.pictures import Pictures, common_size, decode
 from smix.errors import DataError
 
 
@@ -141,9 +142,13 @@ def test_a_pickled_subset_omits_the_other_images(tmp_path):
         (["1.jpg", "1.png", "2.png"], ["1.jpg", "2.png"]),
         (["1.jpg", "1_mask.png", "1-mask.png", "2_mask.png"], ["1.jpg", "2_mask.png"]),
         (["1.png", "1_mask.png", "1_mask.jpg"], ["1.png", "1_mask.jpg"]),
-        (["1.JPG", "1.PNG", "2.JPEG", "3.webp", "4.bmp", "5.ppm"], ["1.JPG", "2.JPEG", "3.webp", "4.bmp", "5.ppm"]),
+        (
+            ["1.JPG", "1.PNG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"],
+            ["1.JPG", "2.JPEG", "3.webp", "4.bmp", "5.ppm", "6.TIF"],
+        ),
         (["._1.jpg", ".2.png", "3.jpg", ".thumbs/4.jpg"], ["3.jpg"]),
         (["deep/1.jpg", "1.png", "deep-er/1.png"], ["1.png", "deep/1.jpg", "deep-er/1.png"]),
+        (["b.jpg", "a/z.jpg", "a/b/1.jpg", "a-b/1.jpg"], ["b.jpg", "a/z.jpg", "a-b/1.jpg", "a/b/1.jpg"]),
         (["with_mask.png", "mask.png", "_mask.png"], ["_mask.png", "mask.png", "with_mask.png"]),
         (["1.txt", "1.png", "2.gif", "png", "a.b.jpg", "a.b.png"], ["1.png", "a.b.jpg"]),
         (["1.png/2.jpg", "1.jpg"], ["1.jpg", "1.png/2.jpg"]),
@@ -151,7 +156,7 @@ def test_a_pickled_subset_omits_the_other_images(tmp_path):
 )
 def test_image_files_are_recognised_and_sorted(tmp_path, files, images):
     write_grey(tmp_path, *files)
-    assert list_images(tmp_path) == images
+    assert list(list_images(tmp_path).names) == images
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGB", "RGBA"])
@@ -159,16 +164,18 @@ def test_a_colour_image_next_to_another_image_is_an_image(tmp_path, mode):
     write(tmp_path / "1.jpg", image(0))
     for name in ("1.png", "1_mask.png"):
         Image.fromarray(image(1)[..., 0]).convert("I;16" if mode == "I;16" else mode).save(tmp_path / name)
-    assert list_images(tmp_path) == (["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"])
+    assert list(list_images(tmp_path).names) == (
+        ["1.jpg", "1.png", "1_mask.png"] if mode in ("RGB", "RGBA") else ["1.jpg"]
+    )
 
 
 def test_an_unreadable_image_is_not_omitted(tmp_path):
     write(tmp_path / "1.jpg", image(0))
     (tmp_path / "1.png").write_bytes(b"none")
-    assert list_images(tmp_path) == ["1.jpg", "1.png"]
+    assert list_images(tmp_path).names == ("1.jpg", "1.png")
 
 
-@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp", "ppm"])
+@pytest.mark.parametrize("kind", ["png", "jpeg", "bmp", "webp", "ppm", "tiff"])
 def test_a_damaged_file_is_an_image_or_a_smix_error(tmp_path, kind):
     file = io.BytesIO()
     Image.fromarray(image(0, (40, 30))).save(file, kind)
@@ -200,7 +207,7 @@ def test_a_folder_is_walked_one_folder_at_a_time(tmp_path):
     write_grey(tmp_path, "b/5.png", "b/1_mask.png")  # masks of 5.jpg and 1.png
     names = [path.relative_to(tmp_path).as_posix() for path in walk_images(tmp_path)]
     assert names == ["0.png", "a/x/3.png", "b/1.png", "b/2.png", "b/5.jpg"]
-    assert sorted(names) == sorted(list_images(tmp_path))
+    assert sorted(names) == sorted(list_images(tmp_path).names)
     walked = walk_images(tmp_path)
     assert next(walked) == tmp_path / "0.png"
     (tmp_path / "a/x/3.png").rename(tmp_path / "a/x/4.png")  # not listed yet

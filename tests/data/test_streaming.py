@@ -210,7 +210,9 @@ def test_an_epoch_shows_each_image_at_most_once_in_the_order_of_all_loaders(data
     order = torch.randperm(40, generator=rng.generator(3, "order", 2)).tolist()
     labels = torch.cat([batch.labels for batch in stream(data).shuffled(3, 2, 8)])
     assert labels.tolist() == data.labels[order].tolist()
-    assert len(list(stream(data).shuffled(3, 2, 12))) == stream(data).steps(12) == 3
+    assert [len(batch.labels) for batch in stream(data).shuffled(3, 2, 12)] == [12, 12, 12, 4]
+    dropping = dataclasses.replace(stream(data), drop_last=True)
+    assert [len(batch.labels) for batch in dropping.shuffled(3, 2, 12)] == [12, 12, 12]
 
 
 @pytest.mark.slow

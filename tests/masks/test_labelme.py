@@ -94,17 +94,39 @@ def test_a_mask_is_placed_in_its_box(tmp_path, value):
     assert np.array_equal(read_shapes(write(tmp_path / "a.json", one), None), box(7, 8, 8, 10))
 
 
-def test_shapes_with_chosen_labels_are_united_without_lines_and_points(tmp_path):
+def test_shapes_with_chosen_labels_are_united(tmp_path):
     path = write(
         tmp_path / "a.json",
         shape("rectangle", [[0, 0], [2, 2]]),
         shape("rectangle", [[20, 10], [22, 12]], "dog"),
-        shape("line", [[0, 0], [29, 19]]),
-        shape("point", [[15, 15]]),
+        shape("point", [[15, 5]], "eye"),
+        shape("points", [[15, 5]], "nose"),
     )
-    assert np.array_equal(read_shapes(path, None), box(0, 0, 2, 2) | box(10, 20, 12, 22))
+    assert np.array_equal(read_shapes(path, {"cat", "dog"}), box(0, 0, 2, 2) | box(10, 20, 12, 22))
     assert np.array_equal(read_shapes(path, {"dog"}), box(10, 20, 12, 22))
+    assert np.flatnonzero(read_shapes(path, {"eye"}).any(0)).tolist() == list(range(10, 21))  # a disc of radius 5
     assert not read_shapes(path, {"bird"}).any()
+    with pytest.raises(MaskError, match=r'^a\.json: nose: a shape of type "points" has no area'):
+        read_shapes(path, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count", "bounds"),
+    [
+        ("polygon", 2, "3 points or more"),
+        ("rectangle", 1, "2 to 4 points"),
+        ("oriented_rectangle", 3, "4 points"),
+        ("circle", 3, "2 points"),
+        ("line", 1, "2 points"),
+        ("linestrip", 1, "2 points or more"),
+        ("point", 2, "1 point"),
+        ("mask", 1, "2 points"),
+    ],
+)
+def test_shapes_of_too_few_or_too_many_points_are_named(tmp_path, kind, count, bounds):
+    path = write(tmp_path / "a.json", shape(kind, [[n, n] for n in range(count)]))
+    with pytest.raises(MaskError, match=rf"^a\.json: cat: a {kind} needs {bounds}, got {count}$"):
+        read_shapes(path, None)
 
 
 def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
@@ -116,7 +138,7 @@ def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     assert np.array_equal(store[3][0], box(3, 4, 8, 10))
     assert store.usable.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
-    assert store.problems[5] == "000005: cat: a polygon needs 3 points or more, got 2"
+    assert store.problems[5] == "000005: 000005.json: cat: a polygon needs 3 points or more, got 2"
     assert store.problems[6].startswith("000006: 000006.json: expected a labelme file, got invalid JSON")
 
 

@@ -72,7 +72,7 @@ def test_classes_without_names_are_numbers():
     [
         (colours(), {"keep": ("gren",)}, 'classes: expected a known name, got "gren"; did you mean "green"'),
         (colours(), {"object_classes": {"a": ["rde"]}}, 'classes: expected a known name, got "rde"'),
-        (colours("object_logit"), {"keep": ("red",)}, "the network knows no classes; omit the classes red"),
+        (colours("object_logit"), {"keep": ("red",)}, "the network has no classes; omit the classes red"),
         (
             colours(background=None),
             {},

@@ -92,8 +92,14 @@ def test_the_files_are_those_of_the_design(store, data):
     assert (shard.dtype, shard.shape) == (np.uint8, (8, 18))
     assert np.load(store.path / "stats.npy").dtype == STATS_DTYPE
     manifest = json.loads((store.path / "manifest.json").read_text())
-    assert manifest["format"] == 3
-    assert manifest["data"] == {"name": "made", "split": "train", "fingerprint": data.fingerprint, "count": 40}
+    assert manifest["format"] == 4
+    assert manifest["data"] == {
+        "name": "made",
+        "split": "train",
+        "fingerprint": data.fingerprint,
+        "count": 40,
+        "has_paths": False,
+    }
     assert manifest["shape"] == [10, 14]
     masks = hashlib.sha256(np.packbits(data.masks).tobytes()).hexdigest()
     assert manifest["source"] == {"name": "carried", "sha256": masks, "input_size": "own"}
@@ -229,19 +235,19 @@ def test_a_manifest_changed_by_hand_is_refused(store, changes):
         MaskStore(store.path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '"format"', '{"format": 3}', "\xff\xfe"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "null", '"format"', '{"format": 4}', "\xff\xfe"])
 def test_an_invalid_manifest_is_refused(store, text):
     (store.path / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(MaskError, match=r"manifest\.json is damaged"):
         MaskStore(store.path)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2, 4, "3"])
+@pytest.mark.parametrize("version", [0, 1, 2, 3, 5, "4"])
 def test_a_store_of_another_format_is_refused_with_the_expected_version(store, version):
     change_manifest(store.path, format=version)
     with pytest.raises(
         MaskError,
-        match=rf"the mask store was written by another version of smix \(format {json.dumps(version)} instead of 3\); build",
+        match=rf"the mask store was written by another version of smix \(format {json.dumps(version)} instead of 4\); build",
     ):
         MaskStore(store.path)
 

@@ -62,7 +62,7 @@ def write_run(
             "size": [32, 40],
             "classes": list(CLASSES),
             "read": "kept on the device",
-            "validated_on": "validation images",
+            "validated_on": "validation images" if config.val_fraction else "training images",
         },
         "masks": {"fingerprint": "cc" * 32, "source": {"name": "carried"}, "refine": None, "empty": 0.25}
         if "smix" in method

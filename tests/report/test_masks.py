@@ -1,19 +1,22 @@
 import csv
 import re
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from rich.console import Console
 
+from smix.data.sets import ImageSet
 from smix.errors import MaskError
-from smix.masks import MaskStore, build_masks, load_source
+from smix.masks import MaskStore, build_masks, controls, load_source
 from smix.masks.criteria import StoreValidity
 from smix.mixing import Validity
-from smix.report import mask_check, masks
+from smix.report import mask_check, mask_reasons, masks, sheet
 from smix.report.mask_check import INVALID, VALID, draw_coverage, draw_valid
 from smix.report.masks import ClassShares, JudgedMasks, judge_carried, judge_store
-from smix.report.sheet import draw_sheet
+from smix.report.sheet import draw_invalid, draw_sheet
 from smix.report.table import terminal
 from tests.conftest import make_set, write_npz
 from tests.masks.stores import BrightnessSource
@@ -26,6 +29,7 @@ GOOD = {
     "published": [False, False, False, False, True, True, False, False],  # 0.5 nats: 20.0 to 80.0 %
     "default": [False, False, False, True, True, False, False, False],
 }
+WHY = ["empty", "empty", "too small", "valid", "valid", "too rough", "covers nearly all", "covers nearly all"]
 
 
 @pytest.fixture
@@ -188,7 +192,82 @@ def test_the_contact_sheet_shows_images_with_their_own_masks_in_pink(store, data
         shown = axes.images[0].get_array()
         assert (shown[:, :20] == data.images[row]).all()
         assert ((shown[:, 20:] != data.images[row]).any(-1) == data.masks[row]).all()
-        assert note == f"{100 * COVERED[row % 8]:.1f} %" + ("" if GOOD["default"][row % 8] else " ✗")
+        assert note == f"{100 * COVERED[row % 8]:.1f} %, {data.classes[data.labels[row]]}"
+    reasons = [text.removeprefix("✗ ") for text in texts_of(figure) if text.startswith("✗ ")]
+    assert reasons == [WHY[row % 8] for row in order if WHY[row % 8] != "valid"]
+
+
+def test_pages_of_invalid_masks_show_all_of_them_sorted_by_reason(store, data, monkeypatch):
+    checked = judge_store(store, data, "made")
+    wrong = [row for row in checked.rows.tolist() if WHY[row % 8] != "valid"]
+    monkeypatch.setattr(sheet, "PICTURED", 10)
+    pages = list(draw_invalid(checked))
+    assert len(pages) == -(-len(wrong) // 10)
+    assert_readable(pages[0])
+    captions = [text for page in pages for text in texts_of(page) if text.startswith("✗ ")]
+    order = ["empty", "too small", "covers nearly all", "too rough"]
+    assert captions == [f"✗ {why}" for why in sorted((WHY[row % 8] for row in wrong), key=order.index)]
+    assert any(
+        f"Page 1 of {len(pages)}: {len(wrong)} masks are not valid" in text.replace("\n", " ")
+        for text in texts_of(pages[0])
+    )
+    monkeypatch.setattr(sheet, "PAGES", 1)
+    assert len(list(draw_invalid(checked))) == 1
+
+
+def test_every_invalid_mask_has_its_reason_on_the_terminal_and_in_a_file(store, data):
+    checked = judge_store(store, data, "made")
+    counts = Counter(WHY[row % 8] for row in checked.rows.tolist() if WHY[row % 8] != "valid")
+    assert {reason.text: count for reason, count in checked.reason_counts().items()} == counts
+    text = rendered(*mask_reasons.reason_lines(checked), width=200)
+    assert re.search(
+        rf"too small: less than 1 % of the image +{counts['too small']} +{100 * counts['too small'] / 32:.1f}", text
+    )
+    rows = mask_reasons.invalid_table([checked]).rows
+    assert {int(row[1].text): row[4].text for row in rows} == {
+        row: WHY[row % 8] for row in checked.rows.tolist() if WHY[row % 8] != "valid"
+    }
+    assert mask_reasons.reason_lines(none_of(data, store)) == []
+
+
+def test_the_share_that_passes_stands_next_to_controls(store, data, monkeypatch):
+    checked = judge_store(store, data, "made")
+    monkeypatch.setattr(controls, "MIN_MASKS", 4)
+    (table,) = mask_reasons.control_lines(checked)[:1]
+    text = rendered(table, width=200)
+    for name in ("these masks", "masks of other images", "the mean mask", "shuffled pixels"):
+        assert name in text
+    assert mask_reasons.control_lines(none_of(data, store)) == []
+
+
+def test_masks_that_do_no_better_than_those_of_other_images_are_warned_of(tmp_path):
+    photographs = make_set(60, size=(20, 20))
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:20, :20]
+    centres, radii = rng.uniform(6, 14, (2, 60)), rng.uniform(3, 6, 60)
+    discs = np.stack([np.hypot(y - a, x - b) < r for a, b, r in zip(*centres, radii, strict=True)])
+    images = rng.integers(0, 120, (60, 20, 20, 3)) + 100 * discs[..., None]
+    values = {"classes": photographs.classes, "name": "made", "split": "train"}
+    for drawn, warned in ((discs, False), (np.roll(discs, 1, 0), True)):
+        data = ImageSet(images.astype(np.uint8), photographs.labels, masks=drawn, **values)
+        store = build_masks(data, load_source("carried"), tmp_path / str(warned), refine="none")
+        text = " ".join(rendered(*mask_reasons.control_lines(judge_store(store, data, "made")), width=200).split())
+        assert (
+            "Warning: the masks of made follow their images no better than masks of other images do (" in text
+        ) == warned
+        summary = mask_check.build_summary(store)[0]
+        assert "60 masks of made train, 100.0 % pass the criteria, mean coverage" in summary
+
+
+def test_a_store_in_which_hardly_any_mask_passes_is_warned_of(tmp_path):
+    """A network with random weights usually calls every pixel object."""
+    data = replace(make_set(40), masks=np.ones((40, *make_set(1).size), bool))
+    store = build_masks(data, load_source("carried"), tmp_path / "store", refine="none")
+    text = " ".join(rendered(*mask_reasons.control_lines(judge_store(store, data, "made")), width=200).split())
+    assert "Warning: 0 of 40 masks of made pass the criteria, too few to compare" in text
+    line, reasons = mask_check.build_summary(store)
+    assert "40 masks of made train, 0.0 % pass the criteria" in line
+    assert reasons == "Not valid: covers nearly all 40"
 
 
 @pytest.mark.slow
@@ -218,11 +297,20 @@ def test_check_writes_every_file_and_names_broken_masks(tmp_path):
     folder = tmp_path / "s-check"
     assert sorted(files) == sorted(folder.iterdir())
     assert {file.name for file in files} == {
-        *("valid.png", "coverage.png", "classes.csv"),
+        *("valid.png", "coverage.png", "classes.csv", "invalid.csv"),
         *("contact-sheet-made-train.png", "contact-sheet-made-train.html"),
     }
     text = rendered(*lines)
     assert "1 image has no mask" in text
+    invalid = list(csv.reader((folder / "invalid.csv").read_text().splitlines()))
+    assert [row[1:3] + row[4:] for row in invalid if row[1] == "7"] == [
+        ["7", "000007", "unusable", "000007: the output of the source is not finite"]
+    ]
+    _, files = mask_check.write_check([store.path], None, tmp_path / "only", tmp_path, only_invalid=True)
+    assert {file.name for file in files} == {
+        *("valid.png", "coverage.png", "classes.csv", "invalid.csv"),
+        *("invalid-made-train-01.png", "invalid-made-train.html"),
+    }
     assert "000007: the output of the source is not finite" in text
     with (folder / "classes.csv").open(newline="") as file:
         rows = list(csv.reader(file))

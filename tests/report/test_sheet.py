@@ -18,6 +18,7 @@ from smix import load_data
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet, balanced_order
 from smix.masks import build_masks, load_source
+from smix.masks.reasons import Reason
 from smix.masks.sources import Segmentation
 from smix.masks.store import MaskStore
 from smix.report import sheet
@@ -44,7 +45,10 @@ def judged(folder: Path, data: ImageSet) -> JudgedMasks:
     """Return judged masks of which every third is invalid."""
     store = build_masks(data, load_source("carried"), folder / "store", refine="none")
     checked = judge_store(store, data, "<b>&</script>")
-    return replace(checked, valid={**checked.valid, "default": checked.rows % 3 > 0})
+    reasons = np.where(
+        checked.rows % 3 > 0, Reason.VALID, np.where(checked.rows % 2, Reason.TOO_SMALL, Reason.ON_BORDER)
+    )
+    return replace(checked, valid={**checked.valid, "default": checked.rows % 3 > 0}, reasons=reasons.astype(np.uint8))
 
 
 @pytest.fixture
@@ -88,6 +92,10 @@ def test_each_tile_is_the_images_own_picture_and_mask(written):
     assert np.allclose(numbers(facts["coverage"], "<f4"), data.masks[rows].mean((1, 2)))
     assert (numbers(facts["flags"], "u1") == (rows % 3 > 0)).all()
     assert facts["classes"] == list(HOSTILE)
+    reasons = numbers(facts["reason"], "u1")
+    assert [facts["reasons"][reason] for reason in reasons[rows % 3 == 0]] == [
+        "too small" if row % 2 else "on the border" for row in rows[rows % 3 == 0]
+    ]
     for place in (0, 127, 128, 299):  # the ends of the batches, too
         mask, picture = tile_of(facts, tiles, place)
         assert (mask == data.masks[rows[place]]).all()
@@ -206,6 +214,23 @@ def test_a_browser_pages_sorts_and_filters_without_an_error(written, tmp_path):
     rows, _ = shown("class=2&sort=row&show=valid")
     assert rows == [row for row in range(300) if row % 4 == 2 and row % 3]
     assert shown("show=broken") == ([], "no such masks")
+    small = f"reason-{Reason.TOO_SMALL.value}"
+    assert shown(f"show={small}&sort=row") == (list(range(3, 300, 6)), "of 1: masks 1 to 50 of 50")
+    page, _ = browse(path, tmp_path / "profile", f"show={small}")
+    assert page.count("✗ too small") == 50
+
+
+def test_a_page_of_invalid_masks_alone(tmp_path, monkeypatch):
+    data = hostile(80)
+    path = write_sheet(tmp_path / "part.html", judged(tmp_path, data), only_invalid=True)
+    facts, _ = facts_of(path)
+    assert sorted(numbers(facts["row"], "<u4")) == list(range(0, 80, 3))
+    text = " ".join(re.sub(r"<[^>]*>", " ", path.read_text()).split())
+    assert "53 of 80 masks are valid by the default rule. This page shows the others." in text
+    assert "Reasons why 27 masks are not valid reason masks meaning too small 13 less than 1 % of the image" in text
+    monkeypatch.setattr(sheet, "MAX_MASKS", 20)
+    path = write_sheet(tmp_path / "fewer.html", judged(tmp_path, data), only_invalid=True)
+    assert "Shown are 20" in path.read_text()
 
 
 STEPS = """

@@ -14,8 +14,8 @@ from smix.config import RunOptions, TrainConfig
 from tests.conftest import make_set, write_npz
 
 OPTIONS = RunOptions(device="cpu", quiet=True)
-STEPS = 4
-"""Steps per epoch of `small_config` on the data of `write_data`: 72 images in batches of 16."""
+STEPS = 5
+"""Steps per epoch of `small_config` on the data of `write_data`: 72 images in batches of 16, the last of 8."""
 EPOCHS = 3
 FILES = {
     "config.json",

@@ -25,7 +25,7 @@ from smix.training.learner import Learner
 from smix.training.loop import Epoch, Progress, fit
 
 COUNT = 22
-STEPS = 4  # of 5 images; each epoch drops two images
+STEPS = 5  # of 5 images, the last of 2
 CONFIG = TrainConfig(epochs=3, batch_size=5, milestones=(2,))
 
 
@@ -139,7 +139,7 @@ def test_fit_equals_the_literal_loop(method):
     model, optimizer, lr = literal.model, literal.optimizer, CONFIG.lr
     for epoch in range(CONFIG.epochs):
         order = torch.randperm(COUNT, generator=rng.generator(CONFIG.seed, "order", epoch))
-        losses, right, fell_back = [], [], []
+        losses, right, fell_back, counts = [], [], [], []
         if epoch == 2:
             lr /= 10
         optimizer.param_groups[0]["lr"] = lr
@@ -155,6 +155,7 @@ def test_fit_equals_the_literal_loop(method):
             loss = target.loss(logits)
             loss.backward()
             optimizer.step()
+            counts.append(len(images))
             losses.append(loss.item())
             right.append(target.accuracy(logits.detach()).item())
             fell_back += target.fell_back.tolist()
@@ -164,8 +165,8 @@ def test_fit_equals_the_literal_loop(method):
         model.train()
         assert epochs[epoch].epoch == epoch + 1
         assert epochs[epoch].lr == pytest.approx(lr, rel=1e-12)
-        assert epochs[epoch].train_loss == pytest.approx(np.mean(losses), rel=1e-6)
-        assert epochs[epoch].train_accuracy == pytest.approx(np.mean(right), rel=1e-6)
+        assert epochs[epoch].train_loss == pytest.approx(np.average(losses, weights=counts), rel=1e-6)
+        assert epochs[epoch].train_accuracy == pytest.approx(np.average(right, weights=counts), rel=1e-6)
         assert epochs[epoch].fell_back == pytest.approx(np.mean(fell_back), rel=1e-6)
         assert epochs[epoch].val_loss == pytest.approx(cross_entropy(logits, VALIDATION.labels), rel=1e-6)
         assert epochs[epoch].val_accuracy == accuracy(logits, VALIDATION.labels)
@@ -174,14 +175,24 @@ def test_fit_equals_the_literal_loop(method):
     assert (epochs[0].fell_back > 0) == (method == "smix+fmix")
 
 
-def test_an_epoch_shows_no_image_twice_and_orders_differ_between_epochs():
+def test_an_epoch_shows_each_image_once_and_orders_differ_between_epochs():
     training = Training()
     training.go()
     epochs = per_epoch(training.method.seen)
     assert len(epochs) == CONFIG.epochs
-    assert all(len(epoch) == len(set(epoch)) == STEPS * CONFIG.batch_size for epoch in epochs)
+    assert all(sorted(epoch) == list(range(COUNT)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == CONFIG.epochs
-    assert len({tuple(sorted(epoch)) for epoch in epochs}) > 1, "the same images are left out of every epoch"
+
+
+def test_with_drop_last_other_images_are_left_out_of_each_epoch():
+    training = Training(train=replace(TRAIN, drop_last=True))
+    records = training.go()
+    seen = training.method.seen
+    assert [len(batch) for batch in seen] == [5] * 4 * CONFIG.epochs
+    epochs = [sorted(chain(*seen[start : start + 4])) for start in range(0, len(seen), 4)]
+    assert all(len(set(epoch)) == 20 for epoch in epochs)
+    assert len(set(map(tuple, epochs))) > 1
+    assert all(math.isfinite(record.train_loss) for record in records)
 
 
 @pytest.mark.parametrize("steps", [0, 1, STEPS - 1, STEPS, STEPS + 2, CONFIG.epochs * STEPS - 1])
@@ -267,7 +278,7 @@ def test_the_seconds_of_an_epoch_exclude_the_pause_of_an_interruption(monkeypatc
     assert training.progress.seconds == 3.0
     now += 1000.0
     epochs = training.go(stop_at(10**6))
-    assert [epoch.seconds for epoch in epochs] == [3.0 + 2.0, 4.0, 4.0]
+    assert [epoch.seconds for epoch in epochs] == [3.0 + 3.0, 5.0, 5.0]
 
 
 @pytest.mark.parametrize(

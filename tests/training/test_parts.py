@@ -42,7 +42,8 @@ def mixed_batch(method: str = "mixup") -> tuple[Tensor, Target]:
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
 @pytest.mark.parametrize(
-    ("grad_accum_steps", "sizes"), [(2, [6, 5]), (3, [4, 4, 3]), (4, [3, 3, 3, 2]), (11, [1] * 11)]
+    ("grad_accum_steps", "sizes"),
+    [(2, [6, 5]), (3, [4, 4, 3]), (4, [3, 3, 3, 2]), (11, [2, 2, 2, 2, 3]), (16, [1] * 11)],
 )
 def test_gradient_accumulation_gives_gradients_loss_and_accuracy_of_the_complete_batch(
     grad_accum_steps, sizes, method, smoothing

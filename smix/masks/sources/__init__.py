@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from smix.data.sets import ImageSet
 from smix.device import find_device
-from smix.errors import OptionError
+from smix.errors import OptionError, unknown
 from smix.masks.names import check_source
 from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
+from smix.masks.sources.frames import MaskFrame
 from smix.masks.sources.labelme import LabelmeSource
 from smix.masks.sources.network import NetworkSource
 from smix.masks.sources.onnx import onnx_network
@@ -57,6 +58,7 @@ def load_source(
     object_classes: Path | str | None = None,
     score_threshold: float = 0.5,
     style: Style | None = None,
+    mask_frame: MaskFrame | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
 ) -> Source:
     """Load a source of masks by its name.
@@ -74,6 +76,9 @@ def load_source(
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
         score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
         style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
+        mask_frame: Frame of the masks of photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and `labelme:DIR`:
+            "upright" if they fit the pictures as viewers show them, "stored" if they fit the pixels in the files. None: determined
+            from the sizes.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:
@@ -90,16 +95,19 @@ def load_source(
     """
     options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
     options |= {"classes": classes, "object-classes": object_classes, "style": style}
+    options |= {"mask-frame": mask_frame}
     kind, place = check_source(name, [option for option, value in options.items() if value]), name.partition(":")[2]
     if not 0 <= score_threshold <= 1:
         raise OptionError(f"score-threshold: expected a number from 0 to 1, got {score_threshold}")
+    if mask_frame is not None and mask_frame not in get_args(MaskFrame):
+        raise unknown("mask-frame", mask_frame, get_args(MaskFrame))
     names = None if object_classes is None else read_object_classes(Path(object_classes))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":
-        return files_source(Path(place), style, tuple(classes), names)
+        return files_source(Path(place), style, tuple(classes), names, mask_frame)
     if kind == "labelme":
-        return LabelmeSource(Path(place), tuple(classes), names)
+        return LabelmeSource(Path(place), tuple(classes), names, mask_frame)
     torch_device, file = find_device(device), None if weights is None else Path(weights)
     if kind == "onnx":
         network = onnx_network(Path(place), torch_device)

@@ -103,7 +103,12 @@ class Annotations:
 
     def has(self, names: Iterable[str]) -> bool:
         """Return whether an image with one of these names, without suffix, is listed."""
-        return any(name in self.images for name in names)
+        return self.size(names) is not None
+
+    def size(self, names: Iterable[str]) -> tuple[int, int] | None:
+        """Return the height and width of the first listed image with one of these names, without suffix. None: none is listed."""
+        image = next((self.images[name] for name in names if name in self.images), None)
+        return None if image is None else (image.height, image.width)
 
     def class_map(self, names: Iterable[str], lookup: UInt8[np.ndarray, "256"]) -> UInt8[np.ndarray, "H W"]:
         """Return the class map of the first listed image that has one of these names. Later instances cover earlier ones.

@@ -15,11 +15,13 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from smix.data.pictures import Pictures, size_of
+from smix.data.orientation import Frame
+from smix.data.pictures import Pictures, frame_of, orientation
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.coco import Annotations, find_annotations
+from smix.masks.sources.frames import MaskFrame, check_frames, in_upright_frame, upright_size
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, segmentation_from_maps
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.styles import Style, class_names, numbers_in, read_mask_picture, style_of
@@ -58,6 +60,10 @@ class FilesSource:
     """Classes that are objects. Empty: all classes that are objects by default."""
     object_classes: ObjectClasses | None = None
     """Classes that are objects in the images of each label."""
+    mask_frame: MaskFrame | None = None
+    """Frame of the masks of rotated photographs. None: determined from their sizes."""
+    listed: bool = False
+    """Read the files that the data set lists for its images (`ImageFiles.masks`)."""
     layout: Layout | None = None
     """Set by `describe`, which sees the whole split."""
     needs_images = False
@@ -76,10 +82,11 @@ class FilesSource:
         """Return the style and the sha256 of all files that belong to the images of a whole split, for the manifest of a store.
 
         Raises:
-            MaskError: No file belongs to an image of `data`, or its style cannot be determined.
+            MaskError: No file belongs to an image of `data`, or its style or its frame cannot be determined.
             OptionError: A class in `keep` or `object_classes` does not occur in the files.
         """
         self.layout = layout = self._layout(data)
+        self._check_frames(layout, data)
         digest = hashlib.sha256("\n".join(layout.names).encode())
         if layout.annotations is not None:
             digest.update(read_bytes(layout.annotations.file))
@@ -92,6 +99,7 @@ class FilesSource:
             "size": list(layout.size),
             "objects": list(self.keep) or "all",
             "object_classes": self.object_classes,
+            "mask_frame": self.mask_frame,
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -110,18 +118,54 @@ class FilesSource:
     def _classes(
         self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
-        """Return the class map of an image; `lookup` maps each class to itself, or to 0 if it is not an object."""
-        if layout.annotations is not None and layout.style == "coco":
-            return layout.annotations.class_map(layout.places.names(data.stem(image)), lookup)
-        if (path := self._picture(layout.places, data, image)) is None:
-            raise MaskError("no mask")
-        if layout.annotations is not None:
-            return layout.annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
-        return lookup.take(numbers_in(path, layout.style, len(layout.names)))
+        """Return the upright class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
+        annotations, own = layout.annotations, self.mask_frame
+        if annotations is not None and layout.style == "coco":
+            classes, name = annotations.class_map(layout.places.names(data.stem(image)), lookup), annotations.file.name
+        else:
+            if (path := self._picture(layout.places, data, image)) is None:
+                raise MaskError("no mask")
+            if annotations is not None:
+                classes = annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
+            else:
+                classes = lookup.take(numbers_in(path, layout.style, len(layout.names)))
+            name = path.name if self.listed else path.relative_to(self.folder).as_posix()
+            if orientation(path) != 1:  # the mask is upright by its own EXIF data
+                own = "upright"
+        if classes.shape == layout.places.exported_size:
+            return classes
+        return in_upright_frame(classes, data, image, own, name)
+
+    def _check_frames(self, layout: Layout, data: ImageSet) -> None:
+        """Raise MaskError if neither the size of a mask nor `mask_frame` says in which frame it is."""
+
+        def size(image: int) -> tuple[int, int] | None:
+            found = self._mask_frame(layout.places, layout.annotations, data, image)
+            known = found is None or found.orientation != 1 or found.upright == layout.places.exported_size
+            return None if found is None or known else found.upright
+
+        check_frames(str(self.folder), data, size, self.mask_frame)
+
+    def _mask_frame(self, places: Places, annotations: Annotations | None, data: ImageSet, image: int) -> Frame | None:
+        """Return the frame of the mask of an image. None: it has none, or its mask cannot be read."""
+        if annotations is not None and annotations.style == "coco":
+            size = annotations.size(places.names(data.stem(image)))
+            return None if size is None else Frame(*size)
+        path = self._picture(places, data, image)
+        return None if path is None else frame_of(path)
+
+    def _upright_size(
+        self, places: Places, annotations: Annotations | None, data: ImageSet, image: int
+    ) -> tuple[int, int] | None:
+        """Return the size of the mask of an image in the upright frame. None: it cannot be read or does not fit."""
+        found = self._mask_frame(places, annotations, data, image)
+        return None if found is None else upright_size(found, data, image, self.mask_frame, places.exported_size)
 
     def _layout(self, data: ImageSet) -> Layout:
-        places = places_of(self.folder, data)
-        annotations = find_annotations(self.folder) if self.style in (None, "coco", "panoptic") else None
+        places = Places((), flat=False) if self.listed else places_of(self.folder, data)
+        annotations = (
+            None if self.listed or self.style not in (None, "coco", "panoptic") else find_annotations(self.folder)
+        )
         style = self.style or (None if annotations is None else annotations.style)
         if style in ("coco", "panoptic") and (annotations is None or annotations.style != style):
             raise MaskError(
@@ -129,17 +173,22 @@ class FilesSource:
             )
         # Sampled at random to get images of all classes, since files are sorted by class.
         order = np.random.default_rng(0).permutation(len(data)).tolist()
-        if annotations is not None and annotations.style == "coco":
-            paths, has_masks = [], any(annotations.has(places.names(data.stem(image))) for image in order)
-            sizes: set[Any] = {(image.height, image.width) for image in annotations.images.values()}
-        else:
-            pictures = (path for image in order if (path := self._picture(places, data, image)))
-            paths = list(islice(pictures, SAMPLE))
-            has_masks, sizes = bool(paths), {*map(size_of, ([path] for path in paths))} - {None}
-        if not has_masks:
+        of_coco = annotations if annotations is not None and annotations.style == "coco" else None
+
+        def has_mask(image: int) -> bool:
+            if of_coco is not None:
+                return of_coco.has(places.names(data.stem(image)))
+            return self._picture(places, data, image) is not None
+
+        sample = list(islice(filter(has_mask, order), SAMPLE))
+        if not sample:
             raise MaskError(
                 f"{self.folder}: no image of {data.name} has a mask here, such as {data.stem(0)}.png; check the folder"
             )
+        sizes = {self._upright_size(places, annotations, data, image) for image in sample} - {None}
+        paths = (
+            [] if of_coco else [path for image in sample if (path := self._picture(places, data, image)) is not None]
+        )
         style = style or style_of(self.folder, paths)
         if annotations is not None:
             categories = annotations.categories
@@ -160,6 +209,10 @@ class FilesSource:
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
         """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        if self.listed:
+            assert data.files is not None
+            assert data.files.masks is not None
+            return Path(data.files.masks[image]) if data.files.masks[image] else None
         image_file = None
         if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
             image_file = data.images.home / data.images.names[image]
@@ -178,7 +231,11 @@ class FilesSource:
 
 
 def files_source(
-    folder: Path, style: Style | None, keep: tuple[str, ...], object_classes: ObjectClasses | None
+    folder: Path,
+    style: Style | None,
+    keep: tuple[str, ...],
+    object_classes: ObjectClasses | None,
+    mask_frame: MaskFrame | None = None,
 ) -> FilesSource:
     """Return a source of the masks in a folder.
 
@@ -196,4 +253,4 @@ def files_source(
         raise MaskError(f"masks: there is no folder {folder}; check the path")
     if style is not None and style not in get_args(Style):
         raise unknown("style", style, get_args(Style))
-    return FilesSource(folder, style, keep, object_classes)
+    return FilesSource(folder, style, keep, object_classes, mask_frame)

@@ -1,9 +1,6 @@
 """Use shapes drawn with labelme as masks: DIR/cat/001.json contains those of the image cat/001.jpg."""
 
-import base64
 import hashlib
-import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,37 +10,22 @@ import numpy as np
 from jaxtyping import Bool
 from msgspec import Meta
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from smix.data.pictures import UNREADABLE
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, classes_of_label
+from smix.masks.sources.frames import MaskFrame, check_frames, in_upright_frame
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, segmentation_from_maps
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.run_lengths import MAX_PIXELS
+from smix.masks.sources.shapes import NO_OBJECT, Shape, draw_shapes
 from smix.untrusted import UnreadableError, one_line, read_json, typed
 
-MIN_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}
-"""Minimum number of points of each kind of shape that has an area; lines and points are ignored."""
 MAX_BYTES = 1 << 28
 """Maximum size of a file in bytes; labelme can embed the image in it."""
-MAX_COORDINATE = 1 << 14
-"""Distance in pixels beyond which Pillow's coordinates overflow."""
 
 Side = Annotated[int, Meta(ge=1)]
-
-
-class Shape(msgspec.Struct, frozen=True):
-    """A shape. Keys that are not listed are ignored, here and below."""
-
-    label: str
-    points: list[tuple[float, float]]
-    """x and y in pixels."""
-    shape_type: str | None = None
-    """Kind of the shape. None: a polygon, in files of old versions."""
-    mask: str | None = None
-    """Mask in the bounding box of a shape of type "mask", as a PNG in base64."""
 
 
 class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
@@ -67,6 +49,8 @@ class LabelmeSource:
     """Labels of the shapes that are objects. Empty: all shapes."""
     object_classes: ObjectClasses | None = None
     """Labels of the shapes that are objects in the images of each class of the data set."""
+    mask_frame: MaskFrame | None = None
+    """Frame of the drawings on rotated photographs. None: determined from the declared sizes."""
     places: Places | None = None
     """Names of the files, set by `describe`, which sees the whole split."""
     classes = ()
@@ -80,10 +64,11 @@ class LabelmeSource:
         """Return the sha256 of all files that belong to the images of a whole split, for the manifest of a store.
 
         Raises:
-            MaskError: No file belongs to an image of `data`.
+            MaskError: No file belongs to an image of `data`, or the frame of a drawing is not known.
             OptionError: No shape has a label in `keep` or `object_classes`.
         """
         self.places = places_of(self.folder, data)
+        check_frames(str(self.folder), data, lambda image: self._size(data, image), self.mask_frame)
         digest = hashlib.sha256()
         paths = digest_files(digest, data, lambda image: self._file(data, image))
         if not paths:
@@ -99,6 +84,7 @@ class LabelmeSource:
             "sha256": digest.hexdigest(),
             "objects": list(self.keep) or "all",
             "object_classes": self.object_classes,
+            "mask_frame": self.mask_frame,
         }
 
     def __call__(self, data: ImageSet, index: NDArray[np.int64]) -> Segmentation:
@@ -108,7 +94,8 @@ class LabelmeSource:
         def read(image: int) -> NDArray[np.uint8]:
             if (path := self._file(data, image)) is None:
                 raise MaskError("no mask")
-            return read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
+            inside = read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
+            return in_upright_frame(inside, data, image, self.mask_frame, path.relative_to(self.folder).as_posix())
 
         return segmentation_from_maps(read, index, data.size or SIZE_OF_FOLDERS)
 
@@ -117,6 +104,16 @@ class LabelmeSource:
             self.places = places_of(self.folder, data)
         paths = (self.folder / f"{name}.json" for name in self.places.names(data.stem(image)))
         return next((path for path in paths if path.is_file()), None)
+
+    def _size(self, data: ImageSet, image: int) -> tuple[int, int] | None:
+        """Return the height and width that the file of an image declares. None: there is no such file, or it is damaged."""
+        if (path := self._file(data, image)) is None:
+            return None
+        try:
+            drawing = _read(path)
+        except UnreadableError:  # reported when it is read
+            return None
+        return drawing.image_height, drawing.image_width
 
     def _labels_of(self, data: ImageSet, label: int) -> set[str] | None:
         """Return the labels of the shapes that are objects in the images of a class. None: all shapes."""
@@ -132,25 +129,20 @@ def read_shapes(path: Path, labels: set[str] | None) -> Bool[np.ndarray, "H W"]:
 
     Args:
         path: The JSON file.
-        labels: Labels of the shapes to use. None: all shapes.
+        labels: Labels of the shapes that are objects. None: all but `__ignore__` and `_background_`.
 
     Raises:
-        MaskError: The file cannot be read, or a shape in it has too few points.
+        MaskError: The file cannot be read, or a shape in it cannot be drawn.
     """
     try:
         drawing = _read(path)
         if drawing.image_height * drawing.image_width > MAX_PIXELS:
             raise UnreadableError(f"an image of size {drawing.image_height}x{drawing.image_width}")
-        picture = Image.new("L", (drawing.image_width, drawing.image_height))
-        for shape in drawing.shapes:
-            if labels is None or shape.label in labels:
-                _fill(picture, shape)
-    except MaskError:
-        raise
+        return draw_shapes(drawing.shapes, (drawing.image_height, drawing.image_width), labels)
+    except MaskError as error:
+        raise MaskError(f"{path.name}: {error}") from None
     except (*UNREADABLE, MemoryError) as error:
         raise MaskError(f"{path.name}: expected a labelme file, got {one_line(error)}; repair it") from None
-    inside: NDArray[np.bool_] = np.array(picture) != 0
-    return inside
 
 
 def _read(path: Path) -> LabelmeFile:
@@ -159,42 +151,8 @@ def _read(path: Path) -> LabelmeFile:
 
 
 def _labels(path: Path) -> set[str]:
-    """Return the labels of the shapes in a file. Empty if it is damaged, which is reported when its mask is read."""
+    """Return the labels of objects in a file. Empty if it is damaged, which is reported when its mask is read."""
     try:
-        return {shape.label for shape in _read(path).shapes}
+        return {shape.label for shape in _read(path).shapes} - set(NO_OBJECT)
     except UnreadableError:
         return set()
-
-
-def _fill(picture: Image.Image, shape: Shape) -> None:
-    """Draw a shape as labelme.utils.shape_to_mask does: outline and interior."""
-    kind, points = shape.shape_type or "polygon", shape.points
-    if kind not in MIN_POINTS:
-        return
-    if len(points) < MIN_POINTS[kind]:
-        raise MaskError(f"{shape.label}: a {kind} needs {MIN_POINTS[kind]} points or more, got {len(points)}")
-    draw = ImageDraw.Draw(picture)
-    (left, *_, right), (top, *_, bottom) = (sorted(numbers) for numbers in zip(*points, strict=True))
-    if kind == "circle":
-        (x, y), radius = points[0], math.dist(*points[:2])
-        if max(abs(x), abs(y)) + radius <= MAX_COORDINATE:
-            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=1, outline=1)
-        else:  # Pillow's coordinates would overflow
-            rows, columns = np.ogrid[: picture.height, : picture.width]
-            picture.paste(1, mask=Image.fromarray((np.hypot(rows - y, columns - x) <= radius).astype(np.uint8) * 255))
-    elif kind == "rectangle":
-        # Clipped to the image, since Pillow draws nothing if a corner is far outside.
-        left, right = np.clip((left, right), -1, picture.width)
-        top, bottom = np.clip((top, bottom), -1, picture.height)
-        draw.rectangle([left, top, right, bottom], fill=1, outline=1)
-    elif max(-left, -top, right, bottom) > MAX_COORDINATE + max(picture.size):
-        raise UnreadableError(f"a {kind} far outside the image")
-    elif kind == "polygon":
-        draw.polygon(points, fill=1, outline=1)
-    else:
-        content = base64.b64decode("".join((shape.mask or "").split()), validate=True)
-        with Image.open(io.BytesIO(content), formats=["PNG"]) as mask:
-            if mask.width * mask.height > MAX_PIXELS:
-                raise UnreadableError(f"a mask of {mask.width}x{mask.height} pixels")
-            inside = Image.fromarray(np.where(np.asarray(mask) != 0, np.uint8(255), np.uint8(0)))
-        picture.paste(1, (int(left), int(top)), inside)

@@ -1,5 +1,6 @@
 """Find the files that other programs wrote for an image, and read and resize the masks in them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
+from smix.data.layout import SPLIT_FOLDERS
 from smix.data.pictures import MASK_ENDINGS, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
@@ -31,6 +33,8 @@ class Exported(msgspec.Struct, frozen=True):
     name: str
     split: str
     fingerprint: str
+    size: tuple[int, int] | None = None
+    """Height and width of the masks, which cover the whole upright image, whatever its aspect."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,20 @@ class Places:
     """True if the file of cat/001 may be called 001, because no two images are called 001."""
     image_names: frozenset[str] = field(default=frozenset(), repr=False)
     """Names of images with an ending of mask files, such as 001_mask."""
+    exported_size: tuple[int, int] | None = None
+    """Height and width of masks that were exported from a store: they are upright, whatever the aspect of their images."""
+
+    without_split: frozenset[str] = field(default=frozenset(), repr=False)
+    """Stems such as train/cat/001 for which cat/001 may stand, because no other split has a cat/001."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
-        for name in (stem, stem.rpartition("/")[2]) if self.flat else (stem,):
+        split, _, inner = stem.partition("/")
+        last = stem.rpartition("/")[2]
+        names = [stem, inner] if stem in self.without_split else [stem]
+        if self.flat:
+            names += [last, f"{split}/{last}"] if stem in self.without_split else [last]
+        for name in dict.fromkeys(names):
             yield name
             for split in self.splits:
                 yield f"{split}/{name}"
@@ -58,13 +72,13 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     Raises:
         MaskError: The images do not have 2 spatial dimensions, two of them share a name, or the masks were exported for other images.
     """
-    check_exported(folder, data)
+    exported_size = check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
         raise MaskError(
             f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
         )
     if not isinstance(data.images, Pictures):
-        return Places((data.split,), flat=False)
+        return Places((data.split,), flat=False, exported_size=exported_size)
     stems = [data.stem(place) for place in range(len(data))]
     if (duplicate := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: two images are called {duplicate} (without suffix); rename one")
@@ -72,17 +86,25 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     splits = dict.fromkeys((data.split, data.images.home.name))  # the folder of the test split may be called "val"
     like_masks = [stem for stem in stems if stem.endswith(MASK_ENDINGS)]
     last_parts = [stem.rpartition("/")[2] for stem in like_masks] if flat else []
-    return Places(tuple(splits), flat, frozenset(like_masks + last_parts))
+    without_split: frozenset[str] = frozenset()
+    if data.split == "all" and all(stem.partition("/")[0] in SPLIT_FOLDERS for stem in stems):
+        count = Counter(stem.partition("/")[2] for stem in stems)
+        without_split = frozenset(stem for stem in stems if count[stem.partition("/")[2]] == 1)
+        last_parts += [stem.partition("/")[2] for stem in like_masks if stem in without_split]
+    return Places(tuple(splits), flat, frozenset(like_masks + last_parts), exported_size, without_split)
 
 
-def check_exported(folder: Path, data: ImageSet) -> None:
+def check_exported(folder: Path, data: ImageSet) -> tuple[int, int] | None:
     """Check that the masks in a folder were not exported for other images than `data`.
+
+    Returns:
+        Height and width of exported masks. None: the masks were not exported.
 
     Raises:
         MaskError: exported.json in the folder names other images, or is damaged.
     """
     if not (folder / EXPORTED).is_file():
-        return
+        return None
     try:
         exported: Exported = typed(read_json(folder / EXPORTED), Exported)
     except UnreadableError as error:
@@ -93,6 +115,7 @@ def check_exported(folder: Path, data: ImageSet) -> None:
             f"{exported.name} {exported.split} ({exported.fingerprint[:8]}); choose another folder or, if they belong to these "
             f"images, remove {EXPORTED}"
         )
+    return exported.size
 
 
 def digest_files(digest: Any, data: ImageSet, find: Callable[[int], Path | None]) -> list[Path]:

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy.typing import NDArray
 
+from smix.data.orientation import upright
 from smix.data.pictures import UNREADABLE, open_picture
 from smix.errors import MaskError
 from smix.untrusted import UnreadableError, one_line, open_file, read_text
@@ -31,13 +32,14 @@ class MaskPicture(NamedTuple):
 
 
 def read_mask_picture(path: Path) -> MaskPicture:
-    """Read a picture.
+    """Read a picture, upright if it has an EXIF orientation of its own.
 
     Raises:
         MaskError: The file cannot be read, or has values above 255.
     """
     try:
-        with open_file(path) as file, open_picture(file) as picture:
+        with open_file(path) as file, open_picture(file) as opened:
+            picture = upright(opened)
             if picture.mode in ("RGBA", "LA"):  # image editors add an alpha channel
                 return MaskPicture(np.asarray(picture.convert("RGB" if picture.mode == "RGBA" else "L")), None)
             values = np.asarray(picture)

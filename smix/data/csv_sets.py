@@ -1,0 +1,192 @@
+"""Load image files that a CSV file lists, with the columns path, label, split and mask."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from smix.data.drawn_split import draw_test
+from smix.data.folders import set_of_files
+from smix.data.imageset import ImageSet, Split
+from smix.data.layout import SPLIT_FOLDERS, UNLABELLED, describe_drawn
+from smix.errors import DataError
+from smix.untrusted import LONGEST_NAME, UnreadableError, is_text, read_text
+
+COLUMNS = ("path", "label", "split", "mask")
+DELIMITERS = (",", ";", "\t")
+"""Delimiters of a CSV file: spreadsheets write semicolons where the comma is the decimal sign."""
+LARGEST = 1 << 30
+"""Maximum size of a CSV file in bytes."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of the file. A field is empty where the file has no such column."""
+
+    line: int
+    path: str
+    label: str
+    split: str
+    """Split that the row belongs to: train, val or test."""
+    mask: str
+
+
+def load_csv(name: str, place: str, split: Split) -> ImageSet:
+    """Load a split of the images that a CSV file lists.
+
+    The first line names the columns: `path` and `label` are needed, `label` not for all images without their labels; without `split`,
+    test images are drawn (`draw_test`). Paths are absolute or start at the folder of the file. As in folders, validation images
+    are the test images where the file names no others.
+
+    Args:
+        name: Name of the data set.
+        place: Path of the file.
+        split: "train", "val", "test" or "all".
+
+    Raises:
+        DataError: The file cannot be read, or a line in it is wrong; the message names the line.
+    """
+    file = Path(place)
+    rows, columns = _read(name, file)
+    if "label" not in columns and split != "all":
+        raise DataError(f"{file}, line 1: there is no column label among {', '.join(columns)}; add it")
+    parts, notes = [row.split for row in rows], []
+    drawn = split != "all" and not {"test", "val"} & set(parts)
+    classes = _class_names(rows)
+    if drawn:
+        labels = np.array([classes.index(row.label) for row in rows], np.int64)
+        test = draw_test(
+            np.array([os.path.relpath(_absolute(file, row.path), _absolute(file, "")) for row in rows], object), labels
+        )
+        parts = ["test" if chosen else "train" for chosen in test.tolist()]
+        notes = [describe_drawn(name, len(test), int(test.sum()))] if split == "train" else []
+    elif "test" not in parts:
+        parts = ["test" if part == "val" else part for part in parts]
+    chosen = [row for row, part in zip(rows, parts, strict=True) if split in ("all", part)]
+    if not chosen:
+        raise DataError(f"{file}: no line has the split {split}; write it into the column split of some lines")
+    trained = {row.label for row, part in zip(rows, parts, strict=True) if part == "train"}
+    if split != "all":
+        if unseen := next((row for row in chosen if row.label not in trained), None):
+            raise DataError(
+                f'{file}, line {unseen.line}: no training image has the label "{unseen.label}"; add some, or correct the label'
+            )
+        classes = [label for label in classes if label in trained]
+    for row in chosen:
+        for path in filter(None, (row.path, row.mask)):
+            if not os.path.isfile(file.parent / path):  # noqa: PTH113 - pathlib raises an error for some names
+                raise DataError(
+                    f"{file}, line {row.line}: there is no file {path}; correct it (it starts at the folder of the CSV file)"
+                )
+    return _image_set(name, split, file, rows, chosen, classes, notes, drawn)
+
+
+def has_validation(file: Path) -> bool:
+    """Return whether a CSV file lists validation images apart from its test images."""
+    return {"val", "test"} <= {row.split for row in _read(f"csv:{file}", file)[0]}
+
+
+def _image_set(
+    name: str,
+    split: Split,
+    file: Path,
+    rows: Sequence[_Row],
+    chosen: Sequence[_Row],
+    classes: Sequence[str],
+    notes: Sequence[str],
+    drawn: bool,
+) -> ImageSet:
+    # The folder of all images, not only of the chosen ones, so that an image has the same path in every split.
+    home = Path(os.path.commonpath({os.path.dirname(_absolute(file, row.path)) for row in rows}))  # noqa: PTH120
+    start = len(str(home).rstrip(os.sep)) + 1
+    numbers = {label: number for number, label in enumerate(classes)}
+    files = [(_absolute(file, row.path)[start:].replace(os.sep, "/"), numbers[row.label]) for row in chosen]
+    masks = None
+    if any(row.mask for row in chosen):
+        masks = np.array([str(file.parent / row.mask) if row.mask else "" for row in chosen], object)
+    return set_of_files(name, split, home, files, classes, masks=masks, notes=tuple(notes), drawn=drawn)
+
+
+def _absolute(file: Path, path: str) -> str:
+    """Return the absolute path of a file that is named from the folder of the CSV file. Links are kept."""
+    return os.path.abspath(file.parent / path)  # noqa: PTH100
+
+
+def _class_names(rows: Sequence[_Row]) -> list[str]:
+    """Return the names of the classes, sorted: as numbers if all of them are."""
+    names = {row.label for row in rows}
+    return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
+
+
+def _read(name: str, file: Path) -> tuple[list[_Row], Sequence[str]]:
+    """Return the rows of a CSV file and the names of its columns."""
+    try:
+        text = read_text(file, LARGEST).removeprefix("\ufeff")  # spreadsheets begin with it
+    except UnreadableError as error:
+        raise DataError(
+            f"{name}: {file} cannot be read ({error}); check the path, and save the file as CSV in UTF-8"
+        ) from None
+    first_line = text.partition("\n")[0]
+    if not first_line.strip():
+        raise DataError(f"{file}: the file is empty; write a first line path,label,split and a line for each image")
+    delimiter = max(DELIMITERS, key=first_line.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows: list[_Row] = []
+    seen: dict[str, int] = {}
+    columns: list[str] = []
+    try:
+        for fields in reader:
+            line = reader.line_num
+            if not columns:
+                columns = [column.strip().lower() for column in fields]
+                _check_columns(file, columns)
+            elif any(fields):
+                row = _row(file, line, columns, fields)
+                if (first := seen.setdefault(_absolute(file, row.path), line)) != line:
+                    raise DataError(
+                        f"{file}, line {line}: the image {row.path} is already in line {first}; remove one of the two lines"
+                    )
+                rows.append(row)
+    except csv.Error as error:
+        raise DataError(
+            f"{file}, line {reader.line_num}: the line is not valid CSV ({error}); correct its quotation marks"
+        ) from None
+    if not rows:
+        raise DataError(f"{file}: the file lists no images; add a line path,label,split for each")
+    return rows, columns
+
+
+def _check_columns(file: Path, columns: Sequence[str]) -> None:
+    if "path" not in columns:
+        raise DataError(
+            f"{file}, line 1: there is no column path among {', '.join(columns)}; write a first line such as path,label,split"
+        )
+    if len(set(columns)) < len(columns):
+        raise DataError(f"{file}, line 1: two columns have the same name ({', '.join(columns)}); rename one")
+
+
+def _row(file: Path, line: int, columns: Sequence[str], fields: Sequence[str]) -> _Row:
+    """Check a line. Columns of other names are ignored."""
+    if len(fields) != len(columns):
+        raise DataError(
+            f"{file}, line {line}: expected {len(columns)} values ({', '.join(columns)}), got {len(fields)}; put quotation marks "
+            "around values with a comma"
+        )
+    values = dict(zip(columns, fields, strict=True))
+    path, label, split, mask = (values.get(column, "").strip() for column in COLUMNS)
+    for column, value in values.items():
+        if column in ("path", "label", "split") and not value.strip():
+            raise DataError(f"{file}, line {line}: the {column} is empty; add it, or remove the line")
+        if not is_text(value):
+            raise DataError(f"{file}, line {line}: values must not contain control characters, got {value}; correct it")
+    if len(label) > LONGEST_NAME:
+        raise DataError(
+            f"{file}, line {line}: a label may have at most {LONGEST_NAME} characters, got {len(label)}; shorten it"
+        )
+    if split and split.lower() not in SPLIT_FOLDERS:
+        raise DataError(f'{file}, line {line}: the split must be train, val or test, got "{split}"; correct it')
+    return _Row(line, path, label or UNLABELLED, SPLIT_FOLDERS.get(split.lower(), "train"), mask)

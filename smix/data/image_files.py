@@ -1,0 +1,36 @@
+"""The files that the images of a data set come from, which identify them."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Path and size of the file of each image."""
+
+    root: Path
+    """Folder of the whole data set, such as DIR of `folder:DIR`."""
+    paths: NDArray[np.object_]
+    """(N,) paths from `root`, with "/", such as train/cat/1.jpg."""
+    sizes: Int[np.ndarray, "N"]
+    """Size of each file in bytes."""
+    masks: NDArray[np.object_] | None = None
+    """(N,) path of the mask of each image, empty where it has none. None: the data set lists no masks."""
+    notes: tuple[str, ...] = ()
+    """Lines that a user should read once: which files were skipped, and how a split was made."""
+    drawn: bool = False
+    """True if smix has drawn the test images: the data set itself names none."""
+
+    def rows(self, index: NDArray[np.int64]) -> "ImageFiles":
+        """Return the files of the images at `index`."""
+        masks = None if self.masks is None else self.masks[index]
+        return replace(self, paths=self.paths[index], sizes=self.sizes[index], masks=masks)
+
+    def joined(self, other: "ImageFiles") -> "ImageFiles":
+        """Return these files followed by others of the same root, without masks."""
+        paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
+        return replace(self, paths=paths, sizes=sizes, masks=None)

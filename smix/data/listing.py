@@ -1,0 +1,158 @@
+"""List the images under a folder, in the order of torchvision's ImageFolder, and remember the files that are skipped."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from smix.data.pictures import MASK_ENDINGS, MASK_MODES, SUFFIXES, UNREADABLE, open_picture
+from smix.errors import DataError, printable
+from smix.untrusted import is_text, open_file
+
+KINDS = (
+    "hidden",
+    "with an unknown suffix",
+    "masks next to images",
+    "folders outside of the data set",
+    "images outside of the folders of classes",
+)
+"""Descriptions of the fields of `Skipped`, in their order."""
+NAMED = 3
+"""Number of skipped files of a kind that are named."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """Files that are no images of the data set, by the reason."""
+
+    hidden: tuple[str, ...] = ()
+    other: tuple[str, ...] = ()
+    """Files whose suffix is none of an image."""
+    masks: tuple[str, ...] = ()
+    """Masks next to their images."""
+    folders: tuple[str, ...] = ()
+    """Folders that are not entered: they are no part of the data set, or links to a folder above."""
+    outside: tuple[str, ...] = ()
+    """Images that lie in no folder of a class."""
+
+    def __add__(self, other: "Skipped") -> "Skipped":
+        return Skipped(*(first + second for first, second in zip(self._kinds, other._kinds, strict=True)))
+
+    def inside(self, folder: str) -> "Skipped":
+        """Return the same files, whose paths start with a folder."""
+        return Skipped(*(tuple(f"{folder}/{name}" for name in names) for names in self._kinds)) if folder else self
+
+    @property
+    def _kinds(self) -> tuple[tuple[str, ...], ...]:
+        return self.hidden, self.other, self.masks, self.folders, self.outside
+
+    def describe(self) -> str:
+        """Return a line that counts the files and names the first ones; empty if there are none."""
+        parts = [
+            f"{len(names):,} {kind} ({_first(names)})" for kind, names in zip(KINDS, self._kinds, strict=True) if names
+        ]
+        return f"skipped: {', '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images under a folder, as paths from it with "/"."""
+
+    names: tuple[str, ...]
+    skipped: Skipped
+
+
+def list_images(folder: Path, deep: bool = True) -> Listing:
+    """List the images under a folder, without hidden files and masks that lie next to images.
+
+    The order is that of `torchvision.datasets.ImageFolder`: by the path of the inner folder, then by the name of the file.
+
+    Args:
+        folder: The folder.
+        deep: Also list the images in folders inside it.
+
+    Raises:
+        DataError: A folder cannot be read, or an image has a name that is not UTF-8 or contains control characters.
+    """
+    found: list[tuple[str, str]] = []
+    hidden, other, masks, loops = [], [], [], []
+
+    def fail(error: OSError) -> None:
+        if isinstance(error, FileNotFoundError):
+            return  # a class may have no images in this split
+        raise DataError(
+            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+        )
+
+    # os.walk is several times as quick as pathlib for a million files. ImageFolder follows links, too.
+    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+        start = Path(where).relative_to(folder).as_posix()
+        prefix = "" if start == "." else f"{start}/"
+        above = [name for name in inner if not name.startswith(".") and _leads_up(where, name)]
+        loops += [f"{prefix}{name}" for name in above]
+        hidden += [f"{prefix}{name}" for name in (*inner, *files) if name.startswith(".")]
+        inner[:] = [name for name in inner if deep and not name.startswith(".") and name not in above]
+        shown = [file for file in files if not file.startswith(".")]
+        images = {file for file in shown if file.lower().endswith(SUFFIXES)}
+        next_to_images = _masks(Path(where), images)
+        other += [f"{prefix}{file}" for file in shown if file not in images]
+        masks += [f"{prefix}{file}" for file in next_to_images]
+        found += [(prefix.removesuffix("/"), file) for file in images - next_to_images]
+    names = tuple(f"{start}/{file}" if start else file for start, file in sorted(found))
+    if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
+        raise DataError(
+            f"{folder}: file names must be UTF-8 without control characters, got {invalid}; rename the file"
+        )
+    return Listing(names, Skipped(*(tuple(sorted(each)) for each in (hidden, other, masks, loops))))
+
+
+def walk_images(folder: Path) -> Iterator[Path]:
+    """Yield the images under a folder, sorted within each folder, without those that `list_images` leaves out.
+
+    The names of one folder at a time are in memory. A folder that cannot be read is an error, as in `list_images`.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+        )
+
+    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and not _leads_up(where, name))
+        images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
+        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)))
+
+
+def _leads_up(where: str, name: str) -> bool:
+    """Return whether a folder is a link to one that contains it, which would be entered for ever."""
+    path = os.path.join(where, name)  # noqa: PTH118 - for each folder of a large data set
+    if not os.path.islink(path):  # noqa: PTH114
+        return False
+    target = os.path.realpath(path)
+    return f"{os.path.realpath(where)}{os.sep}".startswith(f"{target}{os.sep}")
+
+
+def _masks(folder: Path, files: set[str]) -> set[str]:
+    """Return the files in a folder that are masks of other files in it."""
+    stems = {file.rpartition(".")[0] for file in files}
+    others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
+
+    def is_mask(stem: str) -> bool:
+        return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
+
+    candidates = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
+    return {file for file in candidates if _mode(folder / file) in MASK_MODES}
+
+
+def _mode(path: Path) -> str:
+    """Return the mode of a picture by its header; empty if it cannot be read."""
+    try:
+        with open_file(path) as file, open_picture(file) as picture:
+            return picture.mode
+    except UNREADABLE:
+        return ""
+
+
+def _first(names: Iterable[str]) -> str:
+    names = tuple(map(printable, names))
+    return ", ".join((*names[:NAMED], *(["..."] if len(names) > NAMED else [])))

@@ -1,0 +1,84 @@
+"""Test the order and the choice of images in folders against torchvision's ImageFolder."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
+
+from smix.data.listing import list_images
+from smix.data.pictures import SUFFIXES
+
+
+def test_the_suffixes_are_those_of_torchvision():
+    assert sorted(SUFFIXES) == sorted(IMG_EXTENSIONS)
+
+
+NAMES = st.text("aAbB01-_ .é", min_size=1, max_size=4).filter(
+    lambda name: not name.startswith(".") and name.strip(". ") == name
+)
+SUFFIX = st.sampled_from([".jpg", ".JPG", ".Jpeg", ".ppm", ".bmp", ".pgm", ".tif", ".TIFF", ".webp", ".txt", ""])
+FILES = st.tuples(st.lists(NAMES, min_size=1, max_size=3), NAMES, SUFFIX).map(
+    lambda parts: "/".join([*(f"d{part}" for part in parts[0]), parts[1] + parts[2]])
+)
+
+
+@pytest.mark.slow
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@given(st.sets(FILES, min_size=1, max_size=12))
+def test_the_order_is_that_of_image_folder(tmp_path_factory, files):
+    from smix.data.folders import folders_in
+
+    root = tmp_path_factory.mktemp("root")
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+    expected = ImageFolder(str(root), allow_empty=True).samples
+    assert folders_in(root) == sorted({file.partition("/")[0] for file in files})
+    own = [f"{root}/{label}/{name}" for label in folders_in(root) for name in list_images(root / label).names]
+    assert own == [path for path, _ in expected]
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_skipped_files_are_counted_and_the_first_ones_named(tmp_path):
+    touch(tmp_path, "1.jpg", "notes.txt", "b.gif", "c.heic", "d/e.mov", ".DS_Store", ".thumbs/1.jpg", "d/2.jpg")
+    Image.new("L", (4, 4)).save(tmp_path / "1.png")
+    listing = list_images(tmp_path)
+    assert listing.names == ("1.jpg", "d/2.jpg")
+    assert listing.skipped.describe() == (
+        "skipped: 2 hidden (.DS_Store, .thumbs), 4 with an unknown suffix (b.gif, c.heic, d/e.mov, ...), 1 masks next to images (1.png)"
+    )
+    assert listing.skipped.inside("cat").masks == ("cat/1.png",)
+    assert list_images(tmp_path / "d" / "none").skipped.describe() == ""
+
+
+def test_links_are_followed_but_not_for_ever(tmp_path):
+    touch(tmp_path, "cat/1.jpg", "elsewhere/2.jpg")
+    (tmp_path / "cat/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "cat/up").symlink_to(tmp_path)
+    (tmp_path / "cat/self").symlink_to(tmp_path / "cat")
+    listing = list_images(tmp_path / "cat")
+    assert listing.names == ("1.jpg", "more/2.jpg")
+    assert listing.skipped.folders == ("self", "up")
+
+
+def test_only_the_folder_itself_is_listed_if_asked(tmp_path):
+    touch(tmp_path, "1.jpg", "cat/2.jpg")
+    assert list_images(tmp_path, deep=False).names == ("1.jpg",)
+
+
+def test_no_warning_of_pillow_is_shown(tmp_path):
+    (tmp_path / "1.tif").write_bytes(b"II*\0\x08\0\0\0\xff\xff")
+    (tmp_path / "1.png").write_bytes(b"II*\0\x08\0\0\0\xff\xff")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert list_images(tmp_path).names == ("1.png", "1.tif")
