@@ -316,7 +316,7 @@ def test_runs_that_are_not_shown_are_named(smix, comparison_copy):
     data, runs = comparison_copy
     code, out, _ = smix("compare", "--data", data, *TINY, "--seeds", "1", "--methods", METHODS, "--out", runs)
     assert code == 0
-    assert "not enough runs to tell" in out
+    assert "The methods cannot be ranked: 1 seed cannot" in out
     assert "Other runs in this folder, not in the report: smix+fmix-1, vanilla-1." in out
 
 
