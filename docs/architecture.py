@@ -21,7 +21,7 @@ DESCRIPTIONS = {
     "data": "data sets, loaders, augmentation",
     "config": "options, devices, atomic files, seeds, progress bars, signals",
     "untrusted": "reading files that others may have modified",
-    "errors": "errors with advice, paths in options, the version",
+    "errors": "errors with advice, paths in options, short reprs, the version",
 }
 COLOURS = ("#0072b2", "#00775a", "#00775a", "#00775a", "#00775a", "#a34f00", "#a34f00", "#5c5c5c", "#5c5c5c", "#5c5c5c")
 

@@ -26,6 +26,8 @@ JSON_BYTES = 1 << 24
 
 LONGEST_NAME = 200
 """Maximum length of a class name in characters, so that it can be shown in figures."""
+TERMINAL_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Colours, cursor movements and links that other libraries write for a terminal (ECMA-48)."""
 Record = TypeVar("Record")
 Name = TypeVar("Name", bound=Hashable)
 
@@ -38,12 +40,20 @@ class OtherVersionError(UnreadableError):
     """A file was written by another version of smix."""
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the message of an error on one line, preceded by its type unless it is a `SmixError`."""
+def one_line(error: BaseException, limit: int = 1200) -> str:
+    r"""Return the message of an error on one line, preceded by its type unless it is a `SmixError`.
+
+    Messages of other libraries are given whole, as the advice is often in their last lines, without colours and other terminal
+    escapes. Of one longer than `limit` characters, such as a list of all layers of a network, the middle is left out.
+
+    >>> one_line(OSError("\x1b[31mNo such model\x1b[0m\n  If it is private, log in."))
+    'OSError: No such model If it is private, log in.'
+    """
     text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
     text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the address of the file object, which differs each time
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    text = " ".join(TERMINAL_ESCAPE.sub("", text).split())
+    end = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - end - 5]} ... {text[-end:]}"
 
 
 def is_text(text: str) -> bool:

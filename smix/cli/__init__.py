@@ -15,7 +15,7 @@ from smix.cli.evaluate import evaluate
 from smix.cli.export import export
 from smix.cli.masks import masks_app
 from smix.cli.mix import mix
-from smix.cli.options import convert_value, fill_from_recipe
+from smix.cli.options import check_names, convert_value, fill_from_recipe
 from smix.cli.output import is_main_process, show_error
 from smix.cli.predict import predict
 from smix.cli.report import report
@@ -37,7 +37,7 @@ ADVICE = {
 
 app = App(
     name="smix",
-    config=fill_from_recipe,
+    config=(check_names, fill_from_recipe),
     help="Mixed-sample augmentation along object masks: build masks, train, compare and evaluate. Start with: smix demo",
     version=lambda: f"smix {__version__}",
     default_parameter=Parameter(negative_iterable=(), consume_multiple=True, converter=convert_value),

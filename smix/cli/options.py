@@ -73,6 +73,19 @@ def convert_value(kind: Any, tokens: "Sequence[Token]") -> Any:
     return convert(kind, tokens)
 
 
+def check_names(app: App, commands: "tuple[str, ...]", arguments: "ArgumentCollection") -> None:
+    """Refuse unknown data sets and mask sources at once: the commands themselves first import torch, which takes seconds."""
+    given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}
+    if "--data" in given:
+        from smix.data.sets import check_name
+
+        check_name(given["--data"])
+    if "--source" in given:
+        from smix.masks.names import check_source
+
+        check_source(given["--source"])
+
+
 def fill_from_recipe(app: App, commands: "tuple[str, ...]", arguments: "ArgumentCollection") -> None:
     """Fill in the options that are not given from --recipe, for commands that have it."""
     given = {argument.name: argument.tokens[0].value for argument in arguments if argument.tokens}

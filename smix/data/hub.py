@@ -68,7 +68,7 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
         splits = datasets.load_from_disk(place) if saved else datasets.load_dataset(place)
     except Exception as error:  # errors of files and connections have no common class
         raise DataError(
-            f"{name}: this is neither the folder of a data set nor its name on the hub ({one_line(error)[:200]}); "
+            f"{name}: this is neither the folder of a data set nor its name on the hub ({one_line(error)}); "
             "check the name and the connection"
         ) from None
     names = list(splits) if isinstance(splits, Mapping) else []

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from smix.data.image_files import ImageFiles
 from smix.data.pictures import Pictures
 from smix.errors import DataError
+from smix.reprs import short_repr
 from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "val", "test", "all"]
@@ -56,6 +57,7 @@ class ImageSet:
     """Values of the source that were mapped to 0 and 255. None: the source values are already in [0, 255]."""
     files: ImageFiles | None = None
     """Files of the images, kept when they are loaded. None: the images do not come from files."""
+    __repr__ = short_repr("data.take(n), data.rows(index), smix.build_masks, smix.train")
 
     def __post_init__(self) -> None:
         labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from smix.data.orientation import Frame, frame_in, upright
 from smix.errors import DataError
+from smix.reprs import short_repr
 from smix.untrusted import one_line, open_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -52,6 +53,7 @@ class Pictures:
     """Height and width of all images of the split. None: they differ; see `common_size`."""
     held: tuple[NDArray[np.uint8], ...] | None = None
     """The decoded images, if `read` has read them."""
+    __repr__ = short_repr("pictures[row] decodes an image, pictures.decoded() all of them")
 
     def __len__(self) -> int:
         return len(self.names)

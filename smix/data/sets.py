@@ -47,12 +47,18 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
     >>> data.images.shape, data.masks.shape, data.classes[:3]
     ((500, 32, 32, 3), (500, 32, 32), ('0', '1', '2'))
     """
+    check_name(name)
     kind, colon, place = name.partition(":")
-    if kind not in OWN if colon else name not in SETS:
-        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
     if split not in ("train", "test") and not is_listed(name):
         raise OptionError(f'split: {name} has the splits train and test, got "{split}"; choose one of them')
     return OWN[kind](name, place, split) if colon else SETS[name].load(name, Path(data_root), split)
+
+
+def check_name(name: str) -> None:
+    """Raise OptionError unless `load_data` knows a data set of this name. Nothing is read."""
+    kind, colon, _ = name.partition(":")
+    if kind not in OWN if colon else name not in SETS:
+        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
 
 
 def load_validation(name: str, data_root: Path | str = "data") -> ImageSet | None:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.evaluation.softmax import check_confidence, check_predictions, chunks
+from smix.reprs import short_repr
 
 BINS = 15
 """Default number of bins, as in Guo et al."""
@@ -71,6 +72,7 @@ class Calibration:
     """Reliability curve with bins of equal width."""
     curve_mass: Curve
     """Reliability curve with bins of equal mass."""
+    __repr__ = short_repr()
 
     @property
     def overconfidence(self) -> float:

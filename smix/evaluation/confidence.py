@@ -15,6 +15,7 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.evaluation.softmax import check_confidence
+from smix.reprs import short_repr
 
 LEVELS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 """Bounds of the confidence levels."""
@@ -105,6 +106,7 @@ class RiskCoverage:
     """Fractions of the samples that are answered, the most confident first: 1 / N, 2 / N, ..., 1."""
     risk: Float[Tensor, "N"]
     """Fraction of wrong answers at each coverage, in [0, 1]."""
+    __repr__ = short_repr()
 
     @property
     def aurc(self) -> float:

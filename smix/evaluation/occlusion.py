@@ -13,6 +13,7 @@ from torch import Tensor
 
 from smix.errors import DataError, OptionError
 from smix.evaluation.corruptions.draws import Draws
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class ChangedImages:
     """Row of each image in the input, ascending."""
     left_out: int
     """Number of images without a usable mask."""
+    __repr__ = short_repr()
 
 
 def swap_backgrounds(

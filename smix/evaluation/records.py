@@ -12,6 +12,7 @@ from msgspec import Meta
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
+from smix.reprs import short_repr
 from smix.untrusted import UnreadableError, one_line, read_checked, to_record, with_checksum
 
 FOLDER = "evaluation"
@@ -98,6 +99,7 @@ class Evaluation:
     """Number of images of classes that the network does not have; not counted in `images`."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further settings that the results depend on: model, size, normalisation, label map, seed."""
+    __repr__ = short_repr("evaluation.numbers()")
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
+from smix.reprs import short_repr
 
 CHUNK = 2**17
 """Numbers in a chunk: 1 MB, which stays in the cache."""
@@ -43,6 +44,7 @@ class TopClass:
     """Largest softmax probability, in [1 / K, 1], float64."""
     correct: Bool[Tensor, "N"]
     """True if the predicted class is the label."""
+    __repr__ = short_repr()
 
 
 def top_class(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> TopClass:

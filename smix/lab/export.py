@@ -107,7 +107,7 @@ def _write(to: str, model: TrainedModel, folder: Path, images: UInt8[Tensor, "n 
         raise TemporaryError(f"{to}: out of memory; close other programs") from None
     except Exception as error:  # every exporter has its own classes of errors
         raise FailedError(
-            f"{model.classifier.path}: {model.classifier.architecture} cannot be exported to {to} ({one_line(error, 200)}); choose "
+            f"{model.classifier.path}: {model.classifier.architecture} cannot be exported to {to} ({one_line(error)}); choose "
             "another --to"
         ) from None
     difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else math.inf

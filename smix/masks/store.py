@@ -32,6 +32,7 @@ from smix.data.imageset import ImageSet
 from smix.errors import MaskError
 from smix.masks.keys import IMAGES, ImageKeys
 from smix.masks.manifest import BROKEN, STATS, read_manifest
+from smix.reprs import describe
 from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
@@ -109,6 +110,17 @@ class MaskStore:
 
     def __len__(self) -> int:
         return self.manifest.count
+
+    def __repr__(self) -> str:
+        split, built = self.manifest.data, int(self.built.sum())
+        values = {
+            "path": str(self.path),
+            "masks": f"{built:,} of {len(self):,} built, {int(self.usable.sum()):,} usable",
+            "shape": str(self.shape),
+            "data": f"{split.name}, {split.split}",
+            "source": str(self.manifest.source.get("name")),
+        }
+        return describe(self, values, "store[rows], store.coverage, smix.TrainConfig(masks=...), smix masks check")
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -20,6 +20,7 @@ from smix.mixing.checks import check_choice, check_generator, check_images, chec
 from smix.mixing.move import Move
 from smix.mixing.plan import Plan, Target, keep_own, select_move
 from smix.mixing.share import LabelRule, label_share
+from smix.reprs import short_repr
 
 MaskTensor = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
 
@@ -37,6 +38,7 @@ class MixBatch:
     partner: Int[Tensor, "B"]
     generator: torch.Generator | None
     draws: int
+    __repr__ = short_repr()
 
     @property
     def size(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.mixing.tensors import Tensors, batch_slices, per_sample
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Move(Tensors):
     """Factor of the size along each axis."""
     offset: Float[Tensor, "B D"]
     """Shift along each axis, in pixels, after scaling."""
+    __repr__ = short_repr()
 
     def __getitem__(self, rows: slice | Tensor) -> "Move":
         """Return the moves of these rows of the batch."""

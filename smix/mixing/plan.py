@@ -12,6 +12,7 @@ from smix.errors import OptionError
 from smix.mixing.checks import check_blend, check_class_weight, check_classes, check_labels, check_out
 from smix.mixing.move import Move, apply_move, no_move, resample
 from smix.mixing.tensors import Tensors, batch_slices, per_sample
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Target(Tensors):
     """True for mixed samples; see `Plan.mixed`."""
     fell_back: Bool[Tensor, "B"]
     """True where `Fallback` used its second method."""
+    __repr__ = short_repr("target.loss(logits), target.soft(num_classes), target.accuracy(logits)")
 
     def __len__(self) -> int:
         return len(self.share)
@@ -168,6 +170,7 @@ class Plan(Tensors):
     """Move of the partners' images before they are mixed. None: they are not moved."""
     fill: Bool[Tensor, "B"] | None = None
     """True where zeros, the mean of normalised images, replace a partner. None: for no sample."""
+    __repr__ = short_repr("plan.blend(x), plan.target(y)")
 
     def blend(self, x: Float[Tensor, "B C *S"], out: Float[Tensor, "B C *S"] | None = None) -> Float[Tensor, "B C *S"]:
         """Return w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.

@@ -18,6 +18,7 @@ from smix.masks.reasons import Reason, reasons_of_flags, reasons_of_masks
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
 from smix.paths import data_name
+from smix.reprs import short_repr
 
 CRITERIA = {
     "figure14": StoreValidity(Validity.figure14()),
@@ -68,6 +69,7 @@ class JudgedMasks:
     """Name and settings of the source of the masks, and of their refinement."""
     reasons: UInt8[np.ndarray, "n"] = field(default_factory=lambda: np.zeros(0, np.uint8))
     """`smix.masks.reasons.Reason` of each mask by the default rule."""
+    __repr__ = short_repr("judged.share(), judged.by_class()")
 
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""

@@ -24,6 +24,8 @@ from smix.report.table import UNKNOWN, Table, in_markdown, markdown
 
 LONG = 26
 """Words in a table that are longer may take several lines."""
+LONG_TABLE = 40
+"""Number of rows from which on a table is closed until a reader opens it, such as one row for each of 200 classes."""
 RESERVED = ("overview", "missing", "contents")
 """Anchors of the page itself."""
 
@@ -157,6 +159,7 @@ def write_page(path: Path, page: Page) -> Path:
         page=page,
         alone=page.chapters[0] if len(page.chapters) == 1 else None,
         NOT_ENOUGH=NOT_ENOUGH,
+        LONG_TABLE=LONG_TABLE,
         unknown=(UNKNOWN, ""),
     )
     with files.atomic(path) as file:

@@ -40,7 +40,9 @@ from smix.evaluation.statistics import Difference, Summary, compare_pairs, summa
 from smix.mixing import METHODS
 from smix.plots.style import PLAIN as PLAIN
 from smix.plots.style import Style
+from smix.report.cautions import Caution, cautions_of
 from smix.report.masks import JudgedMasks
+from smix.reprs import short_repr
 from smix.training.records import Run
 from smix.training.samples import Samples
 
@@ -168,9 +170,11 @@ class AccuracySummary:
     methods: Sequence[MethodSummary]
     """One per method, in display order."""
     best: Sequence[MethodSummary]
-    """Methods with the highest mean: several if they are equal, none if no method is complete."""
+    """Methods with the highest mean: several if they are equal, none if no method is complete or there are cautions."""
     pairs: Sequence[Difference]
     """Every pair of complete methods, compared in percentage points."""
+    cautions: Sequence[Caution] = ()
+    """Reasons why the comparison is too small to name a best method: see `smix.report.cautions`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,6 +202,7 @@ class Comparison:
     accuracy: AccuracySummary
     index: Mapping[Condition, Mapping[str, Mapping[int, float]]]
     """Values of the records by condition, method and seed."""
+    __repr__ = short_repr("comparison.values(metric), comparison.accuracy, smix.write_report")
 
     def values(
         self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
@@ -269,9 +274,15 @@ def prepare(
         first,
         tuple(first.provenance["data"]["classes"]),
         len({run.config.seed for run in runs}),
-        summarise(runs),
+        summarise(runs, _chance(scores.values())),
         index,
     )
+
+
+def _chance(scores: Iterable[Scores]) -> float | None:
+    """Return the share of the test images in the most frequent class; None without predictions."""
+    matrix = next((one.confusion for one in scores), None)
+    return None if matrix is None else float(matrix.sum(1).max() / matrix.sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,8 +312,13 @@ def runs_by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
     }
 
 
-def summarise(runs: Sequence[Run]) -> AccuracySummary:
-    """Return the test accuracy of each method and the differences between those that are complete."""
+def summarise(runs: Sequence[Run], chance: float | None = None) -> AccuracySummary:
+    """Return the test accuracy of each method, the differences between those that are complete, and cautions.
+
+    Args:
+        runs: Runs that differ only in method and seed.
+        chance: Accuracy of guessing, in [0, 1]. Default: 1 / number of classes.
+    """
     planned, methods = len({run.config.seed for run in runs}), []
     accuracies: dict[str, dict[int, float]] = {}
     for method, own in runs_by_method(runs).items():
@@ -313,9 +329,10 @@ def summarise(runs: Sequence[Run]) -> AccuracySummary:
         if methods[-1].complete:
             accuracies[method] = values
     complete = [one for one in methods if one.finished and one.complete]
+    cautions = cautions_of(runs, {one.method: one.accuracy for one in complete}, chance)
     highest = max((one.accuracy.mean for one in complete), default=-math.inf)
     best = [one for one in complete if math.isclose(one.accuracy.mean, highest, abs_tol=1e-9)]
-    return AccuracySummary(methods, best, compare_pairs(accuracies))
+    return AccuracySummary(methods, [] if cautions else best, compare_pairs(accuracies), cautions)
 
 
 def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:

@@ -29,6 +29,7 @@ from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
 from smix.report.table import Table, csv_text, latex
 from smix.report.verdict import evidence, headline, highlights
+from smix.reprs import short_repr
 from smix.training.records import Run
 from smix.untrusted import read_json
 from smix.version import __version__
@@ -56,6 +57,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     problems: tuple[Problem, ...]
     """Runs, or parts of them, that were left out."""
+    __repr__ = short_repr("open report.page in a browser; report.comparisons, report.problems")
 
 
 @dataclass(frozen=True)

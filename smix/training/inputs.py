@@ -25,6 +25,7 @@ from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
+from smix.reprs import short_repr
 from smix.training.freeze import freeze
 from smix.training.samples import SAMPLES, Samples, draw_samples
 from smix.training.weights import describe_pretrained, load_init
@@ -62,6 +63,7 @@ class RunInputs:
     """Notes on the data to show to the user once."""
     loaded: str = ""
     """Which initial weights were loaded; empty if all are random."""
+    __repr__ = short_repr()
 
     def describe(self) -> str:
         """Return a description of the number and size of the images and of how they are read."""

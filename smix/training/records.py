@@ -15,6 +15,7 @@ from smix import files
 from smix.config import TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
+from smix.reprs import short_repr
 from smix.training.loop import Epoch
 from smix.training.provenance import Fraction, Name, Provenance
 from smix.training.stopping import is_finished, result_epoch
@@ -75,6 +76,9 @@ class Run:
     """None if the run is not finished."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Sha256 of the files of a finished run, by name."""
+    __repr__ = short_repr(
+        "smix.load_run(run.path) to use the network, smix.evaluate(run.path), smix.write_report(runs)"
+    )
 
 
 def read_result(path: Path) -> Result | None:

@@ -146,7 +146,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise ValueError("no tensors by name")
     except Exception as error:  # a damaged file raises many kinds of exceptions
         raise RunError(
-            f"{path}: expected a weights file (safetensors or a torch checkpoint), got {one_line(error, 120)}; check the path, or save the "
+            f"{path}: expected a weights file (safetensors or a torch checkpoint), got {one_line(error)}; check the path, or save the "
             "state dict again"
         ) from None
     # One wrapper may be inside another, in any order.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from smix.data.sets import ImageSet
 from smix.device import find_device
 from smix.errors import OptionError, unknown
+from smix.masks.names import check_source
 from smix.masks.sources.builtin import segmenter_source
 from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
@@ -26,19 +27,6 @@ from smix.masks.sources.upscale import load_upscaler
 from smix.models.segmenter_file import BUILTIN
 
 __all__ = ["Segmentation", "Source", "load_source"]
-
-NETWORK = ("input-size", "hflip-tta", "upscale", "classes", "object-classes")
-KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "builtin": ("builtin", ()),
-    "torchvision": ("torchvision:MODEL", ("weights", *NETWORK)),
-    "onnx": ("onnx:FILE", NETWORK),
-    "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
-    "smp": ("smp:ARCH/ENCODER", ("weights", *NETWORK)),
-    "masks": ("masks:DIR", ("classes", "object-classes", "style", "mask-frame")),
-    "labelme": ("labelme:DIR", ("classes", "object-classes", "mask-frame")),
-    "carried": ("carried", ()),
-}
-"""Form of the names of each kind of source, and the options that it supports."""
 
 
 @runtime_checkable
@@ -108,15 +96,10 @@ def load_source(
     >>> source(data, np.arange(4)).mask().shape
     torch.Size([4, 32, 32])
     """
-    kind, _, place = name.partition(":")
-    if kind not in KINDS or bool(place) == (kind in ("builtin", "carried")):
-        raise unknown("source", name, [form for form, _ in KINDS.values()])
     options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
     options |= {"classes": classes, "object-classes": object_classes, "style": style}
     options |= {"mask-frame": mask_frame}
-    for option, value in options.items():
-        if value and option not in KINDS[kind][1]:
-            raise OptionError(f"{option}: the source {name} has no such option; omit --{option}")
+    kind, place = check_source(name, [option for option, value in options.items() if value]), name.partition(":")[2]
     if not 0 <= score_threshold <= 1:
         raise OptionError(f"score-threshold: expected a number from 0 to 1, got {score_threshold}")
     if mask_frame is not None and mask_frame not in get_args(MaskFrame):

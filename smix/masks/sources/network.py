@@ -307,7 +307,7 @@ class TorchForward:
         except (RuntimeError, ValueError, AssertionError) as error:
             raise MaskError(
                 f"{self.name}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
-                f"({one_line(error, 160)}); choose another --input-size, such as a multiple of 32"
+                f"({one_line(error)}); choose another --input-size, such as a multiple of 32"
             ) from None
 
     def to_network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:

@@ -75,7 +75,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
         except Exception as error:
             raise MaskError(
                 f"{path}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
-                f"({one_line(error, 240)}); correct {card_file.name} or --input-size"
+                f"({one_line(error)}); correct {card_file.name} or --input-size"
             ) from None
         return torch.from_numpy(np.asarray(scores))
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from smix.reprs import short_repr
+
 SCORES_PER_STEP = 2**27
 """Maximum number of scores that are converted at once on a GPU. Each temporary copy of them takes half a gigabyte."""
 
@@ -24,6 +26,7 @@ class Segmentation:
     """Reason why an image has no mask, by index in the batch; its `object` is NaN."""
     score: Float[Tensor, "B"] | None = None
     """Score of each mask, in [0, 1]; the description of the source states its meaning. None: the mean probability on the object."""
+    __repr__ = short_repr("segmentation.mask()")
 
     def mask(self) -> Bool[Tensor, "B *s"]:
         """Return True on the object: where the class is not 0 or, without classes, where the probability is above 1/2."""

@@ -58,7 +58,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
             raise ValueError(f"no weights of {missing[0]}")
     except NO_MODEL as error:
         raise MaskError(
-            f"transformers: {place} is neither the folder nor the name of a usable segmentation model ({one_line(error, 200)}); "
+            f"transformers: {place} is neither the folder nor the name of a usable segmentation model ({one_line(error)}); "
             "if this machine is offline, download the model on another one and pass its folder"
         ) from None
     names = tuple(str(config.id2label[label]) for label in range(len(config.id2label)))

@@ -58,7 +58,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
             model = spandrel.ModelLoader(device=device).load_from_file(path)
     except Exception as error:  # pickle, safetensors and spandrel each have their own errors
         raise MaskError(
-            f"upscale: expected a super-resolution network in {path}, got {one_line(error, 120)}; check the file"
+            f"upscale: expected a super-resolution network in {path}, got {one_line(error)}; check the file"
         ) from None
     if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
         raise MaskError(
