@@ -35,9 +35,9 @@ class SharedConfig:
     data: str = "digits-on-photos"
     """Data set: a name listed by "smix data", npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR."""
     train_limit: int | None = None
-    """Number of training images, class-balanced, including those held out for validation. Default: all."""
+    """Number of training images, drawn so that the classes are balanced, including those held out for validation. Default: all."""
     test_limit: int | None = None
-    """Number of test images, class-balanced. Default: all."""
+    """Number of test images, drawn so that the classes are balanced. Default: all."""
     val_fraction: float = 0.1
     """Fraction of the training images held out for validation, the same images for all seeds and methods; not used if folder:
     or csv: has splits val and test. With 0, all images are used for training, and the accuracy on 1,000 of them is shown
@@ -265,7 +265,7 @@ class TrainConfig(SharedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MachineOptions:
-    """Machine options; they may change when an interrupted command resumes."""
+    """Machine options; an interrupted command can be resumed with other values."""
 
     data_root: Path = Path("data")
     """Root folder of the data sets; missing ones are downloaded into it."""
@@ -284,7 +284,7 @@ class MachineOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(MachineOptions):
-    """Training options that do not define the run; they may change when a run or a comparison resumes.
+    """Training options that do not define the run; a run or a comparison can be resumed with other values.
 
     >>> RunOptions(device="cpu", threads=1).quiet
     False
@@ -338,10 +338,11 @@ class MaskConfig:
     """Encoding of the mask images in masks:DIR. Default: detected automatically."""
     mask_frame: Literal["upright", "stored"] | None = None
     """Orientation of existing masks (masks:DIR, labelme:DIR) for photographs with an EXIF orientation: "upright", as viewers
-    show them, or "stored", as the pixels are stored. Default: determined from the sizes; an error if they are ambiguous."""
+    show them, or "stored", as the pixels are stored. Default: determined by comparing the sizes of masks and images; an error
+    if both orientations fit."""
     refine: Literal["none", "published", "default"] | None = None
-    """Mask refinement: "none", "published" (the four steps of the SMix report) or "default" (docs/masks.md). Default:
-    "default" for masks from networks, "none" for existing masks."""
+    """Mask refinement: "none", "published" (the four steps of the SMix report) or "default" (removes small pieces and holes).
+    If not given: "default" for masks from networks, "none" for existing masks."""
     size: int | None = None
     """Height and width of the masks in pixels. Default: the image size, or 224 if sizes differ."""
     save_classes: bool = False
@@ -379,7 +380,7 @@ class EvaluateConfig:
     """JSON file that maps each class of --data to one class of the model, a list of classes, or null to exclude its images.
     Default: match classes by name."""
     limit: int | None = None
-    """Number of test images, class-balanced. Default: all."""
+    """Number of test images, drawn so that the classes are balanced. Default: all."""
     corruptions: bool = False
     """Also evaluate on images with 15 corruptions at 5 severities."""
     official: Path | None = None
@@ -394,9 +395,10 @@ class EvaluateConfig:
     model: str | None = None
     """Model architecture for a weights file, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
-    """Mean of each channel for images in [0, 1], for a weights file. Default: the mean of the training images."""
+    """Mean of each channel with which the inputs of a weights file are normalised, for pixel values in [0, 1]. Default: the mean of
+    the training images of --data."""
     std: tuple[float, ...] = ()
-    """Standard deviation of each channel for images in [0, 1], for a weights file."""
+    """Standard deviation of each channel, like --mean."""
     seed: int = 0
     """Random seed for the corruptions, the starting points of the attacks and the swapped backgrounds."""
 

@@ -196,7 +196,7 @@ BAD = {
     ),
     "weights without model": (
         ["evaluate", "{run}/weights.safetensors"],
-        ["a weights file needs --model and --data"],
+        ["--model and --data must be given with a weights file"],
     ),
     "no weights": (
         ["evaluate", "{run}/config.json", "--model", "resnet8", "--data", "digits-on-photos"],

@@ -143,7 +143,7 @@ def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, dat
     shutil.copy(finished / "weights.safetensors", weights)
     code, _, err = smix("predict", weights, folder, "--model", "resnet8", *OPTIONS)
     assert code == 2
-    assert err.startswith(f"smix: {weights}: a weights file needs --data")
+    assert err.startswith(f"smix: {weights}: --data must be given with a weights file")
     code, out, err = smix("predict", weights, folder, "--model", "resnet8", "--data", data_name, "--quiet", *OPTIONS)
     assert code == 0
     assert err == "Probabilities: not calibrated: a weights file has no validation images\n"
@@ -166,7 +166,10 @@ def test_a_run_on_data_kept_elsewhere_is_used_without_it(smix, tmp_path, data_na
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["RUN"], 'pictures: name image files or folders, or "-" to read their paths from standard input'),
+        (
+            ["RUN"],
+            'pictures: no images given; pass image files or folders, or "-" to read their paths from standard input',
+        ),
         (["RUN", "nowhere"], "nowhere: there is no such image file or folder; check the path"),
         (["RUN", "-", "FOLDER"], 'pictures: expected either "-" or paths of images, got both; pass only one of them'),
         (["RUN", "EMPTY"], "EMPTY: expected images (.png, .jpg"),

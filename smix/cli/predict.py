@@ -136,7 +136,9 @@ def _opened(out: Path | None) -> "Iterator[Writable]":
 def _few(paths: Iterator[Path]) -> Iterator[Path]:
     first = list(islice(paths, SHOWN + 1))
     if len(first) > SHOWN:
-        raise OptionError(f"out: more than {SHOWN} images; write the predictions to a file with --out predictions.csv")
+        raise OptionError(
+            f"out: more than {SHOWN} images are too many to print; write the predictions to a file with --out predictions.csv"
+        )
     return chain(first)
 
 

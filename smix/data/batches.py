@@ -90,7 +90,7 @@ class Loader(ABC):
     def shuffled(
         self, seed: int, epoch: int, batch_size: int, first_step: int = 0, rank: int = 0, world: int = 1
     ) -> Iterator[TrainingBatch]:
-        """Yield the part of process `rank` of `world` of each training batch of an epoch, starting at `first_step`."""
+        """Yield the training batches of an epoch from `first_step` on; of each, the part for process `rank` out of `world`."""
 
     @abstractmethod
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:

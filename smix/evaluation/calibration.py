@@ -145,7 +145,7 @@ def reliability(
         equal: "width": bins of equal width. "mass": bins with equal numbers of samples.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
         OptionError: `bins` is below 1.
 
     >>> confidence, correct = torch.tensor([0.25, 0.75, 0.75]), torch.tensor([True, True, False])
@@ -211,7 +211,7 @@ def class_wise_calibration_error(
         bins: Number of bins of equal width, 1 or more.
 
     Raises:
-        DataError: There is no sample, a label is out of [0, K), or a probability is out of [0, 1].
+        DataError: There are no samples, a label is outside [0, K), or a probability is outside [0, 1].
         OptionError: `bins` is below 1.
 
     >>> smix.evaluation.class_wise_calibration_error(torch.full((4, 2), 0.5), torch.tensor([0, 0, 0, 1]))
@@ -255,7 +255,7 @@ def _edges(bins: int) -> Float[np.ndarray, "edges"]:
 
 
 def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "edges"]:
-    """Return the largest confidence of each part but the last; larger parts come first, as in `numpy.array_split`."""
+    """Split sorted confidences into bins as `numpy.array_split` does; return the largest confidence in each bin but the last."""
     size, larger = divmod(len(confidence), bins)
     parts = np.arange(1, bins)
     ends = parts * size + np.minimum(parts, larger)

@@ -52,7 +52,7 @@ def errors_by_confidence(
         bounds: Bounds of the levels, increasing from 0 to 1.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
         OptionError: The bounds do not increase from 0 to 1.
 
     >>> confidence, correct = torch.tensor([0.4, 0.8, 0.95]), torch.tensor([False, True, True])
@@ -84,7 +84,7 @@ def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], thr
         threshold: Confidence in [0, 1).
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
         OptionError: The threshold is out of its range.
 
     >>> confidence, correct = torch.tensor([0.4, 0.95, 0.99]), torch.tensor([False, False, True])
@@ -142,7 +142,7 @@ def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) ->
         correct: True for correct predictions.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
 
     >>> curve = smix.evaluation.risk_coverage(torch.tensor([0.9, 0.8, 0.6, 0.5]), torch.tensor([True, True, True, False]))
     >>> curve.accuracy_at(0.75), curve.accuracy_at(1.0)

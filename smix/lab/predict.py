@@ -66,7 +66,9 @@ def check_pictures(names: Sequence[str]) -> None:
         DataError: A file or folder does not exist.
     """
     if not names:
-        raise OptionError('pictures: name image files or folders, or "-" to read their paths from standard input')
+        raise OptionError(
+            'pictures: no images given; pass image files or folders, or "-" to read their paths from standard input'
+        )
     if STANDARD_INPUT in names:
         if len(names) > 1:
             raise OptionError('pictures: expected either "-" or paths of images, got both; pass only one of them')

@@ -30,13 +30,13 @@ had at most 0.52 when measured, trained ones at least 0.8 (docs/masks.md)."""
 
 @dataclass(frozen=True)
 class Control:
-    """Masks, or a control in their place. Shares are in [0, 1]; NaN: unknown."""
+    """Results for the masks of a store, or for control masks that replace them. Fractions are in [0, 1], or NaN if unknown."""
 
     name: str
     passing: float
-    """Share of masks that pass the criteria."""
+    """Fraction of masks that pass the criteria."""
     following: float
-    """Share of images in which the outline lies on stronger edges than that of another image's mask."""
+    """Fraction of images in which the outline lies on stronger edges than that of another image's mask."""
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         or (not store.has_paths and len(data) != len(store))
     ):
         raise MaskError(
-            f"{store.path}: the masks of a whole split are exported, but this is a subset of {data.name}; pass the whole split"
+            f"{store.path}: only the masks of a whole split can be exported, but this is a subset of {data.name}; pass the whole split"
         )
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")

@@ -282,7 +282,7 @@ class StagedStore:
         return arrays
 
     def _array(self, name: str, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
-        """Return a copy of the array in a file of the folder. None: it is missing or damaged."""
+        """Return a copy of the array stored in a file of the folder, or None if the file is missing or damaged."""
         try:
             with open_file(self.path / name, follow_links=False) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:

@@ -130,7 +130,7 @@ def mix_tile(samples: Samples, n: int, classes: Sequence[str], width: float) -> 
 
 
 def _state(samples: Samples, n: int) -> str:
-    """Describe a mix that is not an ordinary one; otherwise return an empty string."""
+    """Return a short note on a special mix, such as "unmixed"; an empty string for any other."""
     if samples.partner[n] == n:
         return "unmixed" if (samples.weight[n] == 1).all() else "blanked"
     if samples.fell_back[n]:

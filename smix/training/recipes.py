@@ -56,8 +56,8 @@ def openmixup(data: str = "cifar10", epochs: int | None = None) -> SharedConfig:
     padding, and flips. CIFAR: learning rate 0.1, 200 epochs; Tiny ImageNet: 0.2, 400 epochs.
 
     Differences: openmixup reports the median test accuracy of the last ten epochs of one run, smix that of the last epoch;
-    openmixup pads by reflection, smix with zeros. Its results after 200 epochs on CIFAR-10: vanilla 94.87, mixup 95.70, cutmix
-    96.11, fmix 96.17 %.
+    openmixup pads by reflection, smix with zeros. Results that openmixup reports after 200 epochs on CIFAR-10: vanilla 94.87,
+    mixup 95.70, cutmix 96.11, fmix 96.17 %.
     """
     tiny = data == TINY
     return SharedConfig(
@@ -177,7 +177,7 @@ def recipe(name: str, data: str, epochs: int | None = None) -> SharedConfig:
 
 
 def methods_of(name: str, data: str) -> tuple[str, ...]:
-    """Return the methods that the source of a recipe compares, with its options: one draw per batch, as in its code."""
+    """Return the methods that the publication of a recipe compares, with its options; they draw once per batch, as its code does."""
     if name in ("report", "report-augmented"):
         return (
             "vanilla",

@@ -236,9 +236,9 @@ def test_a_path_that_is_neither_run_nor_weights_is_refused(tmp_path, data_name):
         evaluate(tmp_path / "nothing", options=QUIET)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"no weights")
-    with pytest.raises(OptionError, match="a weights file needs --model and --data; name its model"):
+    with pytest.raises(OptionError, match="--model and --data must be given with a weights file"):
         evaluate(file, options=QUIET)
-    with pytest.raises(OptionError, match="a weights file needs --data"):
+    with pytest.raises(OptionError, match="--data must be given with a weights file"):
         evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
     with pytest.raises(RunError, match="expected a weights file"):
         evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)

@@ -111,8 +111,8 @@ def motion_blur(
 ) -> Float[Tensor, "B C H W"]:
     """Blur by half a Gaussian along one direction per image, as MotionBlurImage of ImageMagick does.
 
-    The Gaussian has `sigma` pixels and is cut off at 2 ceil(`radius`). Images are read at whole pixels, and the outermost pixels
-    repeat beyond the border.
+    The Gaussian has a standard deviation of `sigma` pixels and is cut off at 2 ceil(`radius`). Images are sampled at integer
+    positions, without interpolation, and edge pixels are repeated beyond the border.
     """
     weights = torch.exp(-(torch.arange(2 * math.ceil(radius) + 1) ** 2) / (2 * sigma**2))
     weights = (weights / weights.sum())[weights / weights.sum() >= MIN_WEIGHT]

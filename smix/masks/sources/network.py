@@ -269,12 +269,12 @@ class NetworkSource:
 
 
 def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int = 1) -> tuple[int, int]:
-    """Return the input size that gave the best masks of images of `size` when measured (docs/masks.md).
+    """Return the input size that gave the best masks in our measurements for images of `size` (docs/masks.md).
 
     Args:
         native: Height and width that the network was trained on.
         size: Spatial size of the images. None: the images differ in size.
-        stride: Number of pixels that must divide the result.
+        stride: The result is a multiple of this number of pixels.
     """
     limit = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
     height, width = (max(1, min(edge, limit) // stride) * stride for edge in native)

@@ -108,7 +108,7 @@ def check_exported(folder: Path, data: ImageSet) -> tuple[int, int] | None:
     try:
         exported: Exported = typed(read_json(folder / EXPORTED), Exported)
     except UnreadableError as error:
-        raise MaskError(f"{folder}: expected an intact {EXPORTED}, got {error}; remove it") from None
+        raise MaskError(f"{folder / EXPORTED}: the file is damaged ({error}); remove this file") from None
     if exported.fingerprint != data.fingerprint:
         raise MaskError(
             f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for "
