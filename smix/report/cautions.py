@@ -127,8 +127,8 @@ def cautions_of(
     if not complete:
         return ()
     finished = [run for run in runs if run.result is not None and run.config.method in complete]
-    data, config = finished[0].provenance["data"], finished[0].config
-    images, classes = data["images"]["test"], len(data["classes"])
+    data, config = finished[0].provenance.get("data", {}), finished[0].config
+    images, classes = data.get("images", {}).get("test", 0), len(data.get("classes", ()))
     losses: dict[str, list[list[float]]] = {}
     for run in finished:
         mixed = [epoch.train_loss for epoch in run.metrics[: max(1, config.epochs - config.mix_off_epochs)]]
