@@ -243,7 +243,7 @@ class _Builder:
         reasons = {place: f"{self.data.stem(int(batch.rows[place]))}: {why}" for place, why in batch.broken.items()}
         if self.strict and reasons:
             raise MaskError(
-                f"{self.data.name}: no mask for {reasons[min(reasons)]}; repair the image, or omit --strict"
+                f"{self.data.name}: {reasons[min(reasons)]}; repair the image or its mask, or omit --strict"
             )
         places, flat = batch.rows - start, batch.masks.reshape(len(batch.masks), -1)
         shard.packed[places] = pack(batch.masks)
