@@ -50,7 +50,7 @@ def build_masks(
     data: ImageSet,
     source: Source,
     out: Path | str,
-    refine: Refinement = "default",
+    refine: Refinement | None = None,
     limit: int | None = None,
     quiet: bool = True,
     *,
@@ -68,7 +68,8 @@ def build_masks(
         data: A whole split of a data set.
         source: Source of the masks; see `load_source`.
         out: Folder of the store.
-        refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md).
+        refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md). None: "default" for masks from networks, "none"
+            for existing masks.
         limit: Build only the masks of `data.take(limit)`, which are class-balanced and part of every larger limit. None: build all.
         quiet: Show no progress bar.
         size: Spatial size of the masks. None: the size of the images, or 224 x 224 for images of different sizes.
@@ -103,6 +104,8 @@ def build_masks(
         )
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
+    if refine is None:
+        refine = "default" if getattr(source, "needs_images", True) else "none"
     description = source.describe(data)  # first: some sources know their classes only after they have seen the data
     manifest = Manifest(
         data=SplitId(data.name, data.split, data.fingerprint, len(data), has_paths=data.files is not None),
