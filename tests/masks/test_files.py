@@ -412,7 +412,9 @@ def test_values_unknown_to_a_style_are_reported_for_the_image(folder, tmp_path, 
 def test_colour_images_without_annotations_have_no_style(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
-    with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; pass --style"):
+    with pytest.raises(
+        MaskError, match="the style of the masks cannot be determined from their colours; save them as grey"
+    ):
         object_rows(folder, tmp_path / "masks")
     with pytest.raises(
         MaskError, match="style panoptic needs a JSON file of COCO annotations; save it in this folder as"

@@ -114,10 +114,14 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
     looks_like_classes = values <= {0, 1, UNKNOWN} or (folder / CLASSES).is_file()
     if not coloured and (looks_like_classes or all(picture.palette is not None for picture in pictures)):
         return "classes"
-    content = "colours" if coloured else f"values {', '.join(map(str, sorted(values)[:6]))}"
+    problem = f"{folder}: the style of the masks cannot be determined from their"
+    if coloured:
+        raise MaskError(
+            f"{problem} colours; save them as grey pictures, or pass --style panoptic with COCO's JSON file"
+        )
     raise MaskError(
-        f"{folder}: the style of the masks cannot be determined from their {content}; pass --style classes, trimap, cityscapes, "
-        "binary or panoptic"
+        f"{problem} values {', '.join(map(str, sorted(values)[:6]))}; pass --style binary if bright pixels are object, classes if they are "
+        "numbers of classes, or trimap or cityscapes"
     )
 
 
