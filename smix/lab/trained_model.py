@@ -35,6 +35,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+FEW = 30
+"""With fewer validation images, a temperature is mostly chance."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network on a device, with its classes, its preprocessing and its temperature: see `load_run`."""
@@ -282,7 +286,8 @@ def _fit(run: Run) -> tuple[float, str, bool]:
         return 1.0, f"not calibrated: all {images} are predicted correctly, which fits no temperature", False
     if not math.isfinite(temperature):
         return 1.0, f"not calibrated: the network is no better than chance on {images}", False
-    return temperature, f"calibrated on {images} (temperature {temperature:.3g})", True
+    few = ", which are too few for reliable probabilities" if len(labels) < FEW else ""
+    return temperature, f"calibrated on {images} (temperature {temperature:.3g}){few}", True
 
 
 def _in_threads(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:
