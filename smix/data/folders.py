@@ -26,10 +26,12 @@ def folders_in(path: Path) -> list[str]:
     """Return the sorted names of the folders in a folder, without hidden ones.
 
     Raises:
-        DataError: The folder cannot be read, or a name in it is not UTF-8 or contains control characters.
+        DataError: The folder does not exist or cannot be read, or a name in it is not UTF-8 or contains control characters.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: there is no such folder; check the path") from None
     except OSError as error:
         raise DataError(
             f"{path}: the folder of the classes cannot be read ({error.strerror}); change its permissions"

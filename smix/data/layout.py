@@ -46,7 +46,9 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
     if not root.is_dir():
         raise DataError(f"{name}: there is no folder {root}; check the path")
     if has_tiny_imagenet_layout(root):
-        note = f"{name} has the layout of Tiny ImageNet: its val images are the test images, and those of its test have no labels"
+        note = f"{name} has the layout of Tiny ImageNet: its val images are the test images"
+        if (root / "test").is_dir():
+            note += ", and those of its test have no labels"
         return tiny_imagenet_in(name, root, split, (note,) if split in ("train", "all") else ())
     parts = _parts(root)
     if split == "all":

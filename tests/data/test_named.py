@@ -88,6 +88,8 @@ def test_a_folder_in_the_layout_of_tiny_imagenet_is_recognised(tiny):
     assert train.classes == both.classes == ("cat", "crane (n02)", "crane (n03)")
     assert train.files.notes[0].endswith("its val images are the test images, and those of its test have no labels")
     assert load_validation(f"folder:{home}", Path("data")) is None
+    shutil.rmtree(home / "test")
+    assert load_data(f"folder:{home}").files.notes[0].endswith("its val images are the test images")
     one_line(f"folder:{home}", Path("data"), "the val images of Tiny ImageNet are its test images", split="val")
 
 
