@@ -6,6 +6,8 @@
 
 Constants were chosen on one half of the photographs (`--chosen` shows it); the tables are of the other half. Outputs of the networks are
 cached (`--cache`), so that a second run takes two minutes. benchmarks/mask_data.py describes the contents of DIR.
+
+`--targets builtin` measures one source instead, on images that no fit of the network of smix has seen (benchmarks/mask_targets.py).
 """
 
 import argparse
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from benchmarks import mask_targets
 from benchmarks.harness import RESULTS, environment, write
 from benchmarks.mask_data import (
     SIDE,
@@ -34,6 +37,7 @@ from benchmarks.mask_data import (
     shrunk,
 )
 from smix.data.digits import digits_on_photos
+from smix.masks import load_source
 from smix.masks.criteria import StoreValidity
 from smix.masks.refine import REFINEMENTS, label_pieces, refine, sizes
 from smix.masks.sources.network import auto_size
@@ -252,7 +256,10 @@ def shares_valid(masks: BoolMasks) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of people, shapes16 and tiny-imagenet-20")
-    parser.add_argument("--networks", type=Path, nargs="+", required=True, help="ONNX files, each with its JSON file")
+    parser.add_argument("--networks", type=Path, nargs="+", default=[], help="ONNX files, each with its JSON file")
+    parser.add_argument(
+        "--targets", metavar="SOURCE", help="measure this source instead, by the tables of benchmarks/mask_targets.py"
+    )
     parser.add_argument(
         "--each-half",
         type=int,
@@ -265,6 +272,11 @@ def main() -> None:
     parser.add_argument("--chosen", action="store_true", help="show the half on which constants were chosen")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     options = parser.parse_args()
+    if options.targets is not None:
+        print(write_targets(options.targets, options.data, options.out))
+        return
+    if not options.networks:
+        parser.error("expected --networks or --targets, got neither; give ONNX files, or builtin as --targets")
     counts = options.each_half * (len(options.networks) if len(options.each_half) == 1 else 1)
     networks = [
         Network(path, min(count, options.limit), options.cache)
@@ -288,6 +300,21 @@ def main() -> None:
     title = f"# Quality of masks, {result['date']}, {result['half']} half of the photographs\n\n"
     name = f"mask_quality_cpu_{result['date']}{'_chosen' if options.chosen else ''}"
     print(write(options.out, name, result, title + "\n".join(table.markdown() for table in tables)))
+
+
+def write_targets(source: str, root: Path, out: Path) -> Path:
+    """Measure a source on images that no fit has seen, and return the path of the result."""
+    tables = mask_targets.tables(load_source(source), root)
+    result = {
+        **environment("CPU", "scipy"),
+        "source": source,
+        "tables": {table.title: {"head": list(table.head), "rows": rounded(table.rows)} for table in tables},
+    }
+    title = (
+        f"# Quality of the masks of {source}, {result['date']}, {result['processor']}, {result['threads']} threads\n\n"
+    )
+    name = f"mask_targets_{source.partition(':')[0]}_cpu_{result['date']}"
+    return write(out, name, result, title + "\n".join(table.markdown() for table in tables))
 
 
 def rounded(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:

@@ -13,6 +13,7 @@ DESCRIPTIONS = {
     "lab": "sweeps, engines (local, SLURM, Ray), evaluation, mask builds",
     "plots": "the forms that figures are drawn with",
     "training": "one run: inputs, loop, checkpoint, records of the run folder",
+    "segmenter": "fits the network that finds objects: crops, augmentation, score",
     "masks": "mask sources, refinement, mask store",
     "evaluation": "accuracy, calibration, robustness, statistics",
     "mixing": "mixing methods",
@@ -20,9 +21,9 @@ DESCRIPTIONS = {
     "data": "data sets, loaders, augmentation",
     "config": "options, devices, atomic files, seeds, progress bars, signals",
     "untrusted": "reading files that others may have modified",
-    "errors": "errors with advice, paths in options, the version",
+    "errors": "errors with advice, paths in options, short reprs, the version",
 }
-COLOURS = ("#0072b2", "#00775a", "#00775a", "#00775a", "#a34f00", "#a34f00", "#5c5c5c", "#5c5c5c", "#5c5c5c")
+COLOURS = ("#0072b2", "#00775a", "#00775a", "#00775a", "#00775a", "#a34f00", "#a34f00", "#5c5c5c", "#5c5c5c", "#5c5c5c")
 
 
 def layers() -> list[list[str]]:

@@ -38,7 +38,7 @@ def _as_unreadable() -> Iterator[None]:
 
 
 def check_stored(file: io.BufferedReader) -> None:
-    """Raise UnreadableError if a file for torch.load is a compressed archive, which could fill the memory when it is read.
+    """Raise UnreadableError if a file for torch.load is a compressed archive; reading it could exhaust the memory.
 
     PyTorch never compresses its files.
     """
@@ -80,7 +80,7 @@ def open_npz(path: Path, max_bytes: int | None = None, follow_links: bool = True
     Args:
         path: File to open.
         max_bytes: Maximum total size of all arrays, in bytes. Default: the memory of this machine.
-        follow_links: Follow a symbolic link instead of refusing it.
+        follow_links: Follow a symbolic link instead of rejecting it.
 
     Raises:
         UnreadableError: The file is damaged or not a zip archive of .npy files, the size of an array does not match its header, or the
@@ -117,7 +117,7 @@ class Arrays(Mapping[str, NDArray[Any]]):
         return len(self.names)
 
     def dtype(self, name: str) -> np.dtype[Any]:
-        """Return the type of an array. Only its header is read."""
+        """Return the dtype of an array by reading only its header."""
         with _as_unreadable(), self.archive.open(f"{name}.npy") as stream:
             return _npy_header(io.BytesIO(stream.read(_HEADER_BYTES)))[2]
 
@@ -130,7 +130,7 @@ def _memory() -> int | None:
 
 
 def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str, ...]:
-    """Return the names of the arrays, without suffix, after a check of the sizes that the archive and the headers state."""
+    """Check the sizes stated in the archive and in the headers, and return the array names without suffix."""
     names: list[str] = []
     total = 0
     for member in archive.infolist():
@@ -151,7 +151,7 @@ def _check_members(archive: zipfile.ZipFile, max_bytes: int | None) -> tuple[str
 
 
 _HEADER_BYTES = 1 << 14
-"""Number of bytes to read for a header; numpy refuses headers longer than 10,000 characters."""
+"""Number of bytes to read for a header; numpy rejects headers longer than 10,000 characters."""
 
 
 def _npy_header(file: io.BufferedReader | io.BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

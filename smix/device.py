@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -10,7 +10,7 @@ from smix.errors import OptionError
 
 
 def find_device(name: Literal["auto", "cpu", "cuda", "mps"] = "auto") -> torch.device:
-    """Return the device of this name; auto: CUDA if available, else MPS, else CPU.
+    """Return the device with this name; "auto": CUDA if available, else MPS, else CPU.
 
     Raises:
         OptionError: The device is not available on this machine.
@@ -36,6 +36,16 @@ def in_words(device: torch.device, threads: int | None = None) -> str:
         return "Apple GPU"
     count = threads or torch.get_num_threads()
     return f"CPU with {count} thread{'s' if count > 1 else ''}"
+
+
+def best_precision(device: torch.device) -> str:
+    """Return the precision of PyTorch networks: 16 bits where the hardware supports it, "float32" elsewhere (docs/decisions.md)."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    if device.type == "cpu":
+        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
+        return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
+    return "float32"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

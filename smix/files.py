@@ -54,7 +54,7 @@ def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
 
 UNSUITABLE = {
     errno.EROFS: "a read-only file system",
-    errno.ELOOP: "a symbolic link in place of a lock file",
+    errno.ELOOP: "a symbolic link instead of a lock file",
     errno.ENOLCK: "a file system without file locks",
     errno.ENOSYS: "a file system without file locks",
 }
@@ -91,7 +91,7 @@ def check_writable(folder: Path) -> None:
 
 
 def check_name(folder: Path) -> None:
-    """Raise RunError if the path of a folder contains control characters, which a shell or terminal would interpret."""
+    """Raise RunError if a folder path contains control characters that a shell or terminal would interpret."""
     if not is_text(str(folder.absolute())):
         raise RunError(f"{folder}: the path contains control characters; choose another")
 
@@ -129,7 +129,7 @@ def write_together(folder: Path, contents: Mapping[str, bytes], moves: Mapping[s
     Args:
         folder: Folder of the files, which the caller has locked.
         contents: Content of each file, by name.
-        moves: Old name of each existing file that is renamed, by new name.
+        moves: Existing files to rename: old name by new name.
 
     Raises:
         RunError: A file cannot be written.
@@ -310,7 +310,7 @@ def _locked(path: Path, patience: float | None = 0.0) -> FileIO | None:
     """Open and lock a file, or return None if it is still locked after `patience` seconds (None: wait without limit).
 
     The lock is exclusive and released when the file is closed. The file is created if it is missing, and never changed. A symbolic
-    link is refused, since its target may lie outside the folder.
+    link is rejected, since its target may lie outside the folder.
     """
     extra = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     file = FileIO(str(path), "r+", opener=lambda name, flags: os.open(name, flags | extra, 0o666))
@@ -335,6 +335,6 @@ def _lock_within(descriptor: int, patience: float | None) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove an unlocked lock file. Windows refuses while another process has opened it; then that process removes it."""
+    """Remove an unlocked lock file. On Windows, the last process that has it open does so."""
     with suppress(OSError):
         path.unlink()

@@ -145,7 +145,7 @@ def time_left(done: float, total: float, elapsed: float, expected: float) -> flo
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a text such as "8 s", "3 min 5 s" or "2 h 10 min"."""
+    """Format seconds, such as "8 s", "3 min 5 s" or "2 h 10 min"."""
     rounded = round(seconds)
     if rounded < 60:
         return f"{rounded} s"

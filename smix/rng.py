@@ -28,7 +28,7 @@ def generator(
 def seed(number: int, device: torch.device | str = "cpu") -> None:
     """Seed torch's global generators of the CPU and of `device`, from which dropout and torchvision's transforms draw.
 
-    torch.manual_seed seeds the generators of all devices, which takes a third of a millisecond even if CUDA is unused.
+    torch.manual_seed seeds the generators of all devices, and takes a third of a millisecond even if CUDA is unused.
     """
     torch.default_generator.manual_seed(number)
     if torch.device(device).type == "cuda":

@@ -26,6 +26,8 @@ JSON_BYTES = 1 << 24
 
 LONGEST_NAME = 200
 """Maximum length of a class name in characters, so that it can be shown in figures."""
+TERMINAL_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Colours, cursor movements and links that other libraries write for a terminal (ECMA-48)."""
 Record = TypeVar("Record")
 Name = TypeVar("Name", bound=Hashable)
 
@@ -38,16 +40,24 @@ class OtherVersionError(UnreadableError):
     """A file was written by another version of smix."""
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """Return the message of an error on one line, preceded by its type unless it is a `SmixError`."""
+def one_line(error: BaseException, limit: int = 1200) -> str:
+    r"""Return the message of an error on one line, preceded by its type unless it is a `SmixError`.
+
+    Messages of other libraries are given whole, as the advice is often in their last lines, without colours and other terminal
+    escapes. Of one longer than `limit` characters, such as a list of all layers of a network, the middle is left out.
+
+    >>> one_line(OSError("\x1b[31mNo such model\x1b[0m\n  If it is private, log in."))
+    'OSError: No such model If it is private, log in.'
+    """
     text = str(error) if isinstance(error, SmixError) else f"{type(error).__name__}: {error}"
     text = re.sub(r" <_io\.[^>]*>", "", text)  # Pillow shows the address of the file object, which differs each time
-    text = " ".join(text.split())
-    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+    text = " ".join(TERMINAL_ESCAPE.sub("", text).split())
+    end = limit // 3
+    return text if len(text) <= limit else f"{text[: limit - end - 5]} ... {text[-end:]}"
 
 
 def is_text(text: str) -> bool:
-    """Return True if a text is valid Unicode without control characters, and can therefore be used as a name."""
+    """Return True if a string is valid Unicode without control characters, and can therefore be used as a name."""
     return not re.search(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text)
 
 
@@ -88,7 +98,7 @@ def open_file(path: Path, max_bytes: int | None = None, follow_links: bool = Tru
     Args:
         path: File to open.
         max_bytes: Maximum size in bytes. Default: any size.
-        follow_links: Follow a symbolic link instead of refusing it. Pass False for files of a run or a mask store.
+        follow_links: Follow a symbolic link instead of rejecting it. Pass False for files of a run or a mask store.
 
     Raises:
         UnreadableError: The file is missing, not readable, larger than `max_bytes`, or not a regular file.
@@ -133,7 +143,8 @@ def read_bytes(path: Path, max_bytes: int | None = None, follow_links: bool = Tr
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a file for appending, and create it if it does not exist. A symbolic link is refused: its target may lie elsewhere.
+    """Open a file for appending, and create it if it does not exist. A symbolic link is rejected, since its target may be
+    elsewhere.
 
     Raises:
         OSError: The file cannot be written.
@@ -167,11 +178,11 @@ def read_json(path: Path, max_bytes: int | None = JSON_BYTES, follow_links: bool
 
 
 def parse_json(content: bytes | str) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON document.
 
     Raises:
-        UnreadableError: The text is not JSON in UTF-8, has a duplicate key, a number that is not finite or a string that is not
-            valid Unicode, or is nested too deeply for Python.
+        UnreadableError: The document is not JSON in UTF-8, has a duplicate key, a number that is not finite or a string that
+            is not valid Unicode, or is nested too deeply for Python.
     """
     try:
         text = content.decode() if isinstance(content, bytes) else content
@@ -207,7 +218,7 @@ def _finite(text: str) -> float:
 
 
 def to_record(values: Any, record_type: type[Record]) -> Record:
-    """Convert JSON values written by smix to a dataclass. Missing fields, unknown fields and other types are refused.
+    """Convert JSON values written by smix to a dataclass. Missing fields, unknown fields and wrong types are rejected.
 
     Args:
         values: Content of the file.
@@ -236,7 +247,7 @@ def typed(values: Any, kind: Any, name: str = "") -> Any:
         name: Name of the values in messages.
 
     Raises:
-        UnreadableError: A key is missing, or has a value of another type.
+        UnreadableError: A key is missing, or has a value of the wrong type.
 
     >>> typed([{"width": 3}], list[dict[str, str]], "images")
     Traceback (most recent call last):
@@ -256,7 +267,8 @@ def with_checksum(values: Mapping[str, Any]) -> bytes:
     """Return the content of a JSON file with an object and the sha256 of that object.
 
     Raises:
-        UnreadableError: A text is not valid Unicode, such as a file name that is not UTF-8, so that the file could not be read again.
+        UnreadableError: A string is not valid Unicode, such as a file name that is not UTF-8, so that the file could not be
+            read again.
     """
     values = parse_json(json.dumps(values, allow_nan=False))  # as it will be read: keys are strings
     return (json.dumps({**values, "sha256": _checksum(values)}, indent=1) + "\n").encode()

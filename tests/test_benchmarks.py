@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from tests.data.test_streaming import write_folder
 from tests.masks.networks import write_network
 from tests.training.processes import in_processes
 
@@ -59,6 +61,47 @@ def test_the_benchmark_of_training(tmp_path: Path):
     assert result["start"]["total"] > result["start"]["imports"] > 0
     assert len(result["parity"]["smix"]["accuracies"]) == 3
     assert "| smix | " in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["finetune", "small-data"])
+def test_the_benchmark_of_recipes_for_pretrained_networks(tmp_path: Path, recipe: str):
+    timm = pytest.importorskip("timm")
+    with torch.random.fork_rng(devices=[]):
+        torch.save(timm.create_model("test_efficientnet").state_dict(), tmp_path / "weights.pt")
+    words = [
+        "--data",
+        write_folder(tmp_path / "images"),
+        "--weights",
+        str(tmp_path / "weights.pt"),
+        "--model",
+        "timm:test_efficientnet",
+    ]
+    words += [
+        "--recipe",
+        recipe,
+        "--image-size",
+        "32",
+        "--train",
+        "36",
+        "--test",
+        "8",
+        "--epochs",
+        "1",
+        "--seeds",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    benchmark(tmp_path, "finetune", *words)
+    (path,) = tmp_path.glob(f"finetune_{recipe}_*.json")
+    result = json.loads(path.read_text())
+    assert result["runs"].keys() == {recipe, "plain timm loop"}
+    assert all(
+        0 <= run["accuracy"] <= 1 < 1000 * run["processor_seconds"] for runs in result["runs"].values() for run in runs
+    )
+    assert str(tmp_path) not in path.read_text()
+    assert "| plain timm loop | " in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.slow
@@ -134,6 +177,32 @@ def test_the_benchmark_of_mask_quality_with_a_network_that_finds_red(tmp_path: P
     assert all(value > 0.85 for row in rows["Photographs shrunk first"] for value in row[3:5])
     assert rows["Lost"][2][1] == 0
     assert "| own | " in path.with_suffix(".md").read_text()
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_a_source_on_images_that_no_fit_has_seen(tmp_path: Path):
+    write_photographs(tmp_path)
+    images, masks = np.full((12, 96, 96, 3), (0, 200, 0), np.uint8), np.zeros((12, 96, 96), np.uint8)
+    images[:, 30:70, 20:60], masks[:, 30:70, 20:60] = (220, 0, 0), 1
+    names = {"source": np.full(12, "duts-tr"), "key": np.arange(12).astype(str), "cls": np.full(12, "n03188531")}
+    np.savez(
+        tmp_path / "objects.npz", images=images, masks=masks, box=np.tile(np.uint8([0, 0, 96, 96]), (12, 1)), **names
+    )
+    small, labels = images[:, ::3, ::3], np.arange(12) % 2
+    np.savez(tmp_path / "cifar10.npz", x_train=small, y_train=labels, x_test=small, y_test=labels)
+    benchmark(tmp_path / "out", "mask_quality", "--data", str(tmp_path), "--targets", "builtin")
+    (path,) = (tmp_path / "out").glob("mask_targets_builtin_cpu_*.json")
+    tables = {
+        title.split(":")[0].split(",")[0]: table["rows"]
+        for title, table in json.loads(path.read_text())["tables"].items()
+    }
+    assert [row[:2] for row in tables["Objects held out"][:2]] == [[32, "all"], [32, "classes held out"]]
+    assert tables["Objects held out"][0][3] > 0.8
+    assert {row[0] for row in tables["people"]} == {32, 64, "full"}
+    assert all(row[2] > 0.6 for row in tables["people"])
+    assert tables["tiny-imagenet-20"][0][2] > 0.6
+    assert tables["Share of masks that pass Validity()"][0][2] == 1
+    assert "expected calibration error" in path.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda path: path.name)

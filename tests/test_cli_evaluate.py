@@ -65,9 +65,9 @@ def test_corruptions_are_a_table_with_the_error_of_a_named_reference(smix, run, 
         each = [f"{100 * value:.2f}" for value in suite.accuracy[name]]
         assert row.split()[-6:] == [*each, f"{100 * sum(suite.accuracy[name]) / 5:.2f}"]
     assert f"{100 * suite.mean:.2f}" in out
-    assert "Mean corruption error: 100.0 % of that of vanilla-0" in out
+    assert "Mean corruption error: 100.0 % of the error of vanilla-0" in out
     code, out, _ = smix("evaluate", run, "--reference", reference / "evaluation" / "test.json", *QUIET)
-    assert "100.0 % of that of test" in out
+    assert "100.0 % of the error of test" in out
 
 
 def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: F811
@@ -78,9 +78,9 @@ def test_output_fits_80_columns(full_evaluation, monkeypatch, capsys):  # noqa: 
         monkeypatch, capsys, evaluation_parts(evaluation, {evaluation.corruptions[0].suite: 0.876}, "vanilla-0")
     )
     assert max(map(len, out.splitlines())) <= 80
-    assert "12,345 more images are of classes unknown to the network and are left out." in out
+    assert "12,345 more images, of classes that the network does not have, are excluded." in out
     assert "Images are resized to 28 x 36, the size that the network was trained on." in out
-    assert "87.6 % of that of vanilla-0" in out
+    assert "87.6 % of the error of vanilla-0" in out
     rows = [line for line in out.splitlines() if line.strip().startswith(("gaussian noise", "elastic transform"))]
     assert [len(row.split()) for row in rows] == [8, 8]
     both = replace(
@@ -132,7 +132,7 @@ def test_a_folder_of_runs_is_compared_with_a_reference(smix, run, full_evaluatio
     write_evaluation(run / "evaluation" / "test.json", full_evaluation[1])
     code, out, _ = smix("evaluate", tmp_path, "--reference", run, *QUIET)
     assert code == 0
-    assert "mCE: mean corruption error, in % of that of vanilla-0" in out
+    assert "mCE: mean corruption error, in % of the error of vanilla-0" in out
     assert "100.0" in next(line for line in out.splitlines() if line.strip().startswith("vanilla-0"))
 
 
@@ -189,14 +189,14 @@ BAD = {
     "seed": (["evaluate", "{run}", "--seed", "-1"], ["seed", "0 or more"]),
     "no masks": (["evaluate", "{run}", "--masks", "{tmp}/none"], ["none", "smix masks build"]),
     "no arrays": (["evaluate", "{run}", "--official", "{tmp}"], ["expected a .npy file of CIFAR-10-C"]),
-    "no reference": (["evaluate", "{run}", "--reference", "{tmp}/none"], ["reference: expected a run or a file"]),
+    "no reference": (["evaluate", "{run}", "--reference", "{tmp}/none"], ["reference: expected a run or a JSON file"]),
     "reference without corruptions": (
         ["evaluate", "{run}", "--reference", "{run}"],
         ["evaluate it with the same options first"],
     ),
     "weights without model": (
         ["evaluate", "{run}/weights.safetensors"],
-        ["a weights file needs --model and --data"],
+        ["--model and --data must be given with a weights file"],
     ),
     "no weights": (
         ["evaluate", "{run}/config.json", "--model", "resnet8", "--data", "digits-on-photos"],

@@ -55,7 +55,7 @@ def test_a_folder_is_predicted_as_csv(smix, finished, folder):  # noqa: F811
         assert float(row["probability"]) == pytest.approx(own[first], abs=1e-5)
         assert float(row["probability_2"]) == pytest.approx(own[second], abs=1e-5)
         assert row["error"] == ""
-    assert "6 pictures in " in err
+    assert "6 images in " in err
     assert " per second" in err
     assert re.search(r"Probabilities: calibrated on \d+ validation images \(temperature ", err)
 
@@ -108,7 +108,7 @@ def test_unreadable_pictures_are_rows_with_a_reason(smix, finished, folder, tmp_
     row = table(out)[1]
     assert row["error"].startswith(f"{folder / '0/2.png'}: the image cannot be read")
     assert {value for name, value in row.items() if name not in ("path", "error")} == {""}
-    assert "6 pictures in " in err
+    assert "6 images in " in err
     assert "; 1 could not be read" in err
     assert f"smix: {folder / '0/2.png'}: the image cannot be read" in err
     code, _, err = smix("predict", finished, folder, "--strict", "--out", tmp_path / "strict.csv", *OPTIONS)
@@ -117,7 +117,7 @@ def test_unreadable_pictures_are_rows_with_a_reason(smix, finished, folder, tmp_
     assert list(tmp_path.glob("*.csv")) == list(tmp_path.glob(".*.tmp")) == []
     code, _, err = smix("predict", finished, folder / "0/2.png", *OPTIONS)
     assert code == 2
-    assert "expected readable pictures, got 1 that cannot be read; the first: " in err
+    assert "expected readable images, got 1 that cannot be read; the first: " in err
 
 
 def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypatch):  # noqa: F811
@@ -127,7 +127,7 @@ def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypa
     assert code == 0
     text = re.sub(r"\x1b\[[0-9;]*m", "", out)
     lines = [line.split() for line in text.splitlines()]
-    assert ["Picture", "Label", "Probability", "(%)", "Other", "classes", "(%)"] in lines
+    assert ["Image", "Label", "Probability", "(%)", "Other", "classes", "(%)"] in lines
     model = load_run(finished, device="cpu")
     own = model.predict([folder / "1/1.png"])[0]
     assert f"{100 * own.max():.1f}" in text
@@ -135,7 +135,7 @@ def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypa
     monkeypatch.setattr(sys.modules["smix.cli.predict"], "SHOWN", 5)
     code, out, err = smix("predict", finished, folder, *OPTIONS)
     assert (code, out) == (2, "")
-    assert err == "smix: out: more than 5 pictures; write them to a file with --out predictions.csv\n"
+    assert err == "smix: out: more than 5 images; write the predictions to a file with --out predictions.csv\n"
 
 
 def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, data_name, tmp_path):  # noqa: F811
@@ -143,7 +143,7 @@ def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, dat
     shutil.copy(finished / "weights.safetensors", weights)
     code, _, err = smix("predict", weights, folder, "--model", "resnet8", *OPTIONS)
     assert code == 2
-    assert err.startswith(f"smix: {weights}: a weights file needs --data")
+    assert err.startswith(f"smix: {weights}: --data must be given with a weights file")
     code, out, err = smix("predict", weights, folder, "--model", "resnet8", "--data", data_name, "--quiet", *OPTIONS)
     assert code == 0
     assert err == "Probabilities: not calibrated: a weights file has no validation images\n"
@@ -166,11 +166,14 @@ def test_a_run_on_data_kept_elsewhere_is_used_without_it(smix, tmp_path, data_na
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["RUN"], "pictures: name pictures or a folder, or - to read their paths from standard input"),
-        (["RUN", "nowhere"], "nowhere: expected a picture or a folder, got no such file; check the path"),
-        (["RUN", "-", "FOLDER"], "pictures: expected either - or names of pictures, got both; give one of them"),
-        (["RUN", "EMPTY"], "EMPTY: expected pictures (.png, .jpg"),
-        (["RUN", "-"], "standard input: expected pictures (.png, .jpg"),
+        (
+            ["RUN"],
+            'pictures: no images given; pass image files or folders, or "-" to read their paths from standard input',
+        ),
+        (["RUN", "nowhere"], "nowhere: there is no such image file or folder; check the path"),
+        (["RUN", "-", "FOLDER"], 'pictures: expected either "-" or paths of images, got both; pass only one of them'),
+        (["RUN", "EMPTY"], "EMPTY: expected images (.png, .jpg"),
+        (["RUN", "-"], "standard input: expected images (.png, .jpg"),
         (["EMPTY", "FOLDER"], "EMPTY: expected a run or a weights file, got none"),
         (["RUN", "FOLDER", "--top", "0"], "top: expected 1 or more, got 0"),
         (["RUN", "FOLDER", "--batch-size", "0"], "batch_size: expected 1 or more, got 0"),

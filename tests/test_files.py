@@ -228,7 +228,7 @@ def test_a_link_in_place_of_a_lock_file_is_refused_and_its_target_is_kept(tmp_pa
         target.write_bytes(content)
     (folder / ".lock").symlink_to(target)
     with (
-        pytest.raises(RunError, match="cannot write to this folder: a symbolic link in place of a lock file"),
+        pytest.raises(RunError, match="cannot write to this folder: a symbolic link instead of a lock file"),
         files.lock(folder),
     ):
         pass

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import pkgutil
+import pydoc
 import subprocess
 import sys
 from importlib import import_module
@@ -55,6 +56,7 @@ PARTS = ["data", "evaluation", "lab", "masks", "mixing", "models", "report", "tr
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(smix.__path__, "smix.") if not module.name.endswith("__main__")
 )
+PACKAGES = ["smix", "smix.data", "smix.evaluation", "smix.masks", "smix.mixing"]
 HEAVY = ["torch", "torchvision", "numpy", "scipy", "sklearn", "matplotlib", "PIL", "rich", "onnxruntime"]
 
 
@@ -95,7 +97,33 @@ def test_an_unknown_name_is_an_attribute_error(name):
         getattr(smix, name)
 
 
-@pytest.mark.parametrize("package", ["smix", "smix.evaluation"])
+@pytest.mark.parametrize("package", PACKAGES)
+def test_dir_shows_public_names_only(package):
+    module = import_module(package)
+    assert sorted(dir(module)) == sorted(module.__all__)
+    import_module(next(name for name in MODULES if name.startswith(f"{package}.")))
+    assert sorted(dir(module)) == sorted(module.__all__), "a submodule that was imported is not shown"
+
+
+def public_classes() -> list[type]:
+    names = [getattr(import_module(package), name) for package in PACKAGES for name in import_module(package).__all__]
+    return list(dict.fromkeys(each for each in names if isinstance(each, type)))
+
+
+@pytest.mark.parametrize("owner", public_classes(), ids=lambda owner: owner.__name__)
+def test_help_starts_with_what_a_class_does(owner):
+    """Dataclasses without a docstring get their signature instead, and jaxtyping's shapes can fill a screen."""
+    lines = [line.strip("| ").rstrip() for line in pydoc.plain(pydoc.render_doc(owner)).splitlines()]
+    start = next(n for n, line in enumerate(lines) if line.startswith("class "))
+    summary = owner.__doc__.partition("\n")[0]
+    assert summary[0].isupper()
+    assert not summary.startswith(f"{owner.__name__}(")
+    assert summary.endswith((".", ")", ":")) or len(summary) > 60
+    assert summary in lines[start + 1 : start + 4]
+    assert "object at 0x" not in "".join(lines[start : start + 4])
+
+
+@pytest.mark.parametrize("package", ["smix", "smix.data", "smix.evaluation", "smix.masks"])
 def test_type_checkers_see_every_name_of_a_stub(package):
     """A name of a stub is public for mypy only if it is imported as itself."""
     stub = Path(import_module(package).__file__ or "").with_suffix(".pyi")

@@ -15,7 +15,7 @@ from smix.cli.evaluate import evaluate
 from smix.cli.export import export
 from smix.cli.masks import masks_app
 from smix.cli.mix import mix
-from smix.cli.options import convert_value, fill_from_recipe
+from smix.cli.options import check_names, convert_value, fill_from_recipe
 from smix.cli.output import is_main_process, show_error
 from smix.cli.predict import predict
 from smix.cli.report import report
@@ -31,13 +31,13 @@ ADVICE = {
     **dict.fromkeys((errno.ELOOP, errno.ENAMETOOLONG), "choose another path"),
     **dict.fromkeys((errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY), "remove it, or choose another path"),
     **dict.fromkeys((errno.EIO, errno.ESTALE), "check the disk, and run the same command again"),
-    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n)"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit on open files (ulimit -n)"),
 }
 """Advice for errors of the operating system that a user can fix; any other is a bug."""
 
 app = App(
     name="smix",
-    config=fill_from_recipe,
+    config=(check_names, fill_from_recipe),
     help="Mixed-sample augmentation along object masks: build masks, train, compare and evaluate. Start with: smix demo",
     version=lambda: f"smix {__version__}",
     default_parameter=Parameter(negative_iterable=(), consume_multiple=True, converter=convert_value),

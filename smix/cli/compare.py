@@ -26,7 +26,7 @@ def compare(
     Parameters
     ----------
     out
-        Folder of the runs; the report is written to its folder `report`.
+        Folder for the runs; the report is written to its subfolder `report`.
     """
     from smix.lab.run_all import compare as train_all
 
@@ -41,7 +41,7 @@ def compare(
 
 
 def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
-    """Write and show the report of a comparison. Returns the exit code: 1 if a run has no result."""
+    """Write and print the report of a comparison, and return the exit code: 1 if a run has no result, otherwise 0."""
     from smix.lab.status import describe_unfinished
     from smix.report.records import summarise
     from smix.report.verdict import conclusion

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def doctor(*, data_root: DataRoot = MachineOptions.data_root) -> None:
-    """Check what this machine is ready for, and how to install what is missing."""
+    """Check which features and data sets are available on this machine, and print how to install the missing ones."""
     from smix.lab.doctor import check_data, check_machine
 
     show(findings("This machine", check_machine()), findings("Data sets", check_data(data_root)))
 
 
-data_app = App(name="data", help="List or describe data sets, or write the split of one to a file.")
+data_app = App(name="data", help="List or describe data sets, or save a train/test split to a file.")
 
 
 @data_app.default
@@ -32,9 +32,9 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
     Parameters
     ----------
     name
-        Data set to load: a name of the list, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
+        Data set to load: a name from the list, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
     data_root
-        Folder in which data sets are found by name, and to which they are downloaded.
+        Root folder of the data sets; missing ones are downloaded into it.
     """
     from smix.lab.doctor import OWN_DATA, check_data, scaling
 
@@ -70,18 +70,18 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
 def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0) -> None:
     """Draw test images for a data set that has none, and write the split to a CSV file.
 
-    An image is drawn by its path, so that images that are added later do not move the others.
+    Images are assigned by a hash of their paths, so that adding images later does not change the split of existing ones.
 
     Parameters
     ----------
     name
         Data set: folder:DIR with one folder per class, or csv:FILE without a column split.
     out
-        CSV file to write, outside of the folder of the images.
+        CSV file to write, outside the image folder.
     test_fraction
-        Fraction of the images of each class that are for testing.
+        Fraction of test images in each class.
     seed
-        Seed of the split.
+        Random seed for the split.
     """
     from smix.data.split_file import write_drawn_split
 
@@ -94,7 +94,7 @@ def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0)
 
 
 def findings(title: str, rows: "Sequence[Finding]") -> Table:
-    """Return a table of what is ready, with advice about what is not."""
+    """Return a table of the findings, with advice for each one that is not ready."""
     cells = [
         ("✓" if row.ready else "✗", row.name, row.state if row.ready else f"{row.state}: {row.advice}") for row in rows
     ]

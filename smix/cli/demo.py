@@ -30,9 +30,9 @@ CONFIG = SharedConfig(
     crop_padding=0,
 )
 """A small network and few images, so that 15 runs take a minute or two; no flips and no crops, so that mixing is the only
-augmentation. docs/results.md says how these values were chosen, and with which others they were compared."""
+augmentation. docs/results.md explains how these values were chosen, and which alternatives were measured."""
 PICTURE_COUNT, PICTURE_SEED = 6, 28
-"""Number of images in the picture of the mixes, and its seed, chosen so that every image is mixed with one of another class."""
+"""Number of images in mixes.png, and the seed, chosen so that every image is mixed with one from another class."""
 
 NAMES = {VANILLA: "training without mixing", CUTMIX: "CutMix", SMIX: "SMix"}
 
@@ -46,7 +46,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
     Parameters
     ----------
     out
-        Output folder for the picture of the mixed images, the runs and the report.
+        Output folder for the mixed images, the runs and the report.
     """
     if not options.quiet:
         # Before the imports below, which take seconds.
@@ -101,7 +101,7 @@ def summary(runs: "Sequence[Run]") -> str:
 
 
 def _result(pair: "Difference", other: str) -> str:
-    """Return the end of a sentence on SMix, such as "12.3 percentage points more accurate than CutMix (p < 0.001)"."""
+    """Return the end of a sentence, such as "12.3 percentage points more accurate than CutMix (p < 0.001)"."""
     p = "p < 0.001" if pair.p_corrected < 0.001 else f"p = {pair.p_corrected:.3f}"
     if pair.significant:
         return (

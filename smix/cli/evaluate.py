@@ -27,11 +27,13 @@ def evaluate(
     Parameters
     ----------
     path
-        A run, a folder of runs (all are evaluated), or a weights file (safetensors or a torch checkpoint).
+        Folder of a run, folder that contains runs (all are evaluated), or weights file (safetensors or torch checkpoint).
     reference
-        Baseline of the mean corruption error: a run, or a JSON file of smix evaluate, with results on the same corrupted images.
+        Baseline for the mean corruption error: a run, or a JSON file written by smix evaluate, with results on the same
+        corrupted images.
     out
-        Folder of the results as JSON. Default: the folder `evaluation` of the run, or one next to the weights file.
+        Output folder for the results (JSON). Default: the subfolder `evaluation` of the run, or FILE.evaluation next to a
+        weights file.
     """
     from smix.cli.evaluation_tables import evaluation_parts, evaluations_parts
     from smix.evaluation.records import mean_corruption_errors
@@ -40,7 +42,9 @@ def evaluate(
     from smix.report.terminal import show
 
     if reference is not None and not (reference.is_file() or (reference / "config.json").is_file()):
-        raise OptionError(f"reference: expected a run or a file of smix evaluate, got {reference}; check the path")
+        raise OptionError(
+            f"reference: expected a run or a JSON file written by smix evaluate, got {reference}; check the path"
+        )
     name = "" if reference is None else reference.stem if reference.is_file() else reference.name
     if path.is_file() or (path / "config.json").is_file():
         evaluation = evaluate_one(path, config, options, out)

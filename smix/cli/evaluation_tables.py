@@ -1,4 +1,4 @@
-"""Tables of `smix evaluate` on the terminal: one network in full, or one row per network."""
+"""Terminal tables for `smix evaluate`: all results of one network, or one row per network."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,14 +29,14 @@ def evaluation_parts(
     ]
     parts: list[RenderableType] = [table([f"{evaluation.data}: {evaluation.images:,} test images", ""], rows, True)]
     if evaluation.left_out:
-        parts.append(f"{evaluation.left_out:,} more images are of classes unknown to the network and are left out.\n")
+        parts.append(f"{evaluation.left_out:,} more images, of classes that the network does not have, are excluded.\n")
     if evaluation.provenance.get("resized"):
         size = " x ".join(map(str, evaluation.provenance["size"]))
         parts.append(f"Images are resized to {size}, the size that the network was trained on.\n")
     for corrupted in evaluation.corruptions:
         parts += [f"Corrupted images: {corrupted.suite}", _corruptions(corrupted)]
         if errors and corrupted.suite in errors:
-            parts.append(f"Mean corruption error: {100 * errors[corrupted.suite]:.1f} % of that of {reference}\n")
+            parts.append(f"Mean corruption error: {100 * errors[corrupted.suite]:.1f} % of the error of {reference}\n")
     if evaluation.attacks:
         clean = f"Attack (clean: {_percent(evaluation.attacks[0].clean)})"
         rows = [(_attack(attack), _percent(attack.accuracy)) for attack in evaluation.attacks]
@@ -51,7 +51,10 @@ def evaluation_parts(
 def evaluations_parts(
     evaluations: Mapping[Path, Evaluation], errors: Mapping[Path, Mapping[str, float]], reference: str = ""
 ) -> list[RenderableType]:
-    """Return a table with one row per network, and lines that explain its columns. Arguments are those of `evaluation_parts`, by run."""
+    """Return a table with one row per network, and lines that explain its columns.
+
+    Arguments are as for `evaluation_parts`, by run.
+    """
     rows: dict[str, dict[str, str]] = {path.name: {} for path in evaluations}
     official: dict[str, dict[str, str]] = {path.name: {} for path in evaluations}
     for path, evaluation in evaluations.items():
@@ -75,7 +78,7 @@ def evaluations_parts(
         parts.append("Swapped: objects on the background of another class")
     if any(official.values()):
         parts.append(_by_network("Official CIFAR-C, in %", official))
-    return [*parts, f"mCE: mean corruption error, in % of that of {reference}"] if reference else parts
+    return [*parts, f"mCE: mean corruption error, in % of the error of {reference}"] if reference else parts
 
 
 def _by_network(head: str, rows: Mapping[str, Mapping[str, str]]) -> Table:

@@ -17,19 +17,19 @@ def export(
 ) -> None:
     """Export a finished run with its labels, its preprocessing and a model card.
 
-    The export is loaded again and compared with the run on test images before it is put in place.
+    Before the export is saved, it is loaded again and its predictions on test images are compared with those of the run.
 
     Parameters
     ----------
     run
         Folder of a finished run.
     to
-        onnx or torch-export: a graph from uint8 images to calibrated probabilities. timm or hf: a folder that timm or transformers
-        loads, for models timm:NAME.
+        onnx, torch-export: a graph that maps uint8 images to calibrated probabilities. timm, hf: a folder that timm or
+        transformers can load (only for models timm:NAME).
     out
-        New folder.
+        Output folder, which must be new or empty.
     data_root
-        Folder in which the data set of the run is found; without it, random images are compared.
+        Root folder of the data sets. Random images are compared if the data set of the run is not available.
     """
     from smix.lab.export import export as export_run
 

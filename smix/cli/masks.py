@@ -10,7 +10,7 @@ from smix.config import MachineOptions, MaskConfig
 from smix.errors import MaskError
 from smix.report.terminal import show
 
-masks_app = App(name="masks", help="Segment the objects of a data set once, and store their masks.")
+masks_app = App(name="masks", help="Build, check and export the object masks of a data set.")
 
 
 @masks_app.command
@@ -24,25 +24,27 @@ def build(
     jobs: int = 1,
     out: Path,
 ) -> int:
-    """Segment the object of every image of a data set and store the masks. Run the command again to resume.
+    """Segment the objects in a data set and store the masks. Run the command again to resume.
 
     Parameters
     ----------
     strict
-        Stop at the first image that cannot be read or has no mask. Default: its mask is empty, flagged and counted.
+        Stop at the first image that cannot be read or has no mask. Default: store an empty mask, mark it as invalid, and
+        report the number of such images.
     shard
-        Build only part I of N, such as 3/8, to split the work with any scheduler; the last part to finish completes the store.
+        Build only part I/N, such as 3/8, to split the work between jobs of any scheduler; the last part to finish completes
+        the store.
     jobs
         Number of processes or cluster jobs that share the work.
     out
-        Folder of the store.
+        Folder for the mask store.
     """
     from smix.lab.mask_build import build_store
     from smix.report.mask_check import build_summary
 
     store = build_store(config, out, options, strict, shard, engine, jobs)
     if store is None:
-        show(f"{out}: part {shard} is done; the store is complete when all other parts are")
+        show(f"{out}: part {shard} is built; the store is complete once all parts are built")
         return 0
     show(*build_summary(store), f"Next: smix masks check {out}")
     return 0
@@ -59,20 +61,20 @@ def check(
     out: Path | None = None,
     data_root: DataRoot = MachineOptions.data_root,
 ) -> None:
-    """Report how many masks are valid, with charts and contact sheets of images with the mask in pink.
+    """Report how many masks are valid, and draw charts and contact sheets with the masks in pink.
 
     Parameters
     ----------
     store
-        Folders of one or more stores, which the chart compares.
+        Folders of one or more mask stores; the charts compare them.
     verify
-        Only compare every file with its checksum.
+        Only check that every file matches its checksum.
     only
-        invalid: draw contact sheets of all masks that are not valid, sorted by reason, instead of a part of all masks.
+        "invalid": draw contact sheets of all invalid masks, sorted by reason, instead of a selection of all masks.
     data
-        Data set of the store. Default: the name that it was built with.
+        Data set that the masks were built for. Default: the name saved in the store.
     out
-        Folder of the pictures. Default: next to the first store, with "-check" appended to its name.
+        Output folder for the images. Default: next to the first store, with "-check" appended to its name.
     """
     if verify:
         from smix.masks.store import verify as read_all
@@ -99,18 +101,19 @@ def export(
     data_root: DataRoot = MachineOptions.data_root,
     quiet: Quiet = False,
 ) -> None:
-    """Write the masks of a store as pictures or COCO annotations, which can be edited and read back with --source masks:DIR.
+    """Export the masks of a store as image files or COCO annotations, to edit them and read them back with --source
+    masks:DIR.
 
     Parameters
     ----------
     store
         Folder of the store.
     out
-        Folder of the masks.
+        Output folder for the masks.
     format
-        png: one picture per image, 0 and 255; coco: one annotations.json with run-length codes.
+        png: one image file per mask, with values 0 and 255; coco: one annotations.json with run-length encodings.
     data
-        Data set of the store, which names the files. Default: the name that it was built with.
+        Data set that the masks were built for; files are named after its images. Default: the name saved in the store.
     """
     from smix.data import load_data
     from smix.masks import MaskStore

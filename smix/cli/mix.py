@@ -26,17 +26,17 @@ def mix(
     data
         Data set: a name, npz:FILE, folder:DIR, csv:FILE or hf:NAME_OR_DIR.
     masks
-        Object masks: the folder of a mask store, or "carried" for masks that the data set includes.
+        Object masks: the folder of a mask store, or "carried" to use the masks included in the data set.
     methods
         Methods, comma-separated and in quotes, such as "cutmix,smix(alpha=0.7),smix+fmix,mixup|cutmix" (docs/methods.md).
     count
-        Number of images, 2 to 16.
+        Number of images, from 2 to 16.
     seed
-        Seed of the mixes.
+        Random seed for mixing.
     out
         PNG file to write.
     """
     from smix.mixing import split_methods
     from smix.report.pictures import write_mixes
 
-    show(f"Picture: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")
+    show(f"Written: {write_mixes(out, split_methods(methods), data, masks, count, seed, data_root)}")

@@ -24,7 +24,7 @@ def show_error(message: object) -> None:
 
 
 def show_report(report: "Report", unfinished: "Sequence[Run]" = ()) -> None:
-    """Print table and conclusion of each comparison, the files of the report, and what was left out.
+    """Print the table and the conclusion of each comparison, the report files, and the runs that were left out.
 
     Args:
         report: The written report.

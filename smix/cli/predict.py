@@ -1,4 +1,4 @@
-"""`smix predict`: predict the classes of pictures."""
+"""`smix predict`: predict the classes of images."""
 
 import contextlib
 import io
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from smix.lab.predict import Prediction, Writable
 
 SHOWN = 100
-"""Maximum number of pictures in a table on the terminal."""
+"""Maximum number of images in a table on the terminal."""
 
 
 def predict(
@@ -41,34 +41,35 @@ def predict(
     std: tuple[float, ...] = (),
     options: Machine = MachineOptions(),  # noqa: B008
 ) -> None:
-    """Predict the classes of pictures, with calibrated probabilities.
+    """Predict the classes of images, with calibrated probabilities.
 
-    Pictures are prepared as in the evaluation of the run. The temperature that calibrates the probabilities is fitted on the
-    validation images of the run.
+    Images are preprocessed as in the evaluation of the run. The temperature for calibration is fitted on the validation
+    images of the run.
 
     Parameters
     ----------
     run
-        Folder of a finished run, or a weights file, for which --model and --data are required.
+        Folder of a finished run, or a weights file (--model and --data are then required).
     pictures
-        Pictures and folders of pictures, or - to read their paths from standard input, one a line.
+        Image files and folders of images, or "-" to read their paths from standard input, one per line.
     out
-        New CSV file: path, label, probability, label_2, probability_2, ..., error. Default: a table on a terminal, otherwise CSV on
-        standard output.
+        New CSV file with the columns path, label, probability, label_2, probability_2, ..., error. Default: a table on a
+        terminal, otherwise CSV on standard output.
     top
-        Number of classes per picture, the most probable first.
+        Number of classes per image, in order of decreasing probability.
     batch_size
-        Pictures per batch; smaller batches need less memory.
+        Number of images per batch; smaller batches need less memory.
     strict
-        Stop at the first picture that cannot be read. Default: its row has the reason, and it is counted and named at the end.
+        Stop at the first image that cannot be read. Default: write the error to its row, and report unreadable images at the
+        end.
     model
-        Model of a weights file, such as resnet18 or timm:NAME.
+        Model architecture for a weights file, such as resnet18 or timm:NAME.
     data
-        Data set that a weights file was trained on, for the names of the classes, the size and the normalisation.
+        Data set that the weights file was trained on, for the class names, the image size and the normalisation.
     mean
-        Mean per channel on the 0..1 scale, for a weights file. Default: that of the training images.
+        Mean of each channel for images in [0, 1], for a weights file. Default: the mean of the training images.
     std
-        Standard deviation per channel on the 0..1 scale, for a weights file.
+        Standard deviation of each channel for images in [0, 1], for a weights file.
     """
     from smix import progress
     from smix.device import threads
@@ -94,7 +95,7 @@ def predict(
         kept: list[Prediction] = []
         rows = _keep(rows, kept) if as_table else write_predictions(rows, stack.enter_context(_opened(out)), top)
         title = f"{run.name} on {where}"
-        show_progress = stack.enter_context(progress.bar(title, None, "pictures", options.quiet or as_table))
+        show_progress = stack.enter_context(progress.bar(title, None, "images", options.quiet or as_table))
         summary = summarise(rows, show_progress, where, strict)
     if as_table:
         show(_table(kept))
@@ -108,14 +109,12 @@ def predict(
     for reason in summary.named:
         show_error(reason)
     if summary.unreadable > len(summary.named):
-        show_error(
-            f"{summary.unreadable - len(summary.named):,} more could not be read; the column error has the reasons"
-        )
+        show_error(f"{summary.unreadable - len(summary.named):,} more could not be read; see the column error")
 
 
 @contextlib.contextmanager
 def _opened(out: Path | None) -> "Iterator[Writable]":
-    """Open a new file, which appears at the end of the block, or standard output."""
+    """Open standard output, or a new file that is renamed to `out` at the end of the block."""
     if out is None:
         try:
             yield sys.stdout
@@ -137,7 +136,9 @@ def _opened(out: Path | None) -> "Iterator[Writable]":
 def _few(paths: Iterator[Path]) -> Iterator[Path]:
     first = list(islice(paths, SHOWN + 1))
     if len(first) > SHOWN:
-        raise OptionError(f"out: more than {SHOWN} pictures; write them to a file with --out predictions.csv")
+        raise OptionError(
+            f"out: more than {SHOWN} images are too many to print; write the predictions to a file with --out predictions.csv"
+        )
     return chain(first)
 
 
@@ -154,7 +155,7 @@ def _table(rows: "Sequence[Prediction]") -> Table:
         label, probability = ("", "") if row.error else (row.top[0][0], _percent(row.top[0][1]))
         others = ", ".join(f"{name} {_percent(share)}" for name, share in row.top[1:])
         cells.append((row.path, label, probability, row.error or others))
-    return table(["Picture", "Label", "Probability (%)", "Other classes (%)"], cells)
+    return table(["Image", "Label", "Probability (%)", "Other classes (%)"], cells)
 
 
 def _percent(probability: float) -> str:

@@ -11,18 +11,18 @@ from smix.errors import RunError
 def report(
     *runs: Path, out: Path | None = None, data_root: Path = MachineOptions.data_root, quiet: Quiet = False
 ) -> None:
-    """Write the report of a comparison: one page, Markdown, tables as CSV and LaTeX, figures as SVG and PNG.
+    """Write the report of a comparison: an HTML page, Markdown, tables (CSV and LaTeX) and figures (SVG and PNG).
 
-    Runs that failed or have other options are listed and left out.
+    Runs that failed, or whose options differ from those of the other runs, are listed and left out.
 
     Parameters
     ----------
     runs
         One or more comparison folders (for example one per data set), or a folder that contains them.
     out
-        Folder of the report. Default: the subfolder `report` of the first folder given.
+        Output folder for the report. Default: the subfolder `report` of the first folder.
     data_root
-        Folder in which data sets are found by name; test images and masks are shown if they are available.
+        Root folder of the data sets; the report shows test images and masks if they are available.
     """
     from smix.report.write import write_report
 

@@ -24,16 +24,18 @@ def write(
     grid: tuple[str, ...] = (),
     append: bool = False,
 ) -> None:
-    """Write the file of a sweep: methods x seeds x grid. Nothing is trained; the file can be edited before it is run.
+    """Write a sweep file with one run per combination of method, seed and grid values.
+
+    Nothing is trained; the file can be edited before it is run.
 
     Parameters
     ----------
     file
         File to write, JSON Lines: {"name": ..., "config": {...}}.
     grid
-        Values of further options, such as --grid lr=0.1,0.05 model=resnet8,resnet18; all combinations are written.
+        Values for further options, such as --grid lr=0.1,0.05 model=resnet8,resnet18; all combinations are written.
     append
-        Add to the runs of an existing file.
+        Append the runs to an existing file.
     """
     from smix.lab.sweep import cross, parse_grid, write_sweep
 
@@ -63,11 +65,11 @@ def run(
     Parameters
     ----------
     file
-        The file of the sweep.
+        Sweep file.
     index
         Train only the run with this index (from 0), in this process; for array jobs of any scheduler.
     out
-        Folder of the sweep.
+        Folder for the runs of the sweep.
     """
     from smix.lab.run_all import run_all, run_one
     from smix.lab.status import describe_unfinished
@@ -78,7 +80,8 @@ def run(
         if launch != Launch():
             raise OptionError(f"index: --index {index} is one run in this process; omit --jobs and --engine")
         result = run_one(sweep, index, out, options)
-        show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the last epoch")
+        epoch = "last" if list(sweep.values())[index].patience is None else "best"
+        show(f"{out / list(sweep)[index]}: test accuracy {100 * result.test_accuracy:.2f} % at the {epoch} epoch")
         return 0
     runs = run_all(sweep, out, options, launch.engine, launch.jobs)
     missing = [run for run in runs if run.result is None]
@@ -93,14 +96,16 @@ def run(
 
 @sweep_app.command
 def status(file: Path, /, *, out: Path) -> None:
-    """Show the progress of the runs of a sweep, from their folders alone, on any machine that has access to them.
+    """Show the progress of each run in a sweep.
+
+    Only the run folders are read, so this works on any machine that has access to them.
 
     Parameters
     ----------
     file
-        The file of the sweep.
+        Sweep file.
     out
-        Folder of the sweep.
+        Folder for the runs of the sweep.
     """
     from smix.lab.status import status as status_of
     from smix.lab.sweep import read_sweep
@@ -123,7 +128,7 @@ def status(file: Path, /, *, out: Path) -> None:
     summary = f"{len(rows)} runs: {counts}"
     if any(left is None or left > 0 for left in seconds):
         total = "unknown" if None in seconds else duration(sum(filter(None, seconds)))
-        summary += f"; time left, one after the other: {total}"
+        summary += f"; time left if run one after the other: {total}"
     show(
         table(["Run", "State", "Epochs", "Time left", "Validation (%)"], rows),
         *(f"{name}: {run.error}" for name, run in runs.items() if run.error),
@@ -145,11 +150,11 @@ def sbatch(
     Parameters
     ----------
     file
-        The file of the sweep.
+        Sweep file.
     jobs
         Number of concurrent tasks. Default: as many as SLURM allows.
     out
-        Folder of the sweep.
+        Folder for the runs of the sweep.
     """
     from smix.lab.run_all import sbatch_script
     from smix.lab.sweep import read_sweep

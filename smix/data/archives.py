@@ -20,11 +20,11 @@ DAMAGED = (OSError, RuntimeError, ValueError, AssertionError, LookupError, EOFEr
 
 
 def cifar(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load CIFAR-10 or, with its fine labels, CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 images of 32 x 32 x 3.
+    """Load CIFAR-10 or, with its fine labels, CIFAR-100 (Krizhevsky, 2009): 50,000 and 10,000 images of size 32 x 32 x 3.
 
     Args:
         name: "cifar10" or "cifar100".
-        data_root: Folder of the data sets.
+        data_root: Root folder of the data sets.
         split: "train" or "test".
 
     Raises:
@@ -43,7 +43,7 @@ def cifar(name: str, data_root: Path, split: Split) -> ImageSet:
 
 
 def fashion_mnist(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747): 60,000 and 10,000 images of 28 x 28 x 1.
+    """Load Fashion-MNIST (Xiao, Rasul and Vollgraf, 2017, arXiv:1708.07747): 60,000 and 10,000 images of size 28 x 28 x 1.
 
     See `cifar` for the arguments and errors.
     """
@@ -81,7 +81,7 @@ def caltech101(name: str, data_root: Path, split: Split) -> ImageSet:
             chosen = paths[:TRAINING_IMAGES] if split == "train" else paths[TRAINING_IMAGES:]
             files += [(path, label) for path in chosen]
         if not files:
-            raise FileNotFoundError("no folders of classes")
+            raise FileNotFoundError("no class folders")
     except DAMAGED as error:
         advice = f"download that file, unpack it, and the archive of the images in it in {data_root}/caltech101"
         raise _missing(name, "caltech101/101_ObjectCategories", data_root, CALTECH101_URL, error, advice) from None

@@ -31,7 +31,7 @@ def biased_digits(split: Literal["train", "test"], seed: int = 0, bias: float = 
 
     Args:
         split: "train" or "test".
-        seed: Seed of the drawing.
+        seed: Random seed for drawing the images.
         bias: Fraction of the training images whose background is a crop of the region of their class; the others get a random region.
     """
 

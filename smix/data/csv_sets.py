@@ -18,29 +18,29 @@ from smix.untrusted import LONGEST_NAME, UnreadableError, is_text, read_text
 
 COLUMNS = ("path", "label", "split", "mask")
 DELIMITERS = (",", ";", "\t")
-"""Delimiters of a CSV file: spreadsheets write semicolons where the comma is the decimal sign."""
+"""Delimiters of a CSV file: spreadsheets write semicolons in locales where the comma is the decimal sign."""
 LARGEST = 1 << 30
 """Maximum size of a CSV file in bytes."""
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of the file. A field is empty where the file has no such column."""
+    """A line of the file. A field is empty if the file has no such column."""
 
     line: int
     path: str
     label: str
     split: str
-    """Split that the row belongs to: train, val or test."""
+    """Split that the row belongs to: "train", "val" or "test"."""
     mask: str
 
 
 def load_csv(name: str, place: str, split: Split) -> ImageSet:
     """Load a split of the images that a CSV file lists.
 
-    The first line names the columns: `path` and `label` are needed, `label` not for all images without their labels; without `split`,
-    test images are drawn (`draw_test`). Paths are absolute or start at the folder of the file. As in folders, validation images
-    are the test images where the file names no others.
+    The first line names the columns: `path` is required, `label` for all splits but "all"; without `split`, test images are
+    drawn (`draw_test`). Paths are absolute or relative to the folder of the file. As in folders, validation images serve as
+    test images if there are no others.
 
     Args:
         name: Name of the data set.
@@ -80,13 +80,13 @@ def load_csv(name: str, place: str, split: Split) -> ImageSet:
         for path in filter(None, (row.path, row.mask)):
             if not os.path.isfile(file.parent / path):  # noqa: PTH113 - pathlib raises an error for some names
                 raise DataError(
-                    f"{file}, line {row.line}: there is no file {path}; correct it (it starts at the folder of the CSV file)"
+                    f"{file}, line {row.line}: there is no file {path}; correct it (paths are relative to the folder of the CSV file)"
                 )
     return _image_set(name, split, file, rows, chosen, classes, notes, drawn)
 
 
 def has_validation(file: Path) -> bool:
-    """Return whether a CSV file lists validation images apart from its test images."""
+    """Return whether a CSV file lists both validation and test images."""
     return {"val", "test"} <= {row.split for row in _read(f"csv:{file}", file)[0]}
 
 
@@ -112,12 +112,12 @@ def _image_set(
 
 
 def _absolute(file: Path, path: str) -> str:
-    """Return the absolute path of a file that is named from the folder of the CSV file. Links are kept."""
+    """Return the absolute path of a file, given relative to the folder of the CSV file. Links are not resolved."""
     return os.path.abspath(file.parent / path)  # noqa: PTH100
 
 
 def _class_names(rows: Sequence[_Row]) -> list[str]:
-    """Return the names of the classes, sorted: as numbers if all of them are."""
+    """Return the sorted class names, in numerical order if all of them are numbers."""
     names = {row.label for row in rows}
     return sorted(names, key=int) if all(name.isascii() and name.isdigit() for name in names) else sorted(names)
 
@@ -156,7 +156,7 @@ def _read(name: str, file: Path) -> tuple[list[_Row], Sequence[str]]:
             f"{file}, line {reader.line_num}: the line is not valid CSV ({error}); correct its quotation marks"
         ) from None
     if not rows:
-        raise DataError(f"{file}: the file lists no images; add a line path,label,split for each")
+        raise DataError(f"{file}: the file lists no images; add a line path,label,split for each image")
     return rows, columns
 
 
@@ -170,7 +170,7 @@ def _check_columns(file: Path, columns: Sequence[str]) -> None:
 
 
 def _row(file: Path, line: int, columns: Sequence[str], fields: Sequence[str]) -> _Row:
-    """Check a line. Columns of other names are ignored."""
+    """Check a line. Columns with other names are ignored."""
     if len(fields) != len(columns):
         raise DataError(
             f"{file}, line {line}: expected {len(columns)} values ({', '.join(columns)}), got {len(fields)}; put quotation marks "

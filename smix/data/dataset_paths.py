@@ -1,4 +1,4 @@
-"""Find the image files that a data set of torchvision, timm or a user reads, by the attributes that such data sets have."""
+"""Find the image files of a torchvision, timm or custom data set by its attributes."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ def paths_of(dataset: Any) -> list[str] | None:
             `Subset` or `ConcatDataset` of such data sets.
 
     Returns:
-        The paths in the order of the data set; None if it does not tell them.
+        The paths in the order of the data set; None if it does not list them.
 
     Raises:
         DataError: The data set lists more or fewer paths than it has images.
@@ -53,7 +53,7 @@ def _paths(dataset: Any) -> list[str] | None:
 
 
 def _strings(entries: Iterable[Any]) -> list[str] | None:
-    """Return entries as paths; None if one is no path and does not begin with one."""
+    """Return entries as paths; None if one neither is a path nor begins with one."""
     firsts = [entry[0] if isinstance(entry, tuple | list) and entry else entry for entry in entries]
     if isinstance(entries, str | bytes) or not all(isinstance(first, str | os.PathLike) for first in firsts):
         return None

@@ -1,8 +1,9 @@
 """digits-on-photos: real handwritten digits over real photographs, with the true mask of each digit. No download is needed.
 
-The digits are scikit-learn's (UCI ML hand-written digits, 1,797 of 8x8, 17 levels), enlarged to 20 to 28 pixels, given one
-bright colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg, flower.jpg), which
-are dimmed so that every digit can be seen. Each digit is used once, and train and test share none. The photographs are
+The digits are scikit-learn's (UCI ML hand-written digits, 1,797 images of 8x8 pixels with 17 levels), enlarged to 20 to 28
+pixels, given one bright colour each and laid over random 32x32 crops of scikit-learn's two sample photographs (china.jpg,
+flower.jpg), which are dimmed so that every digit can be seen. Each digit is used once, and train and test share none. The
+photographs are
 shared: the background says nothing about the digit.
 """
 
@@ -19,7 +20,7 @@ DIGIT_SIDES = (20, 28)
 TEST_DIGITS = 500
 DIMMED = 0.5
 MIN_COLOUR = 160
-"""Lowest value of a channel of a digit's colour."""
+"""Minimum channel value of a digit's colour."""
 MIN_INK = 0.5
 """Ink above this value belongs to the mask: there the digit hides more than half of the photograph."""
 
@@ -32,7 +33,7 @@ def digits_on_photos(split: Literal["train", "test"], seed: int = 0) -> Digits:
 
     Args:
         split: "train" or "test".
-        seed: Seed of the drawing.
+        seed: Random seed for drawing the images.
     """
 
     def photo(label: int, photos: list[NDArray[np.uint8]], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -50,7 +51,7 @@ def draw_digits(
 
     Args:
         split: "train" or "test"; they share no digit.
-        seed: Seed of the drawing.
+        seed: Random seed for drawing the images.
         choose: Function of the label, the photographs and a random generator that returns the background of an image, (H, W, 3).
 
     Returns:
@@ -71,7 +72,7 @@ def draw_digits(
 def _draw_over(
     digit: Float[np.ndarray, "64"], photo: UInt8[np.ndarray, "H W 3"], rng: np.random.Generator
 ) -> tuple[UInt8[np.ndarray, "32 32 3"], Bool[np.ndarray, "32 32"]]:
-    """Draw a digit, whose ink is 0 to 16, over a random crop of a photograph. Return the image and the mask of the digit."""
+    """Draw a digit with ink in [0, 16] over a random crop of a photograph, and return the image and the mask."""
     from PIL import Image
 
     # A crop of 32 to 128 pixels, shrunk to 32: photographs at several scales.

@@ -20,7 +20,7 @@ from smix.errors import DataError, OptionError
 
 TEST_FRACTION = 0.2
 SPREAD = 0.5
-"""A class has at least half as many and at most one and a half times as many test images as the fraction says."""
+"""Minimum and maximum number of test images in a class, relative to the fraction."""
 
 
 def draw_test(
@@ -28,15 +28,15 @@ def draw_test(
 ) -> Bool[np.ndarray, "N"]:
     """Draw the test images of a data set that has none.
 
-    An image is a test image if the sha256 of seed and path, read as a number in [0, 1), is below `fraction`: images that are added
-    later do not move the others. Within a class the number of test images is kept between 0.5 and 1.5 times that of the fraction, and
-    at least one, by moving the images that are nearest to the bound.
+    An image is a test image if the sha256 of seed and path, read as a number in [0, 1), is below `fraction`: adding images
+    later does not change the split of existing ones. In each class, the number of test images is kept between 0.5 and 1.5
+    times the expected number, and at least one, by moving the images that are nearest to the bound.
 
     Args:
-        paths: Path of each image from the root of the data set.
+        paths: Path of each image relative to the root of the data set.
         labels: Class of each image.
         fraction: Fraction of test images, in (0, 1).
-        seed: Seed of the split.
+        seed: Random seed for the split.
 
     Returns:
         True for test images.
@@ -57,8 +57,8 @@ def draw_test(
         rows = np.flatnonzero(labels == label)
         if len(rows) < 2:
             raise DataError(
-                f"{paths[rows[0]]}: expected at least two images in each class to draw test images from, got this one; add some, "
-                "or make the split yourself"
+                f"{paths[rows[0]]}: this is the only image of its class, so that no test image can be drawn; "
+                "add images, or define the split"
             )
         share = fraction * len(rows)
         least = max(1, math.floor(SPREAD * share))
@@ -86,11 +86,11 @@ class SplitPart:
 
 
 def write_split(out: Path, parts: Mapping[str, SplitPart]) -> None:
-    """Write the images of a split as `path,label,split`, with paths from the folder of the file, for `csv:FILE`.
+    """Write a split as lines `path,label,split` for `csv:FILE`, with paths relative to the folder of the file.
 
     Args:
         out: CSV file.
-        parts: Images in files, by the name of their part: "train", "val" or "test".
+        parts: Image files by split: "train", "val" or "test".
 
     Raises:
         RunError: The file cannot be written.

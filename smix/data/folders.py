@@ -34,7 +34,7 @@ def folders_in(path: Path) -> list[str]:
         raise DataError(f"{path}: there is no such folder; check the path") from None
     except OSError as error:
         raise DataError(
-            f"{path}: the folder of the classes cannot be read ({error.strerror}); change its permissions"
+            f"{path}: the folder cannot be read ({error.strerror}); check the path and its permissions"
         ) from None
     if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
         raise DataError(
@@ -71,9 +71,9 @@ def set_of_files(
         home: Folder of the files.
         files: Path of each image relative to `home`, with its label, in the order of the rows.
         classes: Names of the classes.
-        root: Folder of the whole data set, in which `home` lies. None: `home`.
+        root: Folder of the whole data set, which contains `home`. None: `home`.
         masks: Path of the mask of each image, empty where it has none. None: the data set lists no masks.
-        notes: Lines that a user should read once.
+        notes: Notes to show to the user once.
         drawn: Whether smix has drawn the test images.
 
     Raises:
@@ -115,7 +115,7 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
 
     Args:
         name: Name of the data set.
-        data_root: Folder of the data sets.
+        data_root: Root folder of the data sets.
         split: "train" or "test".
 
     Raises:
@@ -176,7 +176,7 @@ def _tiny_train(home: Path, labels: Mapping[str, int]) -> list[tuple[str, int]]:
 def _tiny_val(annotations: str, labels: Mapping[str, int]) -> list[tuple[str, int]]:
     rows = [line.split("\t") for line in annotations.splitlines() if line.strip()]
     if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
-        raise UnreadableError(f"{invalid} in val_annotations.txt, which is not a file name")
+        raise UnreadableError(f"{invalid} in val_annotations.txt instead of a file name")
     return sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
 
 

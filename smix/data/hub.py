@@ -19,16 +19,16 @@ from smix.errors import DataError
 from smix.untrusted import one_line
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
-"""Names of a split on the hub, of which the first existing one is used."""
+"""Names of a split on the hub, in order of preference."""
 
 
 @dataclass(frozen=True, eq=False)
 class TablePictures(Pictures):
-    """Images in the rows of a table that are decoded when they are accessed. Their names are row numbers, such as "000017"."""
+    """Images in the rows of a table, decoded on access. Their names are row numbers, such as "000017"."""
 
     _: KW_ONLY
     table: Any
-    """A `datasets.Dataset` of one column, whose images are not decoded."""
+    """A `datasets.Dataset` with one column of images that are not decoded."""
     column: str
 
     def frame(self, name: str) -> Frame | None:
@@ -47,7 +47,7 @@ class TablePictures(Pictures):
 
 
 def load_hub(name: str, place: str, split: Split) -> ImageSet:
-    """Load a data set with one column of images and one of class labels.
+    """Load a data set with one image column and one class label column.
 
     Args:
         name: Name of the data set.
@@ -68,7 +68,7 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
         splits = datasets.load_from_disk(place) if saved else datasets.load_dataset(place)
     except Exception as error:  # errors of files and connections have no common class
         raise DataError(
-            f"{name}: there is no data set in this folder, or of this name on the hub ({one_line(error)[:200]}); "
+            f"{name}: this is neither the folder of a data set nor its name on the hub ({one_line(error)}); "
             "check the name and the connection"
         ) from None
     names = list(splits) if isinstance(splits, Mapping) else []
@@ -93,7 +93,7 @@ def load_hub(name: str, place: str, split: Split) -> ImageSet:
 
 
 def _column(name: str, features: Mapping[str, Any], kind: type, description: str) -> str:
-    """Return the name of the only column of a type."""
+    """Return the name of the only column of this type."""
     columns = [column for column, feature in features.items() if isinstance(feature, kind)]
     if len(columns) != 1:
         got = f"several: {', '.join(columns)}" if columns else f"none among {', '.join(features)}"

@@ -1,4 +1,4 @@
-"""The files that the images of a data set come from, which identify them."""
+"""The files of the images of a data set, used to identify them."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +15,15 @@ class ImageFiles:
     root: Path
     """Folder of the whole data set, such as DIR of `folder:DIR`."""
     paths: NDArray[np.object_]
-    """(N,) paths from `root`, with "/", such as train/cat/1.jpg."""
+    """(N,) paths relative to `root`, with "/", such as train/cat/1.jpg."""
     sizes: Int[np.ndarray, "N"]
     """Size of each file in bytes."""
     masks: NDArray[np.object_] | None = None
     """(N,) path of the mask of each image, empty where it has none. None: the data set lists no masks."""
     notes: tuple[str, ...] = ()
-    """Lines that a user should read once: which files were skipped, and how a split was made."""
+    """Notes to show to the user once: the files that were skipped, and how a split was made."""
     drawn: bool = False
-    """True if smix has drawn the test images: the data set itself names none."""
+    """True if smix has drawn the test images, because the data set itself defines none."""
 
     def rows(self, index: NDArray[np.int64]) -> "ImageFiles":
         """Return the files of the images at `index`."""
@@ -31,6 +31,6 @@ class ImageFiles:
         return replace(self, paths=self.paths[index], sizes=self.sizes[index], masks=masks)
 
     def joined(self, other: "ImageFiles") -> "ImageFiles":
-        """Return these files followed by others of the same root, without masks."""
+        """Return these files followed by other files with the same root, without masks."""
         paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
         return replace(self, paths=paths, sizes=sizes, masks=None)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from smix.data.image_files import ImageFiles
 from smix.data.pictures import Pictures
 from smix.errors import DataError
+from smix.reprs import short_repr
 from smix.untrusted import LONGEST_NAME, is_text
 
 Split = Literal["train", "val", "test", "all"]
-"""Name of a split. Only data sets of image files have "val" (images for validation, apart from the test images) and "all"."""
+"""Name of a split. Only data sets of image files have "val" (in addition to "test") and "all" (all images)."""
 MAX_CHANNELS = 16
 """Maximum number of channels. A longer last axis is assumed to be spatial."""
 
@@ -37,7 +38,7 @@ class ImageSet:
     """
 
     images: NDArray[np.uint8] | Pictures
-    """(N, *S, C) with values 0..255, or files that are decoded to (H, W, 3) when they are accessed and may have different sizes."""
+    """(N, *S, C) with values in [0, 255], or image files of any sizes, decoded on access to (H, W, 3)."""
     labels: NDArray[Any]
     """(N,) class of each image, from 0 to len(classes) - 1, of any integer type; converted to int64."""
     classes: tuple[str, ...]
@@ -53,9 +54,10 @@ class ImageSet:
     fingerprint: str = ""
     """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
     value_range: tuple[float, float] | None = None
-    """Values of the source that were mapped to 0 and 255. None: the source has values 0..255."""
+    """Values of the source that were mapped to 0 and 255. None: the source values are already in [0, 255]."""
     files: ImageFiles | None = None
-    """Files of the images, also after they are loaded. None: the images have no files of their own."""
+    """Files of the images, kept when they are loaded. None: the images do not come from files."""
+    __repr__ = short_repr("data.take(n), data.rows(index), smix.build_masks, smix.train")
 
     def __post_init__(self) -> None:
         labels, masks = check_set(f"{self.name} {self.split}", self.images, self.labels, self.classes, self.masks)
@@ -73,7 +75,7 @@ class ImageSet:
         """The images in memory. Raises DataError if they are files: see `loaded`."""
         if isinstance(self.images, Pictures):
             raise DataError(
-                f"{self.name} {self.split}: the images are files, which this function does not read; call loaded() first"
+                f"{self.name} {self.split}: the images are files, but this function needs them in memory; call loaded() first"
             )
         return self.images
 
@@ -91,7 +93,7 @@ class ImageSet:
         """Return the data set with its images in memory.
 
         Raises:
-            DataError: An image cannot be read, or has another size than the first.
+            DataError: An image cannot be read, or its size differs from that of the first.
         """
         return replace(self, images=self.images.decoded()) if isinstance(self.images, Pictures) else self
 
@@ -103,7 +105,7 @@ class ImageSet:
         return f"{self.index[place]:06d}"
 
     def rows(self, index: NDArray[np.int64]) -> "ImageSet":
-        """Return the images at `index` (n,) as a set, whose own `index` refers to the whole split."""
+        """Return the images at `index` (n,) as a set. The `index` of that set refers to the whole split."""
         masks = None if self.masks is None else self.masks[index]
         files = None if self.files is None else self.files.rows(index)
         return replace(
@@ -136,7 +138,7 @@ def balanced_order(labels: Int[np.ndarray, "N"], key: str) -> Int[np.ndarray, "N
 
     Args:
         labels: Class of each row.
-        key: Text that seeds the random order of the rows of each class.
+        key: String that seeds the random order of the rows of each class.
     """
     shuffled = np.random.default_rng(int(hashlib.sha256(key.encode()).hexdigest()[:16], 16)).permutation(len(labels))
     rank_in_class = np.empty(len(labels), np.int64)
@@ -166,7 +168,7 @@ def check_set(
     """
     if isinstance(images, np.ndarray):
         if images.dtype != np.uint8:
-            raise DataError(f"{where}: expected uint8 images (0..255), got {images.dtype}; convert them")
+            raise DataError(f"{where}: expected uint8 images in [0, 255], got {images.dtype}; convert them")
         if not 3 <= images.ndim <= 5 or not 1 <= images.shape[-1] <= MAX_CHANNELS:
             raise DataError(
                 f"{where}: expected images (N, *S, C) of 1 to 3 spatial dimensions with 1 to {MAX_CHANNELS} channels last, "

@@ -16,7 +16,7 @@ from smix.errors import DataError
 SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
 """Split that each folder of a data set holds."""
 UNLABELLED = "unlabelled"
-"""Class of images that lie in no folder of a class, where labels are not needed."""
+"""Class of images outside all class folders, if labels are not needed."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,16 @@ class _Listed:
     """Images of some folders, with the names of their classes."""
 
     files: tuple[tuple[str, str], ...]
-    """Path from the root and class of each image."""
+    """Path relative to the root, and class, of each image."""
     skipped: Skipped
 
 
 def load_folder(name: str, place: str, split: Split) -> ImageSet:
-    """Load the images of a folder with train, val and test; of one with `train` alone; or of one with a folder for each class.
+    """Load the images of a folder with subfolders train, val and test, with train alone, or with one subfolder per class.
 
-    Where there are no test images, but validation images, these are the test images; where there are neither, some of the training
-    images are drawn (`draw_test`). Tiny ImageNet is recognised by its lists. The folders of "train" name the classes of all splits.
+    If there are validation images but no test images, they serve as test images; if there are neither, test images are drawn
+    from the training images (`draw_test`). The folders in "train" define the classes of all splits. Tiny ImageNet is recognised by
+    its lists.
 
     Args:
         name: Name of the data set.
@@ -59,20 +60,20 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
 
 
 def has_validation(place: Path) -> bool:
-    """Return whether a folder has validation images apart from its test images."""
+    """Return whether a folder has both validation and test images."""
     return place.is_dir() and not has_tiny_imagenet_layout(place) and {"train", "val", "test"} <= set(_parts(place))
 
 
 def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:
-    """Return the line that says how test images were drawn."""
+    """Describe how the test images were drawn."""
     return (
         f"{name} has no test images: {test:,} of its {count:,} images ({100 * test / count:.0f} %, seed {seed}) are drawn from "
-        f"all classes by their paths; smix data split {name} --out split.csv writes the split to a file"
+        f"all classes by a hash of their paths; smix data split {name} --out split.csv writes the split to a file"
     )
 
 
 def _parts(root: Path) -> dict[str, str]:
-    """Return the folder of each split; empty if the folder holds folders of classes."""
+    """Return the folder of each split; empty if the folder contains class folders."""
     folders = folders_in(root)
     parts = {SPLIT_FOLDERS[folder]: folder for folder in reversed(folders) if folder in SPLIT_FOLDERS}
     if len(parts) == len(folders) or ("train" in parts and folders_in(root / "train")):
@@ -123,7 +124,7 @@ def _given(name: str, root: Path, parts: Mapping[str, str], split: Split) -> Ima
 
 
 def _drawn(name: str, root: Path, folder: str, split: Split) -> ImageSet:
-    """Return training or test images of a folder that holds all images of both."""
+    """Return training or test images from a folder that contains both."""
     classes = _classes(root, folder)
     listed = _listed(root, folder, classes)
     if not folder:
@@ -165,7 +166,7 @@ def _classes(root: Path, folder: str) -> list[str]:
 
 
 def _listed(root: Path, folder: str, classes: list[str], everything: bool = False) -> _Listed:
-    """List the images of folders of classes in `folder`, and with `everything` those next to these folders, too."""
+    """List the images in the class folders of `folder` and, with `everything`, those next to these folders."""
     prefix = f"{folder}/" if folder else ""
     files: list[tuple[str, str]] = []
     skipped = Skipped()

@@ -18,22 +18,22 @@ KINDS = (
 )
 """Descriptions of the fields of `Skipped` but `coloured`, in their order."""
 NAMED = 3
-"""Number of skipped files of a kind that are named."""
+"""Maximum number of skipped files to name, by kind."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """Files that are no images of the data set, by the reason."""
+    """Files that are not images of the data set, by reason."""
 
     hidden: tuple[str, ...] = ()
     other: tuple[str, ...] = ()
-    """Files whose suffix is none of an image."""
+    """Files whose suffix is not that of an image."""
     masks: tuple[str, ...] = ()
     """Masks next to their images."""
     folders: tuple[str, ...] = ()
-    """Folders that are not entered: they are no part of the data set, or links to a folder above."""
+    """Folders that are not entered: they are not part of the data set, or are links to a parent folder."""
     outside: tuple[str, ...] = ()
-    """Images that lie in no folder of a class."""
+    """Images outside all class folders."""
     coloured: tuple[str, ...] = ()
     """Images that are not skipped, although they are called like masks: they have colours."""
 
@@ -41,7 +41,7 @@ class Skipped:
         return Skipped(*(first + second for first, second in zip(self._kinds, other._kinds, strict=True)))
 
     def inside(self, folder: str) -> "Skipped":
-        """Return the same files, whose paths start with a folder."""
+        """Return the same files with a folder prepended to their paths."""
         return Skipped(*(tuple(f"{folder}/{name}" for name in names) for names in self._kinds)) if folder else self
 
     @property
@@ -65,14 +65,14 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Listing:
-    """Images under a folder, as paths from it with "/"."""
+    """Images under a folder, as paths relative to it with "/"."""
 
     names: tuple[str, ...]
     skipped: Skipped
 
 
 def list_images(folder: Path, deep: bool = True) -> Listing:
-    """List the images under a folder, without hidden files and masks that lie next to images.
+    """List the images under a folder, without hidden files and masks next to images.
 
     The order is that of `torchvision.datasets.ImageFolder`: by the path of the inner folder, then by the name of the file.
 
@@ -94,7 +94,7 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
         if isinstance(error, FileNotFoundError):
             return  # a class may have no images in this split
         raise DataError(
-            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
         )
 
     # os.walk is several times as quick as pathlib for a million files. ImageFolder follows links, too.
@@ -129,7 +129,7 @@ def walk_images(folder: Path) -> Iterator[Path]:
 
     def fail(error: OSError) -> None:
         raise DataError(
-            f"{error.filename}: the folder of images cannot be read ({error.strerror}); change its permissions"
+            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
         )
 
     for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
@@ -139,7 +139,7 @@ def walk_images(folder: Path) -> Iterator[Path]:
 
 
 def _leads_up(where: str, name: str) -> bool:
-    """Return whether a folder is a link to one that contains it, which would be entered for ever."""
+    """Return whether a folder is a link to a parent folder, which would be entered endlessly."""
     path = os.path.join(where, name)  # noqa: PTH118 - for each folder of a large data set
     if not os.path.islink(path):  # noqa: PTH114
         return False
@@ -162,7 +162,7 @@ def _masks(folder: Path, files: set[str]) -> tuple[set[str], set[str]]:
 
 
 def _mode(path: Path) -> str:
-    """Return the mode of a picture by its header; empty if it cannot be read."""
+    """Return the Pillow mode in the header of an image file; empty if it cannot be read."""
     try:
         with open_file(path) as file, open_picture(file) as picture:
             return picture.mode

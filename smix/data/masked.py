@@ -27,7 +27,7 @@ ORIENTATION = 0x0112
 KEPT_MODES = ("L", "RGB")
 """Pillow modes that become tensors as they are; others are converted to RGB."""
 OBJECT = 127
-"""A pixel of a resized mask is object if it is brighter than this."""
+"""A pixel of a resized mask belongs to the object if its value is above this."""
 
 
 @runtime_checkable
@@ -44,7 +44,7 @@ class Store(Protocol):
     def __getitem__(self, index: Any) -> Bool[np.ndarray, "n *S"]: ...
 
     def align(self, dataset: Any) -> Int[np.ndarray, "N"]:
-        """Return the row of each image of a data set that tells the paths of its images."""
+        """Return the row of each image of a data set that lists the paths of its images."""
         ...
 
     def check_built(self, rows: Int[np.ndarray, "n"]) -> None:
@@ -58,21 +58,22 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
     The image is a `tv_tensors.Image` (C, H, W), uint8 unless `transform` converts it; the mask is a `tv_tensors.Mask` (H, W) of bool.
     The default `collate_fn` of a `DataLoader` stacks both, in worker processes of any start method.
 
-    Masks belong to upright pictures. A PIL image whose EXIF data say that it is rotated is turned upright; a tensor or an array of such a
-    picture is refused where it can be recognised by its file.
+    Masks belong to upright images. The EXIF orientation of a PIL image is applied; a tensor or an array of a rotated image is
+    rejected if its file shows that it is rotated.
 
     Args:
         dataset: Map-style data set that returns (image, label), or a dictionary with the keys "image" and "label" (Hugging Face),
             without a transform of its own. An image is a PIL image, a tensor (C, H, W), or an array (H, W) or (H, W, C).
-        store: Masks of the images, which are matched by path if the data set tells its paths (`samples`, `imgs`, `paths`, or timm's
-            `filenames`). Otherwise row i of the store is taken for image i: the store must then have no paths, and as many rows.
+        store: Masks of the images, which are matched by path if the data set lists its paths (`samples`, `imgs`, `paths`, or
+            timm's `filenames`). Otherwise row i of the store is taken for image i: the store must then have no paths, and as
+            many rows.
         transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: images are returned as they are.
-        rows: Row of the store for each image. None: as described for `store`.
+        rows: Row of the store for each image. None: see `store`.
 
     Raises:
-        MaskError: An image has no mask in the store, or it cannot be told which one is its own.
-        OptionError: The data set has its own transform, which would move images and not masks; or `transform` is of torchvision's
-            first version, which cannot move both.
+        MaskError: An image has no mask in the store, or its mask is ambiguous.
+        OptionError: The data set has its own transform, which would move images and not masks; or `transform` is from
+            torchvision.transforms (v1), which cannot move both.
 
     >>> import tempfile
     >>> from smix import build_masks, load_data
@@ -126,19 +127,20 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
 
 
 class MaskedFolder(MaskedDataset):
-    """A folder of pictures, ROOT/CLASS/picture, with their object masks: `MaskedDataset` in one call.
+    """A folder of images, ROOT/CLASS/image, with their object masks: `MaskedDataset` in one call.
 
-    Pictures are in the order of `torchvision.datasets.ImageFolder`, without hidden files and masks next to pictures, and are read upright
-    and as RGB.
+    Images are in the order of `torchvision.datasets.ImageFolder`, without hidden files and masks next to images, and are read
+    upright and as RGB.
 
     Args:
         root: Folder of the class folders, such as birds/train for masks that were built with --data folder:birds.
-        store: Masks of the pictures, which are matched by path.
-        transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: pictures are returned as they are.
+        store: Masks of the images, which are matched by path.
+        transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: images are returned as
+            they are.
 
     Raises:
-        DataError: There are no pictures.
-        MaskError: A picture has no mask in the store, or it cannot be told which one is its own.
+        DataError: There are no images.
+        MaskError: An image has no mask in the store, or its mask is ambiguous.
         OptionError: `transform` cannot move image and mask.
 
     >>> import tempfile
@@ -161,19 +163,19 @@ class MaskedFolder(MaskedDataset):
         self.root = Path(root)
         listings = {name: list_images(self.root / name) for name in folders_in(self.root)}
         self.classes = [name for name, listing in listings.items() if listing.names]
-        """Names of the classes, sorted: of the folders with pictures."""
+        """Sorted class names: the names of the folders with images."""
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         self.samples = [
             (f"{self.root.as_posix()}/{folder}/{name}", label)
             for folder, label in self.class_to_idx.items()
             for name in listings[folder].names
         ]
-        """Path and label of each picture."""
+        """Path and label of each image."""
         self.skipped = sum((listing.skipped.inside(name) for name, listing in listings.items()), Skipped())
-        """Files that are no pictures of the data set."""
+        """Files that are not images of the data set."""
         if not self.samples:
             raise DataError(
-                f"{self.root}: expected pictures in folders of classes, {self.root}/CLASS/picture, got none; check the path"
+                f"{self.root}: expected images in class folders, {self.root}/CLASS/image, got none; check the path"
             )
         super().__init__(self.samples, store, transform)
 
@@ -189,7 +191,7 @@ def _rows(dataset: Any, store: Store, paths: Sequence[str] | None) -> Int[np.nda
         return store.align(dataset)
     if store.has_paths:
         raise MaskError(
-            f"{type(dataset).__name__}: expected a data set that tells the paths of its images, since the store is in the order of "
+            f"{type(dataset).__name__}: expected a data set that lists the paths of its images, since the store is in the order of "
             "smix and not of the data set; give it `samples`, or pass rows=store.lookup(paths)"
         )
     if len(dataset) != len(store):
@@ -238,7 +240,7 @@ def _image_and_label(item: Any) -> tuple[Any, Any]:
 
 
 def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
-    """Return a picture as a tensor (C, H, W), upright."""
+    """Return an image as a tensor (C, H, W), upright."""
     if isinstance(picture, Image.Image):
         # Without the tag, the picture is upright, or was turned by the data set's loader.
         upright = ImageOps.exif_transpose(picture)
@@ -259,7 +261,7 @@ def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
 
 
 def _check_upright(path: str, size: Sequence[int]) -> None:
-    """Raise DataError if a tensor may be a picture that EXIF data say is rotated. PIL images still carry these data."""
+    """Raise DataError if a tensor may be a rotated image according to its EXIF data, which PIL images still contain."""
     try:
         with open_file(Path(path)) as file, open_picture(file) as opened:
             orientation, stored = opened.getexif().get(ORIENTATION, 1), (opened.height, opened.width)
@@ -268,8 +270,8 @@ def _check_upright(path: str, size: Sequence[int]) -> None:
     turned = orientation in range(5, 9) and stored[0] != stored[1] and tuple(size) == stored[::-1]
     if orientation in range(2, 9) and not turned:
         raise DataError(
-            f"{path}: expected an upright picture, got EXIF orientation {orientation}, which the masks follow and the data set may not; "
-            "return PIL images, use MaskedFolder, or save the picture upright"
+            f"{path}: expected an upright image, got EXIF orientation {orientation}, which the masks follow and the data set may not; "
+            "return PIL images, use MaskedFolder, or save the image upright"
         )
 
 

@@ -1,4 +1,4 @@
-"""Log-mel spectrograms of one second of sound, as images of one channel.
+"""Log-mel spectrograms of one second of sound, as one-channel images.
 
 Windows of 25 ms every 10 ms are usual for speech (Davis and Mermelstein, 1980; Gong, Chung and Glass, 2021,
 arXiv:2104.01778). The mel scale and its triangles are those of Slaney's Auditory Toolbox (1998): linear up to 1 kHz, so
@@ -32,10 +32,10 @@ PARAMETERS = {"rate": RATE, "window": WINDOW, "hop": HOP, "transform": TRANSFORM
 
 
 def spectrograms(waves: Float[np.ndarray, "N 16000"]) -> UInt8[np.ndarray, "N 64 98"]:
-    """Return log-mel spectrograms with values 0..255. Axis 1 is the frequency, the lowest first; axis 2 is the time.
+    """Return log-mel spectrograms with values in [0, 255]. Axis 1 is the frequency, the lowest first; axis 2 is the time.
 
     Args:
-        waves: Sound on the -1..1 scale, one second at 16 kHz each.
+        waves: Audio in [-1, 1], one second at 16 kHz each.
     """
     # A periodic window, as is usual for spectra. Dividing by its sum gives a full-scale sine the power 1.
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)).astype(np.float32)

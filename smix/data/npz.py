@@ -23,8 +23,9 @@ def load_npz(name: str, place: str, split: Split) -> ImageSet:
     Images are (N, *S, C) with 1 to 3 spatial dimensions and 1 to 16 channels. An array of three dimensions whose last is
     longer than 16 contains grey images (N, H, W) without an axis for the channel.
 
-    Images of other types than uint8 (booleans, integers, floats) are converted to uint8: in both splits, values are scaled linearly from
-    the range of x_train to 0..255 and rounded to the nearest; values of x_test outside that range are clipped.
+    Images whose dtype is not uint8 (booleans, integers, floats) are converted to uint8: in both splits, values are scaled
+    linearly from the range of x_train to [0, 255] and rounded to the nearest; values of x_test outside that range are
+    clipped.
 
     Args:
         name: Name of the data set.
@@ -77,7 +78,7 @@ def load_npz(name: str, place: str, split: Split) -> ImageSet:
 
 
 def _to_bool(where: str, masks: NDArray[Any]) -> NDArray[np.bool_]:
-    """Return masks of 0 and 1 of any type, or of 0 and 255 as pictures have them, as bool."""
+    """Convert masks of 0 and 1 of any type, or of 0 and 255 as in image files, to bool."""
     if masks.dtype.kind not in "buif":
         raise DataError(f"{where}: expected numbers, got {masks.dtype}; convert them")
     inside: NDArray[np.bool_] = masks != 0
@@ -93,19 +94,19 @@ def _to_bool(where: str, masks: NDArray[Any]) -> NDArray[np.bool_]:
 def _check_types(name: str, file: Arrays, images: NDArray[Any]) -> None:
     """Check that the images of both splits have the same type, since otherwise only one of them would be scaled."""
     if images.dtype.kind not in "buif":
-        raise DataError(f"{name}: expected images of numbers, got {images.dtype}; convert them")
+        raise DataError(f"{name}: expected images with a numeric dtype, got {images.dtype}; convert them")
     types = {key: file.dtype(key) for key in ("x_train", "x_test") if key in file}
     if len(set(types.values())) > 1:
         listed = " and ".join(f"{key} of {dtype}" for key, dtype in types.items())
         raise DataError(f"{name}: both splits need images of the same type, such as uint8, got {listed}; convert one")
     if images.dtype != np.uint8 and "x_train" not in types:
         raise DataError(
-            f"{name}: the file contains no x_train, whose range is needed to scale {images.dtype} images; add it"
+            f"{name}: the file contains no x_train, but its range is needed to scale {images.dtype} images; add it"
         )
 
 
 def _range(name: str, train: NDArray[Any]) -> tuple[float, float]:
-    """Return the smallest and the largest finite value of the training images."""
+    """Return the smallest and the largest finite value in the training images."""
     finite = train[np.isfinite(train)]
     if not finite.size:
         raise DataError(f"{name}: x_train contains no finite values; correct them")

@@ -1,4 +1,4 @@
-"""EXIF orientation: photographs are stored as the sensor reads them, with a number that says how to hold them."""
+"""EXIF orientation: photographs are stored as the sensor reads them, with a number that says how to rotate them."""
 
 import io
 import struct
@@ -10,7 +10,7 @@ from jaxtyping import Shaped
 from PIL import ExifTags, Image
 
 TRANSPOSED = 5
-"""From this orientation on, height and width change places."""
+"""From this orientation on, height and width are swapped."""
 SIGNATURE_BYTES = 8
 METHODS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,7 +21,7 @@ METHODS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Transposition from the stored picture to the upright one."""
+"""Transposition from the stored image to the upright one."""
 DAMAGED = (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error)
 """Errors that Pillow raises for damaged EXIF data."""
 METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -30,18 +30,18 @@ METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a picture as it is seen, and the way in which its file stores it."""
+    """Size of an upright image, and the orientation in which its file stores it."""
 
     height: int
-    """Height in pixels of the upright picture, to which the orientation is applied."""
+    """Height in pixels of the upright image, with the orientation applied."""
     width: int
-    """Width in pixels of the upright picture."""
+    """Width in pixels of the upright image."""
     orientation: int = 1
-    """EXIF orientation, 1 to 8; 1: it is stored upright."""
+    """EXIF orientation, 1 to 8; 1: stored upright."""
 
     @property
     def upright(self) -> tuple[int, int]:
-        """Height and width of the upright picture."""
+        """Height and width of the upright image."""
         return self.height, self.width
 
     @property
@@ -51,10 +51,10 @@ class Frame:
 
 
 def frame_in(picture: Image.Image, file: io.BufferedIOBase) -> Frame:
-    """Return the frame of a picture that was opened, but not decoded.
+    """Return the frame of an image that was opened, but not decoded.
 
     Args:
-        picture: The picture.
+        picture: The image.
         file: The file from which it was opened.
     """
     # Pillow decodes a PNG picture to look for EXIF data behind the pixels, which is needed only if there is any.
@@ -67,15 +67,15 @@ def frame_in(picture: Image.Image, file: io.BufferedIOBase) -> Frame:
 
 
 def upright(picture: Image.Image) -> Image.Image:
-    """Return a picture, decoded, with its EXIF orientation applied. Unlike `PIL.ImageOps.exif_transpose` it copies nothing in vain,
-    and damaged EXIF data are no error."""
+    """Return a decoded image with its EXIF orientation applied. Unlike `PIL.ImageOps.exif_transpose`, this avoids unnecessary
+    copies and ignores damaged EXIF data."""
     picture.load()
     method = METHODS.get(_orientation(picture))
     return picture if method is None else picture.transpose(method)
 
 
 def rotated(pixels: Shaped[np.ndarray, "h w *C"], orientation: int) -> Shaped[np.ndarray, "H W *C"]:
-    """Return stored pixels as they are seen, as `PIL.ImageOps.exif_transpose` does for pictures.
+    """Return stored pixels in upright orientation, as `PIL.ImageOps.exif_transpose` does for PIL images.
 
     Args:
         pixels: Pixels (h, w) or (h, w, C) as the file stores them.
@@ -94,7 +94,7 @@ def rotated(pixels: Shaped[np.ndarray, "h w *C"], orientation: int) -> Shaped[np
 
 
 def _orientation(picture: Image.Image, lazy: bool = False) -> int:
-    """Return the orientation in the EXIF data of a picture; 1 for none and for one that does not exist, as viewers do.
+    """Return the orientation in the EXIF data of an image; 1 if it is missing or invalid, as viewers do.
 
     Args:
         lazy: Use what was read so far.
@@ -110,7 +110,7 @@ def _orientation(picture: Image.Image, lazy: bool = False) -> int:
 
 
 def _has_metadata_at_end(file: io.BufferedIOBase) -> bool:
-    """Return whether a PNG file has chunks behind its pixels that can hold an orientation. The position in the file is kept."""
+    """Return whether a PNG file has chunks after its pixels that can hold an orientation. The file position is kept."""
     before, seen_pixels = file.tell(), False
     try:
         file.seek(SIGNATURE_BYTES)

@@ -18,6 +18,7 @@ from PIL import Image
 
 from smix.data.orientation import Frame, frame_in, upright
 from smix.errors import DataError
+from smix.reprs import short_repr
 from smix.untrusted import one_line, open_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -28,12 +29,12 @@ MASK_MODES = ("1", "L", "LA", "P", "I", "I;16")
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF")
 """Formats that Pillow may open. For some other formats it would start a program, such as Ghostscript."""
 MAX_PIXELS = 1 << 27
-"""Maximum number of pixels of a picture: 134 million, which take 1.5 GB while they are decoded."""
+"""Maximum number of pixels of an image: 134 million, which take 1.5 GB while they are decoded."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,
 )
-"""Errors that Pillow raises for damaged files, depending on the format and the place of the damage."""
+"""Errors that Pillow raises for damaged files, depending on the format and on where the damage is."""
 IMAGES_PER_TASK = 16
 """Number of images that a thread decodes at once."""
 SIZES_READ = 1000
@@ -52,6 +53,7 @@ class Pictures:
     """Height and width of all images of the split. None: they differ; see `common_size`."""
     held: tuple[NDArray[np.uint8], ...] | None = None
     """The decoded images, if `read` has read them."""
+    __repr__ = short_repr("pictures[row] decodes an image, pictures.decoded() all of them")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -81,7 +83,7 @@ class Pictures:
         """Decode all images now.
 
         Returns:
-            The pictures, in which an image that cannot be read is black, and the errors by position.
+            The decoded images, black where a file cannot be read, and the errors by index.
         """
         images: list[NDArray[np.uint8] | None] = []
         errors: dict[int, DataError] = {}
@@ -99,7 +101,7 @@ class Pictures:
         """Return all images as one array.
 
         Raises:
-            DataError: An image cannot be read, or has another size than the first.
+            DataError: An image cannot be read, or its size differs from that of the first.
         """
         first = self[0]
         images = np.empty((len(self), *first.shape), np.uint8)
@@ -122,11 +124,11 @@ class Pictures:
 
 @contextmanager
 def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
-    """Open a picture without decoding it.
+    """Open an image file without decoding it.
 
     Raises:
-        ValueError: The picture has more than `MAX_PIXELS` pixels.
-        Exception: One of `UNREADABLE`, if the picture cannot be opened.
+        ValueError: The image has more than `MAX_PIXELS` pixels.
+        Exception: One of `UNREADABLE`, if the image cannot be opened.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # Pillow warns at half of the limit
@@ -140,7 +142,7 @@ def open_picture(file: io.BufferedIOBase) -> Iterator[Image.Image]:
 
 
 def common_size(home: Path, names: NDArray[np.object_]) -> tuple[int, int] | None:
-    """Return the common height and width of images, by the headers of about `SIZES_READ` evenly spaced ones. None: they differ."""
+    """Return the common height and width of images, read from about `SIZES_READ` headers. None: they differ."""
     return size_of(home / name for name in names[:: -(-len(names) // SIZES_READ)])
 
 
@@ -175,7 +177,7 @@ def orientation(path: Path) -> int:
 
 
 def decode(path: Path, content: bytes | None = None) -> UInt8[np.ndarray, "H W 3"]:
-    """Decode an image as RGB, upright: its EXIF orientation is applied.
+    """Decode an image as RGB, with its EXIF orientation applied.
 
     Args:
         path: Path of the file.

@@ -31,8 +31,8 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
             one that was saved to disk). Images in files are decoded when they are accessed; `loaded()` reads them into memory if
             they share a size. Masks next to images of a folder (001.png with one channel or a palette next to 001.jpg,
             001_mask.png next to 001) are not images.
-        data_root: Folder that contains the data sets of `SETS`, or that they are downloaded to.
-        split: "train" or "test". For `folder:` and `csv:` also "val", if there are validation images apart from the test images, and
+        data_root: Root folder of the data sets in `SETS`; missing ones are downloaded into it.
+        split: "train" or "test". For `folder:` and `csv:` also "val", if there are validation images in addition to test images, and
             "all": the images of all splits, which need no labels.
 
     Returns:
@@ -47,16 +47,22 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
     >>> data.images.shape, data.masks.shape, data.classes[:3]
     ((500, 32, 32, 3), (500, 32, 32), ('0', '1', '2'))
     """
+    check_name(name)
     kind, colon, place = name.partition(":")
-    if kind not in OWN if colon else name not in SETS:
-        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
     if split not in ("train", "test") and not is_listed(name):
         raise OptionError(f'split: {name} has the splits train and test, got "{split}"; choose one of them')
     return OWN[kind](name, place, split) if colon else SETS[name].load(name, Path(data_root), split)
 
 
+def check_name(name: str) -> None:
+    """Raise OptionError unless `load_data` knows a data set of this name. Nothing is read."""
+    kind, colon, _ = name.partition(":")
+    if kind not in OWN if colon else name not in SETS:
+        raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
+
+
 def load_validation(name: str, data_root: Path | str = "data") -> ImageSet | None:
-    """Load the validation images of a data set. None: it has none apart from its test images."""
+    """Load the validation images of a data set. None: it has none in addition to its test images."""
     kind, _, place = name.partition(":")
     if not is_listed(name) or not HAS_VALIDATION[kind](Path(place)):
         return None
@@ -74,9 +80,9 @@ class NamedSet:
     """A data set that smix knows by name."""
 
     load: Callable[[str, Path, Split], ImageSet]
-    """Function of the name, the data root and the split."""
+    """Function that loads a split, given the name, the data root and the split."""
     place: str = ""
-    """File or folder below the data root. Empty: the data set is built in."""
+    """File or folder in the data root. Empty: the data set is built in."""
     get: str = "downloaded on first use; if it is in another folder, pass --data-root"
     """What to do if the data set is missing."""
 
@@ -121,4 +127,4 @@ OWN: dict[str, Callable[[str, str, Split], ImageSet]] = {
     "hf": load_hub,
 }
 HAS_VALIDATION: dict[str, Callable[[Path], bool]] = {"folder": folder_has_validation, "csv": csv_has_validation}
-"""Function of each kind of listed image files that says whether there are validation images apart from the test images."""
+"""Function for each kind of image files that returns whether there are validation images in addition to test images."""

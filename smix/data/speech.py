@@ -28,7 +28,8 @@ WAVES_PER_TASK = 64
 
 
 def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
-    """Load Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of 64 x 98 x 1.
+    """Load Speech Commands V2 (Warden, 2018, arXiv:1804.03209): 105,829 recordings of 35 words, as images of size 64 x 98 x
+    1.
 
     The test split is testing_list.txt (11,005 recordings); all others are for training, including those of validation_list.txt, because
     training holds out validation images itself. The noise in _background_noise_ is ignored. A recording is one second at 16 kHz: a
@@ -38,7 +39,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
 
     Args:
         name: Name of the data set.
-        data_root: Folder of the data sets.
+        data_root: Root folder of the data sets.
         split: "train" or "test".
 
     Raises:
@@ -53,7 +54,7 @@ def speech_commands(name: str, data_root: Path, split: Split) -> ImageSet:
         paths = [f"{word}/{file.name}" for word in words for file in sorted((home / word).glob("[!.]*.wav"))]
         test = set(read_listing(home / "testing_list.txt").split())
         if missing := sorted(test - set(paths)):
-            raise FileNotFoundError(f"no {missing[0]}, which testing_list.txt lists")
+            raise FileNotFoundError(f"no {missing[0]}, although testing_list.txt lists it")
         parts = {"train": [path for path in paths if path not in test], "test": sorted(test)}
         if not all(parts.values()):
             raise FileNotFoundError(f"{len(parts['train'])} training recordings and {len(test)} test recordings")
@@ -94,7 +95,7 @@ def _cached(home: Path, parts: dict[str, list[str]], split: Split) -> UInt8[np.n
 
 
 def _waves(home: Path, paths: Sequence[str]) -> Float[np.ndarray, "N 16000"]:
-    """Read recordings on the -1..1 scale, padded or truncated to one second."""
+    """Read recordings in [-1, 1], padded or truncated to one second."""
     waves = np.zeros((len(paths), RATE), np.float32)
     for wave, path in zip(waves, paths, strict=True):
         try:

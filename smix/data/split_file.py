@@ -1,4 +1,4 @@
-"""Draw test images for a data set that names none, and write the split to a CSV file."""
+"""Draw test images for a data set that defines none, and write the split to a CSV file."""
 
 import os
 from dataclasses import dataclass
@@ -23,18 +23,18 @@ class SplitCounts:
 def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FRACTION, seed: int = 0) -> SplitCounts:
     """Draw the test images of a data set, and write its split as `path,label,split` for `csv:FILE`.
 
-    With the default fraction and seed it is the split that `load_data` draws.
+    With the default fraction and seed, this is the split that `load_data` draws.
 
     Args:
         name: `folder:DIR` or `csv:FILE` without test images.
-        out: CSV file to write, outside of the folder of the images.
+        out: CSV file to write, outside the image folder.
         test_fraction: Fraction of test images, in (0, 1).
-        seed: Seed of the split.
+        seed: Random seed for the split.
 
     Raises:
         OptionError: The data set is of another kind, or `test_fraction` is out of range.
         DataError: The data set has test images, or cannot be loaded.
-        RunError: The file exists, lies in the folder of the images, or cannot be written.
+        RunError: The file exists, is in the image folder, or cannot be written.
     """
     out = Path(out)
     if not is_listed(name):
@@ -46,9 +46,7 @@ def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FR
         raise DataError(f"{name}: the data set already has {len(test):,} test images; use it as it is")
     root = train.files.root
     if out.resolve().is_relative_to(root.resolve()):
-        raise RunError(
-            f"{out}: the file lies in the folder of the images, which smix leaves unchanged; choose another place"
-        )
+        raise RunError(f"{out}: the file is in the image folder, which smix does not change; choose another folder")
     if out.exists():
         raise RunError(f"{out}: the file exists; remove it, or choose another name")
     place = Path(name.partition(":")[2])

@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 
 from smix import rng, signals
 from smix.config import cores
+from smix.data.augment import NO_AUGMENTATION, Augmentation, augmentation_keys, still_valid
 from smix.data.batches import Loader, Normalisation, Pixels, TrainingBatch, epoch_batches
 from smix.data.pictures import MAX_PIXELS
 from smix.data.sets import ImageSet
@@ -36,7 +37,7 @@ STATISTICS = 2000
 AT_ONCE = 250
 """Number of images per batch without augmentation."""
 CUTOUT = 127
-"""A pixel of a resized mask belongs to the object if its value, 0 to 255, is above this."""
+"""A pixel of a resized mask belongs to the object if its value in [0, 255] is above this."""
 
 
 @runtime_checkable
@@ -51,7 +52,7 @@ def fits_on_device(data: ImageSet, image_size: int | None) -> bool:
 
     Args:
         data: The data set.
-        image_size: Side in pixels of the square that images are resized to. None: their own size.
+        image_size: Side in pixels of the square that images are resized to. None: they are not resized.
     """
     if data.size is None or (image_size is not None and data.size != (image_size,) * len(data.size)):
         return False
@@ -66,16 +67,18 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
     size: tuple[int, int]
     """Height and width of the result."""
     crop_padding: int = 0
-    """Padding in pixels of images of exactly `size` before a random crop. Images of other sizes are cropped to 8 to 100 % of their area
-    and resized. 0: no random crops."""
+    """Padding in pixels before a random crop, for images of exactly `size`. Images of other sizes are cropped to 8 to 100 %
+    of their area and resized. 0: no random crops."""
     hflip: bool = False
-    """Mirror each image along the last spatial axis with a probability of 1/2."""
+    """Mirror each image along the last spatial axis with probability 0.5."""
     masks: MaskLookup | None = None
     """Object masks of any size; each covers its whole image."""
     key: tuple[int, int] | None = None
     """Seed and epoch of the augmentation. None: no augmentation, as for evaluation."""
     enlargement: float = ENLARGEMENT
     """Factor by which evaluation enlarges images before the centre crop. 1: images are enlarged just enough to fill the crop."""
+    augmentation: Augmentation = NO_AUGMENTATION
+    """Augmentation after crops and flips."""
 
     def __getitems__(self, rows: list[int]) -> tuple[UInt8[Tensor, "b H W C"], Bool[Tensor, "b H W"] | None] | str:
         """Return images and their masks, or an error message if one of them cannot be read."""
@@ -84,20 +87,29 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
         except SmixError as error:  # torch would add the traceback of the worker
             return str(error)
         images = torch.stack([image for image, _ in pairs])
-        return images, None if self.masks is None else torch.stack([mask for _, mask in pairs if mask is not None])
+        masks = None if self.masks is None else torch.stack([mask for _, mask in pairs if mask is not None])
+        if self.key is not None and self.augmentation:
+            keys = augmentation_keys(*self.key, len(self.data), torch.tensor(rows))
+            return self.augmentation.batch(images, masks, keys)
+        return images, masks
 
-    def read(self, row: int) -> tuple[UInt8[Tensor, "H W C"], Bool[Tensor, "H W"] | None]:
-        """Return an image and its mask. Raises DataError or MaskError if one of them cannot be read."""
+    def read(self, draw: int) -> tuple[UInt8[Tensor, "H W C"], Bool[Tensor, "H W"] | None]:
+        """Return an image and its mask. Raises DataError or MaskError if one of them cannot be read.
+
+        Args:
+            draw: Row of the image, plus the number of images for each time that it was drawn before in this epoch.
+        """
+        row = draw % len(self.data)
         pictures = [tv_tensors.Image(torch.from_numpy(np.array(self.data.images[row])).movedim(-1, 0))]
         if self.masks is not None:
             mask = torch.from_numpy(self.masks[np.array([row])]).to(torch.uint8) * 255
             mask = v2.functional.resize_image(mask, list(pictures[0].shape[1:]), antialias=True)
             # Not a tv_tensors.Mask: it would be resized with another interpolation and shifted against its object.
             pictures.append(tv_tensors.Image(mask))
-        image, *masks = self._transform(row, pictures)
+        image, *masks = self._transform(draw, pictures)
         return image.movedim(0, -1).contiguous(), masks[0][0] > CUTOUT if masks else None
 
-    def _transform(self, row: int, pictures: list[tv_tensors.Image]) -> list[tv_tensors.Image]:
+    def _transform(self, draw: int, pictures: list[tv_tensors.Image]) -> list[tv_tensors.Image]:
         """Apply the same random transform to an image and its mask."""
         same = self.data.size == tuple(pictures[0].shape[1:]) == self.size
         steps: list[v2.Transform] = []
@@ -115,7 +127,8 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
             return transform(pictures)
         seed, epoch = self.key
         with torch.random.fork_rng(devices=[]):
-            rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row))
+            repeat, row = divmod(draw, len(self.data))
+            rng.seed(rng.key(seed, "crop", epoch * len(self.data) + row, repeat))
             return transform(pictures)
 
 
@@ -125,7 +138,7 @@ def centre_crop(image: Sequence[int], size: tuple[int, int], enlargement: float)
     Args:
         image: Height and width of the image.
         size: Height and width of the result.
-        enlargement: Factor by which the image is enlarged beyond the result; of squares, as Resize(side * enlargement).
+        enlargement: Factor by which the image is enlarged beyond the result; Resize(side * enlargement) for square images.
 
     Raises:
         DataError: The image is so long and narrow that the resized one would have more than `MAX_PIXELS` pixels.
@@ -135,7 +148,7 @@ def centre_crop(image: Sequence[int], size: tuple[int, int], enlargement: float)
     resized = (rows, int(rows * width / height)) if wide else (int(columns * height / width), columns)
     if resized[0] * resized[1] > MAX_PIXELS:
         raise DataError(
-            f"expected images that are not so long and narrow, got {width}x{height} pixels, which cannot be resized to "
+            f"an image of {width}x{height} pixels is too long and narrow to be resized to "
             f"{resized[1]}x{resized[0]}; crop or remove it"
         )
     return v2.Compose([v2.Resize(resized, antialias=True), v2.CenterCrop(size)])
@@ -153,7 +166,9 @@ class Streamed(Loader):
     valid: Bool[Tensor, "N"] | None = None
     drop_last: bool = False
     at_once: int = field(default_factory=lambda: AT_ONCE)
-    """Number of images per batch of `in_order` and `pixels`."""
+    """Number of images in a batch from `in_order` or `pixels`."""
+    balanced: bool = False
+    """Sample images with replacement, so that all classes are equally frequent."""
 
     def __len__(self) -> int:
         return len(self.reader.data)
@@ -163,10 +178,14 @@ class Streamed(Loader):
     ) -> Iterator[TrainingBatch]:
         cpu = torch.device("cpu")
         steps = range(first_step, self.steps(batch_size, world))
-        schedule = epoch_batches(len(self), seed, epoch, batch_size, steps, rank, world, cpu)
+        balance = self.reader.data.labels if self.balanced else None
+        schedule = epoch_batches(len(self), seed, epoch, batch_size, steps, rank, world, cpu, balance)
         batches = [batch[part].tolist() for _, batch, part in schedule]
-        for rows, (images, masks) in self._read(replace(self.reader, key=(seed, epoch)), batches):
+        for draws, (images, masks) in self._read(replace(self.reader, key=(seed, epoch)), batches):
+            rows = [draw % len(self) for draw in draws]
             valid = None if self.valid is None else self._copy(self.valid[rows])
+            if self.reader.augmentation and masks is not None:
+                valid = still_valid(masks, valid)
             yield TrainingBatch(self.normalise(images), self._labels(rows), masks, valid)
 
     def pixels(self, rows: Int[Tensor, "n"] | None = None) -> Iterator[Pixels]:

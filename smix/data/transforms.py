@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, eq=False)
 class CropsAndFlips:
-    """Crops and flips of a batch of images. `crops[slice]` selects those of some of its images."""
+    """Crops and flips for a batch of images; `crops[slice]` selects a part of the batch."""
 
     offsets: Int[Tensor, "B d"]
-    """Offset along each spatial axis in the padded image, from 0 to 2 `padding`."""
+    """Offset along each spatial axis of the padded image, in [0, 2 `padding`]."""
     mirrored: Bool[Tensor, "B"]
     """True for images that are mirrored along the last axis."""
     padding: int
@@ -53,7 +53,7 @@ def draw_crops_and_flips(count: int, axes: int, padding: int, hflip: bool, gener
         count: Number of images.
         axes: Number of spatial axes.
         padding: Number of zeros before and after each axis: an axis has 2 `padding` + 1 offsets.
-        hflip: Mirror half of the images, on average.
+        hflip: Mirror each image with probability 0.5.
         generator: Source of randomness; its device is that of the result.
     """
     device = generator.device

@@ -1,6 +1,6 @@
 """Accuracy and cross-entropy of predictions, over all samples at once: a mean of batch means would be biased.
 
-If logits are equal, the first of their classes counts as the prediction.
+If several classes have the largest logit, the first of them is the prediction.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def cross_entropy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"]) -> flo
 def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: int = 5) -> float:
     """Return the top-k accuracy, the fraction of the samples whose label has one of the k largest logits, in [0, 1].
 
-    Of equal logits, that of the first class counts as the larger one, so that `k=1` equals `accuracy`.
+    Ties are broken in favour of the first class, so that `k=1` equals `accuracy`.
 
     Args:
         logits: One row per sample, one column per class.
@@ -62,7 +62,7 @@ def top_k_accuracy(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], k: in
     0.5
     """
     if k < 1:
-        raise OptionError(f"k: expected 1 or more, got {k}; 5 is usual")
+        raise OptionError(f"k: expected 1 or more, got {k}; k=5 is typical")
     hits = 0
     for gaps, _, label in shifted(logits, labels):
         own = np.take_along_axis(gaps, label[:, None], 1)
@@ -126,7 +126,7 @@ def most_confused(confusion: Int[Tensor, "K K"], classes: Sequence[str], count: 
         count: Maximum number of pairs.
 
     Returns:
-        The pairs in descending order; equal ones in the order of their classes.
+        The pairs in descending order; ties are in class order.
 
     Raises:
         DataError: There is not one name per class.

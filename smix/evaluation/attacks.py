@@ -1,7 +1,7 @@
 """Adversarial attacks that change each pixel value by at most eps (L-infinity norm): FGSM and PGD.
 
 Goodfellow et al., "Explaining and Harnessing Adversarial Examples", ICLR 2015 (FGSM); Madry et al., "Towards Deep Learning
-Models Resistant to Adversarial Attacks", ICLR 2018 (PGD). Images are on the 0..1 scale, where `eps` = 8/255 is usual for CIFAR;
+Models Resistant to Adversarial Attacks", ICLR 2018 (PGD). Images are in [0, 1], where `eps` = 8/255 is typical for CIFAR;
 the model must normalise them itself (`NormalisedModel`).
 """
 
@@ -19,7 +19,7 @@ from smix.evaluation.predict import evaluation_mode
 
 
 class NormalisedModel(nn.Module):
-    """Model that normalises its input, so that it takes images on the 0..1 scale.
+    """Model that normalises its input, so that it takes images in [0, 1].
 
     Args:
         model: Model that takes normalised images (B, C, *S).
@@ -52,7 +52,7 @@ def fgsm(
     It takes one step of `eps` along the sign of the loss gradient, clipped to [0, 1] (Goodfellow et al., ICLR 2015, section 4).
 
     Args:
-        model: Model that takes images on the 0..1 scale. It runs in evaluation mode; its mode, gradients and running statistics are
+        model: Model that takes images in [0, 1]. It runs in evaluation mode; its mode, gradients and running statistics are
             left unchanged.
         images: Images in [0, 1].
         labels: Class numbers.
@@ -86,16 +86,16 @@ def pgd(
     [0, 1] (Madry et al., ICLR 2018, section 2.1).
 
     Args:
-        model: Model that takes images on the 0..1 scale. It runs in evaluation mode; its mode, gradients and running statistics are
+        model: Model that takes images in [0, 1]. It runs in evaluation mode; its mode, gradients and running statistics are
             left unchanged.
         images: Images in [0, 1].
         labels: Class numbers.
-        eps: Largest change of a value, in (0, 1].
+        eps: Maximum change of a pixel value, in (0, 1].
         step_size: Size of a step, in (0, 1].
         steps: Number of steps, 1 or more.
         index: Index of each image in its data set: the start is drawn within `eps` of the image, by seed and index. Default: the
             attack starts at the images themselves.
-        seed: Seed of the starts.
+        seed: Random seed for the starting points.
 
     Raises:
         DataError: An image is outside of [0, 1], or there is not one index per image.
@@ -131,7 +131,7 @@ def check_scale(images: Float[Tensor, "B C *S"]) -> None:
     low, high = images.detach().aminmax()
     if not (low >= 0 and high <= 1):
         raise DataError(
-            f"attack: expected images from 0 to 1, got {low.item():.3g} to {high.item():.3g}; "
+            f"attack: expected images in [0, 1], got {low.item():.3g} to {high.item():.3g}; "
             "pass them before normalisation, and wrap the model in NormalisedModel"
         )
 
@@ -139,9 +139,9 @@ def check_scale(images: Float[Tensor, "B C *S"]) -> None:
 def _check_numbers(eps: float, step_size: float, steps: int) -> None:
     for name, number in (("eps", eps), ("step_size", step_size)):
         if not 0 < number <= 1:
-            raise OptionError(f"attack: expected {name} above 0 and at most 1, got {number}; 8/255 is usual for eps")
+            raise OptionError(f"attack: expected {name} above 0 and at most 1, got {number}; eps=8/255 is typical")
     if steps < 1:
-        raise OptionError(f"attack: expected 1 or more steps, got {steps}; 10 is usual")
+        raise OptionError(f"attack: expected 1 or more steps, got {steps}; steps=10 is typical")
 
 
 def _start(images: Tensor, index: Sequence[int] | Tensor, seed: int) -> Tensor:

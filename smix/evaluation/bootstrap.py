@@ -16,7 +16,7 @@ class ImageBootstrap:
     """Result of a paired bootstrap over test images alone, in the unit of the numbers."""
 
     mean: float
-    """Mean of first - second over the images."""
+    """Mean of first minus second over the images."""
     low: float
     """Lower bound of the percentile interval; NaN for fewer than two images."""
     high: float
@@ -44,7 +44,7 @@ def bootstrap_over_images(
     Args:
         first: One number per image in any unit, such as correct or wrong, or a loss.
         second: Numbers of the other model for the same images.
-        seed: Seed of the draws.
+        seed: Random seed for the draws.
         draws: Number of draws, 1 or more.
         level: Confidence level in (0, 1).
 
@@ -64,7 +64,7 @@ def bootstrap_over_images(
         )
     if draws < 1 or not 0 < level < 1:
         raise OptionError(
-            f"bootstrap: expected 1 draw or more and a level between 0 and 1, got {draws} and {level}; 2000 and 0.95 are usual"
+            f"bootstrap: expected 1 draw or more and a level between 0 and 1, got {draws} and {level}; 2000 and 0.95 are typical"
         )
     differences = first.detach().cpu().double() - second.detach().cpu().double()
     if not differences.isfinite().all():

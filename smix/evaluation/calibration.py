@@ -2,7 +2,7 @@
 section 2.
 
 **Bins.** Bin m of M holds the confidences in ((m - 1) / M, m / M], as in Guo et al. and in `sklearn.calibration`; exactly 0
-is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M, m / M) and put exactly 1 in a bin of its own
+is in the first bin, exactly 1 in the last. torchmetrics' bins are [(m - 1) / M, m / M) and put exactly 1 in a separate bin
 (torchmetrics#3510, as of 1.9): the figures are equal unless a confidence lies on an edge. Confidences are compared with the
 edges in float64.
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.evaluation.softmax import check_confidence, check_predictions, chunks
+from smix.reprs import short_repr
 
 BINS = 15
 """Default number of bins, as in Guo et al."""
@@ -38,7 +39,7 @@ class Bin:
     confidence: float
     """Mean confidence of the samples; NaN if there are none."""
     accuracy: float
-    """Fraction of the samples that is predicted correctly; NaN if there are none."""
+    """Fraction of the samples that are predicted correctly; NaN if there are none."""
 
 
 Curve = tuple[Bin, ...]
@@ -71,10 +72,11 @@ class Calibration:
     """Reliability curve with bins of equal width."""
     curve_mass: Curve
     """Reliability curve with bins of equal mass."""
+    __repr__ = short_repr()
 
     @property
     def overconfidence(self) -> float:
-        """Mean confidence - accuracy, in [-1, 1]: above 0 the model is overconfident, below 0 underconfident."""
+        """Mean confidence minus accuracy, in [-1, 1]: above 0 the model is overconfident, below 0 underconfident."""
         return self.confidence - self.accuracy
 
 
@@ -140,10 +142,10 @@ def reliability(
         confidence: Probability of each prediction, in [0, 1].
         correct: True for correct predictions.
         bins: Number of bins, 1 or more.
-        equal: `width`: bins of equal width. `mass`: bins with equal numbers of samples.
+        equal: "width": bins of equal width. "mass": bins with equal numbers of samples.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
         OptionError: `bins` is below 1.
 
     >>> confidence, correct = torch.tensor([0.25, 0.75, 0.75]), torch.tensor([True, True, False])
@@ -209,7 +211,7 @@ def class_wise_calibration_error(
         bins: Number of bins of equal width, 1 or more.
 
     Raises:
-        DataError: There is no sample, a label is out of [0, K), or a probability is out of [0, 1].
+        DataError: There are no samples, a label is outside [0, K), or a probability is outside [0, 1].
         OptionError: `bins` is below 1.
 
     >>> smix.evaluation.class_wise_calibration_error(torch.full((4, 2), 0.5), torch.tensor([0, 0, 0, 1]))
@@ -248,12 +250,12 @@ def _add_gaps(
 def _edges(bins: int) -> Float[np.ndarray, "edges"]:
     """Return the inner edges of bins of equal width. The division rounds once, like 1 / K for K equal classes."""
     if bins < 1:
-        raise OptionError(f"bins: expected 1 or more, got {bins}; {BINS} are usual")
+        raise OptionError(f"bins: expected 1 or more, got {bins}; bins={BINS} is typical")
     return np.arange(1, bins) / bins
 
 
 def _equal_mass_edges(confidence: Float[np.ndarray, "N"], bins: int) -> Float[np.ndarray, "edges"]:
-    """Return the largest confidence of each part but the last; larger parts come first, as in `numpy.array_split`."""
+    """Split sorted confidences into bins as `numpy.array_split` does; return the largest confidence in each bin but the last."""
     size, larger = divmod(len(confidence), bins)
     parts = np.arange(1, bins)
     ends = parts * size + np.minimum(parts, larger)

@@ -20,14 +20,14 @@ from smix.untrusted import UnreadableError, open_file
 
 LABEL = "official CIFAR-C"
 EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""Corruptions of the archives in addition to the 15: for validation, not part of the mean."""
+"""Further corruptions in the archives, meant for validation; they are not part of the mean."""
 
 
 def read_cifar_c(folder: Path | str, name: str, severity: int) -> tuple[UInt8[Tensor, "N 32 32 3"], Int[Tensor, "N"]]:
     """Read images and labels of one corruption at one severity, 10,000 in the published archives.
 
     Args:
-        folder: Folder of `gaussian_noise.npy` and the others, and `labels.npy`.
+        folder: Folder that contains `gaussian_noise.npy`, the other corruptions and `labels.npy`.
         name: One of the 15 corruptions, or of `EXTRA`.
         severity: Severity from 1 to 5; the clean images are not in the archive.
 
@@ -100,8 +100,8 @@ def mean_corruption_error(errors: CorruptionErrors, reference: CorruptionErrors)
     """Return the mean corruption error (mCE) of a model relative to a reference model; 1 is as good as the reference.
 
     It is the mean over corruptions of the sum of the errors over all severities, divided by that of the reference (Hendrycks and
-    Dietterich, ICLR 2019, section 4.1). The reference of the paper is AlexNet on ImageNet-C, and its numbers are percent. CIFAR-C has
-    no common reference, so it must be named next to the number: `reference.model`.
+    Dietterich, ICLR 2019, section 4.1). The reference of the paper is AlexNet on ImageNet-C, and its numbers are percent.
+    CIFAR-C has no common reference, so the number must be reported together with `reference.model`.
 
     Args:
         errors: Error rates of the model.

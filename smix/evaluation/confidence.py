@@ -15,9 +15,10 @@ from torch import Tensor
 
 from smix.errors import OptionError
 from smix.evaluation.softmax import check_confidence
+from smix.reprs import short_repr
 
 LEVELS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-"""Bounds of the levels of confidence."""
+"""Bounds of the confidence levels."""
 
 SURE = (0.9, 0.99)
 """Thresholds above which confident errors are counted."""
@@ -32,27 +33,27 @@ class Level:
     count: int
     wrong: int
     samples: int
-    """Number of samples of all levels together."""
+    """Total number of samples over all levels."""
 
     @property
     def error_rate(self) -> float:
-        """Fraction of this level's predictions that is wrong, in [0, 1]; NaN if there are none."""
+        """Fraction of wrong predictions at this level, in [0, 1]; NaN if it has no samples."""
         return self.wrong / self.count if self.count else math.nan
 
 
 def errors_by_confidence(
     confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], bounds: Sequence[float] = LEVELS
 ) -> tuple[Level, ...]:
-    """Count the wrong predictions at each level of confidence. Every sample is in one level.
+    """Count the wrong predictions at each level of confidence. Every sample belongs to exactly one level.
 
     Args:
         confidence: Probability of each prediction, in [0, 1].
         correct: True for correct predictions.
-        bounds: Bounds of the levels, which rise from 0 to 1.
+        bounds: Bounds of the levels, increasing from 0 to 1.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
-        OptionError: The bounds do not rise from 0 to 1.
+        DataError: There are no samples, or a confidence is outside [0, 1].
+        OptionError: The bounds do not increase from 0 to 1.
 
     >>> confidence, correct = torch.tensor([0.4, 0.8, 0.95]), torch.tensor([False, True, True])
     >>> levels = smix.evaluation.errors_by_confidence(confidence, correct, bounds=(0, 0.5, 1))
@@ -61,7 +62,7 @@ def errors_by_confidence(
     """
     if len(bounds) < 2 or bounds[0] != 0 or bounds[-1] != 1 or any(a >= b for a, b in pairwise(bounds)):
         raise OptionError(
-            f"bounds: expected numbers that rise from 0 to 1, got {tuple(bounds)}; use for example 0, 0.5, 0.9, 1"
+            f"bounds: expected numbers that increase from 0 to 1, got {tuple(bounds)}; use for example 0, 0.5, 0.9, 1"
         )
     check_confidence(confidence, correct)
     inner = torch.tensor(bounds[1:-1], dtype=torch.float64)
@@ -83,7 +84,7 @@ def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], thr
         threshold: Confidence in [0, 1).
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
         OptionError: The threshold is out of its range.
 
     >>> confidence, correct = torch.tensor([0.4, 0.95, 0.99]), torch.tensor([False, False, True])
@@ -91,7 +92,7 @@ def errors_above(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"], thr
     0.5
     """
     if not 0 <= threshold < 1:
-        raise OptionError(f"threshold: expected a number in [0, 1), got {threshold}; 0.9 is usual")
+        raise OptionError(f"threshold: expected a number in [0, 1), got {threshold}; threshold=0.9 is typical")
     check_confidence(confidence, correct)
     above, wrong = confidence.detach().cpu().double() > threshold, ~correct.cpu()
     return Level(threshold, 1.0, int(above.sum()), int((above & wrong).sum()), len(above))
@@ -102,9 +103,10 @@ class RiskCoverage:
     """Risk-coverage curve: errors of a model that answers only if its confidence is high enough."""
 
     coverage: Float[Tensor, "N"]
-    """Fraction of the samples that is answered, the most confident first: 1 / N, 2 / N, ... 1."""
+    """Fractions of the samples that are answered, the most confident first: 1 / N, 2 / N, ..., 1."""
     risk: Float[Tensor, "N"]
-    """Fraction of the answers that is wrong, in [0, 1]."""
+    """Fraction of wrong answers at each coverage, in [0, 1]."""
+    __repr__ = short_repr()
 
     @property
     def aurc(self) -> float:
@@ -118,7 +120,7 @@ class RiskCoverage:
         """Return the accuracy at a coverage, in [0, 1], on the most confident samples.
 
         Args:
-            coverage: Minimum fraction of the samples that is answered, in (0, 1].
+            coverage: Minimum fraction of the samples that are answered, in (0, 1].
 
         Raises:
             OptionError: The coverage is out of its range.
@@ -133,14 +135,14 @@ def risk_coverage(confidence: Float[Tensor, "N"], correct: Bool[Tensor, "N"]) ->
     """Return the risk-coverage curve: the error rate among the most confident samples.
 
     Geifman and El-Yaniv, "Selective classification for deep neural networks", NeurIPS 2017, section 2. Errors among samples of equal
-    confidence are distributed evenly, which is the mean over all orders of these samples.
+    confidence are distributed evenly: this equals the mean over all orders of these samples.
 
     Args:
         confidence: Probability of each prediction, in [0, 1].
         correct: True for correct predictions.
 
     Raises:
-        DataError: There is no sample, or a confidence is out of [0, 1].
+        DataError: There are no samples, or a confidence is outside [0, 1].
 
     >>> curve = smix.evaluation.risk_coverage(torch.tensor([0.9, 0.8, 0.6, 0.5]), torch.tensor([True, True, True, False]))
     >>> curve.accuracy_at(0.75), curve.accuracy_at(1.0)

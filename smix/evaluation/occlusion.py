@@ -13,17 +13,19 @@ from torch import Tensor
 
 from smix.errors import DataError, OptionError
 from smix.evaluation.corruptions.draws import Draws
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
 class ChangedImages:
-    """Changed images. Their accuracy is to be compared with that of the same rows, not of all images."""
+    """Changed images. Compare their accuracy with the accuracy on the same rows, not on all images."""
 
     images: UInt8[Tensor, "n *S C"]
     rows: Int[Tensor, "n"]
     """Row of each image in the input, ascending."""
     left_out: int
     """Number of images without a usable mask."""
+    __repr__ = short_repr()
 
 
 def swap_backgrounds(
@@ -43,10 +45,11 @@ def swap_backgrounds(
         masks: True on the object.
         labels: Class numbers.
         valid: True for masks that may be used. Default: all.
-        seed: Seed of the partners.
+        seed: Random seed for the choice of partners.
 
     Raises:
-        DataError: Masks, labels or `valid` have another number or size than the images, or no two usable images differ in class.
+        DataError: The number or size of masks, labels or `valid` does not match the images, or no two usable images differ in
+            class.
 
     >>> images = torch.zeros(4, 8, 8, 3, dtype=torch.uint8)
     >>> masks = torch.zeros(4, 8, 8, dtype=torch.bool)
@@ -83,12 +86,12 @@ def on_background(
 
 
 def partners(classes: Int[Tensor, "n"], index: Int[Tensor, "n"], seed: int) -> Int[Tensor, "n"]:
-    """Return for each image the position of a partner of another class; all of these are equally likely.
+    """Return, for each image, the index of a partner from another class, all equally likely.
 
     Args:
         classes: Class of each image with a usable mask.
         index: Index of each image in its data set; the partner is drawn by seed and index.
-        seed: Seed of the partners.
+        seed: Random seed for the choice of partners.
 
     Raises:
         DataError: All images are of one class.
@@ -123,7 +126,7 @@ def occlude(
         colour: Colour to paint with. Default: the mean of all pixels of all images, which reveals nothing about a single image.
 
     Raises:
-        DataError: Masks or `valid` have another number or size than the images.
+        DataError: The number or size of masks or `valid` does not match the images.
         OptionError: The part is unknown.
 
     >>> images = torch.full((2, 8, 8, 3), 200, dtype=torch.uint8)

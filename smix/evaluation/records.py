@@ -12,6 +12,7 @@ from msgspec import Meta
 from smix import files
 from smix.errors import RunError
 from smix.evaluation.cifar_c import CorruptionErrors, mean_corruption_error
+from smix.reprs import short_repr
 from smix.untrusted import UnreadableError, one_line, read_checked, to_record, with_checksum
 
 FOLDER = "evaluation"
@@ -45,11 +46,11 @@ class Attacked:
     """Accuracy under an adversarial attack, in [0, 1]."""
 
     name: str
-    """fgsm or pgd."""
+    """Name: "fgsm" or "pgd"."""
     eps: float
-    """Maximum change of a pixel value (L-infinity), on the 0..1 scale."""
+    """Maximum change of a pixel value (L-infinity), for images in [0, 1]."""
     step_size: float
-    """Change of a pixel value in one step, on the 0..1 scale."""
+    """Change of a pixel value in one step, for images in [0, 1]."""
     steps: int
     images: Count
     clean: Fraction
@@ -68,7 +69,7 @@ class ObjectAccuracies:
     """Number of images without a usable mask."""
     clean: Fraction
     swapped: Fraction
-    """Accuracy with the background of an image of another class."""
+    """Accuracy with the background of an image from another class."""
     object_hidden: Fraction
     background_hidden: Fraction
     fingerprint: str = ""
@@ -98,6 +99,7 @@ class Evaluation:
     """Number of images of classes that the network does not have; not counted in `images`."""
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Further settings that the results depend on: model, size, normalisation, label map, seed."""
+    __repr__ = short_repr("evaluation.numbers()")
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:

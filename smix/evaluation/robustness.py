@@ -28,7 +28,7 @@ Advance = Callable[[int], None]
 
 
 class Attack(NamedTuple):
-    """Parameters of `smix.evaluation.attacks.pgd`. An attack of one step has no random start."""
+    """Parameters of `smix.evaluation.attacks.pgd`. An attack with one step has no random start."""
 
     name: str
     eps: float
@@ -66,8 +66,8 @@ def on_corrupted(
     Args:
         model: Network.
         loader: Loader of the images.
-        index: (N,) index of each image in its data set, which seeds its corruptions.
-        seed: Seed of the corruptions.
+        index: (N,) index of each image in its data set, used to seed its corruptions.
+        seed: Random seed for the corruptions.
         advance: Progress callback.
         severities: Severities, 0 to 5.
 
@@ -89,7 +89,7 @@ def check_cifar_c(folder: Path, data: ImageSet, outputs: Sequence[int] | None = 
 
     Args:
         folder: Folder of CIFAR-10-C or CIFAR-100-C.
-        data: Images, test split of CIFAR-10 or CIFAR-100.
+        data: Test split of CIFAR-10 or CIFAR-100.
         outputs: Output of each class of the data. Default: the class itself.
 
     Raises:
@@ -102,7 +102,7 @@ def check_cifar_c(folder: Path, data: ImageSet, outputs: Sequence[int] | None = 
         labels = np.array(outputs)[labels] if same else labels
     if not same or not np.array_equal(labels[data.index], data.labels):
         raise DataError(
-            f"{folder}: expected corrupted images of {data.name} test, but size, number or labels differ; use CIFAR-10-C with cifar10 "
+            f"{folder}: the corrupted images differ from {data.name} test in size, number or labels; use CIFAR-10-C with cifar10 "
             "and CIFAR-100-C with cifar100"
         )
 
@@ -134,7 +134,7 @@ def on_cifar_c(model: nn.Module, loader: Batches, folder: Path, index: NDArray[n
 
 
 def attacked_at_once(values: int) -> int:
-    """Return the maximum number of images with this many values each that are attacked at once."""
+    """Return the maximum number of images to attack at once, given the number of values per image."""
     return max(1, MAX_VALUES // values)
 
 
@@ -146,8 +146,8 @@ def on_attacked(
     Args:
         model: Network.
         loader: Loader of the images.
-        index: (N,) index of each image in its data set, which seeds the start of its attack.
-        seed: Seed of the starts.
+        index: (N,) index of each image in its data set, used to seed the start of its attack.
+        seed: Random seed for the starting points.
         advance: Progress callback.
 
     Raises:
@@ -183,8 +183,8 @@ def on_objects(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed:
     Args:
         model: Network.
         loader: Loader of images with masks. Images whose mask, at the input size, is empty or full are excluded.
-        index: (N,) index of each image in its data set, which seeds the choice of its background.
-        seed: Seed of the backgrounds.
+        index: (N,) index of each image in its data set, used to seed the choice of its background.
+        seed: Random seed for the choice of backgrounds.
         advance: Progress callback.
 
     Raises:
@@ -209,7 +209,7 @@ def on_objects(model: nn.Module, loader: Loader, index: NDArray[np.int64], seed:
 
 
 def _usable(loader: Loader) -> tuple[Int[Tensor, "n"], Int[Tensor, "n"], UInt8[Tensor, "C"]]:
-    """Return the positions of the images with a usable mask, their labels, and the mean colour of all images."""
+    """Return the indices of the images with a usable mask, their labels, and the mean colour of all images."""
     rows, classes, before = [], [], 0
     sums: Tensor | None = None
     pixels = 0

@@ -18,6 +18,7 @@ from smix.evaluation.confidence import (
 )
 from smix.evaluation.softmax import top_class
 from smix.evaluation.temperature import TemperatureScaling, temperature_scaling
+from smix.reprs import short_repr
 
 MISTAKES = 24
 """Maximum number of most confident errors to keep."""
@@ -47,14 +48,15 @@ class Scores:
     """Number of samples of class `row` that are predicted as class `column`."""
     calibration: Calibration
     levels: tuple[Level, ...]
-    """Errors at each level of confidence."""
+    """Errors at each confidence level."""
     sure: tuple[Level, ...]
-    """Errors above each confidence of `SURE`."""
+    """Errors above each threshold in `SURE`."""
     risk: RiskCoverage
     temperature: TemperatureScaling | None
     """Temperature scaling. None: there are no predictions of validation images to fit it on."""
     mistakes: tuple[Mistake, ...]
-    """The most confident errors, at most `MISTAKES`, in order of decreasing confidence, then of rows."""
+    """The most confident errors, at most `MISTAKES`, in order of decreasing confidence, then by row."""
+    __repr__ = short_repr("scores.numbers()")
 
     @property
     def class_accuracy(self) -> Float[Tensor, "K"]:

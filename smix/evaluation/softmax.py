@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.errors import DataError, OptionError
+from smix.reprs import short_repr
 
 CHUNK = 2**17
 """Numbers in a chunk: 1 MB, which stays in the cache."""
@@ -21,11 +22,11 @@ CHUNK = 2**17
 
 @dataclass(frozen=True)
 class Chunk:
-    """Softmax of a number of consecutive samples."""
+    """Softmax of consecutive samples."""
 
     labels: Int[np.ndarray, "n"]
     predicted: Int[np.ndarray, "n"]
-    """Class of the largest logit; of equal ones the first."""
+    """Class with the largest logit; the first one if there are ties."""
     probabilities: Float[np.ndarray, "n K"]
     confidence: Float[np.ndarray, "n"]
     """Largest probability, in [1 / K, 1]."""
@@ -38,11 +39,12 @@ class TopClass:
     """Predicted class and confidence of each of N samples."""
 
     predicted: Int[Tensor, "N"]
-    """Class of the largest logit; of equal ones the first."""
+    """Class with the largest logit; the first one if there are ties."""
     confidence: Float[Tensor, "N"]
     """Largest softmax probability, in [1 / K, 1], float64."""
     correct: Bool[Tensor, "N"]
     """True if the predicted class is the label."""
+    __repr__ = short_repr()
 
 
 def top_class(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: float = 1.0) -> TopClass:
@@ -79,7 +81,7 @@ def chunks(logits: Float[Tensor, "N K"], labels: Int[Tensor, "N"], temperature: 
         OptionError: The temperature is out of its range.
     """
     if not temperature > 0:
-        raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits as they are")
+        raise OptionError(f"temperature: expected a number above 0, got {temperature}; 1 leaves the logits unchanged")
     for gaps, predicted, label in shifted(logits, labels):
         gaps /= temperature
         gap = gaps[np.arange(len(gaps)), label]

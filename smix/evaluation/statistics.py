@@ -19,7 +19,7 @@ POWER = 0.8
 """Statistical power at which `detectable` is computed: the probability that a true difference of that size is significant."""
 
 NOT_ENOUGH: Final = "not enough runs"
-"""Verdict on a comparison that needs at least two runs and has fewer."""
+"""Verdict on a comparison with fewer than two runs."""
 
 ROUNDING = 1e-12
 """Differences that vary by no more than this are treated as equal: rounding explains them."""
@@ -58,7 +58,7 @@ def summary(values: Sequence[float]) -> Summary:
 def interval(summary: Summary, level: float = 0.95) -> tuple[float, float]:
     """Return the confidence interval of the mean over seeds by Student's t.
 
-    It is mean -+ t std / sqrt(n), where t is the quantile of n - 1 degrees of freedom.
+    It is mean ± t std / sqrt(n), where t is the quantile of n - 1 degrees of freedom.
 
     Args:
         summary: Result of `summary`.
@@ -77,7 +77,7 @@ def interval(summary: Summary, level: float = 0.95) -> tuple[float, float]:
     from scipy import stats
 
     if not 0 < level < 1:
-        raise OptionError(f"level: expected a number between 0 and 1, got {level}; 0.95 is usual")
+        raise OptionError(f"level: expected a number between 0 and 1, got {level}; level=0.95 is typical")
     if summary.count < 2:
         return math.nan, math.nan
     margin = float(stats.t.ppf((1 + level) / 2, summary.count - 1)) * summary.std / math.sqrt(summary.count)
@@ -91,7 +91,7 @@ class Difference:
     first: str
     second: str
     mean: float
-    """Mean of first - second, seed by seed; NaN without a common seed."""
+    """Mean over the common seeds of first minus second; NaN if there are none."""
     low: float
     """Lower bound of the 95 % confidence interval of the mean, not corrected for the number of pairs; NaN below two seeds."""
     high: float
@@ -112,7 +112,7 @@ class Difference:
         return self.p_corrected < SIGNIFICANT
 
     def swapped(self) -> "Difference":
-        """Return the same comparison of second - first."""
+        """Return the same comparison as second minus first."""
         return replace(self, first=self.second, second=self.first, mean=-self.mean, low=-self.high, high=-self.low)
 
 
@@ -234,7 +234,7 @@ def detectable_difference(std: float, count: int, level: float = SIGNIFICANT, po
     """
     if not 0 < level < power < 1:
         raise OptionError(
-            f"power: expected 0 < level < power < 1, got level {level} and power {power}; 0.05 and 0.8 are usual"
+            f"power: expected 0 < level < power < 1, got level {level} and power {power}; level=0.05 and power=0.8 are typical"
         )
     if count < 2 or not std > 0:
         return math.nan

@@ -25,6 +25,7 @@ CUDA_CONTEXT = 600 * 2**20
 FREE_OPTIONS = (
     *("method", "masks", "seed", "epochs", "mix_off_epochs", "lr", "schedule", "warmup_epochs", "milestones"),
     *("momentum", "nesterov", "weight_decay", "decay_norm_and_bias", "label_smoothing"),
+    *("patience", "balanced_sampling", "class_weights", "layer_decay", "freeze_epochs"),
 )
 """Options that do not change the cost of a step."""
 Group = tuple[tuple[str, str], ...]
@@ -99,7 +100,7 @@ def jobs_that_fit(jobs: int, each: int, free: int) -> int:
 
 
 def makespan(seconds: Sequence[float], jobs: int) -> float:
-    """Return the seconds until the last of these runs ends if `jobs` at a time are started in their order."""
+    """Return the seconds until the last of these runs ends if they are started in order, `jobs` at a time."""
     ends = [0.0] * jobs
     for duration in seconds:
         heapq.heapreplace(ends, ends[0] + duration)

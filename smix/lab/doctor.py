@@ -1,21 +1,21 @@
-"""Check what this machine and its data sets are ready for, with advice about what is missing."""
+"""Check which features and data sets are available on this machine, with advice about missing ones."""
 
+import ctypes
 import importlib.util
 import platform
+import runpy
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-
-import torch
-import torchvision
+from typing import Any
 
 from smix.config import cores
 from smix.data.sets import SETS, ImageSet, is_here
-from smix.device import find_device, in_words
-from smix.masks.sources.torchvision import weights_file
+from smix.masks.names import REPORT_NETWORK, REPORT_WEIGHTS, downloaded_weights
 from smix.version import __version__
 
-REPORT_NETWORK = "deeplabv3_mobilenet_v3_large"
 GIB = 2**30
 MIN_FREE_GIB = 1.0
 """Free disk space in GiB; with less, a comparison may not fit."""
@@ -23,7 +23,7 @@ MIN_FREE_GIB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was checked."""
+    """Result of one check."""
 
     name: str
     ready: bool
@@ -34,15 +34,13 @@ class Finding:
 
 def check_machine() -> list[Finding]:
     """Check software, device, disk, and the sources of masks."""
-    device = find_device()
-    free = shutil.disk_usage(Path.cwd()).free / GIB
+    torch, free = _torch_build(), shutil.disk_usage(Path.cwd()).free / GIB
     onnx = importlib.util.find_spec("onnxruntime") is not None
-    url = torchvision.models.get_model_weights(REPORT_NETWORK).DEFAULT.url
-    weights = weights_file(url)
+    weights = downloaded_weights(REPORT_WEIGHTS)
     return [
         Finding("smix", True, f"{__version__}, Python {platform.python_version()}"),
-        Finding("torch", True, f"{torch.__version__}, torchvision {torchvision.__version__}"),
-        Finding("device", True, in_words(device, cores() if device.type == "cpu" else None)),
+        Finding("torch", True, f"{torch['__version__']}, torchvision {version('torchvision')}"),
+        Finding("device", True, _device(torch)),
         Finding(
             "disk",
             free > MIN_FREE_GIB,
@@ -54,9 +52,47 @@ def check_machine() -> list[Finding]:
             "masks: torchvision",
             weights.is_file(),
             f"{weights.name}" if weights.is_file() else f"no weights of {REPORT_NETWORK}",
-            f"downloaded on first use; or download {url} elsewhere, and save it as {weights} or name it with --weights",
+            f"downloaded on first use; or download {REPORT_WEIGHTS} elsewhere, and save it as {weights} or pass it with --weights",
         ),
     ]
+
+
+def _torch_build() -> dict[str, Any]:
+    """Return the version of torch, and the GPU libraries that it was built with, without importing it."""
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None, "smix requires torch"
+    return runpy.run_path(str(Path(str(spec.origin)).with_name("version.py")))
+
+
+def _device(torch: dict[str, Any]) -> str:
+    """Return a description of the device that is chosen automatically.
+
+    torch, whose import takes seconds, is asked only where it may use an Apple or an AMD GPU.
+    """
+    if torch.get("hip") or (platform.system(), platform.machine()) == ("Darwin", "arm64"):
+        from smix.device import find_device, in_words
+
+        device = find_device()
+        return in_words(device, cores() if device.type == "cpu" else None)
+    if torch["cuda"] is not None and (name := _nvidia_gpu(int(torch["cuda"].partition(".")[0]))) is not None:
+        return f"GPU {name}"
+    return f"CPU with {cores()} thread{'s' if cores() > 1 else ''}"
+
+
+def _nvidia_gpu(version: int) -> str | None:
+    """Return the name of the first GPU of NVIDIA; None if there is none, or its driver is older than this major version of CUDA."""
+    driver = None
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        with suppress(OSError):
+            driver = ctypes.CDLL(library)
+    if driver is None or driver.cuInit(0):
+        return None
+    supported, device, name = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuDriverGetVersion(ctypes.byref(supported)) or supported.value < 1000 * version:
+        return None
+    if driver.cuDeviceGet(ctypes.byref(device), 0) or driver.cuDeviceGetName(name, len(name), device):
+        return None
+    return name.value.decode(errors="replace")
 
 
 def check_data(data_root: Path) -> list[Finding]:
@@ -70,7 +106,7 @@ def check_data(data_root: Path) -> list[Finding]:
 
 
 def scaling(data: ImageSet) -> str:
-    """Return how values other than 0..255 were scaled; empty if there are none."""
+    """Return how images that are not uint8 were scaled; empty if they are uint8."""
     if data.value_range is None:
         return ""
     minimum, maximum = data.value_range
@@ -78,9 +114,9 @@ def scaling(data: ImageSet) -> str:
 
 
 OWN_DATA = {
-    "npz:FILE": "arrays x_train, y_train, x_test, y_test; perhaps mask_train, mask_test, classes",
-    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), perhaps DIR/val; or DIR/CLASS/*.jpg",
-    "csv:FILE": "columns path, label, split and perhaps mask",
-    "hf:NAME_OR_DIR": "splits train and test (or validation) with a column of images and one of class labels",
+    "npz:FILE": "arrays x_train, y_train, x_test, y_test; optionally mask_train, mask_test, classes",
+    "folder:DIR": "DIR/train/CLASS/*.jpg and DIR/test/CLASS/*.jpg (or .png, .tif, ...), optionally DIR/val; or DIR/CLASS/*.jpg",
+    "csv:FILE": "columns path, label, split and optionally mask",
+    "hf:NAME_OR_DIR": "splits train and test (or validation) with an image column and a class label column",
 }
 """Names and contents of your own data sets."""

@@ -1,4 +1,4 @@
-"""Run commands of smix as processes of this machine, as SLURM jobs (slurm.py), or as Ray tasks (docs/cluster.md)."""
+"""Run smix commands as processes on this machine, as SLURM jobs (slurm.py), or as Ray tasks (docs/cluster.md)."""
 
 import logging
 import math
@@ -79,7 +79,7 @@ def launch(tasks: Sequence[Task], engine: Engine, jobs: int, poll: Callable[[], 
 
 
 def run_tasks(tasks: Sequence[Task], jobs: int, poll: Callable[[], None] = lambda: None) -> list[int]:
-    """Run all tasks as processes of this machine: see `launch`. If this process is killed, its tasks notice it (`orphaned`)."""
+    """Run all tasks as processes on this machine: see `launch`. They notice if this process is killed (`orphaned`)."""
     codes = [LOST] * len(tasks)
     running: dict[int, subprocess.Popen[bytes]] = {}
     waiting = list(range(len(tasks)))
@@ -118,7 +118,7 @@ def _start(task: Task) -> subprocess.Popen[bytes]:
 
 
 def append_log(log: Path, text: str) -> None:
-    """Append a text to the log of a task."""
+    """Append text to the log of a task."""
     with open_to_append(log) as file:
         file.write(text.encode())
 

@@ -30,7 +30,7 @@ from smix.untrusted import is_file
 ANNOUNCED_SECONDS = 120.0
 """Expected duration in seconds above which it is printed."""
 TIMED_IMAGES = 100
-"""Number of images of the batch from which the duration is estimated."""
+"""Number of images in the batch from which the duration is estimated."""
 
 
 def evaluate(
@@ -44,7 +44,7 @@ def evaluate(
     Args:
         path: Folder of a finished run, or a weights file (safetensors or a torch checkpoint) of the model config.model.
         config: Data and suites. Default: the run's own test images without modification.
-        options: Options of the machine. Default: `MachineOptions()`.
+        options: Machine options. Default: `MachineOptions()`.
         out: Folder of the file. Default: RUN/evaluation, or FILE.evaluation next to a weights file.
 
     Raises:
@@ -124,7 +124,7 @@ def _evaluate(
 
     Args:
         runs: Number of runs that take as long; 0 if their time was announced before.
-        place: Place of this run among them, for the progress bar.
+        place: Index of this run among them as text, for the progress bar.
     """
     target = load_target(path, config, options)
     loader = target.loader()
@@ -195,10 +195,10 @@ def _existing(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
         return None, ""
     old = read_evaluation(file)
     pairs = {
-        "other weights": (old.weights, new.weights),
-        "other images": (old.fingerprint, new.fingerprint),
+        "different weights": (old.weights, new.weights),
+        "different images": (old.fingerprint, new.fingerprint),
         **{
-            f"another {name.replace('_', ' ')}": (old.provenance.get(name), value)
+            f"a different {name.replace('_', ' ')}": (old.provenance.get(name), value)
             for name, value in new.provenance.items()
         },
     }
@@ -207,7 +207,7 @@ def _existing(file: Path, new: Evaluation) -> tuple[Evaluation | None, str]:
             return None, difference
     if old.images > new.images:
         raise OptionError(
-            f"{file}: holds results on {old.images:,} images, more than --limit {new.images}; raise --limit, or choose another --out"
+            f"{file}: contains results for {old.images:,} images, more than --limit {new.images}; raise --limit, or choose another --out"
         )
     return (old, "") if old.images == new.images else (None, f"{old.images:,} images")
 

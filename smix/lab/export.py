@@ -1,6 +1,6 @@
 """Export a finished run to a format of other libraries: `smix export`.
 
-An export is checked against the run on real images before it is put in place.
+An export is compared with the run on real images before it is saved.
 """
 
 import math
@@ -33,7 +33,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Export:
-    """An export that was written."""
+    """Result of an export."""
 
     out: Path
     check: Check
@@ -44,10 +44,10 @@ def export(run: Path | str, to: str, out: Path | str, data_root: Path = MachineO
 
     Args:
         run: Folder of the run.
-        to: "onnx" or "torch-export", a graph from uint8 images to calibrated probabilities; "timm" or "hf", a folder that timm or
-            transformers loads, whose logits are divided by the temperature. The last two are for models of timm.
+        to: "onnx" or "torch-export", a graph from uint8 images to calibrated probabilities; "timm" or "hf", a folder that
+            timm or transformers loads, with logits divided by the temperature (only for timm models).
         out: New or empty folder.
-        data_root: Folder in which the data set of the run is found, for the check; if it is missing, random images are used.
+        data_root: Root folder of the data sets, for the check; random images are used if the data set of the run is missing.
 
     Returns:
         The folder, and the largest difference from the run.
@@ -85,7 +85,7 @@ def _check_out(out: Path) -> None:
     if out.is_symlink() or (out.exists() and not out.is_dir()) or (out.is_dir() and any(out.iterdir())):
         raise OptionError(f"{out}: expected a new folder, got one that exists; remove it, or choose another --out")
     if not _existing(out).is_dir():
-        raise OptionError(f"{_existing(out)}: expected a folder to write, got a file; choose another --out")
+        raise OptionError(f"{_existing(out)}: expected a folder, got a file; choose another --out")
 
 
 def _existing(out: Path) -> Path:
@@ -107,7 +107,7 @@ def _write(to: str, model: TrainedModel, folder: Path, images: UInt8[Tensor, "n 
         raise TemporaryError(f"{to}: out of memory; close other programs") from None
     except Exception as error:  # every exporter has its own classes of errors
         raise FailedError(
-            f"{model.classifier.path}: {model.classifier.architecture} cannot be exported to {to} ({one_line(error, 200)}); choose "
+            f"{model.classifier.path}: {model.classifier.architecture} cannot be exported to {to} ({one_line(error)}); choose "
             "another --to"
         ) from None
     difference = float(np.abs(got - expected).max()) if got.shape == expected.shape else math.inf
@@ -131,7 +131,7 @@ def _images(model: TrainedModel, data_root: Path) -> tuple[UInt8[Tensor, "n *S C
                 test = test.take(config.test_limit)
                 test = test.take(min(IMAGES, len(test)))
                 return torch.stack([model.read(np.array(image)) for image in test.images]), "images of the test split"
-            reason = f"{config.data} has other test images now"
+            reason = f"{config.data} has different test images now"
         except SmixError as error:
             reason = str(error)
     shape = (IMAGES, *model.classifier.size, len(model.classifier.normalise.mean))

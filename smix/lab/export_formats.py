@@ -35,7 +35,7 @@ EXTRAS = {
 
 
 class ImagesToProbabilities(nn.Module):
-    """A network with its normalisation before and its calibrated softmax after it."""
+    """A network preceded by its normalisation and followed by its calibrated softmax."""
 
     mean: Tensor
     std: Tensor
@@ -51,7 +51,7 @@ class ImagesToProbabilities(nn.Module):
 
     # Without jaxtyping's shapes: checking them would fix the number of images in the exported graph.
     def forward(self, images: Tensor) -> Tensor:
-        """Return the probabilities (B, K) of images (B, C, *S) of 0..255, uint8 or float."""
+        """Return the probabilities (B, K) of images (B, C, *S) with values in [0, 255], uint8 or float."""
         return torch.softmax(self.model((images.float() - self.mean) / self.std) / self.temperature, 1)
 
 
@@ -60,7 +60,7 @@ def check_format(to: str, model: TrainedModel) -> None:
     architecture = model.classifier.architecture
     if to in ("timm", "hf") and not architecture.startswith("timm:"):
         raise OptionError(
-            f"to: expected a model of timm (timm:NAME) for {to}, got {architecture}; choose onnx or torch-export"
+            f"to: expected a timm model (timm:NAME) for {to}, got {architecture}; choose onnx or torch-export"
         )
     for package, extra in EXTRAS.get(to, {}).items():
         import_optional(package, extra, OptionError)
@@ -159,7 +159,7 @@ def graph_config(model: TrainedModel, file: str) -> dict[str, Any]:
 
 
 def preprocessing(model: TrainedModel) -> dict[str, Any]:
-    """Return how a picture becomes an input of the network, before the normalisation."""
+    """Return the preprocessing of an image before the normalisation."""
     size = list(model.classifier.size)
     if len(size) != 2:
         return {"size": size, "resize": None}
@@ -174,7 +174,7 @@ def preprocessing(model: TrainedModel) -> dict[str, Any]:
 
 
 def crop_fraction(model: TrainedModel) -> float:
-    """Return timm's crop_pct: timm resizes to floor(side / crop_pct), which is the size of `preprocessing`."""
+    """Return timm's crop_pct: timm resizes to floor(side / crop_pct), as `preprocessing` does."""
     side = model.classifier.size[0]
     resized = round(side * model.enlargement)
     exact = side / resized

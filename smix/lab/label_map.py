@@ -23,7 +23,7 @@ from smix.untrusted import UnreadableError, read_json
 Groups = Mapping[str, Sequence[str | int] | None]
 """Class of the data -> classes of the network, by name or number; None excludes the images of the class."""
 MAX_NAMES = 5
-"""Number of names in a message."""
+"""Maximum number of names in a message."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,9 @@ class LabelMap:
         labels = np.array(self.label)[data.labels]
         rows = np.flatnonzero(labels >= 0)
         if not len(rows):
-            raise DataError(f"label map: {data.name} {data.split} has no images of the mapped classes; map others")
+            raise DataError(
+                f"label map: {data.name} {data.split} has no images of the mapped classes; map other classes"
+            )
         return replace(data.rows(rows), labels=labels[rows], classes=self.names)
 
 
@@ -98,7 +100,7 @@ def map_by_name(data_classes: Sequence[str], classes: Sequence[str], name: str) 
         The map, or None if both have the same classes in the same order.
 
     Raises:
-        OptionError: A class of the data is no class of the network.
+        OptionError: A class of the data is not a class of the network.
     """
     if tuple(data_classes) == tuple(classes):
         return None

@@ -1,4 +1,4 @@
-"""`smix masks build`: one mask store, built in this process or in parts by many."""
+"""`smix masks build`: one mask store, built in this process or in parts by several."""
 
 import dataclasses
 import re
@@ -14,6 +14,7 @@ from smix.lab import engines
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.build import rows_per_shard
 from smix.masks.manifest import BUILDING
+from smix.masks.sources.carried import carries_masks
 from smix.masks.store import Flag
 from smix.untrusted import read_end
 
@@ -32,7 +33,7 @@ def build_store(
     Args:
         config: Data, source and settings of the masks.
         out: Folder of the store.
-        options: Options of the machine. Default: `MachineOptions()`.
+        options: Machine options. Default: `MachineOptions()`.
         strict: Stop at the first image without a mask.
         shard: "I/N": build only the I-th of N parts, in this process.
         engine: Where the parts are built if `jobs` is larger than 1.
@@ -54,8 +55,12 @@ def build_store(
     if not options.quiet and data.files is not None:
         for line in data.files.notes:
             sys.stderr.write(f"{line}\n")
+    name = config.source or ("carried" if carries_masks(data) else "builtin")
+    if config.source is None and not options.quiet:
+        sys.stderr.write(f"Mask source: {name}; --source chooses another\n")
+    config = dataclasses.replace(config, source=name)
     source = load_source(
-        config.source,
+        name,
         config.weights,
         config.input_size,
         hflip_tta=config.hflip_tta,

@@ -17,12 +17,12 @@ USE = {
     "onnx": """import numpy as np, onnxruntime
 
 session = onnxruntime.InferenceSession("model.onnx")
-images = np.zeros({shape}, np.uint8)  # of 0..255, prepared as below
+images = np.zeros({shape}, np.uint8)  # values 0 to 255, preprocessed as below
 probabilities = session.run(["probabilities"], {{"images": images}})[0]  # (1, {classes})""",
     "torch-export": """import torch
 
 network = torch.export.load("model.pt2").module()
-images = torch.zeros({shape}, dtype=torch.uint8)  # of 0..255, prepared as below
+images = torch.zeros({shape}, dtype=torch.uint8)  # values 0 to 255, preprocessed as below
 probabilities = network(images)  # (1, {classes})""",
     "timm": """import timm, torch
 from PIL import Image, ImageOps
@@ -107,7 +107,7 @@ def _preprocessing(model: TrainedModel, to: str) -> str:
     if len(model.classifier.size) != 2:
         return f"## Preprocessing\n\nThe input has the size {size}; nothing is resized.\n"
     resized = " x ".join(str(round(side * model.classifier.larger)) for side in model.classifier.size)
-    skipped = f" Pictures of {size} pixels stay as they are." if model.enlargement == 1 else ""
+    skipped = f" Images of {size} pixels are not resized." if model.enlargement == 1 else ""
     inside = (
         "The normalisation and the calibrated softmax are inside the graph."
         if to in ("onnx", "torch-export")
@@ -115,13 +115,13 @@ def _preprocessing(model: TrainedModel, to: str) -> str:
         "already divided by the temperature, so that their softmax is calibrated."
     )
     return (
-        f"## Preprocessing\n\nTurn the picture upright (EXIF). Resize it, bilinear with antialiasing, so that it just covers {resized} "
-        f"pixels and keeps its aspect; crop the centre of {size}.{skipped} {inside}\n"
+        f"## Preprocessing\n\nRotate the image as its EXIF orientation says. Resize it, bilinear with antialiasing, so that it "
+        f"just covers {resized} pixels and keeps its aspect ratio; crop the centre of {size}.{skipped} {inside}\n"
     )
 
 
 def _shown(data: str) -> str:
-    """Return the name of a data set without the folders that it lies in, which are nobody's business."""
+    """Return the name of a data set without its folders, which are private."""
     kind, colon, place = data.partition(":")
     return f"`{kind}:{Path(place).name}`" if colon and kind != "hf" else f"`{data}`"
 

@@ -1,4 +1,4 @@
-"""Predict the classes of pictures, of which there may be millions: `smix predict`."""
+"""Predict the classes of any number of images: `smix predict`."""
 
 import csv
 import os
@@ -19,39 +19,39 @@ from smix.lab.trained_model import Probabilities, TrainedModel
 
 STANDARD_INPUT = "-"
 NAMED = 10
-"""Number of unreadable pictures that a summary names."""
+"""Maximum number of unreadable images that a summary names."""
 
 
 @runtime_checkable
 class Writable(Protocol):
-    """A text file, or anything else that text can be written to."""
+    """A text file or any other object with a `write` method for strings."""
 
     def write(self, text: str, /) -> object: ...
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most probable classes of a picture, or the reason why there are none."""
+    """The most probable classes of an image, or the reason why there are none."""
 
     path: str
     top: tuple[tuple[str, float], ...] = ()
-    """Names and probabilities of the most probable classes, the first one first; empty if the picture cannot be read."""
+    """Names and probabilities of the most probable classes, in descending order; empty if the image cannot be read."""
     error: str = ""
 
 
 @dataclass(frozen=True)
 class PredictionSummary:
-    """Number of pictures that were predicted, and which could not be read."""
+    """Number of images that were predicted, and those that could not be read."""
 
     pictures: int
     unreadable: int
     named: tuple[str, ...]
-    """Reasons of the first `NAMED` unreadable pictures."""
+    """Errors of the first `NAMED` unreadable images."""
     seconds: float
 
     def __str__(self) -> str:
-        """Return one sentence, such as "1,200 pictures in 8 s, 150 per second; 2 could not be read"."""
-        count = f"{self.pictures:,} picture{'s' if self.pictures != 1 else ''}"
+        """Return one sentence, such as "1,200 images in 8 s, 150 per second; 2 could not be read"."""
+        count = f"{self.pictures:,} image{'s' if self.pictures != 1 else ''}"
         seconds = f"{self.seconds:.1f} s" if self.seconds < 10 else progress.duration(self.seconds)
         rate = self.pictures / max(self.seconds, 1e-3)
         unreadable = f"; {self.unreadable:,} could not be read" if self.unreadable else ""
@@ -59,31 +59,33 @@ class PredictionSummary:
 
 
 def check_pictures(names: Sequence[str]) -> None:
-    """Raise an error unless each name is an existing file or folder, or "-" for standard input, which cannot be mixed with others.
+    """Check that each name is an existing file or folder, or that the only name is "-" (standard input).
 
     Raises:
-        OptionError: No name is given, or "-" is given with others.
+        OptionError: No name is given, or "-" is given with other names.
         DataError: A file or folder does not exist.
     """
     if not names:
-        raise OptionError("pictures: name pictures or a folder, or - to read their paths from standard input")
+        raise OptionError(
+            'pictures: no images given; pass image files or folders, or "-" to read their paths from standard input'
+        )
     if STANDARD_INPUT in names:
         if len(names) > 1:
-            raise OptionError("pictures: expected either - or names of pictures, got both; give one of them")
+            raise OptionError('pictures: expected either "-" or paths of images, got both; pass only one of them')
         return
     for name in names:
         if not os.path.lexists(name):
             if name.startswith("-"):  # the parser takes it for a picture, since it must accept "-"
                 raise OptionError(f"Unknown option: {name}; see smix predict --help")
-            raise DataError(f"{name}: expected a picture or a folder, got no such file; check the path")
+            raise DataError(f"{name}: there is no such image file or folder; check the path")
 
 
 def iterate_pictures(names: Sequence[str], lines: Iterable[str]) -> Iterator[Path]:
-    """Yield the paths of pictures one by one; those of a folder as `walk_images` does.
+    """Yield the paths of images one by one; those in a folder as `walk_images` does.
 
     Args:
         names: Files and folders, or "-".
-        lines: Standard input: one file or folder a line.
+        lines: Standard input: one file or folder per line.
 
     Raises:
         DataError: A folder cannot be read.
@@ -102,13 +104,13 @@ def iterate_pictures(names: Sequence[str], lines: Iterable[str]) -> Iterator[Pat
 def predictions(
     model: TrainedModel, pictures: Iterable[Path], top: int = 5, batch_size: int = AT_ONCE
 ) -> Iterator[Prediction]:
-    """Yield the prediction of each picture, in order, without reading all of them first.
+    """Yield the prediction for each image, in order, without reading all of them first.
 
     Args:
         model: The network.
         pictures: Paths.
-        top: Number of classes per picture; at most all are returned.
-        batch_size: Number of pictures that the network processes at once.
+        top: Number of classes per image; at most all are returned.
+        batch_size: Number of images that the network processes at once.
 
     Raises:
         OptionError: `top` or `batch_size` is below 1.
@@ -130,7 +132,7 @@ def write_predictions(rows: Iterable[Prediction], file: Writable, top: int) -> I
     Args:
         rows: The predictions.
         file: Text file that was opened with newline="".
-        top: Number of classes per picture.
+        top: Number of classes per image.
 
     Yields:
         The predictions, after they were written.
@@ -150,11 +152,11 @@ def summarise(rows: Iterable[Prediction], show: progress.Update, where: str, str
     Args:
         rows: The predictions.
         show: Function of `progress.bar`.
-        where: Description of the pictures for the error if there are none.
-        strict: Stop at the first picture that cannot be read.
+        where: Description of the images, for the error if there are none.
+        strict: Stop at the first image that cannot be read.
 
     Raises:
-        DataError: There is no prediction, no picture can be read, or with `strict` one of them cannot be read.
+        DataError: There is no prediction, no image can be read, or with `strict` one of them cannot be read.
     """
     start, count, unreadable = time.monotonic(), 0, 0
     named: list[str] = []
@@ -168,11 +170,9 @@ def summarise(rows: Iterable[Prediction], show: progress.Update, where: str, str
                 named.append(row.error)
         show(count, f"{unreadable:,} could not be read" if unreadable else "")
     if not count:
-        raise DataError(f"{where}: expected pictures ({', '.join(SUFFIXES)}), got none; check the path")
+        raise DataError(f"{where}: expected images ({', '.join(SUFFIXES)}), got none; check the path")
     if unreadable == count:
-        raise DataError(
-            f"{where}: expected readable pictures, got {count:,} that cannot be read; the first: {named[0]}"
-        )
+        raise DataError(f"{where}: expected readable images, got {count:,} that cannot be read; the first: {named[0]}")
     return PredictionSummary(count, unreadable, tuple(named), time.monotonic() - start)
 
 

@@ -32,7 +32,7 @@ from smix.training.records import Result, Run, check_same, read_result, read_run
 from smix.training.runs import train
 
 IMPORT_SECONDS = time.process_time()
-"""CPU seconds that this process spent on imports; each run needs about as many."""
+"""CPU seconds that this process spent on imports; each run needs about the same."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def compare(
 ) -> list[Run]:
     """Train every method with every seed; everything else is the same.
 
-    Runs that exist in `out` are not trained again, interrupted ones resume.
+    Runs that exist in `out` are not trained again; interrupted ones are resumed.
 
     Args:
         config: Options that all runs share. The method and the seed of a `TrainConfig` are ignored.
-        methods: Methods as text that `parse_method` accepts.
-        seeds: Number of seeds, counted from 0, or the seeds themselves.
+        methods: Methods as strings that `parse_method` accepts.
+        seeds: Number of seeds, starting from 0, or the seeds themselves.
         out: Folder of the runs.
-        options: Options of the machine. Default: `RunOptions()`.
+        options: Machine options. Default: `RunOptions()`.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
         engine: Where the runs are started.
 
@@ -99,7 +99,7 @@ def run_all(
     Args:
         sweep: All runs.
         out: Folder of the runs. No other command may use it meanwhile.
-        options: Options of the machine.
+        options: Machine options.
         engine: Where the runs are started.
         jobs: Number of concurrent runs. Default: one per core on the CPU, one on a GPU, as many as SLURM allows.
 
@@ -126,7 +126,7 @@ def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs
         sweep: All runs.
         file: Sweep file that contains them.
         out: Folder of the runs.
-        options: Options of the machine.
+        options: Machine options.
         jobs: Number of concurrent tasks. Default: as many as SLURM allows.
 
     Raises:
@@ -156,12 +156,12 @@ def sbatch_script(sweep: Sweep, file: Path, out: Path, options: RunOptions, jobs
 
 
 def run_one(sweep: Sweep, index: int, out: Path, options: RunOptions) -> Result:
-    """Train the run with this index, from 0, in this process, which answers the signals of its scheduler.
+    """Train the run with this index, from 0, in this process, and handle the signals of the scheduler.
 
     Other processes may train other runs of the sweep meanwhile. An error is also written to log.txt in the folder of the run.
 
     Raises:
-        SmixError: There is no such run, or see `train`.
+        SmixError: There is no such run; for other reasons see `train`.
     """
     if not 0 <= index < len(sweep):
         raise OptionError(f"index: expected 0 to {len(sweep) - 1}, got {index}")
@@ -184,7 +184,7 @@ def check_folders(sweep: Sweep, out: Path) -> None:
     """Check the folders of all runs.
 
     Raises:
-        OptionError: A name is no path of a folder.
+        OptionError: A name is not a valid folder path.
         RunError: A folder is a link, or holds a run of another configuration.
     """
     for name, config in sweep.items():

@@ -20,7 +20,7 @@ from smix.signals import INTERRUPTED, TASK, interruptible
 from smix.untrusted import read_end
 
 QUEUE_SECONDS = 10.0
-"""Seconds between two queries of the queue, which serves other users, too."""
+"""Seconds between two queries of the queue, since other users share it."""
 MISSED = 6
 """Number of queries without the job and without an exit code after which it is lost: a network file system shows files late."""
 WARNING_SECONDS = 120
@@ -74,7 +74,7 @@ def array_script(
 
     Args:
         title: First comment.
-        indices: Rising indices of the tasks.
+        indices: Indices of the tasks, in ascending order.
         command: Shell command of a task, which may use "$SLURM_ARRAY_TASK_ID".
         log: File for the output, with SLURM's patterns such as %a.
         jobs: Number of concurrent tasks. Default: as many as SLURM allows.
@@ -103,11 +103,12 @@ def array_script(
 def run_on_slurm(tasks: Sequence[Task], jobs: int, poll: Callable[[], None]) -> list[int]:
     """Run tasks as one array job: see `engines.launch`.
 
-    The files of the job are in a new folder `.slurm-*` next to the logs, which is removed when the job has ended: what SLURM printed
-    about a task that failed is then in the log of the task. Only a command that is killed leaves its folder, since its jobs go on.
+    The files of the job are in a new folder `.slurm-*` next to the logs. It is removed when the job has ended, and what SLURM
+    printed about a failed task is appended to the log of the task. Only a command that is killed leaves its folder, since its
+    jobs continue to run.
 
     Raises:
-        OptionError: SLURM is not available on this machine, or refuses the job.
+        OptionError: SLURM is not available on this machine, or rejects the job.
     """
     if shutil.which("sbatch") is None:
         raise OptionError("engine: SLURM's sbatch is not available on this machine; run this command on a login node")
@@ -157,7 +158,7 @@ def _submit(script: Path) -> str:
     if submitted.returncode:
         reason = " ".join(submitted.stderr.split()) or "no reason given"
         raise OptionError(
-            f"engine: SLURM refused the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
+            f"engine: SLURM rejected the job ({reason}); check SBATCH_PARTITION and the other SBATCH_ variables"
         )
     return submitted.stdout.strip().partition(";")[0]
 
@@ -193,7 +194,7 @@ def _wait(job: str, folder: Path, count: int, poll: Callable[[], None]) -> list[
 
 
 def _exit_code(file: Path) -> int | None:
-    """Return an exit code as Python reports it, negative for a signal, which a shell adds to 128; None: removed by a restarted task."""
+    """Return an exit code as in Python: -N for signal N (128 + N in a shell). None: removed by a restarted task."""
     try:
         code = int(file.read_text())
     except FileNotFoundError:
@@ -227,7 +228,7 @@ def _cancel(ids: Sequence[str]) -> None:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    """Return rising numbers as SLURM writes them: 0-3,5."""
+    """Format ascending numbers as SLURM does: 0-3,5."""
     ranges: list[tuple[int, int]] = []
     for number in numbers:
         first = ranges.pop()[0] if ranges and ranges[-1][1] == number - 1 else number

@@ -23,14 +23,14 @@ class Status:
     """Status of one run."""
 
     state: State
-    """running: a process has locked its folder; interrupted: stopped or killed, resumes when started again; failed: its log ends with
-    an error; waiting: not started."""
+    """State. "running": a process has locked its folder; "interrupted": stopped or killed, resumes when started again;
+    "failed": its log ends with an error; "waiting": not started; "done": finished."""
     epochs: int
     """Number of finished epochs."""
     total: int
-    """Number of all epochs."""
+    """Total number of epochs."""
     seconds: float | None
-    """Expected remaining seconds of training, by the finished epochs of this or similar runs; None: unknown."""
+    """Expected remaining seconds of training, from the finished epochs of this or similar runs; None: unknown."""
     accuracy: float | None
     """Accuracy on the validation images in [0, 1]; None: not finished."""
     error: str

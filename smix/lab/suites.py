@@ -1,4 +1,4 @@
-"""The suites of an evaluation: clean, corrupted and attacked images, hidden objects. Checked before anything is computed."""
+"""Suites of an evaluation: clean, corrupted and attacked images, and hidden objects. All are checked first."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class Suite:
 
     name: str
     passes: int
-    """Number of forward passes of an image."""
+    """Number of forward passes per image."""
     is_done: Callable[[Evaluation], bool]
     """Return whether an evaluation of the same network, images and options contains the suite."""
     add: Callable[[Evaluation, Advance], Evaluation]
@@ -47,7 +47,7 @@ class Suite:
 
 
 def requested_suites(target: EvalTarget, loader: Loader) -> list[Suite]:
-    """Return the suites that the options of the target request, in order.
+    """Return the suites requested by the options of the target, in order.
 
     Args:
         target: Network, images and options.
@@ -167,7 +167,7 @@ def _with_masks(data: ImageSet, where: str) -> tuple[ImageSet, ObjectMasks]:
         valid = store.usable[store.align(data)]
         if not valid.any():
             raise MaskError(
-                f"{where}: expected masks of the {len(data):,} images that are evaluated, got none; build more with smix masks build"
+                f"{where}: expected masks for the {len(data):,} evaluated images, got none; build them with smix masks build"
             )
         data = data.rows(np.flatnonzero(valid))
     return data, masks_of(data, where)

@@ -1,4 +1,4 @@
-"""Sweeps: named configurations. A sweep file has one line per run; each run has a folder of its name."""
+"""Sweeps: named configurations. A sweep file has one line per run; each run has a folder with its name."""
 
 import ast
 import dataclasses
@@ -32,7 +32,7 @@ def cross(
 
     Args:
         config: Options that all runs share.
-        methods: Methods as text that `parse_method` accepts.
+        methods: Methods as strings that `parse_method` accepts.
         seeds: Seeds.
         grid: Values of further fields of `config`, as `parse_grid` returns them.
 
@@ -66,7 +66,7 @@ def cross(
 
 
 def slug(text: str) -> str:
-    """Return a text as part of a file name.
+    """Convert a string to a part of a file name.
 
     >>> slug("smix(alpha=0.7,labels=area)+fmix")
     'smix-alpha-0.7-labels-area+fmix'
@@ -75,10 +75,10 @@ def slug(text: str) -> str:
 
 
 def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
-    """Return the grid of texts FIELD=VALUE,VALUE such as lr=0.1,0.05. Commas inside brackets do not separate values.
+    """Parse a grid of strings FIELD=VALUE,VALUE, such as lr=0.1,0.05. Commas inside brackets do not separate values.
 
     Raises:
-        OptionError: There is no such field, or a value has another type.
+        OptionError: There is no such field, or a value has the wrong type.
     """
     grid: dict[str, list[Any]] = {}
     for text in texts:
@@ -95,7 +95,7 @@ def parse_grid(texts: Sequence[str]) -> dict[str, list[Any]]:
 
 
 def _parse_value(field: str, text: str) -> Any:
-    """Return the value of a field: the text itself if the field can hold it, else the Python literal that it is."""
+    """Return the value of a field: the string itself if the field can hold it, otherwise the parsed Python literal."""
     candidates: list[Any] = [text]
     with suppress(ValueError, SyntaxError):
         candidates.append(ast.literal_eval(text.capitalize() if text in ("true", "false", "none") else text))
@@ -109,10 +109,10 @@ def _parse_value(field: str, text: str) -> Any:
 
 
 def write_sweep(path: Path | str, sweep: Sweep, append: bool = False) -> Sweep:
-    """Write the file of a sweep, and return all its runs.
+    """Write a sweep file, and return all its runs.
 
     Args:
-        path: The file, JSON Lines: {"name": ..., "config": {...}}.
+        path: Path of the file, JSON Lines: {"name": ..., "config": {...}}.
         sweep: Runs to write.
         append: Keep the runs of an existing file, and write these after them.
 
@@ -135,7 +135,7 @@ def write_snapshot(sweep: Sweep, out: Path) -> Path:
     """Write a sweep to a file in `out` that is named by its content, so that tasks that refer to it never find other runs.
 
     Raises:
-        SmixError: The file cannot be written, or a name is no path of a folder.
+        SmixError: The file cannot be written, or a name is not a valid folder path.
     """
     lines = _to_lines(sweep)
     path = out / f".sweep-{hashlib.sha256(lines.encode()).hexdigest()[:16]}.jsonl"
@@ -150,10 +150,10 @@ def _to_lines(sweep: Sweep) -> str:
 
 
 def check_name(name: object) -> None:
-    """Raise OptionError unless this is the path of a folder relative to that of a sweep."""
+    """Raise OptionError unless this is a folder path relative to the sweep folder."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise OptionError(
-            f'name: expected the path of a folder relative to the folder of the sweep, such as "smix-0", got {json.dumps(name):.80}'
+            f'name: expected a folder path relative to the sweep folder, such as "smix-0", got {json.dumps(name):.80}'
         )
 
 

@@ -41,11 +41,11 @@ class Classifier:
     size: tuple[int, ...]
     """Spatial size of the input images."""
     resident: bool
-    """True if the training images were kept on the device; others were enlarged, and cropped to their centre."""
+    """True if the training images were kept on the device; otherwise they were enlarged and centre-cropped."""
 
     @property
     def larger(self) -> float:
-        """Factor by which images of another size are enlarged beyond the input before the centre crop: about as in training."""
+        """Factor by which images of a different size are enlarged beyond the input size before the centre crop."""
         return 1.0 if self.resident else ENLARGEMENT
 
     @property
@@ -74,7 +74,7 @@ class EvalTarget:
     own: bool
     """True for the test split of the data that the network was trained on, with its own classes."""
     left_out: int
-    """Number of images whose class is no class of the network."""
+    """Number of images whose class is not a class of the network."""
     mapping: LabelMap | None
     """None: the classes are those of the network."""
     config: EvaluateConfig
@@ -82,7 +82,7 @@ class EvalTarget:
 
     @property
     def resized(self) -> bool:
-        """True if the images have another size than the input of the network."""
+        """True if the image size differs from the input size of the network."""
         return self.data.size != self.classifier.size
 
     def loader(self, data: ImageSet | None = None, masks: MaskLookup | None = None) -> Loader:
@@ -103,13 +103,15 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     """Load the network at `path`, a run or a weights file, and the images that `config` requests.
 
     Raises:
-        SmixError: There is no such network, its run is not finished, or the images do not fit it.
+        SmixError: There is no such network, its run is not finished, or the images do not match it.
     """
     run = None
     if path.is_file():
         if config.model is None or config.data is None:
             missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(f"{path}: a weights file needs {missing}; name its model and the data to evaluate it on")
+            raise OptionError(
+                f"{path}: {missing} must be given with a weights file, to specify its model and the data to evaluate it on"
+            )
         images = load_data(config.data, options.data_root, "test")
         classifier = classifier_of_file(path, images, config, options)
     else:
@@ -119,7 +121,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     own = run is not None and images.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
         raise RunError(
-            f"{path}: expected the test images of {images.name} that the run was tested on, got other images under this name; "
+            f"{path}: expected the test images of {images.name} that the run was tested on, got different images with this name; "
             "name the data with --data"
         )
     own = own and config.label_map is None
@@ -189,7 +191,7 @@ def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, optio
     assert config.data is not None
     if config.mean and len(config.mean) != test.channels:
         raise OptionError(
-            f"mean, std: expected one number per channel of {config.data}, which has {test.channels}, got {len(config.mean)}"
+            f"mean, std: expected one number for each of the {test.channels} channels of {config.data}, got {len(config.mean)}"
         )
     state = read_weights(path)
     resident = fits_on_device(test, None)

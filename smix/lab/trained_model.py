@@ -1,4 +1,4 @@
-"""A trained network in use: from pictures to calibrated probabilities, by the preprocessing of the run's own evaluation."""
+"""Predict calibrated probabilities with a trained network; images are preprocessed as in the run's evaluation."""
 
 import math
 from collections import deque
@@ -29,7 +29,7 @@ from smix.training.predictions import read_predictions
 from smix.training.records import Run
 
 Picture = NDArray[np.uint8] | Image.Image | Path | str
-"""An image: an array, a picture of Pillow, or a path."""
+"""An image: a NumPy array, a PIL image, or a path."""
 Probabilities = NDArray[np.float32]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -62,7 +62,7 @@ class TrainedModel:
         return (
             f"TrainedModel({str(self.classifier.path)!r})\n"
             f"  model: {self.classifier.architecture} on {in_words(self.device)}\n"
-            f"  input: {size} pixels, {channels} channel{'s' if channels > 1 else ''}; others are resized and cropped\n"
+            f"  input: {size} pixels, {channels} channel{'s' if channels > 1 else ''}; images of other sizes are resized and cropped\n"
             f"  classes: {len(self.classes)} ({classes})\n"
             f"  probabilities: {self.calibration}\n"
             "  next: .predict(images), an array (N, H, W, C), or a list of arrays, PIL images or paths"
@@ -82,8 +82,8 @@ class TrainedModel:
     def predict(self, images: Iterable[Any] | Picture, batch_size: int = AT_ONCE) -> Float32[np.ndarray, "N K"]:
         """Return the probability of each class for each image, calibrated by the temperature.
 
-        Pictures are read upright. Images of another size than the input are resized to cover it and cropped to its centre, as in
-        the evaluation of the run.
+        Images are rotated as their EXIF orientation says. Images whose size differs from the input size are resized to cover
+        it and centre-cropped, as in the evaluation of the run.
 
         Args:
             images: uint8 array (N, H, W, C), or a list of arrays (H, W, C), PIL images or paths of any size.
@@ -193,18 +193,18 @@ class TrainedModel:
     def _checked(self, image: NDArray[Any]) -> NDArray[np.uint8]:
         """Return an array of the caller if it has the right type and channels."""
         if image.dtype != np.uint8:
-            raise DataError(f"images: expected uint8 from 0 to 255, got {image.dtype}; convert them")
+            raise DataError(f"images: expected uint8 images in [0, 255], got {image.dtype}; convert them")
         channels, axes = len(self.classifier.normalise.mean), len(self.classifier.size)
         if image.ndim != axes + 1 or image.shape[-1] != channels or 0 in image.shape:
             raise DataError(f"images: expected arrays of shape {self._shape()}, got {image.shape}; convert them")
         return np.array(image)  # torch needs arrays that are writeable
 
     def _channels(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a picture with as many channels as the network takes."""
+        """Convert a PIL image to the number of channels that the network takes."""
         channels = len(self.classifier.normalise.mean)
         if channels not in (1, 3) or len(self.classifier.size) != 2:
             raise DataError(
-                f"expected arrays of shape {self._shape()}, got a picture; pass arrays to load_run(...).predict"
+                f"expected arrays of shape {self._shape()}, got an image; pass arrays to load_run(...).predict"
             )
         return rgb if channels == 3 else np.array(Image.fromarray(rgb).convert("L"))[..., None]
 
@@ -223,8 +223,8 @@ def load_run(
 
     Args:
         path: Folder of a finished run, its weights.safetensors, or any weights file with `config`.
-        device: Device; auto: CUDA if available, else MPS, else CPU.
-        config: Model and data set of a weights file, which give its classes and its normalisation: see `smix.evaluate`.
+        device: Device; "auto": CUDA if available, else MPS, else CPU.
+        config: Model and data set of a weights file, used for its classes and normalisation: see `smix.evaluate`.
 
     Raises:
         SmixError: There is no finished run, its files are damaged, or the device is not available.
@@ -247,7 +247,7 @@ def load_trained(path: Path, config: EvaluateConfig, options: MachineOptions) ->
     Args:
         path: Folder of a run, or a file.
         config: Model, data set and normalisation of a weights file.
-        options: Device, and the folder in which data sets are found by name.
+        options: Device, and root folder of the data sets.
 
     Raises:
         SmixError: See `load_run`.
@@ -283,7 +283,7 @@ def _fit(run: Run) -> tuple[float, str, bool]:
     images = f"{len(labels):,} validation image{'s' if len(labels) > 1 else ''}"
     temperature = fit_temperature(logits, labels)
     if temperature == 0:
-        return 1.0, f"not calibrated: all {images} are predicted correctly, which fits no temperature", False
+        return 1.0, f"not calibrated: all {images} are predicted correctly, so no temperature can be fitted", False
     if not math.isfinite(temperature):
         return 1.0, f"not calibrated: the network is no better than chance on {images}", False
     few = ", which are too few for reliable probabilities" if len(labels) < FEW else ""

@@ -1,8 +1,8 @@
-"""Object masks: their sources, refinement and storage."""
+"""Object masks: their sources, refinement and storage.
 
-from smix.masks.build import build_masks
-from smix.masks.reasons import invalid_reasons
-from smix.masks.sources import load_source
-from smix.masks.store import MaskStore
+The public names are listed in `__init__.pyi`, and each is imported when it is first used.
+"""
 
-__all__ = ["MaskStore", "build_masks", "invalid_reasons", "load_source"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -35,12 +35,12 @@ from smix.masks.staged import Shard, StagedStore
 from smix.masks.store import COST, Flag, MaskStore, pack
 
 ROWS_PER_SHARD = 1024
-"""Number of masks per shard, which is what a killed build loses at most. Very large data sets have larger shards: see `MAX_SHARDS`."""
+"""Number of masks per shard, the most that a killed build loses. Larger for very large data sets: see `MAX_SHARDS`."""
 MAX_SHARDS = 256
-"""Maximum number of shards, since a process can keep only so many files open."""
+"""Maximum number of shards, since the number of open files of a process is limited."""
 BATCH = 16
 SIZE_OF_FOLDERS = (224, 224)
-"""Size of the masks of images that have different sizes."""
+"""Default size of the masks for images of different sizes."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -70,8 +70,9 @@ def build_masks(
         out: Folder of the store.
         refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md). None: "default" for masks from networks, "none"
             for existing masks.
-        limit: Build only the masks of `data.take(limit)`, which are class-balanced and part of every larger limit. None: build all.
-        quiet: Show no progress bar.
+        limit: Build only the masks of `data.take(limit)`: class-balanced, and contained in every larger limit. None: build
+            all.
+        quiet: Do not show a progress bar.
         size: Spatial size of the masks. None: the size of the images, or 224 x 224 for images of different sizes.
         save_classes: Also store the class of each pixel, in 8 bits.
         strict: Stop at the first image that cannot be read or has no mask. By default its mask is empty and flagged.
@@ -159,7 +160,7 @@ class _MaskBatch:
     score: Float32[np.ndarray, "B"]
     classes: UInt8[np.ndarray, "B *S"] | None
     broken: dict[int, str]
-    """Reason why a mask is broken, by its position in the batch."""
+    """Reason why a mask is broken, by index in the batch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +221,7 @@ class _Builder:
         return ahead(pool, self._refine, segmented)
 
     def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str]]:
-        """Return the rows, their images, and the reason why an image cannot be read, by its position in the batch."""
+        """Return the rows, their images, and the reason why an image cannot be read, by index in the batch."""
         batch = self.data.rows(rows)
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
             return rows, batch, {}
@@ -293,7 +294,9 @@ def resize_class_maps(result: Segmentation, size: Sequence[int]) -> UInt8[np.nda
 
 
 def confidence(result: Segmentation) -> Float[Tensor, "B"]:
-    """Return the mean probability over the pixels of the object of each image; 0 if there is no object."""
+    """Return the score of the source or, without one, the mean probability over the pixels of the object; 0 if there is no object."""
+    if result.score is not None:
+        return result.score
     mask = result.mask()
     inside = torch.where(mask, result.object, 0.0).flatten(1).sum(1)
     return (inside / mask.flatten(1).sum(1).clamp(min=1)).nan_to_num()

@@ -20,23 +20,23 @@ from smix.masks.reasons import Reason, reasons_of_masks
 MAX_IMAGES = 500
 """Maximum number of images that are compared."""
 MIN_MASKS = 20
-"""Number of valid masks below which nothing is said about their outlines."""
+"""Minimum number of valid masks for a statement about their outlines."""
 DRAWS = 5
 """Number of other images whose masks each mask is compared with."""
 CHANCE_LEVEL, MARGIN = 0.5, 0.05
-"""Share of images in which masks that have nothing to do with them win, and by how much more others must: networks with random weights
+"""Expected share of images in which unrelated masks win, and the minimum lead over it: networks with random weights
 had at most 0.52 when measured, trained ones at least 0.8 (docs/masks.md)."""
 
 
 @dataclass(frozen=True)
 class Control:
-    """Masks, or what stands in for them. Shares are in [0, 1]; NaN: not known."""
+    """Results for the masks of a store, or for control masks that replace them. Fractions are in [0, 1], or NaN if unknown."""
 
     name: str
     passing: float
-    """Share of masks that pass the criteria."""
+    """Fraction of masks that pass the criteria."""
     following: float
-    """Share of images in which the outline lies on stronger edges than that of another image's mask."""
+    """Fraction of images in which the outline lies on stronger edges than that of another image's mask."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Controls:
 
     @property
     def follow(self) -> bool | None:
-        """Return whether the masks follow their images. None: too few are valid to say."""
+        """Return whether the masks follow their images. None: too few are valid to tell."""
         if self.valid < MIN_MASKS:
             return None
         noise = 2 * math.sqrt(CHANCE_LEVEL * (1 - CHANCE_LEVEL) / self.valid)
@@ -70,8 +70,8 @@ def compare_with_controls(
     Args:
         images: Images at the size of the masks, one or more.
         masks: The mask of each image.
-        criteria: Criteria of a valid mask, without a score. None: `StoreValidity()`.
-        seed: Seed of the other images and of the shuffled pixels.
+        criteria: Criteria for a valid mask, without a score. None: `StoreValidity()`.
+        seed: Random seed for the choice of other images and for the shuffled pixels.
 
     >>> from smix import load_data
     >>> data = load_data("digits-on-photos").take(200)
@@ -128,7 +128,7 @@ def outline_contrast(images: Float[np.ndarray, "n H W C"], masks: Bool[np.ndarra
 
 
 def wins(one: Float[np.ndarray, "n"], other: Float[np.ndarray, "n"]) -> float:
-    """Return the share of images in which `one` is larger; equal ones count half, NaN nothing."""
+    """Return the share of images in which `one` is larger; ties count half, and NaN is ignored."""
     known = np.isfinite(one) & np.isfinite(other)
     if not known.any():
         return math.nan
@@ -136,7 +136,7 @@ def wins(one: Float[np.ndarray, "n"], other: Float[np.ndarray, "n"]) -> float:
 
 
 def mean_mask(masks: Bool[np.ndarray, "n H W"]) -> Bool[np.ndarray, "H W"]:
-    """Return the pixels that are object most often, as many as a mask has on average."""
+    """Return the pixels that most often belong to the object; their number is the mean over the masks."""
     share = masks.mean(0, dtype=np.float64)
     count = round(float(share.sum()))
     mean = np.zeros(share.size, bool)
@@ -145,7 +145,7 @@ def mean_mask(masks: Bool[np.ndarray, "n H W"]) -> Bool[np.ndarray, "H W"]:
 
 
 def other_places(count: int, rng: np.random.Generator) -> Int[np.ndarray, "n"]:
-    """Return for each of `count` places another one, drawn at random: no place is its own."""
+    """Return, for each of `count` indices, a different one drawn at random."""
     order = rng.permutation(count)
     places = np.empty(count, np.int64)
     places[order] = np.roll(order, 1)

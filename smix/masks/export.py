@@ -27,7 +27,7 @@ ANNOTATIONS = "annotations.json"
 def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "png", quiet: bool = True) -> int:
     """Export every mask that is built and not broken, at the store's size. Existing files of the same names are overwritten.
 
-    The file exported.json records the data set, so that `masks:DIR` refuses to use the masks for other images.
+    The file exported.json records the data set, so that `masks:DIR` rejects the masks for other images.
 
     Args:
         store: The mask store.
@@ -36,7 +36,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         format: "png": one `STEM.png` per mask with values 0 and 255, where STEM is the image's path without its suffix, or its row
             ("000017"). "coco": one annotations.json with compressed run-length encodings, bounding boxes and areas; empty masks
             have no annotation.
-        quiet: Show no progress bar.
+        quiet: Do not show a progress bar.
 
     Returns:
         The number of exported masks, including empty ones.
@@ -55,7 +55,7 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
         or (not store.has_paths and len(data) != len(store))
     ):
         raise MaskError(
-            f"{store.path}: the masks of a whole split are exported, but this is a subset of {data.name}; pass the whole split"
+            f"{store.path}: only the masks of a whole split can be exported, but this is a subset of {data.name}; pass the whole split"
         )
     if len(store.shape) != 2:
         raise MaskError(f"{store.path}: only masks with 2 spatial dimensions can be exported, got size {store.shape}")
@@ -90,12 +90,12 @@ def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     check_exported(out, data)
     if format == "png" and (out / ANNOTATIONS).is_file():
         raise MaskError(
-            f"{out}: the folder contains {ANNOTATIONS}, which would be read instead of the masks; remove it or choose another folder"
+            f"{out}: the folder contains {ANNOTATIONS}, and it would be read instead of the masks; remove it or choose another folder"
         )
 
 
 def _check_names(data: ImageSet, rows: Int[np.ndarray, "n"]) -> None:
-    """Raise MaskError if the names of two images differ only in their suffix, or a name leads out of the folder."""
+    """Raise MaskError if the names of two images differ only in their suffix, or a name points outside the folder."""
     stems = list(map(data.stem, rows.tolist()))
     if (stem := first_duplicate(stems)) is not None:
         raise MaskError(f"{data.name}: two images are called {stem} (without suffix); rename one")

@@ -1,7 +1,7 @@
 r"""Identify the images of a mask store by their files: images.tsv, one line "SIZE\tPATH" for each row.
 
-A mask on another image is the worst error of a store, so that a path is matched only if one row can be meant, and a file whose size
-in bytes has changed is refused.
+A mask on another image is the worst error of a store, so that a path is matched only if the row is unambiguous, and a file
+whose size in bytes has changed is rejected.
 """
 
 import os
@@ -17,17 +17,17 @@ from smix.errors import MaskError
 from smix.untrusted import first_duplicate, is_text
 
 IMAGES = "images.tsv"
-"""File of a store with the size in bytes and the path of each image, from the root of the data set."""
+"""File of a store with the size in bytes and the path of each image, relative to the root of the data set."""
 
 
 @dataclass(frozen=True)
 class _Shift:
-    """A way to turn the paths of a caller into those of the store."""
+    """Conversion from the paths of a caller to the paths in the store."""
 
     drop: str
-    """Folder that the caller's paths start with, and that the store does not know."""
+    """Folder that only the caller's paths start with."""
     add: str
-    """Folder that the store's paths start with, and that the caller omits."""
+    """Folder that only the store's paths start with."""
 
     def apply(self, path: str) -> str | None:
         """Return the path in the store; None if the path does not start with `drop`."""
@@ -71,15 +71,15 @@ class ImageKeys:
         """Return the row of each image.
 
         A stored path matches if one of the two is the end of the other, in whole components. All paths usually lie in one folder: if
-        there is just one folder with which all of them match, it resolves those that could be meant for several rows.
+        there is just one folder with which all of them match, it resolves paths that match several rows.
 
         Args:
             paths: Paths of the images, absolute or relative.
             sizes: Size of each file in bytes. None: read from the files that exist.
-            prefer_equal: Paths start at the root of the data set, so that an equal path is meant if all have one.
+            prefer_equal: Paths are relative to the root of the data set, so that equal paths are preferred if all have one.
 
         Raises:
-            MaskError: An image is missing, could be one of several, is meant by two paths, or has changed.
+            MaskError: An image is missing, ambiguous, given by two paths, or has changed.
         """
         names = [_normal(path) for path in paths]
         bytes_of = _sizes(paths) if sizes is None else list(sizes)
@@ -93,9 +93,7 @@ class ImageKeys:
             rows = np.array(intact[0], np.int64)
         elif intact:
             first, second = (self.paths[match[0]] for match in intact[:2])
-            raise MaskError(
-                f"expected paths that name one image each, got {names[0]}, which may be {first} or {second}; give longer paths"
-            )
+            raise MaskError(f"the path {names[0]} is ambiguous: it matches {first} and {second}; pass longer paths")
         elif len(matches) == 1 and (place := self._changed(matches[0], bytes_of)) is not None:
             raise self._size_error(names[place], bytes_of[place], matches[0][place])
         else:
@@ -104,7 +102,7 @@ class ImageKeys:
         return rows
 
     def _shifts(self, names: Sequence[str]) -> Iterator[_Shift]:
-        """Yield the shifts that find the first path; that of equal paths comes first."""
+        """Yield the shifts that find the first path, beginning with that of equal paths."""
         if not names:
             yield _Shift("", "")
             return
@@ -115,7 +113,7 @@ class ImageKeys:
                 yield _Shift("", path[: len(path) - len(first)])
 
     def _changed(self, rows: Sequence[int], sizes: Sequence[int | None]) -> int | None:
-        """Return the first place where a size is known and is not the stored one."""
+        """Return the first index at which a size is known and differs from the stored one."""
         pairs = enumerate(zip(rows, sizes, strict=True))
         return next((place for place, (row, size) in pairs if size is not None and size != self.sizes[row]), None)
 
@@ -134,9 +132,7 @@ class ImageKeys:
             fitting = sorted(row for row in found if size is None or size == self.sizes[row])
             if len(fitting) > 1:
                 first, second = (self.paths[row] for row in fitting[:2])
-                raise MaskError(
-                    f"expected paths that name one image each, got {name}, which may be {first} or {second}; give longer paths"
-                )
+                raise MaskError(f"the path {name} is ambiguous: it matches {first} and {second}; pass longer paths")
             if found and not fitting:
                 raise self._size_error(name, size, min(found))
             if fitting:
@@ -146,7 +142,7 @@ class ImageKeys:
         if missing:
             raise MaskError(
                 f"expected a mask for each of {len(names):,} images, got none for {len(missing):,}, such as {missing[0]} "
-                f"(the store has images such as {self.paths[0]}); build masks of these images, or leave the others out"
+                f"(the store has images such as {self.paths[0]}); build masks of these images, or leave them out"
             )
         return rows
 
@@ -157,7 +153,7 @@ class ImageKeys:
         )
 
     def _check_one_path_per_row(self, names: Sequence[str], rows: Int[np.ndarray, "n"]) -> None:
-        """Raise MaskError if two different paths have one row: one of them is another image."""
+        """Raise MaskError if two different paths have the same row: one of them is a different image."""
         if len(np.unique(rows)) == len(rows):
             return
         seen: dict[int, str] = {}

@@ -14,6 +14,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.build import resize_masks
 from smix.masks.store import MaskStore
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +24,7 @@ class StoredMasks:
     store: MaskStore
     index: Int[np.ndarray, "N"]
     """Row of each image in the store."""
+    __repr__ = short_repr()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -46,6 +48,7 @@ class ObjectMasks:
     """True for masks that can be used: built, not broken and not empty. None: all masks can be used."""
     provenance: dict[str, Any]
     """Fingerprint, source and refinement of the masks, and the fraction of empty masks."""
+    __repr__ = short_repr()
 
 
 def masks_of(data: ImageSet, location: str) -> ObjectMasks:

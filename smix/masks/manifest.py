@@ -141,7 +141,7 @@ def read_manifest(path: Path) -> Manifest:
     if missing := [name for name in required if name not in manifest.files]:
         raise _damaged(file, f"no sha256 of {missing[0]}")
     if unknown := sorted(set(manifest.files) - {*required, BROKEN}):
-        raise _damaged(file, f"a sha256 of {unknown[0]}, which the store does not have")
+        raise _damaged(file, f"a sha256 of {unknown[0]}, a file that the store does not have")
     return manifest
 
 

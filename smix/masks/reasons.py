@@ -38,7 +38,7 @@ class Reason(IntEnum):
 
     @property
     def text(self) -> str:
-        """The reason in words."""
+        """The reason as text."""
         return TEXTS[self]
 
 
@@ -67,7 +67,7 @@ SHAPE_REASONS = {
 }
 """Reason of each criterion of `smix.Validity`, in the order in which they are tested."""
 MISSING = ": no mask"
-"""End of the problem of an image for which the source has nothing."""
+"""End of the message for an image for which the source has no mask."""
 
 
 def reasons_of_masks(
@@ -80,7 +80,7 @@ def reasons_of_masks(
     Args:
         masks: The masks.
         score: Mean confidence of the source on each object, in [0, 1]. None: not tested.
-        criteria: Criteria of a valid mask. None: `StoreValidity()`.
+        criteria: Criteria for a valid mask. None: `StoreValidity()`.
 
     >>> masks = np.zeros((3, 20, 20), bool)
     >>> masks[1, 5:15, 5:15] = True
@@ -141,7 +141,7 @@ def reasons_of_rows(
 
 
 def explanation(reason: Reason, criteria: StoreValidity) -> str:
-    """Return what a reason means, with the numbers of the criteria."""
+    """Return the meaning of a reason, with the numbers in the criteria."""
     shape = criteria.shape
     return {
         Reason.VALID: "",
@@ -165,7 +165,7 @@ def invalid_reasons(store: MaskStore, criteria: StoreValidity | None = None) -> 
 
     Args:
         store: The mask store.
-        criteria: Criteria of a valid mask. None: `StoreValidity()`, the default of `smix masks check`.
+        criteria: Criteria for a valid mask. None: `StoreValidity()`, the default of `smix masks check`.
 
     Returns:
         One of "not built", "no mask", "unusable", "empty", "too small", "covers nearly all", "too rough", "on the border",

@@ -87,7 +87,7 @@ def largest_contour(masks: Bool[np.ndarray, "B H W"]) -> Bool[np.ndarray, "B H W
     """Return the outer contour with the largest area, filled, as by cv2.findContours(EXTERNAL), contourArea and drawContours(FILLED).
 
     OpenCV measures the area of the polygon through the centres of the contour's pixels: a square of four neighbours counts 1
-    if all are filled, and 1/2 if three are. Of contours with equal areas, the lower one is kept, which OpenCV lists first.
+    if all are filled, and 1/2 if three are. Of contours with equal areas, the lower one is kept, since OpenCV lists it first.
     """
     pieces = label_pieces(~_outside(label_gaps(masks)))
     # Filled pixels in a square of four neighbours belong to one piece.

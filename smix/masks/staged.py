@@ -4,8 +4,9 @@
     building/shard-00007.npy     the masks of a shard, and building/classes-00007.npy its class maps
     building/00007.json          record of the shard, written last: its checksums, its rows of stats.npy, which masks are broken
 
-A finished shard is discarded if it was built with other settings, for other images or under another number. Any number of processes can
-build the shards of one store: each file is complete or absent, and its content does not depend on the process that writes it.
+A finished shard is discarded if it was built with other settings, for other images or with another shard number. Any number
+of processes can build the shards of one store: each file is complete or absent, and its content does not depend on the
+process that writes it.
 """
 
 import base64
@@ -110,7 +111,7 @@ class StagedStore:
                 )
 
     def load(self, number: int) -> Shard | None:
-        """Return a shard, of which perhaps only some rows are built. None: it does not exist or is damaged."""
+        """Return a shard, which may be only partly built. None: it does not exist or is damaged."""
         for record, folder in self._records(number):
             if (arrays := self._arrays(folder, number, record.checksums)) is not None:
                 broken = {int(row): reason for row, reason in record.broken.items()}
@@ -118,7 +119,7 @@ class StagedStore:
         return None
 
     def new_shard(self, number: int) -> Shard:
-        """Return a shard in which no mask has been built yet."""
+        """Return an empty shard, without any built masks."""
         stats = np.zeros(len(self.manifest.rows(number)), STATS_DTYPE)
         stats["flags"] = Flag.NOT_BUILT
         packed, *classes = (np.zeros(shape, np.uint8) for shape in self.manifest.shard_shapes(number))
@@ -240,7 +241,7 @@ class StagedStore:
             yield ShardRecord(self.manifest.identity, number, checksums, stats, broken), ""
 
     def _staged(self, number: int) -> ShardRecord | None:
-        """Return the record of a staged shard. None: it is missing, damaged or of another build."""
+        """Return the record of a staged shard. None: it is missing, damaged or belongs to another build."""
         try:
             record = to_record(read_checked(self.building / f"{number:05d}.json"), ShardRecord)
             rows = self.manifest.rows(number)
@@ -281,7 +282,7 @@ class StagedStore:
         return arrays
 
     def _array(self, name: str, sha256: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any] | None:
-        """Return a copy of the array in a file of the folder. None: it is missing or damaged."""
+        """Return a copy of the array stored in a file of the folder, or None if the file is missing or damaged."""
         try:
             with open_file(self.path / name, follow_links=False) as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:

@@ -32,6 +32,7 @@ from smix.data.imageset import ImageSet
 from smix.errors import MaskError
 from smix.masks.keys import IMAGES, ImageKeys
 from smix.masks.manifest import BROKEN, STATS, read_manifest
+from smix.reprs import describe
 from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
@@ -109,6 +110,17 @@ class MaskStore:
 
     def __len__(self) -> int:
         return self.manifest.count
+
+    def __repr__(self) -> str:
+        split, built = self.manifest.data, int(self.built.sum())
+        values = {
+            "path": str(self.path),
+            "masks": f"{built:,} of {len(self):,} built, {int(self.usable.sum()):,} usable",
+            "shape": str(self.shape),
+            "data": f"{split.name}, {split.split}",
+            "source": str(self.manifest.source.get("name")),
+        }
+        return describe(self, values, "store[rows], store.coverage, smix.TrainConfig(masks=...), smix masks check")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -208,14 +220,14 @@ class MaskStore:
         """Return the row of each image by its path.
 
         A path may be absolute or relative: it matches a path of the store (from the root of the data set) if one of the two is the end of
-        the other, in whole components. If several rows match, the folder that all paths have in common must decide.
+        the other, in whole components. If several rows match, the common folder of all paths must resolve the ambiguity.
 
         Args:
             paths: Path of the file of each image.
 
         Raises:
-            MaskError: The store has no paths, an image has no row, could have several rows, or shares its row with another path; or the
-                size of its file in bytes is not that of the build.
+            MaskError: The store has no paths; or an image has no row, an ambiguous row, the row of another path, or a file
+                size that differs from that of the build.
 
         >>> import tempfile
         >>> from PIL import Image
@@ -238,11 +250,11 @@ class MaskStore:
 
         Args:
             dataset: A data set with `samples` or `imgs` (torchvision's ImageFolder), `paths`, or timm's `filenames`; a `Subset` of one; a
-                sequence of paths; or an `ImageSet`. Data sets that do not tell the paths of their images have no rows that could be
-                looked up: their images must be in the order of the store, that of `load_data`.
+                sequence of paths; or an `ImageSet`. The rows of data sets that do not list their paths cannot be looked up:
+                such images must be in the order of the store, as in `load_data`.
 
         Raises:
-            MaskError: The data set has no paths, or see `lookup`; or the store was built for another split or data set.
+            MaskError: The data set has no paths, or `lookup` fails; or the store was built for another split or data set.
             DataError: The data set lists more or fewer paths than it has images.
         """
         if isinstance(dataset, ImageSet):
@@ -252,7 +264,7 @@ class MaskStore:
             return dataset.index
         if (paths := paths_of(dataset)) is None:
             raise MaskError(
-                f"{type(dataset).__name__}: the data set does not tell the paths of its images (samples, imgs or paths), so that their "
+                f"{type(dataset).__name__}: the data set does not list the paths of its images (samples, imgs or paths), so that their "
                 f"masks cannot be found in {self.path}; use its rows in the order of smix.load_data, or pass paths to lookup"
             )
         return self._find(paths)

@@ -45,3 +45,7 @@ __all__ = [
     "parse_method",
     "split_methods",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

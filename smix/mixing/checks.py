@@ -23,7 +23,7 @@ def check_options(options: Any) -> None:
     NumPy's numbers are accepted. Where a float is expected, 2 becomes 2.0, since torch would make an integer tensor of 2.
 
     Raises:
-        OptionError: An option has another type, or is not one of the choices of a Literal.
+        OptionError: An option has the wrong type, or is not one of the choices of a Literal.
     """
     hints = get_type_hints(type(options))
     for field in fields(options):

@@ -57,11 +57,11 @@ class Fallback(Method):
 class RandomChoice(Method):
     """Use one of several methods, chosen at random for each sample, or with `per_batch=True` for the whole batch.
 
-    The plans of all methods are drawn before one is selected, which avoids synchronising with the device. The cost is the sum of
+    The plans of all methods are drawn before one is selected, to avoid synchronising with the device. The cost is the sum of
     their costs.
 
     Args:
-        methods: Two methods or more.
+        methods: Two or more methods.
         weights: Relative probability of each method, 0 or more. Default: all equal.
 
     >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])
@@ -78,7 +78,7 @@ class RandomChoice(Method):
         if not (isinstance(self.methods, tuple) and all(isinstance(method, Method) for method in self.methods)):
             raise OptionError(f"random choice: expected a tuple of methods, got {self.methods!r}")
         if len(self.methods) < 2:
-            raise OptionError(f"random choice: expected two methods or more, got {len(self.methods)}")
+            raise OptionError(f"random choice: expected two or more methods, got {len(self.methods)}")
         if self.weights is not None and not (
             isinstance(self.weights, tuple)
             and len(self.weights) == len(self.methods)

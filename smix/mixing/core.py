@@ -20,6 +20,7 @@ from smix.mixing.checks import check_choice, check_generator, check_images, chec
 from smix.mixing.move import Move
 from smix.mixing.plan import Plan, Target, keep_own, select_move
 from smix.mixing.share import LabelRule, label_share
+from smix.reprs import short_repr
 
 MaskTensor = Shaped[Tensor, "B *S"] | Shaped[Tensor, "B 1 *S"]
 
@@ -37,6 +38,7 @@ class MixBatch:
     partner: Int[Tensor, "B"]
     generator: torch.Generator | None
     draws: int
+    __repr__ = short_repr()
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -208,7 +210,7 @@ class Method:
         own_move: Move | None = None,
         partner_move: Move | None = None,
     ) -> Plan:
-        """Return the plan of these maps and moves, with the label weights that follow from them."""
+        """Return the plan for these maps and moves, with the label weights that follow from them."""
         own_memory = len(weight) == len(batch.x) and not weight.requires_grad
         weight = weight.expand(len(batch.x), *weight.shape[1:])
         share = label_share(self.label_rule, weight, batch.masks, batch.partner, own_move, partner_move)

@@ -2,7 +2,7 @@
 
 Park et al., "A unified analysis of mixed sample data augmentation: A loss function perspective", NeurIPS 2022,
 arXiv:2208.09913, section 4. A bump of share s is exp(-pi d^2 / (s S^2)) around any pixel, d in pixels: unclipped, it covers
-s of the image (and at least the one pixel). For lambda below 1/2 the own image has the bump of lambda; otherwise the partner has
+s of the image (at least one pixel). For lambda below 1/2 the own image has the bump of lambda; otherwise the partner has
 that of 1 - lambda. The label is the mean of the map as drawn. Differences: distances are fractions of each axis, d^2 / S^2 = sum
 of (d_k / S_k)^2, so that the bump has the image's aspect ratio as CutMix's box does; the authors' code (naver-ai/hmix-gmix) fails
 where height and width differ. In D dimensions s becomes s^(2/D). One draw per sample; the authors draw once per batch

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from smix.mixing.tensors import Tensors, batch_slices, per_sample
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,13 +34,14 @@ class Move(Tensors):
     """Factor of the size along each axis."""
     offset: Float[Tensor, "B D"]
     """Shift along each axis, in pixels, after scaling."""
+    __repr__ = short_repr()
 
     def __getitem__(self, rows: slice | Tensor) -> "Move":
         """Return the moves of these rows of the batch."""
         return self.map(lambda tensor: tensor[rows])
 
     def where(self, chosen: Bool[Tensor, "B"], other: "Move") -> "Move":
-        """Return this move where `chosen` is True, the other elsewhere."""
+        """Return this move where `chosen` is True and the other elsewhere, like torch.where."""
         pick = chosen[:, None]
         return Move(torch.where(pick, self.scale, other.scale), torch.where(pick, self.offset, other.offset))
 

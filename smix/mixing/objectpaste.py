@@ -4,8 +4,8 @@ The placement that the project brief of the SMix report asks for, by the rules o
 al., "Simple copy-paste is a strong data augmentation method for instance segmentation", CVPR 2021, arXiv:2012.07177
 (scale, flip), and Dwibedi et al., "Cut, paste and learn", ICCV 2017, arXiv:1708.01642 (limits of the overlap of objects).
 x_mix = M' x' + (1 - M') x_partner, where x' and M' are the image and its mask, moved. Differences from both: one object per
-sample, entirely inside the frame, antialiased; the place that avoids or covers the partner's object is found exactly, among
-all places, where they try a few at random.
+sample, entirely inside the frame, antialiased; the position that avoids or covers the partner's object is found exactly,
+among all positions, where they try a few at random.
 """
 
 import math
@@ -26,7 +26,8 @@ from smix.mixing.tensors import batch_slices, unravel
 
 @dataclass(frozen=True, repr=False)
 class ObjectPaste(MapMethod):
-    """Paste the object of each image, scaled and mirrored, at a random place of its partner (after Ghiasi et al., CVPR 2021).
+    """Paste the object of each image, scaled and mirrored, at a random position in its partner (after Ghiasi et al., CVPR
+    2021).
 
     The object is where its mask is above 0: masks from a network need a threshold first. An empty mask pastes nothing and gives the
     partner alone, with share 0; see `Fallback`.
@@ -35,8 +36,8 @@ class ObjectPaste(MapMethod):
         scale: Smallest and largest factor of the object's size, above 0. An object that would not fit in the frame is pasted as
             large as fits.
         flip: Probability that the object is mirrored left to right (along the last axis), in [0, 1].
-        overlap: `ignore`: any place inside the frame. `avoid`: the place that hides least of the partner's object; `cover`: most.
-            Places within half a pixel of the best are equally likely.
+        overlap: `ignore`: any position inside the frame. `avoid`: the position that hides least of the partner's object;
+            `cover`: most. Positions within half a pixel of the best are equally likely.
         labels: Label rule, `area` or `visible`; see `MapMethod`.
 
     >>> x, y = torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])

@@ -33,7 +33,7 @@ CutMix(alpha=0.5, edge='clip', labels='area', prob=1.0, per_batch=False)
 
 
 def parse_method(text: str) -> Method:
-    """Return the method that a text describes.
+    """Return the method that a string describes.
 
     Args:
         text: A name with options, such as `cutmix(alpha=0.5)`; a method and its fallback, `smix+fmix`; or a random choice,

@@ -12,6 +12,7 @@ from smix.errors import OptionError
 from smix.mixing.checks import check_blend, check_class_weight, check_classes, check_labels, check_out
 from smix.mixing.move import Move, apply_move, no_move, resample
 from smix.mixing.tensors import Tensors, batch_slices, per_sample
+from smix.reprs import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class Target(Tensors):
     """True for mixed samples; see `Plan.mixed`."""
     fell_back: Bool[Tensor, "B"]
     """True where `Fallback` used its second method."""
+    __repr__ = short_repr("target.loss(logits), target.soft(num_classes), target.accuracy(logits)")
 
     def __len__(self) -> int:
         return len(self.share)
@@ -114,7 +116,7 @@ class Target(Tensors):
             num_classes: Number of classes K.
 
         Raises:
-            DataError: A class number is not below `num_classes`, or the rows of y have another length.
+            DataError: A class number is not below `num_classes`, or the rows of y have a different length.
         """
         check_classes(self.y, len(self), (len(self), num_classes))
         if self.y.ndim == 2:
@@ -163,18 +165,19 @@ class Plan(Tensors):
     fell_back: Bool[Tensor, "B"]
     """True where `Fallback` used its second method."""
     own_move: Move | None = None
-    """Move of the own images before they are mixed. None: no move."""
+    """Move of the own images before they are mixed. None: they are not moved."""
     partner_move: Move | None = None
-    """Move of the partners' images before they are mixed. None: no move."""
+    """Move of the partners' images before they are mixed. None: they are not moved."""
     fill: Bool[Tensor, "B"] | None = None
-    """True where zeros, the mean of normalised images, take the place of a partner. None: nowhere."""
+    """True where zeros, the mean of normalised images, replace a partner. None: for no sample."""
+    __repr__ = short_repr("plan.blend(x), plan.target(y)")
 
     def blend(self, x: Float[Tensor, "B C *S"], out: Float[Tensor, "B C *S"] | None = None) -> Float[Tensor, "B C *S"]:
         """Return w x + (1 - w) x[partner], in the type and memory format of x; x is not changed.
 
         Args:
-            x: The images that the plan was drawn for, or others of the same number and size. Maps of a single weight, such as those of
-                `Mixup`, fit any size, so that hidden layers can be mixed, too.
+            x: The images that the plan was drawn for, or other images with the same number and size. Maps of a single weight,
+                such as those of `Mixup`, fit any size, so that hidden layers can be mixed, too.
             out: Buffer like x to write to and return. At 224 pixels on a CPU, allocating memory takes longer than mixing.
 
         Raises:
@@ -216,7 +219,7 @@ class Plan(Tensors):
         return Target(y, y[self.partner], self.share, self.mixed, self.fell_back)
 
     def where(self, chosen: Bool[Tensor, "B"], other: "Plan") -> "Plan":
-        """Return this plan where `chosen` is True, the other elsewhere."""
+        """Return this plan where `chosen` is True and the other elsewhere, like torch.where."""
         return Plan(
             torch.where(chosen, self.partner, other.partner),
             torch.lerp(other.weight, self.weight, per_sample(chosen, self.weight).float()),  # exact for 0 and 1
@@ -229,7 +232,7 @@ class Plan(Tensors):
         )
 
     def gated(self, gate: Bool[Tensor, "B"]) -> "Plan":
-        """Return this plan where `gate` is True, no mixing elsewhere."""
+        """Return this plan where `gate` is True, and leave the other samples unmixed."""
         itself = torch.arange(len(gate), device=gate.device)
         return Plan(
             torch.where(gate, self.partner, itself),
@@ -251,7 +254,7 @@ def keep_own(
 
 
 def select_move(chosen: Bool[Tensor, "B"], first: Move | None, second: Move | None) -> Move | None:
-    """Return the first move where `chosen` is True, the second elsewhere; None is no move."""
+    """Return `first` where `chosen` is True and `second` elsewhere, like torch.where; None leaves images in place."""
     either = first or second
     if either is None:
         return None

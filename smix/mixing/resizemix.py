@@ -1,9 +1,9 @@
-"""ResizeMix: shrink the whole partner image and paste it at a random place of the own image.
+"""ResizeMix: shrink the whole partner image and paste it at a random position in the own image.
 
 Qin et al., "ResizeMix: Mixing data with preserved object information and true labels", 2020, arXiv:2012.11101, section 3.3: the
 scale tau is uniform in [0.1, 0.8], the pasted box has sides int(tau S), at least one pixel, and lies inside the image;
-the label is the area. Differences: every place is equally likely (the authors' code, JayQine/ResizeMix, draws the centre over all
-pixels and pushes the box back inside, so that borders are likelier), one tau per sample (theirs is one per batch,
+the label is the area. Differences: every position is equally likely (the authors' code, JayQine/ResizeMix, draws the centre
+over all pixels and pushes the box back inside, so that borders are likelier), one tau per sample (theirs is one per batch,
 `per_batch=True`), and antialiased shrinking (theirs takes the nearest pixel).
 """
 
@@ -20,7 +20,7 @@ from smix.mixing.plan import Plan
 
 @dataclass(frozen=True, repr=False)
 class ResizeMix(MapMethod):
-    """Paste the whole partner, shrunk, at a random place of each image (Qin et al., 2020).
+    """Paste the whole partner, shrunk, at a random position in each image (Qin et al., 2020).
 
     Args:
         scale: Smallest and largest fraction of an axis that the pasted image covers, in (0, 1].

@@ -2,7 +2,8 @@
 
 Uddin et al., "SaliencyMix: A saliency guided data augmentation strategy for better regularization", ICLR 2021,
 arXiv:2006.01791, section 3.2: a box of CutMix's size around the peak of the partner's saliency map, clipped, pasted at the
-same place; the label is the area. Differences from the authors' code: saliency by the spectral residual (Hou and Zhang, "Saliency
+same position; the label is the area. Differences from the authors' code: saliency by the spectral residual (Hou and Zhang,
+"Saliency
 detection: A spectral residual approach", CVPR 2007) instead of OpenCV's fine-grained saliency, which exists on a CPU only; the
 peak of each sample's own partner instead of one image for the whole batch (`per_batch=True` takes the first sample's partner).
 """
@@ -79,7 +80,7 @@ def saliency(grey: Float[Tensor, "B 1 *S"]) -> Float[Tensor, "B 1 *T"]:
 
 
 def peak(maps: Float[Tensor, "B 1 *T"], size: tuple[int, ...]) -> Float[Tensor, "B D"]:
-    """Return the pixel of the largest value, the first of equal ones, in an image of this size."""
+    """Return the pixel with the largest value (the first of equal values) in an image of this size."""
     places = unravel(maps.flatten(1).argmax(1), tuple(maps.shape[2:]))
     scaled = [
         ((place + 0.5) * length / side).floor()

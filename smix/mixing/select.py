@@ -12,7 +12,7 @@ MARGIN = 8
 
 
 def mark_largest(field: Float[Tensor, "n N"], count: Int[Tensor, "n"]) -> Float[Tensor, "n N"]:
-    """Return 1 on exactly the `count` largest values of each row, the first of equal ones, and 0 elsewhere."""
+    """Return 1 on exactly the `count` largest values of each row (the first of equal values), and 0 elsewhere."""
     if field.device.type == "cpu" and not torch.compiler.is_compiling():
         return _by_threshold(field, count)
     order = field.argsort(dim=1, descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""Stochastic mixup: blend every pixel by a weight of its own, uniform in [0, 1].
+"""Stochastic mixup: blend every pixel by an independent weight, uniform in [0, 1].
 
 "Enhancing Model Performance: The Impact of Data Augmentation Techniques in Machine Learning", University of Southampton,
 2025 (the SMix report): w(p) ~ U(0, 1), independent for each pixel p; its noise mask (eq. 8) is the same. The label is the mean of

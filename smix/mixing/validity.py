@@ -17,7 +17,7 @@ from smix.mixing.checks import check_options
 
 @dataclass(frozen=True)
 class Validity:
-    """Criteria of a valid mask, which must meet all of them.
+    """Criteria for a valid mask, all of which must be met.
 
     Args:
         min_coverage: Smallest fraction of the pixels that is object, in [0, 1].

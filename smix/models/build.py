@@ -9,6 +9,7 @@ from torch import nn
 
 from smix.errors import OptionError, unknown
 from smix.models.preact import preactresnet18, wide_resnet
+from smix.models.pretrained import TORCHVISION, load_torchvision
 from smix.models.pyramidnet import PyramidNet
 from smix.models.small import SmallResNet
 from smix.models.timm import timm_model
@@ -16,7 +17,7 @@ from smix.models.torchvision import imagenet_resnet, mobilenetv3, small_resnet, 
 
 Size = tuple[int, ...]
 Builder = Callable[[int, int, Size], nn.Module]
-"""Function that returns a network for a number of classes, a number of channels and a spatial size of the images."""
+"""Function that builds a network, given the number of classes, the number of channels and the spatial size."""
 
 
 def cifar_resnet(n: int, num_classes: int, channels: int, size: Size) -> nn.Module:
@@ -98,7 +99,7 @@ def build_model(
         num_classes: Number of classes.
         channels: Number of channels of the images.
         size: Spatial size of the images, of 1, 2 or 3 numbers.
-        pretrained: Download and use the weights of timm; only for timm:NAME.
+        pretrained: Download and use the weights of timm or torchvision; for timm:NAME and the networks of `TORCHVISION`.
 
     Returns:
         The network in training mode, with weights from PyTorch's global generator unless `pretrained`. For images of 2 or 3 dimensions,
@@ -124,11 +125,16 @@ def build_model(
             "choose resnet8 to resnet110, or resnet18-w64"
         )
     if pretrained:
-        if not name.startswith("timm:"):
+        if name in TORCHVISION:
+            model = build(num_classes, channels, size)
+            load_torchvision(model, name, head_of(model))
+        elif name.startswith("timm:"):
+            model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
+        else:
             raise OptionError(
-                f"init_weights: {name} has no pretrained weights, only timm:NAME has; pass a weights file instead"
+                f"init_weights: {name} has no pretrained weights, only timm:NAME, {', '.join(TORCHVISION)} have; "
+                "pass a weights file instead"
             )
-        model = timm_model(name.removeprefix("timm:"), num_classes, channels, size, pretrained)
     else:
         model = build(num_classes, channels, size)
     layout = {1: torch.contiguous_format, 2: torch.channels_last, 3: torch.channels_last_3d}[len(size)]

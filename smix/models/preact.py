@@ -16,7 +16,7 @@ from smix.models.small import init_he
 
 
 def preactresnet18(num_classes: int, channels: int = 3) -> nn.Module:
-    """Build PreActResNet-18 in the form of kuangliu/pytorch-cifar, which the papers of mixup and its descendants use.
+    """Build PreActResNet-18 as in kuangliu/pytorch-cifar, the network used for mixup and its follow-ups.
 
     It has 11,171,146 parameters for 10 classes and, unlike the networks of He et al., no batch norm and ReLU after the last block.
     Difference from kuangliu/pytorch-cifar: convolutions are initialised by `init_he`.

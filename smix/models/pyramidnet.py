@@ -1,7 +1,7 @@
 """PyramidNet: residual networks whose width grows gradually with every block instead of doubling at a few of them.
 
 Han, Kim and Kim, CVPR 2017, arXiv:1610.02915: additive growth (section 2), blocks with batch norm after the last convolution and
-one ReLU less (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
+one fewer ReLU (figure 6 (d)), shortcuts padded with zeros (figure 5), depths and alpha of table 4. As in the authors' code
 (dyhan0920/PyramidNet-PyTorch), widths are rounded from their exact sum; the paper's formula rounds down at each block,
 so that the width would never grow if alpha is less than the number of blocks.
 Difference: images may have any size; half of an odd size is rounded up.

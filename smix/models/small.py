@@ -17,7 +17,7 @@ NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 class SmallResNet(nn.Module):
     """Residual network of basic blocks for images of any size, in 1, 2 or 3 dimensions.
 
-    It has a 3x3 stem of stride 1, stages of basic blocks, of which all but the first halve the image, global average pooling, and a
+    It has a 3x3 stem of stride 1, stages of basic blocks (every stage but the first halves the spatial size), global average pooling, and a
     linear layer.
 
     Args:

@@ -1,4 +1,4 @@
-"""Networks of torchvision with random weights, for any number of channels, with first layers adapted to small images."""
+"""Networks from torchvision with random weights, for any number of channels, and first layers for small images."""
 
 from collections import OrderedDict
 

@@ -19,7 +19,7 @@ from smix.plots.style import SIZE, SMALL, SOFT, TEXT, Style
 TICK_STEPS = [1, 2, 2.5, 5, 10]
 """Distances between ticks, up to a power of ten."""
 LEADER = 0.3
-"""Between a line chart and the names at its right, for a leader and the marker, in inches."""
+"""Space between a line chart and the names to its right, for a leader line and the marker, in inches."""
 MARKS = 8
 """Approximate number of markers on a long curve."""
 
@@ -44,7 +44,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Row:
-    """Row of estimates below one another, with its name at the left and a text at the right."""
+    """Row of estimates below one another, with its name to the left and text to the right."""
 
     label: str
     estimates: Sequence[Estimate] = ()
@@ -55,7 +55,7 @@ class Row:
 def interval_rows(
     heading: Heading, charts: Mapping[str, Sequence[Row]], axis: str = "", zero: bool = False, min_span: float = 0.0
 ) -> Figure:
-    """Draw rows in one chart, or in charts of two columns.
+    """Draw rows in one chart, or in charts in two columns.
 
     Args:
         charts: Rows of each chart by its title; all charts have the same rows. A single chart needs no title.

@@ -98,7 +98,7 @@ def signed(value: float, decimals: int = 0) -> str:
 def write(
     figure: Figure, x: float, y: float, lines: str | Sequence[str], size: float = SMALL, **properties: Any
 ) -> None:
-    """Write lines whose middle is at (x, y). Matplotlib aligns only single lines in an SVG, so each is a text of its own.
+    """Write lines whose middle is at (x, y). Matplotlib aligns only single lines in an SVG, so each line is a separate text.
 
     Args:
         properties: Further properties of `matplotlib.text.Text`, such as `ha`, `color` and `weight`.
@@ -128,7 +128,7 @@ def title(figure: Figure, x: float, bottom: float, lines: Sequence[str], style: 
 
 
 def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure, float]:
-    """Return an empty figure with its heading, and the position below the heading; `height` is that of the space below."""
+    """Return an empty figure with its heading, and the position below it; `height` is the height of the space below."""
     inner = WIDTH - 2 * EDGE
     title = wrapped(heading.title, inner, LARGE, bold=True)
     note = wrapped(heading.note, inner, SMALL) if heading.note else []
@@ -141,7 +141,7 @@ def sheet(heading: Heading, height: float, width: float = WIDTH) -> tuple[Figure
 
 
 def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Return new axes at a place in inches from the top left corner."""
+    """Return new axes at a position in inches from the top left corner."""
     figure_width, figure_height = figure.get_size_inches()
     bottom = 1 - (top + height) / figure_height
     return figure.add_axes((left / figure_width, bottom, width / figure_width, height / figure_height))

@@ -22,13 +22,13 @@ NAMED, NUMBERED = 16, 10
 NAME = 0.85
 """Maximum width of the name of a class, in inches."""
 CELLS = 250
-"""Maximum number of cells per side that can be seen; of more, the largest of neighbours are drawn."""
+"""Maximum number of visible cells per side; in larger matrices, the largest of neighbouring values is drawn."""
 PIXELS = 150
 """Pixels per inch; larger images are reduced."""
 PINK = np.array([255, 20, 147])
 """Colour of object masks."""
 GAP = 0.05
-"""Between two images below one another, in inches."""
+"""Vertical space between two images, in inches."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def matrices(
 
 
 def _draw_cells(axes: Axes, values: Float[np.ndarray, "k k"], scale: ColourScale) -> None:
-    """Draw the cells, and the number in each that does not round to 0, if it fits; with a hyphen, which is narrower than a minus."""
+    """Draw the cells, and the number in each that does not round to 0, if it fits, with hyphens as minus signs."""
     ratio = -(-len(values) // CELLS)
     colours = scale.colours(values if ratio == 1 else _largest(np.nan_to_num(values), ratio))
     last = ratio * len(colours) - 0.5
@@ -149,7 +149,7 @@ class Band:
 
 
 def tile_width(columns: int, gap: float, minimum: float = 0.0) -> float:
-    """Return the width of a tile in inches if a figure has so many columns."""
+    """Return the width of a tile in inches, given the number of columns of a figure."""
     return max(minimum, (WIDTH - 2 * EDGE - (columns - 1) * gap) / columns)
 
 
@@ -191,7 +191,7 @@ def image_grid(heading: Heading, bands: Sequence[Band], columns: int, gap: float
 def show_image(
     figure: Figure, left: float, top: float, width: float, height: float, image: UInt8[np.ndarray, "H W C"]
 ) -> None:
-    """Draw an image of 1 or 3 channels with a thin frame, as large as it fits, at the top left of a place in inches."""
+    """Draw an image of 1 or 3 channels with a thin frame, as large as it fits, at the top left of a rectangle."""
     high, wide = image.shape[:2]
     scale = min(width / wide, height / high)
     axes = layout.axes_at(figure, left, top, scale * wide, scale * high)
@@ -205,7 +205,7 @@ def show_image(
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Return whether an array of this shape is an image of 1 or 3 channels, and no signal or volume."""
+    """Return whether an array with this shape is an image with 1 or 3 channels, not a signal or a volume."""
     return len(shape) == 3 and shape[-1] in (1, 3)
 
 

@@ -1,7 +1,8 @@
 """Style of all figures: a colour and a marker for each method, fonts, sizes, grid.
 
-Colours are told apart by people without red or green receptors, and seen on a white page and on a dark one (a contrast of 3 or
-more with #ffffff and with #161616). Text has the two colours `TEXT` and `SOFT`, which a page replaces by its own.
+Colours can be distinguished by people with red-green colour blindness, and are visible on a white and on a dark page (a
+contrast of 3 or more with #ffffff and with #161616). Text has the two colours `TEXT` and `SOFT`, which a page replaces by its
+own.
 """
 
 from collections.abc import Sequence
@@ -10,21 +11,21 @@ from dataclasses import dataclass
 import matplotlib.style
 
 PLAIN = "vanilla"
-"""The method that the others are compared with: it has the colour of text."""
+"""Baseline method, drawn in the text colour."""
 
 TEXT, SOFT = "#1b1b1b", "#5c5c5c"
 COLOURS = ("#308FFF", "#E77020", "#007860", "#E70080", "#8718FF", "#8F6000", "#389F00", "#2870AF", "#AF8768")
-"""Colours of methods after Okabe and Ito: blue, orange, green, pink, without those that are lost on white or on dark."""
+"""Colours of methods after Okabe and Ito: blue, orange, green, pink, without those that are lost on white or dark."""
 MARKERS = "sD^vPX*<>hp"
-"""Eleven, so that with nine colours the pairs repeat after 99 methods."""
+"""Markers of methods: eleven, so that with nine colours the pairs repeat after 99 methods."""
 MORE, FEWER = COLOURS[0], COLOURS[1]
-"""Colours of two opposites: valid and invalid, more than vanilla and fewer."""
+"""Colours of two opposites: valid and invalid, more and less than vanilla."""
 
 SIZE, SMALL, LARGE = 10.0, 9.0, 11.5
 """Font sizes in points: body and names, captions and ticks, headings."""
 
 FONT = "DejaVu Sans"
-"""Comes with matplotlib: the same everywhere."""
+"""Font that is part of matplotlib, so that figures look the same everywhere."""
 
 LOOK = {
     "font.family": [FONT],
@@ -58,7 +59,7 @@ LOOK = {
 }
 
 looks = matplotlib.style.context(["default", LOOK])
-"""Decorates what draws or saves a figure; the settings of matplotlib are as before when it returns."""
+"""Decorator of functions that draw or save a figure; it restores the settings of matplotlib afterwards."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Style:
 
 
 def styles(methods: Sequence[str]) -> dict[str, Style]:
-    """One for each method, all different up to 99; vanilla's is that of the text, whichever else there are."""
+    """Return one style per method, distinct for up to 99 methods; vanilla always has the text colour."""
     others = [method for method in dict.fromkeys(methods) if method != PLAIN]
     found = {method: Style(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)]) for n, method in enumerate(others)}
     return {method: found.get(method, Style(TEXT, "o")) for method in methods}

@@ -21,7 +21,7 @@ from smix.plots.style import SOFT, TEXT, looks
 
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 KEPT = {"svg", "g", "defs", "path", "use", "text", "tspan", "image", "clipPath", "rect", "circle", "pattern"}
-"""Elements that a page takes over. All others, such as metadata, style sheets and what could run, are left out."""
+"""SVG elements that are kept. All others, such as metadata, style sheets and scripts, are removed."""
 LINK = re.compile(r"^#(.+)$|url\(\s*[\"']?#(.*?)[\"']?\s*\)")
 """Reference from one element of an SVG to another."""
 FETCHES = re.compile(r"url\((?!\s*[\"']?#)")
@@ -43,7 +43,7 @@ def save(figure: Figure, path: Path) -> Path:
     """Save a figure as a PNG or an SVG on a white background; text in an SVG is drawn as paths, so that it looks the same everywhere.
 
     Raises:
-        OptionError: The path has another suffix.
+        OptionError: The path has a different suffix.
         RunError: No file can be written there.
     """
     check_picture(path)
@@ -54,7 +54,7 @@ def save(figure: Figure, path: Path) -> Path:
 def check_picture(path: Path) -> None:
     """Raise OptionError unless `save` can write a file of this name."""
     if path.suffix.lower() not in (".png", ".svg"):
-        raise OptionError(f"out: expected a picture that ends in .png or .svg, got {path}")
+        raise OptionError(f"out: expected an image file that ends in .png or .svg, got {path}")
 
 
 def svg_text(figure: Figure) -> str:
@@ -91,7 +91,7 @@ def embedded(svg: str, alt: str, prefix: str) -> Embedded:
 
 
 def photograph(png: bytes, alt: str) -> Embedded:
-    """Return a PNG as an element of a page, in the size that its resolution gives; 96 pixels per inch without one."""
+    """Return a PNG as an element of a page, in the size that its resolution gives (default: 96 pixels per inch)."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         pixels, resolution = image.size, image.info.get("dpi", (96, 96))[0]
     width, height = (round(96 / resolution * side) for side in pixels)
@@ -102,7 +102,7 @@ def photograph(png: bytes, alt: str) -> Embedded:
 
 
 def _clean(element: Element, prefix: str, used: set[str]) -> None:
-    """Remove namespaces, unused ids and whatever could run or fetch something, in place."""
+    """Remove namespaces, unused ids and everything that could run code or fetch a file, in place."""
     element.tag = _local(element.tag)
     attributes = {}
     for name, value in ((_local(name), value) for name, value in element.attrib.items()):

@@ -1,7 +1,7 @@
 """Test accuracy: of each method and run, of every pair of methods, by epoch and by time."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -31,6 +31,8 @@ from smix.report.tables import duration_cell, listing, range_cell, spread_note
 from smix.training.records import Run, held_out
 
 NONE = "none possible"
+LONG = 10
+"""Number of epochs from which the first ones may be left out of charts."""
 
 
 def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
@@ -38,7 +40,7 @@ def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
 
     Args:
         accuracy: Test accuracy of the methods.
-        intervals: Append the confidence interval of the mean, which makes the table wider than a terminal of 80 columns.
+        intervals: Append the confidence interval of the mean; the table is then wider than 80 columns.
     """
     columns: dict[str, Callable[[MethodSummary], Cell]] = {
         "Method": lambda row: Cell(row.method),
@@ -49,7 +51,7 @@ def accuracy_table(accuracy: AccuracySummary, intervals: bool = True) -> Table:
         "Max (%)": lambda row: number(row.accuracy.maximum),
         "Time per run": lambda row: duration_cell(row.seconds),
     }
-    note = "Accuracy on the test split at the last epoch. Standard deviation over seeds, with n - 1."
+    note = "Accuracy on the test split at the last epoch (with early stopping, at the best one). Standard deviation over seeds, with n - 1."
     if intervals:
         columns["95 % interval (%)"] = lambda row: _interval_cell(row.accuracy)
         note += " Interval: of the mean over seeds, by Student's t."
@@ -113,7 +115,7 @@ def test_images(comparison: Comparison, assets: ReportAssets) -> Table | None:
 
 
 def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Table:
-    """Return the overview of several comparisons: methods down, data sets across."""
+    """Return the overview of several comparisons: methods as rows, data sets as columns."""
     columns, counts = [], []
     for comparison in comparisons:
         cells, values = {}, comparison.values("test_accuracy")
@@ -124,6 +126,8 @@ def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Tab
             cells[one.method] = replace(cell, text=f"{cell.text} ({one.count})") if lacks else cell
             counts.append(one.finished)
         columns.append(cells)
+    small = ", ".join(name for name, one in zip(names, comparisons, strict=True) if one.accuracy.cautions)
+    small = f" Too small to name a best method: {small}." if small else ""
     methods = runs_by_method([run for comparison in comparisons for run in comparison.runs])
     return Table(
         "data-sets",
@@ -131,7 +135,7 @@ def across_table(comparisons: Sequence[Comparison], names: Sequence[str]) -> Tab
         ("Method", *names),
         tuple((Cell(method), *(cells.get(method, Cell(UNKNOWN)) for cells in columns)) for method in methods),
         f"{spread_note(counts)} The highest mean is in bold, whether or not the difference is statistically significant. A method that "
-        "lacks runs (n of N) shows the mean of the others and is never the best.",
+        f"lacks runs (n of N) shows the mean of the others and is never the best.{small}",
     )
 
 
@@ -149,7 +153,7 @@ def metric_per_run(metric: str, title: str, note: str = "", absent: bool = False
     The mean of a method with missing runs is dashed: the missing ones may be the bad ones.
 
     Args:
-        metric: Name of the metric, one of `METRICS`. One whose best value is 0 has a line there, and means with their signs.
+        metric: Name of the metric, one of `METRICS`. If its best value is 0, a line is drawn there and means have signs.
         title: Title of the figure.
         note: Sentences on how to read the metric.
         absent: Name methods without a value, too.
@@ -184,7 +188,7 @@ accuracy_per_run = metric_per_run("test_accuracy", "Test accuracy of every run",
 def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference: str = PLAIN) -> Figure | None:
     """Draw the mean difference of each method from `reference` with its 95 % interval; filled where it is significant.
 
-    None: No other method has the same seeds.
+    Returns None if no other method has the same seeds.
     """
     rows = []
     for pair in difference_from(reference, comparison.accuracy.pairs):
@@ -204,9 +208,9 @@ def accuracy_differences(comparison: Comparison, assets: ReportAssets, reference
 
 @looks
 def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the validation accuracy of each method by epoch, or that on the training images that replace validation images.
+    """Draw the validation accuracy of each method by epoch, or the training accuracy if no images are held out.
 
-    None: No epoch is finished.
+    Returns None if no epoch is finished.
     """
     curves = _curves(comparison.by_method)
     if not curves:
@@ -220,7 +224,7 @@ def accuracy_per_epoch(comparison: Comparison, assets: ReportAssets) -> Figure |
 def accuracy_over_time(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the same accuracy by the seconds of training so far; methods that use masks begin when these are built.
 
-    A dashed line marks where the fastest run of each seed ends, mean over seeds. None: no epoch is finished.
+    A dashed line marks where the fastest run of each seed ends, mean over seeds. Returns None if no epoch is finished.
     """
     by_epoch = _curves(comparison.by_method)
     if not by_epoch:
@@ -267,13 +271,33 @@ def _curves(runs: Mapping[str, Sequence[Run]]) -> dict[str, Curve]:
 
 
 def _accuracy_chart(comparison: Comparison, assets: ReportAssets, title: str, note: str, chart: Chart) -> Figure:
-    """Draw curves of accuracy. The lowest tenth is cut off: the first epochs would compress all others."""
+    """Draw curves of accuracy. Each begins where it can be shown in full, with its band: the first epochs would compress all others."""
     name = "Validation accuracy" if held_out(comparison.first) else "Accuracy on a fixed part of the training images"
     several = f"mean over {comparison.planned} seeds; band: from minimum to maximum"
     heading = Heading(title, f"{name}, in percent: {several if comparison.planned > 1 else 'one seed'}.{note}")
-    low = float(np.quantile(np.concatenate([curve.y for curve in chart.curves.values()]), 0.1))
-    high = max(float(np.nanmax(curve.band)) for curve in chart.curves.values() if curve.band is not None)
+    low = _lowest_shown(chart.curves.values())
+    curves = {method: _from_above(curve, low) for method, curve in chart.curves.items()}
+    high = max(float(np.nanmax(curve.band)) for curve in curves.values() if curve.band is not None)
+    if any(len(curves[method].x) < len(curve.x) for method, curve in chart.curves.items()):
+        heading = replace(heading, note=f"{heading.note} Curves begin where all seeds are above {low:.3g} %.")
     margin, finished = 0.04 * max(high - low, 1e-3), comparison.values("test_accuracy")
-    chart = replace(chart, settings={**chart.settings, "ylim": (low - margin, high + margin)})
+    chart = replace(chart, curves=curves, settings={**chart.settings, "ylim": (low - margin, high + margin)})
     labels = comparison.labels({method: finished.get(method, {}) for method in chart.curves})
     return line_charts(heading, [chart], labels, assets.styles)
+
+
+def _lowest_shown(curves: Iterable[Curve]) -> float:
+    """Return the lower end of the axis: no band of the second half of a training is below it, and few of the first epochs are above it."""
+    lows = [curve.band[0] for curve in curves if curve.band is not None]
+    lowest = min(float(np.nanmin(each[len(each) // 2 :])) for each in lows)
+    if max(map(len, lows)) < LONG:
+        return min(float(np.nanmin(each)) for each in lows)
+    return min(lowest, float(np.nanquantile(np.concatenate(lows), 0.1)))
+
+
+def _from_above(curve: Curve, low: float) -> Curve:
+    """Return the curve from the epoch on from which its band stays above a value."""
+    assert curve.band is not None, "curves of accuracy have bands"
+    below = np.flatnonzero(curve.band[0] < low)
+    shown = slice(int(below[-1]) + 1 if len(below) else 0, None)
+    return Curve(curve.x[shown], curve.y[shown], (curve.band[0][shown], curve.band[1][shown]))

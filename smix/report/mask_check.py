@@ -31,7 +31,7 @@ SUMMARISED = 10_000
 NAMED = 5
 """Maximum number of broken images that are named on the terminal."""
 CLASSES = 20
-"""Maximum number of classes on the terminal; of more, those with the lowest and the highest valid share are shown."""
+"""Maximum number of classes on the terminal; of more classes, the lowest and the highest valid shares are shown."""
 VALID_HEADS = tuple(f"Valid, {criterion}" for criterion in CRITERIA)
 CLASS_HEADS = ("Class", "Masks", "Mean coverage", *VALID_HEADS)
 VALID, INVALID = MORE, FEWER
@@ -49,16 +49,16 @@ def write_check(
 
     Args:
         paths: Folders of the stores.
-        data: Data set of a single store; None: the name that each store was built with.
-        out: Folder of the pictures; None: next to the first store, with "-check" after its name.
-        data_root: Folder in which data sets are looked up by name.
-        only_invalid: Draw contact sheets of all masks that are not valid, instead of a part of all masks.
+        data: Data set that a single store was built for; None: the name saved in each store.
+        out: Output folder for the images; None: next to the first store, with "-check" appended to its name.
+        data_root: Root folder of the data sets.
+        only_invalid: Draw contact sheets of all invalid masks, instead of a selection of all masks.
 
     Returns:
         Tables and lines for the terminal, and the written files.
 
     Raises:
-        MaskError: A store is damaged, belongs to other images, or has not 2 spatial dimensions.
+        MaskError: A store is damaged, belongs to other images, or does not have 2 spatial dimensions.
     """
     if data is not None and len(paths) > 1:
         raise MaskError(
@@ -172,12 +172,12 @@ def draw_coverage(judged: Sequence[JudgedMasks]) -> Figure:
 
 
 def valid_masks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the shares of valid and invalid masks. None: no masks."""
+    """Draw the shares of valid and invalid masks; return None if there are no masks."""
     return None if assets.masks is None else draw_valid([assets.masks])
 
 
 def contact_sheet(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw images next to their masks. None: no masks, or images that cannot be drawn."""
+    """Draw images next to their masks; return None if there are no masks or the images cannot be drawn."""
     return None if assets.masks is None or not drawable(assets.masks.data) else draw_sheet(assets.masks)
 
 
@@ -221,7 +221,7 @@ def check_table(judged: Sequence[JudgedMasks]) -> Table:
 
 
 def class_table(name: str, classes: Sequence[ClassShares]) -> Table:
-    """Return the valid shares of each class of a store; of many classes, the lowest and the highest."""
+    """Return the valid shares of each class of a store; for many classes, the lowest and the highest."""
     title = f"Classes of {printable(name)}, in percent"
     if len(classes) > CLASSES:
         half, ranked = CLASSES // 2, sorted(classes, key=lambda one: one.valid["default"])

@@ -1,4 +1,4 @@
-"""Tables of `smix masks check`: why masks are not valid, and how the others compare with controls."""
+"""Tables of `smix masks check`: reasons for invalid masks, and a comparison of valid masks with controls."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ def invalid_table(judged: Sequence[JudgedMasks]) -> Table:
 
 
 def control_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
-    """Return the masks next to their controls, and a warning if they do no better."""
+    """Return the masks next to their controls, and a warning if they are not better."""
     rows = judged.rows
     if len(rows) > MAX_IMAGES:
         rows = np.sort(np.random.default_rng(0).choice(rows, MAX_IMAGES, replace=False))

@@ -18,6 +18,7 @@ from smix.masks.reasons import Reason, reasons_of_flags, reasons_of_masks
 from smix.masks.store import MaskStore
 from smix.mixing import Validity
 from smix.paths import data_name
+from smix.reprs import short_repr
 
 CRITERIA = {
     "figure14": StoreValidity(Validity.figure14()),
@@ -68,6 +69,7 @@ class JudgedMasks:
     """Name and settings of the source of the masks, and of their refinement."""
     reasons: UInt8[np.ndarray, "n"] = field(default_factory=lambda: np.zeros(0, np.uint8))
     """`smix.masks.reasons.Reason` of each mask by the default rule."""
+    __repr__ = short_repr("judged.share(), judged.by_class()")
 
     def share(self, criterion: str = "default") -> float:
         """Return the share of valid masks in percent; NaN without any mask."""
@@ -79,7 +81,7 @@ class JudgedMasks:
         return {Reason(code): count for code, count in zip(codes.tolist(), counts.tolist(), strict=True)}
 
     def positions(self, rows: Int[np.ndarray, "size"]) -> Int[np.ndarray, "size"]:
-        """Return the positions of some rows in the arrays of this class."""
+        """Return the indices of some rows in the arrays of this class."""
         return np.searchsorted(self.rows, rows)
 
     def by_class(self) -> list[ClassShares]:
@@ -136,10 +138,10 @@ def judge_store(store: MaskStore, data: ImageSet, name: str = "", quiet: bool = 
 
 
 def judge_carried(data: ImageSet, limit: int = CARRIED) -> JudgedMasks:
-    """Judge the masks that a data set carries, a class-balanced part of at most `limit`.
+    """Judge the masks included in a data set: at most `limit` of them, class-balanced.
 
     Raises:
-        MaskError: It carries none.
+        MaskError: It includes none.
     """
     if data.masks is None:
         raise MaskError(
@@ -180,5 +182,5 @@ def input_size(source: Mapping[str, Any]) -> str:
 
 
 def percent(values: NDArray[Any]) -> float:
-    """Return the mean in percent; NaN without any values."""
+    """Return the mean in percent; NaN if there are no values."""
     return 100 * float(values.mean(dtype=np.float64)) if len(values) else math.nan

@@ -24,11 +24,13 @@ from smix.report.table import UNKNOWN, Table, in_markdown, markdown
 
 LONG = 26
 """Words in a table that are longer may take several lines."""
+LONG_TABLE = 40
+"""Number of rows from which on a table is closed until a reader opens it, such as one row for each of 200 classes."""
 RESERVED = ("overview", "missing", "contents")
 """Anchors of the page itself."""
 
 Draw = Callable[[Comparison, ReportAssets], MatplotlibFigure | None]
-"""Draws a figure; None: there is nothing to show."""
+"""Function that draws a figure, or returns None if there is nothing to show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,7 @@ class FigureSpec:
     """Name of its files and of its anchor."""
     draw: Draw
     raster: bool = False
-    """Shows photographs: saved as PNG only."""
+    """True if it shows photographs, so that it is saved as PNG only."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +89,7 @@ class Part:
 
 
 Maker = Callable[[Comparison, ReportAssets], Table | Facts | None]
-"""Makes a table or facts; None: there is nothing to show."""
+"""Function that makes a table or facts, or returns None if there is nothing to show."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Highlight:
-    """A number that a reader takes along."""
+    """A key number of a report."""
 
     label: str
     value: str
@@ -135,13 +137,13 @@ class Page:
     title: str
     chapters: Sequence[Chapter]
     answer: str = ""
-    """Answer of several chapters together, in large type."""
+    """Joint answer of several chapters, in large type."""
     overview: Part | None = None
-    """Table of several chapters: methods down, data sets across."""
+    """Table of several chapters: methods as rows, data sets as columns."""
     problems: Sequence[Problem] = ()
     """Runs that are left out."""
     foot: str = ""
-    """Last line: what wrote the page."""
+    """Last line, which names the program that wrote the page."""
 
 
 def write_page(path: Path, page: Page) -> Path:
@@ -157,6 +159,7 @@ def write_page(path: Path, page: Page) -> Path:
         page=page,
         alone=page.chapters[0] if len(page.chapters) == 1 else None,
         NOT_ENOUGH=NOT_ENOUGH,
+        LONG_TABLE=LONG_TABLE,
         unknown=(UNKNOWN, ""),
     )
     with files.atomic(path) as file:
@@ -195,7 +198,7 @@ def _placed(items: Sequence[Any], prefix: str = "", taken: Iterable[str] = ()) -
 
 
 def anchors(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
-    """Return an anchor of a to z, 0 to 9 and "-" for each name; no two are the same, and none is taken."""
+    """Return a unique anchor of a to z, 0 to 9 and "-" for each name, none of which is in `taken`."""
     used, unique = set(taken), []
     for name in names:
         plain = anchor = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
@@ -225,7 +228,7 @@ def _image(part: Part) -> Embedded:
 
 
 def _link(name: str) -> str:
-    """Return the address of a file next to the page: never another place, whatever its name."""
+    """Return the address of a file next to the page; no name can make it point elsewhere."""
     return f"./{quote(name, errors='replace')}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of data: thumbnails, the mixes of methods, the most confident errors, and masks."""
+"""Images of the data: thumbnails, the mixes of methods, the most confident errors, and masks."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from smix.training.samples import Samples, draw_samples
 
 GREY = 128
 MAX_MIXES = 16
-"""Maximum number of images in one picture of mixes: more are too small to see."""
+"""Maximum number of images in one figure of mixes: more are too small to see."""
 MIN_WIDTH = 0.62
 """Minimum width of a mixed image, in inches."""
 GAP = 0.05
@@ -52,15 +52,15 @@ def thumbnail(data: ImageSet, index: int, side: int) -> UInt8[np.ndarray, "h w 3
 def write_mixes(
     out: Path, methods: Sequence[str], data: str, masks: str, count: int, seed: int, data_root: Path
 ) -> Path:
-    """Mix `count` training images of `data` by each method, and write the picture as PNG or SVG.
+    """Mix `count` training images of `data` by each method, and write the figure as PNG or SVG.
 
     Raises:
         DataError: There are too few or too many images, or images without 2 spatial dimensions.
         MaskError: A method needs masks, and there are none.
-        OptionError: A method is unknown, or the picture has another format.
+        OptionError: A method is unknown, or the file name does not end in .png or .svg.
     """
     if not 2 <= count <= MAX_MIXES:
-        raise DataError(f"count: expected 2 to {MAX_MIXES} images (more are too small in one picture), got {count}")
+        raise DataError(f"count: expected 2 to {MAX_MIXES} images (more would be too small to see), got {count}")
     check_picture(out)
     parsed = {text: parse_method(text) for text in methods}
     images = load_data(data, data_root, "train")
@@ -76,7 +76,7 @@ def write_mixes(
 
 
 def _cropped(images: ImageSet, masks: ObjectMasks | None) -> tuple[ImageSet, Bool[np.ndarray, "n H W"] | None]:
-    """Return images of different sizes and their masks, resized and cropped to one size as in evaluation."""
+    """Resize and crop images of different sizes, and their masks, to one size as in evaluation."""
     return as_evaluated(images, (CROPPED, CROPPED), np.arange(len(images)), None if masks is None else masks.masks)
 
 
@@ -130,7 +130,7 @@ def mix_tile(samples: Samples, n: int, classes: Sequence[str], width: float) -> 
 
 
 def _state(samples: Samples, n: int) -> str:
-    """Describe a mix that is not an ordinary one; otherwise return an empty string."""
+    """Return a short note on a special mix, such as "unmixed"; an empty string for any other."""
     if samples.partner[n] == n:
         return "unmixed" if (samples.weight[n] == 1).all() else "blanked"
     if samples.fell_back[n]:
@@ -150,7 +150,8 @@ def partners(samples: Mapping[str, Samples]) -> Int[np.ndarray, "n"]:
 def best_pair(samples: Mapping[str, Samples]) -> int | None:
     """Return the image that most methods mix with its partner; None if no method mixes any.
 
-    Of several, an image whose partner has another class is preferred, then the one whose mixes show most of both images.
+    If there are several, an image whose partner has another class is preferred, then the one whose mixes show most of both
+    images.
     """
     partner, labels = partners(samples), next(iter(samples.values())).labels
     ranked: list[tuple[int, bool, float, int]] = []
@@ -163,14 +164,14 @@ def best_pair(samples: Mapping[str, Samples]) -> int | None:
 
 
 MISTAKES = 5
-"""Errors in a row: the names of classes are not readable under more of them."""
+"""Number of errors in a row: with more, the class names would not be readable."""
 SIDE = 160
-"""Longest side of a mistaken image, in pixels."""
+"""Longest side of a misclassified image, in pixels."""
 
 
 @looks
 def mixes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the same images mixed by each method. None: no images."""
+    """Draw the same images mixed by each method; return None if there are no images."""
     if not comparison.samples:
         return None
     return draw_mixes(comparison.samples, comparison.classes, assets.styles)
@@ -180,7 +181,7 @@ def mixes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
 def pair(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the pair of images that most methods mix, large, with each mix, its weight map and its label weights.
 
-    None: There are no images, or no method mixes any.
+    Returns None if there are no images, or no method mixes any.
     """
     samples, classes = comparison.samples, comparison.classes
     if not samples or (own := best_pair(samples)) is None:
@@ -204,7 +205,7 @@ def pair(comparison: Comparison, assets: ReportAssets) -> Figure | None:
 def mistakes(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the most confident errors of the first seed of each method, with their predictions and labels.
 
-    None: There are no test images, no predictions, or no errors.
+    Returns None if there are no test images, no predictions, or no errors.
     """
     images = assets.test_images
     if images is None or not drawable(images):

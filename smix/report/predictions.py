@@ -1,4 +1,4 @@
-"""What the models predict: calibration, errors by confidence, confusion, and the gain of each class."""
+"""Predictions of the models: calibration, errors by confidence, confusion, and the gain of each class."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,7 @@ CONFUSED = ("Most", "Second", "Third", "Fourth", "Fifth")
 def gains(comparison: Comparison) -> dict[str, Float[np.ndarray, "K"]]:
     """Return the accuracy of each class minus that under vanilla with the same seed, in points, as the mean over seeds.
 
-    NaN for classes without images. Methods without predictions are left out, and all of them without those of vanilla.
+    NaN for classes without images. Methods without predictions are left out; if vanilla has none, all methods are.
     """
     shared = comparison.shared_seeds("accuracy")
     gained = {method: np.full(len(comparison.classes), math.nan) for method in shared}
@@ -76,7 +76,7 @@ def _gain_cell(gain: Float[np.ndarray, "K"], k: int) -> Cell:
 def gain_table(comparison: Comparison, assets: ReportAssets) -> Table | None:
     """Return the rank correlation between the gain of a class and the share of its valid masks; methods without masks are controls.
 
-    None: no masks, no gains, or fewer than four classes.
+    Returns None if there are no masks or gains, or fewer than four classes.
     """
     if assets.masks is None:
         return None
@@ -135,7 +135,7 @@ class_wise = metric_per_run("class_wise", "Class-wise calibration")
 
 @looks
 def reliability(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw a reliability diagram for each method: accuracy by confidence, over all seeds. None: no predictions."""
+    """Draw a reliability diagram for each method: accuracy by confidence, over all seeds. None without predictions."""
     scores = comparison.scores
     if not scores:
         return None
@@ -174,7 +174,7 @@ def pooled_curve(curves: Sequence[Sequence[Bin]]) -> Float[np.ndarray, "3 m"]:
 def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the error rate at each level of confidence, and the share of all predictions that are wrong and at least as confident.
 
-    Over all seeds. None: no predictions.
+    Over all seeds. Returns None if there are no predictions.
     """
     scores = comparison.scores
     if not scores:
@@ -207,7 +207,7 @@ def wrong_by_confidence(comparison: Comparison, assets: ReportAssets) -> Figure 
 
 @looks
 def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the error rate of the most confident predictions by their share of all, mean over seeds. None: no predictions."""
+    """Draw the error rate of the most confident predictions by coverage, mean over seeds; None if there are none."""
     scores = comparison.scores
     if not scores:
         return None
@@ -226,7 +226,7 @@ def risk_coverage(comparison: Comparison, assets: ReportAssets) -> Figure | None
 
 @looks
 def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the confusion matrix of each method over its seeds, in percent of the images of each class. None: no predictions."""
+    """Draw the confusion matrix of each method over its seeds, in percent of each class. None without predictions."""
     rates = _confusion_rates(comparison.scores)
     if not rates:
         return None
@@ -247,7 +247,7 @@ def confusion(comparison: Comparison, assets: ReportAssets) -> Figure | None:
 def confusion_change(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the differences of confusion matrices from that of vanilla, in points, on one scale.
 
-    None: Vanilla or all other methods have no predictions.
+    Returns None if vanilla or all other methods have no predictions.
     """
     rates = _confusion_rates(comparison.scores)
     plain = rates.pop(PLAIN, None)
@@ -291,7 +291,8 @@ def class_gain(comparison: Comparison, assets: ReportAssets) -> Figure | None:
     """Draw the gain of each class over vanilla by its share of valid masks, for each method that uses masks.
 
     The gain is the difference of the class accuracies in points, mean over the seeds that both methods have. Names that would
-    overlap others are omitted. None: no method with masks, no vanilla, no predictions, or fewer than two classes.
+    overlap others are omitted. Returns None if there is no method with masks, no vanilla, no predictions, or fewer than two
+    classes.
     """
     shares = {} if assets.masks is None else assets.masks.class_shares
     known = np.array([shares.get(name, math.nan) for name in comparison.classes])

@@ -1,4 +1,4 @@
-"""Read folders of runs into comparisons. What is damaged, unfinished, different or contradictory is named and left out.
+"""Read folders of runs into comparisons. Damaged, unfinished, different or contradictory runs are named and left out.
 
 The typed readers of `smix.training` and `smix.lab` check each file and raise an error of smix; here runs are checked against each other.
 """
@@ -104,7 +104,9 @@ def comparison_of(runs: Sequence[Run], folder: Path, problems: Sequence[Problem]
     predictions = {run.path: predictions[run.path] for run in finished if run.path in predictions}
     for path in outliers({path: {"labels": predicted.labels} for path, predicted in predictions.items()}):
         expected = "expected predictions of the same test images as the other runs"
-        problems.append(Problem(path, f"{expected}, got other labels or another order in predictions.npz; {LEFT_OUT}"))
+        problems.append(
+            Problem(path, f"{expected}, got different labels or a different order in predictions.npz; {LEFT_OUT}")
+        )
         del predictions[path]
     scores = {path: predicted.scores for path, predicted in predictions.items()}
     evaluations, samples = _evaluations(finished, problems), _samples(runs, problems)
@@ -143,7 +145,7 @@ def _comparison_folders(folder: Path) -> list[Path]:
 
 
 def outliers(settings: Mapping[Key, Mapping[str, object]]) -> dict[Key, str]:
-    """Return the keys whose settings are not those of most, with their differences in words.
+    """Return the keys whose settings differ from those of the majority, with a description of the differences.
 
     Options are compared one after another, each among the keys that agree so far. An unknown option does not differ.
 
@@ -176,7 +178,7 @@ def _alike(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
     """Return the runs that differ only in method and seed."""
     others = outliers({run.path: shared_by(run) for run in runs})
     for path, difference in others.items():
-        why = f"expected runs that differ in method and seed alone, got one with {difference}; it is left out: report it apart"
+        why = f"expected runs that differ only in method and seed, got one with {difference}; it is left out: report it separately"
         problems.append(Problem(path, why))
     return [run for run in runs if run.path not in others]
 
@@ -187,7 +189,7 @@ def _one_per_seed(runs: Sequence[Run], problems: list[Problem]) -> list[Run]:
     for run in sorted(runs, key=lambda run: (run.result is None, run.path.name)):
         first = kept.setdefault((run.config.method, run.config.seed), run)
         if first is not run:
-            why = f"expected one run of each method and seed, got this and {first.path.name}; it is left out: move one away"
+            why = f"expected one run of each method and seed, got this and {first.path.name}; it is left out: move one of them away"
             problems.append(Problem(run.path, why))
     return sorted(kept.values(), key=lambda run: run.path.name)
 
@@ -224,7 +226,7 @@ def _evaluations(runs: Sequence[Run], problems: list[Problem]) -> dict[Path, lis
         path, each = evaluations[n]
         expected = f"expected evaluations of the same images of {data_name(each.data)}"
         problems.append(
-            Problem(path, f"{expected}, got one with {difference}; it is left out: evaluate it as the others")
+            Problem(path, f"{expected}, got one with {difference}; it is left out: evaluate it with the same options")
         )
     kept = [evaluation for n, evaluation in enumerate(evaluations) if n not in others]
     return {run.path: [each for path, each in kept if path == run.path] for run in runs}
@@ -243,7 +245,7 @@ def _evaluations_of(run: Path, problems: list[Problem]) -> list[Evaluation]:
             evaluations.append(evaluation)
             continue
         why = (
-            f"{path}: expected an evaluation of the run's weights ({str(own)[:8]}), got one of others ({evaluation.weights[:8]}); "
+            f"{path}: expected an evaluation of the run's weights ({str(own)[:8]}), got one of other weights ({evaluation.weights[:8]}); "
             "it is left out: evaluate again"
         )
         problems.append(_problem(run, why))
@@ -259,7 +261,9 @@ def _samples(runs: Sequence[Run], problems: list[Problem]) -> dict[str, Samples]
         if samples is not None and is_picture(samples.images.shape[1:]):
             mixes[method] = samples
     for method in outliers({method: {"images": _digest(samples)} for method, samples in mixes.items()}):
-        why = "expected mixes of the same images as the other runs, got others in samples.npz; they are not shown"
+        why = (
+            "expected mixes of the same images as the other runs, got different ones in samples.npz; they are not shown"
+        )
         problems.append(Problem(firsts[method].path, why))
         del mixes[method]
     return mixes
@@ -284,7 +288,7 @@ def load_test_images(comparison: Comparison, data_root: Path) -> ImageSet:
     """Return the test split as it was predicted.
 
     Raises:
-        DataError: It is not on this machine, or has changed.
+        DataError: The split is not on this machine, or has changed.
     """
     return _load(comparison, data_root, "test").take(comparison.first.config.test_limit)
 
@@ -317,19 +321,19 @@ def _check_used(run: Run, data: ImageSet, data_root: Path) -> None:
     expected = run.provenance["masks"]["fingerprint"]
     if found != expected:
         raise MaskError(
-            f"masks: expected the masks that the runs used, got others ({found[:8]} instead of {expected[:8]}); restore the original "
-            "store or data set"
+            f"masks: expected the masks that the runs used ({expected[:8]}), got different masks ({found[:8]}); restore the "
+            "original store or data set"
         )
 
 
 def _load(comparison: Comparison, data_root: Path, part: Split) -> ImageSet:
     run = comparison.first
     if not is_local(run.config.data, data_root):  # a report of others' runs downloads nothing
-        raise DataError(f"{comparison.name}: the images are not on this machine; name their folder with --data-root")
+        raise DataError(f"{comparison.name}: the images are not on this machine; pass their folder with --data-root")
     data, expected = load_data(run.config.data, data_root, part), run.provenance["data"][f"fingerprint_{part}"]
     if data.fingerprint != expected:
         raise DataError(
-            f"{comparison.name}: expected the images that the runs used, got others ({data.fingerprint[:8]} instead of "
-            f"{expected[:8]}); name the folder of the originals with --data-root"
+            f"{comparison.name}: expected the images that the runs used ({expected[:8]}), got different images "
+            f"({data.fingerprint[:8]}); pass the folder of the original images with --data-root"
         )
     return data

@@ -13,11 +13,11 @@ figures are queries of these records, so that a new metric is one more row here 
 | the images of one class | "" | "" | name of the class | None | class_accuracy |
 | another data set | its name | "" | "" | None | `smix.evaluation.records.Evaluation.numbers` |
 | corrupted images | "" or name | label | corruption, group, "all", "clean" | 1, 2, ...; None: mean | accuracy, corruption_error |
-| attacked images | "" or name | "attacks" | attack, "clean" | eps on the 0..1 scale | accuracy |
+| attacked images | "" or name | "attacks" | attack, "clean" | eps, for images in [0, 1] | accuracy |
 | images cut along their masks | "" or name | "objects" | field of `ObjectAccuracies` | None | accuracy, swap_loss |
 
-Each suite also has the metric `images`, its number of images, and "objects" has `left_out`. Shares are in [0, 1]. A number that is not
-finite is no record.
+Each suite also has the metric `images`, its number of images, and "objects" has `left_out`. Shares are in [0, 1]. Numbers
+that are not finite are not recorded.
 """
 
 import math
@@ -40,7 +40,9 @@ from smix.evaluation.statistics import Difference, Summary, compare_pairs, summa
 from smix.mixing import METHODS
 from smix.plots.style import PLAIN as PLAIN
 from smix.plots.style import Style
+from smix.report.cautions import Caution, cautions_of
 from smix.report.masks import JudgedMasks
+from smix.reprs import short_repr
 from smix.training.records import Run
 from smix.training.samples import Samples
 
@@ -69,7 +71,7 @@ class Metric:
     heading: str
     """Heading of a column and label of an axis, with the unit."""
     best: Best | None = None
-    """Best value: the largest, the smallest, or that nearest to 0. None: no value is better than another."""
+    """Best value: the largest, the smallest, or the nearest to 0. None: no value is better than another."""
     scale: float = 100
     """Factor of the values: 100 turns shares into percentages."""
     decimals: int = 2
@@ -121,7 +123,7 @@ class Record:
     condition: str
     """Corruption, attack, class or kind of subset; empty: all images of the suite."""
     severity: float | None
-    """Severity of a corruption, size of an attack, level of confidence; None: none, or the mean over all."""
+    """Severity of a corruption, size of an attack, or confidence level; None: not applicable, or the mean over all."""
     metric: str
     value: float
     """Finite. Shares are in [0, 1]."""
@@ -157,7 +159,7 @@ class MethodSummary:
 
     @property
     def count(self) -> str:
-        """Number of runs in words, such as "2 of 3"."""
+        """Number of runs as text, such as "2 of 3"."""
         return str(self.finished) if self.complete else f"{self.finished} of {self.planned}"
 
 
@@ -168,9 +170,11 @@ class AccuracySummary:
     methods: Sequence[MethodSummary]
     """One per method, in display order."""
     best: Sequence[MethodSummary]
-    """Methods with the highest mean: several if they are equal, none if no method is complete."""
+    """Methods with the highest mean: several if they are equal, none if no method is complete or there are cautions."""
     pairs: Sequence[Difference]
     """Every pair of complete methods, compared in percentage points."""
+    cautions: Sequence[Caution] = ()
+    """Reasons why the comparison is too small to name a best method: see `smix.report.cautions`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +189,7 @@ class Comparison:
     problems: Sequence[Problem]
     records: Sequence[Record]
     scores: Mapping[str, Mapping[int, Scores]]
-    """Scores of the runs with readable predictions, by method and seed: what is no single number, such as confusion matrices."""
+    """Scores of the runs with readable predictions, by method and seed, for results such as confusion matrices."""
     samples: Mapping[str, Samples]
     """Mixed images of the first seed of each method, where images have two spatial dimensions."""
     by_method: Mapping[str, Sequence[Run]]
@@ -198,6 +202,7 @@ class Comparison:
     accuracy: AccuracySummary
     index: Mapping[Condition, Mapping[str, Mapping[int, float]]]
     """Values of the records by condition, method and seed."""
+    __repr__ = short_repr("comparison.values(metric), comparison.accuracy, smix.write_report")
 
     def values(
         self, metric: str, condition: str = "", severity: float | None = None, data: str = "", *, suite: str = ""
@@ -269,14 +274,20 @@ def prepare(
         first,
         tuple(first.provenance["data"]["classes"]),
         len({run.config.seed for run in runs}),
-        summarise(runs),
+        summarise(runs, _chance(scores.values())),
         index,
     )
 
 
+def _chance(scores: Iterable[Scores]) -> float | None:
+    """Return the share of the test images in the most frequent class; None without predictions."""
+    matrix = next((one.confusion for one in scores), None)
+    return None if matrix is None else float(matrix.sum(1).max() / matrix.sum())
+
+
 @dataclass(frozen=True, eq=False)
 class ReportAssets:
-    """Data that a report shows in addition to the files of the runs. None: not available."""
+    """Data that a report shows in addition to the files of the runs; None if not available."""
 
     styles: Mapping[str, Style]
     """Colour and marker of each method."""
@@ -301,8 +312,13 @@ def runs_by_method(runs: Sequence[Run]) -> dict[str, list[Run]]:
     }
 
 
-def summarise(runs: Sequence[Run]) -> AccuracySummary:
-    """Return the test accuracy of each method and the differences between those that are complete."""
+def summarise(runs: Sequence[Run], chance: float | None = None) -> AccuracySummary:
+    """Return the test accuracy of each method, the differences between those that are complete, and cautions.
+
+    Args:
+        runs: Runs that differ only in method and seed.
+        chance: Accuracy of guessing, in [0, 1]. Default: 1 / number of classes.
+    """
     planned, methods = len({run.config.seed for run in runs}), []
     accuracies: dict[str, dict[int, float]] = {}
     for method, own in runs_by_method(runs).items():
@@ -313,9 +329,10 @@ def summarise(runs: Sequence[Run]) -> AccuracySummary:
         if methods[-1].complete:
             accuracies[method] = values
     complete = [one for one in methods if one.finished and one.complete]
+    cautions = cautions_of(runs, {one.method: one.accuracy for one in complete}, chance)
     highest = max((one.accuracy.mean for one in complete), default=-math.inf)
     best = [one for one in complete if math.isclose(one.accuracy.mean, highest, abs_tol=1e-9)]
-    return AccuracySummary(methods, best, compare_pairs(accuracies))
+    return AccuracySummary(methods, [] if cautions else best, compare_pairs(accuracies), cautions)
 
 
 def percentages(values: Mapping[str, Mapping[int, float]]) -> dict[str, float]:

@@ -30,7 +30,7 @@ def curves_of(means: Mapping[float, Mapping[str, float]]) -> dict[str, Curve]:
 def corruptions(comparison: Comparison, assets: ReportAssets, suite: str = LABEL) -> Figure | None:
     """Draw the accuracy by severity, mean over corruptions, and by corruption, mean over severities; mean over seeds.
 
-    None: No run was evaluated on this suite of corruptions.
+    Returns None if no run was evaluated on this suite of corruptions.
     """
     clean = comparison.values("accuracy", suite=suite, condition="clean")
     if not clean:
@@ -69,7 +69,7 @@ official_corruptions = partial(corruptions, suite=cifar_c.LABEL)
 
 @looks
 def attacks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the accuracy by the size of an attack, one chart for each attack, mean over seeds. None: no attacks."""
+    """Draw the accuracy by the size of an attack, one chart for each attack, mean over seeds. None without attacks."""
     clean = comparison.values("accuracy", suite="attacks", condition="clean")
     sizes: dict[str, set[float]] = {}
     for one in comparison.select(data="", suite="attacks", metric="accuracy"):
@@ -94,7 +94,7 @@ def attacks(comparison: Comparison, assets: ReportAssets) -> Figure | None:
 
 @looks
 def objects(comparison: Comparison, assets: ReportAssets) -> Figure | None:
-    """Draw the accuracy with the object on another background and with either of them hidden. None: not measured."""
+    """Draw the accuracy with the object on another background and with either of them hidden; None if not measured."""
     images = comparison.values("images", suite="objects")
     if not images:
         return None

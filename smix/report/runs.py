@@ -114,7 +114,7 @@ def start_of(method: str, mask_seconds: float) -> float:
 
 
 def accuracy_after(run: Run, seconds: float) -> float:
-    """Return the validation accuracy, in [0, 1], of the last epoch that had ended by then; NaN if none had."""
+    """Return the validation accuracy, in [0, 1], of the last epoch that had ended by then; NaN if no epoch had."""
     ends = accumulate(epoch.seconds for epoch in run.metrics)
     limit = seconds * (1 + 1e-9)
     return [math.nan, *(epoch.val_accuracy for epoch, end in zip(run.metrics, ends, strict=True) if end <= limit)][-1]
@@ -169,7 +169,7 @@ def versions(comparison: Comparison, assets: ReportAssets) -> Facts:
 
 
 def _without_path(data: str) -> str:
-    """Return npz:FILE and folder:DIR without their folders: where a file lay is private. hf:OWNER/NAME is no path."""
+    """Remove the parent folders from npz:FILE and folder:DIR, since they are private. hf:OWNER/NAME is not a path."""
     kind, colon, place = data.partition(":")
     is_path = kind != "hf" or place.startswith(("/", ".", "~"))
     return f"{kind}:{Path(place).name if is_path else place}" if colon else kind

@@ -25,7 +25,8 @@ SECTIONS = (
     Section(
         "accuracy",
         "Accuracy",
-        "Test accuracy of each run at the last epoch, and whether the differences between methods are statistically significant.",
+        "Test accuracy of each run at the last epoch (with early stopping, at the best one), and whether the differences between "
+        "methods are statistically significant.",
         (
             lambda comparison, assets: accuracy.accuracy_table(comparison.accuracy),
             FigureSpec("accuracy-distribution", accuracy.accuracy_per_run),

@@ -1,4 +1,4 @@
-"""Contact sheet of masks, as a picture and as one HTML file that pages, sorts and filters them in the browser, without any request.
+"""Contact sheet of masks, as an image and as a self-contained HTML file that pages, sorts and filters them in the browser.
 
 In the HTML file each image is a small WebP in base64 and each mask its bits; a page decodes what it shows. The file is written in
 parts, so that memory does not grow.
@@ -37,7 +37,7 @@ from smix.report.masks import CRITERIA, JudgedMasks, input_size, percent
 from smix.report.pictures import thumbnail
 
 MAX_MASKS = 100_000
-"""Maximum number of masks on a page that a browser can open; of more, a class-balanced part is shown."""
+"""Maximum number of masks on a page that a browser can open; if there are more, a class-balanced part is shown."""
 SIDE, FINE_SIDE = 64, 128
 """Longest side of an image on a page, in pixels; `FINE_SIDE` with up to `FINE` masks."""
 FINE = 10_000
@@ -47,22 +47,22 @@ BATCH = 128
 VALID, BROKEN = 1, 2
 """Flags of a tile."""
 PICTURED, COLUMNS, PICTURE_SIDE = 60, 4, 150
-"""Masks on a picture, tiles in a row, and the longest side of an image there in pixels."""
+"""Masks on an image, tiles in a row, and the longest side of an image there in pixels."""
 PAGES = 20
-"""Maximum number of pictures of masks that are not valid; the page in the browser has all of them."""
+"""Maximum number of images of invalid masks; the page in the browser has all of them."""
 
 
 @looks
 def draw_sheet(judged: JudgedMasks, count: int = PICTURED) -> Figure:
-    """Draw `count` images, class-balanced, each next to itself with its mask in pink; below it the mask's coverage, its class, and
-    the reason if the mask is not valid."""
+    """Draw `count` class-balanced images, each next to a copy with its mask in pink, above the coverage, the class, and the
+    reason if the mask is invalid."""
     rows = _balanced(judged, count)
     return _draw(judged, rows, f"{len(rows)} of {len(judged.rows):,}, class-balanced")
 
 
 def draw_invalid(judged: JudgedMasks) -> Iterator[Figure]:
-    """Draw the masks that are not valid by the default rule, in the order of their reasons: `PICTURED` on a page, on at most `PAGES`
-    pages."""
+    """Draw the masks that are not valid by the default rule, in the order of their reasons: `PICTURED` on a page, at most
+    `PAGES` pages."""
     rows = _balanced(judged, MAX_MASKS, only_invalid=True)
     rows = rows[np.argsort(judged.reasons[judged.positions(rows)], kind="stable")]
     pages = -(-len(rows) // PICTURED)
@@ -192,5 +192,5 @@ def _base64(content: bytes | NDArray[Any]) -> str:
 
 
 def _script(values: dict[str, Any]) -> Markup:
-    """Return JSON for a script element, which a "<" in a name could end."""
+    """Return JSON for a script element; "<" is escaped, since it could end the element."""
     return Markup(json.dumps(values).replace("<", "\\u003c"))

@@ -22,7 +22,7 @@ class Cell:
 
     text: str
     value: float | None = None
-    """Number with full precision, in the unit of the column; None: it is text, or not known."""
+    """Number with full precision, in the unit of the column; None if it is text or unknown."""
     deviation: float | None = None
     """Standard deviation over seeds, where the text has one."""
     best: bool = False
@@ -31,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A head, and rows of as many cells; the first column names the row."""
+    """A heading row, and rows with the same number of cells; the first column names the row."""
 
     name: str
     """Name of its files."""
@@ -43,7 +43,7 @@ class Table:
 
 
 def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = False, best: bool = False) -> Cell:
-    """A number times `scale`, with so many decimals; NaN and infinity are not known."""
+    """Format a number times `scale` with this number of decimals; NaN and infinity are unknown."""
     if not math.isfinite(value):
         return Cell(UNKNOWN)
     shown = scale * value
@@ -51,7 +51,7 @@ def number(value: float, decimals: int = 2, scale: float = 1.0, sign: bool = Fal
 
 
 def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, best: bool = False) -> Cell:
-    """Mean and standard deviation; of one value itself, as `smix.report.tables.spread` says below the table."""
+    """Format mean and standard deviation, or a single value alone, as the note below the table explains."""
     over_runs = summary([scale * value for value in values if math.isfinite(value)])
     cell = number(over_runs.mean, decimals, best=best)
     if over_runs.count < 2:
@@ -61,7 +61,7 @@ def over_seeds(values: Iterable[float], decimals: int = 2, scale: float = 1.0, b
 
 
 def p_value(p: float) -> str:
-    """Format a p-value: three decimals, and "< 0.001" below."""
+    """Format a p-value with three decimals, or as "< 0.001"."""
     return UNKNOWN if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -75,7 +75,7 @@ def terminal(table: Table) -> TerminalTable:
 
 
 def markdown(table: Table) -> str:
-    """The best in bold; all columns but the first are aligned to the right."""
+    """Return the table in Markdown: best values in bold, all columns but the first aligned to the right."""
     rule = ("---", *["---:"] * (len(table.head) - 1))
     lines = [tuple(map(in_markdown, table.head)), rule]
     for row in table.rows:
@@ -85,7 +85,7 @@ def markdown(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A floating table with the rules of booktabs; the best in bold."""
+    """Return the table in LaTeX: floating, with booktabs rules and best values in bold."""
     columns = "l" + "r" * (len(table.head) - 1)
     lines = [
         "\\begin{table}",
@@ -105,7 +105,7 @@ def latex(table: Table) -> str:
 
 
 def csv_text(table: Table) -> str:
-    """Numbers with full precision, and nothing where nothing is known; a column more where cells have a deviation."""
+    """Return the table as CSV: full precision, empty cells for unknown values, one more column for deviations."""
     deviates = [any(row[n].deviation is not None for row in table.rows) for n in range(len(table.head))]
     lines: list[list[object]] = [[]]
     for head, with_deviation in zip(map(_no_formula, table.head), deviates, strict=True):
@@ -127,12 +127,12 @@ def _in_csv(cell: Cell) -> object:
 
 
 def _no_formula(text: str) -> str:
-    """Return a text that a spreadsheet does not take for a formula."""
+    """Escape text so that a spreadsheet does not read it as a formula."""
     return f"'{text}" if text[:1] in tuple("=+-@\t") else text
 
 
 def in_markdown(text: str) -> str:
-    """Escape a text: no HTML, no end of a cell, no emphasis."""
+    """Escape text so that it contains no HTML, cell separators or emphasis."""
     text = sanitised(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|])", r"\\\1", text)
 

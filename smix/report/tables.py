@@ -47,10 +47,10 @@ class MetricTable:
     bold: bool = True
     """Show the best values in bold."""
     across: str = ""
-    """Heading of the first column of a table with the methods across and means only; empty: the methods are rows."""
+    """Heading of the first column of a table with methods as columns and means only; empty: methods are rows."""
 
     def __call__(self, comparison: Comparison, assets: ReportAssets) -> Table | None:
-        """Return the table; None if there is no value at all."""
+        """Return the table, or None if it has no values."""
         values = {}
         for column in self.columns(comparison) if callable(self.columns) else self.columns:
             place = (column.condition, column.severity, column.data)
@@ -94,7 +94,7 @@ class MetricTable:
 
 
 def best_of(means: Mapping[str, float], best: Best | None) -> str | None:
-    """Return the method with the best mean of several; None if two are equal."""
+    """Return the method with the best mean, or None if two are equal."""
     if best is None or len(means) < 2:
         return None
     order = {method: -mean if best == "max" else abs(mean) for method, mean in means.items()}
@@ -103,7 +103,7 @@ def best_of(means: Mapping[str, float], best: Best | None) -> str | None:
 
 
 def spread_note(counts: Iterable[int]) -> str:
-    """Return what the cells of a table show, if they summarise so many runs each."""
+    """Return a note on what the cells of a table show, given the numbers of runs that they summarise."""
     counts = set(counts)
     if max(counts, default=0) < 2:
         return f"One run of each method: {NOT_ENOUGH} for a deviation."

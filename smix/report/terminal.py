@@ -21,7 +21,7 @@ def show(*parts: RenderableType) -> None:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: bool = False, title: str = "") -> Table:
-    """Return a table for `show`. Heads and cells are plain text: nothing in a name is markup, or something that a terminal obeys.
+    """Return a table for `show`. Heads and cells are plain text: names cannot contain markup or control sequences.
 
     Args:
         heads: Heads of the columns.

@@ -17,7 +17,7 @@ from smix.report.records import (
 from smix.report.table import p_value
 
 POINTS = 100.0
-"""No two accuracies differ by more."""
+"""Maximum possible difference of two accuracies."""
 
 
 def conclusion(accuracy: AccuracySummary) -> str:
@@ -33,10 +33,18 @@ def evidence(accuracy: AccuracySummary) -> str:
 
 
 def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
-    """Return the beginning of the conclusion, which names the winner if there is one, and the rest of it."""
+    """Return the first part of the conclusion, with the name of the winner if there is one, and the rest of it.
+
+    With cautions, the first part states these, and the rest the mean accuracies without an order.
+    """
     unfinished = ", ".join(f"{one.method} ({one.count})" for one in accuracy.methods if not one.complete)
     missing = f" Runs are missing of {unfinished}, which are not compared; start the same smix compare again."
     missing = missing if unfinished else ""
+    if accuracy.cautions:
+        complete = [one for one in accuracy.methods if one.finished and one.complete]
+        means = ", ".join(f"{one.method} {one.accuracy.mean:.1f} %" for one in complete)
+        advice = ", ".join(dict.fromkeys(one.advice for one in accuracy.cautions))
+        return _too_small(accuracy), f"{advice}. Mean test accuracy: {means}.{missing}"
     best = accuracy.best
     if not best:
         return "", f"No method has finished all of its runs.{missing}"
@@ -69,6 +77,8 @@ def _parts(accuracy: AccuracySummary) -> tuple[str, str]:
 def headline(accuracy: AccuracySummary) -> str:
     """Return the answer alone: which method wins, its lead over vanilla, and whether that is statistically significant."""
     best = accuracy.best
+    if accuracy.cautions:
+        return f"{_too_small(accuracy)}."
     if len(best) != 1:
         return conclusion(accuracy)
     winner = f"{best[0].method} has the highest mean test accuracy, {best[0].accuracy.mean:.2f} %"
@@ -82,6 +92,12 @@ def headline(accuracy: AccuracySummary) -> str:
         return f"{lead}; {NOT_ENOUGH} to tell whether that is statistically significant."
     significance = f"{'' if pair.significant else 'not '}statistically significant"
     return f"{lead}: {significance} with {pair.count} seeds ({_p(pair)})."
+
+
+def _too_small(accuracy: AccuracySummary) -> str:
+    """Return the beginning of the conclusion about a comparison that cannot name a best method."""
+    subject = "The methods cannot be ranked" if len(accuracy.methods) > 1 else "This is no reliable result"
+    return f"{subject}: {'; '.join(one.text for one in accuracy.cautions)}"
 
 
 def _lead(method: str, pairs: Sequence[Difference]) -> Difference | None:
@@ -122,7 +138,7 @@ def _enumeration(texts: Sequence[str]) -> str:
 
 
 def highlights(comparison: Comparison) -> list[Highlight]:
-    """Return at most five figures to take along: accuracy, lead, number of runs, calibration and confident errors."""
+    """Return at most five key numbers: accuracy, lead, number of runs, calibration and confident errors."""
     accuracy, figures = comparison.accuracy, []
     finished, planned = (sum(getattr(one, name) for one in accuracy.methods) for name in ("finished", "planned"))
     for best in accuracy.best[:1]:
@@ -143,7 +159,7 @@ def _nearest_to_zero(comparison: Comparison, label: str, metric: str, unit: str,
     """Return the method whose mean is nearest to 0, compared with that of vanilla."""
     values = comparison.values(metric)
     means = {m: 100 * fmean(seeds.values()) for m, seeds in values.items() if len(seeds) == comparison.planned}
-    if len(means) < 2:
+    if len(means) < 2 or comparison.accuracy.cautions:
         return []
     best = min(means, key=lambda method: abs(means[method]))
     plain = f"; {PLAIN} {means[PLAIN]:{sign}.1f}" if PLAIN in means and best != PLAIN else ""

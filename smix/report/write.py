@@ -29,6 +29,7 @@ from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
 from smix.report.table import Table, csv_text, latex
 from smix.report.verdict import evidence, headline, highlights
+from smix.reprs import short_repr
 from smix.training.records import Run
 from smix.untrusted import read_json
 from smix.version import __version__
@@ -38,11 +39,11 @@ FOLDERS = ("figures", "tables")
 LAST = ("report.md", "report.html")
 """Files that are replaced last: they link to the others."""
 INDEX = ".report.json"
-"""Lists the files of a report by name."""
+"""File that lists the files of a report by name."""
 OWN_FILES = re.compile(r"((figures|tables)/)?[a-z0-9][a-z0-9.+-]*\.(svg|png|csv|tex|md|html)")
 LOCAL_FOLDER = re.compile(r"(?<![\w.])/(?:[^\s/:,;]+/)+")
 SECONDS_PER_COMPARISON = 8.0
-"""Rough duration of a comparison, from which the remaining time is estimated until the first is done."""
+"""Rough duration of a comparison, used to estimate the remaining time until the first is done."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Report:
     comparisons: tuple[Comparison, ...]
     problems: tuple[Problem, ...]
     """Runs, or parts of them, that were left out."""
+    __repr__ = short_repr("open report.page in a browser; report.comparisons, report.problems")
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ def write_report(
     Args:
         runs: Folder of a comparison as `smix.compare` fills it, several of them, a folder of such folders, or the runs of one comparison.
         out: Output folder. A previous report in it is replaced, other files are kept. Default: the folder `report` next to the runs.
-        data_root: Folder in which data sets are looked up by name; test images and masks are shown if they are available.
-        quiet: Show no progress bar.
+        data_root: Root folder of the data sets; test images and masks are shown if they are available.
+        quiet: Do not show a progress bar.
 
     Returns:
         The paths of the page and of its Markdown, the comparisons, and what was left out.
@@ -151,7 +153,7 @@ def _names(comparisons: Sequence[Comparison]) -> list[str]:
 def _load_assets(
     comparison: Comparison, data_root: Path, method_styles: dict[str, Style], problems: list[Problem]
 ) -> ReportAssets:
-    """Load test images and masks. They may have been moved: a report without them is better than none, and names them."""
+    """Load test images and masks. They may have been moved: the report is then written without them, and names them."""
 
     def available(load: Callable[[Comparison, Path], T]) -> T | None:
         try:
@@ -178,7 +180,7 @@ def _chapter(comparison: Comparison, assets: ReportAssets, name: str, target: _T
 def _part(
     spec: FigureSpec | Maker | Part, comparison: Comparison, assets: ReportAssets, target: _Target
 ) -> Part | None:
-    """Make a table, a figure or facts, write their files, and return the part of the page; None: there is nothing to show."""
+    """Make a table, a figure or facts, write its files, and return the part of the page; None if it is empty."""
     if isinstance(spec, Part):
         return spec
     if not isinstance(spec, FigureSpec):

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import io
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from smix.training.loop import Epoch, Progress
 from smix.untrusted import UnreadableError, one_line, open_file
 
 MAX_VALUES = 1_000_000
-"""Maximum number of tensors, numbers and texts in a checkpoint: a structure that contains itself would never end."""
+"""Maximum number of tensors, numbers and strings in a checkpoint: a structure that contains itself would never end."""
 
 
 def save_checkpoint(
@@ -42,7 +43,7 @@ def save_checkpoint(
     }
     content["sha256"] = _digest(content)
     buffer = io.BytesIO()  # torch would hide a full disk in an error of its own
-    torch.save(content, buffer)
+    torch.save(_interned(content), buffer)
     files.write_bytes(path, buffer.getvalue())
 
 
@@ -80,6 +81,16 @@ def load_checkpoint(path: Path, learner: Learner, config: TrainConfig, metrics: 
     raise RunError(
         f"{path}: expected a checkpoint with {name.replace('_', '-')} {current.get(name)}, got {saved.get(name)}; choose another --out"
     )
+
+
+def _interned(content: Any) -> Any:
+    """Return nested dictionaries and lists with one object for equal names: pickle writes a name once if it is the same object.
+
+    Names that were read from a checkpoint are other objects, and equal states shall give equal files.
+    """
+    if isinstance(content, dict):
+        return {sys.intern(key) if type(key) is str else key: _interned(value) for key, value in content.items()}
+    return [_interned(value) for value in content] if type(content) is list else content
 
 
 def _digest_of(metrics: Sequence[Epoch]) -> str:

@@ -62,12 +62,19 @@ class World:
         dist.all_gather(parts, mine)
         return torch.stack(parts, 1).flatten(0, 1)[:count].cpu()
 
-    def wrap_ddp(self, model: nn.Module) -> nn.Module:
-        """Return the model wrapped in DistributedDataParallel if there are several processes."""
+    def wrap_ddp(self, model: nn.Module, unused: bool = False) -> nn.Module:
+        """Return the model wrapped in DistributedDataParallel if there are several processes.
+
+        Args:
+            model: Network.
+            unused: Some parameters have no gradient in some of the steps.
+        """
         if self.size == 1:
             return model
         device_ids = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=device_ids, gradient_as_bucket_view=True)
+        return DistributedDataParallel(
+            model, device_ids=device_ids, gradient_as_bucket_view=True, find_unused_parameters=unused
+        )
 
     def broadcast_buffers(self, model: nn.Module) -> None:
         """Copy the buffers of the main process, such as the statistics of batch normalisation, to all processes."""

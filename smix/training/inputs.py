@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 import torchvision
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from smix import files, rng
 from smix.config import RunOptions, TrainConfig, cores
+from smix.data.augment import Augmentation
 from smix.data.batches import Batches, Loader, Normalisation
 from smix.data.drawn_split import SplitPart
 from smix.data.sets import ImageSet, balanced_order, load_data, load_validation
@@ -23,8 +25,10 @@ from smix.errors import DataError, OptionError
 from smix.masks.lookup import ObjectMasks, masks_of
 from smix.mixing import Method, parse_method
 from smix.models import build_model
+from smix.reprs import short_repr
+from smix.training.freeze import freeze
 from smix.training.samples import SAMPLES, Samples, draw_samples
-from smix.training.weights import load_init
+from smix.training.weights import describe_pretrained, load_init
 from smix.version import __version__
 
 PROBE = 1000
@@ -54,9 +58,12 @@ class RunInputs:
     held_out: bool
     """True if the validation images are not trained on."""
     drawn: Mapping[str, SplitPart] | None = None
-    """All images by split, if the data set names no test images and smix has drawn them."""
+    """All images by split, if smix has drawn the test images because the data set defines none."""
     notes: tuple[str, ...] = ()
-    """Lines about the data that a user should read once."""
+    """Notes on the data to show to the user once."""
+    loaded: str = ""
+    """Which initial weights were loaded; empty if all are random."""
+    __repr__ = short_repr()
 
     def describe(self) -> str:
         """Return a description of the number and size of the images and of how they are read."""
@@ -73,13 +80,43 @@ class RunInputs:
     def training_loader(self, device: torch.device, options: RunOptions) -> Loader:
         """Return a loader of the training images with crops, flips and masks."""
         masks, valid = (None, None) if self.masks is None else (self.masks.masks, self.masks.valid)
-        augmentation = self.config.crop_padding, self.config.hflip
+        config, fill = self.config, tuple(round(255 * mean) for mean in self.normalise.mean)
+        augmentation = Augmentation(config.augment, config.random_erasing, fill)
+        crops = config.crop_padding, config.hflip
         if self.resident:
             assert masks is None or isinstance(masks, np.ndarray)
-            return Batches.of(self.training, self.normalise, device, masks, valid, *augmentation, self.config.drop_last)
-        reader = Reader(self.training, self._plane, *augmentation, masks)
+            return Batches.of(
+                self.training,
+                self.normalise,
+                device,
+                masks,
+                valid,
+                *crops,
+                config.drop_last,
+                augmentation,
+                config.balanced_sampling,
+            )
+        reader = Reader(self.training, self._plane, *crops, masks, augmentation=augmentation)
         flags = None if valid is None else torch.from_numpy(valid)
-        return Streamed(reader, self.normalise, device, _workers(options), flags, self.config.drop_last)
+        return Streamed(
+            reader,
+            self.normalise,
+            device,
+            _workers(options),
+            flags,
+            config.drop_last,
+            balanced=config.balanced_sampling,
+        )
+
+    def class_weight(self, device: torch.device) -> Float[Tensor, "K"] | None:
+        """Return the weight of each class in the loss, or None. The mean over the training images is 1."""
+        if self.config.class_weights == "none":
+            return None
+        counts = np.bincount(self.training.labels, minlength=len(self.training.classes))
+        weights = np.divide(
+            len(self.training), np.count_nonzero(counts) * counts, where=counts > 0, out=np.zeros(len(counts))
+        )
+        return torch.from_numpy(weights).float().to(device)
 
     def samples(self, seed: int) -> Samples:
         """Return a few mixed training images with their plans."""
@@ -156,6 +193,7 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
             raise DataError(
                 f"{config.data}: only images with 2 spatial dimensions can be resized, got size {train.size}; omit --image-size"
             )
+    _check_augmentation(config, method, train.channels, size)
     training, held_out = train.take(config.train_limit), validation is not None or config.val_fraction > 0
     if validation is None:
         training, validation = split(training, config.val_fraction)
@@ -164,13 +202,45 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng.key(config.seed, "init"))
         model = build_model(config.model, len(train.classes), train.channels, size, pretrained)
-    if config.init_weights is not None and not pretrained:
-        load_init(model, config.init_weights)
+    loaded = ""
+    if config.init_weights is not None:
+        loaded = (
+            describe_pretrained(config.model, model) if pretrained else load_init(model, config.init_weights).describe()
+        )
+    freeze(model, config)
     normalise = Normalisation.of(train if resident else as_evaluated(train, (size[0], size[1]))[0])
     notes = () if train.files is None else train.files.notes
     return RunInputs(
-        config, method, model, training, validation, test, normalise, masks, size, resident, held_out, drawn, notes
+        config,
+        method,
+        model,
+        training,
+        validation,
+        test,
+        normalise,
+        masks,
+        size,
+        resident,
+        held_out,
+        drawn,
+        notes,
+        loaded,
     )
+
+
+def _check_augmentation(config: TrainConfig, method: Method, channels: int, size: tuple[int, ...]) -> None:
+    if config.augment == "none" and not config.random_erasing:
+        return
+    name = "random_erasing" if config.augment == "none" else "augment"
+    if len(size) != 2 or (name == "augment" and channels not in (1, 3)):
+        shown = f"{' x '.join(map(str, size))} with {channels} channels"
+        needs = "images with 2 spatial dimensions" + (" and 1 or 3 channels" if name == "augment" else "")
+        raise OptionError(f"{name}: expected {needs}, got {shown}; omit --{name.replace('_', '-')}")
+    if config.augment == "augmix" and method.needs_masks:
+        raise OptionError(
+            f"augment: augmix blends several moved copies of an image, so {config.method} has no mask for it; "
+            "choose trivialaugment or randaugment, or a method without masks"
+        )
 
 
 def training_images(config: TrainConfig, train: ImageSet, data_root: Path) -> ImageSet:
@@ -184,8 +254,8 @@ def split(data: ImageSet, val_fraction: float) -> tuple[ImageSet, ImageSet]:
 
     Args:
         data: Images of the train split.
-        val_fraction: Fraction to hold out for validation, in [0, 1). With 0 all images are trained on, and `PROBE` of them are
-            returned as validation images.
+        val_fraction: Fraction to hold out for validation, in [0, 1). With 0, all images are used for training, and `PROBE` of
+            them are returned as validation images.
 
     Raises:
         DataError: There are too few images.

@@ -3,16 +3,18 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.optim import SGD
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from smix.config import SharedConfig
 from smix.training.distributed import World
+from smix.training.optimizer import build_optimizer
 
 ONE_CYCLE_RISE = 0.3
 ONE_CYCLE_START = 1 / 25
@@ -27,10 +29,14 @@ class Learner:
     """Network whose weights are trained."""
     forward: Callable[[Tensor], Tensor]
     """The model, compiled and wrapped for several processes where requested."""
-    optimizer: SGD
+    optimizer: Optimizer
     average: AveragedModel | None = None
     """Exponential moving average of the weights."""
     precision: torch.dtype = torch.float32
+    class_weight: Float[Tensor, "K"] | None = None
+    """Weight of each class in the loss."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """Weights of the best epoch so far, on the CPU; empty unless training stops early."""
 
     @classmethod
     def of(cls, model: nn.Module, config: SharedConfig, world: World, compiled: bool = False) -> "Learner":
@@ -39,8 +45,11 @@ class Learner:
         average = None
         if config.ema_decay:
             average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay), use_buffers=True)
-        forward = world.wrap_ddp(torch.compile(model) if compiled else model)  # type: ignore[arg-type]
-        return cls(model, forward, sgd(model, config), average, precision(world.device))
+        forward = world.wrap_ddp(
+            torch.compile(model) if compiled else model,  # type: ignore[arg-type]
+            unused=config.freeze_epochs > 0,
+        )
+        return cls(model, forward, build_optimizer(model, config), average, precision(world.device))
 
     @property
     def eval_model(self) -> nn.Module:
@@ -62,11 +71,19 @@ class Learner:
     def update(self, lr: float) -> None:
         """Take an optimizer step with learning rate `lr`, and update the weight average."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.model)
+
+    def keep_best(self) -> None:
+        """Copy the weights of the network to evaluate, as those of the best epoch."""
+        self.best.update((name, tensor.cpu().clone()) for name, tensor in self.eval_model.state_dict().items())
+
+    def restore_best(self) -> None:
+        """Load the weights of the best epoch into the network to evaluate."""
+        self.eval_model.load_state_dict(self.best)
 
     def state(self) -> dict[str, Any]:
         """Return the state that a checkpoint contains."""
@@ -74,6 +91,7 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
+            "best": dict(self.best),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -86,20 +104,8 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-
-
-def sgd(model: nn.Module, config: SharedConfig) -> SGD:
-    """Return an SGD optimizer. Without `decay_norm_and_bias`, parameters with at most one dimension have no weight decay."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [{"params": parameters}]
-    if not config.decay_norm_and_bias:
-        groups = [
-            {"params": [parameter for parameter in parameters if parameter.ndim > 1]},
-            {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-        ]
-    return SGD(
-        groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov
-    )
+        self.best.clear()
+        self.best.update(state["best"])
 
 
 def learning_rate(config: SharedConfig, step: int, steps_per_epoch: int) -> float:

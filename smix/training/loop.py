@@ -19,6 +19,7 @@ from smix.evaluation.accuracy import accuracy, cross_entropy
 from smix.evaluation.predict import predict
 from smix.mixing import Method, Target, Vanilla
 from smix.training.distributed import ALONE, World
+from smix.training.freeze import set_training
 from smix.training.learner import Learner, learning_rate
 from smix.training.memory import evaluating
 
@@ -32,7 +33,7 @@ class Progress:
     step: int = 0
     """Finished steps of the current epoch."""
     loss_sum: float = 0.0
-    """Sum of the losses of these steps, in nats. In all sums a step counts by its share of a full batch."""
+    """Sum of the losses of these steps, in nats. In all sums, a step is weighted by its share of a full batch."""
     accuracy_sum: float = 0.0
     """Sum of the weighted accuracies of these steps."""
     fell_back_sum: float = 0.0
@@ -100,7 +101,7 @@ def fit(
     batches = train.images_per_epoch(config.batch_size, world.size) / full
     while progress.epoch < config.epochs:
         started = time.monotonic() - progress.seconds
-        learner.model.train()
+        set_training(learner, config, progress.epoch)
         mixing = method if progress.epoch < config.epochs - config.mix_off_epochs else Vanilla()
         for batch in train.shuffled(
             config.seed, progress.epoch, config.batch_size, progress.step, world.rank, world.size
@@ -170,11 +171,12 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
 
     Returns:
         (4,) loss in nats, weighted accuracy and fraction of samples that fell back, as means over the batch, and the norm of the
-        gradients.
+        gradients before they are clipped. With class weights the loss is a weighted mean.
     """
     count = len(mixed)
     starts = _part_starts(count, config)
     sums = torch.zeros(2, device=mixed.device)
+    total = None if learner.class_weight is None else total_weight(target, learner.class_weight)
     for start, end in zip(starts, [*starts[1:], count], strict=True):
         part = slice(start, end)
         labels = target[part]
@@ -182,16 +184,28 @@ def forward_backward(learner: Learner, mixed: Tensor, target: Target, config: Tr
             with learner.autocast():
                 logits = learner.forward(mixed[part])
             logits = logits.float()
-            loss = labels.loss(logits, label_smoothing=config.label_smoothing)
             weight = len(logits) / count
-            (loss * weight).backward()
-        sums += torch.stack((loss.detach(), labels.accuracy(logits.detach()))) * weight
-    gradients = [parameter.grad for parameter in learner.model.parameters() if parameter.grad is not None]
-    return torch.stack((*sums, target.fell_back.float().mean(), nn.utils.get_total_norm(gradients)))
+            if total is None:
+                loss = labels.loss(logits, label_smoothing=config.label_smoothing) * weight
+            else:
+                # Divided by the weights of the whole batch, so that the gradients do not depend on the number of parts.
+                loss = labels.loss(logits, "ce", config.label_smoothing, "sum", learner.class_weight) / total
+            loss.backward()
+        sums += torch.stack((loss.detach(), labels.accuracy(logits.detach()) * weight))
+    parameters = [parameter for parameter in learner.model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    if config.clip_grad is not None:
+        nn.utils.clip_grads_with_norm_(parameters, config.clip_grad, norm)
+    return torch.stack((*sums, target.fell_back.float().mean(), norm))
+
+
+def total_weight(target: Target, class_weight: Float[Tensor, "K"]) -> Float[Tensor, ""]:
+    """Return the sum of the class weights of a batch, each of the two labels of a sample counted by its share."""
+    return (target.share * class_weight[target.y] + (1 - target.share) * class_weight[target.y_partner]).sum()
 
 
 def _part_starts(count: int, config: TrainConfig) -> list[int]:
-    """Return where the parts of a batch start. No part is a single image, which batch normalisation may refuse, unless all are."""
+    """Return the start of each part of a batch. If possible, no part is a single image: batch norm may reject it."""
     single = config.grad_accum_steps == config.batch_size
     size = max(1 if single else 2, -(-count // config.grad_accum_steps))
     starts = list(range(0, count, size))

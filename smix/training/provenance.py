@@ -11,7 +11,7 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 """A number in [0, 1]."""
 Count = Annotated[int, Meta(ge=0, le=1 << 60)]
 Name = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f]+\Z", max_length=LONGEST_NAME)]
-"""A text without control characters."""
+"""A string without control characters."""
 
 
 class Images(msgspec.Struct):

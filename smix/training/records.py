@@ -15,8 +15,10 @@ from smix import files
 from smix.config import TrainConfig
 from smix.errors import DivergedError, RunError, SmixError
 from smix.paths import same_value
+from smix.reprs import short_repr
 from smix.training.loop import Epoch
 from smix.training.provenance import Fraction, Name, Provenance
+from smix.training.stopping import is_finished, result_epoch
 from smix.untrusted import (
     UnreadableError,
     is_file,
@@ -46,7 +48,7 @@ CHECKSUMMED = (
 
 @dataclass(frozen=True)
 class Result:
-    """Content of result.json. The results are those of the weights after the last epoch."""
+    """Content of result.json. The results are those of the weights after the last epoch, or with early stopping the best one."""
 
     test_accuracy: Fraction
     """Accuracy on the test images in [0, 1]."""
@@ -74,6 +76,9 @@ class Run:
     """None if the run is not finished."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Sha256 of the files of a finished run, by name."""
+    __repr__ = short_repr(
+        "smix.load_run(run.path) to use the network, smix.evaluate(run.path), smix.write_report(runs)"
+    )
 
 
 def read_result(path: Path) -> Result | None:
@@ -178,10 +183,15 @@ def _contradiction(run: Run) -> str:
         return f"one mean and one standard deviation per channel in config.json, got {channels[0]} and {channels[1]}"
     if result is None:
         return ""
-    if not len(epochs) == result.epochs == run.config.epochs:
-        return f"{run.config.epochs} epochs, as config.json says, got {result.epochs} in result.json and {len(epochs)} in metrics.jsonl"
-    if result.val_accuracy != epochs[-1].val_accuracy:
-        return f"val_accuracy {epochs[-1].val_accuracy} in result.json, as in the last epoch of metrics.jsonl, got {result.val_accuracy}"
+    if len(epochs) != result.epochs or not is_finished(run.config, epochs) or is_finished(run.config, epochs[:-1]):
+        at_most = "" if run.config.patience is None else f" at most, with patience {run.config.patience},"
+        return (
+            f"{run.config.epochs} epochs{at_most or ','} as config.json says, got {result.epochs} in result.json and {len(epochs)} in "
+            "metrics.jsonl"
+        )
+    last, name = result_epoch(run.config, epochs), "last" if run.config.patience is None else "best"
+    if result.val_accuracy != last.val_accuracy:
+        return f"val_accuracy {last.val_accuracy} in result.json, as in the {name} epoch of metrics.jsonl, got {result.val_accuracy}"
     seconds = math.fsum(epoch.seconds for epoch in epochs)
     if not math.isclose(result.seconds, seconds, rel_tol=1e-6):
         return (

@@ -4,7 +4,7 @@ config.json           provenance: options, versions, fingerprints of data and ma
 metrics.jsonl         one line per epoch
 checkpoint.pt         written after every epoch, and when the run is stopped
 samples.npz           eight mixes with their plans
-weights.safetensors   weights of the last epoch
+weights.safetensors   weights of the last epoch, or with early stopping of the best one
 predictions.npz       logits and labels of the test split, computed once with these weights
 validation.npz        the same for the validation images; missing if none are held out
 split.csv             path,label,split of each image, if the data set names no test images and smix has drawn them
@@ -47,7 +47,8 @@ from smix.training.records import (
     write_provenance,
     write_result,
 )
-from smix.training.tensorboard import board, check_installed
+from smix.training.stopping import is_finished, result_epoch
+from smix.training.trackers import RunRecord, check_trackers, tracking
 
 SPLIT = "split.csv"
 CHECKPOINT_SECONDS = 600.0
@@ -55,14 +56,15 @@ CHECKPOINT_SECONDS = 600.0
 
 
 def train(config: TrainConfig, out: Path | str, options: RunOptions | None = None) -> Result:
-    """Train one network in the folder `out`. An interrupted run resumes where it stopped; a finished run is only read.
+    """Train one network in the folder `out`. An interrupted run resumes where it stopped; a finished run is not trained
+    again.
 
     SIGTERM, SIGUSR1 and Ctrl-C write a checkpoint, then raise KeyboardInterrupt. Processes that torchrun starts train together.
 
     Args:
         config: Options that define the run.
         out: Folder of the run: a new folder, or one that holds the same run.
-        options: Options of the machine. Default: `RunOptions()`.
+        options: Machine options. Default: `RunOptions()`.
 
     Returns:
         Result of the finished run.
@@ -97,6 +99,7 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
                 learner = Learner.of(inputs.model, config, world, options.compile)
                 if "precision" in provenance:
                     learner = dataclasses.replace(learner, precision=getattr(torch, provenance["precision"]))
+                learner = dataclasses.replace(learner, class_weight=inputs.class_weight(world.device))
                 return _train(inputs, out, options, learner, world)
             except RuntimeError as error:
                 raise in_memory(error, config, world.device) from None
@@ -115,8 +118,7 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
         )
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
-    if options.tensorboard:
-        check_installed()
+    check_trackers(options.track)
     inputs = prepare(config, options)
     if world.size > 1 and len(inputs.training) < config.batch_size:
         raise OptionError(
@@ -160,6 +162,8 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     if not quiet:
         processes = f"{world.size} x " if world.size > 1 else ""
         dtype = str(learner.precision).removeprefix("torch.")
+        if inputs.loaded and not at.epoch and not at.step:
+            sys.stderr.write(f"{inputs.loaded}\n")
         sys.stderr.write(f"{config.data}: {inputs.describe()}; {processes}{in_words(device)}, {dtype}\n")
         for line in (*inputs.notes, *_left_out(len(batches), per_epoch)):
             sys.stderr.write(f"{line}\n")
@@ -176,7 +180,9 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
     with (
         _stop_requested(twice=world.size == 1) as stop,
         progress.bar(f"{config.method}, seed {config.seed}", total, quiet=quiet) as update,
-        board(out, options.tensorboard and world.is_main(), at.epoch) as writer,
+        tracking(
+            RunRecord(out, config, read_run(out).provenance), options.track if world.is_main() else None, at.epoch
+        ) as trackers,
     ):
 
         def before_step() -> bool:
@@ -186,24 +192,34 @@ def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, 
             return stop()
 
         try:
-            for epoch in fit(learner, inputs.method, batches, validation, config, at, before_step, world):
+            training = fit(learner, inputs.method, batches, validation, config, at, before_step, world)
+            for epoch in () if is_finished(config, metrics) else training:
                 metrics.append(epoch)
+                if config.patience is not None and result_epoch(config, metrics) is epoch:
+                    learner.keep_best()
                 if world.is_main():
                     write_metrics(out, metrics)
                 save()
-                if writer is not None:
-                    writer.show(epoch, inputs.samples(config.seed + epoch.epoch))
+                for tracker in trackers:
+                    tracker.log_epoch(epoch, inputs.samples(config.seed + epoch.epoch))
+                if at.epoch < config.epochs and is_finished(config, metrics):
+                    break
         except DivergedError as error:
             if not world.is_main():  # all processes raise it at the same step
                 raise SystemExit(1) from None
             last = f"The last checkpoint before this is {checkpoint}, step {last_step}"
             raise DivergedError(f"{error}. {last if checkpoint.is_file() else 'No checkpoint was saved'}") from None
-        if at.epoch < config.epochs:
+        if not is_finished(config, metrics):
             save()
             world.wait_for_main()  # torchrun stops all processes when one ends, also while it writes a checkpoint
             raise KeyboardInterrupt
         update(total, _describe(at, metrics, validated))
-    return _evaluate(inputs, out, options, learner, world, validation, metrics, total)
+        if config.patience is not None:
+            learner.restore_best()
+        result = _evaluate(inputs, out, options, learner, world, validation, metrics, at.epoch * per_epoch)
+        for tracker in trackers:
+            tracker.log_result(result)
+    return result
 
 
 def _evaluate(
@@ -216,7 +232,7 @@ def _evaluate(
     metrics: list[Epoch],
     images_seen: int,
 ) -> Result:
-    """Compute predictions for validation and test images with the final weights, and write weights, predictions and result."""
+    """Predict the validation and test images with the weights of the result, and write weights, predictions and result."""
     config = inputs.config
     outputs = {"validation": predictions(learner, validation, world)} if inputs.held_out else {}
     test = inputs.loader(inputs.test, world.device, options)
@@ -233,8 +249,8 @@ def _evaluate(
     result = Result(
         test_accuracy=accuracy(logits, labels),
         test_loss=cross_entropy(logits, labels),
-        val_accuracy=metrics[-1].val_accuracy,
-        epochs=config.epochs,
+        val_accuracy=result_epoch(config, metrics).val_accuracy,
+        epochs=len(metrics),
         images_seen=images_seen,
         seconds=sum(epoch.seconds for epoch in metrics),
         device=in_words(world.device),

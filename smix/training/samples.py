@@ -14,6 +14,7 @@ from smix.arrays import read_npz
 from smix.data.sets import ImageSet
 from smix.errors import RunError, SmixError
 from smix.mixing import Method
+from smix.reprs import short_repr
 from smix.training.records import Run, check_unchanged
 
 SAMPLES = 8
@@ -35,6 +36,7 @@ class Samples:
     fell_back: Bool[np.ndarray, "n"]
     masks: Bool[np.ndarray, "n *S"] | None = None
     """Masks of the images; None if the method uses none."""
+    __repr__ = short_repr()
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of samples.npz by name."""
@@ -55,7 +57,7 @@ def draw_samples(
     Args:
         method: Mixing method.
         data: A few images.
-        seed: Seed of the mixes.
+        seed: Random seed for mixing.
         masks: (n, *S) object masks.
         valid: (n,) flags of valid masks.
     """

@@ -238,7 +238,7 @@ def test_a_folder_without_permission_is_reported(tmp_path):
     folder_of_images(tmp_path)
     (tmp_path / "train" / "cat").chmod(0)
     try:
-        with pytest.raises(DataError, match=r"cat: the folder of images cannot be read \(Permission denied"):
+        with pytest.raises(DataError, match=r"cat: the image folder cannot be read \(Permission denied"):
             load_data(f"folder:{tmp_path}")
     finally:
         (tmp_path / "train" / "cat").chmod(0o755)
@@ -247,7 +247,7 @@ def test_a_folder_without_permission_is_reported(tmp_path):
 def test_images_below_a_path_that_is_not_a_folder_are_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     assert list_images(tmp_path / "none").names == ()
-    with pytest.raises(DataError, match=r"the folder of images cannot be read \(Not a directory"):
+    with pytest.raises(DataError, match=r"the image folder cannot be read \(Not a directory"):
         list_images(tmp_path / "file")
 
 

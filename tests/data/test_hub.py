@@ -201,6 +201,6 @@ def test_missing_splits_and_sets_are_one_line_errors(tmp_path):
         load_data(f"hf:{tmp_path / 'bare'}")
     (tmp_path / "set/dataset_dict.json").write_text("{")
     for place in (tmp_path / "set", tmp_path / "none", "nobody/nothing", ""):
-        with pytest.raises(DataError, match="there is no data set in this folder, or") as caught:
+        with pytest.raises(DataError, match="this is neither the folder of a data set nor") as caught:
             load_data(f"hf:{place}")
         assert "\n" not in str(caught.value)

@@ -96,7 +96,7 @@ def test_a_split_is_drawn_where_there_are_no_test_images(tmp_path, folder):
     count = len(test)
     assert train.files.notes == (
         f"folder:{tmp_path} has no test images: {count} of its 60 images ({100 * count / 60:.0f} %, seed 0) are drawn from all "
-        f"classes by their paths; smix data split folder:{tmp_path} --out split.csv writes the split to a file",
+        f"classes by a hash of their paths; smix data split folder:{tmp_path} --out split.csv writes the split to a file",
     )
     assert paths(tmp_path, "test") == test.files.paths.tolist()
 
@@ -135,7 +135,7 @@ def test_skipped_files_are_named(tmp_path):
         (
             ["cat/1.png", "dog/*.png"],
             "train",
-            r"cat/1\.png: expected at least two images in each class to draw test images",
+            r"cat/1\.png: this is the only image of its class",
         ),
         (["cat/1.txt"], "all", r"there are no images \(.*\) in .*; add them, or check the path"),
         (["cat/1.png", "cat/2.png"], "val", r"there are no validation images \(.*\) in .*/val/CLASS"),

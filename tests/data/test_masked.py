@@ -120,7 +120,7 @@ def test_a_data_set_without_paths_follows_the_order_of_a_store_of_arrays(tmp_pat
 def test_a_store_of_files_is_not_indexed_by_the_order_of_another_data_set(birds, store):
     pictures = [Image.open(path).convert("RGB") for path, _ in ImageFolder(str(birds / "train")).samples]
     with pytest.raises(
-        MaskError, match=r"Rows: expected a data set that tells the paths of its images, .*rows=store\.lookup"
+        MaskError, match=r"Rows: expected a data set that lists the paths of its images, .*rows=store\.lookup"
     ):
         MaskedDataset(Rows([(picture, 0) for picture in pictures]), store)
     rows = store.lookup([path for path, _ in ImageFolder(str(birds / "train")).samples])
@@ -258,7 +258,7 @@ def test_a_transform_that_moves_the_image_alone_is_refused(birds, store):
 def test_an_empty_folder_is_refused(tmp_path, store):
     (tmp_path / "none/cat").mkdir(parents=True)
     for folder in ("none", "none/cat"):
-        with pytest.raises(DataError, match="expected pictures in folders of classes"):
+        with pytest.raises(DataError, match="expected images in class folders"):
             MaskedFolder(tmp_path / folder, store)
     with pytest.raises(DataError, match="nowhere: there is no such folder; check the path"):
         MaskedFolder(tmp_path / "nowhere", store)
@@ -307,7 +307,5 @@ def test_rotated_photographs_are_turned_upright_or_refused(birds, orientation):
             picture, label = super().__getitem__(index)
             return v2.functional.pil_to_tensor(picture), label
 
-    with pytest.raises(
-        DataError, match=rf"cat/b\.jpg: expected an upright picture, got EXIF orientation {orientation}"
-    ):
+    with pytest.raises(DataError, match=rf"cat/b\.jpg: expected an upright image, got EXIF orientation {orientation}"):
         MaskedDataset(AsTensors(str(birds / "train")), store)[place]

@@ -90,7 +90,7 @@ def test_nan_in_train_does_not_affect_the_test_split_which_needs_the_range_of_tr
 def test_a_test_split_without_train_split_has_no_range(write, tmp_path):
     np.savez(tmp_path / "test.npz", x_test=np.ones((2, 5, 7, 1)), y_test=np.arange(2))
     with pytest.raises(
-        DataError, match="the file contains no x_train, whose range is needed to scale float64 images; add it"
+        DataError, match="the file contains no x_train, but its range is needed to scale float64 images; add it"
     ):
         load_data(f"npz:{tmp_path / 'test.npz'}", split="test")
     assert len(load_data(write(np.ones((2, 5, 7, 1)), None))) == 2

@@ -64,7 +64,7 @@ def test_a_broken_image_is_reported_when_it_is_read(folder):
     message = r"a/2\.jpg: the image cannot be read \(UnidentifiedImageError: .*\); replace it"
     with pytest.raises(DataError, match=message):
         data.images[2]
-    with pytest.raises(DataError, match="the images are files, which this function does not read; call loaded"):
+    with pytest.raises(DataError, match="the images are files, but this function needs them in memory; call loaded"):
         data.array  # noqa: B018
 
 

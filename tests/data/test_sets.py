@@ -227,9 +227,9 @@ REFUSED = {
     ),
     "complex images": (
         {"x_train": X * 1j, "x_test": X * 1j},
-        "expected images of numbers, got complex128; convert them",
+        "expected images with a numeric dtype, got complex128; convert them",
     ),
-    "words as images": ({"x_train": X.astype(str)}, "expected images of numbers, got <U3"),
+    "words as images": ({"x_train": X.astype(str)}, "expected images with a numeric dtype, got <U3"),
     "images without rows": ({"x_train": X[0, 0]}, r"expected images \(N, \*S, C\).*got shape"),
     "17 channels": (
         {"x_train": np.zeros((12, 5, 7, 17), np.uint8)},

@@ -61,9 +61,9 @@ def test_a_csv_file_without_a_split_is_split(birds, smix):
     [
         (
             ["--out", "birds/x.csv"],
-            "the file lies in the folder of the images, which smix leaves unchanged; choose another place",
+            "the file is in the image folder, which smix does not change; choose another folder",
         ),
-        (["--out", "birds/owl/../x.csv"], "the file lies in the folder of the images"),
+        (["--out", "birds/owl/../x.csv"], "the file is in the image folder"),
         (["--out", "old.csv"], "the file exists; remove it, or choose another name"),
         (["--out", "new.csv", "--test-fraction", "1.5"], "test_fraction: expected a fraction between 0 and 1, got 1.5"),
         (["--out", "new.csv", "--test-fraction", "x"], "test-fraction"),

@@ -136,7 +136,7 @@ def test_the_most_confused_pairs_by_hand():
 
 
 def test_invalid_input_is_refused_in_one_line():
-    with pytest.raises(OptionError, match=r"^k: expected 1 or more, got 0; 5 is usual$"):
+    with pytest.raises(OptionError, match=r"^k: expected 1 or more, got 0; k=5 is typical$"):
         top_k_accuracy(torch.zeros(1, 2), torch.tensor([0]), 0)
     with pytest.raises(DataError, match=r"^classes: expected 2 names, got 1; [^\n]*$"):
         most_confused(torch.eye(2, dtype=torch.long), ["one"])

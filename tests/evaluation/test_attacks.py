@@ -159,9 +159,9 @@ def test_normalised_equals_the_normalisation_of_training(images):
 
 def test_messages_on_invalid_input(model, images, labels):
     for wrong in (images * 2 - 1, images * 255, images / 0):
-        with pytest.raises(DataError, match="expected images from 0 to 1"):
+        with pytest.raises(DataError, match=r"expected images in \[0, 1\]"):
             fgsm(model, wrong, labels)
-    with pytest.raises(DataError, match="expected images from 0 to 1"):
+    with pytest.raises(DataError, match=r"expected images in \[0, 1\]"):
         model(images - 0.5)
     with pytest.raises(OptionError, match="expected eps above 0 and at most 1, got 8"):
         pgd(model, images, labels, eps=8)

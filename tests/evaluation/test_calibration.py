@@ -283,7 +283,7 @@ def test_invalid_confidences_are_refused(value):
 
 
 def test_options_out_of_range_are_refused():
-    with pytest.raises(OptionError, match=r"^bins: expected 1 or more, got 0; 15 are usual$"):
+    with pytest.raises(OptionError, match=r"^bins: expected 1 or more, got 0; bins=15 is typical$"):
         calibration(*random_predictions(3, 3), bins=0)
     for temperature in (0.0, -1.0, math.nan):
         with pytest.raises(OptionError, match=r"^temperature: expected a number above 0, got"):

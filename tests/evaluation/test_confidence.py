@@ -114,7 +114,7 @@ def test_invalid_input_is_refused_in_one_line():
             refuse(confidence, correct)
     fine, right = with_confidence([0.5], [True])
     for bounds in ((0.0,), (0.1, 1.0), (0.0, 0.9), (0.0, 0.5, 0.5, 1.0)):
-        with pytest.raises(OptionError, match=r"^bounds: expected numbers that rise from 0 to 1, got"):
+        with pytest.raises(OptionError, match=r"^bounds: expected numbers that increase from 0 to 1, got"):
             errors_by_confidence(fine, right, bounds)
     with pytest.raises(OptionError, match=r"^threshold: expected a number in \[0, 1\), got 1"):
         errors_above(fine, right, 1.0)

@@ -317,7 +317,7 @@ def test_the_interval_of_a_mean_equals_scipy(count):
 
 def test_a_single_value_has_no_interval():
     assert all(map(math.isnan, interval(summary([0.5]))))
-    with pytest.raises(OptionError, match=r"^level: expected a number between 0 and 1, got 95; 0.95 is usual$"):
+    with pytest.raises(OptionError, match=r"^level: expected a number between 0 and 1, got 95; level=0.95 is typical$"):
         interval(summary([0.5, 0.6]), 95)
 
 

@@ -388,7 +388,7 @@ def test_runs_of_other_options_are_not_reported_as_one_comparison(data, done, tm
     train(small_config(data, **{"epochs": 2, "seed": 7, **changed}), tmp_path / "other", OPTIONS)
     written = write_report([*runs, read_run(tmp_path / "other")], tmp_path / "report")
     assert [problem.path.name for problem in written.problems] == ["other"]
-    assert "expected runs that differ in method and seed alone, got one with" in written.problems[0].why
+    assert "expected runs that differ only in method and seed, got one with" in written.problems[0].why
     assert [run.path for run in written.comparisons[0].runs] == sorted(run.path for run in runs)
 
 

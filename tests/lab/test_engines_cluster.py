@@ -182,7 +182,7 @@ def test_a_job_at_its_time_limit_is_requeued_and_resumes(tmp_path):
 def test_an_unknown_partition_is_a_one_line_error(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("SBATCH_PARTITION", "nowhere")
     with pytest.raises(
-        OptionError, match=r"refused the job \(.*invalid partition.*nowhere.*\); check SBATCH_PARTITION"
+        OptionError, match=r"rejected the job \(.*invalid partition.*nowhere.*\); check SBATCH_PARTITION"
     ):
         launch([Task(["--version"], tmp_path / "log.txt")], "slurm", 1)
     assert capfd.readouterr() == ("", "")

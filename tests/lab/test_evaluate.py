@@ -66,7 +66,7 @@ def test_another_seed_is_another_evaluation(run, full_evaluation, capsys):
     assert evaluation.numbers == full_evaluation[1].numbers
     assert evaluation.corruptions[0].accuracy["snow"] != full_evaluation[1].corruptions[0].accuracy["snow"]
     assert evaluate(run, EvaluateConfig(), QUIET).corruptions == ()
-    assert "test.json: replaced, since it was computed with another seed" in capsys.readouterr().err
+    assert "test.json: replaced, since it was computed with a different seed" in capsys.readouterr().err
 
 
 # Repeated evaluations
@@ -111,7 +111,7 @@ def test_other_weights_replace_existing_results(run, capsys):
     evaluation = evaluate(run, EvaluateConfig(), QUIET)
     assert evaluation.objects is None
     messages = capsys.readouterr().err
-    assert "test.json: replaced, since it was computed with other weights" in messages
+    assert "test.json: replaced, since it was computed with different weights" in messages
     assert f"test accuracy {100 * evaluation.numbers['accuracy']:.2f} %, in result.json" in messages
     assert "computed in float32 on CPU" in messages
 
@@ -124,7 +124,7 @@ def test_more_images_replace_fewer_and_fewer_are_refused(run, tmp_path, capsys):
     evaluate(run, EvaluateConfig(), QUIET)
     assert "replaced, since it was computed with 9 images" in capsys.readouterr().err
     with pytest.raises(
-        OptionError, match=r"results on 24 images, more than --limit 9; raise --limit, or choose another --out"
+        OptionError, match=r"results for 24 images, more than --limit 9; raise --limit, or choose another --out"
     ):
         evaluate(run, EvaluateConfig(limit=9), QUIET)
     assert evaluate(run, EvaluateConfig(limit=9), QUIET, tmp_path / "few") == few

@@ -105,7 +105,7 @@ def test_a_network_of_smix_is_exported_as_a_graph(finished, images, tmp_path, to
 
 @pytest.mark.parametrize("to", ["timm", "hf"])
 def test_other_models_are_refused_for_timm(finished, tmp_path, to):
-    message = rf"to: expected a model of timm \(timm:NAME\) for {to}, got resnet8; choose onnx or torch-export"
+    message = rf"to: expected a timm model \(timm:NAME\) for {to}, got resnet8; choose onnx or torch-export"
     with pytest.raises(OptionError, match=message):
         export(finished, to, tmp_path / "export")
     assert list(tmp_path.iterdir()) == []
@@ -198,7 +198,7 @@ def test_only_a_new_or_empty_folder_is_written(finished, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OptionError, match="file: expected a new folder, got one that exists"):
         export(finished, "onnx", tmp_path / "file")
-    with pytest.raises(OptionError, match="file: expected a folder to write, got a file"):
+    with pytest.raises(OptionError, match="file: expected a folder, got a file"):
         export(finished, "onnx", tmp_path / "file" / "export")
     with pytest.raises(OptionError, match=r'to: expected a known name, got "onx"; did you mean "onnx"'):
         export(finished, "onx", tmp_path / "other")

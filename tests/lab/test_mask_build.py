@@ -25,7 +25,7 @@ def build_masks(smix, npz):
 def test_parts_and_jobs_give_the_bytes_of_one_process(build_masks, tmp_path):
     assert build_masks(tmp_path / "one")[0] == 0
     code, printed, _ = build_masks(tmp_path / "parts", "--shard", "1/2")
-    assert (code, "the store is complete when" in printed or "80 masks" in printed) == (0, True)
+    assert (code, "the store is complete once" in printed or "80 masks" in printed) == (0, True)
     code, printed, _ = build_masks(tmp_path / "parts", "--shard", "2/2")
     assert (code, "80 masks" in printed) == (0, True)
     code, printed, _ = build_masks(tmp_path / "jobs", "--jobs", "2")

@@ -120,7 +120,7 @@ def test_a_pil_image_is_turned_upright(model):
 @pytest.mark.parametrize(
     ("images", "problem"),
     [
-        (np.zeros((2, *SIZE, 3), np.float32), "expected uint8 from 0 to 255, got float32"),
+        (np.zeros((2, *SIZE, 3), np.float32), r"expected uint8 images in \[0, 255\], got float32"),
         (
             np.zeros((*SIZE, 3), np.uint8),
             r"expected an array of shape \(N, H, W, 3\), got \(28, 36, 3\); .* images\[None\]",
@@ -136,7 +136,7 @@ def test_a_pil_image_is_turned_upright(model):
         ([Image.new("I;16", (36, 28))], "expected 8 bits per channel, got Pillow mode I;16"),
         (
             [np.zeros((1, 1 << 20, 3), np.uint8)],
-            "expected images that are not so long and narrow, got 1048576x1 pixels",
+            "an image of 1048576x1 pixels is too long and narrow",
         ),
         ("missing.png", r"missing.png: the image cannot be read \(No such file"),
     ],
@@ -206,7 +206,7 @@ def test_signals_are_predicted_from_arrays_of_their_own_size(tmp_path, pictures)
     np.testing.assert_allclose(model.predict(images), stored(tmp_path / "run", model.temperature), atol=CLOSE)
     with pytest.raises(DataError, match="expected size 36, got 20; only images of 2 dimensions are resized"):
         model.predict(images[:, :20])
-    with pytest.raises(DataError, match=r"0.png: expected arrays of shape \(L, 3\), got a picture; pass arrays"):
+    with pytest.raises(DataError, match=r"0.png: expected arrays of shape \(L, 3\), got an image; pass arrays"):
         model.predict(pictures)
     check = export(tmp_path / "run", "onnx", tmp_path / "export").check
     assert check.difference <= TOLERANCE
@@ -234,7 +234,7 @@ def test_runs_that_cannot_be_used_are_refused(tmp_path, finished, data_name, mon
         load_run(damaged, device="cpu")
     weights = tmp_path / "model.safetensors"
     shutil.copy(finished / "weights.safetensors", weights)
-    with pytest.raises(OptionError, match="a weights file needs --model and --data"):
+    with pytest.raises(OptionError, match="--model and --data must be given with a weights file"):
         load_run(weights, device="cpu")
     stop_after(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -273,13 +273,13 @@ def test_the_summary_counts_and_names_unreadable_pictures():
     broken = [Prediction(f"{place}.png", error=f"{place}.png: broken") for place in range(12)]
     summary = summarise([Prediction("good.png", (("cat", 1.0),)), *broken], lambda done, text="": None, "here")
     assert (summary.pictures, summary.unreadable, len(summary.named)) == (13, 12, 10)
-    assert str(summary).startswith("13 pictures in 0.0 s, ")
+    assert str(summary).startswith("13 images in 0.0 s, ")
     assert str(summary).endswith("; 12 could not be read")
     with pytest.raises(
-        DataError, match=r"here: expected readable pictures, got 12 that cannot be read; the first: 0.png"
+        DataError, match=r"here: expected readable images, got 12 that cannot be read; the first: 0.png"
     ):
         summarise(broken, lambda done, text="": None, "here")
-    with pytest.raises(DataError, match=r"here: expected pictures .*, got none"):
+    with pytest.raises(DataError, match=r"here: expected images .*, got none"):
         summarise([], lambda done, text="": None, "here")
 
 

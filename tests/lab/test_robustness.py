@@ -266,7 +266,7 @@ def test_a_store_of_empty_masks_is_refused(run, data_name, tmp_path):
     assert test.masks is not None
     empty = replace(test, masks=np.zeros_like(test.masks))
     build_masks(empty, load_source("carried"), tmp_path / "store", "none", quiet=True)
-    with pytest.raises(MaskError, match="expected masks of the 24 images that are evaluated, got none; build more"):
+    with pytest.raises(MaskError, match="expected masks for the 24 evaluated images, got none; build them"):
         evaluate(run, EvaluateConfig(masks=str(tmp_path / "store")), QUIET)
 
 
@@ -325,11 +325,11 @@ def test_official_arrays_of_other_images_are_refused(official, run, files, tmp_p
         RunError, match=r"expected a network for images of 32 x 32 for the arrays in .*, got one for 28 x 28"
     ):
         evaluate(files[1], EvaluateConfig(official=folder), QUIET)
-    with pytest.raises(DataError, match=r"expected corrupted images of npz:.* test, but size, number or"):
+    with pytest.raises(DataError, match=r"the corrupted images differ from npz:.* test in size, number or"):
         evaluate(run, EvaluateConfig(official=folder), QUIET)
     wrong = Path(shutil.copytree(folder, tmp_path / "wrong"))
     np.save(wrong / "labels.npy", np.roll(np.load(folder / "labels.npy"), 1))
-    with pytest.raises(DataError, match="CIFAR-10-C belongs to cifar10"):
+    with pytest.raises(DataError, match="use CIFAR-10-C with cifar10"):
         evaluate(other, EvaluateConfig(official=wrong), QUIET, tmp_path / "out")
     with pytest.raises(DataError, match=r"expected a \.npy file of CIFAR-10-C"):
         evaluate(other, EvaluateConfig(official=tmp_path), QUIET, tmp_path / "out")

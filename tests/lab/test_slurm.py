@@ -224,7 +224,7 @@ def test_the_script_that_slurm_gets_is_pinned(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:/usr/bin:/bin")
     tasks = [Task(["masks", "build", f"--shard={part}/3"], tmp_path / "logs" / f"{part}.txt") for part in (1, 2, 3)]
     with pytest.raises(
-        OptionError, match=r"engine: SLURM refused the job \(no such partition\); check SBATCH_PARTITION"
+        OptionError, match=r"engine: SLURM rejected the job \(no such partition\); check SBATCH_PARTITION"
     ):
         engines.launch(tasks, "slurm", 2)
     lines = (tmp_path / "kept" / "script.sh").read_text()

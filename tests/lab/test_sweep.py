@@ -63,7 +63,7 @@ BAD_LINES = {
     "no options": ('{"name": "a", "config": 3}', '"config": {...}'),
     "number as name": (
         '{"name": 3, "config": {}}',
-        "name: expected the path of a folder relative to the folder of the sweep",
+        "name: expected a folder path relative to the sweep folder",
     ),
     "outside": ('{"name": "../a", "config": {}}', 'got "../a"'),
     "absolute": ('{"name": "/a", "config": {}}', 'got "/a"'),
@@ -255,7 +255,7 @@ def test_a_sweep_from_write_to_report(smix, npz, tmp_path, task_recorder):
     assert (code, "2 of 4 runs are done" in printed, err.count("\n")) == (1, True, 2)
     assert f"{out}/lr-0.05/smix-0: expected a finished run, got 1 of 2 epochs; run the same command again" in err
     code, printed, _ = smix("sweep", "status", file, "--out", out)
-    assert (code, "4 runs: 2 done, 2 interrupted; time left, one after the other: " in printed) == (0, True)
+    assert (code, "4 runs: 2 done, 2 interrupted; time left if run one after the other: " in printed) == (0, True)
     task_recorder.act = train_it
     code, printed, _ = smix("sweep", "run", file, "--out", out, "--quiet", "--device", "cpu")
     assert (code, f"smix report {out}/lr-0.05 or smix report {out}/lr-0.1" in printed) == (0, True)
@@ -338,7 +338,7 @@ def test_a_read_only_folder_or_one_with_other_runs_is_refused(data, tmp_path, ta
     run_all(sweep_of(data), tmp_path / "out", OPTIONS)
     other = {name: replace(one, lr=0.3) for name, one in sweep_of(data).items()}
     for act in (lambda: run_all(other, tmp_path / "out", OPTIONS), lambda: status(other, tmp_path / "out")):
-        with pytest.raises(RunError, match=r"made with --lr 0\.1 instead of 0\.3"):
+        with pytest.raises(RunError, match=r"started with --lr 0\.1 instead of 0\.3"):
             act()
 
 
@@ -376,7 +376,7 @@ def test_each_state_follows_from_the_folder_alone(data, tmp_path, task_recorder)
 def test_status_of_a_sweep_that_has_not_started_creates_no_files(smix, npz, tmp_path):
     smix("sweep", "write", tmp_path / "s.jsonl", "--data", npz, "--methods", "vanilla", "--seeds", "2", *TINY)
     code, printed, _ = smix("sweep", "status", tmp_path / "s.jsonl", "--out", tmp_path / "out")
-    assert (code, "2 runs: 2 waiting; time left, one after the other: unknown" in printed) == (0, True)
+    assert (code, "2 runs: 2 waiting; time left if run one after the other: unknown" in printed) == (0, True)
     assert not (tmp_path / "out").exists()
 
 
@@ -505,9 +505,9 @@ def test_tasks_read_a_copy_of_the_sweep_so_that_edits_during_a_run_change_nothin
 
 @pytest.mark.parametrize("name", ["../a", "x" * 251, "a b", ""])
 def test_a_name_that_is_no_folder_is_refused_before_anything_starts(data, tmp_path, task_recorder, name):
-    with pytest.raises(OptionError, match="name: expected the path of a folder"):
+    with pytest.raises(OptionError, match="name: expected a folder path"):
         run_all({name: small_config(data)}, tmp_path / "out", OPTIONS)
-    with pytest.raises(OptionError, match="name: expected the path of a folder"):
+    with pytest.raises(OptionError, match="name: expected a folder path"):
         write_sweep(tmp_path / "s.jsonl", {name: small_config(data)})
     assert task_recorder.folders == []
     assert not (tmp_path / "out").exists()

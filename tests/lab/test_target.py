@@ -219,7 +219,7 @@ def test_changed_images_under_the_name_of_the_run_are_refused(run, finished, dat
     moved["data"] = write_sets(tmp_path, *sets(test=30), "grown")
     edit(run / "config.json", config=moved)
     with pytest.raises(
-        RunError, match=r"expected the test images of .*grown.npz that the run was tested on, got other images"
+        RunError, match=r"expected the test images of .*grown.npz that the run was tested on, got different images"
     ):
         evaluate(run, options=QUIET)
     assert not evaluate(run, EvaluateConfig(data=moved["data"]), QUIET).own
@@ -236,9 +236,9 @@ def test_a_path_that_is_neither_run_nor_weights_is_refused(tmp_path, data_name):
         evaluate(tmp_path / "nothing", options=QUIET)
     file = tmp_path / "weights.pth"
     file.write_bytes(b"no weights")
-    with pytest.raises(OptionError, match="a weights file needs --model and --data; name its model"):
+    with pytest.raises(OptionError, match="--model and --data must be given with a weights file"):
         evaluate(file, options=QUIET)
-    with pytest.raises(OptionError, match="a weights file needs --data"):
+    with pytest.raises(OptionError, match="--data must be given with a weights file"):
         evaluate(file, EvaluateConfig(model="resnet8"), QUIET)
     with pytest.raises(RunError, match="expected a weights file"):
         evaluate(file, EvaluateConfig(model="resnet8", data=data_name), QUIET)
@@ -250,7 +250,7 @@ def test_weights_that_do_not_match_are_refused(finished, data_name, tmp_path):
         evaluate(file, EvaluateConfig(model="resnet9", data=data_name), QUIET)
     with pytest.raises(RunError, match="expected weights of this network, but"):
         evaluate(file, EvaluateConfig(model="resnet14", data=data_name), QUIET)
-    with pytest.raises(OptionError, match=r"one number per channel of npz:.*, which has 3, got 1"):
+    with pytest.raises(OptionError, match=r"one number for each of the 3 channels of npz:.*, got 1"):
         evaluate(file, EvaluateConfig(model="resnet8", data=data_name, mean=(0.5,), std=(0.2,)), QUIET)
     four = write_sets(tmp_path, make_set(20, SIZE, 4), make_set(8, SIZE, 4, split="test"), "four")
     with pytest.raises(

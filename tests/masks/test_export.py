@@ -224,5 +224,5 @@ def test_masks_of_one_split_are_neither_read_nor_replaced_by_another(store, data
     (tmp_path / "out" / EXPORTED).unlink()
     load_source(f"masks:{tmp_path / 'out'}").describe(test)  # as a user would
     (tmp_path / "out" / EXPORTED).write_text("[]")
-    with pytest.raises(MaskError, match=r"expected an intact exported\.json, got .*; remove it"):
+    with pytest.raises(MaskError, match=r"exported\.json: the file is damaged .*; remove this file"):
         load_source(f"masks:{tmp_path / 'out'}").describe(test)

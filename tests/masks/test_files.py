@@ -323,15 +323,15 @@ def test_unreadable_masks_are_reported_and_do_not_affect_other_masks(folder, tmp
     got = object_rows(folder, tmp_path / "masks")
     assert got == object_rows(folder, tmp_path / "masks", style="binary")
     assert got[0] == got[2] == [0]
-    assert got[1].startswith("two.png: expected a readable picture, got UnidentifiedImageError")
+    assert got[1].startswith("two.png: expected a readable image, got UnidentifiedImageError")
     store = build_masks(
         folder, load_source(f"masks:{tmp_path / 'masks'}", style="binary"), tmp_path / "store", refine="none"
     )
     assert list(store.problems) == [1]
-    assert store.problems[1].startswith("a/two: two.png: expected a readable picture")
+    assert store.problems[1].startswith("a/two: two.png: expected a readable image")
     for name in ("one", "three"):
         (tmp_path / f"masks/{name}.png").write_bytes(b"none")
-    with pytest.raises(MaskError, match=r"\.png: expected a readable picture, got UnidentifiedImageError"):
+    with pytest.raises(MaskError, match=r"\.png: expected a readable image, got UnidentifiedImageError"):
         object_rows(folder, tmp_path / "masks")
 
 
@@ -399,7 +399,7 @@ BINARY = "style binary needs values 0 and 1, or 0 and 255, got a maximum of 7; c
         (
             "classes",
             np.arange(420).reshape(*SIZE, 3).astype(np.uint8),
-            "style classes needs one channel, but the picture has colours",
+            "style classes needs one channel, but the image has colours",
         ),
     ],
 )
@@ -473,7 +473,9 @@ def test_masks_of_val_are_in_the_folder_val(tmp_path):
 def test_mask_files_of_volumes_are_refused(tmp_path):
     data = make_set(4)
     volumes = replace(data, images=data.images[..., None, :1], masks=None, fingerprint="")
-    with pytest.raises(MaskError, match=r"expected images with 2 spatial dimensions, got size \(10, 14, 1\) of made"):
+    with pytest.raises(
+        MaskError, match=r"expected images with 2 spatial dimensions, but those of made have size \(10, 14, 1\)"
+    ):
         load_source(f"masks:{tmp_path}").describe(volumes)
 
 

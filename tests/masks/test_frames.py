@@ -91,8 +91,8 @@ def test_without_the_option_an_unclear_frame_is_refused_before_anything_is_writt
         else:
             save_labelme(tmp_path, number, *SIZE)
     expected = (
-        r"masks: for 2 of 4 pictures the size of the mask does not tell its frame, such as a/3\.jpg \(upside down, EXIF orientation 3\); "
-        "give --mask-frame upright if .* or --mask-frame stored"
+        r"masks: for 2 of 4 images the size of the mask does not determine its frame, such as a/3\.jpg \(upside down, "
+        r"EXIF orientation 3\); pass --mask-frame upright if .* or --mask-frame stored"
     )
     with pytest.raises(MaskError, match=expected):
         built(tmp_path, data, source)
@@ -105,7 +105,7 @@ def test_masks_of_square_rotated_photographs_are_unclear(tmp_path):
     data = photographs(tmp_path, 1, 6, size=SQUARE)
     save_mask(tmp_path, 1, False, SQUARE)
     save_mask(tmp_path, 6, False, SQUARE)
-    with pytest.raises(MaskError, match=r"for 1 of 2 pictures .* a/6\.jpg \(square, rotated, EXIF orientation 6\)"):
+    with pytest.raises(MaskError, match=r"for 1 of 2 images .* a/6\.jpg \(square, rotated, EXIF orientation 6\)"):
         built(tmp_path, data)
 
 
@@ -117,8 +117,8 @@ def test_a_mask_of_another_aspect_is_empty_flagged_and_named(tmp_path):
     store = built(tmp_path, data)
     assert store.usable.tolist() == [False, True, False]
     assert store.problems == {
-        0: "a/1: 1.png: the mask has 100x90 pixels, another aspect than its image a/1.jpg (120x90 pixels)",
-        2: "a/8: 8.png: the mask has 100x100 pixels, another aspect than its image a/8.jpg (120x90 pixels upright or 90x120 as stored)",
+        0: "a/1: 1.png: the mask has 100x90 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)",
+        2: "a/8: 8.png: the mask has 100x100 pixels, not the aspect ratio of its image a/8.jpg (120x90 pixels upright or 90x120 as stored)",
     }
     with pytest.raises(MaskError, match=r"a/1: 1\.png: the mask has 100x90 pixels, .* a/1\.jpg"):
         build_masks(data, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "strict", refine="none", strict=True)
@@ -131,7 +131,7 @@ def test_a_mask_that_does_not_fit_the_given_frame_is_an_error(tmp_path, frame, s
         save_mask(tmp_path, number, stored)
     store = built(tmp_path, data, mask_frame=frame)
     assert store.usable.tolist() == [True, False]
-    assert "another aspect than its image a/6.jpg" in store.problems[1]
+    assert "not the aspect ratio of its image a/6.jpg" in store.problems[1]
 
 
 def test_the_orientation_of_a_mask_picture_itself_counts(tmp_path):
@@ -174,7 +174,7 @@ def test_labelme_files_that_fit_no_frame_are_named(tmp_path):
     store = built(tmp_path, data, "labelme")
     assert store.usable.tolist() == [False, True]
     assert store.problems[0] == (
-        "a/1: 1.json: the mask has 100x100 pixels, another aspect than its image a/1.jpg (120x90 pixels)"
+        "a/1: 1.json: the mask has 100x100 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)"
     )
 
 
@@ -201,7 +201,7 @@ def test_coco_declares_the_size_of_its_frame(tmp_path, stored):
     (tmp_path / "masks/annotations.json").write_text(json.dumps(content))
     store = build_masks(data, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "other", refine="none")
     assert list(store.problems) == [1]
-    assert "another aspect than its image a/5.jpg" in store.problems[1]
+    assert "not the aspect ratio of its image a/5.jpg" in store.problems[1]
 
 
 def test_panoptic_pictures_are_rotated(tmp_path):
@@ -227,7 +227,7 @@ def test_masks_of_images_in_memory_have_their_aspect(tmp_path):
     store = built(tmp_path, data, size=(10, 14))
     assert store.usable.tolist() == [True, True, False]
     assert store.problems[2].startswith(
-        "000002: 000002.png: the mask has 10x14 pixels, another aspect than its image 000002 (14x10 pixels)"
+        "000002: 000002.png: the mask has 10x14 pixels, not the aspect ratio of its image 000002 (14x10 pixels)"
     )
 
 
@@ -275,16 +275,16 @@ def test_the_command_refuses_with_exit_code_2_and_counts_at_the_end(smix, tmp_pa
     command = f"masks build --data folder:{tmp_path / 'images'} --source masks:{tmp_path / 'masks'} --out {tmp_path / 'store'}"
     code, out, err = smix(*command.split())
     assert (code, out) == (2, "")
-    assert "for 1 of 3 pictures the size of the mask" in " ".join(err.split())
+    assert "for 1 of 3 images the size of the mask" in " ".join(err.split())
     assert not (tmp_path / "store/manifest.json").exists()
     code, out, err = smix(*command.split(), "--mask-frame", "upright", "--quiet")
     assert code == 0, err
     assert "1 image has no mask" in out
-    assert "another aspect than its image train/a/6.jpg" in " ".join(out.split())
+    assert "not the aspect ratio of its image train/a/6.jpg" in " ".join(out.split())
     strict = [*command.split()[:-1], str(tmp_path / "strict"), "--mask-frame", "upright", "--strict"]
     code, _, err = smix(*strict)
     assert code == 2
-    assert "another aspect than its image train/a/6.jpg" in " ".join(err.split())
+    assert "not the aspect ratio of its image train/a/6.jpg" in " ".join(err.split())
 
 
 def test_other_sources_have_no_such_option():

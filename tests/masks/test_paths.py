@@ -144,7 +144,7 @@ def test_a_data_set_in_memory_does_not_fit_a_store_of_files(birds):
     digits = load_data("digits-on-photos")
     with pytest.raises(MaskError, match=r"expected masks of digits-on-photos train .*got masks of another split"):
         masks_of(digits, str(store.path))
-    with pytest.raises(MaskError, match=r"Rows: the data set does not tell the paths of its images .*; use its rows"):
+    with pytest.raises(MaskError, match=r"Rows: the data set does not list the paths of its images .*; use its rows"):
         store.align(type("Rows", (), {"__len__": lambda self: 34})())
 
 

@@ -16,12 +16,12 @@ from smix.training.records import Result, Run, write_metrics, write_provenance, 
 def made_run(method: str, seed: int, accuracy: float | None, path: Path = Path("runs"), seconds: float = 61.0) -> Run:
     """Return a run of three epochs with this test accuracy in [0, 1]; None: not finished."""
     config = TrainConfig(method=method, seed=seed, epochs=3)
-    metrics = [Epoch(n, 0.1, 2.0 / n, 0.5, 0.0, 2.0 / n, 0.2 * n + 0.01 * seed, seconds / 3) for n in (1, 2, 3)]
+    metrics = [Epoch(n, 0.1, 2.0 / n**2, 0.5, 0.0, 2.0 / n, 0.2 * n + 0.01 * seed, seconds / 3) for n in (1, 2, 3)]
     result = None if accuracy is None else Result(accuracy, 1.0, 0.6, 3, 300, seconds, "CPU with 1 thread")
     made = {
         "config": config.to_json(),
         "versions": {"smix": "0.1.0"},
-        "data": {"images": {"training": 90, "validation": 10, "test": 20}, "classes": ["a", "b"]},
+        "data": {"images": {"training": 90, "validation": 10, "test": 200}, "classes": list("abcdefghij")},
         "masks": None,
     }
     return Run(path / f"{method}-{seed}", config, made, metrics, result)

@@ -180,6 +180,24 @@ def test_the_first_epochs_do_not_compress_the_axis():
     assert 85 < high < 86
 
 
+@pytest.mark.parametrize("dip", [2, 30, 49])
+def test_the_axis_never_cuts_the_band_between_seeds(dip):
+    """One seed falls to 20 % in one epoch: shown in full, unless it is one of the first epochs, which are left out for all."""
+    comparison = compared({"vanilla": [0.5, 0.6]})
+    runs = []
+    for seed, run in enumerate(comparison.runs):
+        epochs = [Epoch(n, 0.1, 1.0, 0.5, 0.0, 1.0, 0.2 if seed == 0 and n == dip else 0.8, 1.0) for n in range(1, 51)]
+        runs.append(replace(run, metrics=epochs))
+    axes = accuracy_per_epoch(with_runs(comparison, runs), ASSETS).axes[0]
+    low, high = axes.get_ylim()
+    (band,) = axes.collections
+    points = band.get_paths()[0].vertices
+    assert low <= points[:, 1].min()
+    assert points[:, 1].max() <= high
+    assert points[:, 0].min() == (3 if dip == 2 else 1)
+    assert (points[:, 1].min() == pytest.approx(20)) == (dip != 2)
+
+
 @pytest.mark.slow
 def test_time_is_cumulative_and_includes_building_masks():
     comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.5, 0.6]}, masked=["smix"])

@@ -354,7 +354,7 @@ def test_predictions_of_other_classes_other_rows_or_another_order_are_left_out(t
     actual = named(tmp_path)
     assert "expected logits of 61 images and 4 classes and their labels, got shapes" in actual["vanilla-0"]
     assert "got shapes (50, 4) and (50,)" in actual["vanilla-1"]
-    assert "expected predictions of the same test images as the other runs, got other labels" in actual["vanilla-2"]
+    assert "expected predictions of the same test images as the other runs, got different labels" in actual["vanilla-2"]
     assert "predictions.npz: expected labels from 0 to 3, got 1 to 4" in actual["smix-0"]
     assert "expected finite" in actual["smix-1"]
     assert {m: list(seeds) for m, seeds in read_comparison(tmp_path).scores.items()} == {"smix": [2]}

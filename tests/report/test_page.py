@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smix.report import page as page_module
-from smix.report.page import Chapter, Page, Part, Section, write_page
-from smix.report.table import Cell, Table
+from smix.report.page import LONG_TABLE, Chapter, Page, Part, Section, write_page
+from smix.report.table import Cell, Table, number
 from tests.report.pages import HOSTILE, METHODS, PAGES, picture, png, small_page, svg
 
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -164,6 +164,18 @@ def test_several_comparisons_begin_with_answer_and_overview(written):
 
 def test_long_sections_are_folded(written):
     assert Reader(written["small"]).count("details") == 2
+
+
+@pytest.mark.parametrize(("rows", "folded"), [(LONG_TABLE, 0), (200, 1)])
+def test_long_tables_are_folded(tmp_path, rows, folded):
+    table = Table(
+        "ece", "ECE of each class", ("Class", "mixup"), tuple((Cell(f"c{n}"), number(n)) for n in range(rows))
+    )
+    page = Page("Classes", [Chapter("a", "A", "An answer.", sections=[Section("s", "S", "", [Part(table)])])])
+    reader = Reader(write_page(tmp_path / "page.html", page))
+    assert reader.count("details") == reader.count("summary") == folded
+    assert reader.count("tr") == rows + 1
+    assert ("ECE of each class: 200 rows" in reader.text) == bool(folded)
 
 
 def cells_of(path: Path, table: int = 0) -> list[list[tuple[str, str | None, str]]]:

@@ -15,7 +15,7 @@ from tests.report.pages import hostile_page, large_page, small_page
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
-PHONE, DESK, PAPER = 480, 1280, 688
+PHONE, DESK, PAPER = 420, 1280, 688
 """Widths in CSS pixels. Paper: A4 between its margins."""
 
 WATCH = """<script>

@@ -10,12 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import smix.masks.build as build
 from smix import load_data
-from smix.data.sets import ImageSet
+from smix.data.pictures import Pictures
+from smix.data.sets import ImageSet, balanced_order
 from smix.masks import build_masks, load_source
 from smix.masks.reasons import Reason
+from smix.masks.sources import Segmentation
+from smix.masks.store import MaskStore
 from smix.report import sheet
 from smix.report.masks import JudgedMasks, judge_store
 from smix.report.sheet import write_sheet
@@ -274,3 +279,38 @@ def test_keys_buttons_and_clicks_work(written, tmp_path):
     assert row == 299 - 120
     assert width == 14
     assert pink == data.masks[row].reshape(-1).astype(int).tolist()
+
+
+class AllObject(BrightnessSource):
+    """Source that finds an object everywhere, without decoding images."""
+
+    needs_images = False
+
+    def __call__(self, data, index):
+        return Segmentation(torch.ones(len(index), 8, 8), None)
+
+
+def test_a_sheet_reads_only_the_images_and_shards_that_it_shows(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "ROWS_PER_SHARD", 8)
+    monkeypatch.setattr(build, "MAX_SHARDS", 1000)
+    draws = np.random.default_rng(0)
+    for n in range(400):
+        path = tmp_path / f"pictures/train/{'cat' if n % 2 else 'dog'}/{n:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draws.integers(0, 256, (8, 8, 3), np.uint8)).save(path)
+    (tmp_path / "pictures/test").symlink_to(tmp_path / "pictures/train")
+    data = load_data(f"folder:{tmp_path / 'pictures'}")
+    store = build_masks(data, AllObject(), tmp_path / "store", refine="none", size=(8, 8))
+    checked = replace(judge_store(store, data), masks=MaskStore(tmp_path / "store"))
+    decoded, shards = [], set()
+    decode, shard = Pictures.decode, MaskStore._shard
+    monkeypatch.setattr(Pictures, "decode", lambda self, name: (decoded.append(name), decode(self, name))[1])
+    monkeypatch.setattr(
+        MaskStore, "_shard", lambda self, number, kind: (shards.add(number), shard(self, number, kind))[1]
+    )
+    sheet.draw_sheet(checked, count=6)
+    rows = balanced_order(data.labels, data.fingerprint)[:6]
+    assert isinstance(data.images, Pictures)
+    assert sorted(decoded) == sorted(data.images.names[rows])
+    assert shards == {row // 8 for row in rows.tolist()}
+    assert store.manifest.shard_count == 50

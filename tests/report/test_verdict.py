@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
+from smix.report.accuracy import accuracy_table
 from smix.report.records import ReportAssets, summarise
-from smix.report.verdict import conclusion, evidence, headline, pair_sentences
+from smix.report.verdict import _detectable, conclusion, evidence, headline, highlights, pair_sentences
 from tests.report.comparisons import compared, made_summary
 from tests.report.runs import made_run, made_runs
 
@@ -33,24 +36,33 @@ def test_no_difference_is_significant():
 
 
 def test_equal_means_have_no_winner():
-    text = conclusion(made_summary({"vanilla": [0.1, 0.3], "mixup": [0.0, 0.1], "smix": [0.3, 0.1]}))
-    assert text == "vanilla and smix have the same highest mean test accuracy, 20.00 % over 2 seeds: none won."
+    text = conclusion(
+        made_summary({"vanilla": [0.31, 0.33, 0.32], "mixup": [0.1, 0.12, 0.1], "smix": [0.33, 0.31, 0.32]})
+    )
+    assert text == "vanilla and smix have the same highest mean test accuracy, 32.00 % over 3 seeds: none won."
 
 
-def test_two_seeds_are_called_few():
-    text = conclusion(made_summary({"vanilla": [0.5, 0.5001], "smix": [0.6, 0.6002]}))
-    assert "statistically significant against vanilla" in text
-    assert "2 seeds are few" in text
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_too_few_seeds_name_no_best_method(seeds):
+    accuracy = made_summary({"vanilla": [0.5, 0.5001][:seeds], "smix": [0.6, 0.6002][:seeds]})
+    assert headline(accuracy).startswith(f"The methods cannot be ranked: {seeds} seed")
+    assert not accuracy.best
+    for text in (headline(accuracy), conclusion(accuracy), evidence(accuracy)):
+        assert "highest" not in text
+        assert "significant" not in text
+    assert evidence(accuracy) == "Take at least 3 seeds, better 5. Mean test accuracy: vanilla 50.0 %, smix 60.0 %."
+    assert conclusion(accuracy).startswith(headline(accuracy).rstrip("."))
 
 
-def test_one_seed_is_not_enough():
-    text = conclusion(made_summary({"smix": [0.9], "vanilla": [0.1]}))
-    assert "not enough runs to tell" in text
-    assert "noise against" not in text
+def test_cautions_show_no_best_method_anywhere():
+    comparison = compared({"vanilla": [0.5, 0.6], "smix": [0.6, 0.7]})
+    assert not any(cell.best for row in accuracy_table(comparison.accuracy).rows for cell in row)
+    assert [one.label for one in highlights(comparison)] == ["Runs"]
 
 
 def test_one_method_is_not_compared():
-    assert "no other method" in conclusion(made_summary({"smix": [0.9, 0.8]}))
+    assert "no other method" in conclusion(made_summary({"smix": [0.9, 0.8, 0.85]}))
+    assert headline(made_summary({"smix": [0.9]})).startswith("This is no reliable result: 1 seed")
 
 
 @pytest.mark.parametrize("absent", ["unfinished", "never started"])
@@ -85,20 +97,21 @@ def test_pair_sentences_name_the_better_method_first():
 
 
 def test_differences_above_100_points_are_not_called_detectable():
-    runs = made_runs({"vanilla": [0.1, 0.9], "mixup": [0.95, 0.4]})
-    assert summarise(runs).pairs[0].detectable > 100
-    assert "2 seeds could have found no difference there, however large." in conclusion(summarise(runs))
+    pair = replace(summarise(made_runs(CLEAR)).pairs[0], p_corrected=0.5, detectable=150.0)
+    assert _detectable([pair], "3 seeds") == " 3 seeds could have found no difference there, however large."
 
 
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        ({"vanilla": [0.5, 0.6]}, "vanilla has the highest mean test accuracy, 55.00 %."),
-        ({"vanilla": [0.5, 0.6], "mixup": [0.9, None]}, "vanilla has the highest mean test accuracy, 55.00 %."),
-        ({"vanilla": [0.5, 0.6], "mixup": [0.4, 0.5]}, "55.00 %: no other method is ahead of it."),
-        ({"mixup": [0.5, 0.6]}, "mixup has the highest mean test accuracy, 55.00 %."),
-        ({"vanilla": [0.5], "mixup": [0.6]}, "+10.00 points over vanilla; not enough runs to tell"),
-        ({"vanilla": [0.5, 0.5], "mixup": [0.5, 0.5]}, "none won"),
+        ({"vanilla": [0.5, 0.6, 0.55]}, "vanilla has the highest mean test accuracy, 55.00 %."),
+        (
+            {"vanilla": [0.5, 0.6, 0.55], "mixup": [0.9, None, None]},
+            "vanilla has the highest mean test accuracy, 55.00 %.",
+        ),
+        ({"vanilla": [0.5, 0.6, 0.55], "mixup": [0.4, 0.5, 0.45]}, "55.00 %: no other method is ahead of it."),
+        ({"mixup": [0.5, 0.6, 0.55]}, "mixup has the highest mean test accuracy, 55.00 %."),
+        ({"vanilla": [0.5] * 3, "mixup": [0.5] * 3}, "none won"),
         (
             {"vanilla": [0.50, 0.52, 0.51], "mixup": [0.70, 0.7201, 0.71]},
             "statistically significant with 3 seeds (p < 0.001).",

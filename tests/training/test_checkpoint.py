@@ -79,7 +79,7 @@ def test_a_checkpoint_survives_a_round_trip(valid_checkpoint):
 
 def test_a_checkpoint_loads_with_weights_only(valid_checkpoint):
     content = torch.load(valid_checkpoint, weights_only=True)
-    assert list(content) == ["config", "model", "optimizer", "average", "progress", "metrics", "sha256"]
+    assert list(content) == ["config", "model", "optimizer", "average", "best", "progress", "metrics", "sha256"]
 
 
 def test_equal_states_make_equal_files(valid_checkpoint, tmp_path):

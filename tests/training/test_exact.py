@@ -54,6 +54,22 @@ CASES = {
             "mix_off_epochs": 7,
         },
     },
+    "AdamW, layer decay, frozen epochs, clipping, balanced sampling, augmentation": {
+        **{
+            "method": "smix+fmix",
+            "optimizer": "adamw",
+            "lr": 0.01,
+            "layer_decay": 0.8,
+            "freeze_epochs": 3,
+            "clip_grad": 1.0,
+        },
+        **{"balanced_sampling": True, "augment": "trivialaugment", "random_erasing": 0.5},
+    },
+    "RMSprop, frozen layers, class weights, RandAugment, best epoch": {
+        **{"method": "mixup", "optimizer": "rmsprop", "lr": 0.001, "freeze": ("stem",), "class_weights": "balanced"},
+        **{"augment": "randaugment", "patience": 10, "ema_decay": 0.5},
+    },
+    "Adam, AugMix": {"method": "cutmix", "optimizer": "adam", "lr": 0.01, "augment": "augmix"},
 }
 
 
@@ -111,7 +127,10 @@ def store(folder, tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("method", ["mixup", "smix+fmix"])
 def test_an_interrupted_run_on_files_of_different_sizes_equals_an_uninterrupted_one(folder, store, tmp_path, method):
-    config = small_config(folder, method=method, image_size=16, batch_size=8, masks=str(store), epochs=2)
+    options = (
+        {"augment": "trivialaugment", "random_erasing": 0.5, "balanced_sampling": True} if method == "mixup" else {}
+    )
+    config = small_config(folder, method=method, image_size=16, batch_size=8, masks=str(store), epochs=2, **options)
     train(config, tmp_path / "whole", OPTIONS)
     train_and_kill(3, config, tmp_path / "run", tmp_path / "logs")
     with pytest.MonkeyPatch.context() as patch:

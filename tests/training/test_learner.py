@@ -12,7 +12,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
 from smix.config import SharedConfig
 from smix.training import learner
 from smix.training.distributed import ALONE
-from smix.training.learner import Learner, learning_rate, precision, sgd
+from smix.training.learner import Learner, learning_rate, precision
+from smix.training.optimizer import build_optimizer
 
 STEPS = 7
 
@@ -27,7 +28,7 @@ def _keep_the_global_generator() -> Iterator[None]:
 def test_sgd_equals_the_literal_update(nesterov):
     config = SharedConfig(lr=0.5, momentum=0.75, weight_decay=0.25, nesterov=nesterov)
     model = nn.BatchNorm1d(1)  # weight decay applies to its weight and bias as well
-    optimizer = sgd(model, config)
+    optimizer = build_optimizer(model, config)
     weight, velocity = 1.0, 0.0
     for gradient in (1.0, -2.0, 0.5):
         model.weight.grad, model.bias.grad = torch.tensor([gradient]), torch.zeros(1)
@@ -40,7 +41,7 @@ def test_sgd_equals_the_literal_update(nesterov):
 
 def test_norms_and_biases_are_decayed_only_if_requested():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
-    optimizer = sgd(model, SharedConfig(decay_norm_and_bias=False, weight_decay=0.25))
+    optimizer = build_optimizer(model, SharedConfig(decay_norm_and_bias=False, weight_decay=0.25))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert {name: decay[id(p)] for name, p in model.named_parameters()} == {
         "0.weight": 0.25,
@@ -50,14 +51,14 @@ def test_norms_and_biases_are_decayed_only_if_requested():
         "3.weight": 0.25,
         "3.bias": 0,
     }
-    (group,) = sgd(model, SharedConfig(weight_decay=0.25)).param_groups
+    (group,) = build_optimizer(model, SharedConfig(weight_decay=0.25)).param_groups
     assert (len(group["params"]), group["weight_decay"]) == (6, 0.25)
 
 
 def test_frozen_parameters_are_omitted():
     model = nn.Linear(2, 3)
     model.bias.requires_grad_(False)
-    assert sgd(model, SharedConfig()).param_groups[0]["params"] == [model.weight]
+    assert build_optimizer(model, SharedConfig()).param_groups[0]["params"] == [model.weight]
 
 
 def rates_of_torch(schedule, epochs: int) -> list[float]:

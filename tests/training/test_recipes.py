@@ -116,6 +116,38 @@ def test_the_methods_of_openmixup_have_the_alphas_of_its_tables(data, alpha):
     assert all(values["per_batch"] for name, values in found.items() if name != "vanilla")
 
 
+@pytest.mark.parametrize("epochs", [None, 5, 20])
+def test_the_recipes_for_pretrained_networks_are_pinned(epochs):
+    found = recipe("finetune", "folder:x", epochs)
+    assert (found.init_weights, found.image_size, found.epochs, found.batch_size) == (
+        "pretrained",
+        224,
+        epochs or 20,
+        32,
+    )
+    assert (found.optimizer, found.lr, found.layer_decay, found.weight_decay, found.clip_grad) == (
+        "adamw",
+        5e-4,
+        0.9,
+        0.05,
+        1.0,
+    )
+    assert (found.schedule, found.warmup_epochs, found.freeze_epochs) == (
+        "cosine",
+        found.epochs / 20,
+        found.epochs // 10,
+    )
+    small = recipe("small-data", "folder:x", epochs)
+    assert small.epochs == (epochs or 60)
+    assert small == dataclasses.replace(
+        recipe("finetune", "folder:x", small.epochs),
+        batch_size=16,
+        balanced_sampling=True,
+        augment="trivialaugment",
+        random_erasing=0.25,
+    )
+
+
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(OptionError, match=r'^recipe: expected a known name, got "modren"; did you mean "modern"\?$'):
         recipe("modren", "cifar10")

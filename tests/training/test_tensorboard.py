@@ -1,4 +1,4 @@
-"""Test `--tensorboard`: the values of metrics.jsonl, and images of mixes and masks, once per epoch."""
+"""Test `--track tensorboard`: the values of metrics.jsonl, and images of mixes and masks, once per epoch."""
 
 import io
 import sys
@@ -11,11 +11,12 @@ from PIL import Image
 from smix.config import RunOptions
 from smix.data import load_data
 from smix.training.runs import train
-from smix.training.tensorboard import CURVES, FOLDER
-from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, metrics, small_config, stop_after
+from smix.training.trackers.record import METRICS, RESULTS
+from smix.training.trackers.tensorboard import FOLDER
+from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, metrics, result, small_config, stop_after
 
 accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-SHOWN = RunOptions(device="cpu", quiet=True, tensorboard=True)
+SHOWN = RunOptions(device="cpu", quiet=True, track="tensorboard")
 
 
 def read(out: Path):
@@ -30,11 +31,12 @@ def scalars(out: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def expected(out: Path) -> dict[str, list[tuple[int, float]]]:
-    lines = metrics(out)
-    return {
+    lines, ended = metrics(out), result(out)
+    values = {
         shown: [(line["epoch"], pytest.approx(line[name], rel=1e-6)) for line in lines]
-        for name, shown in CURVES.items()
+        for name, shown in METRICS.items()
     }
+    return values | {shown: [(EPOCHS, pytest.approx(ended[name], rel=1e-6))] for name, shown in RESULTS.items()}
 
 
 def images(out: Path, tag: str) -> list[tuple[int, np.ndarray]]:
@@ -50,7 +52,7 @@ def test_event_files_contain_the_metrics_and_the_run_is_unchanged(data, tmp_path
     assert not (tmp_path / "plain" / FOLDER).exists()
     assert scalars(tmp_path / "run") == expected(tmp_path / "run")
     names = {"train/lr", "train/loss", "train/weighted_accuracy", "val/loss", "val/accuracy", "train/fell_back"}
-    assert scalars(tmp_path / "run").keys() == names
+    assert scalars(tmp_path / "run").keys() == names | {"test/accuracy", "test/loss", "result/val_accuracy"}
     for file in (tmp_path / "run" / FOLDER).iterdir():
         file.unlink()
     (tmp_path / "run" / FOLDER).rmdir()
@@ -119,7 +121,7 @@ def test_events_of_an_epoch_without_checkpoint_are_replaced(data, tmp_path):
 def test_a_missing_package_is_a_one_line_error_before_training(smix, data, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     words = ["train", "--data", data, "--model", "resnet8", "--epochs", "1", "--batch-size", "16", "--quiet"]
-    code, out, err = smix(*words, "--device", "cpu", "--tensorboard", "--out", tmp_path / "run")
+    code, out, err = smix(*words, "--device", "cpu", "--track", "tensorboard", "--out", tmp_path / "run")
     assert (code, out) == (2, "")
-    assert err == "smix: tensorboard: TensorBoard is not installed; run pip install 'smix[tensorboard]'\n"
+    assert err == "smix: track: TensorBoard is not installed; run pip install 'smix[tensorboard]'\n"
     assert not (tmp_path / "run").exists()

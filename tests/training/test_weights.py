@@ -204,3 +204,103 @@ def test_unusable_weights_are_reported_before_a_folder_is_created(smix, data, tm
         assert err.startswith(f"smix: {tmp_path / file}: expected a weights file")
         assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+# What was loaded
+
+
+def test_the_same_network_is_loaded_whole(run):
+    loaded = load_init(network(), str(run / "weights.safetensors"))
+    count = len(network().state_dict())
+    assert loaded.describe() == (
+        f"initial weights: {count} tensors of {run / 'weights.safetensors'}\n  new, with random values: none"
+    )
+
+
+def test_a_last_layer_for_other_classes_is_named_as_left_out_and_new(tmp_path):
+    torch.save(network(1, 6).state_dict(), tmp_path / "w.pt")
+    loaded = load_init(network(), str(tmp_path / "w.pt"))
+    assert loaded.left_out == loaded.new == ("classify.weight", "classify.bias")
+    assert loaded.describe().splitlines() == [
+        f"initial weights: {len(network().state_dict()) - 2} tensors of {tmp_path / 'w.pt'}",
+        "  left out: classify.weight, classify.bias",
+        "  new, with random values: classify.weight, classify.bias",
+    ]
+
+
+def test_a_file_without_last_layer_and_with_other_heads_is_loaded(tmp_path):
+    state = {name: tensor for name, tensor in network(1).state_dict().items() if not name.startswith("classify.")}
+    heads = {f"projector.{place}.weight": torch.zeros(2) for place in range(5)}
+    torch.save({**state, **heads}, tmp_path / "w.pt")
+    model = network()
+    loaded = load_init(model, str(tmp_path / "w.pt"))
+    assert loaded.new == ("classify.weight", "classify.bias")
+    assert loaded.left_out == tuple(heads)
+    assert "left out: projector.0.weight, projector.1.weight, projector.2.weight and 2 more\n" in loaded.describe()
+    own = model.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in state.items())
+    assert torch.equal(own["classify.weight"], network().state_dict()["classify.weight"])
+
+
+def test_a_deeper_network_is_refused_although_all_layers_are_in_the_file(tmp_path):
+    torch.save(network(name="resnet14").state_dict(), tmp_path / "w.pt")
+    assert "instead of " in refusal_of(network(), tmp_path / "w.pt")
+
+
+def test_counters_of_batch_normalisation_may_be_missing(tmp_path):
+    """Torch before 0.4.1 saved none."""
+    state = {name: tensor for name, tensor in network(1).state_dict().items() if "num_batches" not in name}
+    torch.save(state, tmp_path / "w.pt")
+    model = network()
+    assert all(name.endswith("num_batches_tracked") for name in load_init(model, str(tmp_path / "w.pt")).new)
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("classes", [4, 6])
+def test_other_names_of_the_same_network_are_matched_by_order(tmp_path, classes):
+    source, model = network(1, classes), network()
+    renamed = {
+        f"_layer{place}.{name.rpartition('.')[2]}": tensor
+        for place, (name, tensor) in enumerate(source.state_dict().items())
+    }
+    torch.save(renamed, tmp_path / "w.pt")
+    loaded = load_init(model, str(tmp_path / "w.pt"))
+    assert loaded.by_order
+    assert "matched by order, kind and shape because their names differ" in loaded.describe().splitlines()[0]
+    for name, tensor in source.state_dict().items():
+        if classes == 4 or not name.startswith("classify."):
+            assert torch.equal(model.state_dict()[name], tensor), name
+
+
+def test_other_names_in_another_order_are_refused(tmp_path):
+    items = list(network(1).state_dict().items())
+    items[1], items[2] = items[2], items[1]  # weight and bias of a batch normalisation
+    torch.save(
+        {f"x{place}.{name.rpartition('.')[2]}": tensor for place, (name, tensor) in enumerate(items)}, tmp_path / "w.pt"
+    )
+    refusal_of(network(), tmp_path / "w.pt")
+
+
+def test_a_run_says_what_it_starts_from_once(smix, data, run, tmp_path):
+    words = [
+        "train",
+        "--data",
+        data,
+        "--model",
+        "resnet8",
+        "--method",
+        "vanilla",
+        "--batch-size",
+        "16",
+        "--epochs",
+        "2",
+    ]
+    words += ["--device", "cpu", "--init-weights", run / "weights.safetensors", "--out", tmp_path / "run"]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(5, patch)
+        code, _, err = smix(*words)
+    assert code == 130
+    assert f"initial weights: {len(network().state_dict())} tensors of {run / 'weights.safetensors'}\n" in err
+    code, _, err = smix(*words)
+    assert code == 0
+    assert "initial weights" not in err

@@ -45,7 +45,7 @@ def motion_blur(x: Float[Tensor, "B C H W"], draws: Draws, radius: float, sigma:
 
 
 def zoom_blur(x: Float[Tensor, "B C H W"], draws: Draws, end: float) -> Float[Tensor, "B C H W"]:
-    """Average the image and its enlargements by 1, 1.01, ... up to `end`, which numpy.arange includes or not, depending on rounding."""
+    """Average the image and its enlargements by 1, 1.01, ... up to `end` (included or not, as in numpy.arange)."""
     height, width = x.shape[-2:]
     factors = np.arange(1, end, 0.01).tolist()
     # All factors at once: along W as (W, n W), along H as (H, H n).

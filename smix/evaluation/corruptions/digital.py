@@ -15,14 +15,14 @@ from smix.evaluation.corruptions.filters import along_both, box_matrix, gaussian
 
 
 def brightness(x: Float[Tensor, "B C H W"], draws: Draws, increase: float) -> Float[Tensor, "B C H W"]:
-    """Raise the value channel of HSV by `increase`, so that all channels grow by the same factor; black becomes grey."""
+    """Increase the value (V) of HSV by `increase`: all channels grow by the same factor, and black becomes grey."""
     value = x.amax(1, keepdim=True)
     raised = (value + increase).clamp(max=1)
     return torch.where(value > 0, x * (raised / value.clamp(min=1e-6)), raised)
 
 
 def contrast(x: Float[Tensor, "B C H W"], draws: Draws, factor: float) -> Float[Tensor, "B C H W"]:
-    """Scale the differences of each channel from its mean over the image by `factor`."""
+    """Scale the deviation of each channel from its mean over the image by `factor`."""
     means = x.double().mean((2, 3), keepdim=True).float()
     return means + (x - means) * factor
 
@@ -37,7 +37,7 @@ def elastic_transform(
         draws: Random numbers.
         strength: Factor of the shifts, which are drawn from -1 to 1 and then smoothed.
         smoothness: Standard deviation of the Gaussian that smooths the shifts.
-        affine: Largest movement of each of three points in the middle along each axis.
+        affine: Maximum shift along each axis of the three central points that define the affine map.
     """
     height, width = x.shape[-2:]
     side, third = min(height, width), min(height, width) // 3
@@ -61,7 +61,7 @@ def elastic_transform(
 def _sample(
     x: Float[Tensor, "B C H W"], columns: Float[Tensor, "B H W"], rows: Float[Tensor, "B H W"], corners: bool
 ) -> Float[Tensor, "B C H W"]:
-    """Interpolate linearly; images are mirrored at the centres of their outermost pixels if `corners`, else at the edges of these."""
+    """Interpolate linearly; images are mirrored at the centres of border pixels if `corners`, else at their edges."""
     height, width = x.shape[-2:]
     if corners:
         grid = torch.stack([2 * columns / (width - 1) - 1, 2 * rows / (height - 1) - 1], -1)
@@ -81,7 +81,7 @@ def pixelate(x: Float[Tensor, "B C H W"], draws: Draws, fraction: float) -> Floa
 
 
 def jpeg_compression(x: Float[Tensor, "B C H W"], draws: Draws, quality: int) -> Float[Tensor, "B C H W"]:
-    """Compress as JPEG of this quality, colours at half the resolution, by Pillow on the CPU."""
+    """Compress as JPEG with this quality and half the colour resolution, using Pillow on the CPU."""
     stored = (x * 255).round().byte().movedim(1, -1).cpu().numpy()
     read = np.stack([_through_jpeg(image, quality) for image in stored])
     return torch.from_numpy(read).to(x.device).movedim(-1, 1).float() / 255

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 MIN_WEIGHT = 1e-4
-"""Weights of a kernel below this are omitted; each changes a value by at most 0.03 grey levels."""
+"""Kernel weights below this are omitted; each changes a value by at most 0.03 grey levels."""
 
 
 def scale_of(images: Float[Tensor, "B C H W"]) -> float:
@@ -74,9 +74,9 @@ def box_matrix(side: int, other: int) -> Float[Tensor, "other side"]:
 def disk(radius: float, sigma: float, scale: float) -> Float[Tensor, "k k"]:
     """Return the kernel of a disk of `radius` pixels, softened by a Gaussian of 3 x 3 pixels.
 
-    It is that of `disk` in make_cifar_c.py, for radii below 2.
-    At another `scale` than 1 each pixel of the disk is a square of `scale` pixels, shared out by area (below a radius
-    of 1 the disk is one point, and stays one), and sigma and the Gaussian's cut-off are scaled too.
+    It equals `disk` in make_cifar_c.py, for radii below 2. If `scale` is not 1, each pixel of the disk is a square of `scale`
+    pixels, shared out by area (below a radius of 1 the disk is one point, and stays one), and sigma and the Gaussian's
+    cut-off are scaled too.
     """
     grid = np.arange(-1, 2)
     points = (grid[:, None] ** 2 + grid**2 <= radius**2).astype(np.float64)
@@ -111,8 +111,8 @@ def motion_blur(
 ) -> Float[Tensor, "B C H W"]:
     """Blur by half a Gaussian along one direction per image, as MotionBlurImage of ImageMagick does.
 
-    The Gaussian has `sigma` pixels and is cut off at 2 ceil(`radius`). Images are read at whole pixels, and the outermost pixels
-    repeat beyond the border.
+    The Gaussian has a standard deviation of `sigma` pixels and is cut off at 2 ceil(`radius`). Images are sampled at integer
+    positions, without interpolation, and edge pixels are repeated beyond the border.
     """
     weights = torch.exp(-(torch.arange(2 * math.ceil(radius) + 1) ** 2) / (2 * sigma**2))
     weights = (weights / weights.sum())[weights / weights.sum() >= MIN_WEIGHT]

@@ -27,7 +27,7 @@ from smix.evaluation.corruptions.noise import gaussian_noise, impulse_noise, sho
 from smix.evaluation.corruptions.weather import fog, frost, snow
 
 LABEL = "own corruptions, CIFAR-C severities"
-"""Name of these images in tables and files, which distinguishes them from the published archives."""
+"""Name of these images in tables and files, to distinguish them from the published archives."""
 SEVERITIES = (1, 2, 3, 4, 5)
 MIN_SIDE = 28
 """Smallest side of an image, in pixels."""
@@ -65,7 +65,8 @@ CORRUPTIONS: dict[str, tuple[Corruption, tuple[tuple[float, ...], ...]]] = {
     "pixelate": (pixelate, ((0.95,), (0.9,), (0.85,), (0.75,), (0.65,))),
     "jpeg_compression": (jpeg_compression, ((80,), (65,), (58,), (50,), (40,))),
 }
-"""Function of each corruption, and its parameters at severity 1 to 5. Lengths in pixels are for sides of 32, and grow with the side.
+"""Function of each corruption, and its parameters at severities 1 to 5. Lengths in pixels are for sides of 32, and grow with
+the side.
 
 >>> len(smix.evaluation.CORRUPTIONS)
 15
@@ -95,10 +96,10 @@ def corrupt(
         severity: Severity from 0 to 5; 0 returns the images themselves.
         index: Index of each image in its data set. Random numbers are drawn by seed, name, severity and index, so that the other
             images of the batch do not matter.
-        seed: Seed of the random numbers.
+        seed: Random seed.
 
     Raises:
-        DataError: The images are too small or have another type or number of channels, or there is not one index per image.
+        DataError: The images are too small or have the wrong type or number of channels, or there is not one index per image.
         OptionError: The corruption or the severity is unknown.
 
     >>> images = torch.full((2, 32, 32, 3), 128, dtype=torch.uint8)
@@ -146,6 +147,6 @@ def _check(images: Tensor) -> None:
 def corrupt_batches(
     batches: Batches, name: str, severity: int, index: Sequence[int] | Int[Tensor, "B"] | None = None, seed: int = 0
 ) -> Batches:
-    """Return the same split with corrupted images, which are normalised after the corruption; see `corrupt`."""
+    """Return the same split with images that are corrupted before they are normalised; see `corrupt`."""
     index = range(len(batches)) if index is None else index
     return replace(batches, images=corrupt(batches.images, name, severity, index, seed))

@@ -1,4 +1,4 @@
-"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, and masks that a data set carries."""
+"""Sources of masks, `source(data, index) -> Segmentation`: networks, existing segmentations, masks of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from smix.data.sets import ImageSet
 from smix.device import find_device
 from smix.errors import OptionError, unknown
+from smix.masks.names import check_source
+from smix.masks.sources.builtin import segmenter_source
 from smix.masks.sources.carried import CarriedSource
 from smix.masks.sources.choice import read_object_classes
 from smix.masks.sources.files import Style, files_source
@@ -22,28 +24,18 @@ from smix.masks.sources.smp import smp_network
 from smix.masks.sources.torchvision import torchvision_network
 from smix.masks.sources.transformers import transformers_network
 from smix.masks.sources.upscale import load_upscaler
+from smix.models.segmenter_file import BUILTIN
 
 __all__ = ["Segmentation", "Source", "load_source"]
-
-NETWORK = ("input-size", "hflip-tta", "upscale", "classes", "object-classes")
-KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "torchvision": ("torchvision:MODEL", ("weights", *NETWORK)),
-    "onnx": ("onnx:FILE", NETWORK),
-    "transformers": ("transformers:MODEL_OR_DIR", NETWORK),
-    "smp": ("smp:ARCH/ENCODER", ("weights", *NETWORK)),
-    "masks": ("masks:DIR", ("classes", "object-classes", "style", "mask-frame")),
-    "labelme": ("labelme:DIR", ("classes", "object-classes", "mask-frame")),
-    "carried": ("carried", ()),
-}
-"""Form of the names of each kind of source, and the options that it supports."""
 
 
 @runtime_checkable
 class Source(Protocol):
     """A callable that finds the objects in images.
 
-    Optional attributes: `needs_images = False` means that the source does not use `data.images`, which are then not decoded.
-    `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of images per call.
+    Optional attributes: `needs_images = False` means that the source does not use `data.images`, so that they are not
+    decoded. `classes`, a tuple of names, names the classes 1, 2, ... in `Segmentation.classes`. `batch_size` is the number of
+    images per call.
     """
 
     def describe(self, data: ImageSet) -> dict[str, Any]:
@@ -75,8 +67,8 @@ def load_source(
     """Load a source of masks by its name.
 
     Args:
-        name: `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`, `labelme:DIR` or
-            `carried`.
+        name: `builtin`, `torchvision:MODEL`, `onnx:FILE`, `transformers:MODEL_OR_DIR`, `smp:ARCH/ENCODER`, `masks:DIR`,
+            `labelme:DIR` or `carried`.
         weights: Weights file for networks of torchvision (None: the published weights are downloaded) and
             segmentation_models_pytorch.
         input_size: Side in pixels of the square that images are resized to before they are segmented. "own": images are not resized.
@@ -86,10 +78,10 @@ def load_source(
         classes: Names of the source's classes that are objects. Empty: all but the background.
         object_classes: JSON file that names, for each class of the data set, the source's classes that are objects in its images.
         score_threshold: Minimum confidence of an instance, in [0, 1], for networks that find instances.
-        style: Meaning of the pixel values in the pictures of `masks:DIR`. None: determined from the pictures.
-        mask_frame: Frame of the masks of photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and `labelme:DIR`:
-            "upright" if they fit the pictures as viewers show them, "stored" if they fit the pixels in the files. None: determined
-            from the sizes.
+        style: Meaning of the pixel values in the mask images of `masks:DIR`. None: determined from the images.
+        mask_frame: Orientation of the masks for photographs that are stored rotated or mirrored (EXIF), for `masks:DIR` and
+            `labelme:DIR`: "upright" if they fit the images as viewers show them, "stored" if they fit the pixels in the files.
+            None: determined from the sizes.
         device: Device of the networks. "auto": a GPU if there is one.
 
     Returns:
@@ -104,20 +96,17 @@ def load_source(
     >>> source(data, np.arange(4)).mask().shape
     torch.Size([4, 32, 32])
     """
-    kind, _, place = name.partition(":")
-    if kind not in KINDS or bool(place) == (kind == "carried"):
-        raise unknown("source", name, [form for form, _ in KINDS.values()])
     options: dict[str, Any] = {"weights": weights, "input-size": input_size, "hflip-tta": hflip_tta, "upscale": upscale}
     options |= {"classes": classes, "object-classes": object_classes, "style": style}
     options |= {"mask-frame": mask_frame}
-    for option, value in options.items():
-        if value and option not in KINDS[kind][1]:
-            raise OptionError(f"{option}: the source {name} has no such option; omit --{option}")
+    kind, place = check_source(name, [option for option, value in options.items() if value]), name.partition(":")[2]
     if not 0 <= score_threshold <= 1:
         raise OptionError(f"score-threshold: expected a number from 0 to 1, got {score_threshold}")
     if mask_frame is not None and mask_frame not in get_args(MaskFrame):
         raise unknown("mask-frame", mask_frame, get_args(MaskFrame))
     names = None if object_classes is None else read_object_classes(Path(object_classes))
+    if kind == "builtin":
+        return segmenter_source(BUILTIN, find_device(device))
     if kind == "carried":
         return CarriedSource()
     if kind == "masks":

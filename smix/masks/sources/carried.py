@@ -1,4 +1,4 @@
-"""Masks that are part of the data set: arrays, or files that it lists for its images."""
+"""Masks that are part of the data set: arrays, or files listed for its images."""
 
 import hashlib
 from dataclasses import dataclass
@@ -12,6 +12,11 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.sources.files import FilesSource
 from smix.masks.sources.reading import Segmentation
+
+
+def carries_masks(data: ImageSet) -> bool:
+    """Return whether a data set includes masks of its images, as arrays or as listed files."""
+    return data.masks is not None or (data.files is not None and data.files.masks is not None)
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 31
 
 Side = Annotated[int, Meta(ge=1, le=MAX_PIXELS)]
 Id = Annotated[int, Meta(ge=-(1 << 62), le=1 << 62)] | str
-"""Larger integers are refused: a file could contain many with the same hash, for which a dictionary is very slow."""
+"""Larger integers are rejected: a file could contain many with the same hash, for which a dictionary is very slow."""
 
 
 class Image(msgspec.Struct, frozen=True):

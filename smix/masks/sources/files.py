@@ -31,7 +31,7 @@ __all__ = ["FilesSource", "Style", "files_source"]
 
 ENDINGS = (".png", "_mask.png", "-mask.png", ".PNG", "_mask.PNG", "-mask.PNG")
 SAMPLE = 20
-"""Number of pictures from which the style, the classes and the size are determined."""
+"""Number of mask images from which the style, the classes and the size are determined."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ class FilesSource:
 
     folder: Path
     style: Style | None
-    """Style of the pictures. None: determined from some of them."""
+    """Style of the mask images. None: determined from some of them."""
     keep: tuple[str, ...] = ()
     """Classes that are objects. Empty: all classes that are objects by default."""
     object_classes: ObjectClasses | None = None
@@ -70,7 +70,7 @@ class FilesSource:
 
     @property
     def batch_size(self) -> int:
-        """Number of masks that are read at once, which is smaller for large masks."""
+        """Number of masks that are read at once (fewer if they are large)."""
         return max(1, min(16, (1 << 26) // math.prod(self.layout.size))) if self.layout else 16
 
     @property
@@ -118,7 +118,7 @@ class FilesSource:
     def _classes(
         self, layout: Layout, data: ImageSet, image: int, lookup: UInt8[np.ndarray, "256"]
     ) -> UInt8[np.ndarray, "H W"]:
-        """Return the upright class map of an image; `lookup` maps each class to itself, or to 0 if it is no object."""
+        """Return the upright class map of an image; `lookup` maps each class to itself, or to 0 for no object."""
         annotations, own = layout.annotations, self.mask_frame
         if annotations is not None and layout.style == "coco":
             classes, name = annotations.class_map(layout.places.names(data.stem(image)), lookup), annotations.file.name
@@ -208,7 +208,7 @@ class FilesSource:
         return Layout(places, style, names, objects, size, annotations)
 
     def _picture(self, places: Places, data: ImageSet, image: int) -> Path | None:
-        """Return the path of the mask of an image, which is never the image itself. None: there is no mask."""
+        """Return the path of the mask of an image (never of the image itself). None: there is no mask."""
         if self.listed:
             assert data.files is not None
             assert data.files.masks is not None
@@ -241,7 +241,7 @@ def files_source(
 
     Args:
         folder: Folder of the masks.
-        style: Style of the pictures. None: determined from some of them.
+        style: Style of the mask images. None: determined from some of them.
         keep: Classes that are objects. Empty: all classes that are objects by default.
         object_classes: Classes that are objects in the images of each label. None: the same for all labels.
 

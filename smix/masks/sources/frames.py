@@ -1,7 +1,8 @@
-"""Bring masks into the frame of their pictures: upright, as the EXIF orientation of a photograph says.
+"""Transform masks to the upright frame of their images, as the EXIF orientation of a photograph says.
 
-Programs that read EXIF data write masks of the upright picture, others of the pixels as the file stores them. The sizes tell which it is
-for pictures that are turned by 90 degrees; for mirrored, upside-down and square ones only the user knows.
+Programs that read EXIF data write masks of the upright image, other programs write masks of the pixels as the file stores
+them. The sizes distinguish them for images that are rotated by 90 degrees; for mirrored, upside-down and square ones only the
+user knows.
 """
 
 from collections.abc import Callable
@@ -17,9 +18,9 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError
 
 MaskFrame = Literal["upright", "stored"]
-"""Masks fit their pictures as viewers show them, or the pixels as the files store them."""
+"""Masks fit their images as viewers show them, or the pixels as the files store them."""
 ASPECT_TOLERANCE = 0.01
-"""Largest relative difference between the aspects of a mask and its picture, unless it is one pixel."""
+"""Maximum relative difference between the aspect ratios of a mask and its image, unless it is one pixel."""
 IMAGES_PER_TASK = 64
 
 
@@ -30,7 +31,7 @@ def placement(
 
     Args:
         size: Height and width of the mask.
-        frame: Frame of the picture.
+        frame: Frame of the image.
         mask_frame: Frame of all masks, if the user said which it is.
 
     Returns:
@@ -55,7 +56,7 @@ def placement(
 
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether two sizes have one aspect, within 1 % or a pixel of the coarser one."""
+    """Return whether two sizes have the same aspect ratio, within 1 % or a pixel of the coarser one."""
     (h, w), (height, width) = size, other
     difference = abs(h * width - w * height)
     return difference <= max(ASPECT_TOLERANCE * max(h * width, w * height), h, w, height, width)
@@ -88,14 +89,14 @@ def upright_size(
     mask_frame: MaskFrame | None,
     exported_size: tuple[int, int] | None,
 ) -> tuple[int, int] | None:
-    """Return the size of a mask in the frame of the upright picture. None: it does not fit the picture.
+    """Return the size of a mask in the frame of the upright image. None: it does not fit the image.
 
     Args:
         mask: Frame of the file of the mask.
         data: The data set.
         image: The image of the mask.
         mask_frame: Frame of all masks. None: determined from their sizes.
-        exported_size: Size of masks that are upright whatever their aspect. None: there are none.
+        exported_size: Size of masks that are always upright. None: there are none.
     """
     if mask.upright == exported_size:
         return mask.upright
@@ -112,7 +113,7 @@ def upright_size(
 def in_upright_frame(
     numbers: UInt8[np.ndarray, "h w"], data: ImageSet, image: int, mask_frame: MaskFrame | None, mask: str
 ) -> UInt8[np.ndarray, "H W"]:
-    """Return a class map in the frame of the upright picture, at its own resolution.
+    """Return a class map in the frame of the upright image, without changing its resolution.
 
     Args:
         numbers: The class map as its file has it.
@@ -132,7 +133,7 @@ def in_upright_frame(
             return rotated(numbers, frame.orientation)
         case "unclear":
             raise MaskError(
-                f"{mask}: the size does not tell the frame of the mask of {_unclear(picture, frame)}; give --mask-frame"
+                f"{mask}: the size does not determine the frame of the mask of {_unclear(picture, frame)}; pass --mask-frame"
             )
         case "neither":
             raise MaskError(_misfit(size, frame, mask_frame, mask, picture))
@@ -172,8 +173,8 @@ def check_frames(
     if matters:
         image, frame = matters[0]
         raise MaskError(
-            f"{folder}: for {len(matters):,} of {len(data):,} pictures the size of the mask does not tell its frame, such as "
-            f"{_unclear(pictures.names[image], frame)}; give --mask-frame upright if the masks fit the pictures as viewers show them, "
+            f"{folder}: for {len(matters):,} of {len(data):,} images the size of the mask does not determine its frame, such as "
+            f"{_unclear(pictures.names[image], frame)}; pass --mask-frame upright if the masks fit the images as viewers show them, "
             "or --mask-frame stored if they fit the pixels as the files store them"
         )
 
@@ -195,9 +196,9 @@ def _misfit(size: tuple[int, int], frame: Frame, mask_frame: MaskFrame | None, m
         sizes = f"{_shown(frame.stored)} pixels as stored"
     elif frame.orientation >= TRANSPOSED:
         sizes += " upright" if mask_frame else f" upright or {_shown(frame.stored)} as stored"
-    return f"{mask}: the mask has {_shown(size)} pixels, another aspect than its image {picture} ({sizes})"
+    return f"{mask}: the mask has {_shown(size)} pixels, not the aspect ratio of its image {picture} ({sizes})"
 
 
 def _shown(size: tuple[int, int]) -> str:
-    """Return a size as programs for pictures show it: width x height."""
+    """Return a size as image viewers show it: width x height."""
     return f"{size[1]}x{size[0]}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
+from smix.device import best_precision
 from smix.errors import MaskError
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.reading import (
@@ -47,19 +48,19 @@ class NetworkCard(msgspec.Struct, frozen=True, kw_only=True):
     input_size: tuple[Side, Side]
     """Height and width of the images that the network was trained on."""
     mean: Channels
-    """Mean of red, green and blue, on the 0..255 scale, which is subtracted."""
+    """Mean of red, green and blue, which is subtracted from images in [0, 255]."""
     std: tuple[Positive, Positive, Positive]
-    """Standard deviation of red, green and blue, on the 0..255 scale, by which images are divided."""
+    """Standard deviation of red, green and blue, by which images in [0, 255] are divided."""
     output: Output = "class_scores"
-    """`class_scores`: logits, read by arg-max; `object_logit`: one channel, read by sigmoid; `instances`: their union."""
+    """Kind. "class_scores": logits, by arg-max; "object_logit": one channel, by sigmoid; "instances": their union."""
     classes: tuple[str, ...] = ()
     """Names of the K classes; empty if they are not known."""
     background: Annotated[int, Meta(ge=0)] | None = 0
     """Index of the background class. None: there is none."""
     any_size: bool = True
-    """True if the network accepts images of other sizes than `input_size`."""
+    """True if the network accepts images whose size differs from `input_size`."""
     stride: Side = 1
-    """Number of pixels of which the height and width of the input must be multiples."""
+    """Number of pixels that must divide the height and width of the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +80,7 @@ class Network:
         """Check that the scores of `count` images have the shape and type that the card states.
 
         Raises:
-            MaskError: The scores have another shape or type.
+            MaskError: The scores have a different shape or type.
         """
         card, channels = self.card, scores.shape[1] if scores.ndim == 4 else 0
         fits = channels == 1 if card.output == "object_logit" else channels > max(1, card.background or 0)
@@ -107,7 +108,7 @@ class NetworkSource:
 
     network: Network
     input_size: str = "auto"
-    """Side in pixels of the square that images are resized to; "own": images are not resized; "auto": see `auto_size`."""
+    """Side in pixels of the square to which images are resized; "own": no resizing; "auto": see `auto_size`."""
     hflip_tta: bool = False
     """Average the result over each image and its mirror image."""
     upscale: Upscaler | None = None
@@ -117,7 +118,7 @@ class NetworkSource:
     object_classes: ObjectClasses | None = None
     """Classes that are objects in the images of each label."""
     score_threshold: float = 0.5
-    """Lowest confidence of an instance, in [0, 1]."""
+    """Minimum confidence of an instance, in [0, 1]."""
 
     def __post_init__(self) -> None:
         network, size = self.network, self.input_size
@@ -198,7 +199,7 @@ class NetworkSource:
         return Segmentation(objects.object.cpu(), None if objects.classes is None else objects.classes.cpu())
 
     def _resized(self, data: ImageSet, index: NDArray[np.int64]) -> Float[Tensor, "B 3 h w"]:
-        """Return images on the 0..255 scale, at the input size and on the device of the network."""
+        """Return images with values in [0, 255], at the input size and on the device of the network."""
         size = self._size(data)
         if isinstance(data.images, Pictures):
             pictures = [torch.from_numpy(data.images[int(place)])[None] for place in index]
@@ -206,7 +207,8 @@ class NetworkSource:
             pictures = [torch.from_numpy(data.images[index])]
         else:
             raise MaskError(
-                f"{self.network.name}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
+                f"{self.network.name}: expected images with 2 spatial dimensions, but those of {data.name} have size {data.size}; "
+                "use another source"
             )
         if size is None and len({picture.shape[1:] for picture in pictures}) > 1:
             raise self._different_sizes(data)
@@ -267,12 +269,12 @@ class NetworkSource:
 
 
 def auto_size(native: tuple[int, int], size: tuple[int, ...] | None, stride: int = 1) -> tuple[int, int]:
-    """Return the input size that gave the best masks of images of `size` when measured (docs/masks.md).
+    """Return the input size that gave the best masks in our measurements for images of `size` (docs/masks.md).
 
     Args:
         native: Height and width that the network was trained on.
         size: Spatial size of the images. None: the images differ in size.
-        stride: Number of pixels of which the result is a multiple.
+        stride: The result is a multiple of this number of pixels.
     """
     limit = 257 if size is not None and len(size) == 2 and max(size) <= 64 else max(native)
     height, width = (max(1, min(edge, limit) // stride) * stride for edge in native)
@@ -305,7 +307,7 @@ class TorchForward:
         except (RuntimeError, ValueError, AssertionError) as error:
             raise MaskError(
                 f"{self.name}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
-                f"({one_line(error, 160)}); choose another --input-size, such as a multiple of 32"
+                f"({one_line(error)}); choose another --input-size, such as a multiple of 32"
             ) from None
 
     def to_network(self, sha256: str, card: NetworkCard, forward: Callable[[Tensor], Any] | None = None) -> Network:
@@ -317,16 +319,6 @@ class TorchForward:
             forward: Function that calls this object and converts the output to the form that the card states. None: this object.
         """
         return Network(self.name, sha256, forward or self, card, self.device, self.precision)
-
-
-def best_precision(device: torch.device) -> str:
-    """Return the precision of PyTorch networks: a 16-bit type if the hardware supports it, otherwise "float32" (docs/decisions.md)."""
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-    if device.type == "cpu":
-        capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in older versions
-        return "bfloat16" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "float32"
-    return "float32"
 
 
 def for_inference(network: nn.Module, device: torch.device) -> nn.Module:

@@ -2,9 +2,9 @@
 
 {
   "input_size": [257, 257],
-  "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, on the 0..255 scale
+  "mean": [127.5, 127.5, 127.5], "std": [127.5, 127.5, 127.5],    RGB, for values in [0, 255]
   "output": "class_scores",                                       logits, read by arg-max; or "object_logit": by sigmoid
-  "background": 0,                                                the class that is no object
+  "background": 0,                                                index of the background class
   "any_size": true,                                               the network accepts images of other sizes
   "classes": ["background", "aeroplane", ...]                     names of the classes, optional
 }
@@ -48,7 +48,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
     for file in (path, card_file):
         if not file.is_file():
             raise MaskError(
-                f"onnx: {file} is missing; put {path.name} and its description {card_file.name} into one folder (docs/masks.md)"
+                f"onnx: {file} is missing; put {path.name} and its description {card_file.name} into the same folder (docs/masks.md)"
             )
     try:
         card: OnnxCard = typed(read_json(card_file), OnnxCard)
@@ -75,7 +75,7 @@ def onnx_network(path: Path, device: torch.device) -> Network:
         except Exception as error:
             raise MaskError(
                 f"{path}: the network does not accept images of {images.shape[2]}x{images.shape[3]} pixels "
-                f"({one_line(error, 240)}); correct {card_file.name} or --input-size"
+                f"({one_line(error)}); correct {card_file.name} or --input-size"
             ) from None
         return torch.from_numpy(np.asarray(scores))
 

@@ -34,24 +34,24 @@ class Exported(msgspec.Struct, frozen=True):
     split: str
     fingerprint: str
     size: tuple[int, int] | None = None
-    """Height and width of the masks, which cover the whole upright image, whatever its aspect."""
+    """Height and width of the masks, which cover the whole upright image, whatever its aspect ratio."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Possible names of the file of an image in a folder, without suffix."""
+    """Possible file names for an image in a folder, without suffix."""
 
     splits: tuple[str, ...]
     """Possible names of the folder of this split."""
     flat: bool
     """True if the file of cat/001 may be called 001, because no two images are called 001."""
     image_names: frozenset[str] = field(default=frozenset(), repr=False)
-    """Names of images with an ending of mask files, such as 001_mask."""
+    """Names of images that end like those of mask files, such as 001_mask."""
     exported_size: tuple[int, int] | None = None
-    """Height and width of masks that were exported from a store: they are upright, whatever the aspect of their images."""
+    """Height and width of masks that were exported from a store; they are always upright."""
 
     without_split: frozenset[str] = field(default=frozenset(), repr=False)
-    """Stems such as train/cat/001 for which cat/001 may stand, because no other split has a cat/001."""
+    """Stems such as train/cat/001 that may be shortened to cat/001, because no other split has a cat/001."""
 
     def names(self, stem: str) -> Iterator[str]:
         """Yield the possible names for cat/001: cat/001, train/cat/001 and, if it is the only 001, 001 and train/001."""
@@ -75,7 +75,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     exported_size = check_exported(folder, data)
     if data.size is not None and len(data.size) != 2:
         raise MaskError(
-            f"{folder}: expected images with 2 spatial dimensions, got size {data.size} of {data.name}; use another source"
+            f"{folder}: expected images with 2 spatial dimensions, but those of {data.name} have size {data.size}; use another source"
         )
     if not isinstance(data.images, Pictures):
         return Places((data.split,), flat=False, exported_size=exported_size)
@@ -95,7 +95,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
 
 
 def check_exported(folder: Path, data: ImageSet) -> tuple[int, int] | None:
-    """Check that the masks in a folder were not exported for other images than `data`.
+    """Check that the masks in a folder were not exported for images that differ from `data`.
 
     Returns:
         Height and width of exported masks. None: the masks were not exported.
@@ -108,7 +108,7 @@ def check_exported(folder: Path, data: ImageSet) -> tuple[int, int] | None:
     try:
         exported: Exported = typed(read_json(folder / EXPORTED), Exported)
     except UnreadableError as error:
-        raise MaskError(f"{folder}: expected an intact {EXPORTED}, got {error}; remove it") from None
+        raise MaskError(f"{folder / EXPORTED}: the file is damaged ({error}); remove this file") from None
     if exported.fingerprint != data.fingerprint:
         raise MaskError(
             f"{folder}: expected masks of {data.name} {data.split} ({data.fingerprint[:8]}), got masks exported for "
@@ -152,7 +152,7 @@ def segmentation_from_maps(
         size: Height and width of the result.
 
     Returns:
-        Class maps, objects with probabilities 0 and 1, and the messages of the errors.
+        Class maps, objects with probabilities 0 and 1, and the error messages.
     """
     objects = torch.full((len(index), *size), torch.nan)
     classes = torch.zeros((len(index), *size), dtype=torch.uint8)

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
+from smix.reprs import short_repr
+
 SCORES_PER_STEP = 2**27
 """Maximum number of scores that are converted at once on a GPU. Each temporary copy of them takes half a gigabyte."""
 
@@ -21,7 +23,10 @@ class Segmentation:
     classes: UInt8[Tensor, "B *s"] | None
     """Class of each pixel, 0 where there is no object. None: the source has no classes."""
     problems: Mapping[int, str] = field(default_factory=dict)
-    """Reason why an image has no mask, by position in the batch; its `object` is NaN."""
+    """Reason why an image has no mask, by index in the batch; its `object` is NaN."""
+    score: Float[Tensor, "B"] | None = None
+    """Score of each mask, in [0, 1]; the description of the source states its meaning. None: the mean probability on the object."""
+    __repr__ = short_repr("segmentation.mask()")
 
     def mask(self) -> Bool[Tensor, "B *s"]:
         """Return True on the object: where the class is not 0 or, without classes, where the probability is above 1/2."""
@@ -142,7 +147,7 @@ def average_flipped(plain: Segmentation, flipped: Segmentation) -> Segmentation:
 
 
 def resize_images(images: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
-    """Resize images of 0..255 by antialiased bicubic interpolation, clamped to that range because it overshoots."""
+    """Resize images in [0, 255] by antialiased bicubic interpolation, and clamp overshoots to that range."""
     if tuple(images.shape[2:]) == size:
         return images
     return F.interpolate(images, size, mode="bicubic", antialias=True).clamp_(0, 255)

@@ -16,7 +16,7 @@ from smix.masks.sources.run_lengths import MAX_PIXELS
 from smix.untrusted import UnreadableError
 
 UNKNOWN, BACKGROUND = "__ignore__", "_background_"
-"""Labels that are no object: pixels whose class is not known, and background."""
+"""Labels that do not mark an object: pixels of unknown class, and background."""
 NO_OBJECT = (UNKNOWN, BACKGROUND)
 POINTS = {
     "polygon": (3, None),
@@ -28,7 +28,7 @@ POINTS = {
     "point": (1, 1),
     "mask": (2, 2),
 }
-"""Kinds of shapes that can be drawn, and how many points each has at least and at most."""
+"""Kinds of shapes that can be drawn, with their minimum and maximum number of points."""
 LINE_WIDTH, POINT_RADIUS = 10, 5
 """Width of lines and radius of points in pixels, as labelme draws them."""
 MAX_COORDINATE = 1 << 14
@@ -52,13 +52,13 @@ def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], labels: set[str]
 
     Args:
         shapes: The shapes, in the order in which they were drawn.
-        size: Height and width of the picture.
+        size: Height and width of the image.
         labels: Labels of the shapes that are objects. None: all but `__ignore__` and `_background_`.
 
     Raises:
         MaskError: A shape is of a kind that has no pixels, or has too few or too many points.
-        UnreadableError: A shape lies far outside the picture, or its mask is too large.
-        Exception: One of `smix.data.pictures.UNREADABLE`: its mask is no PNG picture.
+        UnreadableError: A shape is far outside the image, or its mask is too large.
+        Exception: One of `smix.data.pictures.UNREADABLE`: its mask is not a PNG image.
     """
     picture = Image.new("L", (size[1], size[0]))
     for shape in shapes:

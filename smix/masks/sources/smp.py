@@ -1,7 +1,7 @@
-"""Networks of segmentation_models_pytorch: U-Net, PSPNet, FPN, DeepLabV3+ and the rest, with any of its encoders.
+"""Networks from segmentation_models_pytorch: U-Net, PSPNet, FPN, DeepLabV3+ and others, with any of its encoders.
 
 FILE.json next to the weights file may contain {"mean": [...], "std": [...], "input_size": [256, 256], "classes": ["background", ...]},
-with mean and std on the 0..255 scale. Without it, images are normalised as for the ImageNet weights of the encoder.
+with mean and std for images in [0, 255]. Without it, images are normalised as for the ImageNet weights of the encoder.
 """
 
 from pathlib import Path
@@ -20,13 +20,13 @@ INPUT_SIZE = (256, 256)
 """Default height and width of the input: multiples of every encoder's stride."""
 GREY = (127.5, 127.5, 127.5)
 GREY_ENCODERS = ("inceptionresnetv2", "inceptionv4", "xception", "timm-tf_efficientnet_lite")
-"""Encoders whose ImageNet weights expect inputs from -1 to 1."""
+"""Encoders whose ImageNet weights expect inputs in [-1, 1]."""
 DPN_MEAN, DPN_STD = (124.0, 117.0, 104.0), (1 / 0.0167,) * 3
 """Normalisation for the weights of dual path networks: their authors subtract the mean and multiply by 0.0167."""
 
 
 def smp_network(place: str, weights: Path | None, device: torch.device) -> Network:
-    """Load a network of segmentation_models_pytorch with the weights in a file.
+    """Load a network from segmentation_models_pytorch with the weights in a file.
 
     Args:
         place: ARCH/ENCODER, such as unet/resnet34.
@@ -35,7 +35,7 @@ def smp_network(place: str, weights: Path | None, device: torch.device) -> Netwo
 
     Raises:
         OptionError: The architecture or the encoder is unknown, or `weights` is None.
-        MaskError: segmentation_models_pytorch is not installed, or the weights are those of another network.
+        MaskError: segmentation_models_pytorch is not installed, or the weights belong to another network.
     """
     smp = import_optional("segmentation_models_pytorch", "smp", MaskError)
     architecture, _, encoder = place.partition("/")
@@ -71,7 +71,7 @@ def encoder_preprocessing(name: str) -> tuple[Channels, Channels, tuple[int, int
     The settings are repeated here, since segmentation_models_pytorch would download those of its own encoders.
 
     Returns:
-        Mean and standard deviation on the 0..255 scale, and the height and width; None: images may have any size.
+        Mean and standard deviation for images in [0, 255], and height and width; None: images may have any size.
     """
     if name.startswith(GREY_ENCODERS):
         return GREY, GREY, None

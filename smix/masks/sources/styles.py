@@ -1,4 +1,4 @@
-"""Read segmentations stored as pictures, and determine the meaning of their pixel values."""
+"""Read segmentations stored as image files, and determine the meaning of their pixel values."""
 
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -14,7 +14,7 @@ from smix.untrusted import UnreadableError, one_line, open_file, read_text
 
 Style = Literal["binary", "classes", "panoptic", "cityscapes", "trimap", "coco"]
 UNKNOWN = 255
-"""Class number of pixels without annotation in pictures of PASCAL VOC."""
+"""Class number of pixels without annotation in PASCAL VOC masks."""
 VOC = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -23,16 +23,16 @@ CLASSES = "classes.txt"
 
 
 class MaskPicture(NamedTuple):
-    """Pixel values of a picture. If it has a palette, they are indices, not colours."""
+    """Pixel values of a mask image. If it has a palette, they are indices, not colours."""
 
     numbers: UInt8[np.ndarray, "H W *C"]
     """Pixel values, (H, W) or (H, W, 3)."""
     palette: UInt8[np.ndarray, "256 3"] | None
-    """Colour of each index. None: the picture has no palette."""
+    """Colour of each index. None: the image has no palette."""
 
 
 def read_mask_picture(path: Path) -> MaskPicture:
-    """Read a picture, upright if it has an EXIF orientation of its own.
+    """Read a mask image, upright if it has an EXIF orientation.
 
     Raises:
         MaskError: The file cannot be read, or has values above 255.
@@ -54,24 +54,24 @@ def read_mask_picture(path: Path) -> MaskPicture:
                 palette.flat[: len(colours)] = colours
             return MaskPicture(values.astype(np.uint8), palette)  # 16-bit pictures have small values here
     except UNREADABLE as error:
-        raise MaskError(f"{path.name}: expected a readable picture, got {one_line(error)}") from None
+        raise MaskError(f"{path.name}: expected a readable image, got {one_line(error)}") from None
 
 
 def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]:
-    """Return the class of each pixel of a picture, 0 for background and unknown pixels.
+    """Return the class of each pixel of a mask image, 0 for background and unknown pixels.
 
     Args:
-        path: The picture.
+        path: The image file.
         style: Any style but "panoptic" and "coco".
         count: Number of classes, the background included.
 
     Raises:
-        MaskError: The picture cannot be read, or holds values that the style does not allow.
+        MaskError: The image cannot be read, or contains values that the style does not allow.
     """
     numbers, palette = read_mask_picture(path)
     grey = _grey(numbers if style != "binary" or palette is None else _black_and_white(numbers, palette))
     if grey is None:
-        raise MaskError(f"{path.name}: style {style} needs one channel, but the picture has colours")
+        raise MaskError(f"{path.name}: style {style} needs one channel, but the image has colours")
     maximum = int(grey.max())
     if style == "binary":
         if 1 < maximum < 128:
@@ -96,10 +96,10 @@ def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]
 
 
 def style_of(folder: Path, paths: list[Path]) -> Style:
-    """Determine the style of the pictures in a folder from some of them.
+    """Determine the style of the mask images in a folder from some of them.
 
     Raises:
-        MaskError: The style is ambiguous, or no picture can be read.
+        MaskError: The style is ambiguous, or no image can be read.
     """
     if any(path.stem.endswith("_labelIds") for path in paths):
         return "cityscapes"
@@ -126,13 +126,13 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
 
 
 def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
-    """Return the names of classes 0, 1, 2, ... in pictures.
+    """Return the names of classes 0, 1, 2, ... in mask images.
 
-    They are read from classes.txt. Without it, they are those of PASCAL VOC if all pictures have a palette and no larger numbers,
-    otherwise the numbers themselves.
+    They are read from classes.txt. Without it, they are those of PASCAL VOC if all images have a palette and no larger
+    numbers, otherwise the numbers themselves.
 
     Raises:
-        MaskError: classes.txt cannot be used, or no picture can be read.
+        MaskError: classes.txt cannot be used, or no image can be read.
     """
     if (file := folder / CLASSES).is_file():
         try:
@@ -152,7 +152,7 @@ def class_names(folder: Path, paths: list[Path]) -> tuple[str, ...]:
 
 
 def _readable(paths: list[Path]) -> list[MaskPicture]:
-    """Return the pictures that can be read. Raises MaskError if there is none."""
+    """Return the mask images that can be read. Raises MaskError if there are none."""
     pictures, errors = [], []
     for path in paths:
         try:
@@ -165,7 +165,7 @@ def _readable(paths: list[Path]) -> list[MaskPicture]:
 
 
 def _grey(numbers: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "H W"] | None:
-    """Return a single channel if the picture is grey, also if it is stored as RGB. None: the picture has colours."""
+    """Return a single channel if the image is grey, even if it is stored as RGB. None: the image has colours."""
     if numbers.ndim == 2:
         return numbers
     return numbers[..., 0] if (numbers == numbers[..., :1]).all() else None
@@ -174,6 +174,6 @@ def _grey(numbers: UInt8[np.ndarray, "H W *C"]) -> UInt8[np.ndarray, "H W"] | No
 def _black_and_white(
     numbers: UInt8[np.ndarray, "H W"], palette: UInt8[np.ndarray, "256 3"]
 ) -> UInt8[np.ndarray, "H W"]:
-    """Return 0 for black and 255 for white if the picture uses no other colours of its palette; otherwise the indices."""
+    """Return 0 for black and 255 for white if the image uses no other colours of its palette; otherwise the indices."""
     used = palette[np.unique(numbers)]
     return palette[numbers][..., 0] if np.isin(used, (0, 255)).all() and (used == used[:, :1]).all() else numbers

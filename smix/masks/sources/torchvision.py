@@ -1,4 +1,4 @@
-"""Segmentation networks of torchvision, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
+"""Segmentation networks from torchvision, such as the report's deeplabv3_mobilenet_v3_large, and its Mask R-CNN."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ MASK_RCNN = ("maskrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn_v2")
 
 
 def torchvision_network(model: str, weights: Path | None, device: torch.device) -> Network:
-    """Load a network of torchvision.models.segmentation, or Mask R-CNN.
+    """Load a network from torchvision.models.segmentation, or Mask R-CNN.
 
     Args:
         model: Name of the network in torchvision.
@@ -27,7 +27,7 @@ def torchvision_network(model: str, weights: Path | None, device: torch.device) 
 
     Raises:
         OptionError: torchvision has no such network.
-        MaskError: The weights cannot be downloaded, or are those of another network.
+        MaskError: The weights cannot be downloaded, or belong to another network.
     """
     import torchvision
 
@@ -71,12 +71,12 @@ def _loaded(model: str, path: Path, url: str) -> nn.Module:
 
 
 def weights_file(url: str) -> Path:
-    """Return the path in the cache of PyTorch to which `url` is downloaded."""
+    """Return the path in PyTorch's cache to which `url` is downloaded."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def _downloaded(url: str) -> Path:
-    """Return the path of published weights, which are downloaded if they are not in the cache of PyTorch."""
+    """Return the path of published weights, and download them if they are not in PyTorch's cache."""
     path = weights_file(url)
     if not path.is_file():
         try:

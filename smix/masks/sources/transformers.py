@@ -1,4 +1,4 @@
-"""Segmentation models of Hugging Face's transformers.
+"""Segmentation models from Hugging Face's transformers.
 
 They are semantic (SegFormer, UperNet, BEiT, ...), find instances by queries (Mask2Former, MaskFormer, DETR, EoMT), or find salient
 objects with one channel of logits.
@@ -18,11 +18,11 @@ from smix.masks.sources.reading import Instances
 from smix.untrusted import one_line
 
 NO_MODEL = (OSError, ValueError, KeyError, RuntimeError, ImportError, TypeError, AttributeError)
-"""Errors that transformers raises if a name or a folder is not that of a model."""
+"""Errors that transformers raises if a name or a folder does not refer to a model."""
 OTHER_INPUTS = ("oneformer", "videomt")
-"""Types of models that find instances, but need a task or a video as input."""
+"""Model types that find instances, but need a task or a video as input."""
 FIXED_SIZE = ("data2vec-vision", "eomt", "eomt_dinov3")
-"""Types of models whose position embeddings are learned for one input size and are not interpolated."""
+"""Model types whose position embeddings are learned for one input size and are not interpolated."""
 NATIVE_SIZE = 512
 """Input size in pixels of models whose image processor does not define one."""
 
@@ -46,7 +46,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
         universal = kinds.MODEL_FOR_UNIVERSAL_SEGMENTATION_MAPPING_NAMES
         by_queries = config.model_type not in kinds.MODEL_FOR_SEMANTIC_SEGMENTATION_MAPPING_NAMES
         if by_queries and (config.model_type not in universal or config.model_type in OTHER_INPUTS):
-            raise ValueError(f"a model of type {config.model_type}, which does not segment images without other inputs")
+            raise ValueError(f"a model of type {config.model_type} that needs other inputs to segment images")
         auto = (
             transformers.AutoModelForUniversalSegmentation
             if by_queries
@@ -58,7 +58,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
             raise ValueError(f"no weights of {missing[0]}")
     except NO_MODEL as error:
         raise MaskError(
-            f"transformers: {place} is neither the folder nor the name of a usable segmentation model ({one_line(error, 200)}); "
+            f"transformers: {place} is neither the folder nor the name of a usable segmentation model ({one_line(error)}); "
             "if this machine is offline, download the model on another one and pass its folder"
         ) from None
     names = tuple(str(config.id2label[label]) for label in range(len(config.id2label)))
@@ -96,7 +96,7 @@ def transformers_network(place: str, device: torch.device) -> Network:
 
 
 def _normalisation(processor: Any) -> tuple[Channels, Channels]:
-    """Return the mean and standard deviation, on the 0..255 scale, with which an image processor normalises."""
+    """Return the mean and standard deviation with which an image processor normalises images in [0, 255]."""
     scale = 1 / processor.rescale_factor if getattr(processor, "do_rescale", True) else 1.0
     if not getattr(processor, "do_normalize", True):
         return (0.0, 0.0, 0.0), (scale, scale, scale)

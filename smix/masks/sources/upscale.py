@@ -18,14 +18,14 @@ from smix.untrusted import one_line
 
 @dataclass(frozen=True, eq=False)
 class Upscaler:
-    """A network that enlarges images (B, 3, h, w) on the 0..255 scale."""
+    """A network that enlarges images (B, 3, h, w) with values in [0, 255]."""
 
     name: str
     sha256: str
     scale: int
     """Factor of the height and the width."""
     forward: Callable[[Float[Tensor, "B 3 h w"]], Tensor]
-    """Function that enlarges images on the 0..1 scale."""
+    """Function that enlarges images in [0, 1]."""
 
     def describe(self) -> dict[str, Any]:
         """Return the description for the manifest of a store."""
@@ -43,7 +43,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
         device: Device of the network.
 
     Raises:
-        OptionError: `text` has another form.
+        OptionError: `text` has a different form.
         MaskError: spandrel is not installed, or the file is missing or does not contain a network that enlarges RGB images.
     """
     kind, _, place = text.partition(":")
@@ -58,7 +58,7 @@ def load_upscaler(text: str, device: torch.device) -> Upscaler:
             model = spandrel.ModelLoader(device=device).load_from_file(path)
     except Exception as error:  # pickle, safetensors and spandrel each have their own errors
         raise MaskError(
-            f"upscale: expected a super-resolution network in {path}, got {one_line(error, 120)}; check the file"
+            f"upscale: expected a super-resolution network in {path}, got {one_line(error)}; check the file"
         ) from None
     if not isinstance(model, spandrel.ImageModelDescriptor) or model.purpose != "SR" or model.input_channels != 3:
         raise MaskError(

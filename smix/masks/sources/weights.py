@@ -16,7 +16,7 @@ INVALID_WEIGHTS = (
     *(RuntimeError, pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
     *(TypeError, ValueError, OSError),
 )
-"""Errors that PyTorch raises for a file that contains no weights, or those of another network."""
+"""Errors that PyTorch raises for a file that contains no weights, or weights of another network."""
 
 
 @contextmanager
