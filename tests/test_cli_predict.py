@@ -135,7 +135,7 @@ def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypa
     monkeypatch.setattr(sys.modules["smix.cli.predict"], "SHOWN", 5)
     code, out, err = smix("predict", finished, folder, *OPTIONS)
     assert (code, out) == (2, "")
-    assert err == "smix: out: more than 5 images; write the predictions to a file with --out predictions.csv\n"
+    assert err == "smix: out: more than 5 images are too many to print; write the predictions to a file with --out predictions.csv\n"
 
 
 def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, data_name, tmp_path):  # noqa: F811
@@ -172,8 +172,8 @@ def test_a_run_on_data_kept_elsewhere_is_used_without_it(smix, tmp_path, data_na
         ),
         (["RUN", "nowhere"], "nowhere: there is no such image file or folder; check the path"),
         (["RUN", "-", "FOLDER"], 'pictures: expected either "-" or paths of images, got both; pass only one of them'),
-        (["RUN", "EMPTY"], "EMPTY: expected images (.png, .jpg"),
-        (["RUN", "-"], "standard input: expected images (.png, .jpg"),
+        (["RUN", "EMPTY"], "EMPTY: expected images (.jpg, .jpeg"),
+        (["RUN", "-"], "standard input: expected images (.jpg, .jpeg"),
         (["EMPTY", "FOLDER"], "EMPTY: expected a run or a weights file, got none"),
         (["RUN", "FOLDER", "--top", "0"], "top: expected 1 or more, got 0"),
         (["RUN", "FOLDER", "--batch-size", "0"], "batch_size: expected 1 or more, got 0"),

@@ -304,7 +304,7 @@ def test_a_finished_comparison_is_read_and_reported_without_its_data(smix, tmp_p
     assert (code, again, task_recorder.folders) == (0, first, ["vanilla-0", "smix-0"])
     assert err.count("what shows them is left out") == 2  # images and masks
     code, _, err = smix(*words, "--lr", "0.02")
-    assert (code, "started with lr 0.1 instead of 0.02; choose another --out" in err) == (2, True)
+    assert (code, "started with --lr 0.1 instead of 0.02; choose another --out" in err) == (2, True)
 
 
 def test_part_of_a_finished_comparison_can_be_read(done, task_recorder):
