@@ -92,7 +92,7 @@ def test_photographs_annotated_with_labelme(follow, smix, tmp_path):
     code, _, err = smix(
         "masks", "build", "--data", "folder:leaves", "--source", "labelme:leaves", "--out", "unknown-frame"
     )
-    assert (code, "give --mask-frame upright" in err, Path("unknown-frame").exists()) == (2, True, False)
+    assert (code, "pass --mask-frame upright" in err, Path("unknown-frame").exists()) == (2, True, False)
 
 
 @pytest.mark.slow
@@ -100,9 +100,10 @@ def test_tiny_imagenet(follow, tmp_path):
     write_tiny(tmp_path / "data/tiny-imagenet-200", WNIDS)
     write_tiny(tmp_path / "tiny-20", WNIDS)
     outputs = follow("tiny-imagenet.md")
-    assert len(outputs) == 6
+    assert len(outputs) == 7
     assert "Classes: goldfish, African elephant, lemon" in outputs[0][0]
-    assert "its val images are the test images" in outputs[4][1]
+    assert "60 masks of tiny-imagenet train" in outputs[1][0]
+    assert "its val images are the test images" in outputs[5][1]
     assert len(rows("predictions.csv")) == 1
     assert {row["label"] for row in rows("predictions-20.csv")} <= {"goldfish", "African elephant", "lemon"}
 
@@ -119,4 +120,4 @@ def test_each_tutorial_takes_few_commands():
     pages = sorted(PAGES.glob("*.md"))
     assert [page.name for page in pages] == ["folders.md", "labelme.md", "own-loop.md", "tiny-imagenet.md"]
     for page in pages:
-        assert len(re.findall(r"^smix ", page.read_text(), re.MULTILINE)) <= 6
+        assert len(re.findall(r"^smix ", page.read_text(), re.MULTILINE)) <= 7

@@ -258,7 +258,9 @@ def load_trained(path: Path, config: EvaluateConfig, options: MachineOptions) ->
     if path.is_file():
         if config.model is None or config.data is None:
             missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(f"{path}: {missing} must be given with a weights file, to specify its model and the data of its classes")
+            raise OptionError(
+                f"{path}: {missing} must be given with a weights file, to specify its model and the data of its classes"
+            )
         images = load_data(config.data, options.data_root, "test")
         classifier = classifier_of_file(path, images, config, options)
         classes = images.classes if len(images.classes) == len(classifier.classes) else classifier.classes
