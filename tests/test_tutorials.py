@@ -121,3 +121,15 @@ def test_each_tutorial_takes_few_commands():
     assert [page.name for page in pages] == ["folders.md", "labelme.md", "own-loop.md", "tiny-imagenet.md"]
     for page in pages:
         assert len(re.findall(r"^smix ", page.read_text(), re.MULTILINE)) <= 7
+
+
+@pytest.mark.parametrize("page", ["folders.md", "labelme.md"])
+def test_the_quoted_messages_exist(page):
+    source = " ".join(path.read_text() for path in (PAGES.parents[1] / "smix").rglob("*.py"))
+    table = (PAGES / page).read_text().partition("| what you see |")[2]
+    quoted = [part for row in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for part in re.findall("`(.+?)`", row)]
+    assert len(quoted) >= 5
+    for message in quoted:
+        # Numbers, names and quoted kinds differ from message to message.
+        parts = re.split(r"\.\.\.|\d+x\d+|\d+|IMG_\S+|skipped: ", message.replace('"points"', '"{kind}"'))
+        assert all(part.strip() in source for part in parts), message
