@@ -135,7 +135,10 @@ def test_few_pictures_are_a_table_on_a_terminal(smix, finished, folder, monkeypa
     monkeypatch.setattr(sys.modules["smix.cli.predict"], "SHOWN", 5)
     code, out, err = smix("predict", finished, folder, *OPTIONS)
     assert (code, out) == (2, "")
-    assert err == "smix: out: more than 5 images are too many to print; write the predictions to a file with --out predictions.csv\n"
+    assert (
+        err
+        == "smix: out: more than 5 images are too many to print; write the predictions to a file with --out predictions.csv\n"
+    )
 
 
 def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, data_name, tmp_path):  # noqa: F811

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,20 @@ from smix.errors import DataError
 from smix.untrusted import UnreadableError, is_plain_name, is_text, one_line, read_text
 
 TINY_IMAGENET_URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+VAL_LABELS = "val/val_annotations.txt"
+"""File of Tiny ImageNet with the label of each val image."""
 
 
 def folders_in(path: Path) -> list[str]:
     """Return the sorted names of the folders in a folder, without hidden ones.
 
     Raises:
-        DataError: The folder cannot be read, or a name in it is not UTF-8 or contains control characters.
+        DataError: The folder does not exist or cannot be read, or a name in it is not UTF-8 or contains control characters.
     """
     try:
         names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"{path}: there is no such folder; check the path") from None
     except OSError as error:
         raise DataError(
             f"{path}: the folder cannot be read ({error.strerror}); check the path and its permissions"
@@ -120,32 +124,60 @@ def tiny_imagenet(name: str, data_root: Path, split: Split) -> ImageSet:
     home = data_root / "tiny-imagenet-200"
     if not home.is_dir():
         raise DataError(f"{name}: there is no folder {home}; download {TINY_IMAGENET_URL} and unpack it in {data_root}")
+    return tiny_imagenet_in(name, home, split)
+
+
+def has_tiny_imagenet_layout(folder: Path) -> bool:
+    """Return whether a folder has the two lists of Tiny ImageNet: of its classes and of the labels of its val images."""
+    return (folder / "wnids.txt").is_file() and (folder / VAL_LABELS).is_file()
+
+
+def tiny_imagenet_in(name: str, home: Path, split: Split, notes: tuple[str, ...] = ()) -> ImageSet:
+    """Load Tiny ImageNet, or a part of it with the same lists, from its folder.
+
+    Args:
+        name: Name of the data set.
+        home: The folder with wnids.txt.
+        split: "train", "test", or "all" for the images of both.
+        notes: Lines that a user should read once.
+
+    Raises:
+        DataError: The folder is incomplete, or the split is "val".
+    """
+    if split == "val":
+        raise DataError(f"{name}: the val images of Tiny ImageNet are its test images; choose the split test")
     try:
         ids = sorted(read_listing(home / "wnids.txt").split())
         words = dict(line.split("\t", 1) for line in read_listing(home / "words.txt").splitlines() if line.strip())
-        rows = [
-            line.split("\t") for line in read_listing(home / "val/val_annotations.txt").splitlines() if line.strip()
-        ]
+        annotations = read_listing(home / VAL_LABELS)
         labels = {wnid: label for label, wnid in enumerate(ids)}
-        if split == "train":
-            files = [
-                (f"{wnid}/{file}", label)
-                for wnid, label in labels.items()
-                for file in list_images(home / "train" / wnid).names
-            ]
-        else:
-            if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
-                raise UnreadableError(f"{invalid} in val_annotations.txt instead of a file name")
-            files = sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
         classes = _first_synonyms(ids, words)
-        if missing := sorted(set(labels.values()) - {label for _, label in files}):
-            raise FileNotFoundError(f"no {split} images of {', '.join(ids[label] for label in missing[:5])}")
-        folder = home / ("train" if split == "train" else "val")
-        return set_of_files(name, split, folder, files, classes, root=home)
+        files = []
+        for part in ("train", "test") if split == "all" else (split,):
+            found = _tiny_train(home, labels) if part == "train" else _tiny_val(annotations, labels)
+            if missing := sorted(set(labels.values()) - {label for _, label in found}):
+                raise FileNotFoundError(f"no {part} images of {', '.join(ids[label] for label in missing[:5])}")
+            start = "" if split != "all" else "train/" if part == "train" else "val/"
+            files += [(f"{start}{file}", label) for file, label in found]
+        folder = home if split == "all" else home / ("train" if split == "train" else "val")
+        return set_of_files(name, split, folder, files, classes, root=home, notes=notes)
     except (OSError, LookupError, ValueError) as error:
         raise DataError(
             f"{name}: {home} is incomplete or damaged ({one_line(error)}); unpack {TINY_IMAGENET_URL} again"
         ) from None
+
+
+def _tiny_train(home: Path, labels: Mapping[str, int]) -> list[tuple[str, int]]:
+    return [
+        (f"{wnid}/{file}", label) for wnid, label in labels.items() for file in list_images(home / "train" / wnid).names
+    ]
+
+
+def _tiny_val(annotations: str, labels: Mapping[str, int]) -> list[tuple[str, int]]:
+    rows = [line.split("\t") for line in annotations.splitlines() if line.strip()]
+    if invalid := next((row[0] for row in rows if not is_plain_name(row[0])), ""):
+        raise UnreadableError(f"{invalid} in val_annotations.txt instead of a file name")
+    return sorted((f"images/{row[0]}", labels[row[1]]) for row in rows)
 
 
 def _first_synonyms(ids: Sequence[str], words: dict[str, str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smix.data.drawn_split import draw_test
-from smix.data.folders import folders_in, set_of_files
+from smix.data.folders import folders_in, has_tiny_imagenet_layout, set_of_files, tiny_imagenet_in
 from smix.data.imageset import ImageSet, Split
 from smix.data.listing import Skipped, list_images
 from smix.data.pictures import SUFFIXES
@@ -32,7 +32,8 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
     """Load the images of a folder with subfolders train, val and test, with train alone, or with one subfolder per class.
 
     If there are validation images but no test images, they serve as test images; if there are neither, test images are drawn
-    from the training images (`draw_test`). The folders in "train" define the classes of all splits.
+    from the training images (`draw_test`). The folders in "train" define the classes of all splits. Tiny ImageNet is recognised by
+    its lists.
 
     Args:
         name: Name of the data set.
@@ -45,6 +46,11 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
     root = Path(place)
     if not root.is_dir():
         raise DataError(f"{name}: there is no folder {root}; check the path")
+    if has_tiny_imagenet_layout(root):
+        note = f"{name} has the layout of Tiny ImageNet: its val images are the test images"
+        if (root / "test").is_dir():
+            note += ", and those of its test have no labels"
+        return tiny_imagenet_in(name, root, split, (note,) if split in ("train", "all") else ())
     parts = _parts(root)
     if split == "all":
         return _all(name, root, parts)
@@ -55,7 +61,7 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
 
 def has_validation(place: Path) -> bool:
     """Return whether a folder has both validation and test images."""
-    return place.is_dir() and {"train", "val", "test"} <= set(_parts(place))
+    return place.is_dir() and not has_tiny_imagenet_layout(place) and {"train", "val", "test"} <= set(_parts(place))
 
 
 def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:

@@ -16,7 +16,7 @@ KINDS = (
     "folders outside of the data set",
     "images outside of the folders of classes",
 )
-"""Descriptions of the fields of `Skipped`, in their order."""
+"""Descriptions of the fields of `Skipped` but `coloured`, in their order."""
 NAMED = 3
 """Maximum number of skipped files to name, by kind."""
 
@@ -34,6 +34,8 @@ class Skipped:
     """Folders that are not entered: they are not part of the data set, or are links to a parent folder."""
     outside: tuple[str, ...] = ()
     """Images outside all class folders."""
+    coloured: tuple[str, ...] = ()
+    """Images that are not skipped, although they are called like masks: they have colours."""
 
     def __add__(self, other: "Skipped") -> "Skipped":
         return Skipped(*(first + second for first, second in zip(self._kinds, other._kinds, strict=True)))
@@ -44,14 +46,21 @@ class Skipped:
 
     @property
     def _kinds(self) -> tuple[tuple[str, ...], ...]:
-        return self.hidden, self.other, self.masks, self.folders, self.outside
+        return self.hidden, self.other, self.masks, self.folders, self.outside, self.coloured
 
     def describe(self) -> str:
         """Return a line that counts the files and names the first ones; empty if there are none."""
+        *skipped, coloured = self._kinds
         parts = [
-            f"{len(names):,} {kind} ({_first(names)})" for kind, names in zip(KINDS, self._kinds, strict=True) if names
+            f"{len(names):,} {kind} ({_first(names)})" for kind, names in zip(KINDS, skipped, strict=True) if names
         ]
-        return f"skipped: {', '.join(parts)}" if parts else ""
+        texts = [f"skipped: {', '.join(parts)}"] if parts else []
+        if coloured:
+            texts.append(
+                f"{len(coloured):,} files that are called like masks of other images have colours and are used as images "
+                f"({_first(coloured)}); if they are masks, move them to a folder of masks or save them as grey"
+            )
+        return "; ".join(texts)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,11 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
         DataError: A folder cannot be read, or an image has a name that is not UTF-8 or contains control characters.
     """
     found: list[tuple[str, str]] = []
-    hidden, other, masks, loops = [], [], [], []
+    hidden: list[str] = []
+    other: list[str] = []
+    masks: list[str] = []
+    loops: list[str] = []
+    coloured: list[str] = []
 
     def fail(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
@@ -94,16 +107,18 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
         inner[:] = [name for name in inner if deep and not name.startswith(".") and name not in above]
         shown = [file for file in files if not file.startswith(".")]
         images = {file for file in shown if file.lower().endswith(SUFFIXES)}
-        next_to_images = _masks(Path(where), images)
+        next_to_images, in_colour = _masks(Path(where), images)
         other += [f"{prefix}{file}" for file in shown if file not in images]
         masks += [f"{prefix}{file}" for file in next_to_images]
+        coloured += [f"{prefix}{file}" for file in in_colour]
         found += [(prefix.removesuffix("/"), file) for file in images - next_to_images]
     names = tuple(f"{start}/{file}" if start else file for start, file in sorted(found))
     if (invalid := next((name for name in names if not is_text(name)), None)) is not None:
         raise DataError(
             f"{folder}: file names must be UTF-8 without control characters, got {invalid}; rename the file"
         )
-    return Listing(names, Skipped(*(tuple(sorted(each)) for each in (hidden, other, masks, loops))))
+    skipped = (tuple(sorted(each)) for each in (hidden, other, masks, loops, [], coloured))
+    return Listing(names, Skipped(*skipped))
 
 
 def walk_images(folder: Path) -> Iterator[Path]:
@@ -120,7 +135,7 @@ def walk_images(folder: Path) -> Iterator[Path]:
     for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
         inner[:] = sorted(name for name in inner if not name.startswith(".") and not _leads_up(where, name))
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
-        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)))
+        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)[0]))
 
 
 def _leads_up(where: str, name: str) -> bool:
@@ -132,16 +147,18 @@ def _leads_up(where: str, name: str) -> bool:
     return f"{os.path.realpath(where)}{os.sep}".startswith(f"{target}{os.sep}")
 
 
-def _masks(folder: Path, files: set[str]) -> set[str]:
-    """Return the files in a folder that are masks of other files in it."""
+def _masks(folder: Path, files: set[str]) -> tuple[set[str], set[str]]:
+    """Return the files in a folder that are masks of other files in it, and those that are called like masks but have colours."""
     stems = {file.rpartition(".")[0] for file in files}
     others = {file.rpartition(".")[0] for file in files if not file.lower().endswith(".png")}
 
-    def is_mask(stem: str) -> bool:
-        return stem in others or any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
+    def has_ending(stem: str) -> bool:
+        return any(stem.endswith(end) and stem.removesuffix(end) in stems for end in MASK_ENDINGS)
 
-    candidates = (file for file in files if file.lower().endswith(".png") and is_mask(file[:-4]))
-    return {file for file in candidates if _mode(folder / file) in MASK_MODES}
+    pngs = [file for file in files if file.lower().endswith(".png")]
+    candidates = {file: _mode(folder / file) for file in pngs if file[:-4] in others or has_ending(file[:-4])}
+    masks = {file for file, mode in candidates.items() if mode in MASK_MODES}
+    return masks, {file for file, mode in candidates.items() if mode.startswith("RGB") and has_ending(file[:-4])}
 
 
 def _mode(path: Path) -> str:

@@ -93,9 +93,10 @@ def build_store(
         del data, source  # the parts need the memory
         store = _build_parts(config, shards, out, options, strict, engine, jobs)
     if store is not None and (store.stats["flags"][store.built] & Flag.BROKEN).all():
-        raise MaskError(
-            f"{store.path}: none of {store.built.sum():,} images has a mask; the first: {next(iter(store.problems.values()))}"
-        )
+        problems = list(store.problems.values())
+        # A mask that cannot be used says more than one that is missing.
+        first = next((problem for problem in problems if not problem.endswith(": no mask")), problems[0])
+        raise MaskError(f"{store.path}: none of {store.built.sum():,} images has a mask; the first: {first}")
     return store
 
 

@@ -35,6 +35,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+FEW = 30
+"""With fewer validation images, a temperature is mostly chance."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network on a device, with its classes, its preprocessing and its temperature: see `load_run`."""
@@ -254,7 +258,9 @@ def load_trained(path: Path, config: EvaluateConfig, options: MachineOptions) ->
     if path.is_file():
         if config.model is None or config.data is None:
             missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(f"{path}: {missing} must be given with a weights file, to specify its model and the data of its classes")
+            raise OptionError(
+                f"{path}: {missing} must be given with a weights file, to specify its model and the data of its classes"
+            )
         images = load_data(config.data, options.data_root, "test")
         classifier = classifier_of_file(path, images, config, options)
         classes = images.classes if len(images.classes) == len(classifier.classes) else classifier.classes
@@ -282,7 +288,8 @@ def _fit(run: Run) -> tuple[float, str, bool]:
         return 1.0, f"not calibrated: all {images} are predicted correctly, so no temperature can be fitted", False
     if not math.isfinite(temperature):
         return 1.0, f"not calibrated: the network is no better than chance on {images}", False
-    return temperature, f"calibrated on {images} (temperature {temperature:.3g})", True
+    few = ", which are too few for reliable probabilities" if len(labels) < FEW else ""
+    return temperature, f"calibrated on {images} (temperature {temperature:.3g}){few}", True
 
 
 def _in_threads(function: Callable[[Item], Result], items: Iterable[Item], ahead: int) -> Iterator[Result]:

@@ -50,7 +50,7 @@ def build_masks(
     data: ImageSet,
     source: Source,
     out: Path | str,
-    refine: Refinement = "default",
+    refine: Refinement | None = None,
     limit: int | None = None,
     quiet: bool = True,
     *,
@@ -68,7 +68,8 @@ def build_masks(
         data: A whole split of a data set.
         source: Source of the masks; see `load_source`.
         out: Folder of the store.
-        refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md).
+        refine: Refinement of the masks: "none", "published" or "default" (docs/masks.md). None: "default" for masks from networks, "none"
+            for existing masks.
         limit: Build only the masks of `data.take(limit)`: class-balanced, and contained in every larger limit. None: build
             all.
         quiet: Do not show a progress bar.
@@ -104,6 +105,8 @@ def build_masks(
         )
     if not 1 <= part[0] <= part[1]:
         raise OptionError(f"shard: expected I/N with 1 <= I <= N, got {part[0]}/{part[1]}")
+    if refine is None:
+        refine = "default" if getattr(source, "needs_images", True) else "none"
     description = source.describe(data)  # first: some sources know their classes only after they have seen the data
     manifest = Manifest(
         data=SplitId(data.name, data.split, data.fingerprint, len(data), has_paths=data.files is not None),
@@ -244,7 +247,7 @@ class _Builder:
         reasons = {place: f"{self.data.stem(int(batch.rows[place]))}: {why}" for place, why in batch.broken.items()}
         if self.strict and reasons:
             raise MaskError(
-                f"{self.data.name}: no mask for {reasons[min(reasons)]}; repair the image, or omit --strict"
+                f"{self.data.name}: {reasons[min(reasons)]}; repair the image or its mask, or omit --strict"
             )
         places, flat = batch.rows - start, batch.masks.reshape(len(batch.masks), -1)
         shard.packed[places] = pack(batch.masks)

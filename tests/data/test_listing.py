@@ -61,6 +61,19 @@ def test_skipped_files_are_counted_and_the_first_ones_named(tmp_path):
     assert list_images(tmp_path / "d" / "none").skipped.describe() == ""
 
 
+def test_masks_in_colour_next_to_images_are_used_as_images_and_named(tmp_path):
+    touch(tmp_path, "1.jpg", "2.jpg")
+    for name, mode in (("1_mask", "RGB"), ("2_mask", "L"), ("3", "RGB")):
+        Image.new(mode, (4, 4)).save(tmp_path / f"{name}.png")
+    listing = list_images(tmp_path)
+    assert listing.names == ("1.jpg", "1_mask.png", "2.jpg", "3.png")
+    assert listing.skipped.describe() == (
+        "skipped: 1 masks next to images (2_mask.png); 1 files that are called like masks of other images have colours and are used "
+        "as images (1_mask.png); if they are masks, move them to a folder of masks or save them as grey"
+    )
+    assert listing.skipped.inside("cat").coloured == ("cat/1_mask.png",)
+
+
 def test_links_are_followed_but_not_for_ever(tmp_path):
     touch(tmp_path, "cat/1.jpg", "elsewhere/2.jpg")
     (tmp_path / "cat/more").symlink_to(tmp_path / "elsewhere")

@@ -260,6 +260,8 @@ def test_an_empty_folder_is_refused(tmp_path, store):
     for folder in ("none", "none/cat"):
         with pytest.raises(DataError, match="expected images in class folders"):
             MaskedFolder(tmp_path / folder, store)
+    with pytest.raises(DataError, match="nowhere: there is no such folder; check the path"):
+        MaskedFolder(tmp_path / "nowhere", store)
 
 
 def rotated(birds: Path, orientation: int, size: tuple[int, int] = (40, 60)) -> Path:

@@ -16,6 +16,7 @@ from PIL import Image
 from smix import load_data
 from smix.data import pictures
 from smix.data.archives import TRAINING_IMAGES
+from smix.data.sets import load_validation
 from smix.errors import DataError
 from smix.lab.doctor import check_data
 
@@ -74,6 +75,22 @@ def test_tiny_imagenet_is_read_from_its_unpacked_archive(tiny):
     assert np.array_equal(train.images[3], np.asarray(Image.open(tiny / "train/n02/images/n02_1.JPEG")))
     assert np.array_equal(test.images[2], np.asarray(Image.open(tiny / "val/images/val_10.JPEG")))
     assert test.loaded().array.shape == (4, 64, 64, 3)
+
+
+def test_a_folder_in_the_layout_of_tiny_imagenet_is_recognised(tiny):
+    home = tiny.rename(tiny.parent / "mine")
+    train, test, both = (load_data(f"folder:{home}", split=split) for split in ("train", "test", "all"))
+    assert both.files.paths.tolist() == [*train.files.paths, *test.files.paths]
+    assert both.labels.tolist() == [*train.labels, *test.labels] == [0, 0, 1, 1, 2, 2, 2, 0, 1, 1]
+    assert [image[0, 0, 0].tolist() for image in both.images] == [
+        image[0, 0, 0].tolist() for images in (train.images, test.images) for image in images
+    ]
+    assert train.classes == both.classes == ("cat", "crane (n02)", "crane (n03)")
+    assert train.files.notes[0].endswith("its val images are the test images, and those of its test have no labels")
+    assert load_validation(f"folder:{home}", Path("data")) is None
+    shutil.rmtree(home / "test")
+    assert load_data(f"folder:{home}").files.notes[0].endswith("its val images are the test images")
+    one_line(f"folder:{home}", Path("data"), "the val images of Tiny ImageNet are its test images", split="val")
 
 
 def test_the_fingerprint_of_tiny_imagenet_depends_on_labels_but_not_on_the_path(tiny, tmp_path):

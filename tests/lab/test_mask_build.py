@@ -72,7 +72,7 @@ def test_broken_images_are_counted_and_named_and_stop_a_strict_build(smix, tmp_p
     assert "a/6: no mask" in printed
     assert MaskStore(tmp_path / "store").shape == (224, 224)
     code, _, err = smix("masks", "build", *words, "--strict", "--size", "16", "--out", tmp_path / "strict")
-    assert (code, "no mask for train/a/6: no mask" in err) == (2, True)
+    assert (code, "train/a/6: no mask; repair the image or its mask" in err) == (2, True)
     code, printed, _ = smix("masks", "check", tmp_path / "store")
     assert (code, "a/6: no mask" in printed) == (0, True)
 

@@ -18,6 +18,7 @@ from smix.masks.build import confidence, resize_masks
 from smix.masks.refine import REFINEMENTS, refine
 from smix.masks.sources import Segmentation
 from smix.masks.store import COST, Flag
+from tests.conftest import make_set
 from tests.masks.stores import BrightnessSource, SourceWithMissingRows, content, raise_at
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -441,3 +442,13 @@ def test_without_recorded_times_the_seconds_are_unknown(data, tmp_path, text):
     assert math.isnan(store.seconds)
     (tmp_path / COST).unlink()
     assert math.isnan(store.seconds)
+
+
+def test_existing_masks_are_not_refined_unless_asked(tmp_path):
+    data = make_set()
+    data.masks[:, 0, 0] = True  # a piece that the default refinement drops
+    exact = build_masks(data, load_source("carried"), tmp_path / "exact")
+    assert np.array_equal(exact[:], data.masks)
+    refined = build_masks(data, load_source("carried"), tmp_path / "refined", refine="default")
+    assert not np.array_equal(refined[:], data.masks)
+    assert build_masks(data, BrightnessSource(), tmp_path / "network").manifest.refine["name"] == "default"

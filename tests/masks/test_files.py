@@ -108,6 +108,34 @@ def test_0_1_and_255_are_background_object_and_unknown(folder, tmp_path):
     assert object_rows(folder, tmp_path / "masks") == [[0]] * 3
 
 
+def test_files_of_0_and_1_and_files_of_0_and_255_are_both_binary(folder, tmp_path):
+    for name, value in (("one", 1), ("two", 255), ("three", 255)):
+        write(tmp_path / f"masks/{name}.png", rows_of_values(0, value))
+    assert object_rows(folder, tmp_path / "masks") == [[1]] * 3
+    write(tmp_path / "masks/two.png", rows_of_values(0, 1, 255))
+    assert object_rows(folder, tmp_path / "masks", style="binary") == [
+        [1],
+        "two.png: style binary needs values 0 and 1, or 0 and 255, got 1 and 255; choose --style classes if 255 is unknown",
+        [1],
+    ]
+
+
+def test_the_suffix_of_a_mask_may_have_capitals(folder, tmp_path):
+    for name, ending in (("one", ".PNG"), ("two", "_mask.PNG"), ("three", ".png")):
+        write(tmp_path / f"masks/{name}{ending}", rows_of_values(0, 1))
+    assert object_rows(folder, tmp_path / "masks") == [[1]] * 3
+    write(tmp_path / "images/train/b/three.PNG", rows_of_values(1))
+    assert object_rows(folder, tmp_path / "images/train")[2] == [0]
+
+
+def test_an_image_with_capitals_in_its_suffix_is_not_its_own_mask(tmp_path):
+    for name in ("a/one.PNG", "a/two.jpg"):
+        write(tmp_path / "train" / name, rows_of_values(1))
+    write(tmp_path / "train/a/two.png", rows_of_values(1))
+    data = load_data(f"folder:{tmp_path}", split="all")
+    assert object_rows(data, tmp_path / "train") == ["no mask", [0]]
+
+
 def test_class_names_are_read_from_a_file_next_to_the_masks(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", rows_of_values(1, 2, 3))
@@ -384,7 +412,9 @@ def test_values_unknown_to_a_style_are_reported_for_the_image(folder, tmp_path, 
 def test_colour_images_without_annotations_have_no_style(folder, tmp_path):
     for name in ("one", "two", "three"):
         write(tmp_path / f"masks/{name}.png", np.arange(420).reshape(*SIZE, 3).astype(np.uint8))
-    with pytest.raises(MaskError, match="the style of the masks cannot be determined from their colours; pass --style"):
+    with pytest.raises(
+        MaskError, match="the style of the masks cannot be determined from their colours; save them as grey"
+    ):
         object_rows(folder, tmp_path / "masks")
     with pytest.raises(
         MaskError, match="style panoptic needs a JSON file of COCO annotations; save it in this folder as"

@@ -220,3 +220,25 @@ def test_a_missing_or_empty_folder_is_refused(tmp_path):
         load_source(f"labelme:{tmp_path / 'none'}")
     with pytest.raises(MaskError, match=r"no image of made has a file here, such as 000000\.json"):
         load_source(f"labelme:{tmp_path}").describe(make_set(4))
+
+
+def test_a_file_that_was_drawn_on_another_picture_is_refused(tmp_path):
+    for name in ("one", "two", "three", "four"):
+        (tmp_path / "cat").mkdir(exist_ok=True)
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"cat/{name}.jpg")
+    rectangle = shape("rectangle", [[4, 3], [10, 8]])
+    for name, drawn_on in (
+        ("one", "two.jpg"),
+        ("two", "..\\photos\\two.JPG"),
+        ("three", "renamed.jpg"),
+        ("four", None),
+    ):
+        write(tmp_path / f"cat/{name}.json", rectangle, imagePath=drawn_on)
+    store = build_masks(
+        load_data(f"folder:{tmp_path}", split="all"), load_source(f"labelme:{tmp_path}"), tmp_path / "store"
+    )
+    message = "one.json: drawn on two.jpg (imagePath), which is another picture than one.jpg; rename the file, or correct its imagePath"
+    assert list(store.problems.values()) == [f"cat/one: {message}"]
+    assert [
+        mask.any() for mask in store[store.lookup([f"cat/{name}.jpg" for name in ("one", "two", "three", "four")])]
+    ] == [*(False, True, True, True)]

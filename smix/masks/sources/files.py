@@ -29,7 +29,7 @@ from smix.untrusted import read_bytes
 
 __all__ = ["FilesSource", "Style", "files_source"]
 
-ENDINGS = (".png", "_mask.png", "-mask.png")
+ENDINGS = (".png", "_mask.png", "-mask.png", ".PNG", "_mask.PNG", "-mask.PNG")
 SAMPLE = 20
 """Number of mask images from which the style, the classes and the size are determined."""
 
@@ -214,11 +214,11 @@ class FilesSource:
             assert data.files.masks is not None
             return Path(data.files.masks[image]) if data.files.masks[image] else None
         image_file = None
-        if isinstance(data.images, Pictures) and data.images.names[image].endswith(".png"):
+        if isinstance(data.images, Pictures) and data.images.names[image].lower().endswith(".png"):
             image_file = data.images.home / data.images.names[image]
         for name in places.names(data.stem(image)):
             for ending in ENDINGS:
-                if ending != ".png" and f"{name}{ending.removesuffix('.png')}" in places.image_names:
+                if (end := ending[:-4]) and f"{name}{end}" in places.image_names:
                     continue  # 001_mask.png is the mask of the image 001_mask, not of 001
                 path = self.folder / f"{name}{ending}"
                 if path.is_file() and not (image_file is not None and path.samefile(image_file)):

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from smix.data.pictures import UNREADABLE
+from smix.data.pictures import UNREADABLE, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, classes_of_label
@@ -20,7 +20,7 @@ from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, pla
 from smix.masks.sources.reading import Segmentation
 from smix.masks.sources.run_lengths import MAX_PIXELS
 from smix.masks.sources.shapes import NO_OBJECT, Shape, draw_shapes
-from smix.untrusted import UnreadableError, one_line, read_json, typed
+from smix.untrusted import UnreadableError, is_plain_name, one_line, read_json, typed
 
 MAX_BYTES = 1 << 28
 """Maximum size of a file in bytes; labelme can embed the image in it."""
@@ -34,6 +34,8 @@ class LabelmeFile(msgspec.Struct, frozen=True, rename="camel"):
     image_height: Side
     image_width: Side
     shapes: list[Shape]
+    image_path: str | None = None
+    """Path of the picture that was drawn on, from the folder of the file."""
 
 
 @dataclass(eq=False)
@@ -94,8 +96,11 @@ class LabelmeSource:
         def read(image: int) -> NDArray[np.uint8]:
             if (path := self._file(data, image)) is None:
                 raise MaskError("no mask")
-            inside = read_shapes(path, labels[int(data.labels[image])]).astype(np.uint8)
-            return in_upright_frame(inside, data, image, self.mask_frame, path.relative_to(self.folder).as_posix())
+            inside, drawn_on = _draw(path, labels[int(data.labels[image])])
+            _check_picture(path, drawn_on, data, image)
+            return in_upright_frame(
+                inside.astype(np.uint8), data, image, self.mask_frame, path.relative_to(self.folder).as_posix()
+            )
 
         return segmentation_from_maps(read, index, data.size or SIZE_OF_FOLDERS)
 
@@ -134,15 +139,38 @@ def read_shapes(path: Path, labels: set[str] | None) -> Bool[np.ndarray, "H W"]:
     Raises:
         MaskError: The file cannot be read, or a shape in it cannot be drawn.
     """
+    return _draw(path, labels)[0]
+
+
+def _draw(path: Path, labels: set[str] | None) -> tuple[Bool[np.ndarray, "H W"], str]:
+    """Return the mask of the shapes in a file, as `read_shapes` does, and the name of the picture that was drawn on; empty if unknown."""
     try:
         drawing = _read(path)
         if drawing.image_height * drawing.image_width > MAX_PIXELS:
             raise UnreadableError(f"an image of size {drawing.image_height}x{drawing.image_width}")
-        return draw_shapes(drawing.shapes, (drawing.image_height, drawing.image_width), labels)
+        mask = draw_shapes(drawing.shapes, (drawing.image_height, drawing.image_width), labels)
+        return mask, (drawing.image_path or "").replace("\\", "/").rpartition("/")[
+            2
+        ]  # labelme on Windows writes backslashes
     except MaskError as error:
         raise MaskError(f"{path.name}: {error}") from None
     except (*UNREADABLE, MemoryError) as error:
         raise MaskError(f"{path.name}: expected a labelme file, got {one_line(error)}; repair it") from None
+
+
+def _check_picture(path: Path, drawn_on: str, data: ImageSet, image: int) -> None:
+    """Raise MaskError if a file was drawn on another picture that lies next to its image.
+
+    A picture that is not there was renamed together with its file.
+    """
+    if not isinstance(data.images, Pictures):
+        return
+    own = data.images.home / data.images.names[image]
+    if drawn_on and Path(drawn_on).stem != own.stem and is_plain_name(drawn_on) and (own.parent / drawn_on).is_file():
+        raise MaskError(
+            f"{path.name}: drawn on {drawn_on} (imagePath), which is another picture than {own.name}; rename the file, or correct its "
+            "imagePath"
+        )
 
 
 def _read(path: Path) -> LabelmeFile:

@@ -79,6 +79,10 @@ def numbers_in(path: Path, style: Style, count: int) -> UInt8[np.ndarray, "H W"]
                 f"{path.name}: style binary needs values 0 and 1, or 0 and 255, got a maximum of {maximum}; choose another "
                 "--style, such as classes"
             )
+        if maximum == UNKNOWN and set(np.unique(grey).tolist()) - {0, UNKNOWN} == {1}:
+            raise MaskError(
+                f"{path.name}: style binary needs values 0 and 1, or 0 and 255, got 1 and 255; choose --style classes if 255 is unknown"
+            )
         return (grey >= (128 if maximum > 1 else 1)).astype(np.uint8)
     if style == "trimap":
         if maximum > 3:
@@ -101,17 +105,23 @@ def style_of(folder: Path, paths: list[Path]) -> Style:
         return "cityscapes"
     pictures = _readable(paths)
     greys = [_grey(picture.numbers) for picture in pictures]
-    values: set[int] = set().union(*(np.unique(grey).tolist() for grey in greys if grey is not None))
+    each = [set(np.unique(grey).tolist()) for grey in greys if grey is not None]
+    values: set[int] = set().union(*each)
     coloured = any(grey is None for grey in greys)
-    if not coloured and (values <= {0, 1} or values <= {0, 255}):
+    # Some files may have 0 and 1 and others 0 and 255. Unknown pixels (255) surround objects, so a file would have both.
+    if not coloured and all(found <= {0, 1} or found <= {0, UNKNOWN} for found in each):
         return "binary"
     looks_like_classes = values <= {0, 1, UNKNOWN} or (folder / CLASSES).is_file()
     if not coloured and (looks_like_classes or all(picture.palette is not None for picture in pictures)):
         return "classes"
-    content = "colours" if coloured else f"values {', '.join(map(str, sorted(values)[:6]))}"
+    problem = f"{folder}: the style of the masks cannot be determined from their"
+    if coloured:
+        raise MaskError(
+            f"{problem} colours; save them as grey pictures, or pass --style panoptic with COCO's JSON file"
+        )
     raise MaskError(
-        f"{folder}: the style of the masks cannot be determined from their {content}; pass --style classes, trimap, cityscapes, "
-        "binary or panoptic"
+        f"{problem} values {', '.join(map(str, sorted(values)[:6]))}; pass --style binary if bright pixels are object, classes if they are "
+        "numbers of classes, or trimap or cityscapes"
     )
 
 
