@@ -248,6 +248,11 @@ class MaskStore:
         ...     store.lookup([Path(folder, "test/cat/2.jpg"), Path(folder, "train/cat/1.jpg")]).tolist()
         [2, 0]
         """
+        one = isinstance(paths, str | bytes) or not isinstance(paths, Sequence | np.ndarray)
+        kinds = {type(path).__name__ for path in ([] if one else paths) if not isinstance(path, str | os.PathLike)}
+        if one or kinds:
+            got = type(paths).__name__ if one else f"items of type {', '.join(sorted(kinds))}"
+            raise MaskError(f"{self.path}: expected a sequence of paths, got {got}; pass [path] for one image")
         return self._find(paths)
 
     def align(self, dataset: Any) -> Int[np.ndarray, "N"]:

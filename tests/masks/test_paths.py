@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -148,6 +149,21 @@ def test_other_images_of_the_same_names_and_sizes_are_refused(bitmaps, monkeypat
     with pytest.raises(MaskError, match=r"got none for 6, such as /.*/test/owl/0\.bmp"):
         MaskedFolder(".", half)
     assert MaskedFolder(".", whole).rows.tolist() == whole.align(load_data(f"folder:{bitmaps}", split="test")).tolist()
+
+
+@pytest.mark.parametrize(
+    ("paths", "got"),
+    [
+        ("birds/1.png", "str"),
+        (Path("1.png"), "PosixPath"),
+        (None, "NoneType"),
+        ([None, "1.png"], "items of type NoneType"),
+    ],
+)
+def test_what_is_no_sequence_of_paths_is_refused(birds, monkeypatch, paths, got):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would refuse other types first
+    with pytest.raises(MaskError, match=rf"expected a sequence of paths, got {got}; pass \[path\] for one image"):
+        build(birds, limit=2).lookup(paths)
 
 
 def test_two_files_of_one_size_that_changed_places_are_refused(bitmaps):
