@@ -153,7 +153,7 @@ class MaskedFolder(MaskedDataset):
             they are.
 
     Raises:
-        DataError: There are no images.
+        DataError: There are no images, or a class folder has none.
         MaskError: An image has no mask in the store, or its mask is ambiguous.
         OptionError: `transform` cannot move image and mask.
 
@@ -161,13 +161,14 @@ class MaskedFolder(MaskedDataset):
     >>> from smix import build_masks, load_data
     >>> from smix.masks import load_source
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Path(folder, "cat").mkdir()
+    ...     cats = Path(folder, "pets", "cat")
+    ...     cats.mkdir(parents=True)
     ...     for number in range(3):
-    ...         Image.new("RGB", (20, 10), "white").save(Path(folder, "cat", f"{number}.jpg"))
-    ...         Image.new("L", (20, 10), 255).save(Path(folder, "cat", f"{number}.png"))
-    ...     data = load_data(f"folder:{folder}", split="all")
-    ...     store = build_masks(data, load_source(f"masks:{folder}"), Path(folder, "store"))
-    ...     masked = MaskedFolder(folder, store)
+    ...         Image.new("RGB", (20, 10), "white").save(cats / f"{number}.jpg")
+    ...         Image.new("L", (20, 10), 255).save(cats / f"{number}.png")
+    ...     data = load_data(f"folder:{folder}/pets", split="all")
+    ...     store = build_masks(data, load_source(f"masks:{folder}/pets"), Path(folder, "store"))
+    ...     masked = MaskedFolder(f"{folder}/pets", store)
     ...     image, label, mask = masked[0]
     >>> len(masked), masked.classes, image.shape, mask.shape, bool(mask.all())
     (3, ['cat'], torch.Size([3, 10, 20]), torch.Size([10, 20]), True)
