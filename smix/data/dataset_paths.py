@@ -1,11 +1,12 @@
 """Find the image files of a torchvision, timm or custom data set by its attributes."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from smix.errors import DataError
 
@@ -35,6 +36,26 @@ def paths_of(dataset: Any) -> list[str] | None:
     return paths
 
 
+def path_at(dataset: Any, index: int) -> str | None:
+    """Return the path that a data set now lists for one image; None if it cannot tell without listing all."""
+    if isinstance(dataset, Sequence | np.ndarray):
+        return _path(dataset[index])
+    if hasattr(dataset, "dataset") and hasattr(dataset, "indices"):
+        return path_at(dataset.dataset, dataset.indices[index])
+    if isinstance(parts := getattr(dataset, "datasets", None), list | tuple):
+        place = index if index >= 0 else index + sum(map(len, parts))
+        for part in parts:
+            if place < len(part):
+                return path_at(part, place)
+            place -= len(part)
+        return None
+    for name in ATTRIBUTES:
+        listed = getattr(dataset, name, None)
+        if isinstance(listed, Sequence | np.ndarray) and (path := _path(listed[index])) is not None:
+            return path
+    return None
+
+
 def _paths(dataset: Any) -> list[str] | None:
     if isinstance(dataset, Sequence | np.ndarray):
         return _strings(dataset)
@@ -45,16 +66,25 @@ def _paths(dataset: Any) -> list[str] | None:
         lists = [paths_of(part) for part in parts]
         return None if None in lists else [path for each in lists if each is not None for path in each]
     for name in ATTRIBUTES:
-        if isinstance(listed := getattr(dataset, name, None), Sequence | np.ndarray):
-            return _strings(listed)
+        listed = getattr(dataset, name, None)
+        if isinstance(listed, Sequence | np.ndarray) and (strings := _strings(listed)) is not None:
+            return strings
     if callable(filenames := getattr(dataset, "filenames", None)):  # timm.data.ImageDataset
-        return _strings(filenames(absolute=True))
+        return _strings(list(filenames(absolute=True)))
     return None
 
 
-def _strings(entries: Iterable[Any]) -> list[str] | None:
+def _strings(entries: Sequence[Any] | NDArray[Any]) -> list[str] | None:
     """Return entries as paths; None if one neither is a path nor begins with one."""
-    firsts = [entry[0] if isinstance(entry, tuple | list) and entry else entry for entry in entries]
-    if isinstance(entries, str | bytes) or not all(isinstance(first, str | os.PathLike) for first in firsts):
+    if isinstance(entries, str | bytes):
         return None
-    return [first if isinstance(first, str) else Path(first).as_posix() for first in firsts]
+    paths = [path for path in map(_path, entries) if path is not None]
+    return paths if len(paths) == len(entries) else None
+
+
+def _path(entry: Any) -> str | None:
+    """Return an entry of a list of images as a path; None if it neither is a path nor begins with one."""
+    first = entry[0] if isinstance(entry, tuple | list) and entry else entry
+    if isinstance(first, str):
+        return first
+    return Path(first).as_posix() if isinstance(first, os.PathLike) else None

@@ -1,11 +1,14 @@
 """The files of the images of a data set, used to identify them."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
+
+from smix.untrusted import UnreadableError, open_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,3 +37,12 @@ class ImageFiles:
         """Return these files followed by other files with the same root, without masks."""
         paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
         return replace(self, paths=paths, sizes=sizes, masks=None)
+
+
+def content_number(path: Path) -> int:
+    """Return the first 64 bits of the sha256 of a file, by which its content is recognised; 0 if it cannot be read."""
+    try:
+        with open_file(path) as file:
+            return int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:8], "big")
+    except (OSError, UnreadableError):
+        return 0

@@ -1,5 +1,6 @@
 """Data sets for your own training loop that return image, label and mask, moved together by a torchvision v2 pipeline."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -7,27 +8,25 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from smix.data.dataset_paths import paths_of
+from smix.data.dataset_paths import path_at, paths_of
 from smix.data.folders import folders_in
 from smix.data.listing import Skipped, list_images
-from smix.data.pictures import UNREADABLE, decode, open_picture
+from smix.data.orientation import upright
+from smix.data.pictures import OBJECT_ABOVE, decode, frame_of
 from smix.errors import DataError, MaskError, OptionError
-from smix.untrusted import open_file
 
 Transform = Callable[[tv_tensors.Image, tv_tensors.Mask], tuple[Tensor, Tensor]]
 """A `torchvision.transforms.v2` pipeline, or a function like it: it moves image and mask alike."""
-ORIENTATION = 0x0112
-"""EXIF tag of the orientation: 1 is upright."""
 KEPT_MODES = ("L", "RGB")
 """Pillow modes that become tensors as they are; others are converted to RGB."""
-OBJECT = 127
-"""A pixel of a resized mask belongs to the object if its value is above this."""
+MOST_COLOURS = 4
+"""Channels of a picture, with transparency: a tensor with more of them first, and so few last, is (H, W, C)."""
 
 
 @runtime_checkable
@@ -61,17 +60,24 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
     Masks belong to upright images. The EXIF orientation of a PIL image is applied; a tensor or an array of a rotated image is
     rejected if its file shows that it is rotated.
 
+    A geometric transform inside the data set would move images and not masks. It is rejected if it is an attribute of the data set
+    (`transform`, `transforms`, or the format of Hugging Face); one that is hidden in the code of `__getitem__` cannot be detected.
+
+    torchvision v2 resizes masks by nearest-neighbour interpolation, which shifts their edges by up to half a pixel. `smix train`
+    resizes them as images, by area.
+
     Args:
         dataset: Map-style data set that returns (image, label), or a dictionary with the keys "image" and "label" (Hugging Face),
             without a transform of its own. An image is a PIL image, a tensor (C, H, W), or an array (H, W) or (H, W, C).
         store: Masks of the images, which are matched by path if the data set lists its paths (`samples`, `imgs`, `paths`, or
-            timm's `filenames`). Otherwise row i of the store is taken for image i: the store must then have no paths, and as
-            many rows.
+            timm's `filenames`).
         transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: images are returned as they are.
-        rows: Row of the store for each image. None: see `store`.
+        rows: Row of the store for each image, required for data sets without paths. `range(len(dataset))` is right only for the
+            very split that the store was built from, in its original order.
 
     Raises:
-        MaskError: An image has no mask in the store, or its mask is ambiguous.
+        MaskError: An image has no mask in the store, or its mask is ambiguous; or `rows` is missing or not a valid row for each
+            image. On access: the data set lists another path than before.
         OptionError: The data set has its own transform, which would move images and not masks; or `transform` is from
             torchvision.transforms (v1), which cannot move both.
 
@@ -81,7 +87,8 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
     >>> data = load_data("digits-on-photos")
     >>> pairs = list(zip(data.array, data.labels.tolist()))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     masked = MaskedDataset(pairs, build_masks(data, load_source("carried"), folder))
+    ...     store = build_masks(data, load_source("carried"), folder)
+    ...     masked = MaskedDataset(pairs, store, rows=range(len(pairs)))
     ...     image, label, mask = masked[5]
     >>> image.shape, label, mask.shape, mask.dtype
     (torch.Size([3, 32, 32]), 5, torch.Size([32, 32]), torch.bool)
@@ -95,13 +102,18 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
         *,
         rows: Sequence[int] | Int[np.ndarray, "N"] | None = None,
     ) -> None:
+        if not isinstance(store, Store):
+            got = (
+                f"a path; pass smix.MaskStore({str(store)!r})"
+                if isinstance(store, str | os.PathLike)
+                else type(store).__name__
+            )
+            raise MaskError(f"store: expected a smix.MaskStore, got {got}")
         self.paths = paths_of(dataset)
         _check_no_transform(dataset)
         _check_transform(transform)
         self.dataset, self.store, self.transform = dataset, store, transform
-        self.rows = _rows(dataset, store, self.paths) if rows is None else np.asarray(rows, np.int64)
-        if self.rows.shape != (len(dataset),):
-            raise MaskError(f"rows: expected one row for each of {len(dataset)} images, got shape {self.rows.shape}")
+        self.rows = _rows(dataset, store, self.paths) if rows is None else _checked(rows, len(dataset), len(store))
         store.check_built(self.rows)
 
     def __len__(self) -> int:
@@ -110,6 +122,8 @@ class MaskedDataset(Dataset[tuple[Tensor, Any, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Any, Tensor]:
         picture, label = _image_and_label(self.dataset[index])
         path = None if self.paths is None else self.paths[index]
+        if path is not None:
+            _check_same_path(path, path_at(self.dataset, index))
         return self.with_mask(index, _image_tensor(picture, path), label)
 
     def with_mask(self, index: int, image: tv_tensors.Image, label: Any) -> tuple[Tensor, Any, Tensor]:
@@ -139,7 +153,7 @@ class MaskedFolder(MaskedDataset):
             they are.
 
     Raises:
-        DataError: There are no images.
+        DataError: There are no images, or a class folder has none.
         MaskError: An image has no mask in the store, or its mask is ambiguous.
         OptionError: `transform` cannot move image and mask.
 
@@ -147,13 +161,14 @@ class MaskedFolder(MaskedDataset):
     >>> from smix import build_masks, load_data
     >>> from smix.masks import load_source
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     Path(folder, "cat").mkdir()
+    ...     cats = Path(folder, "pets", "cat")
+    ...     cats.mkdir(parents=True)
     ...     for number in range(3):
-    ...         Image.new("RGB", (20, 10), "white").save(Path(folder, "cat", f"{number}.jpg"))
-    ...         Image.new("L", (20, 10), 255).save(Path(folder, "cat", f"{number}.png"))
-    ...     data = load_data(f"folder:{folder}", split="all")
-    ...     store = build_masks(data, load_source(f"masks:{folder}"), Path(folder, "store"))
-    ...     masked = MaskedFolder(folder, store)
+    ...         Image.new("RGB", (20, 10), "white").save(cats / f"{number}.jpg")
+    ...         Image.new("L", (20, 10), 255).save(cats / f"{number}.png")
+    ...     data = load_data(f"folder:{folder}/pets", split="all")
+    ...     store = build_masks(data, load_source(f"masks:{folder}/pets"), Path(folder, "store"))
+    ...     masked = MaskedFolder(f"{folder}/pets", store)
     ...     image, label, mask = masked[0]
     >>> len(masked), masked.classes, image.shape, mask.shape, bool(mask.all())
     (3, ['cat'], torch.Size([3, 10, 20]), torch.Size([10, 20]), True)
@@ -162,8 +177,8 @@ class MaskedFolder(MaskedDataset):
     def __init__(self, root: Path | str, store: Store, transform: Transform | None = None) -> None:
         self.root = Path(root)
         listings = {name: list_images(self.root / name) for name in folders_in(self.root)}
-        self.classes = [name for name, listing in listings.items() if listing.names]
-        """Sorted class names: the names of the folders with images."""
+        self.classes = list(listings)
+        """Sorted class names: the names of the folders."""
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         self.samples = [
             (f"{self.root.as_posix()}/{folder}/{name}", label)
@@ -177,16 +192,24 @@ class MaskedFolder(MaskedDataset):
             raise DataError(
                 f"{self.root}: expected images in class folders, {self.root}/CLASS/image, got none; check the path"
             )
+        if empty := [name for name, listing in listings.items() if not listing.names]:
+            # Without the folder, the classes after it would have other numbers than in a split where it has images.
+            raise DataError(
+                f"{self.root}: expected images in each class folder, got none in {', '.join(empty)}; add images, or remove the folder "
+                "from every split"
+            )
         super().__init__(self.samples, store, transform)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Any, Tensor]:
         path, label = self.samples[index]
+        if self.paths is not None:
+            _check_same_path(self.paths[index], path)
         image = torch.from_numpy(decode(Path(path))).movedim(-1, 0).contiguous()
         return self.with_mask(index, tv_tensors.Image(image), label)
 
 
 def _rows(dataset: Any, store: Store, paths: Sequence[str] | None) -> Int[np.ndarray, "N"]:
-    """Return the row of each image: by path, or the order of the store."""
+    """Return the row of each image by its path. Raises MaskError if the data set lists none: its order would be a guess."""
     if paths is not None:
         return store.align(dataset)
     if store.has_paths:
@@ -194,12 +217,31 @@ def _rows(dataset: Any, store: Store, paths: Sequence[str] | None) -> Int[np.nda
             f"{type(dataset).__name__}: expected a data set that lists the paths of its images, since the store is in the order of "
             "smix and not of the data set; give it `samples`, or pass rows=store.lookup(paths)"
         )
-    if len(dataset) != len(store):
+    raise MaskError(
+        f"{type(dataset).__name__}: expected rows= with the row of each image, since the data set lists no paths; pass "
+        "rows=range(len(dataset)) only if it is the very split that the store was built from, not shuffled, sorted or filtered"
+    )
+
+
+def _checked(rows: Sequence[int] | Int[np.ndarray, "N"], images: int, count: int) -> Int[np.ndarray, "N"]:
+    """Return row numbers as an array. Raises MaskError unless there is a row from 0 to `count` - 1 for each image."""
+    numbers = np.asarray(rows)
+    if numbers.shape != (images,):
+        raise MaskError(f"rows: expected one row for each of {images} images, got shape {numbers.shape}")
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise MaskError(f"rows: expected integers, got {numbers.dtype}; pass the row of each image")
+    if outside := numbers[(numbers < 0) | (numbers >= count)].tolist():
+        raise MaskError(f"rows: expected rows from 0 to {count - 1}, got {outside[0]}; pass rows of this store")
+    return numbers.astype(np.int64)
+
+
+def _check_same_path(aligned: str, now: str | None) -> None:
+    """Raise MaskError if the data set now lists another path; None: it cannot tell."""
+    if now is not None and now != aligned:
         raise MaskError(
-            f"{type(dataset).__name__}: expected {len(store)} images in the order of the store, got {len(dataset)}; pass rows= with the "
-            "row of each image"
+            f"data set: expected the image {aligned}, whose mask was looked up, got {now}; make the MaskedDataset after the last "
+            "change of the data set"
         )
-    return np.arange(len(store))
 
 
 def _check_no_transform(dataset: Any) -> None:
@@ -243,9 +285,9 @@ def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
     """Return an image as a tensor (C, H, W), upright."""
     if isinstance(picture, Image.Image):
         # Without the tag, the picture is upright, or was turned by the data set's loader.
-        upright = ImageOps.exif_transpose(picture)
+        turned = upright(picture)
         return tv_tensors.Image(
-            v2.functional.pil_to_tensor(upright if upright.mode in KEPT_MODES else upright.convert("RGB"))
+            v2.functional.pil_to_tensor(turned if turned.mode in KEPT_MODES else turned.convert("RGB"))
         )
     if isinstance(picture, np.ndarray):
         array = torch.from_numpy(np.array(picture))
@@ -255,6 +297,10 @@ def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
         raise DataError(
             f"data set: expected images as PIL images, tensors (C, H, W) or arrays (H, W, C), got {got}; convert them"
         )
+    if picture.shape[0] > MOST_COLOURS >= picture.shape[2]:
+        raise DataError(
+            f"data set: expected tensors (C, H, W), got shape {tuple(picture.shape)}; use image.permute(2, 0, 1)"
+        )
     if path is not None:
         _check_upright(path, picture.shape[-2:])
     return tv_tensors.Image(picture)
@@ -262,16 +308,13 @@ def _image_tensor(picture: Any, path: str | None) -> tv_tensors.Image:
 
 def _check_upright(path: str, size: Sequence[int]) -> None:
     """Raise DataError if a tensor may be a rotated image according to its EXIF data, which PIL images still contain."""
-    try:
-        with open_file(Path(path)) as file, open_picture(file) as opened:
-            orientation, stored = opened.getexif().get(ORIENTATION, 1), (opened.height, opened.width)
-    except UNREADABLE:
-        return  # no picture that Pillow can read: it has no such data
-    turned = orientation in range(5, 9) and stored[0] != stored[1] and tuple(size) == stored[::-1]
-    if orientation in range(2, 9) and not turned:
+    frame = frame_of(Path(path))
+    if frame is None or frame.orientation == 1:
+        return  # upright, or no picture that Pillow can read: it has no such data
+    if frame.upright == frame.stored or tuple(size) != frame.upright:
         raise DataError(
-            f"{path}: expected an upright image, got EXIF orientation {orientation}, which the masks follow and the data set may not; "
-            "return PIL images, use MaskedFolder, or save the image upright"
+            f"{path}: expected an upright image, got EXIF orientation {frame.orientation}, which the masks follow and the data set may "
+            "not; return PIL images, use MaskedFolder, or save the image upright"
         )
 
 
@@ -283,4 +326,4 @@ def _resized(mask: Bool[np.ndarray, "h w"], size: Sequence[int]) -> Tensor:
     if plane.shape == tuple(size):
         return plane
     resized: Tensor = v2.functional.resize_image(plane[None] * 255, list(size), antialias=True)[0]
-    return (resized > OBJECT).to(torch.uint8)
+    return (resized > OBJECT_ABOVE).to(torch.uint8)

@@ -30,6 +30,8 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "PPM", "TIFF")
 """Formats that Pillow may open. For some other formats it would start a program, such as Ghostscript."""
 MAX_PIXELS = 1 << 27
 """Maximum number of pixels of an image: 134 million, which take 1.5 GB while they are decoded."""
+OBJECT_ABOVE = 127
+"""A pixel of a resized mask belongs to the object if its value in [0, 255] is above this."""
 UNREADABLE = (
     *(OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error),
     Image.DecompressionBombError,

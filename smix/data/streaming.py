@@ -22,7 +22,7 @@ from smix import rng, signals
 from smix.config import cores
 from smix.data.augment import NO_AUGMENTATION, Augmentation, augmentation_keys, still_valid
 from smix.data.batches import Loader, Normalisation, Pixels, TrainingBatch, epoch_batches
-from smix.data.pictures import MAX_PIXELS
+from smix.data.pictures import MAX_PIXELS, OBJECT_ABOVE
 from smix.data.sets import ImageSet
 from smix.errors import DataError, SmixError
 
@@ -36,8 +36,6 @@ STATISTICS = 2000
 """Number of images from which the mean and standard deviation are computed."""
 AT_ONCE = 250
 """Number of images per batch without augmentation."""
-CUTOUT = 127
-"""A pixel of a resized mask belongs to the object if its value in [0, 255] is above this."""
 
 
 @runtime_checkable
@@ -107,7 +105,7 @@ class Reader(Dataset[tuple[Tensor, Tensor | None]]):
             # Not a tv_tensors.Mask: it would be resized with another interpolation and shifted against its object.
             pictures.append(tv_tensors.Image(mask))
         image, *masks = self._transform(draw, pictures)
-        return image.movedim(0, -1).contiguous(), masks[0][0] > CUTOUT if masks else None
+        return image.movedim(0, -1).contiguous(), masks[0][0] > OBJECT_ABOVE if masks else None
 
     def _transform(self, draw: int, pictures: list[tv_tensors.Image]) -> list[tv_tensors.Image]:
         """Apply the same random transform to an image and its mask."""

@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
 from smix import files, progress, signals
+from smix.data.image_files import content_number
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
@@ -161,6 +162,8 @@ class _MaskBatch:
     classes: UInt8[np.ndarray, "B *S"] | None
     broken: dict[int, str]
     """Reason why a mask is broken, by index in the batch."""
+    content: list[int]
+    """`content_number` of the file of each image, empty for images in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,22 +223,27 @@ class _Builder:
         segmented = (self._segment(*batch) for batch in ahead(pool, self._read, batches))
         return ahead(pool, self._refine, segmented)
 
-    def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str]]:
-        """Return the rows, their images, and the reason why an image cannot be read, by index in the batch."""
+    def _read(self, rows: Int[np.ndarray, "B"]) -> tuple[Int[np.ndarray, "B"], ImageSet, dict[int, str], list[int]]:
+        """Return the rows, their images, the reason why an image cannot be read, by index in the batch, and the content numbers."""
         batch = self.data.rows(rows)
+        known = batch.files
+        content = [] if known is None else [content_number(known.root / path) for path in known.paths]
         if not isinstance(batch.images, Pictures) or not getattr(self.source, "needs_images", True):
-            return rows, batch, {}
+            return rows, batch, {}, content
         pictures, errors = batch.images.read()
         broken = {place: str(error).replace(f"{pictures.home}{os.sep}", "") for place, error in errors.items()}
-        return rows, replace(batch, images=pictures), broken
+        return rows, replace(batch, images=pictures), broken, content
 
-    def _segment(self, rows: Int[np.ndarray, "B"], batch: ImageSet, broken: dict[int, str]) -> _MaskBatch:
+    def _segment(
+        self, rows: Int[np.ndarray, "B"], batch: ImageSet, broken: dict[int, str], content: list[int]
+    ) -> _MaskBatch:
         shape = self.staged.manifest.shape
         result = self.source(batch, np.arange(len(rows)))
         for place in np.flatnonzero(~result.object.flatten(1).isfinite().all(1).numpy()).tolist():
             broken.setdefault(place, result.problems.get(place, "the output of the source is not finite"))
         classes = None if self.staged.manifest.classes is None else resize_class_maps(result, shape)
-        return _MaskBatch(rows, resize_masks(result.mask(), shape).numpy(), confidence(result).numpy(), classes, broken)
+        masks, score = resize_masks(result.mask(), shape).numpy(), confidence(result).numpy()
+        return _MaskBatch(rows, masks, score, classes, broken, content)
 
     def _refine(self, batch: _MaskBatch) -> _MaskBatch:
         masks = refine(batch.masks, self.refinement)
@@ -254,10 +262,13 @@ class _Builder:
         shard.stats["coverage"][places] = flat.mean(1)
         shard.stats["score"][places] = batch.score
         shard.stats["flags"][places] = np.where(flat.any(1), 0, Flag.EMPTY)
+        if self.staged.manifest.data.has_paths:
+            shard.stats["content"][places] = batch.content
         if shard.classes is not None and batch.classes is not None:
             shard.classes[places] = batch.classes
         for place, reason in reasons.items():
-            shard.stats[places[place]] = (0, 0, Flag.BROKEN | Flag.EMPTY)
+            for name, value in (("coverage", 0), ("score", 0), ("flags", Flag.BROKEN | Flag.EMPTY)):
+                shard.stats[name][places[place]] = value
             shard.broken[int(batch.rows[place])] = reason
 
 

@@ -1,7 +1,8 @@
 r"""Identify the images of a mask store by their files: images.tsv, one line "SIZE\tPATH" for each row.
 
 A mask on another image is the worst error of a store, so that a path is matched only if the row is unambiguous, and a file
-whose size in bytes has changed is rejected.
+whose size in bytes has changed is rejected. Files of other images can have the same names and sizes (BMP and TIFF of one camera), so
+that the content of some files is compared, too.
 """
 
 import os
@@ -13,11 +14,14 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
 
+from smix.data.image_files import content_number
 from smix.errors import MaskError
 from smix.untrusted import first_duplicate, is_text
 
 IMAGES = "images.tsv"
 """File of a store with the size in bytes and the path of each image, relative to the root of the data set."""
+COMPARED = 64
+"""Number of files, evenly spaced, whose content is compared at a lookup: another data set differs in nearly all of them."""
 
 
 @dataclass(frozen=True)
@@ -66,40 +70,56 @@ class ImageKeys:
         return cls(paths, sizes)
 
     def rows(
-        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, prefer_equal: bool = False
+        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, root: str | None = None
     ) -> Int[np.ndarray, "n"]:
         """Return the row of each image.
 
-        A stored path matches if one of the two is the end of the other, in whole components. All paths usually lie in one folder: if
-        there is just one folder with which all of them match, it resolves paths that match several rows.
+        The absolute path of a file that exists must end with the stored path, in whole components. A path without a file matches if one
+        of the two is the end of the other. All paths usually lie in one folder: if there is just one folder with which all of
+        them match, it resolves paths that match several rows. A size can refuse a match, but never chooses one.
 
         Args:
             paths: Paths of the images, absolute or relative.
             sizes: Size of each file in bytes. None: read from the files that exist.
-            prefer_equal: Paths are relative to the root of the data set, so that equal paths are preferred if all have one.
+            root: Folder of the whole data set, from which the stored paths are tried first. None: unknown.
 
         Raises:
             MaskError: An image is missing, ambiguous, given by two paths, or has changed.
         """
-        names = [_normal(path) for path in paths]
         bytes_of = _sizes(paths) if sizes is None else list(sizes)
+        on_disk = (size is not None and sizes is None for size in bytes_of)
+        # The folder that a relative path starts from tells train/1.jpg from test/1.jpg.
+        names = [_normal(os.path.abspath(path) if real else path) for path, real in zip(paths, on_disk, strict=True)]  # noqa: PTH100
         by_path = {path: row for row, path in enumerate(self.paths)}
-        candidates = (_all_rows(shift, names, by_path) for shift in self._shifts(names))
+        inside = None if root is None else _all_rows(_Shift(f"{_normal(root).rstrip('/')}/", ""), names, by_path)
+        candidates = [inside] if inside else (_all_rows(shift, names, by_path) for shift in self._shifts(names))
         matches = [candidate for candidate in candidates if candidate is not None]
-        intact = [match for match in matches if self._changed(match, bytes_of) is None]
-        if len(intact) > 1 and prefer_equal and self.paths[intact[0][0]] == names[0]:
-            intact = intact[:1]
-        if len(intact) == 1:
-            rows = np.array(intact[0], np.int64)
-        elif intact:
-            first, second = (self.paths[match[0]] for match in intact[:2])
-            raise MaskError(f"the path {names[0]} is ambiguous: it matches {first} and {second}; pass longer paths")
-        elif len(matches) == 1 and (place := self._changed(matches[0], bytes_of)) is not None:
-            raise self._size_error(names[place], bytes_of[place], matches[0][place])
-        else:
-            rows = self._one_by_one(names, bytes_of, by_path)
+        if len(matches) > 1:
+            raise self._ambiguous(names[0], [match[0] for match in matches])
+        rows = np.array(matches[0], np.int64) if matches else self._one_by_one(names, by_path)
+        self._check_sizes(names, bytes_of, rows)
         self._check_one_path_per_row(names, rows)
         return rows
+
+    def check_content(
+        self, paths: Sequence[str | os.PathLike[str]], rows: Int[np.ndarray, "n"], content: NDArray[np.uint64]
+    ) -> None:
+        """Check that files are those of their rows: all of them, or 64 evenly spaced ones.
+
+        Args:
+            paths: Path of each file. Files that cannot be read are left out.
+            rows: Row of each file.
+            content: `content_number` of each row's file when the mask was built, 0 if it is unknown.
+
+        Raises:
+            MaskError: A file has other content than the one that the mask was built for.
+        """
+        for place in _spread(np.flatnonzero(content[rows]).tolist(), COMPARED):
+            if (now := content_number(Path(paths[place]))) and now != int(content[rows[place]]):
+                raise MaskError(
+                    f"expected the image that the mask was built for ({self.paths[rows[place]]}), got other content in "
+                    f"{Path(paths[place]).as_posix()}; restore it, or build masks of these images in a new folder"
+                )
 
     def _shifts(self, names: Sequence[str]) -> Iterator[_Shift]:
         """Yield the shifts that find the first path, beginning with that of equal paths."""
@@ -112,14 +132,7 @@ class ImageKeys:
             if path.endswith(f"/{first}"):
                 yield _Shift("", path[: len(path) - len(first)])
 
-    def _changed(self, rows: Sequence[int], sizes: Sequence[int | None]) -> int | None:
-        """Return the first index at which a size is known and differs from the stored one."""
-        pairs = enumerate(zip(rows, sizes, strict=True))
-        return next((place for place, (row, size) in pairs if size is not None and size != self.sizes[row]), None)
-
-    def _one_by_one(
-        self, names: Sequence[str], sizes: Sequence[int | None], by_path: dict[str, int]
-    ) -> Int[np.ndarray, "n"]:
+    def _one_by_one(self, names: Sequence[str], by_path: dict[str, int]) -> Int[np.ndarray, "n"]:
         """Match each path alone, for images in several folders."""
         ending: dict[str, list[int]] = {}
         for row, path in enumerate(self.paths):
@@ -127,16 +140,12 @@ class ImageKeys:
                 ending.setdefault(end, []).append(row)
         rows = np.zeros(len(names), np.int64)
         missing: list[str] = []
-        for place, (name, size) in enumerate(zip(names, sizes, strict=True)):
-            found = {*ending.get(name, ()), *(by_path[end] for end in _ends(name) if end in by_path)}
-            fitting = sorted(row for row in found if size is None or size == self.sizes[row])
-            if len(fitting) > 1:
-                first, second = (self.paths[row] for row in fitting[:2])
-                raise MaskError(f"the path {name} is ambiguous: it matches {first} and {second}; pass longer paths")
-            if found and not fitting:
-                raise self._size_error(name, size, min(found))
-            if fitting:
-                rows[place] = fitting[0]
+        for place, name in enumerate(names):
+            found = sorted({*ending.get(name, ()), *(by_path[end] for end in _ends(name) if end in by_path)})
+            if len(found) > 1:
+                raise self._ambiguous(name, found)
+            if found:
+                rows[place] = found[0]
             else:
                 missing.append(name)
         if missing:
@@ -146,11 +155,18 @@ class ImageKeys:
             )
         return rows
 
-    def _size_error(self, name: str, size: int | None, row: int) -> MaskError:
-        return MaskError(
-            f"expected the image that the mask was built for, got {name} with {size:,} bytes instead of {self.sizes[row]:,}; "
-            "restore it, or build the masks again in a new folder"
-        )
+    def _ambiguous(self, name: str, rows: Sequence[int]) -> MaskError:
+        first, second = (self.paths[row] for row in rows[:2])
+        return MaskError(f"the path {name} is ambiguous: it matches {first} and {second}; pass longer paths")
+
+    def _check_sizes(self, names: Sequence[str], sizes: Sequence[int | None], rows: Int[np.ndarray, "n"]) -> None:
+        """Raise MaskError if a size is known and differs from the stored one."""
+        for name, size, stored in zip(names, sizes, self.sizes[rows].tolist(), strict=True):
+            if size is not None and size != stored:
+                raise MaskError(
+                    f"expected the image that the mask was built for, got {name} with {size:,} bytes instead of {stored:,}; "
+                    "restore it, or build the masks again in a new folder"
+                )
 
     def _check_one_path_per_row(self, names: Sequence[str], rows: Int[np.ndarray, "n"]) -> None:
         """Raise MaskError if two different paths have the same row: one of them is a different image."""
@@ -183,6 +199,13 @@ def _ends(path: str) -> Iterator[str]:
     while place >= 0:
         yield path[place + 1 :]
         place = path.find("/", place + 1)
+
+
+def _spread(places: Sequence[int], count: int) -> list[int]:
+    """Return at most `count` of the places, evenly spaced, with the first and the last."""
+    if len(places) <= count:
+        return list(places)
+    return [places[step * (len(places) - 1) // (count - 1)] for step in range(count)]
 
 
 def _normal(path: str | os.PathLike[str]) -> str:

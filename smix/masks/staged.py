@@ -30,7 +30,7 @@ from smix.arrays import map_npy
 from smix.errors import MaskError
 from smix.masks.keys import IMAGES, ImageKeys
 from smix.masks.manifest import BROKEN, BUILDING, STATS, Manifest, Sha256, read_begun, read_manifest
-from smix.masks.store import STATS_DTYPE, Flag, parse_problems
+from smix.masks.store import Flag, parse_problems, stats_dtype
 from smix.untrusted import UnreadableError, open_file, read_bytes, read_checked, to_record, with_checksum
 
 UINT8 = np.dtype(np.uint8)
@@ -50,9 +50,9 @@ class ShardRecord:
     broken: dict[str, str]
     """Reason why a mask is broken, by row of the whole store."""
 
-    def decoded_stats(self) -> Shaped[np.ndarray, "n"]:
+    def decoded_stats(self, manifest: Manifest) -> Shaped[np.ndarray, "n"]:
         """Return the shard's rows of stats.npy. Raises ValueError if `stats` is not valid base64 or has an invalid length."""
-        return np.frombuffer(base64.b64decode(self.stats, validate=True), STATS_DTYPE).copy()
+        return np.frombuffer(base64.b64decode(self.stats, validate=True), stats_dtype(manifest)).copy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,12 +115,14 @@ class StagedStore:
         for record, folder in self._records(number):
             if (arrays := self._arrays(folder, number, record.checksums)) is not None:
                 broken = {int(row): reason for row, reason in record.broken.items()}
-                return Shard(arrays[0], record.decoded_stats(), arrays[1] if len(arrays) > 1 else None, broken)
+                return Shard(
+                    arrays[0], record.decoded_stats(self.manifest), arrays[1] if len(arrays) > 1 else None, broken
+                )
         return None
 
     def new_shard(self, number: int) -> Shard:
         """Return an empty shard, without any built masks."""
-        stats = np.zeros(len(self.manifest.rows(number)), STATS_DTYPE)
+        stats = np.zeros(len(self.manifest.rows(number)), stats_dtype(self.manifest))
         stats["flags"] = Flag.NOT_BUILT
         packed, *classes = (np.zeros(shape, np.uint8) for shape in self.manifest.shard_shapes(number))
         return Shard(packed, stats, classes[0] if classes else None)
@@ -137,7 +139,7 @@ class StagedStore:
             record, _ = next(self._records(number), (None, ""))
             if record is None:
                 return False
-            flags = record.decoded_stats()["flags"][self.requested_in(number, requested)]
+            flags = record.decoded_stats(self.manifest)["flags"][self.requested_in(number, requested)]
             if (flags & Flag.NOT_BUILT).any():
                 return False
         return True
@@ -196,7 +198,7 @@ class StagedStore:
                     raise MaskError(
                         f"{self.path}: shard {number} was damaged during the build; run the same smix masks build again"
                     )
-                stats.append(record.decoded_stats())
+                stats.append(record.decoded_stats(self.manifest))
                 broken |= record.broken
                 names = self.manifest.shard_files(number)
                 checksums |= zip(names, record.checksums, strict=True)
@@ -247,7 +249,7 @@ class StagedStore:
             rows = self.manifest.rows(number)
             valid = (
                 (record.identity, record.number) == (self.manifest.identity, number)
-                and len(record.decoded_stats()) == len(rows)
+                and len(record.decoded_stats(self.manifest)) == len(rows)
                 and all(int(row) in rows for row in record.broken)
                 and len(record.checksums) == len(self.manifest.shard_files(number))
             )
@@ -259,7 +261,7 @@ class StagedStore:
         """Return the content of stats.npy and broken.json of the finished store. None: stats.npy is damaged."""
         if self.previous is None:
             return None, {}
-        stats = self._array(STATS, self.previous.files[STATS], STATS_DTYPE, (self.manifest.count,))
+        stats = self._array(STATS, self.previous.files[STATS], stats_dtype(self.manifest), (self.manifest.count,))
         if stats is None or BROKEN not in self.previous.files:
             return stats, {}
         try:

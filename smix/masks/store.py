@@ -2,7 +2,8 @@
 
     manifest.json     the data set, the settings of the build, and the sha256 of every other file; written last
     shard-00000.npy   uint8 (rows, ceil(pixels / 8)): masks flattened in C order, packbits(bitorder="big"), memory-mapped
-    stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1
+    stats.npy         structured (N,): coverage f4, score f4 (mean confidence on the object), flags u1; for images in files
+                      also content u8, the first 64 bits of the sha256 of the file, 0 if it is unknown
     classes-00000.npy uint8 (rows, *S): the class of each pixel, 0 for none; only with --save-classes
     images.tsv        size in bytes and path of the file of each image, from the root of the data set; only for images in files
     broken.json       the reason why a mask is broken, by row; only if a mask is broken
@@ -31,13 +32,15 @@ from smix.data.dataset_paths import paths_of
 from smix.data.imageset import ImageSet
 from smix.errors import MaskError
 from smix.masks.keys import IMAGES, ImageKeys
-from smix.masks.manifest import BROKEN, STATS, read_manifest
+from smix.masks.manifest import BROKEN, STATS, Manifest, read_manifest
 from smix.reprs import describe
 from smix.untrusted import UnreadableError, one_line, open_file, parse_json, read_bytes, read_text, typed
 
 Rows = NDArray[Any] | Sequence[int] | slice | int
 """Row numbers, negative ones from the end, or a bool for each row."""
 STATS_DTYPE = np.dtype([("coverage", "<f4"), ("score", "<f4"), ("flags", "u1")])
+STATS_OF_FILES = np.dtype([*STATS_DTYPE.descr, ("content", "<u8")])
+"""Type of stats.npy in a store of images in files."""
 COST = "cost.jsonl"
 
 
@@ -102,8 +105,8 @@ class MaskStore:
         self.path = Path(path)
         self.manifest = read_manifest(self.path)
         self._mapped: dict[str, _Mapped] = {}
-        # A copy (9 bytes per row), so that later changes of the file are not seen.
-        self.stats: NDArray[Any] = self._file(STATS, STATS_DTYPE, self.manifest.count).copy()
+        # A copy (9 or 17 bytes per row), so that later changes of the file are not seen.
+        self.stats: NDArray[Any] = self._file(STATS, stats_dtype(self.manifest), self.manifest.count).copy()
 
     def __reduce__(self) -> tuple[type["MaskStore"], tuple[str]]:
         return MaskStore, (str(self.path.resolve()),)
@@ -219,15 +222,17 @@ class MaskStore:
     def lookup(self, paths: Sequence[str | os.PathLike[str]]) -> Int[np.ndarray, "n"]:
         """Return the row of each image by its path.
 
-        A path may be absolute or relative: it matches a path of the store (from the root of the data set) if one of the two is the end of
-        the other, in whole components. If several rows match, the common folder of all paths must resolve the ambiguity.
+        A path may be absolute or relative. It matches a path of the store (from the root of the data set) if the absolute path of the
+        file ends with that; without such a file, if one of the two is the end of the other, in whole components. If several
+        rows match, the common folder of all paths must resolve the ambiguity. The sizes of all files and the content of 64 of
+        them must be those of the build.
 
         Args:
             paths: Path of the file of each image.
 
         Raises:
             MaskError: The store has no paths; or an image has no row, an ambiguous row, the row of another path, or a file
-                size that differs from that of the build.
+                whose size or content differs from that of the build.
 
         >>> import tempfile
         >>> from PIL import Image
@@ -243,6 +248,11 @@ class MaskStore:
         ...     store.lookup([Path(folder, "test/cat/2.jpg"), Path(folder, "train/cat/1.jpg")]).tolist()
         [2, 0]
         """
+        one = isinstance(paths, str | bytes) or not isinstance(paths, Sequence | np.ndarray)
+        kinds = {type(path).__name__ for path in ([] if one else paths) if not isinstance(path, str | os.PathLike)}
+        if one or kinds:
+            got = type(paths).__name__ if one else f"items of type {', '.join(sorted(kinds))}"
+            raise MaskError(f"{self.path}: expected a sequence of paths, got {got}; pass [path] for one image")
         return self._find(paths)
 
     def align(self, dataset: Any) -> Int[np.ndarray, "N"]:
@@ -259,15 +269,17 @@ class MaskStore:
         """
         if isinstance(dataset, ImageSet):
             if self.has_paths and dataset.files is not None:
-                return self._find(dataset.files.paths.tolist(), dataset.files.sizes.tolist(), prefer_equal=True)
+                root = dataset.files.root.absolute().as_posix()
+                paths = [f"{root}/{path}" for path in dataset.files.paths]
+                return self._find(paths, dataset.files.sizes.tolist(), root)
             self._check_same_split(dataset)
             return dataset.index
-        if (paths := paths_of(dataset)) is None:
+        if (listed := paths_of(dataset)) is None:
             raise MaskError(
                 f"{type(dataset).__name__}: the data set does not list the paths of its images (samples, imgs or paths), so that their "
                 f"masks cannot be found in {self.path}; use its rows in the order of smix.load_data, or pass paths to lookup"
             )
-        return self._find(paths)
+        return self._find(listed)
 
     def check_built(self, rows: Int[np.ndarray, "n"], name: str = "") -> None:
         """Check that masks are built.
@@ -286,7 +298,7 @@ class MaskStore:
             )
 
     def _find(
-        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, prefer_equal: bool = False
+        self, paths: Sequence[str | os.PathLike[str]], sizes: Sequence[int] | None = None, root: str | None = None
     ) -> Int[np.ndarray, "n"]:
         if not self.has_paths:
             raise MaskError(
@@ -294,9 +306,11 @@ class MaskStore:
                 "in the order of smix.load_data, or build masks of the image files with --data folder:DIR"
             )
         try:
-            return self._keys.rows(paths, sizes, prefer_equal)
+            rows = self._keys.rows(paths, sizes, root)
+            self._keys.check_content(paths, rows, self.stats["content"])
         except MaskError as error:
             raise MaskError(f"{self.path}: {error}") from None
+        return rows
 
     @cached_property
     def _keys(self) -> ImageKeys:
@@ -306,14 +320,6 @@ class MaskStore:
             raise self._damaged(f"{IMAGES} cannot be read: {error}") from None
         self._check_sha256(IMAGES, hashlib.sha256(content).hexdigest())
         return ImageKeys.parse(content, len(self))
-
-    def check_made_of(self, data: ImageSet) -> None:
-        """Check that the store has a row for each image of `data`, built or not.
-
-        Raises:
-            MaskError: The store was built for other images.
-        """
-        self.align(data)
 
     def _check_same_split(self, data: ImageSet) -> None:
         """Raise MaskError unless the rows of the store are those of the split that `data` belongs to."""
@@ -395,6 +401,11 @@ class MaskStore:
 
     def _damaged(self, problem: str) -> MaskError:
         return MaskError(f"{self.path}: {problem}; repair the store with the same smix masks build")
+
+
+def stats_dtype(manifest: Manifest) -> np.dtype[Any]:
+    """Return the type of stats.npy."""
+    return STATS_OF_FILES if manifest.data.has_paths else STATS_DTYPE
 
 
 def parse_problems(content: bytes, count: int) -> dict[int, str]:

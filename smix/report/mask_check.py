@@ -119,7 +119,7 @@ def _images_of(stores: Sequence[MaskStore], data: str | None, data_root: Path) -
         if len(store.shape) != 2:
             raise MaskError(f"{store.path}: expected masks with 2 spatial dimensions to draw, got size {store.shape}")
         sets.append(load(data or store.manifest.data.name, split=store.manifest.data.split))
-        store.check_made_of(sets[-1])
+        store.align(sets[-1])
     return sets
 
 

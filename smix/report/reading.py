@@ -305,7 +305,7 @@ def load_masks(comparison: Comparison, data_root: Path) -> JudgedMasks | None:
     data, folder = _load(comparison, data_root, "train"), used[0].config.masks
     store = None if folder == "carried" else MaskStore(folder)
     if store is not None:
-        store.check_made_of(data)
+        store.align(data)
     _check_used(used[0], data, data_root)
     return judge_carried(data) if store is None else judge_store(store, data)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch.utils.data import ConcatDataset, Subset, TensorDataset
 
-from smix.data.dataset_paths import paths_of
+from smix.data.dataset_paths import path_at, paths_of
 from smix.errors import DataError
 
 PATHS = ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
@@ -33,6 +33,7 @@ class Listed:
         Listed(samples=[(path, 0) for path in PATHS]),
         Listed(imgs=[(path, 0) for path in PATHS]),
         Listed(paths=PATHS),
+        Listed(samples=[(np.zeros(3), 0)] * 3, imgs=[1, 2, 3], paths=PATHS),
         Listed(paths=np.array(PATHS)),
         Listed(filenames=lambda absolute: PATHS),
         ConcatDataset([Listed(1, paths=PATHS[:1]), Listed(2, paths=PATHS[1:])]),
@@ -42,6 +43,8 @@ class Listed:
 )
 def test_paths_are_found(dataset):
     assert paths_of(dataset) == PATHS
+    if not hasattr(dataset, "filenames"):  # which can only list all
+        assert [path_at(dataset, index) for index in (0, 1, 2, -1)] == [*PATHS, PATHS[-1]]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -92,6 +93,23 @@ def test_an_image_folder_has_the_mask_of_each_picture_in_any_order(birds, store)
     check_masks(MaskedDataset(folder, store), 9)
 
 
+def test_a_data_set_that_changes_after_its_masks_were_looked_up_is_refused(birds, store):
+    folder = ImageFolder(str(birds / "train"))
+    for dataset in (folder, Subset(folder, list(range(9))), ConcatDataset([folder])):
+        masked = MaskedDataset(dataset, store)
+        folder.samples.reverse()
+        with pytest.raises(
+            MaskError, match=r"expected the image .*, whose mask was looked up, got .*; make the Masked"
+        ):
+            masked[0]
+        folder.samples.reverse()
+        check_masks(masked, 9)
+    inside = MaskedFolder(birds / "train", store)
+    inside.samples.reverse()
+    with pytest.raises(MaskError, match="whose mask was looked up"):
+        inside[0]
+
+
 class Rows(Dataset):
     """A data set of a user: arrays without paths."""
 
@@ -105,16 +123,31 @@ class Rows(Dataset):
         return self.items[index]
 
 
-def test_a_data_set_without_paths_follows_the_order_of_a_store_of_arrays(tmp_path):
+def test_a_data_set_without_paths_needs_rows(tmp_path, monkeypatch):
+    """Its order is never guessed: shuffled, sorted, and another split of equal length look alike."""
     data = smix.load_data("digits-on-photos")
     store = build_masks(data, load_source("carried"), tmp_path / "store")
     items = Rows(list(zip(data.array, data.labels.tolist(), strict=True)))
-    masked = MaskedDataset(items, store)
+    for each in (items, items.items, Subset(items, range(len(items))[::-1])):
+        with pytest.raises(
+            MaskError, match=r"rows=range\(len\(dataset\)\) only if it is the very split .*not shuffled"
+        ):
+            MaskedDataset(each, store)
+    masked = MaskedDataset(items, store, rows=range(len(items)))
     assert all(np.array_equal(masked[row][2].numpy(), data.masks[row]) for row in (0, 7, 1296))
     turned = MaskedDataset(Rows(items.items[::-1]), store, rows=np.arange(len(data))[::-1])
     assert np.array_equal(turned[0][2].numpy(), data.masks[-1])
-    with pytest.raises(MaskError, match="expected 1297 images in the order of the store, got 5; pass rows="):
-        MaskedDataset(Rows(items.items[:5]), store)
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would refuse other types first
+    for rows, message in (
+        ([0, 1, 1297], "rows from 0 to 1296, got 1297"),
+        ([0, 1, -1], "rows from 0 to 1296, got -1"),
+        ([0.0, 1.7, 2.2], "integers, got float64"),
+        ([True, False, True], "integers, got bool"),
+        ([0, 1], r"one row for each of 3 images, got shape \(2,\)"),
+    ):
+        with pytest.raises(MaskError, match=rf"rows: expected .*{message}"):
+            MaskedDataset(Rows(items.items[:3]), store, rows=rows)
+    assert len(MaskedDataset(Rows([]), store, rows=[])) == 0
 
 
 def test_a_store_of_files_is_not_indexed_by_the_order_of_another_data_set(birds, store):
@@ -206,6 +239,8 @@ def test_items_of_hugging_face_are_dictionaries(birds, store):
         MaskedDataset(Rows([5]), store, rows=rows[:1])[0]
     with pytest.raises(DataError, match=r"expected images as PIL images, .*got a tensor of shape \(4, 4\)"):
         MaskedDataset(Rows([(torch.zeros(4, 4), 0)]), store, rows=rows[:1])[0]
+    with pytest.raises(DataError, match=r"expected tensors \(C, H, W\), got shape \(40, 60, 3\); use image\.permute"):
+        MaskedDataset(Rows([(torch.zeros(40, 60, 3), 0)]), store, rows=rows[:1])[0]
     with pytest.raises(DataError, match=r"expected images as PIL images, .*got str"):
         MaskedDataset(Rows([("x", 0)]), store, rows=rows[:1])[0]
 
@@ -264,6 +299,30 @@ def test_an_empty_folder_is_refused(tmp_path, store):
         MaskedFolder(tmp_path / "nowhere", store)
 
 
+def test_a_class_without_images_is_refused(birds, store):
+    """The classes after it would have other numbers than in the other split."""
+    (birds / "train/bat").mkdir()
+    with pytest.raises(
+        DataError, match=r"birds/train: expected images in each class folder, got none in bat; add images"
+    ):
+        MaskedFolder(birds / "train", store)
+
+
+def test_what_is_not_a_store_is_refused(birds, store, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would refuse other types first
+    for path in (store.path, str(store.path)):
+        with pytest.raises(
+            MaskError, match=r"expected a smix\.MaskStore, got a path; pass smix\.MaskStore\('/.*store'\)"
+        ):
+            MaskedFolder(birds / "train", path)
+    with pytest.raises(MaskError, match=r"expected a smix\.MaskStore, got ndarray"):
+        MaskedFolder(birds / "train", store[:])
+    with pytest.raises(
+        DataError, match=r"nowhere: the folder cannot be read \(No such file or directory\); check the path"
+    ):
+        MaskedFolder(birds / "nowhere", store)
+
+
 def rotated(birds: Path, orientation: int, size: tuple[int, int] = (40, 60)) -> Path:
     """Replace a picture by a rotated photograph and its mask by that of the upright picture."""
     picture, mask = draw(3, size)
@@ -309,3 +368,32 @@ def test_rotated_photographs_are_turned_upright_or_refused(birds, orientation):
 
     with pytest.raises(DataError, match=rf"cat/b\.jpg: expected an upright image, got EXIF orientation {orientation}"):
         MaskedDataset(AsTensors(str(birds / "train")), store)[place]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tensors_of_rotated_photographs_are_taken_only_if_their_size_shows_that_they_are_upright(
+    tmp_path, suffix, orientation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path, masks = tmp_path / f"birds/cat/1.{suffix}", tmp_path / "drawn/cat/1.png"
+    save(np.zeros((40, 60, 3), np.uint8), path, exif=exif)
+    sizes = {True: (60, 40), False: (40, 60)}
+    turned = orientation > 4
+    save(np.full(sizes[turned], 255, np.uint8), masks)
+    source = load_source(f"masks:{tmp_path / 'drawn'}", mask_frame="upright")
+    store = build_masks(smix.load_data(f"folder:{tmp_path / 'birds'}", split="all"), source, tmp_path / "store", "none")
+
+    class Tensors(Rows):
+        paths = (str(path),)
+
+    upright = MaskedDataset(Tensors([(torch.zeros(3, *sizes[turned]), 0)]), store)
+    stored = MaskedDataset(Tensors([(torch.zeros(3, *sizes[False]), 0)]), store)
+    assert MaskedFolder(tmp_path / "birds", store)[0][0].shape[1:] == sizes[turned]
+    assert MaskedDataset(ImageFolder(str(tmp_path / "birds")), store)[0][0].shape[1:] == sizes[turned]
+    if orientation == 1 or turned:
+        assert upright[0][0].shape[1:] == sizes[turned]
+    if orientation > 1:
+        with pytest.raises(DataError, match=f"got EXIF orientation {orientation}"):
+            stored[0]

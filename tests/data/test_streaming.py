@@ -15,9 +15,9 @@ from torchvision.transforms import v2
 from smix import rng
 from smix.data import streaming
 from smix.data.batches import Normalisation, TrainingBatch
-from smix.data.pictures import Pictures, common_size
+from smix.data.pictures import OBJECT_ABOVE, Pictures, common_size
 from smix.data.sets import ImageSet, load_data
-from smix.data.streaming import CUTOUT, Reader, Streamed, as_evaluated, fits_on_device
+from smix.data.streaming import Reader, Streamed, as_evaluated, fits_on_device
 from smix.errors import DataError, MaskError
 from tests.conftest import make_set
 
@@ -65,7 +65,7 @@ def test_an_image_that_equals_its_mask_equals_it_after_200_draws(name):
         images, found = dataclasses.replace(reader, key=(0, epoch)).__getitems__([0, 1, 2, 3])
         assert images.shape == (4, *after, 3)
         assert (images.dtype, found.dtype, found.shape) == (torch.uint8, torch.bool, (4, *after))
-        assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
+        assert torch.equal(images > OBJECT_ABOVE, found[..., None].expand(-1, -1, -1, 3))
         pixels_of |= {mask.numpy().tobytes() for mask in found}
     assert len(pixels_of) > 60 if crop_padding else len(pixels_of) == (8 if hflip else 4)
 
@@ -75,7 +75,7 @@ def test_evaluation_transforms_image_and_mask_alike(name):
     before, after, crop_padding, hflip = TRANSFORMS[name]
     masks = discs(4, before)
     images, found = Reader(white_objects(masks), after, crop_padding, hflip, masks).__getitems__([0, 1, 2, 3])
-    assert torch.equal(images > CUTOUT, found[..., None].expand(-1, -1, -1, 3))
+    assert torch.equal(images > OBJECT_ABOVE, found[..., None].expand(-1, -1, -1, 3))
 
 
 @pytest.mark.parametrize("stored", [(8, 8), (64, 48), (23, 17)])
@@ -92,9 +92,9 @@ def test_masks_of_another_size_cover_the_whole_image_in_every_draw(stored, crop_
     for epoch in range(50):
         reader = Reader(data, (16, 16), crop_padding, True, masks, (0, epoch))
         pixels_of, found = reader.__getitems__([0, 1, 2, 3])
-        differ = (pixels_of[..., 0] > CUTOUT) != found
+        differ = (pixels_of[..., 0] > OBJECT_ABOVE) != found
         # Pillow and torch round grey levels differently: only pixels at the threshold may differ.
-        assert (pixels_of[..., 0][differ].int() - CUTOUT).abs().max().item() <= 2 if differ.any() else True
+        assert (pixels_of[..., 0][differ].int() - OBJECT_ABOVE).abs().max().item() <= 2 if differ.any() else True
         assert differ.float().mean() < 0.01
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smix.data.image_files import content_number
 from smix.errors import MaskError
 from smix.masks.keys import ImageKeys
 
@@ -78,10 +79,15 @@ def test_the_folder_of_all_paths_resolves_those_that_end_alike():
         stored.rows(["/birds/old/1.jpg"])
 
 
-def test_sizes_decide_between_images_of_one_name():
+def test_a_size_never_decides_between_images_of_one_name():
     stored = keys(["1.jpg", "old/1.jpg"], [10, 20])
-    assert stored.rows(["/birds/old/1.jpg"], [20]).tolist() == [1]
-    assert stored.rows(["/old/1.jpg"], [10]).tolist() == [0]
+    for size in (10, 20, 30):
+        with pytest.raises(MaskError, match=r"/birds/old/1\.jpg is ambiguous: it matches old/1\.jpg and 1\.jpg"):
+            stored.rows(["/birds/old/1.jpg"], [size])
+    stored = keys(["train/1.jpg", "train/2.jpg", "test/1.jpg", "test/2.jpg"], [10, 11, 20, 21])
+    for paths in (["1.jpg", "2.jpg"], ["1.jpg", "train/2.jpg"]):
+        with pytest.raises(MaskError, match=r"1\.jpg is ambiguous: it matches train/1\.jpg and test/1\.jpg"):
+            stored.rows(paths, [10, 21])
 
 
 def test_a_file_of_another_size_is_refused():
@@ -101,11 +107,39 @@ def test_the_size_of_an_existing_file_is_read(tmp_path, monkeypatch):
             keys(["cat/1.jpg"], [99]).rows([path])
 
 
-def test_a_path_from_the_root_means_the_equal_path_for_a_data_set_of_smix():
+def test_the_root_of_a_data_set_tells_which_image_is_meant():
     stored = keys(["1.jpg", "old/1.jpg"], [5, 5])
-    with pytest.raises(MaskError, match=r"it matches 1\.jpg and old/1\.jpg"):
-        stored.rows(["1.jpg"])
-    assert stored.rows(["1.jpg"], [5], prefer_equal=True).tolist() == [0]
+    with pytest.raises(MaskError, match=r"it matches old/1\.jpg and 1\.jpg"):
+        stored.rows(["/birds/old/1.jpg"], [5])
+    assert stored.rows(["/birds/old/1.jpg"], [5], root="/birds").tolist() == [1]
+    assert stored.rows(["/birds/old/1.jpg"], [5], root="/birds/old").tolist() == [0]
+    assert stored.rows(["/old/1.jpg"], [5], root="/").tolist() == [1]
+
+
+def test_the_folder_of_an_existing_file_is_never_added(tmp_path, monkeypatch):
+    """Inside the folder test, cat/1.jpg is not the stored train/cat/1.jpg."""
+    (tmp_path / "test/cat").mkdir(parents=True)
+    (tmp_path / "test/cat/1.jpg").write_bytes(b"x" * 100)
+    monkeypatch.chdir(tmp_path / "test")
+    with pytest.raises(MaskError, match=r"got none for 1, such as /.*/test/cat/1\.jpg"):
+        keys(["train/cat/1.jpg"]).rows(["cat/1.jpg"])
+    assert keys(["train/cat/1.jpg", "test/cat/1.jpg"], [100, 100]).rows(["cat/1.jpg"]).tolist() == [1]
+    assert keys(["train/cat/9.jpg"]).rows(["cat/9.jpg"]).tolist() == [0]
+
+
+def test_the_content_of_at_most_64_files_is_compared(tmp_path, monkeypatch):
+    files = [tmp_path / f"{number}.jpg" for number in range(200)]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    read = []
+    monkeypatch.setattr("smix.masks.keys.content_number", lambda path: read.append(path) or content_number(path))
+    stored, content = keys([file.name for file in files]), np.array([content_number(file) for file in files], np.uint64)
+    stored.check_content(files, np.arange(200), content)
+    assert (len(read), read[0], read[-1]) == (64, files[0], files[-1])
+    with pytest.raises(MaskError, match=r"\(1\.jpg\), got other content in /.*/0\.jpg; restore it, or build masks"):
+        stored.check_content(files, np.roll(np.arange(200), -1), content)
+    stored.check_content(files, np.roll(np.arange(200), -1), np.zeros(200, np.uint64))  # not built: unknown
+    stored.check_content([tmp_path / "none.jpg", files[1]], np.arange(2), content)
 
 
 def test_the_file_of_keys_is_read_back():

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from smix import load_data
+from smix.data import MaskedFolder
 from smix.errors import MaskError
 from smix.masks import MaskStore, build_masks, load_source
 from smix.masks.lookup import masks_of
@@ -84,7 +86,7 @@ def test_files_that_are_added_later_do_not_move_masks(birds):
     save(birds / "train/owl/0a.png", box(50)[..., None].repeat(3, 2))
     data = load_data(f"folder:{birds}", split="test")
     check(data, masks_of(data, str(store.path)).masks[np.arange(10)])
-    with pytest.raises(MaskError, match=r"a mask for each of 25 images, got none for 1, such as train/owl/0a\.png"):
+    with pytest.raises(MaskError, match=r"a mask for each of 25 images, got none for 1, such as /.*/train/owl/0a\.png"):
         masks_of(load_data(f"folder:{birds}"), str(store.path))
 
 
@@ -106,6 +108,79 @@ def test_files_that_changed_places_are_refused(birds):
     (birds / "x.png").rename(second)
     with pytest.raises(MaskError, match=r"train/owl/1\.png with \d+ bytes instead of \d+; restore it"):
         masks_of(load_data(f"folder:{birds}"), str(store.path))
+
+
+@pytest.fixture
+def bitmaps(tmp_path) -> Path:
+    """Write pictures whose names and sizes in bytes are the same in both splits, with a mask for each."""
+    for number, split in enumerate(("train", "test")):
+        for label in ("owl", "wren"):
+            for place in range(3):
+                value = 100 * number + 10 * place + (label == "owl")
+                save(tmp_path / f"birds/{split}/{label}/{place}.bmp", np.full((*SIZE, 3), value, np.uint8))
+                save(tmp_path / f"drawn/{split}/{label}/{place}.png", box(value % 40))
+    return tmp_path / "birds"
+
+
+OTHER = r"expected the image that the mask was built for \(.*\.bmp\), got other content in .*\.bmp; restore it"
+
+
+def test_other_images_of_the_same_names_and_sizes_are_refused(bitmaps, monkeypatch):
+    out, train, test = bitmaps.parent, bitmaps / "train", bitmaps / "test"
+    source = load_source(f"masks:{out / 'drawn/train'}")
+    flat = build_masks(load_data(f"folder:{train}", split="all"), source, out / "flat", "none")
+    whole = build(bitmaps)
+    half = build(bitmaps, "train", out=out / "half")
+    assert flat.lookup([train / "owl/1.bmp"]).tolist() == [1]
+    for find in (
+        lambda: MaskedFolder(test, flat),
+        lambda: flat.align(ImageFolder(str(test))),
+        lambda: flat.align(load_data(f"folder:{test}", split="all")),
+    ):
+        with pytest.raises(MaskError, match=OTHER):
+            find()
+    shutil.copytree(test, out / "other/train")
+    with pytest.raises(MaskError, match=OTHER):
+        whole.align(load_data(f"folder:{out / 'other'}", split="all"))
+    (out / "train").symlink_to(test)
+    with pytest.raises(MaskError, match=OTHER):
+        MaskedFolder(out / "train", whole)
+    monkeypatch.chdir(test)
+    with pytest.raises(MaskError, match=r"got none for 6, such as /.*/test/owl/0\.bmp"):
+        MaskedFolder(".", half)
+    assert MaskedFolder(".", whole).rows.tolist() == whole.align(load_data(f"folder:{bitmaps}", split="test")).tolist()
+
+
+@pytest.mark.parametrize(
+    ("paths", "got"),
+    [
+        ("birds/1.png", "str"),
+        (Path("1.png"), "PosixPath"),
+        (None, "NoneType"),
+        ([None, "1.png"], "items of type NoneType"),
+    ],
+)
+def test_what_is_no_sequence_of_paths_is_refused(birds, monkeypatch, paths, got):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # which would refuse other types first
+    with pytest.raises(MaskError, match=rf"expected a sequence of paths, got {got}; pass \[path\] for one image"):
+        build(birds, limit=2).lookup(paths)
+
+
+def test_two_files_of_one_size_that_changed_places_are_refused(bitmaps):
+    store = build(bitmaps)
+    first, second = bitmaps / "train/owl/0.bmp", bitmaps / "train/owl/2.bmp"
+    one, two = first.read_bytes(), second.read_bytes()
+    first.write_bytes(two)
+    second.write_bytes(one)
+    with pytest.raises(MaskError, match=OTHER):
+        masks_of(load_data(f"folder:{bitmaps}"), str(store.path))
+
+
+def test_content_is_kept_when_a_store_is_extended(bitmaps):
+    whole = content(build(bitmaps, out=bitmaps.parent / "whole").path)
+    part = build(bitmaps, limit=5)
+    assert np.array_equal(part.stats["content"] > 0, part.built)
+    assert content(build(bitmaps).path) == whole
 
 
 def test_a_csv_file_finds_the_masks_of_its_folder(birds):
