@@ -52,6 +52,64 @@ def atomic(path: Path, sync: bool = True) -> Iterator[BinaryIO]:
         raise
 
 
+PART = ".part"
+"""Ending of the name of an unfinished file of `partial`."""
+
+
+@contextmanager
+def partial(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file `path`.part, and rename it to `path` at the end of the block.
+
+    If the block or the disk fails, the file keeps its content under the name `path`.part; an empty one is removed.
+
+    Args:
+        path: File to write; its folder is created if it is missing.
+
+    Raises:
+        RunError: The folder cannot be created or written to, `path`.part exists, or `path` exists at the end of the block.
+    """
+    part = part_of(path)
+    with _as_run_error(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        check_no_part(part)
+        file = part.open("xb")
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        with suppress(OSError):
+            if not part.stat().st_size:
+                part.unlink()
+        raise
+    try:
+        try:
+            os.link(part, path)  # unlike a rename, this never replaces a file
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if os.path.lexists(path):
+                raise FileExistsError from None
+            part.rename(path)
+        part.unlink(missing_ok=True)
+    except FileExistsError:
+        raise RunError(
+            f"{path}: expected a new file, got one that was made meanwhile; the content is in {part}, rename it"
+        ) from None
+
+
+def part_of(path: Path) -> Path:
+    """Return the name of an unfinished file of `partial`."""
+    return path.with_name(f"{path.name}{PART}")
+
+
+def check_no_part(part: Path) -> None:
+    """Raise RunError if an unfinished file of `partial` exists: it may be in use, or the only copy of its content."""
+    if os.path.lexists(part):
+        raise RunError(f"{part}: expected no file, got that of another command, running or interrupted; remove it")
+
+
 UNSUITABLE = {
     errno.EROFS: "a read-only file system",
     errno.ELOOP: "a symbolic link instead of a lock file",

@@ -16,13 +16,18 @@ from smix.cli.options import Machine
 from smix.cli.output import show_error
 from smix.config import EvaluateConfig, MachineOptions
 from smix.errors import OptionError
+from smix.files import check_no_part, part_of, partial
 from smix.report.terminal import show, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from smix.data.listing import UnreadableFolder
     from smix.lab.predict import Prediction, Writable
 
+ENCODING, NOT_UTF_8 = "utf-8", "surrogateescape"
+"""Encoding of paths on standard input and of the CSV, in a file and on standard output: UTF-8, and names of files that are not
+UTF-8 byte for byte as they are."""
 SHOWN = 100
 """Maximum number of images in a table on the terminal."""
 
@@ -53,8 +58,8 @@ def predict(
     pictures
         Image files and folders of images, or "-" to read their paths from standard input, one per line.
     out
-        New CSV file with the columns path, label, probability, label_2, probability_2, ..., error. Default: a table on a
-        terminal, otherwise CSV on standard output.
+        New CSV file with the columns path, label, probability, label_2, probability_2, ..., error. It is named OUT.part until
+        it is complete. Default: a table on a terminal, otherwise CSV on standard output.
     top
         Number of classes per image, in order of decreasing probability.
     batch_size
@@ -71,21 +76,64 @@ def predict(
     std
         Standard deviation of each channel for images in [0, 1], for a weights file.
     """
+    from smix.signals import INTERRUPTED, interruptible
+
+    config = EvaluateConfig(model=model, data=data, mean=mean, std=std)
+    part = None if out is None else _unfinished(out)
+    try:
+        with interruptible():
+            _predict(run, pictures, out, top, batch_size, strict, config, options)
+    except (Exception, KeyboardInterrupt) as error:
+        kept = "" if part is None or not part.is_file() else f"the rows so far are in {part}"
+        if isinstance(error, KeyboardInterrupt):
+            show_error(f"interrupted; {kept or 'the same command starts from the first image'}")
+            raise SystemExit(INTERRUPTED) from None
+        if kept:
+            show_error(kept)
+        raise
+
+
+def _unfinished(out: Path) -> Path:
+    """Return the file that is renamed to `out` when it is complete, after a check that neither exists."""
+    if out.exists() or out.is_symlink():
+        raise OptionError(f"{out}: expected a new file, got one that exists; remove it, or choose another --out")
+    part = part_of(out)
+    check_no_part(part)
+    return part
+
+
+def _predict(
+    run: Path,
+    pictures: tuple[str, ...],
+    out: Path | None,
+    top: int,
+    batch_size: int,
+    strict: bool,
+    config: EvaluateConfig,
+    options: MachineOptions,
+) -> None:
     from smix import progress
     from smix.device import threads
-    from smix.lab.predict import check_pictures, iterate_pictures, predictions, summarise, write_predictions
+    from smix.lab.predict import (
+        SkippedFiles,
+        check_pictures,
+        check_readable,
+        iterate_pictures,
+        predictions,
+        summarise,
+        write_predictions,
+    )
     from smix.lab.trained_model import load_trained
 
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="surrogateescape")  # file names may not be UTF-8
+        sys.stdin.reconfigure(encoding=ENCODING, errors=NOT_UTF_8)
     check_pictures(pictures)
     if top < 1:
         raise OptionError(f"top: expected 1 or more, got {top}")
-    if out is not None and (out.exists() or out.is_symlink()):
-        raise OptionError(f"{out}: expected a new file, got one that exists; remove it, or choose another --out")
-    trained = load_trained(run, EvaluateConfig(model=model, data=data, mean=mean, std=std), options)
+    trained = load_trained(run, config, options)
     top = min(top, len(trained.classes))
-    paths = iterate_pictures(pictures, sys.stdin)
+    skipped = SkippedFiles()
+    paths = iterate_pictures(pictures, sys.stdin, skipped)
     as_table = out is None and sys.stdout.isatty()
     if as_table:
         paths = _few(paths)
@@ -100,12 +148,15 @@ def predict(
     if as_table:
         show(_table(kept))
     sys.stdout.flush()
+    if out is not None:
+        show(f"Written: {out}")
+    if not options.quiet and skipped.count:
+        sys.stderr.write(f"{skipped}\n")
+    check_readable(summary, where)
     if not options.quiet:
         sys.stderr.write(f"{summary}\n")
     if not (options.quiet and trained.is_calibrated):
         sys.stderr.write(f"Probabilities: {trained.calibration}\n")
-    if out is not None:
-        show(f"Written: {out}")
     for reason in summary.named:
         show_error(reason)
     if summary.unreadable > len(summary.named):
@@ -114,26 +165,24 @@ def predict(
 
 @contextlib.contextmanager
 def _opened(out: Path | None) -> "Iterator[Writable]":
-    """Open standard output, or a new file that is renamed to `out` at the end of the block."""
-    if out is None:
+    """Open a file, named OUT.part until the end of the block, or standard output, for text in the `ENCODING`."""
+    with contextlib.nullcontext(sys.stdout.buffer) if out is None else partial(out) as file:
+        text = io.TextIOWrapper(file, ENCODING, NOT_UTF_8, newline="")
         try:
-            yield sys.stdout
-            sys.stdout.flush()
+            try:
+                yield text
+            finally:
+                text.flush()
         except BrokenPipeError:  # the reader has seen enough, such as head
+            if out is not None:
+                raise
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(0) from None
-        return
-    from smix import files
-
-    with files.atomic(out) as file:
-        # Names that are not UTF-8 are written as they are.
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
-        yield text
-        text.flush()
-        text.detach()
+        finally:
+            text.detach()
 
 
-def _few(paths: Iterator[Path]) -> Iterator[Path]:
+def _few(paths: "Iterator[Path | UnreadableFolder]") -> "Iterator[Path | UnreadableFolder]":
     first = list(islice(paths, SHOWN + 1))
     if len(first) > SHOWN:
         raise OptionError(

@@ -1,7 +1,7 @@
 """List the images under a folder, in the order of torchvision's ImageFolder, and remember the files that are skipped."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Skipped:
     masks: tuple[str, ...] = ()
     """Masks next to their images."""
     folders: tuple[str, ...] = ()
-    """Folders that are not entered: they are not part of the data set, or are links to a parent folder."""
+    """Folders that are not entered: they are not part of the data set, or are links to a folder that contains them."""
     outside: tuple[str, ...] = ()
     """Images outside all class folders."""
     coloured: tuple[str, ...] = ()
@@ -64,6 +64,24 @@ class Skipped:
 
 
 @dataclass(frozen=True)
+class UnreadableFolder:
+    """A folder that `walk_images` cannot read, in place of its images."""
+
+    path: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def error(self) -> DataError:
+        """The error that says so."""
+        return DataError(
+            f"{self.path}: the image folder cannot be read ({self.reason}); check the path and its permissions"
+        )
+
+
+@dataclass(frozen=True)
 class Listing:
     """Images under a folder, as paths relative to it with "/"."""
 
@@ -93,15 +111,11 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
     def fail(error: OSError) -> None:
         if isinstance(error, FileNotFoundError):
             return  # a class may have no images in this split
-        raise DataError(
-            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
-        )
+        raise _unreadable(error).error
 
-    # os.walk is several times as quick as pathlib for a million files. ImageFolder follows links, too.
-    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+    for where, inner, above, files in _walk(folder, fail):
         start = Path(where).relative_to(folder).as_posix()
         prefix = "" if start == "." else f"{start}/"
-        above = [name for name in inner if not name.startswith(".") and _leads_up(where, name)]
         loops += [f"{prefix}{name}" for name in above]
         hidden += [f"{prefix}{name}" for name in (*inner, *files) if name.startswith(".")]
         inner[:] = [name for name in inner if deep and not name.startswith(".") and name not in above]
@@ -121,21 +135,61 @@ def list_images(folder: Path, deep: bool = True) -> Listing:
     return Listing(names, Skipped(*skipped))
 
 
-def walk_images(folder: Path) -> Iterator[Path]:
-    """Yield the images under a folder, sorted within each folder, without those that `list_images` leaves out.
+def walk_images(folder: Path, skip: Callable[[str], object] | None = None) -> Iterator[Path | UnreadableFolder]:
+    """Yield the images under a folder, sorted within each folder, and an `UnreadableFolder` for each folder that cannot be read.
 
-    The names of one folder at a time are in memory. A folder that cannot be read is an error, as in `list_images`.
+    The names of one folder at a time are in memory. Unlike in `list_images`, an image that looks like a mask is an image.
+
+    Args:
+        folder: The folder.
+        skip: Called with the path of each file and folder that is skipped: hidden ones, files without the suffix of an image, and
+            links to a folder that contains them.
     """
-
-    def fail(error: OSError) -> None:
-        raise DataError(
-            f"{error.filename}: the image folder cannot be read ({error.strerror}); check the path and its permissions"
-        )
-
-    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
-        inner[:] = sorted(name for name in inner if not name.startswith(".") and not _leads_up(where, name))
+    unreadable: list[UnreadableFolder] = []
+    for where, inner, above, files in _walk(folder, lambda error: unreadable.append(_unreadable(error))):
+        yield from unreadable
+        unreadable.clear()
         images = {file for file in files if file.lower().endswith(SUFFIXES) and not file.startswith(".")}
-        yield from (Path(where, file) for file in sorted(images - _masks(Path(where), images)[0]))
+        if skip is not None:
+            hidden = (name for name in inner if name.startswith("."))
+            for name in sorted({*hidden, *above, *files} - images):
+                skip(os.path.join(where, name))  # noqa: PTH118
+        inner[:] = sorted(name for name in inner if not name.startswith(".") and name not in above)
+        yield from (Path(where, file) for file in sorted(images))
+    yield from unreadable
+
+
+def _unreadable(error: OSError) -> UnreadableFolder:
+    return UnreadableFolder(Path(error.filename), error.strerror or type(error).__name__)
+
+
+def _walk(folder: Path, fail: Callable[[OSError], object]) -> Iterator[tuple[str, list[str], list[str], list[str]]]:
+    """Yield each folder, the folders in it, those of them that contain it and must not be entered, and its files.
+
+    The caller removes from the list of folders those that it does not enter.
+    """
+    chains: dict[str, frozenset[tuple[int, int]]] = {}
+    # os.walk is several times as quick as pathlib for a million files. ImageFolder follows links, too.
+    for where, inner, files in os.walk(folder, onerror=fail, followlinks=True):
+        # Links into each other lead to no parent folder, but to a folder through which the walk has come.
+        chain = chains.pop(where, frozenset()) | _identity(where)
+        shown = [name for name in inner if not name.startswith(".")]
+        above = [
+            name
+            for name in shown
+            if _leads_up(where, name) or chain & _identity(os.path.join(where, name))  # noqa: PTH118
+        ]
+        yield where, inner, above, files
+        chains |= {os.path.join(where, name): chain for name in inner}  # noqa: PTH118
+
+
+def _identity(folder: str) -> frozenset[tuple[int, int]]:
+    """Return the device and the number of a folder, by whatever path it was reached; empty if they are unknown."""
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+    except OSError:
+        return frozenset()
+    return frozenset([(status.st_dev, status.st_ino)] if status.st_ino else [])
 
 
 def _leads_up(where: str, name: str) -> bool:

@@ -60,21 +60,29 @@ def export(run: Path | str, to: str, out: Path | str, data_root: Path = MachineO
     if to not in FORMATS:
         raise unknown("to", to, FORMATS)
     _check_out(out)
+    out = out.resolve()  # "." has no name
     if run.is_file():
         raise RunError(f"{run}: expected the folder of a finished run, got a file; name the folder")
     model = load_trained(run, EvaluateConfig(), MachineOptions(device="cpu", data_root=data_root))
     check_format(to, model)
     images, where = _images(model, data_root)
-    staged = Path(tempfile.mkdtemp(dir=_existing(out), prefix=f".{out.name}.", suffix=".tmp"))
+    # A folder that exists may be the current one or a mounted disk, which can be filled but not replaced.
+    inside = out.is_dir()
+    staged = Path(tempfile.mkdtemp(dir=out if inside else _existing(out), prefix=f".{out.name}.", suffix=".tmp"))
     try:
         difference = _write(to, model, staged, images)
         check = Check(difference, len(images), where)
         files.write_text(staged / "README.md", model_card(model, to, check))
-        staged.chmod(0o755)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if out.is_dir():
-            out.rmdir()
-        os.replace(staged, out)  # noqa: PTH105
+        if inside:
+            for file in sorted(
+                staged.iterdir(), key=lambda file: file.name == "README.md"
+            ):  # the model card at the end
+                file.rename(out / file.name)
+            staged.rmdir()
+        else:
+            staged.chmod(0o755)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staged, out)  # noqa: PTH105
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise

@@ -73,7 +73,7 @@ def write_onnx(model: TrainedModel, folder: Path, images: UInt8[Tensor, "n C *S"
     # The TorchScript exporter: the other one needs onnxscript, and gives the same probabilities.
     torch.onnx.export(
         ImagesToProbabilities(model).eval(),
-        (images[:2],),
+        (_example(images),),
         str(path),
         dynamo=False,
         opset_version=OPSET,
@@ -91,12 +91,19 @@ def write_torch_export(model: TrainedModel, folder: Path, images: UInt8[Tensor, 
     """Write model.pt2 and config.json, and run them with torch.export."""
     path = folder / "model.pt2"
     batch = torch.export.Dim("N")
-    program = torch.export.export(ImagesToProbabilities(model).eval(), (images[:2],), dynamic_shapes=({0: batch},))
+    program = torch.export.export(
+        ImagesToProbabilities(model).eval(), (_example(images),), dynamic_shapes=({0: batch},)
+    )
     torch.export.save(program, path)
     files.write_json(folder / "config.json", graph_config(model, path.name))
     with torch.inference_mode():
         result: NDArray[np.float32] = torch.export.load(path).module()(images).numpy()
     return result
+
+
+def _example(images: UInt8[Tensor, "n C *S"]) -> UInt8[Tensor, "2 C *S"]:
+    """Return two images, of one twice: torch.export takes an axis of length 1 for a constant."""
+    return torch.cat([images[:1], images[-1:]])
 
 
 def write_timm(model: TrainedModel, folder: Path, images: UInt8[Tensor, "n C *S"]) -> NDArray[np.float32]:

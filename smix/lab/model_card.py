@@ -55,7 +55,8 @@ class Check:
     """Description of the images."""
 
     def __str__(self) -> str:
-        return f"largest difference of a probability from the run {self.difference:.1g}, on {self.images} {self.where}"
+        where = self.where.replace("images", "image", 1) if self.images == 1 else self.where
+        return f"largest difference of a probability from the run {self.difference:.1g}, on {self.images} {where}"
 
 
 def model_card(model: TrainedModel, to: str, check: Check) -> str:

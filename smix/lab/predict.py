@@ -4,22 +4,24 @@ import csv
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from smix import progress
-from smix.data.listing import walk_images
+from smix.data.listing import UnreadableFolder, walk_images
 from smix.data.pictures import SUFFIXES
 from smix.data.streaming import AT_ONCE
-from smix.errors import DataError, OptionError
+from smix.errors import DataError, OptionError, printable
 from smix.lab.trained_model import Probabilities, TrainedModel
 
 STANDARD_INPUT = "-"
 NAMED = 10
 """Maximum number of unreadable images that a summary names."""
+NAMED_SKIPPED = 3
+"""Maximum number of skipped files to name."""
 
 
 @runtime_checkable
@@ -58,6 +60,29 @@ class PredictionSummary:
         return f"{count} in {seconds}, {f'{rate:.3g}' if rate < 100 else f'{rate:,.0f}'} per second{unreadable}"
 
 
+@dataclass
+class SkippedFiles:
+    """Files in folders that are no images: their number, and the first ones."""
+
+    count: int = 0
+    named: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        """Count a file or folder."""
+        self.count += 1
+        if len(self.named) < NAMED_SKIPPED:
+            self.named.append(path)
+
+    def __str__(self) -> str:
+        """Return one sentence; empty if nothing was skipped."""
+        names = ", ".join([*map(printable, self.named), *["..."] * (self.count > len(self.named))])
+        return (
+            f"Skipped: {self.count:,} (hidden, without the suffix of an image, or a link to a folder that contains it): {names}"
+            if self.count
+            else ""
+        )
+
+
 def check_pictures(names: Sequence[str]) -> None:
     """Check that each name is an existing file or folder, or that the only name is "-" (standard input).
 
@@ -80,35 +105,35 @@ def check_pictures(names: Sequence[str]) -> None:
             raise DataError(f"{name}: there is no such image file or folder; check the path")
 
 
-def iterate_pictures(names: Sequence[str], lines: Iterable[str]) -> Iterator[Path]:
+def iterate_pictures(
+    names: Sequence[str], lines: Iterable[str], skipped: SkippedFiles | None = None
+) -> Iterator[Path | UnreadableFolder]:
     """Yield the paths of images one by one; those in a folder as `walk_images` does.
 
     Args:
         names: Files and folders, or "-".
         lines: Standard input: one file or folder per line.
-
-    Raises:
-        DataError: A folder cannot be read.
+        skipped: Counts the files in folders that are no images.
     """
+    skip = None if skipped is None else skipped.add
     sources = (line.rstrip("\r\n") for line in lines) if list(names) == [STANDARD_INPUT] else names
     for name in sources:
         if not name.strip():
             continue
-        path = Path(name)
-        if path.is_dir():
-            yield from walk_images(path)
+        if os.path.isdir(name):  # noqa: PTH112 - unlike pathlib's, it raises no error for a name that cannot be used
+            yield from walk_images(Path(name), skip)
         else:
-            yield path
+            yield Path(name)
 
 
 def predictions(
-    model: TrainedModel, pictures: Iterable[Path], top: int = 5, batch_size: int = AT_ONCE
+    model: TrainedModel, pictures: Iterable[Path | UnreadableFolder], top: int = 5, batch_size: int = AT_ONCE
 ) -> Iterator[Prediction]:
     """Yield the prediction for each image, in order, without reading all of them first.
 
     Args:
         model: The network.
-        pictures: Paths.
+        pictures: Paths; a folder that cannot be read gets a prediction without classes.
         top: Number of classes per image; at most all are returned.
         batch_size: Number of images that the network processes at once.
 
@@ -127,7 +152,7 @@ def predictions(
 
 
 def write_predictions(rows: Iterable[Prediction], file: Writable, top: int) -> Iterator[Prediction]:
-    """Write predictions as CSV, each one as soon as it is known, and yield them.
+    """Write predictions as CSV, each one as soon as it is known, and yield them. Without predictions, nothing is written.
 
     Args:
         rows: The predictions.
@@ -139,8 +164,11 @@ def write_predictions(rows: Iterable[Prediction], file: Writable, top: int) -> I
     """
     writer = csv.writer(file, lineterminator="\n")
     ranked = [name for place in range(2, top + 1) for name in (f"label_{place}", f"probability_{place}")]
-    writer.writerow(["path", "label", "probability", *ranked, "error"])
+    header = ["path", "label", "probability", *ranked, "error"]
     for row in rows:
+        if header:
+            writer.writerow(header)
+            header = []
         cells = [cell for label, probability in row.top for cell in (label, f"{probability:.6g}")]
         writer.writerow([row.path, *cells, *[""] * (2 * top - len(cells)), row.error])
         yield row
@@ -156,7 +184,7 @@ def summarise(rows: Iterable[Prediction], show: progress.Update, where: str, str
         strict: Stop at the first image that cannot be read.
 
     Raises:
-        DataError: There is no prediction, no image can be read, or with `strict` one of them cannot be read.
+        DataError: There is no prediction, or with `strict` an image cannot be read.
     """
     start, count, unreadable = time.monotonic(), 0, 0
     named: list[str] = []
@@ -171,9 +199,15 @@ def summarise(rows: Iterable[Prediction], show: progress.Update, where: str, str
         show(count, f"{unreadable:,} could not be read" if unreadable else "")
     if not count:
         raise DataError(f"{where}: expected images ({', '.join(SUFFIXES)}), got none; check the path")
-    if unreadable == count:
-        raise DataError(f"{where}: expected readable images, got {count:,} that cannot be read; the first: {named[0]}")
     return PredictionSummary(count, unreadable, tuple(named), time.monotonic() - start)
+
+
+def check_readable(summary: PredictionSummary, where: str) -> None:
+    """Raise DataError if none of the images can be read."""
+    if summary.unreadable == summary.pictures:
+        raise DataError(
+            f"{where}: expected readable images, got {summary.pictures:,} that cannot be read; the first: {summary.named[0]}"
+        )
 
 
 def _most_probable(model: TrainedModel, probabilities: Probabilities, count: int) -> tuple[tuple[str, float], ...]:

@@ -210,6 +210,21 @@ def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, optio
     return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident)
 
 
+def check_number_of_classes(classifier: Classifier, images: ImageSet, advice: str = "") -> None:
+    """Raise OptionError if the weights of a file belong to another number of classes than the data set has.
+
+    Args:
+        classifier: Network of the weights file.
+        images: The data set.
+        advice: What else to do than to choose other data.
+    """
+    if len(images.classes) != len(classifier.classes):
+        raise OptionError(
+            f"{classifier.path}: expected weights for {len(images.classes)} classes, as {images.name} has, got "
+            f"{len(classifier.classes)}; choose the --data that they belong to{advice}"
+        )
+
+
 def _new_model(name: str, classes: int, channels: int, size: tuple[int, ...]) -> nn.Module:
     """Return a network whose weights are about to be replaced, without advancing the global random generator."""
     with torch.random.fork_rng(devices=[]):
@@ -221,11 +236,7 @@ def _mapping(run: Run | None, classifier: Classifier, images: ImageSet, config: 
         return label_map(read_label_map(config.label_map), images.classes, classifier.classes, str(config.label_map))
     if run is not None:
         return map_by_name(images.classes, classifier.classes, images.name)
-    if len(images.classes) != len(classifier.classes):
-        raise OptionError(
-            f"{classifier.path}: expected weights for {len(images.classes)} classes, as {images.name} has, got "
-            f"{len(classifier.classes)}; choose the --data that they belong to, or map the classes with --label-map"
-        )
+    check_number_of_classes(classifier, images, ", or map the classes with --label-map")
     return None
 
 

@@ -13,24 +13,29 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 from torchvision import tv_tensors
 
 from smix.config import EvaluateConfig, MachineOptions, cores
-from smix.data.pictures import decode
+from smix.data.listing import UnreadableFolder
+from smix.data.orientation import upright
+from smix.data.pictures import UNREADABLE, decode
 from smix.data.sets import load_data
 from smix.data.streaming import AT_ONCE, centre_crop
 from smix.device import find_device, in_words, is_out_of_memory
 from smix.errors import DataError, OptionError, TemporaryError
 from smix.evaluation.temperature import fit_temperature
-from smix.lab.target import Classifier, classifier_of_file, classifier_of_run, finished_run
+from smix.lab.target import Classifier, check_number_of_classes, classifier_of_file, classifier_of_run, finished_run
 from smix.training.predictions import read_predictions
 from smix.training.records import Run
+from smix.untrusted import one_line
 
 Picture = NDArray[np.uint8] | Image.Image | Path | str
 """An image: a NumPy array, a PIL image, or a path."""
 Probabilities = NDArray[np.float32]
+FEW = 100
+"""Number of validation images below which the description of a temperature says that they are few."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -95,6 +100,10 @@ class TrainedModel:
         """
         if isinstance(images, Tensor):
             raise DataError("images: expected a NumPy array, got a torch tensor; pass images.numpy()")
+        if not isinstance(images, Iterable | Path | Image.Image):
+            raise DataError(
+                f"images: expected an array, or a list of arrays, PIL images or paths, got {type(images).__name__}; pass one of these"
+            )
         if isinstance(images, str | Path | Image.Image):
             images = [images]
         if isinstance(images, np.ndarray) and images.ndim != len(self.classifier.size) + 2:
@@ -116,7 +125,7 @@ class TrainedModel:
         Images are decoded in threads, at most four batches ahead, so that any number of them can be streamed.
 
         Args:
-            images: Paths, PIL images or arrays (H, W, C).
+            images: Paths, PIL images or arrays (H, W, C). An `UnreadableFolder` counts as an image that cannot be read.
             batch_size: Number of images that the network processes at once.
 
         Raises:
@@ -147,6 +156,8 @@ class TrainedModel:
             pixels = self._channels(_as_rgb(image))
         elif isinstance(image, np.ndarray):
             pixels = self._checked(image)
+        elif isinstance(image, UnreadableFolder):
+            raise image.error
         else:
             raise DataError(f"images: expected arrays, PIL images or paths, got {type(image).__name__}; convert them")
         size, stored = self.classifier.size, pixels.shape[:-1]
@@ -263,10 +274,10 @@ def load_trained(path: Path, config: EvaluateConfig, options: MachineOptions) ->
             )
         images = load_data(config.data, options.data_root, "test")
         classifier = classifier_of_file(path, images, config, options)
-        classes = images.classes if len(images.classes) == len(classifier.classes) else classifier.classes
+        check_number_of_classes(classifier, images)
         classifier.model.to(device)
         return TrainedModel(
-            classifier, classes, 1.0, "not calibrated: a weights file has no validation images", False, device
+            classifier, images.classes, 1.0, "not calibrated: a weights file has no validation images", False, device
         )
     if config.data is not None:
         raise OptionError("data: a run has its own data; omit --data")
@@ -288,7 +299,7 @@ def _fit(run: Run) -> tuple[float, str, bool]:
         return 1.0, f"not calibrated: all {images} are predicted correctly, so no temperature can be fitted", False
     if not math.isfinite(temperature):
         return 1.0, f"not calibrated: the network is no better than chance on {images}", False
-    few = ", which are too few for reliable probabilities" if len(labels) < FEW else ""
+    few = f"; fewer than {FEW} fit a temperature only roughly" if len(labels) < FEW else ""
     return temperature, f"calibrated on {images} (temperature {temperature:.3g}){few}", True
 
 
@@ -311,4 +322,11 @@ def _as_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     """Return a PIL image upright and as RGB, as `decode` returns a file."""
     if picture.mode.startswith(("I", "F")):
         raise DataError(f"images: expected 8 bits per channel, got Pillow mode {picture.mode}; convert them")
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    if 0 in picture.size:
+        raise DataError(
+            f"images: expected at least one pixel, got an image of {picture.width}x{picture.height}; omit it"
+        )
+    try:
+        return np.array(upright(picture).convert("RGB"))
+    except UNREADABLE as error:
+        raise DataError(f"images: the PIL image cannot be read ({one_line(error)}); replace it") from None

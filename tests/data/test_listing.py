@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from smix.data.listing import list_images
+from smix.data.listing import UnreadableFolder, list_images, walk_images
 from smix.data.pictures import SUFFIXES
 
 
@@ -82,6 +82,29 @@ def test_links_are_followed_but_not_for_ever(tmp_path):
     listing = list_images(tmp_path / "cat")
     assert listing.names == ("1.jpg", "more/2.jpg")
     assert listing.skipped.folders == ("self", "up")
+
+
+def test_links_into_each_other_are_entered_once(tmp_path):
+    touch(tmp_path, "a/1.jpg", "c/2.jpg")
+    (tmp_path / "a/b").symlink_to("../c")
+    (tmp_path / "c/d").symlink_to("../a")
+    expected = ["a/1.jpg", "a/b/2.jpg", "c/2.jpg", "c/d/1.jpg"]
+    assert sorted(list_images(tmp_path).names) == expected
+    assert list_images(tmp_path).skipped.folders == ("a/b/d", "c/d/b")
+    skipped: list[str] = []
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in walk_images(tmp_path, skipped.append)) == expected
+    assert skipped == [str(tmp_path / "a/b/d"), str(tmp_path / "c/d/b")]
+
+
+def test_a_folder_that_vanishes_is_named_in_its_place(tmp_path):
+    touch(tmp_path, "1.jpg", "a/2.jpg", "b/3.jpg")
+    walked = walk_images(tmp_path)
+    assert next(walked) == tmp_path / "1.jpg"
+    (tmp_path / "a/2.jpg").unlink()
+    (tmp_path / "a").rmdir()
+    rest = list(walked)
+    assert rest == [UnreadableFolder(tmp_path / "a", "No such file or directory"), tmp_path / "b/3.jpg"]
+    assert str(rest[0].error).startswith(f"{tmp_path / 'a'}: the image folder cannot be read (No such file")
 
 
 def test_only_the_folder_itself_is_listed_if_asked(tmp_path):

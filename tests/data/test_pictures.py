@@ -204,10 +204,12 @@ def test_images_of_more_than_8_bits_are_refused(tmp_path):
 def test_a_folder_is_walked_one_folder_at_a_time(tmp_path):
     write_grey(tmp_path, "b/2.png", "b/1.png", "a/x/3.png", "0.png", "b/.hidden.png", ".hidden/4.png", "b/note.txt")
     write(tmp_path / "b/5.jpg", image(5))
-    write_grey(tmp_path, "b/5.png", "b/1_mask.png")  # masks of 5.jpg and 1.png
-    names = [path.relative_to(tmp_path).as_posix() for path in walk_images(tmp_path)]
-    assert names == ["0.png", "a/x/3.png", "b/1.png", "b/2.png", "b/5.jpg"]
-    assert sorted(names) == sorted(list_images(tmp_path).names)
+    write_grey(tmp_path, "b/5.png", "b/1_mask.png")  # masks of 5.jpg and 1.png in a data set, but images here
+    skipped: list[str] = []
+    names = [path.relative_to(tmp_path).as_posix() for path in walk_images(tmp_path, skipped.append)]
+    assert names == ["0.png", "a/x/3.png", "b/1.png", "b/1_mask.png", "b/2.png", "b/5.jpg", "b/5.png"]
+    assert sorted({*names} - {"b/1_mask.png", "b/5.png"}) == sorted(list_images(tmp_path).names)
+    assert skipped == [str(tmp_path / name) for name in (".hidden", "b/.hidden.png", "b/note.txt")]
     walked = walk_images(tmp_path)
     assert next(walked) == tmp_path / "0.png"
     (tmp_path / "a/x/3.png").rename(tmp_path / "a/x/4.png")  # not listed yet

@@ -206,6 +206,38 @@ def test_only_a_new_or_empty_folder_is_written(finished, tmp_path):
         export(finished / "weights.safetensors", "onnx", tmp_path / "other")
 
 
+def test_the_current_folder_is_written(smix, finished, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, text, err = smix("export", finished, "--to", "onnx", "--out", ".")
+    assert (code, err) == (0, "")
+    assert text.endswith("Written: . (README.md, config.json, model.onnx)\n")
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["README.md", "config.json", "model.onnx"]
+    code, _, err = smix("export", finished, "--to", "onnx", "--out", ".")
+    assert code == 2
+    assert err.startswith("smix: .: expected a new folder, got one that exists")
+
+
+def test_an_empty_folder_stays_empty_if_the_export_fails(finished, tmp_path, monkeypatch):
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setitem(module.FORMATS, "onnx", fail)
+    with pytest.raises(FailedError):
+        export(finished, "onnx", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("to", "load"), [("onnx", onnx), ("torch-export", torch_export)])
+def test_a_run_with_one_test_image_is_exported(data_name, images, tmp_path, to, load):
+    run = train_run(tmp_path / "run", data_name, epochs=1, test_limit=1)
+    result = export(run, to, tmp_path / "export")
+    assert result.check.images == 1
+    assert str(result.check).endswith(", on 1 image of the test split")
+    model = load_run(run, device="cpu")
+    for count in (1, 3):
+        np.testing.assert_allclose(load(result.out, images[:count]), model.predict(images[:count]), atol=TOLERANCE)
+
+
 def test_the_command_says_what_was_checked_and_written(smix, finished, tmp_path):
     out = tmp_path / "export"
     code, text, err = smix("export", finished, "--to", "onnx", "--out", out)

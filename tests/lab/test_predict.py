@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from smix.data.streaming import Reader
 from smix.errors import DataError, OptionError, RunError
 from smix.evaluation.temperature import fit_temperature
 from smix.lab.export import TOLERANCE, export
-from smix.lab.predict import Prediction, iterate_pictures, predictions, summarise, write_predictions
+from smix.lab.predict import Prediction, check_readable, iterate_pictures, predictions, summarise, write_predictions
 from smix.lab.trained_model import TrainedModel
 from smix.training.predictions import read_predictions
 from smix.training.records import read_run
@@ -117,9 +118,33 @@ def test_a_pil_image_is_turned_upright(model):
     np.testing.assert_array_equal(model.predict([stored_sideways]), model.predict(pixels[None]))
 
 
+def test_a_damaged_pil_image_is_an_error_or_read_as_its_file(model, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (90, 90, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "1.jpg")
+    (tmp_path / "2.jpg").write_bytes((tmp_path / "1.jpg").read_bytes()[:2000])
+    message = r"images: the PIL image cannot be read \(OSError: image file is truncated"
+    with Image.open(tmp_path / "2.jpg") as picture, pytest.raises(DataError, match=message):
+        model.predict(picture)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    damaged = exif.tobytes()[:-6] + b"\xff" * 6
+    Image.fromarray(pixels).save(tmp_path / "3.jpg", exif=damaged)
+    with Image.open(tmp_path / "3.jpg") as picture:
+        assert torch.equal(model.read(picture), model.read(tmp_path / "3.jpg"))
+
+
+@pytest.mark.parametrize("images", [5, None])
+def test_what_is_no_image_is_refused(model, monkeypatch, images):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as for a user
+    message = f"expected an array, or a list of arrays, PIL images or paths, got {type(images).__name__}; pass one of"
+    with pytest.raises(DataError, match=message):
+        model.predict(images)
+
+
 @pytest.mark.parametrize(
     ("images", "problem"),
     [
+        (Image.new("RGB", (0, 5)), "expected at least one pixel, got an image of 0x5"),
         (np.zeros((2, *SIZE, 3), np.float32), r"expected uint8 images in \[0, 255\], got float32"),
         (
             np.zeros((*SIZE, 3), np.uint8),
@@ -225,6 +250,22 @@ def test_the_weights_of_a_run_stand_for_the_run(model, finished, pictures):
     np.testing.assert_array_equal(same.predict(pictures), model.predict(pictures))
 
 
+def test_weights_of_another_number_of_classes_are_refused(finished, tmp_path):
+    three = [replace(data, labels=data.labels % 3, classes=data.classes[:3], fingerprint="") for data in sets()]
+    config = smix.EvaluateConfig(model="resnet8", data=write_sets(tmp_path, *three))
+    weights = shutil.copy(finished / "weights.safetensors", tmp_path / "model.safetensors")
+    message = r"expected weights for 3 classes, as npz:.* has, got 6; choose the --data that they belong to$"
+    with pytest.raises(OptionError, match=message):
+        load_run(weights, device="cpu", config=config)
+
+
+def test_a_temperature_fitted_on_few_images_says_so(model, monkeypatch):
+    few = "validation images (temperature {:.3g}); fewer than 100 fit a temperature only roughly"
+    assert model.calibration.endswith(few.format(model.temperature))
+    monkeypatch.setattr("smix.lab.trained_model.FEW", 8)
+    assert "only roughly" not in load_run(model.classifier.path, device="cpu").calibration
+
+
 def test_runs_that_cannot_be_used_are_refused(tmp_path, finished, data_name, monkeypatch):
     with pytest.raises(RunError, match="expected a run or a weights file, got none"):
         load_run(tmp_path / "none")
@@ -234,7 +275,7 @@ def test_runs_that_cannot_be_used_are_refused(tmp_path, finished, data_name, mon
         load_run(damaged, device="cpu")
     weights = tmp_path / "model.safetensors"
     shutil.copy(finished / "weights.safetensors", weights)
-    with pytest.raises(OptionError, match="--model and --data must be given with a weights file"):
+    with pytest.raises(OptionError, match="a weights file needs --model and --data"):
         load_run(weights, device="cpu")
     stop_after(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -278,7 +319,7 @@ def test_the_summary_counts_and_names_unreadable_pictures():
     with pytest.raises(
         DataError, match=r"here: expected readable images, got 12 that cannot be read; the first: 0.png"
     ):
-        summarise(broken, lambda done, text="": None, "here")
+        check_readable(summarise(broken, lambda done, text="": None, "here"), "here")
     with pytest.raises(DataError, match=r"here: expected images .*, got none"):
         summarise([], lambda done, text="": None, "here")
 
