@@ -267,6 +267,20 @@ def test_placement(size, frame, expected):
     assert placement(size, frame, "upright") == ("upright" if same_aspect(size, frame.upright) else "neither")
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (4, 4), (2, 3)])
+def test_tiny_masks_fit_only_images_of_their_aspect_ratio(size):
+    assert not same_aspect(size, (300, 400))
+    assert not same_aspect((300, 400), size)
+    assert same_aspect(size, (size[0] * 100, size[1] * 100))
+
+
+def test_small_masks_fit_small_images_up_to_one_pixel():
+    assert same_aspect((16, 16), (32, 32))
+    assert same_aspect((3, 4), (300, 400))
+    assert same_aspect((16, 21), (300, 400))
+    assert not same_aspect((16, 24), (300, 400))
+
+
 def test_the_command_refuses_with_exit_code_2_and_counts_at_the_end(smix, tmp_path):
     photographs(tmp_path, 1, 3, 6)
     for number in (1, 3):
