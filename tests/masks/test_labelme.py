@@ -179,8 +179,8 @@ def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     assert np.array_equal(store[3][0], box(3, 4, 8, 10))
     assert store.usable.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
-    assert store.problems[5] == "000005: 000005.json: cat: a polygon needs 3 points or more, got 2"
-    assert store.problems[6].startswith("000006: 000006.json: expected a labelme file, got invalid JSON")
+    assert store.problems[5] == "000005.json: cat: a polygon needs 3 points or more, got 2"
+    assert store.problems[6].startswith("000006.json: expected a labelme file, got invalid JSON")
 
 
 @pytest.mark.parametrize(
