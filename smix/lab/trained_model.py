@@ -40,10 +40,6 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-FEW = 30
-"""With fewer validation images, a temperature is mostly chance."""
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network on a device, with its classes, its preprocessing and its temperature: see `load_run`."""

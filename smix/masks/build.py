@@ -30,6 +30,7 @@ from smix.data.sets import ImageSet
 from smix.errors import MaskError, OptionError, RunError
 from smix.masks.keys import ImageKeys
 from smix.masks.manifest import Manifest, SplitId, check_manifest, packed_bytes
+from smix.masks.names import problem_of
 from smix.masks.refine import PARAMETERS, Refinement, refine
 from smix.masks.sources import Segmentation, Source
 from smix.masks.staged import Shard, StagedStore
@@ -252,7 +253,9 @@ class _Builder:
 
     def _put(self, shard: Shard, start: int, batch: _MaskBatch) -> None:
         """Copy masks into a shard whose first row is `start`."""
-        reasons = {place: f"{self.data.stem(int(batch.rows[place]))}: {why}" for place, why in batch.broken.items()}
+        reasons = {
+            place: problem_of(self.data.stem(int(batch.rows[place])), why) for place, why in batch.broken.items()
+        }
         if self.strict and reasons:
             raise MaskError(
                 f"{self.data.name}: {reasons[min(reasons)]}; repair the image or its mask, or omit --strict"

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from smix.errors import OptionError, unknown
 
+NO_MASK = "no mask"
+"""Reason that a source gives for an image for which it has neither a file nor an annotation."""
 NETWORK = ("input-size", "hflip-tta", "upscale", "classes", "object-classes")
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "builtin": ("builtin", ()),
@@ -47,3 +49,26 @@ def downloaded_weights(url: str) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     home = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser()
     return home / "hub" / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def problem_of(image: str, reason: str) -> str:
+    """Return the message that a mask store keeps for an image without a mask, in which the name of the image occurs once.
+
+    Args:
+        image: Name of the image without suffix.
+        reason: Reason, which may begin with the name of a file.
+
+    >>> problem_of("a/10", "no mask"), problem_of("a/10", "10.json: cat: a point needs 1 point, got 2")
+    ('a/10: no mask', 'a/10.json: cat: a point needs 1 point, got 2')
+    """
+    file, colon, _ = reason.partition(": ")
+    name = file.rpartition(".")[0]
+    if colon and (name == image or name.endswith(f"/{image}")):
+        return reason
+    folder, _, last = image.rpartition("/")
+    return f"{folder}/{reason}" if colon and folder and name == last else f"{image}: {reason}"
+
+
+def says_no_mask(problem: str) -> bool:
+    """Return whether a message of `problem_of` says that the source has no mask for the image."""
+    return problem.endswith(f": {NO_MASK}")

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from smix.masks.criteria import StoreValidity, pieces
+from smix.masks.names import NO_MASK, says_no_mask
 from smix.masks.store import Flag, MaskStore
 
 PIXELS = 1 << 21
@@ -45,7 +46,7 @@ class Reason(IntEnum):
 TEXTS: Mapping[Reason, str] = {
     Reason.VALID: "valid",
     Reason.NOT_BUILT: "not built",
-    Reason.NO_MASK: "no mask",
+    Reason.NO_MASK: NO_MASK,
     Reason.UNUSABLE: "unusable",
     Reason.EMPTY: "empty",
     Reason.TOO_SMALL: "too small",
@@ -66,8 +67,6 @@ SHAPE_REASONS = {
     "min_edges": Reason.FEW_EDGES,
 }
 """Reason of each criterion of `smix.Validity`, in the order in which they are tested."""
-MISSING = ": no mask"
-"""End of the message for an image for which the source has no mask."""
 
 
 def reasons_of_masks(
@@ -115,7 +114,7 @@ def reasons_of_flags(store: MaskStore, rows: Int[np.ndarray, "n"]) -> UInt8[np.n
         MaskError: The store is damaged.
     """
     flags = store.stats["flags"][rows]
-    missing = [row for row, problem in store.problems.items() if problem.endswith(MISSING)]
+    missing = [row for row, problem in store.problems.items() if says_no_mask(problem)]
     codes = np.zeros(len(rows), np.uint8)
     codes[flags & Flag.BROKEN > 0] = Reason.UNUSABLE
     codes[(codes == Reason.UNUSABLE) & np.isin(rows, missing)] = Reason.NO_MASK

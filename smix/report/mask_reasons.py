@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table as TerminalTable
 
 from smix.errors import printable
-from smix.masks.controls import MAX_IMAGES, MIN_MASKS, compare_with_controls, images_at
+from smix.masks.controls import MAX_IMAGES, MIN_MASKS, compare_with_controls, images_at, masks_at, working_size
 from smix.masks.reasons import Reason, explanation
 from smix.report.masks import CRITERIA, JudgedMasks
 from smix.report.table import Cell, Table, number, terminal
@@ -50,10 +50,10 @@ def control_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
         rows = np.sort(np.random.default_rng(0).choice(rows, MAX_IMAGES, replace=False))
     if not len(rows):
         return []
-    masks = judged.masks[rows]
-    controls = compare_with_controls(
-        images_at(judged.data, rows, (masks.shape[1], masks.shape[2])), masks, CRITERIA["default"]
-    )
+    height, width = judged.masks[rows[:1]].shape[1:]
+    size = working_size((height, width))
+    masks = masks_at(judged.masks, rows, size)
+    controls = compare_with_controls(images_at(judged.data, rows, size), masks, CRITERIA["default"])
     title = f"Controls of {printable(judged.name)}: {controls.images:,} images, in percent (chance is 50 for Follow the image)"
     cells = tuple((Cell(one.name), number(one.passing, 1, 100), number(one.following, 1, 100)) for one in controls.rows)
     lines: list[TerminalTable | str] = [
@@ -64,6 +64,11 @@ def control_lines(judged: JudgedMasks) -> list[TerminalTable | str]:
             f"Warning: the masks of {judged.name} follow their images no better than masks of other images do "
             f"({100 * controls.rows[0].following:.0f} %, chance is 50 %); check the weights and the input of the source"
         )
+    elif controls.valid >= MIN_MASKS and controls.compared < MIN_MASKS:
+        missing = (
+            "the images have no edges" if not controls.compared else f"only {controls.compared:,} images have edges"
+        )
+        lines.append(f"The masks of {judged.name} cannot be compared with controls: {missing}")
     elif controls.follow is None and controls.images >= MIN_MASKS:
         lines.append(
             f"Warning: {controls.valid:,} of {controls.images:,} masks of {judged.name} pass the criteria, too few to compare with "

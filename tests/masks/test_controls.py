@@ -8,14 +8,18 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 
 from smix import load_data
+from smix.data.pictures import Pictures
 from smix.masks.controls import (
+    LONGEST_SIDE,
     MIN_MASKS,
     compare_with_controls,
     images_at,
+    masks_at,
     mean_mask,
     other_places,
     outline_contrast,
     wins,
+    working_size,
 )
 from tests.conftest import make_set
 from tests.data.photographs import save_photograph
@@ -149,3 +153,43 @@ def test_images_are_resized_to_the_masks(tmp_path):
     grey = make_set(4, size=(12, 8))
     assert images_at(grey, np.array([2]), (12, 8)).shape[:3] == (1, 12, 8)
     assert images_at(grey, np.array([2, 3]), (6, 4)).shape == (2, 6, 4, grey.channels)
+
+
+def test_images_of_one_colour_are_not_compared(photographs, recwarn):
+    images, masks = photographs
+    controls = compare_with_controls(np.full_like(images, 90), masks)
+    assert controls.follow is None
+    assert (controls.valid, controls.compared) == (COUNT, 0)
+    assert np.isnan([control.following for control in controls.rows]).all()
+    some = images.copy()
+    some[30:] = 90
+    assert compare_with_controls(some, masks).compared == 30
+    assert not recwarn.list
+
+
+def test_large_photographs_are_read_one_by_one_and_compared_at_a_small_size(tmp_path, monkeypatch):
+    size, working = (1200, 1600), (192, 256)
+    for number in range(3):
+        save_photograph(tmp_path / f"train/a/{number}.jpg", 1, size)
+    (tmp_path / "test").mkdir()
+    data = load_data(f"folder:{tmp_path}")
+    monkeypatch.setattr(Pictures, "read", lambda _: pytest.fail("all images were read at once"))
+
+    class Masks(np.ndarray):
+        def __getitem__(self, rows):
+            assert len(rows) == 1
+            return np.asarray(self)[rows]
+
+    drawn = np.zeros((3, *size), bool)
+    for number in range(3):
+        drawn[number, :600, : 400 * (1 + number)] = True
+    assert working_size(size) == working
+    assert max(working_size((3, 4000))) == LONGEST_SIDE
+    assert min(working_size((3, 4000))) == 1
+    assert working_size((32, 20)) == (32, 20)
+    rows = np.array([2, 0])
+    assert images_at(data, rows, working).shape == (2, *working, 3)
+    masks = masks_at(drawn.view(Masks), rows, working)
+    assert masks.shape == (2, *working)
+    assert masks[:, :96].sum((1, 2)).tolist() == [96 * 192, 96 * 64]
+    assert not masks[:, 96:].any()

@@ -117,10 +117,10 @@ def test_a_mask_of_another_aspect_is_empty_flagged_and_named(tmp_path):
     store = built(tmp_path, data)
     assert store.usable.tolist() == [False, True, False]
     assert store.problems == {
-        0: "a/1: 1.png: the mask has 100x90 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)",
-        2: "a/8: 8.png: the mask has 100x100 pixels, not the aspect ratio of its image a/8.jpg (120x90 pixels upright or 90x120 as stored)",
+        0: "a/1.png: the mask has 100x90 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)",
+        2: "a/8.png: the mask has 100x100 pixels, not the aspect ratio of its image a/8.jpg (120x90 pixels upright or 90x120 as stored)",
     }
-    with pytest.raises(MaskError, match=r"a/1: 1\.png: the mask has 100x90 pixels, .* a/1\.jpg"):
+    with pytest.raises(MaskError, match=r"a/1\.png: the mask has 100x90 pixels, .* a/1\.jpg"):
         build_masks(data, load_source(f"masks:{tmp_path / 'masks'}"), tmp_path / "strict", refine="none", strict=True)
 
 
@@ -174,7 +174,7 @@ def test_labelme_files_that_fit_no_frame_are_named(tmp_path):
     store = built(tmp_path, data, "labelme")
     assert store.usable.tolist() == [False, True]
     assert store.problems[0] == (
-        "a/1: 1.json: the mask has 100x100 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)"
+        "a/1.json: the mask has 100x100 pixels, not the aspect ratio of its image a/1.jpg (120x90 pixels)"
     )
 
 
@@ -227,7 +227,7 @@ def test_masks_of_images_in_memory_have_their_aspect(tmp_path):
     store = built(tmp_path, data, size=(10, 14))
     assert store.usable.tolist() == [True, True, False]
     assert store.problems[2].startswith(
-        "000002: 000002.png: the mask has 10x14 pixels, not the aspect ratio of its image 000002 (14x10 pixels)"
+        "000002.png: the mask has 10x14 pixels, not the aspect ratio of its image 000002 (14x10 pixels)"
     )
 
 
@@ -265,6 +265,20 @@ def test_exported_masks_of_rotated_photographs_are_read_back(tmp_path):
 def test_placement(size, frame, expected):
     assert placement(size, frame) == expected
     assert placement(size, frame, "upright") == ("upright" if same_aspect(size, frame.upright) else "neither")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (4, 4), (2, 3)])
+def test_tiny_masks_fit_only_images_of_their_aspect_ratio(size):
+    assert not same_aspect(size, (300, 400))
+    assert not same_aspect((300, 400), size)
+    assert same_aspect(size, (size[0] * 100, size[1] * 100))
+
+
+def test_small_masks_fit_small_images_up_to_one_pixel():
+    assert same_aspect((16, 16), (32, 32))
+    assert same_aspect((3, 4), (300, 400))
+    assert same_aspect((16, 21), (300, 400))
+    assert not same_aspect((16, 24), (300, 400))
 
 
 def test_the_command_refuses_with_exit_code_2_and_counts_at_the_end(smix, tmp_path):

@@ -65,8 +65,12 @@ def test_pixels_equal_those_of_labelme(tmp_path, kind):
         points = (
             rng.uniform(-5, 35, (7, 2)) if kind == "polygon" else np.sort(rng.uniform(-5, 35, (2, 2)), 0)
         ).tolist()
-        mask = read_shapes(write(tmp_path / "a.json", shape(kind, points)), None)
-        assert np.array_equal(mask, shape_to_mask((HEIGHT, WIDTH), points, kind))
+        path, expected = write(tmp_path / "a.json", shape(kind, points)), shape_to_mask((HEIGHT, WIDTH), points, kind)
+        if expected.any():
+            assert np.array_equal(read_shapes(path, None), expected)
+        else:
+            with pytest.raises(MaskError, match="has no pixel in the picture"):
+                read_shapes(path, None)
 
 
 def test_polygons_without_type_and_rectangles_with_four_corners_are_read(tmp_path):
@@ -114,7 +118,8 @@ def test_shapes_with_chosen_labels_are_united(tmp_path):
     ("kind", "count", "bounds"),
     [
         ("polygon", 2, "3 points or more"),
-        ("rectangle", 1, "2 to 4 points"),
+        ("rectangle", 1, "2 or 4 points"),
+        ("rectangle", 3, "2 or 4 points"),
         ("oriented_rectangle", 3, "4 points"),
         ("circle", 3, "2 points"),
         ("line", 1, "2 points"),
@@ -129,6 +134,42 @@ def test_shapes_of_too_few_or_too_many_points_are_named(tmp_path, kind, count, b
         read_shapes(path, None)
 
 
+@pytest.mark.parametrize(
+    ("kind", "points"),
+    [
+        ("polygon", [[50, 60], [70, 60], [70, 80]]),
+        ("rectangle", [[50, 60], [70, 80]]),
+        ("oriented_rectangle", [[50, 60], [70, 60], [70, 80], [50, 80]]),
+        ("circle", [[60, 60], [60, 70]]),
+        ("circle", [[10**6, 60], [10**6, 70]]),
+        ("rectangle", [[10**6, 60], [10**7, 70]]),
+        ("line", [[50, 60], [70, 80]]),
+        ("linestrip", [[-50, -60], [-70, -80], [-50, -90]]),
+        ("point", [[60, 60]]),
+        ("mask", [[50, 60], [51, 61]]),
+    ],
+)
+def test_shapes_outside_the_declared_picture_are_named(tmp_path, kind, points):
+    """Such as those of a file whose imageHeight and imageWidth are those of another version of the photograph."""
+    content = io.BytesIO()
+    Image.new("1", (2, 2), 1).save(content, "PNG")
+    more = {"mask": base64.b64encode(content.getvalue()).decode()} if kind == "mask" else {}
+    inside = shape("rectangle", [[4, 3], [10, 8]], "dog")
+    path = write(tmp_path / "a.json", inside, shape(kind, points, **more))
+    message = rf"^a\.json: cat: the {kind} has no pixel in the picture of {WIDTH}x{HEIGHT} pixels; correct imageWidth"
+    with pytest.raises(MaskError, match=message):
+        read_shapes(path, None)
+    assert read_shapes(path, {"dog"}).any()
+
+
+def test_a_shape_far_outside_is_named(tmp_path):
+    path = write(tmp_path / "a.json", shape("linestrip", [[4, 3], [10**7, 8]]))
+    with pytest.raises(
+        MaskError, match=r"^a\.json: cat: the linestrip is far outside the picture of .* pixels; correct or remove"
+    ):
+        read_shapes(path, None)
+
+
 def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     data = make_set(8, size=(HEIGHT, WIDTH))
     write(tmp_path / "000003.json", shape("rectangle", [[4, 3], [10, 8]]))
@@ -138,8 +179,8 @@ def test_a_store_has_masks_of_labelled_images_and_names_the_others(tmp_path):
     assert np.array_equal(store[3][0], box(3, 4, 8, 10))
     assert store.usable.tolist() == [row == 3 for row in range(8)]
     assert store.problems[0] == "000000: no mask"
-    assert store.problems[5] == "000005: 000005.json: cat: a polygon needs 3 points or more, got 2"
-    assert store.problems[6].startswith("000006: 000006.json: expected a labelme file, got invalid JSON")
+    assert store.problems[5] == "000005.json: cat: a polygon needs 3 points or more, got 2"
+    assert store.problems[6].startswith("000006.json: expected a labelme file, got invalid JSON")
 
 
 @pytest.mark.parametrize(

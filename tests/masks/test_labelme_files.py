@@ -67,7 +67,7 @@ def test_a_file_with_pixels_to_ignore_alone_is_empty_and_a_file_with_points_is_n
     store = build_masks(data, load_source(f"labelme:{tmp_path}"), tmp_path / "store", refine="none")
     assert store.usable.tolist() == [False, False, True]
     assert list(store.problems) == [1]
-    assert store.problems[1].startswith('000001: 000001.json: leaf: a shape of type "points"')
+    assert store.problems[1].startswith('000001.json: leaf: a shape of type "points"')
 
 
 def test_labelme_draws_on_upright_photographs(tmp_path):

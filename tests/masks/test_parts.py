@@ -220,7 +220,7 @@ def test_broken_images_are_named_flagged_and_empty(folder, tmp_path):
     assert (~store[:].any((1, 2))).nonzero()[0].tolist() == broken
     assert list(store.problems) == broken
     assert all("the image cannot be read" in why for why in store.problems.values())
-    assert store.problems[broken[0]].startswith("a/2: ")
+    assert store.problems[broken[0]].startswith("a/2.png: ")
     assert str(tmp_path) not in (tmp_path / "store/broken.json").read_text()
     before = content(store.path)
     build_masks(data, FullSource(), tmp_path / "store")
@@ -231,7 +231,7 @@ def test_broken_images_are_named_flagged_and_empty(folder, tmp_path):
 
 
 def test_a_strict_build_stops_at_the_first_broken_image_and_names_it(folder, tmp_path):
-    with pytest.raises(MaskError, match=r"a/2: .*cannot be read"):
+    with pytest.raises(MaskError, match=r"a/2\.png: .*cannot be read"):
         build_masks(load_data(f"folder:{folder}"), FullSource(), tmp_path / "store", strict=True)
 
 

@@ -9,6 +9,7 @@ import pytest
 from smix.data.sets import ImageSet
 from smix.masks import build_masks, invalid_reasons, load_source
 from smix.masks.criteria import StoreValidity
+from smix.masks.names import NO_MASK, problem_of, says_no_mask
 from smix.masks.reasons import SHAPE_REASONS, TEXTS, Reason, explanation, reasons_of_masks, reasons_of_rows
 from smix.mixing import Validity
 from tests.conftest import make_set
@@ -120,3 +121,26 @@ def test_images_without_a_mask_and_those_that_cannot_be_used_differ(tmp_path):
     reasons = invalid_reasons(store)
     assert (reasons[3], reasons[5]) == ("no mask", "unusable")
     assert store.problems[5] == "000005: a.png: expected a readable picture, got none"
+
+
+@pytest.mark.parametrize(
+    ("image", "reason", "problem"),
+    [
+        ("a/a10", "a10.json: cat: far outside", "a/a10.json: cat: far outside"),
+        ("a/a10", "a/a10.json: cat: far outside", "a/a10.json: cat: far outside"),
+        ("a/10", "train/a/10.jpg: the image cannot be read", "train/a/10.jpg: the image cannot be read"),
+        ("10", "10.png: unreadable", "10.png: unreadable"),
+        ("a/10", "110.png: unreadable", "a/10: 110.png: unreadable"),
+        ("a/10", "10_mask.png: unreadable", "a/10: 10_mask.png: unreadable"),
+        ("a/10", "not finite", "a/10: not finite"),
+        ("10", "b10.png", "10: b10.png"),
+    ],
+)
+def test_a_message_names_its_image_once(image, reason, problem):
+    assert problem_of(image, reason) == problem
+    assert not says_no_mask(problem)
+
+
+def test_a_missing_mask_is_recognised_by_the_words_that_sources_use():
+    assert says_no_mask(problem_of("a/10", NO_MASK))
+    assert Reason.NO_MASK.text == NO_MASK

@@ -259,6 +259,26 @@ def test_masks_that_do_no_better_than_those_of_other_images_are_warned_of(tmp_pa
         assert "60 masks of made train, 100.0 % pass the criteria, mean coverage" in summary
 
 
+def test_images_without_edges_are_named_and_the_masks_are_not_warned_of(tmp_path, recwarn, monkeypatch):
+    masks = np.zeros((40, 60, 90), bool)
+    masks[:, 15:45, 20:60] = True
+    data = replace(make_set(40, size=(60, 90)), images=np.full((40, 60, 90, 3), 90, np.uint8), masks=masks)
+    store = build_masks(data, load_source("carried"), tmp_path / "store", refine="none")
+    monkeypatch.setattr(controls, "LONGEST_SIDE", 30)
+    sizes = []
+
+    def compare(images, masks, criteria):
+        sizes.extend([images.shape[1:3], masks.shape[1:]])
+        return controls.compare_with_controls(images, masks, criteria)
+
+    monkeypatch.setattr(mask_reasons, "compare_with_controls", compare)
+    text = " ".join(rendered(*mask_reasons.control_lines(judge_store(store, data, "made")), width=200).split())
+    assert "The masks of made cannot be compared with controls: the images have no edges" in text
+    assert "Warning" not in text
+    assert not recwarn.list
+    assert sizes == [(20, 30)] * 2
+
+
 def test_a_store_in_which_hardly_any_mask_passes_is_warned_of(tmp_path):
     """A network with random weights usually calls every pixel object."""
     data = replace(make_set(40), masks=np.ones((40, *make_set(1).size), bool))

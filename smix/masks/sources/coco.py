@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from smix.data.optional import import_optional
 from smix.errors import MaskError
+from smix.masks.names import NO_MASK
 from smix.masks.sources.run_lengths import MAX_PIXELS, decode_rle, polygon_mask
 from smix.untrusted import UnreadableError, first_duplicate, one_line, read_bytes, read_json, typed
 
@@ -122,7 +123,7 @@ class Annotations:
         """
         image = next((self.images[name] for name in names if name in self.images), None)
         if image is None:
-            raise MaskError("no mask")
+            raise MaskError(NO_MASK)
         size = (image.height, image.width)
         classes = np.zeros(size, np.uint8)
         for values in self.instances_of.get(image.id, ()):

@@ -19,6 +19,7 @@ from smix.data.orientation import Frame
 from smix.data.pictures import Pictures, frame_of, orientation
 from smix.data.sets import ImageSet
 from smix.errors import MaskError, unknown
+from smix.masks.names import NO_MASK
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, object_table
 from smix.masks.sources.coco import Annotations, find_annotations
 from smix.masks.sources.frames import MaskFrame, check_frames, in_upright_frame, upright_size
@@ -124,7 +125,7 @@ class FilesSource:
             classes, name = annotations.class_map(layout.places.names(data.stem(image)), lookup), annotations.file.name
         else:
             if (path := self._picture(layout.places, data, image)) is None:
-                raise MaskError("no mask")
+                raise MaskError(NO_MASK)
             if annotations is not None:
                 classes = annotations.panoptic_class_map(path, read_mask_picture(path).numbers, lookup)
             else:

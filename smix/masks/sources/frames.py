@@ -21,6 +21,8 @@ MaskFrame = Literal["upright", "stored"]
 """Masks fit their images as viewers show them, or the pixels as the files store them."""
 ASPECT_TOLERANCE = 0.01
 """Maximum relative difference between the aspect ratios of a mask and its image, unless it is one pixel."""
+MIN_SIDE = 16
+"""Minimum height and width of a mask and its image for the tolerance of one pixel: a mask of 4x4 pixels would fit nearly any image."""
 IMAGES_PER_TASK = 64
 
 
@@ -56,10 +58,11 @@ def placement(
 
 
 def same_aspect(size: tuple[int, int], other: tuple[int, int]) -> bool:
-    """Return whether two sizes have the same aspect ratio, within 1 % or a pixel of the coarser one."""
+    """Return whether two sizes have the same aspect ratio, within 1 % or, from `MIN_SIDE` pixels on, a pixel of the coarser one."""
     (h, w), (height, width) = size, other
     difference = abs(h * width - w * height)
-    return difference <= max(ASPECT_TOLERANCE * max(h * width, w * height), h, w, height, width)
+    pixel = max(size + other) if min(size + other) >= MIN_SIDE else 0
+    return difference <= max(ASPECT_TOLERANCE * max(h * width, w * height), pixel)
 
 
 def frame_of_image(data: ImageSet, image: int) -> Frame:

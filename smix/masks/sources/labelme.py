@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from smix.data.pictures import UNREADABLE, Pictures
 from smix.data.sets import ImageSet
 from smix.errors import MaskError
+from smix.masks.names import NO_MASK
 from smix.masks.sources.choice import ObjectClasses, class_index, class_names_in, classes_of_label
 from smix.masks.sources.frames import MaskFrame, check_frames, in_upright_frame
 from smix.masks.sources.places import SIZE_OF_FOLDERS, Places, digest_files, places_of, segmentation_from_maps
@@ -95,7 +96,7 @@ class LabelmeSource:
 
         def read(image: int) -> NDArray[np.uint8]:
             if (path := self._file(data, image)) is None:
-                raise MaskError("no mask")
+                raise MaskError(NO_MASK)
             inside, drawn_on = _draw(path, labels[int(data.labels[image])])
             _check_picture(path, drawn_on, data, image)
             return in_upright_frame(

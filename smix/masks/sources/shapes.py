@@ -3,7 +3,7 @@
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -18,17 +18,19 @@ from smix.untrusted import UnreadableError
 UNKNOWN, BACKGROUND = "__ignore__", "_background_"
 """Labels that do not mark an object: pixels of unknown class, and background."""
 NO_OBJECT = (UNKNOWN, BACKGROUND)
-POINTS = {
-    "polygon": (3, None),
-    "rectangle": (2, 4),
-    "oriented_rectangle": (4, 4),
-    "circle": (2, 2),
-    "line": (2, 2),
-    "linestrip": (2, None),
-    "point": (1, 1),
-    "mask": (2, 2),
+MANY = 1 << 62
+POINTS: Mapping[str, tuple[Container[int], str]] = {
+    "polygon": (range(3, MANY), "3 points or more"),
+    "rectangle": ((2, 4), "2 or 4 points"),
+    "oriented_rectangle": ((4,), "4 points"),
+    "circle": ((2,), "2 points"),
+    "line": ((2,), "2 points"),
+    "linestrip": (range(2, MANY), "2 points or more"),
+    "point": ((1,), "1 point"),
+    "mask": ((2,), "2 points"),
 }
-"""Kinds of shapes that can be drawn, with their minimum and maximum number of points."""
+"""Kinds of shapes that can be drawn, with the numbers of points that they may have, also in words. A rectangle is given by two opposite
+corners or by all four."""
 LINE_WIDTH, POINT_RADIUS = 10, 5
 """Width of lines and radius of points in pixels, as labelme draws them."""
 MAX_COORDINATE = 1 << 14
@@ -56,8 +58,9 @@ def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], labels: set[str]
         labels: Labels of the shapes that are objects. None: all but `__ignore__` and `_background_`.
 
     Raises:
-        MaskError: A shape is of a kind that has no pixels, or has too few or too many points.
-        UnreadableError: A shape is far outside the image, or its mask is too large.
+        MaskError: A shape is of a kind that has no pixels, has too few or too many points, or is outside the image. The message
+            begins with its label.
+        UnreadableError: The mask of a shape is too large.
         Exception: One of `smix.data.pictures.UNREADABLE`: its mask is not a PNG image.
     """
     picture = Image.new("L", (size[1], size[0]))
@@ -66,6 +69,11 @@ def draw_shapes(shapes: Sequence[Shape], size: tuple[int, int], labels: set[str]
             _draw(picture, shape, 0)
         elif labels is None or shape.label in labels:
             _draw(picture, shape, 1)
+            if not _is_drawn(picture, shape):
+                raise MaskError(
+                    f"{shape.label}: the {shape.shape_type or 'polygon'} has no pixel in the picture of {_shown(picture)} pixels; "
+                    "correct imageWidth and imageHeight, or remove the shape"
+                )
     inside: NDArray[np.bool_] = np.array(picture) != 0
     return inside
 
@@ -77,16 +85,9 @@ def _draw(picture: Image.Image, shape: Shape, value: int) -> None:
         raise MaskError(
             f'{shape.label}: a shape of type "{kind}" has no area; draw a polygon instead, or remove the shape'
         )
-    least, most = POINTS[kind]
-    if len(points) < least or (most is not None and len(points) > most):
-        needed = (
-            f"{least} points or more"
-            if most is None
-            else f"{least} to {most} points"
-            if least < most
-            else f"{least} points"
-        )
-        raise MaskError(f"{shape.label}: a {kind} needs {needed.replace('1 points', '1 point')}, got {len(points)}")
+    allowed, needed = POINTS[kind]
+    if len(points) not in allowed:
+        raise MaskError(f"{shape.label}: a {kind} needs {needed}, got {len(points)}")
     draw = ImageDraw.Draw(picture)
     left, right = min(x for x, _ in points), max(x for x, _ in points)
     top, bottom = min(y for _, y in points), max(y for _, y in points)
@@ -98,7 +99,9 @@ def _draw(picture: Image.Image, shape: Shape, value: int) -> None:
         top, bottom = np.clip((top, bottom), -1, picture.height)
         draw.rectangle([left, top, right, bottom], fill=value, outline=value)
     elif not max(-left, -top, right, bottom) <= MAX_COORDINATE + max(picture.size):
-        raise UnreadableError(f"a {kind} far outside the image")
+        raise MaskError(
+            f"{shape.label}: the {kind} is far outside the picture of {_shown(picture)} pixels; correct or remove the shape"
+        )
     elif kind in ("polygon", "oriented_rectangle"):
         draw.polygon(points, fill=value, outline=value)
     elif kind in ("line", "linestrip"):
@@ -107,6 +110,27 @@ def _draw(picture: Image.Image, shape: Shape, value: int) -> None:
         _draw_circle(picture, points[0], POINT_RADIUS, value)
     else:
         picture.paste(value, (int(left), int(top)), _stencil(shape.mask or ""))
+
+
+def _is_drawn(picture: Image.Image, shape: Shape) -> bool:
+    """Return whether there is an object in the box around a shape that was drawn."""
+    (x, y), kind = shape.points[0], shape.shape_type
+    if kind in ("circle", "point"):
+        radius = POINT_RADIUS if kind == "point" else math.dist(*shape.points)
+        left, top, right, bottom = x - radius, y - radius, x + radius, y + radius
+    else:
+        margin = LINE_WIDTH / 2 if kind in ("line", "linestrip") else 0
+        left, right = min(x for x, _ in shape.points) - margin, max(x for x, _ in shape.points) + margin
+        top, bottom = min(y for _, y in shape.points) - margin, max(y for _, y in shape.points) + margin
+    # Pillow rounds coordinates, so that a shape may reach a pixel further.
+    left, right = np.clip((left - 1, right + 2), 0, picture.width)
+    top, bottom = np.clip((top - 1, bottom + 2), 0, picture.height)
+    box = (int(left), int(top), int(right), int(bottom))
+    return box[0] < box[2] and box[1] < box[3] and picture.crop(box).getbbox() is not None
+
+
+def _shown(picture: Image.Image) -> str:
+    return f"{picture.width}x{picture.height}"
 
 
 def _draw_circle(picture: Image.Image, centre: tuple[float, float], radius: float, value: int) -> None:
