@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from smix.data.drawn_split import draw_test
+from smix.data.drawn_split import draw_keys, draw_test
 from smix.data.folders import folders_in, set_of_files
 from smix.data.imageset import ImageSet, Split
 from smix.data.listing import Skipped, list_images
@@ -132,7 +132,11 @@ def _drawn(name: str, root: Path, folder: str, split: Split) -> ImageSet:
             "add them, or move them into folders that are named after their classes"
         )
     labels = np.array([classes.index(label) for _, label in listed.files], np.int64)
-    test = draw_test(np.array([path for path, _ in listed.files], object), labels)
+    paths, named = zip(*listed.files, strict=True)
+    try:
+        test = draw_test(draw_keys(paths, named), labels)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     files = [entry for entry, chosen in zip(listed.files, (test == (split == "test")).tolist(), strict=True) if chosen]
     notes = (describe_drawn(name, len(test), int(test.sum())),) if split == "train" else ()
     skipped = listed.skipped + _others(root, {"train": folder} if folder else {}) if split == "train" else Skipped()

@@ -135,7 +135,7 @@ def test_skipped_files_are_named(tmp_path):
         (
             ["cat/1.png", "dog/*.png"],
             "train",
-            r"cat/1\.png: this is the only image of its class",
+            r"folder:.*: cat/1\.png: this is the only image of its class",
         ),
         (["cat/1.txt"], "all", r"there are no images \(.*\) in .*; add them, or check the path"),
         (["cat/1.png", "cat/2.png"], "val", r"there are no validation images \(.*\) in .*/val/CLASS"),
@@ -150,6 +150,12 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path, names, split, message
             make(tmp_path, name)
     with pytest.raises(DataError, match=message):
         load(tmp_path, split)
+
+
+@pytest.mark.parametrize("name", ["folder:", "csv:", "npz: "])
+def test_an_empty_path_is_not_the_current_folder(name):
+    with pytest.raises(OptionError, match=r'data: expected a path after "\w+:", got none; name the data set'):
+        load_data(name)
 
 
 @pytest.mark.parametrize("name", ["digits-on-photos", "npz:x.npz", "hf:x"])
