@@ -13,8 +13,12 @@ from smix.data.listing import Skipped, list_images
 from smix.data.pictures import SUFFIXES
 from smix.errors import DataError
 
-SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-"""Split that each folder of a data set holds."""
+SPLIT_FOLDERS = {
+    **{name: "train" for name in ("train", "training")},
+    **{name: "val" for name in ("val", "valid", "validation")},
+    **{name: "test" for name in ("test", "testing")},
+}
+"""Split that each folder of a data set holds, by its name in lower case."""
 UNLABELLED = "unlabelled"
 """Class of images outside all class folders, if labels are not needed."""
 
@@ -67,13 +71,27 @@ def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:
 
 
 def _parts(root: Path) -> dict[str, str]:
-    """Return the folder of each split; empty if the folder contains class folders."""
+    """Return the folder of each split; empty if the folder contains class folders.
+
+    Raises:
+        DataError: Two folders hold the same split.
+    """
     folders = folders_in(root)
-    parts = {SPLIT_FOLDERS[folder]: folder for folder in reversed(folders) if folder in SPLIT_FOLDERS}
-    if len(parts) == len(folders) or ("train" in parts and folders_in(root / "train")):
-        return parts
+    named = [folder for folder in folders if folder.lower() in SPLIT_FOLDERS]
+    parts = {SPLIT_FOLDERS[folder.lower()]: folder for folder in reversed(named)}
     # A class may be called train. Where folders are inside others, it is more likely that the name of a split is misspelt.
-    return parts if parts and any(folders_in(root / folder) for folder in folders) else {}
+    if not (
+        len(named) == len(folders)
+        or ("train" in parts and folders_in(root / parts["train"]))
+        or (parts and any(folders_in(root / folder) for folder in folders))
+    ):
+        return {}
+    for folder in named:
+        if (other := parts[SPLIT_FOLDERS[folder.lower()]]) != folder:
+            raise DataError(
+                f"folder:{root}: the folders {other} and {folder} are both for {SPLIT_FOLDERS[folder.lower()]} images; rename or merge them"
+            )
+    return parts
 
 
 def _all(name: str, root: Path, parts: Mapping[str, str]) -> ImageSet:
