@@ -87,6 +87,15 @@ def has_validation(file: Path) -> bool:
     return {"val", "test"} <= {row.split for row in _read(file)[0]}
 
 
+def common_folder(file: Path) -> Path:
+    """Return the innermost folder that contains all images of a CSV file. Raises DataError if the file is not valid."""
+    return _home(file, _read(file)[0])
+
+
+def _home(file: Path, rows: Sequence[_Row]) -> Path:
+    return Path(os.path.commonpath({os.path.dirname(_absolute(file, row.path)) for row in rows}))  # noqa: PTH120
+
+
 def _draw(name: str, file: Path, rows: Sequence[_Row], classes: Sequence[str]) -> list[str]:
     """Return the split that is drawn for each row."""
     numbers = {label: number for number, label in enumerate(classes)}
@@ -120,7 +129,7 @@ def _image_set(
     drawn: bool,
 ) -> ImageSet:
     # The folder of all images, not only of the chosen ones, so that an image has the same path in every split.
-    home = Path(os.path.commonpath({os.path.dirname(_absolute(file, row.path)) for row in rows}))  # noqa: PTH120
+    home = _home(file, rows)
     start = len(str(home).rstrip(os.sep)) + 1
     numbers = {label: number for number, label in enumerate(classes)}
     files = [(_absolute(file, row.path)[start:].replace(os.sep, "/"), numbers[row.label]) for row in chosen]

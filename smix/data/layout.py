@@ -14,9 +14,9 @@ from smix.data.pictures import SUFFIXES
 from smix.errors import DataError
 
 SPLIT_FOLDERS = {
-    **{name: "train" for name in ("train", "training")},
-    **{name: "val" for name in ("val", "valid", "validation")},
-    **{name: "test" for name in ("test", "testing")},
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
 }
 """Split that each folder of a data set holds, by its name in lower case."""
 UNLABELLED = "unlabelled"
@@ -60,6 +60,12 @@ def load_folder(name: str, place: str, split: Split) -> ImageSet:
 def has_validation(place: Path) -> bool:
     """Return whether a folder has both validation and test images."""
     return place.is_dir() and {"train", "val", "test"} <= set(_parts(place))
+
+
+def image_folders(root: Path) -> list[Path]:
+    """Return the folders in a folder that hold images, or would: those of the splits, else the folder itself."""
+    parts = _parts(root)
+    return [root / folder for folder in (*parts.values(), *SPLIT_FOLDERS)] if parts else [root]
 
 
 def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:

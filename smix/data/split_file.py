@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from smix.data.drawn_split import TEST_FRACTION, SplitPart, draw_keys, draw_test, write_split
+from smix.data.outputs import check_outside
 from smix.data.sets import is_listed, load_data
 from smix.errors import DataError, OptionError, RunError
 
@@ -43,9 +44,7 @@ def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FR
     assert test.files is not None
     if not train.files.drawn:
         raise DataError(f"{name}: the data set already has {len(test):,} test images; use it as it is")
-    root = train.files.root
-    if out.resolve().is_relative_to(root.resolve()):
-        raise RunError(f"{out}: the file is in the image folder, which smix does not change; choose another folder")
+    check_outside(out, name)
     if out.exists():
         raise RunError(f"{out}: the file exists; remove it, or choose another name")
     both = [SplitPart.of(train), SplitPart.of(test)]

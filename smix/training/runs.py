@@ -27,6 +27,7 @@ from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
 from smix.data.drawn_split import write_split
+from smix.data.outputs import check_outside
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
@@ -110,6 +111,7 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     check_same(out, {"config": config.to_json()})
     if read_result(out) is not None:  # data and masks are not loaded, since they may have been moved
         return None
+    check_outside(out, config.data)
     files.check_writable(out)
     existing = (out / "config.json").is_file()
     if existing and (processes := read_run(out).provenance.get("processes", world.size)) != world.size:

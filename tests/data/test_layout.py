@@ -53,13 +53,14 @@ def test_validation_images_are_the_test_images_without_others(tmp_path, val):
 
 
 @pytest.mark.parametrize(
-    ("train", "val", "test"), [("Train", "Val", "Test"), ("Training", "VALID", "testing"), ("TRAIN", "Validation", "TEST")]
+    ("train", "val", "test"),
+    [("Train", "Val", "Test"), ("Training", "VALID", "testing"), ("TRAIN", "Validation", "TEST")],
 )
 def test_other_names_of_the_folders(tmp_path, train, val, test):
     make(tmp_path, f"{train}/cat/1.png", f"{val}/cat/2.png", f"{test}/cat/3.png")
     loaded = [paths(tmp_path, split) for split in ("train", "val", "test", "all")]
     assert loaded[:3] == [[f"{train}/cat/1.png"], [f"{val}/cat/2.png"], [f"{test}/cat/3.png"]]
-    assert loaded[3] == sum(loaded[:3], [])
+    assert loaded[3] == [path for each in loaded[:3] for path in each]
     assert load(tmp_path).classes == ("cat",)
 
 
@@ -140,7 +141,11 @@ def test_skipped_files_are_named(tmp_path):
     [
         (["test/cat/1.png"], "train", r"there is no folder .*/train; create it with the layout train/CLASS/IMAGE"),
         (["trainings/cat/1.png", "test/cat/1.png"], "train", r"there is no folder .*/train; create it"),
-        (["train/cat/1.png", "Train/cat/2.png"], "train", r"the folders Train and train are both for train images; rename"),
+        (
+            ["train/cat/1.png", "Train/cat/2.png"],
+            "train",
+            r"the folders Train and train are both for train images; rename",
+        ),
         (["train/a/1.png", "val/a/2.png", "valid/a/3.png"], "all", "the folders val and valid are both for val images"),
         (["train/1.png"], "train", r"there are no images \(.*\) in .*/train/CLASS; add them"),
         (["train/cat/1.png", "test/cow/1.png"], "test", r"the classes cow in .*/test do not exist in .*/train; remove"),

@@ -85,9 +85,9 @@ def test_the_split_depends_neither_on_the_folder_nor_on_the_kind_of_list(birds, 
     [
         (
             ["--out", "birds/x.csv"],
-            "the file is in the image folder, which smix does not change; choose another folder",
+            "this lies in the folder of the images, birds; choose another --out",
         ),
-        (["--out", "birds/owl/../x.csv"], "the file is in the image folder"),
+        (["--out", "birds/owl/../x.csv"], "this lies in the folder of the images"),
         (["--out", "old.csv"], "the file exists; remove it, or choose another name"),
         (["--out", "new.csv", "--test-fraction", "1.5"], "test_fraction: expected a fraction between 0 and 1, got 1.5"),
         (["--out", "new.csv", "--test-fraction", "x"], "test-fraction"),
