@@ -12,6 +12,7 @@ import numpy as np
 
 from smix.data.drawn_split import draw_keys, draw_test
 from smix.data.folders import set_of_files
+from smix.data.image_files import real_path
 from smix.data.imageset import ImageSet, Split
 from smix.data.layout import SPLIT_FOLDERS, UNLABELLED, describe_drawn
 from smix.errors import DataError
@@ -218,15 +219,9 @@ def _check_files(file: Path, rows: Sequence[_Row]) -> None:
     images: dict[str, int] = {}
     masks: dict[str, int] = {}
 
-    def real(path: str) -> str:
-        folder, name = os.path.split(_absolute(file, path))
-        if folder not in folders:  # os.path.realpath asks for each parent folder, which takes long for a million files
-            folders[folder] = os.path.realpath(folder)
-        place = os.path.join(folders[folder], name)  # noqa: PTH118
-        return os.path.realpath(place) if os.path.islink(place) else place  # noqa: PTH114
-
     for row in rows:
-        image, mask = real(row.path), real(row.mask) if row.mask else ""
+        image = real_path(_absolute(file, row.path), folders)
+        mask = real_path(_absolute(file, row.mask), folders) if row.mask else ""
         if (first := images.setdefault(image, row.line)) != row.line:
             raise DataError(
                 f"{file}, line {row.line}: the image {row.path} is already in line {first}; remove one of the two lines"

@@ -1,5 +1,6 @@
 """The files of the images of a data set, used to identify them."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,3 +35,25 @@ class ImageFiles:
         """Return these files followed by other files with the same root, without masks."""
         paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
         return replace(self, paths=paths, sizes=sizes, masks=None)
+
+
+def real_paths(images: ImageFiles) -> list[str]:
+    """Return the absolute path of each file, with all symbolic links resolved."""
+    folders: dict[str, str] = {}
+    root = os.path.abspath(images.root)  # noqa: PTH100
+    return [real_path(f"{root}/{path}", folders) for path in images.paths]
+
+
+def real_path(path: str, folders: dict[str, str]) -> str:
+    """Return an absolute path with all symbolic links resolved.
+
+    Args:
+        path: The path.
+        folders: Real path of each folder that was seen before, which is added to: `os.path.realpath` asks for each parent folder
+            of each path, which takes long for a million files.
+    """
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    place = os.path.join(folders[folder], name)  # noqa: PTH118
+    return os.path.realpath(place) if os.path.islink(place) else place  # noqa: PTH114

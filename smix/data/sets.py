@@ -59,7 +59,7 @@ def check_name(name: str) -> None:
     kind, colon, place = name.partition(":")
     if kind not in OWN if colon else name not in SETS:
         raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
-    if colon and not place.strip():  # the empty path would be the current folder
+    if colon and kind != "hf" and not place.strip():  # the empty path would be the current folder
         raise OptionError(f'data: expected a path after "{kind}:", got none; name the data set, such as {kind}:birds')
 
 
