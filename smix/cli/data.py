@@ -70,7 +70,7 @@ def data(name: str | None = None, /, *, data_root: Path = MachineOptions.data_ro
 def split(name: str, /, *, out: Path, test_fraction: float = 0.2, seed: int = 0) -> None:
     """Draw test images for a data set that has none, and write the split to a CSV file.
 
-    Images are assigned by a hash of their paths, so that adding images later does not change the split of existing ones.
+    Images are assigned by a hash of their class and path. Each class keeps 0.5 to 1.5 times its share of test images.
 
     Parameters
     ----------

@@ -5,7 +5,8 @@ import hashlib
 import io
 import math
 import os
-from collections.abc import Mapping
+import posixpath
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,17 +24,39 @@ SPREAD = 0.5
 """Minimum and maximum number of test images in a class, relative to the fraction."""
 
 
+def draw_keys(paths: Sequence[str], labels: Sequence[str]) -> NDArray[np.object_]:
+    """Return the key that the split of each image is drawn by: its class, and its path below the folder of this class.
+
+    The key depends neither on the folder in which the data set lies nor on how it is listed, so that `folder:` and `csv:` draw
+    the same split. An image in no folder that is called like its class has its path below the common folder of all images.
+
+    Args:
+        paths: Path of each image with "/", all absolute or all relative to one folder.
+        labels: Name of the class of each image.
+
+    >>> draw_keys(["birds/train/cat/old/1.jpg", "birds/train/dog/2.jpg"], ["cat", "dog"]).tolist()
+    ['cat/old/1.jpg', 'dog/2.jpg']
+    """
+    common = posixpath.commonpath({posixpath.dirname(path) for path in paths}) if paths else ""
+    start = len(common.rstrip("/")) + 1 if common else 0
+    keys = np.empty(len(paths), object)
+    for place, (path, label) in enumerate(zip(paths, labels, strict=True)):
+        inner = path[start:]
+        keys[place] = f"{label}/{f'/{inner}'.partition(f'/{label}/')[2] or inner}"
+    return keys
+
+
 def draw_test(
     paths: NDArray[np.object_], labels: Int[np.ndarray, "N"], fraction: float = TEST_FRACTION, seed: int = 0
 ) -> Bool[np.ndarray, "N"]:
     """Draw the test images of a data set that has none.
 
-    An image is a test image if the sha256 of seed and path, read as a number in [0, 1), is below `fraction`: adding images
-    later does not change the split of existing ones. In each class, the number of test images is kept between 0.5 and 1.5
-    times the expected number, and at least one, by moving the images that are nearest to the bound.
+    An image is a test image if the sha256 of seed and key, read as a number in [0, 1), is below `fraction`. In each class, the
+    number of test images is kept between 0.5 and 1.5 times the expected number, and at least one, by moving the images that
+    are nearest to the bound. Images that are added later can therefore move a few others of their class.
 
     Args:
-        paths: Path of each image relative to the root of the data set.
+        paths: Key of each image: see `draw_keys`.
         labels: Class of each image.
         fraction: Fraction of test images, in (0, 1).
         seed: Random seed for the split.

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def set_of_files(
     masks: NDArray[np.object_] | None = None,
     notes: tuple[str, ...] = (),
     drawn: bool = False,
+    missing: Callable[[int], DataError] | None = None,
 ) -> ImageSet:
     """Return a split whose images are files that are decoded when they are accessed.
 
@@ -75,6 +76,7 @@ def set_of_files(
         masks: Path of the mask of each image, empty where it has none. None: the data set lists no masks.
         notes: Notes to show to the user once.
         drawn: Whether smix has drawn the test images.
+        missing: Function that returns the error for the row of an image that is no file. Default: one that names its path.
 
     Raises:
         DataError: A file is missing or not a regular file, or the labels or class names are invalid.
@@ -87,9 +89,13 @@ def set_of_files(
         # pathlib would take much longer for a million files.
         try:
             status = os.stat(f"{home}/{file}")  # noqa: PTH116
-        except OSError as error:
-            raise DataError(f"{home}/{file}: expected an image, got {error.strerror}; remove or replace it") from None
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else one_line(error)
+            told = DataError(f"{home}/{file}: expected an image, got {reason}; remove or replace it")
+            raise (told if missing is None else missing(row)) from None
         if not stat.S_ISREG(status.st_mode):
+            if missing is not None:
+                raise missing(row)
             raise DataError(f"{home}/{file}: expected an image, got a folder, pipe or device; remove it")
         sizes[row] = status.st_size
         digest.update(f"{file}\0{status.st_size}\n".encode())

@@ -1,6 +1,7 @@
 """The files of the images of a data set, used to identify them."""
 
 import hashlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,3 +47,25 @@ def content_number(path: Path) -> int:
             return int.from_bytes(hashlib.file_digest(file, "sha256").digest()[:8], "big")
     except (OSError, UnreadableError):
         return 0
+
+
+def real_paths(images: ImageFiles) -> list[str]:
+    """Return the absolute path of each file, with all symbolic links resolved."""
+    folders: dict[str, str] = {}
+    root = os.path.abspath(images.root)  # noqa: PTH100
+    return [real_path(f"{root}/{path}", folders) for path in images.paths]
+
+
+def real_path(path: str, folders: dict[str, str]) -> str:
+    """Return an absolute path with all symbolic links resolved.
+
+    Args:
+        path: The path.
+        folders: Real path of each folder that was seen before, which is added to: `os.path.realpath` asks for each parent folder
+            of each path, which takes long for a million files.
+    """
+    folder, name = os.path.split(path)
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    place = os.path.join(folders[folder], name)  # noqa: PTH118
+    return os.path.realpath(place) if os.path.islink(place) else place  # noqa: PTH114

@@ -6,15 +6,19 @@ from pathlib import Path
 
 import numpy as np
 
-from smix.data.drawn_split import draw_test
+from smix.data.drawn_split import draw_keys, draw_test
 from smix.data.folders import folders_in, has_tiny_imagenet_layout, set_of_files, tiny_imagenet_in
 from smix.data.imageset import ImageSet, Split
 from smix.data.listing import Skipped, list_images
 from smix.data.pictures import SUFFIXES
 from smix.errors import DataError
 
-SPLIT_FOLDERS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-"""Split that each folder of a data set holds."""
+SPLIT_FOLDERS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""Split that each folder of a data set holds, by its name in lower case."""
 UNLABELLED = "unlabelled"
 """Class of images outside all class folders, if labels are not needed."""
 
@@ -64,6 +68,12 @@ def has_validation(place: Path) -> bool:
     return place.is_dir() and not has_tiny_imagenet_layout(place) and {"train", "val", "test"} <= set(_parts(place))
 
 
+def image_folders(root: Path) -> list[Path]:
+    """Return the folders in a folder that hold images, or would: those of the splits, else the folder itself."""
+    parts = _parts(root)
+    return [root / folder for folder in (*parts.values(), *SPLIT_FOLDERS)] if parts else [root]
+
+
 def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:
     """Describe how the test images were drawn."""
     return (
@@ -73,13 +83,27 @@ def describe_drawn(name: str, count: int, test: int, seed: int = 0) -> str:
 
 
 def _parts(root: Path) -> dict[str, str]:
-    """Return the folder of each split; empty if the folder contains class folders."""
+    """Return the folder of each split; empty if the folder contains class folders.
+
+    Raises:
+        DataError: Two folders hold the same split.
+    """
     folders = folders_in(root)
-    parts = {SPLIT_FOLDERS[folder]: folder for folder in reversed(folders) if folder in SPLIT_FOLDERS}
-    if len(parts) == len(folders) or ("train" in parts and folders_in(root / "train")):
-        return parts
+    named = [folder for folder in folders if folder.lower() in SPLIT_FOLDERS]
+    parts = {SPLIT_FOLDERS[folder.lower()]: folder for folder in reversed(named)}
     # A class may be called train. Where folders are inside others, it is more likely that the name of a split is misspelt.
-    return parts if parts and any(folders_in(root / folder) for folder in folders) else {}
+    if not (
+        len(named) == len(folders)
+        or ("train" in parts and folders_in(root / parts["train"]))
+        or (parts and any(folders_in(root / folder) for folder in folders))
+    ):
+        return {}
+    for folder in named:
+        if (other := parts[SPLIT_FOLDERS[folder.lower()]]) != folder:
+            raise DataError(
+                f"folder:{root}: the folders {other} and {folder} are both for {SPLIT_FOLDERS[folder.lower()]} images; rename or merge them"
+            )
+    return parts
 
 
 def _all(name: str, root: Path, parts: Mapping[str, str]) -> ImageSet:
@@ -138,7 +162,11 @@ def _drawn(name: str, root: Path, folder: str, split: Split) -> ImageSet:
             "add them, or move them into folders that are named after their classes"
         )
     labels = np.array([classes.index(label) for _, label in listed.files], np.int64)
-    test = draw_test(np.array([path for path, _ in listed.files], object), labels)
+    paths, named = zip(*listed.files, strict=True)
+    try:
+        test = draw_test(draw_keys(paths, named), labels)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from None
     files = [entry for entry, chosen in zip(listed.files, (test == (split == "test")).tolist(), strict=True) if chosen]
     notes = (describe_drawn(name, len(test), int(test.sum())),) if split == "train" else ()
     skipped = listed.skipped + _others(root, {"train": folder} if folder else {}) if split == "train" else Skipped()

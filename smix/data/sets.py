@@ -56,9 +56,11 @@ def load_data(name: str, data_root: Path | str = "data", split: Split = "train")
 
 def check_name(name: str) -> None:
     """Raise OptionError unless `load_data` knows a data set of this name. Nothing is read."""
-    kind, colon, _ = name.partition(":")
+    kind, colon, place = name.partition(":")
     if kind not in OWN if colon else name not in SETS:
         raise unknown("data", name, [*SETS, "npz:FILE", "folder:DIR", "csv:FILE", "hf:NAME_OR_DIR"])
+    if colon and kind != "hf" and not place.strip():  # the empty path would be the current folder
+        raise OptionError(f'data: expected a path after "{kind}:", got none; name the data set, such as {kind}:birds')
 
 
 def load_validation(name: str, data_root: Path | str = "data") -> ImageSet | None:

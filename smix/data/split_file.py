@@ -1,12 +1,12 @@
 """Draw test images for a data set that defines none, and write the split to a CSV file."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from smix.data.drawn_split import TEST_FRACTION, SplitPart, draw_test, write_split
+from smix.data.drawn_split import TEST_FRACTION, SplitPart, draw_keys, draw_test, write_split
+from smix.data.outputs import check_outside
 from smix.data.sets import is_listed, load_data
 from smix.errors import DataError, OptionError, RunError
 
@@ -33,7 +33,7 @@ def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FR
 
     Raises:
         OptionError: The data set is of another kind, or `test_fraction` is out of range.
-        DataError: The data set has test images, or cannot be loaded.
+        DataError: The data set has test images or names with leading or trailing blanks, or cannot be loaded.
         RunError: The file exists, is in the image folder, or cannot be written.
     """
     out = Path(out)
@@ -44,19 +44,18 @@ def write_drawn_split(name: str, out: Path | str, test_fraction: float = TEST_FR
     assert test.files is not None
     if not train.files.drawn:
         raise DataError(f"{name}: the data set already has {len(test):,} test images; use it as it is")
-    root = train.files.root
-    if out.resolve().is_relative_to(root.resolve()):
-        raise RunError(f"{out}: the file is in the image folder, which smix does not change; choose another folder")
+    check_outside(out, name)
     if out.exists():
         raise RunError(f"{out}: the file exists; remove it, or choose another name")
-    place = Path(name.partition(":")[2])
-    base = place if place.is_dir() else place.parent
     both = [SplitPart.of(train), SplitPart.of(test)]
     paths = np.concatenate([part.files.paths for part in both])
     labels = np.array([label for part in both for label in part.labels], object)
     order = np.argsort(paths.astype(str), kind="stable")
-    keys = [os.path.relpath(root / path, base).replace(os.sep, "/") for path in paths[order]]
-    chosen = draw_test(np.array(keys, object), np.unique(labels[order], return_inverse=True)[1], test_fraction, seed)
+    for text in (*paths, *train.classes):
+        if text != text.strip():
+            raise DataError(f'{name}: a CSV file cannot keep the blank at the start or end of "{text}"; rename it')
+    keys = draw_keys(paths[order].tolist(), labels[order].tolist())
+    chosen = draw_test(keys, np.unique(labels[order], return_inverse=True)[1], test_fraction, seed)
     merged = both[0].files.joined(both[1].files)
     write_split(
         out,

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from smix import files, rng
 from smix.config import EvaluateConfig, MachineOptions
-from smix.data.sets import is_local, load_data
+from smix.data.sets import is_local
 from smix.errors import FailedError, OptionError, RunError, SmixError, TemporaryError, unknown
 from smix.lab.export_formats import FORMATS, check_format
 from smix.lab.model_card import Check, model_card
 from smix.lab.trained_model import TrainedModel, load_trained
+from smix.training.own_images import load_own
 from smix.untrusted import one_line
 
 IMAGES = 64
@@ -134,7 +135,7 @@ def _images(model: TrainedModel, data_root: Path) -> tuple[UInt8[Tensor, "n *S C
     reason = f"{config.data} is not on this machine"
     if is_local(config.data, data_root):
         try:
-            test = load_data(config.data, data_root, "test")
+            test = load_own(model.run, data_root, "test")
             if test.fingerprint == data["fingerprint_test"]:
                 test = test.take(config.test_limit)
                 test = test.take(min(IMAGES, len(test)))

@@ -8,6 +8,7 @@ from pathlib import Path
 from smix import progress
 from smix.config import MachineOptions, MaskConfig, arguments, cores
 from smix.data import load_data
+from smix.data.outputs import check_outside
 from smix.device import threads
 from smix.errors import MaskError, OptionError
 from smix.lab import engines
@@ -50,6 +51,7 @@ def build_store(
     if shard is not None and (jobs > 1 or engine != "local"):
         raise OptionError(f"shard: --shard {shard} is one part of the work; omit --jobs and --engine")
     part = _parse_shard(shard or "1/1")
+    check_outside(out, config.data)
     # Loaded here for parts in other processes, too, so that a mistake is one line and not one in the log of each part.
     data = load_data(config.data, options.data_root, config.built_split)
     if not options.quiet and data.files is not None:

@@ -20,6 +20,7 @@ import torch
 
 from smix import files, progress, signals
 from smix.config import RunOptions, SharedConfig, TrainConfig, arguments, cores
+from smix.data.outputs import check_outside
 from smix.device import find_device, in_words
 from smix.errors import FailedError, OptionError, SmixError
 from smix.lab import engines
@@ -185,11 +186,12 @@ def check_folders(sweep: Sweep, out: Path) -> None:
 
     Raises:
         OptionError: A name is not a valid folder path.
-        RunError: A folder is a link, or holds a run of another configuration.
+        RunError: A folder is a link, lies in the folder of the images, or holds a run of another configuration.
     """
     for name, config in sweep.items():
         check_name(name)
         files.check_no_link(out, out / name)
+        check_outside(out / name, config.data)
         check_same(out / name, {"config": config.to_json()})
 
 

@@ -20,6 +20,7 @@ from smix.lab.label_map import LabelMap, label_map, map_by_name, read_label_map
 from smix.lab.status import describe_unfinished
 from smix.models import build_model, head_of
 from smix.training.inputs import MAX_WORKERS
+from smix.training.own_images import check_not_trained_on, load_own
 from smix.training.records import Run, check_unchanged, read_run
 from smix.training.weights import load_weights, read_weights
 
@@ -117,13 +118,19 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     else:
         run = finished_run(path, config)
         classifier = classifier_of_run(run)
-        images = load_data(config.data or run.config.data, options.data_root, "test")
+        images = (
+            load_own(run, options.data_root, "test")
+            if config.data is None
+            else load_data(config.data, options.data_root, "test")
+        )
     own = run is not None and images.fingerprint == run.provenance["data"].get("fingerprint_test")
     if config.data is None and not own:
         raise RunError(
             f"{path}: expected the test images of {images.name} that the run was tested on, got different images with this name; "
             "name the data with --data"
         )
+    if run is not None and not own:
+        check_not_trained_on(run, images, options.data_root)
     own = own and config.label_map is None
     mapping = None if own else _mapping(run, classifier, images, config)
     data = images if mapping is None else mapping.data(images)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from PIL import Image
 
 from smix import files, progress
-from smix.data.layout import SPLIT_FOLDERS
+from smix.data.layout import image_folders
 from smix.data.optional import import_optional
 from smix.data.pictures import Pictures
 from smix.data.sets import ImageSet
@@ -80,11 +80,8 @@ def export(store: MaskStore, data: ImageSet, out: Path | str, format: Format = "
 
 def _check_folder(out: Path, data: ImageSet, format: Format) -> None:
     if isinstance(data.images, Pictures):
-        root, top = data.images.home, set[str]()
-        if data.files is not None:
-            root, top = data.files.root, {path.partition("/")[0] for path in data.files.paths}
         # In a data set with folders of splits, a folder next to them is no part of it.
-        folders = [root / name for name in SPLIT_FOLDERS] if top and top <= set(SPLIT_FOLDERS) else [root]
+        folders = [data.images.home] if data.files is None else image_folders(data.files.root)
         if any(out.resolve().is_relative_to(folder.resolve()) for folder in folders):
             raise MaskError(f"{out}: the folder lies inside the folder of the images; choose another")
     check_exported(out, data)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from rich.table import Table as TerminalTable
 
 from smix import files
+from smix.data.outputs import check_outside
 from smix.data.sets import ImageSet, load_data
 from smix.errors import MaskError, printable
 from smix.masks.reasons import Reason, reasons_of_rows
@@ -59,16 +60,19 @@ def write_check(
 
     Raises:
         MaskError: A store is damaged, belongs to other images, or does not have 2 spatial dimensions.
+        RunError: The output folder lies in the folder of the images.
     """
     if data is not None and len(paths) > 1:
         raise MaskError(
             f"data: expected one store with --data, got {len(paths)}; omit --data or check one store at a time"
         )
     stores = [MaskStore(path) for path in paths]
-    names, sets = _names(paths, stores), _images_of(stores, data, data_root)
-    judged = [judge_store(*each, quiet) for each in zip(stores, sets, names, strict=True)]
     first = paths[0] if paths[0].name else paths[0].resolve()
     folder = out or first.with_name(f"{first.name}-check")
+    for store in stores:
+        check_outside(folder, data or store.manifest.data.name)
+    names, sets = _names(paths, stores), _images_of(stores, data, data_root)
+    judged = [judge_store(*each, quiet) for each in zip(stores, sets, names, strict=True)]
     written = [save(draw_valid(judged), folder / "valid.png"), save(draw_coverage(judged), folder / "coverage.png")]
     lines: list[TerminalTable | str] = [terminal(check_table(judged))]
     for one, store, name in zip(judged, stores, _file_names([one.name for one in judged]), strict=True):

@@ -15,7 +15,7 @@ import numpy as np
 
 from smix import files
 from smix.data.pictures import Pictures
-from smix.data.sets import ImageSet, Split, is_local, load_data
+from smix.data.sets import ImageSet, Split, is_local
 from smix.data.streaming import fits_on_device
 from smix.errors import DataError, MaskError, RunError, SmixError
 from smix.evaluation.records import FOLDER, Evaluation, read_evaluation
@@ -29,6 +29,7 @@ from smix.plots.pictures import is_picture
 from smix.report.masks import JudgedMasks, judge_carried, judge_store
 from smix.report.records import Comparison, Problem, prepare, runs_by_method
 from smix.training.inputs import training_images
+from smix.training.own_images import load_own
 from smix.training.predictions import read_predictions
 from smix.training.records import Run, folders_in, read_run, shared_by, subfolders_of_runs
 from smix.training.samples import Samples, read_samples
@@ -330,7 +331,7 @@ def _load(comparison: Comparison, data_root: Path, part: Split) -> ImageSet:
     run = comparison.first
     if not is_local(run.config.data, data_root):  # a report of others' runs downloads nothing
         raise DataError(f"{comparison.name}: the images are not on this machine; pass their folder with --data-root")
-    data, expected = load_data(run.config.data, data_root, part), run.provenance["data"][f"fingerprint_{part}"]
+    data, expected = load_own(run, data_root, part), run.provenance["data"][f"fingerprint_{part}"]
     if data.fingerprint != expected:
         raise DataError(
             f"{comparison.name}: expected the images that the runs used ({expected[:8]}), got different images "

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,13 @@ class RunInputs:
         return height, width
 
 
-def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
+def prepare(config: TrainConfig, options: RunOptions, drawn_before: Sequence[ImageSet] = ()) -> RunInputs:
     """Load and check everything that a run needs, before anything is written.
+
+    Args:
+        config: Options that define the run.
+        options: Machine options.
+        drawn_before: Training and test images of a run that has started, if smix has drawn its test images.
 
     Raises:
         SmixError: The data, the masks, the network or an option cannot be used.
@@ -167,11 +172,11 @@ def prepare(config: TrainConfig, options: RunOptions) -> RunInputs:
     method = parse_method(config.method)
     if config.data == "speech-commands" and config.hflip:
         raise OptionError("hflip: flipped spectrograms are sounds played backwards; add --no-hflip")
-    train = load_data(config.data, options.data_root, "train")
-    test, validation = (
-        load_data(config.data, options.data_root, "test"),
-        load_validation(config.data, options.data_root),
-    )
+    if drawn_before:
+        (train, test), validation = drawn_before, None
+    else:
+        train, test = (load_data(config.data, options.data_root, part) for part in ("train", "test"))
+        validation = load_validation(config.data, options.data_root)
     drawn = None
     if train.files is not None and train.files.drawn:
         drawn = {"train": SplitPart.of(train), "test": SplitPart.of(test)}

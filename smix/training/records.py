@@ -31,10 +31,12 @@ from smix.untrusted import (
     with_checksum,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Version of config.json and result.json."""
 LARGEST = 1 << 33
 """Maximum size of a file of a run, in bytes."""
+SPLIT = "split.csv"
+"""File of a run with the path, label and split of each image, if smix has drawn the test images."""
 CHECKSUMMED = (
     "config.json",
     "metrics.jsonl",

@@ -27,6 +27,7 @@ from smix import files, progress, signals
 from smix.config import RunOptions, TrainConfig
 from smix.data.batches import Loader
 from smix.data.drawn_split import write_split
+from smix.data.outputs import check_outside
 from smix.device import find_device, in_words, threads
 from smix.errors import DivergedError, OptionError, RunError
 from smix.evaluation.accuracy import accuracy, cross_entropy
@@ -36,8 +37,11 @@ from smix.training.inputs import RunInputs, prepare
 from smix.training.learner import Learner, precision
 from smix.training.loop import Epoch, Progress, fit, predictions
 from smix.training.memory import in_memory
+from smix.training.own_images import load_own
 from smix.training.records import (
+    SPLIT,
     Result,
+    Run,
     check_same,
     read_metrics,
     read_result,
@@ -50,7 +54,6 @@ from smix.training.records import (
 from smix.training.stopping import is_finished, result_epoch
 from smix.training.trackers import RunRecord, check_trackers, tracking
 
-SPLIT = "split.csv"
 CHECKPOINT_SECONDS = 600.0
 """Seconds between two checkpoints within an epoch."""
 
@@ -91,8 +94,9 @@ def train(config: TrainConfig, out: Path | str, options: RunOptions | None = Non
             world.wait_for_main()
         if (finished := read_result(out)) is not None:
             return finished
-        inputs = inputs or prepare(config, options)
-        provenance = read_run(out).provenance  # a resumed run keeps its precision and number of threads
+        run = read_run(out)
+        inputs = inputs or _inputs(config, options, run)
+        provenance = run.provenance  # a resumed run keeps its precision and number of threads
         seeded = torch.random.fork_rng(devices=[world.device] if world.device.type == "cuda" else [])
         with threads(options.threads or provenance.get("threads")), seeded:
             try:
@@ -110,6 +114,7 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     check_same(out, {"config": config.to_json()})
     if read_result(out) is not None:  # data and masks are not loaded, since they may have been moved
         return None
+    check_outside(out, config.data)
     files.check_writable(out)
     existing = (out / "config.json").is_file()
     if existing and (processes := read_run(out).provenance.get("processes", world.size)) != world.size:
@@ -119,7 +124,7 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     if config.batch_size % world.size:
         raise OptionError(f"batch_size: expected a multiple of {world.size} processes, got {config.batch_size}")
     check_trackers(options.track)
-    inputs = prepare(config, options)
+    inputs = _inputs(config, options, read_run(out) if existing else None)
     if world.size > 1 and len(inputs.training) < config.batch_size:
         raise OptionError(
             f"batch_size: with several processes expected at most {len(inputs.training)}, the number of training images, got "
@@ -143,6 +148,13 @@ def _start(config: TrainConfig, out: Path, options: RunOptions, world: World, he
     if not (out / "samples.npz").is_file():
         _write_npz(out / "samples.npz", inputs.samples(config.seed).arrays())
     return inputs
+
+
+def _inputs(config: TrainConfig, options: RunOptions, run: Run | None) -> RunInputs:
+    """Load the inputs of a run; of one that has started, with the images in its split.csv."""
+    if run is None or not (run.path / SPLIT).is_file():
+        return prepare(config, options)
+    return prepare(config, options, tuple(load_own(run, options.data_root, split) for split in ("train", "test")))
 
 
 def _train(inputs: RunInputs, out: Path, options: RunOptions, learner: Learner, world: World) -> Result:

@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from smix import load_data
+from smix.data import csv_sets
 from smix.data.sets import load_validation
 from smix.errors import DataError
+from smix.untrusted import read_text
 
 TABLE = """path,label,split
 a/1.png,dog,train
@@ -22,6 +24,9 @@ def write(tmp_path):
     for number, folder in enumerate("aabb", 1):
         (tmp_path / "pictures" / folder).mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (5, 4), (number, 0, 0)).save(tmp_path / "pictures" / folder / f"{number}.png")
+
+    (tmp_path / "pictures/a/link.png").symlink_to("1.png")
+    (tmp_path / "pictures/c").symlink_to("b")
 
     def write(text: str | bytes = TABLE) -> str:
         path = tmp_path / "pictures" / "birds.csv"
@@ -81,6 +86,19 @@ def test_absolute_paths(write, tmp_path):
     assert load_data(name).files.paths.tolist() == ["a/1.png", "a/2.png"]
 
 
+def test_a_file_is_parsed_once_until_it_changes(write, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(csv_sets, "read_text", lambda *words: parsed.append(words) or read_text(*words))
+    name = write()
+    load_data(name)
+    load_data(name, split="test")
+    assert load_validation(name) is not None
+    assert len(parsed) == 1
+    write(TABLE.replace("b/4.png,cat,val", "b/4.png,cat,train"))
+    assert len(load_data(name)) == 3
+    assert len(parsed) == 2
+
+
 def test_numbered_classes_are_sorted_as_numbers(write):
     name = write("path,label,split\na/1.png,10,train\na/2.png,9,train\nb/3.png,9,test\n")
     assert load_data(name).classes == ("9", "10")
@@ -134,6 +152,22 @@ def test_masks_are_listed(write, tmp_path):
         (TABLE + '"a/9\n.png",dog,train\n', "line 7: values must not contain control characters"),
         (TABLE + f"b/9.png,{'x' * 201},train\n", "line 6: a label may have at most 200 characters, got 201"),
         (TABLE.replace("train", "test"), "no line has the split train"),
+        ("\n" + TABLE, r"birds\.csv, line 1: the line is blank; begin with the names of the columns"),
+        (TABLE + "a/link.png,dog,test\n", r"line 6: the image a/link\.png is already in line 2"),
+        (TABLE + "c/4.png,dog,test\n", r"line 6: the image c/4\.png is already in line 5"),
+        (
+            "path,label\na/1.png,1\na/2.png,02\nb/3.png,2\n",
+            r'line 4: the labels "02" \(line 3\) and "2" are the same number',
+        ),
+        (
+            "path,label\na/1.png,x\na/2.png,y\nb/3.png,y\n",
+            r'birds\.csv, line 2: a/1\.png is the only image with the label "x"',
+        ),
+        ("path,label,mask\na/1.png,x,a/1.png\n", "line 2: the mask is the image itself; correct it"),
+        (
+            "path,label,mask\na/1.png,x,m.png\na/2.png,x,\nb/3.png,x,./m.png\n",
+            r"line 4: the mask \./m\.png is already that of line 2",
+        ),
         (b"\xff\xfe\0", r"csv:.*birds\.csv cannot be read \(.*UTF-8.*\); check the path"),
     ],
 )

@@ -52,6 +52,18 @@ def test_validation_images_are_the_test_images_without_others(tmp_path, val):
         load(tmp_path, "val")
 
 
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [("Train", "Val", "Test"), ("Training", "VALID", "testing"), ("TRAIN", "Validation", "TEST")],
+)
+def test_other_names_of_the_folders(tmp_path, train, val, test):
+    make(tmp_path, f"{train}/cat/1.png", f"{val}/cat/2.png", f"{test}/cat/3.png")
+    loaded = [paths(tmp_path, split) for split in ("train", "val", "test", "all")]
+    assert loaded[:3] == [[f"{train}/cat/1.png"], [f"{val}/cat/2.png"], [f"{test}/cat/3.png"]]
+    assert loaded[3] == [path for each in loaded[:3] for path in each]
+    assert load(tmp_path).classes == ("cat",)
+
+
 def test_validation_images_next_to_test_images_are_a_part_of_their_own(tmp_path):
     make(tmp_path, *SPLIT, "val/dog/4.png")
     assert paths(tmp_path, "val") == ["val/dog/4.png"]
@@ -128,14 +140,20 @@ def test_skipped_files_are_named(tmp_path):
     ("names", "split", "message"),
     [
         (["test/cat/1.png"], "train", r"there is no folder .*/train; create it with the layout train/CLASS/IMAGE"),
-        (["training/cat/1.png", "test/cat/1.png"], "train", r"there is no folder .*/train; create it"),
+        (["trainings/cat/1.png", "test/cat/1.png"], "train", r"there is no folder .*/train; create it"),
+        (
+            ["train/cat/1.png", "Train/cat/2.png"],
+            "train",
+            r"the folders Train and train are both for train images; rename",
+        ),
+        (["train/a/1.png", "val/a/2.png", "valid/a/3.png"], "all", "the folders val and valid are both for val images"),
         (["train/1.png"], "train", r"there are no images \(.*\) in .*/train/CLASS; add them"),
         (["train/cat/1.png", "test/cow/1.png"], "test", r"the classes cow in .*/test do not exist in .*/train; remove"),
         (["train/cat/1.png", "test/cat/1.txt"], "test", r"there are no images \(.*\) in .*/test/CLASS"),
         (
             ["cat/1.png", "dog/*.png"],
             "train",
-            r"cat/1\.png: this is the only image of its class",
+            r"folder:.*: cat/1\.png: this is the only image of its class",
         ),
         (["cat/1.txt"], "all", r"there are no images \(.*\) in .*; add them, or check the path"),
         (["cat/1.png", "cat/2.png"], "val", r"there are no validation images \(.*\) in .*/val/CLASS"),
@@ -150,6 +168,12 @@ def test_a_folder_that_is_no_data_set_is_refused(tmp_path, names, split, message
             make(tmp_path, name)
     with pytest.raises(DataError, match=message):
         load(tmp_path, split)
+
+
+@pytest.mark.parametrize("name", ["folder:", "csv:", "npz: "])
+def test_an_empty_path_is_not_the_current_folder(name):
+    with pytest.raises(OptionError, match=r'data: expected a path after "\w+:", got none; name the data set'):
+        load_data(name)
 
 
 @pytest.mark.parametrize("name", ["digits-on-photos", "npz:x.npz", "hf:x"])

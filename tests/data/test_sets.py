@@ -435,7 +435,7 @@ def empty_image(folder: Path) -> None:
 
 
 def no_train(folder: Path) -> None:
-    (folder / "train").rename(folder / "training")
+    (folder / "train").rename(folder / "trainings")
 
 
 def no_images(folder: Path) -> None:

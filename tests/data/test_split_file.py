@@ -1,5 +1,6 @@
 """Test `smix data split`."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from PIL import Image
 
 from smix import load_data
+from smix.data.split_file import write_drawn_split
 
 
 @pytest.fixture
@@ -56,14 +58,36 @@ def test_a_csv_file_without_a_split_is_split(birds, smix):
         assert np.array_equal(np.sort(first.files.paths), np.sort(second.files.paths))
 
 
+def test_the_split_depends_neither_on_the_folder_nor_on_the_kind_of_list(birds, tmp_path):
+    """The key of an image is its class and its path below the folder of this class."""
+    shutil.copytree(birds, tmp_path / "lone" / "train")
+    files = sorted(path.relative_to(birds) for path in birds.rglob("*.png"))
+    (tmp_path / "lists").mkdir()
+    for table, start in (("near.csv", "birds"), ("lists/far.csv", "../birds"), ("absolute.csv", birds)):
+        lines = [f'"{start}/{file.as_posix()}","{file.parts[0]}"' for file in reversed(files)]
+        (tmp_path / table).write_text("\n".join(["path,label", *lines]))
+    sources = ("lone", "lone/train")
+    names = [f"folder:{tmp_path / name}" for name in sources]
+    names += [f"csv:{tmp_path / name}" for name in ("near.csv", "lists/far.csv", "absolute.csv")]
+    expected = {tuple(Path(path).parts[-2:]) for path in load_data(f"folder:{birds}", split="test").files.paths}
+    for name in names:
+        assert {tuple(Path(path).parts[-2:]) for path in load_data(name, split="test").files.paths} == expected, name
+        out = tmp_path / "split.csv"
+        out.unlink(missing_ok=True)
+        write_drawn_split(name, out)
+        assert {
+            tuple(Path(path).parts[-2:]) for path in load_data(f"csv:{out}", split="test").files.paths
+        } == expected, name
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (
             ["--out", "birds/x.csv"],
-            "the file is in the image folder, which smix does not change; choose another folder",
+            "this lies in the folder of the images, birds; choose another --out",
         ),
-        (["--out", "birds/owl/../x.csv"], "the file is in the image folder"),
+        (["--out", "birds/owl/../x.csv"], "this lies in the folder of the images"),
         (["--out", "old.csv"], "the file exists; remove it, or choose another name"),
         (["--out", "new.csv", "--test-fraction", "1.5"], "test_fraction: expected a fraction between 0 and 1, got 1.5"),
         (["--out", "new.csv", "--test-fraction", "x"], "test-fraction"),
@@ -78,6 +102,13 @@ def test_a_wrong_place_or_fraction_is_one_line(birds, smix, monkeypatch, words, 
     assert len(told.splitlines()) == 1
     assert not list(birds.rglob("*.csv"))
     assert Path("old.csv").read_text() == "mine"
+
+
+def test_a_blank_at_the_end_of_a_name_is_refused(birds, smix):
+    (birds / "owl").rename(birds / "owl ")
+    code, _, told = smix("data", "split", f"folder:{birds}", "--out", birds.parent / "x.csv")
+    assert (code, 'a CSV file cannot keep the blank at the start or end of "owl "; rename it' in told) == (2, True)
+    assert not (birds.parent / "x.csv").exists()
 
 
 def test_a_data_set_with_test_images_is_not_split(birds, smix):

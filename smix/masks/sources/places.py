@@ -87,7 +87,7 @@ def places_of(folder: Path, data: ImageSet) -> Places:
     like_masks = [stem for stem in stems if stem.endswith(MASK_ENDINGS)]
     last_parts = [stem.rpartition("/")[2] for stem in like_masks] if flat else []
     without_split: frozenset[str] = frozenset()
-    if data.split == "all" and all(stem.partition("/")[0] in SPLIT_FOLDERS for stem in stems):
+    if data.split == "all" and all(stem.partition("/")[0].lower() in SPLIT_FOLDERS for stem in stems):
         count = Counter(stem.partition("/")[2] for stem in stems)
         without_split = frozenset(stem for stem in stems if count[stem.partition("/")[2]] == 1)
         last_parts += [stem.partition("/")[2] for stem in like_masks if stem in without_split]
