@@ -88,7 +88,7 @@ def test_photographs_annotated_with_labelme(follow, smix, tmp_path):
     split = [row["split"] for row in rows("leaves.csv")]
     assert (len(split), 9 < split.count("test") < 27) == (60, True)
     assert len(rows("predictions.csv")) == 63
-    assert re.search("too few for reliable probabilities|not calibrated", outputs[4][1])
+    assert re.search("fewer than 100 fit a temperature|not calibrated", outputs[4][1])
     code, _, err = smix(
         "masks", "build", "--data", "folder:leaves", "--source", "labelme:leaves", "--out", "unknown-frame"
     )

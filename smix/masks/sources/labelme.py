@@ -150,9 +150,8 @@ def _draw(path: Path, labels: set[str] | None) -> tuple[Bool[np.ndarray, "H W"],
         if drawing.image_height * drawing.image_width > MAX_PIXELS:
             raise UnreadableError(f"an image of size {drawing.image_height}x{drawing.image_width}")
         mask = draw_shapes(drawing.shapes, (drawing.image_height, drawing.image_width), labels)
-        return mask, (drawing.image_path or "").replace("\\", "/").rpartition("/")[
-            2
-        ]  # labelme on Windows writes backslashes
+        # labelme on Windows writes backslashes.
+        return mask, (drawing.image_path or "").replace("\\", "/").rpartition("/")[2]
     except MaskError as error:
         raise MaskError(f"{path.name}: {error}") from None
     except (*UNREADABLE, MemoryError) as error:
