@@ -165,7 +165,7 @@ def test_the_result_follows_from_the_predictions_and_the_last_line_of_metrics(fi
     assert told.seconds > 0
     assert told.device.startswith("CPU with ")
     said = result(out)
-    assert said.pop("format") == 2
+    assert said.pop("format") == 3
     sums = said.pop("files")
     assert {name: files.sha256(out / name) for name in sums} == sums
     assert sums.keys() == FILES - {"checkpoint.pt", "result.json", "metrics.jsonl"}
