@@ -396,9 +396,9 @@ class EvaluateConfig:
     """Model architecture for a weights file, such as resnet18 or timm:NAME."""
     mean: tuple[float, ...] = ()
     """Mean of each channel with which the inputs of a weights file are normalised, for pixel values in [0, 1]. Default: the mean of
-    the training images of --data."""
+    the training images of the data set."""
     std: tuple[float, ...] = ()
-    """Standard deviation of each channel, like --mean."""
+    """Standard deviation of each channel with which they are normalised."""
     seed: int = 0
     """Random seed for the corruptions, the starting points of the attacks and the swapped backgrounds."""
 

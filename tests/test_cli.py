@@ -421,7 +421,7 @@ BAD = {
             "--source",
             "carried",
             "--refine",
-            "none",
+            "default",
             "--out",
             "{tmp}/store",
         ],

@@ -245,7 +245,7 @@ def test_a_weights_file_needs_a_model_and_a_data_set(smix, finished, folder, dat
     shutil.copy(finished / "weights.safetensors", weights)
     code, _, err = smix("predict", weights, folder, "--model", "resnet8", *OPTIONS)
     assert code == 2
-    assert err.startswith(f"smix: {weights}: a weights file needs --data; ")
+    assert err.startswith(f"smix: {weights}: --data must be given with a weights file")
     code, out, err = smix("predict", weights, folder, "--model", "resnet8", "--data", data_name, "--quiet", *OPTIONS)
     assert code == 0
     assert err == "Probabilities: not calibrated: a weights file has no validation images\n"

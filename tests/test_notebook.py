@@ -88,7 +88,7 @@ def test_tables_agree_with_the_text(execute: nbformat.NotebookNode):
     names = ["vanilla", "smix(alpha=1,labels=visible,prob=0.5)"]
     assert [cells[0] for cells in rows(accuracy)] == [cells[0] for cells in rows(shown["calibration"])] == names
     assert all(float(cells[1].strip("*")) > 50 for cells in rows(accuracy)), "a model that has learnt little"
-    assert re.search(r"^> .+ over 2 seeds", shown["table"], re.MULTILINE)
+    assert re.search(r"^> .*2 seeds", shown["table"], re.MULTILINE)
 
 
 def rows(text: str) -> list[list[str]]:

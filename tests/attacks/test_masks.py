@@ -202,9 +202,10 @@ def test_a_shape_of_any_size_that_covers_the_image_gives_a_full_mask(tmp_path, k
 
 @pytest.mark.parametrize("far", [40.0, 1e5, 1e300])
 @pytest.mark.parametrize("kind", ["circle", "rectangle"])
-def test_a_shape_at_any_distance_outside_of_the_image_gives_an_empty_mask(tmp_path, kind, far):
+def test_a_shape_at_any_distance_outside_of_the_image_is_refused(tmp_path, kind, far):
     points = [[far, far], [far + 3, far]] if kind == "circle" else [[far, far], [far + 2, far + 2]]
-    assert not draw_shapes(tmp_path, {"shape_type": kind, "points": points}).any()
+    with pytest.raises(MaskError, match=f"{kind} (has no pixel in|is far outside)"):
+        draw_shapes(tmp_path, {"shape_type": kind, "points": points})
 
 
 @pytest.mark.parametrize("radius", [16000.0, 17000.0])
@@ -223,6 +224,10 @@ def test_clipping_a_rectangle_changes_nothing(tmp_path, side):
         picture = Image.new("L", (30, 20))
         (left, right), (top, bottom) = np.sort(points.T)
         ImageDraw.Draw(picture).rectangle([left, top, right, bottom], fill=1, outline=1)
+        if not np.asarray(picture).any():
+            with pytest.raises(MaskError, match="has no pixel"):
+                draw_shapes(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
+            continue
         result = draw_shapes(tmp_path, {"shape_type": "rectangle", "points": points.tolist()})
         assert np.array_equal(result, np.asarray(picture) != 0)
 

@@ -317,9 +317,7 @@ def test_what_is_not_a_store_is_refused(birds, store, monkeypatch):
             MaskedFolder(birds / "train", path)
     with pytest.raises(MaskError, match=r"expected a smix\.MaskStore, got ndarray"):
         MaskedFolder(birds / "train", store[:])
-    with pytest.raises(
-        DataError, match=r"nowhere: the folder cannot be read \(No such file or directory\); check the path"
-    ):
+    with pytest.raises(DataError, match=r"nowhere: there is no such folder; check the path"):
         MaskedFolder(birds / "nowhere", store)
 
 

@@ -275,7 +275,7 @@ def test_runs_that_cannot_be_used_are_refused(tmp_path, finished, data_name, mon
         load_run(damaged, device="cpu")
     weights = tmp_path / "model.safetensors"
     shutil.copy(finished / "weights.safetensors", weights)
-    with pytest.raises(OptionError, match="a weights file needs --model and --data"):
+    with pytest.raises(OptionError, match="--model and --data must be given with a weights file"):
         load_run(weights, device="cpu")
     stop_after(2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):

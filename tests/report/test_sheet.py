@@ -171,7 +171,7 @@ def test_files_are_named_and_broken_ones_are_grey_with_the_reason(tmp_path):
     assert facts["names"] == [f"a/{row}.png" for row in rows]
     assert [flag & sheet.BROKEN > 0 for flag in numbers(facts["flags"], "u1")] == [row == 2 for row in rows]
     assert list(facts["problems"]) == ["2"]
-    assert facts["problems"]["2"].startswith("a/2: ")
+    assert facts["problems"]["2"].startswith("a/2.png: ")
     mask, picture = tile_of(facts, tiles, rows.index(2))
     assert not mask.any()
     assert np.abs(picture - 128).max() <= 2
