@@ -86,7 +86,7 @@ class NamedSet:
     place: str = ""
     """File or folder in the data root. Empty: the data set is built in."""
     get: str = "downloaded on first use; if it is in another folder, pass --data-root"
-    """What to do if the data set is missing."""
+    """Advice if the data set is missing."""
 
 
 def is_here(name: str, data_root: Path) -> bool:

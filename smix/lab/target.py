@@ -108,13 +108,7 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
     """
     run = None
     if path.is_file():
-        if config.model is None or config.data is None:
-            missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(
-                f"{path}: {missing} must be given with a weights file, to specify its model and the data to evaluate it on"
-            )
-        images = load_data(config.data, options.data_root, "test")
-        classifier = classifier_of_file(path, images, config, options)
+        classifier, images = classifier_of_file(path, config, options)
     else:
         run = finished_run(path, config)
         classifier = classifier_of_run(run)
@@ -188,14 +182,17 @@ def classifier_of_run(run: Run) -> Classifier:
     return Classifier(run.path, name, model.eval(), files.sha256(file), classes, normalise, size, resident)
 
 
-def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, options: MachineOptions) -> Classifier:
-    """Load the network of a weights file, for images such as those of `test`.
+def classifier_of_file(path: Path, config: EvaluateConfig, options: MachineOptions) -> tuple[Classifier, ImageSet]:
+    """Load the network of a weights file, and the test images of `config.data`, which determine its input and classes.
 
     Raises:
+        OptionError: `config` does not specify the model or the data.
         SmixError: The weights are damaged or do not belong to `config.model`, or the data set cannot be read.
     """
-    assert config.model is not None
-    assert config.data is not None
+    if config.model is None or config.data is None:
+        missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
+        raise OptionError(f"{path}: {missing} must be given with a weights file, to specify its model and its data set")
+    test = load_data(config.data, options.data_root, "test")
     if config.mean and len(config.mean) != test.channels:
         raise OptionError(
             f"mean, std: expected one number for each of the {test.channels} channels of {config.data}, got {len(config.mean)}"
@@ -214,7 +211,7 @@ def classifier_of_file(path: Path, test: ImageSet, config: EvaluateConfig, optio
         train = load_data(config.data, options.data_root, "train")
         normalise = Normalisation.of(train.loaded() if resident else as_evaluated(train, (SIDE, SIDE))[0])
     classes = tuple(map(str, range(len(model.state_dict()[head]))))
-    return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident)
+    return Classifier(path, config.model, model.eval(), files.sha256(path), classes, normalise, size, resident), test
 
 
 def check_number_of_classes(classifier: Classifier, images: ImageSet, advice: str = "") -> None:

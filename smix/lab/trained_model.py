@@ -21,7 +21,6 @@ from smix.config import EvaluateConfig, MachineOptions, cores
 from smix.data.listing import UnreadableFolder
 from smix.data.orientation import upright
 from smix.data.pictures import UNREADABLE, decode
-from smix.data.sets import load_data
 from smix.data.streaming import AT_ONCE, centre_crop
 from smix.device import find_device, in_words, is_out_of_memory
 from smix.errors import DataError, OptionError, TemporaryError
@@ -263,13 +262,7 @@ def load_trained(path: Path, config: EvaluateConfig, options: MachineOptions) ->
     if path.name == "weights.safetensors" and (path.parent / "config.json").is_file() and config.model is None:
         path = path.parent
     if path.is_file():
-        if config.model is None or config.data is None:
-            missing = " and ".join(f"--{name}" for name in ("model", "data") if getattr(config, name) is None)
-            raise OptionError(
-                f"{path}: {missing} must be given with a weights file, to specify its model and the data of its classes"
-            )
-        images = load_data(config.data, options.data_root, "test")
-        classifier = classifier_of_file(path, images, config, options)
+        classifier, images = classifier_of_file(path, config, options)
         check_number_of_classes(classifier, images)
         classifier.model.to(device)
         return TrainedModel(

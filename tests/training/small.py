@@ -42,6 +42,12 @@ def small_config(data: str, /, **changes: Any) -> TrainConfig:
     )
 
 
+def train_command(data: str, method: str = "vanilla", epochs: int = 2, batch_size: int = 16) -> list[str]:
+    """Return the command of a small run on the CPU, without --out."""
+    options = f"--model resnet8 --method {method} --epochs {epochs} --batch-size {batch_size} --quiet --device cpu"
+    return ["train", "--data", data, *options.split()]
+
+
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make training receive a request to stop after this number of steps."""
     asked = 0

@@ -43,22 +43,8 @@ def test_what_cannot_be_augmented_or_frozen_is_refused_before_anything_is_writte
     smix, tmp_path, shape, words, message
 ):
     data = write(tmp_path, shape)
-    command = [
-        "train",
-        "--data",
-        data,
-        "--model",
-        "resnet8",
-        "--method",
-        "vanilla",
-        "--batch-size",
-        "4",
-        "--quiet",
-        "--device",
-        "cpu",
-    ]
-    if "--method" in words:
-        command = [word for word in command if word not in ("--method", "vanilla")]
+    options = ["--model", "resnet8", "--batch-size", "4", "--quiet", "--device", "cpu"]
+    command = ["train", "--data", data, *options, *([] if "--method" in words else ["--method", "vanilla"])]
     code, out, err = smix(*command, *words, "--out", tmp_path / "run")
     assert (code, out, err) == (2, "", message)
     assert not (tmp_path / "run").exists()

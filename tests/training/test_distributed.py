@@ -43,6 +43,7 @@ from tests.training.small import (
     result,
     small_config,
     stop_after,
+    train_command,
 )
 
 pytestmark = pytest.mark.slow
@@ -367,20 +368,7 @@ def test_a_repeated_signal_still_writes_a_checkpoint_before_any_process_ends(dat
 
 
 def test_sigterm_to_torchrun_writes_a_checkpoint_and_the_next_command_resumes(data, tmp_path):
-    words = [
-        "train",
-        "--data",
-        data,
-        "--model",
-        "resnet8",
-        "--method",
-        "mixup",
-        "--epochs",
-        "4000",
-        "--batch-size",
-        "16",
-    ]
-    words += ["--device", "cpu", "--quiet", "--out", tmp_path]
+    words = [*train_command(data, "mixup", epochs=4000), "--out", tmp_path]
     process = torchrun(*words)
     try:
         wait_until(lambda: (tmp_path / "metrics.jsonl").is_file(), process)

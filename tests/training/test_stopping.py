@@ -14,7 +14,7 @@ from smix.training.loop import Epoch
 from smix.training.records import read_run
 from smix.training.runs import train
 from smix.training.stopping import is_finished, result_epoch
-from tests.training.small import OPTIONS, STEPS, assert_equal_runs, small_config, stop_after
+from tests.training.small import OPTIONS, STEPS, assert_equal_runs, small_config, stop_after, train_command
 
 
 def history(*accuracies: float) -> list[Epoch]:
@@ -128,20 +128,7 @@ def test_records_that_contradict_the_rule_are_refused(data, tmp_path):
 
 
 def test_the_command_says_which_epoch_it_reports(smix, data, tmp_path):
-    words = [
-        "train",
-        "--data",
-        data,
-        "--model",
-        "resnet8",
-        "--method",
-        "vanilla",
-        "--epochs",
-        "2",
-        "--batch-size",
-        "16",
-    ]
-    words += ["--patience", "2", "--quiet", "--device", "cpu", "--out", tmp_path / "run"]
+    words = [*train_command(data), "--patience", "2", "--out", tmp_path / "run"]
     code, out, err = smix(*words)
     assert (code, err) == (0, "")
     assert " at the best epoch, validation accuracy " in out

@@ -17,7 +17,17 @@ from smix.training.runs import train
 from smix.training.samples import Samples
 from smix.training.trackers import check_trackers, parse_trackers
 from smix.training.trackers.record import METRICS, RESULTS, figure
-from tests.training.small import EPOCHS, OPTIONS, STEPS, assert_equal_runs, metrics, result, small_config, stop_after
+from tests.training.small import (
+    EPOCHS,
+    OPTIONS,
+    STEPS,
+    assert_equal_runs,
+    metrics,
+    result,
+    small_config,
+    stop_after,
+    train_command,
+)
 
 OWN_WARNINGS = pytest.mark.filterwarnings("ignore")
 """These libraries and theirs raise warnings of their own."""
@@ -239,20 +249,7 @@ def test_wandb_itself_writes_an_offline_run(data, tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     for name in ("CONFIG", "CACHE", "DATA"):
         monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
-    words = [
-        "train",
-        "--data",
-        data,
-        "--model",
-        "resnet8",
-        "--method",
-        "smix+fmix",
-        "--epochs",
-        "2",
-        "--batch-size",
-        "16",
-    ]
-    words += ["--quiet", "--device", "cpu", "--track", "wandb", "--out", str(tmp_path / "run")]
+    words = [*train_command(data, "smix+fmix"), "--track", "wandb", "--out", str(tmp_path / "run")]
     # A process of its own: wandb's server process writes the file when its parent ends.
     subprocess.run([sys.executable, "-m", "smix", *words], check=True)
     (folder,) = (tmp_path / "run" / "wandb").glob("offline-run-*")

@@ -15,7 +15,7 @@ from smix.errors import RunError
 from smix.models import build_model, head_of
 from smix.training.runs import train
 from smix.training.weights import load_init
-from tests.training.small import OPTIONS, metrics, small_config, stop_after
+from tests.training.small import OPTIONS, metrics, small_config, stop_after, train_command
 
 
 def network(seed: int = 0, classes: int = 4, name: str = "resnet8") -> nn.Module:
@@ -282,20 +282,8 @@ def test_other_names_in_another_order_are_refused(tmp_path):
 
 
 def test_a_run_says_what_it_starts_from_once(smix, data, run, tmp_path):
-    words = [
-        "train",
-        "--data",
-        data,
-        "--model",
-        "resnet8",
-        "--method",
-        "vanilla",
-        "--batch-size",
-        "16",
-        "--epochs",
-        "2",
-    ]
-    words += ["--device", "cpu", "--init-weights", run / "weights.safetensors", "--out", tmp_path / "run"]
+    words = [*train_command(data), "--init-weights", run / "weights.safetensors", "--out", tmp_path / "run"]
+    words.remove("--quiet")
     with pytest.MonkeyPatch.context() as patch:
         stop_after(5, patch)
         code, _, err = smix(*words)

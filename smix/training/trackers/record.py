@@ -1,4 +1,4 @@
-"""What trackers show of a run, and what they have in common."""
+"""Record of a run that experiment trackers show, and the interface that they share."""
 
 from dataclasses import dataclass
 from pathlib import Path
