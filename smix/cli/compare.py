@@ -43,7 +43,7 @@ def compare(
 def report_runs(runs: "Sequence[Run]", out: Path, options: RunOptions) -> int:
     """Write and print the report of a comparison, and return the exit code: 1 if a run has no result, otherwise 0."""
     from smix.lab.status import describe_unfinished
-    from smix.report.records import summarise
+    from smix.report.comparison import summarise
     from smix.report.verdict import conclusion
     from smix.report.write import write_report
 

@@ -79,7 +79,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
 def summary(runs: "Sequence[Run]") -> str:
     """Return a two-sentence summary of the demo: the task, and the measured result."""
     from smix.data.biased import BIAS
-    from smix.report.records import summarise
+    from smix.report.comparison import summarise
 
     task = (
         f"In {round(10 * BIAS)} of 10 training images the background reveals the digit, and in the test images it carries no "

@@ -14,10 +14,7 @@ from smix.evaluation.statistics import NOT_ENOUGH, Difference, Summary, interval
 from smix.plots.charts import Chart, Curve, Estimate, Row, interval_rows, line_charts
 from smix.plots.layout import Heading, signed
 from smix.plots.style import SOFT, looks
-from smix.report.page import Draw
-from smix.report.records import (
-    METRICS,
-    PLAIN,
+from smix.report.comparison import (
     AccuracySummary,
     Comparison,
     MethodSummary,
@@ -25,6 +22,8 @@ from smix.report.records import (
     difference_from,
     runs_by_method,
 )
+from smix.report.page import Draw
+from smix.report.records import METRICS, PLAIN
 from smix.report.runs import budgets
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds, p_value
 from smix.report.tables import duration_cell, listing, range_cell, spread_note

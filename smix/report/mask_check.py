@@ -20,10 +20,10 @@ from smix.plots.charts import Estimate, Row, interval_rows, panels
 from smix.plots.layout import Heading
 from smix.plots.style import FEWER, MORE, SOFT, Style, looks
 from smix.plots.svg import save
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.mask_reasons import control_lines, invalid_table, reason_lines
 from smix.report.masks import CRITERIA, ClassShares, JudgedMasks, judge_store, percent
 from smix.report.pictures import drawable
-from smix.report.records import Comparison, ReportAssets
 from smix.report.sheet import draw_invalid, draw_sheet, write_sheet
 from smix.report.table import Cell, Table, csv_text, number, terminal
 

@@ -19,7 +19,7 @@ from smix import files
 from smix.evaluation.statistics import NOT_ENOUGH
 from smix.plots.layout import sanitised
 from smix.plots.svg import Embedded, embedded, photograph
-from smix.report.records import Comparison, Problem, ReportAssets
+from smix.report.comparison import Comparison, Problem, ReportAssets
 from smix.report.table import UNKNOWN, Table, in_markdown, markdown
 
 LONG = 26

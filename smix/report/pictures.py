@@ -21,7 +21,7 @@ from smix.plots.layout import Heading, shortened, text_width
 from smix.plots.pictures import Band, Tile, image_grid, is_picture, tile_width
 from smix.plots.style import SMALL, Style, looks
 from smix.plots.svg import check_picture, save
-from smix.report.records import Comparison, ReportAssets
+from smix.report.comparison import Comparison, ReportAssets
 from smix.training.samples import Samples, draw_samples
 
 GREY = 128

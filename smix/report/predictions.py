@@ -19,7 +19,8 @@ from smix.plots.layout import Heading, sanitised, shortened, signed
 from smix.plots.pictures import ColourScale, matrices
 from smix.plots.style import FEWER, MORE, SOFT, TEXT, looks
 from smix.report.accuracy import metric_per_run
-from smix.report.records import PLAIN, Comparison, ReportAssets, percentages
+from smix.report.comparison import Comparison, ReportAssets, percentages
+from smix.report.records import PLAIN
 from smix.report.table import UNKNOWN, Cell, Table, number, p_value
 from smix.report.tables import listing
 

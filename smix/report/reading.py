@@ -26,8 +26,8 @@ from smix.masks.lookup import masks_of
 from smix.mixing import parse_method
 from smix.paths import data_name, same_value
 from smix.plots.pictures import is_picture
+from smix.report.comparison import Comparison, Problem, prepare, runs_by_method
 from smix.report.masks import JudgedMasks, judge_carried, judge_store
-from smix.report.records import Comparison, Problem, prepare, runs_by_method
 from smix.training.inputs import training_images
 from smix.training.own_images import load_own
 from smix.training.predictions import read_predictions

@@ -12,7 +12,8 @@ from smix.paths import data_name
 from smix.plots.charts import Chart, Curve, Estimate, Row, draw_rows, interval_rows, line_charts, rows_height
 from smix.plots.layout import EDGE, Heading, sanitised, write
 from smix.plots.style import looks
-from smix.report.records import CONDITIONS, Comparison, ReportAssets, percentages
+from smix.report.comparison import Comparison, ReportAssets, percentages
+from smix.report.records import CONDITIONS
 from smix.report.tables import BOLD, Column, MetricTable
 
 MIN_SPAN = 5.0

@@ -8,9 +8,10 @@ from statistics import fmean
 
 from smix.mixing import parse_method
 from smix.progress import duration
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.masks import input_size
 from smix.report.page import Facts
-from smix.report.records import METRICS, PLAIN, Comparison, ReportAssets
+from smix.report.records import METRICS, PLAIN
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 from smix.report.tables import duration_cell, listing
 from smix.training.records import Run, held_out

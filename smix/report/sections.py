@@ -6,8 +6,8 @@ A section appears if any of its parts has something to show. A new table or figu
 from smix.evaluation import cifar_c
 from smix.evaluation.corruptions import suite
 from smix.report import accuracy, mask_check, pictures, predictions, robustness, runs, tables, verdict
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.page import FigureSpec, Section
-from smix.report.records import Comparison, ReportAssets
 
 OWN, OFFICIAL = robustness.corruption_tables(suite.LABEL), robustness.corruption_tables(cifar_c.LABEL, "-official")
 

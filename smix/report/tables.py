@@ -15,7 +15,8 @@ from typing import TypeVar
 from smix.evaluation.confidence import LEVELS, SURE
 from smix.evaluation.statistics import NOT_ENOUGH
 from smix.progress import duration
-from smix.report.records import COVERAGES, METRICS, Best, Comparison, ReportAssets
+from smix.report.comparison import Comparison, ReportAssets
+from smix.report.records import COVERAGES, METRICS, Best
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 
 T = TypeVar("T")

@@ -5,15 +5,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from smix.evaluation.statistics import NOT_ENOUGH, Difference, compare_pairs, interval, sentence
+from smix.report.comparison import AccuracySummary, Comparison, ReportAssets, difference_from, percentages
 from smix.report.page import Facts, Highlight
-from smix.report.records import (
-    PLAIN,
-    AccuracySummary,
-    Comparison,
-    ReportAssets,
-    difference_from,
-    percentages,
-)
+from smix.report.records import PLAIN
 from smix.report.table import p_value
 
 POINTS = 100.0

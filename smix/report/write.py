@@ -23,9 +23,9 @@ from smix.lab.sweep import slug
 from smix.plots.style import Style, styles
 from smix.plots.svg import save, svg_text
 from smix.report.accuracy import across_table
+from smix.report.comparison import Comparison, Problem, ReportAssets
 from smix.report.page import Chapter, Figure, FigureSpec, Maker, Page, Part, page_in_markdown, write_page
 from smix.report.reading import comparison_of, load_masks, load_test_images, read_comparisons
-from smix.report.records import Comparison, Problem, ReportAssets
 from smix.report.sections import SECTIONS
 from smix.report.table import Table, csv_text, latex
 from smix.report.verdict import evidence, headline, highlights

@@ -21,7 +21,7 @@ from smix.lab import run_all as module
 from smix.lab.cost import cost_of
 from smix.lab.run_all import compare
 from smix.lab.sweep import cross, read_sweep, slug
-from smix.report.records import summarise
+from smix.report.comparison import summarise
 from smix.report.verdict import conclusion
 from smix.report.write import write_report
 from smix.training.inputs import prepare

@@ -45,7 +45,7 @@ def test_bits_are_in_c_order_most_significant_first():
 
 
 def read_with_numpy(folder: Path) -> NDArray[np.bool_]:
-    """Return all masks of a store without smix, in ten lines as docs/design.md shows."""
+    """Return all masks of a store without smix, in ten lines as docs/masks.md shows."""
     manifest = json.loads((folder / "manifest.json").read_text())
     pixels = math.prod(manifest["shape"])
     rows = np.concatenate([np.load(folder / name) for name in manifest["files"] if name.startswith("shard-")])

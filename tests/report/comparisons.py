@@ -11,8 +11,8 @@ from smix.data.sets import ImageSet
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.evaluation.scores import Scores, compute_scores
 from smix.plots.style import styles
+from smix.report.comparison import AccuracySummary, Comparison, ReportAssets, prepare, summarise
 from smix.report.masks import JudgedMasks
-from smix.report.records import AccuracySummary, Comparison, ReportAssets, prepare, summarise
 from smix.training.records import Run
 from smix.training.samples import Samples
 from tests.report.runs import made_runs

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from smix.evaluation.statistics import NOT_ENOUGH
+from smix.report.comparison import Problem
 from smix.report.page import Chapter, Facts, Figure, Highlight, Page, Part, Section
-from smix.report.records import Problem
 from smix.report.table import UNKNOWN, Cell, Table, number, over_seeds
 
 HOSTILE = (

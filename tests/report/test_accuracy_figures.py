@@ -15,7 +15,7 @@ from smix.report.accuracy import (
     accuracy_per_epoch,
     accuracy_per_run,
 )
-from smix.report.records import Comparison, ReportAssets
+from smix.report.comparison import Comparison, ReportAssets
 from smix.training.loop import Epoch
 from tests.report.comparisons import METHODS, assets_of, compared, judged, with_runs
 from tests.report.pictures import assert_readable, texts_of

@@ -12,8 +12,8 @@ from smix.errors import DataError, MaskError
 from smix.masks import build_masks, load_source
 from smix.masks.lookup import masks_of
 from smix.report import mask_check, pictures
+from smix.report.comparison import Comparison
 from smix.report.reading import load_masks, load_test_images, read_comparison
-from smix.report.records import Comparison
 from smix.training.inputs import split
 from tests.report.comparisons import assets_of
 from tests.report.runs import CLASSES, TESTED, write_run

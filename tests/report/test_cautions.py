@@ -7,7 +7,7 @@ import pytest
 
 from smix.evaluation.statistics import summary
 from smix.report.cautions import at_chance, few_images, few_seeds, impossible_intervals, unconverged
-from smix.report.records import summarise
+from smix.report.comparison import summarise
 from smix.report.verdict import headline
 from tests.report.comparisons import compared
 from tests.report.runs import made_runs

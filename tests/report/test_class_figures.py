@@ -11,8 +11,8 @@ from smix.evaluation.statistics import rank_correlation
 from smix.plots.layout import signed
 from smix.plots.style import styles
 from smix.report import predictions
+from smix.report.comparison import Comparison
 from smix.report.predictions import gains
-from smix.report.records import Comparison
 from tests.report.comparisons import METHODS, assets_of, compared, judged, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, drawn_texts, texts_of
 

@@ -14,8 +14,8 @@ from smix.errors import RunError
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
 from smix.evaluation.scores import compute_scores
 from smix.paths import data_name
+from smix.report.comparison import ReportAssets
 from smix.report.reading import comparison_of, read_comparison, read_comparisons
-from smix.report.records import ReportAssets
 from smix.report.runs import options, versions
 from smix.training.records import Result, read_run
 from smix.untrusted import with_checksum

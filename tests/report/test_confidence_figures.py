@@ -11,6 +11,7 @@ from smix.evaluation.confidence import Level, RiskCoverage
 from smix.evaluation.scores import Scores
 from smix.plots.layout import signed
 from smix.plots.style import styles
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.predictions import (
     overconfidence,
     pooled_curve,
@@ -18,7 +19,6 @@ from smix.report.predictions import (
     risk_coverage,
     wrong_by_confidence,
 )
-from smix.report.records import Comparison, ReportAssets
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
 

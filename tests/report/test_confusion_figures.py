@@ -9,8 +9,8 @@ from smix.evaluation.scores import Scores
 from smix.plots.layout import signed
 from smix.plots.pictures import CELLS
 from smix.plots.style import FEWER, MORE, styles
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.predictions import confusion, confusion_change
-from smix.report.records import Comparison, ReportAssets
 from tests.report.comparisons import METHODS, compared, made_comparison, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
 

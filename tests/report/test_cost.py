@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from smix.report.comparison import Comparison
 from smix.report.reading import read_comparison
-from smix.report.records import Comparison
 from smix.report.runs import accuracy_after, budgets, cost, start_of
 from smix.report.table import Table
 from tests.report.comparisons import assets_of, judged, with_runs

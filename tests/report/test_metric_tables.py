@@ -9,8 +9,8 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from smix.evaluation.confidence import LEVELS
 from smix.report.accuracy import test_images as table_of_test_images
+from smix.report.comparison import ReportAssets, prepare
 from smix.report.reading import read_comparison
-from smix.report.records import ReportAssets, prepare
 from smix.report.tables import CALIBRATION, CLASS_CALIBRATION, CONFIDENCE, LEVEL_TABLE
 from smix.report.verdict import changes_from_plain
 from tests.report.runs import predictions, write_runs

@@ -8,8 +8,8 @@ from smix.evaluation.confidence import Level
 from smix.evaluation.scores import Mistake, Scores
 from smix.plots.style import styles
 from smix.report import pictures
+from smix.report.comparison import ReportAssets
 from smix.report.pictures import MISTAKES
-from smix.report.records import ReportAssets
 from tests.report.comparisons import METHODS, compared, made_scores, place
 from tests.report.pictures import assert_readable, texts_of
 

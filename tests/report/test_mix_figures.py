@@ -6,9 +6,9 @@ import pytest
 from smix.mixing import parse_method
 from smix.plots.layout import WIDTH
 from smix.plots.style import styles
+from smix.report.comparison import ReportAssets
 from smix.report.pictures import best_pair, pair, partners
 from smix.report.pictures import draw_mixes as mixes
-from smix.report.records import ReportAssets
 from smix.training.samples import Samples, draw_samples
 from tests.conftest import make_set
 from tests.report.comparisons import METHODS, compared

@@ -2,8 +2,8 @@
 
 import pytest
 
+from smix.report.comparison import ReportAssets
 from smix.report.reading import read_comparison
-from smix.report.records import ReportAssets
 from smix.report.runs import options, versions
 from tests.report.runs import write_run
 from tests.sealed import edit

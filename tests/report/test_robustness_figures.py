@@ -6,7 +6,7 @@ import pytest
 
 from smix.evaluation.records import Attacked, Corrupted, Evaluation, ObjectAccuracies
 from smix.plots.style import styles
-from smix.report.records import Comparison, ReportAssets
+from smix.report.comparison import Comparison, ReportAssets
 from smix.report.robustness import attacks, corruptions, objects
 from tests.report.comparisons import METHODS, compared, made_comparison, made_evaluation, place
 from tests.report.pictures import assert_readable, texts_of

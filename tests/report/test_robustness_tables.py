@@ -6,8 +6,8 @@ import pytest
 
 from smix.evaluation.corruptions.suite import CORRUPTIONS, GROUPS, LABEL
 from smix.evaluation.records import FOLDER, Evaluation, write_evaluation
+from smix.report.comparison import ReportAssets
 from smix.report.reading import read_comparison
-from smix.report.records import ReportAssets
 from smix.report.robustness import ATTACKS, OBJECTS, OTHER_DATA, corruption_tables
 from tests.report.evaluations import write_evaluations
 from tests.report.runs import write_runs

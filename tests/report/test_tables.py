@@ -8,7 +8,7 @@ from rich.console import Console
 from scipy import stats
 
 from smix.report.accuracy import accuracy_table, across_table, pairs
-from smix.report.records import ReportAssets, summarise
+from smix.report.comparison import ReportAssets, summarise
 from smix.report.runs import every_run
 from smix.report.table import p_value, terminal
 from smix.report.tables import spread_note

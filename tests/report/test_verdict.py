@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from smix.report.accuracy import accuracy_table
-from smix.report.records import ReportAssets, summarise
+from smix.report.comparison import ReportAssets, summarise
 from smix.report.verdict import _detectable, conclusion, evidence, headline, highlights, pair_sentences
 from tests.report.comparisons import compared, made_summary
 from tests.report.runs import made_run, made_runs

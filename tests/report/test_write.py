@@ -14,8 +14,8 @@ import pytest
 from smix import RunOptions, TrainConfig
 from smix.errors import RunError
 from smix.report import write
+from smix.report.comparison import summarise
 from smix.report.page import Section, write_page
-from smix.report.records import summarise
 from smix.report.verdict import conclusion, evidence, headline
 from smix.report.write import write_report
 from smix.training.records import folders_in, read_run

@@ -27,7 +27,7 @@ FILES = {
     "validation.npz",
     "result.json",
 }
-"""Files of a finished run, as listed in docs/design.md."""
+"""Files of a finished run, as listed in docs/training.md."""
 
 
 def write_data(folder: Path) -> str:
