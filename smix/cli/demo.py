@@ -70,7 +70,7 @@ def demo(*, options: Options = RunOptions(), out: Path = Path("runs/demo")) -> i
         "",
         "The data set was designed to show this effect: without misleading backgrounds SMix is not better "
         "(docs/results.md). To try masks on your own images:",
-        "  smix masks build --data folder:DIR --source torchvision:deeplabv3_mobilenet_v3_large --out masks/mine",
+        "  smix masks build --data folder:DIR --out masks/mine",
         "  smix compare --data folder:DIR --masks masks/mine --methods vanilla,cutmix,smix --out runs/mine",
     )
     return code
