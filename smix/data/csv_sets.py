@@ -88,9 +88,9 @@ def has_validation(file: Path) -> bool:
     return {"val", "test"} <= {row.split for row in _read(file)[0]}
 
 
-def common_folder(file: Path) -> Path:
-    """Return the innermost folder that contains all images of a CSV file. Raises DataError if the file is not valid."""
-    return _home(file, _read(file)[0])
+def listed_paths(file: Path, split: Split) -> list[str]:
+    """Return the absolute paths that a CSV file lists for a split, whether the files exist or not. Raises DataError."""
+    return [_absolute(file, row.path) for row in _read(file)[0] if row.split == split]
 
 
 def _home(file: Path, rows: Sequence[_Row]) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from smix.data.image_files import ImageFiles
+from smix.data.image_files import COMPARED, ImageFiles, content_number, spread
 from smix.data.imageset import ImageSet, Split
 from smix.data.listing import list_images
 from smix.data.pictures import Pictures, common_size
@@ -99,6 +99,9 @@ def set_of_files(
             raise DataError(f"{home}/{file}: expected an image, got a folder, pipe or device; remove it")
         sizes[row] = status.st_size
         digest.update(f"{file}\0{status.st_size}\n".encode())
+    # Uncompressed images of one camera all have one size, so that names and sizes alone may be those of another data set.
+    for row in spread(range(len(names)), COMPARED):
+        digest.update(content_number(home / names[row]).to_bytes(8, "big"))
     start = "" if root is None or root == home else f"{home.relative_to(root).as_posix()}/"
     paths = np.array([start + file for file in names], object)
     return ImageSet(

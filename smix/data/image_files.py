@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +11,9 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from smix.untrusted import UnreadableError, open_file
+
+COMPARED = 64
+"""Number of files, evenly spaced, whose content identifies a data set: another one differs in nearly all of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,13 @@ class ImageFiles:
         """Return these files followed by other files with the same root, without masks."""
         paths, sizes = np.concatenate([self.paths, other.paths]), np.concatenate([self.sizes, other.sizes])
         return replace(self, paths=paths, sizes=sizes, masks=None)
+
+
+def spread(places: Sequence[int], count: int) -> list[int]:
+    """Return at most `count` of the places, evenly spaced, with the first and the last."""
+    if len(places) <= count:
+        return list(places)
+    return [places[step * (len(places) - 1) // (count - 1)] for step in range(count)]
 
 
 def content_number(path: Path) -> int:

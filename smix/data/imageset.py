@@ -52,7 +52,7 @@ class ImageSet:
     """Name with which `load_data` loads the data set."""
     split: Split
     fingerprint: str = ""
-    """Sha256 of the whole split's images and labels, or of paths, file sizes and labels. Default: computed."""
+    """Sha256 of the whole split's images and labels, or of paths, file sizes, labels and the content of 64 files. Default: computed."""
     value_range: tuple[float, float] | None = None
     """Values of the source that were mapped to 0 and 255. None: the source values are already in [0, 255]."""
     files: ImageFiles | None = None

@@ -151,9 +151,11 @@ class MaskedFolder(MaskedDataset):
         store: Masks of the images, which are matched by path.
         transform: Pipeline of `torchvision.transforms.v2` that is called with image and mask. None: images are returned as
             they are.
+        classes: Class names in the order of the labels, such as `train.classes` for a test folder in which a class has no
+            images. None: the sorted folders.
 
     Raises:
-        DataError: There are no images, or a class folder has none.
+        DataError: There are no images, a class folder is empty, or a folder is not in `classes`.
         MaskError: An image has no mask in the store, or its mask is ambiguous.
         OptionError: `transform` cannot move image and mask.
 
@@ -174,15 +176,27 @@ class MaskedFolder(MaskedDataset):
     (3, ['cat'], torch.Size([3, 10, 20]), torch.Size([10, 20]), True)
     """
 
-    def __init__(self, root: Path | str, store: Store, transform: Transform | None = None) -> None:
+    def __init__(
+        self,
+        root: Path | str,
+        store: Store,
+        transform: Transform | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+    ) -> None:
         self.root = Path(root)
         listings = {name: list_images(self.root / name) for name in folders_in(self.root)}
-        self.classes = list(listings)
-        """Sorted class names: the names of the folders."""
+        self.classes = list(listings) if classes is None else list(classes)
+        """Class names in the order of the labels."""
+        if unknown := sorted(listings.keys() - set(self.classes)):
+            raise DataError(
+                f"{self.root}: the class folders {', '.join(unknown)} are not in classes; add them, or remove them"
+            )
         self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
         self.samples = [
             (f"{self.root.as_posix()}/{folder}/{name}", label)
             for folder, label in self.class_to_idx.items()
+            if folder in listings
             for name in listings[folder].names
         ]
         """Path and label of each image."""
@@ -192,11 +206,11 @@ class MaskedFolder(MaskedDataset):
             raise DataError(
                 f"{self.root}: expected images in class folders, {self.root}/CLASS/image, got none; check the path"
             )
-        if empty := [name for name, listing in listings.items() if not listing.names]:
+        if classes is None and (empty := [name for name, listing in listings.items() if not listing.names]):
             # Without the folder, the classes after it would have other numbers than in a split where it has images.
             raise DataError(
-                f"{self.root}: expected images in each class folder, got none in {', '.join(empty)}; add images, or remove the folder "
-                "from every split"
+                f"{self.root}: expected images in each class folder, got none in {', '.join(empty)}; add images, or pass "
+                "classes=train.classes"
             )
         super().__init__(self.samples, store, transform)
 

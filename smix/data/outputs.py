@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from smix.data.csv_sets import common_folder
 from smix.data.layout import image_folders
 from smix.errors import DataError, RunError
 
@@ -10,8 +9,8 @@ from smix.errors import DataError, RunError
 def check_outside(out: Path | str, data: str) -> None:
     """Check that an output does not lie in the folder of the images of a data set. Nothing is written.
 
-    A folder next to train and test is outside. So is every folder for `csv:` if the CSV file itself lies in the common folder of
-    the images: only the files that it lists are images. A data set that is missing or damaged is not checked.
+    A folder next to train and test is outside, and every folder is for `csv:`: only the files that it lists are images. A data set that
+    is missing or damaged is not checked.
 
     Args:
         out: File or folder to be written.
@@ -25,9 +24,6 @@ def check_outside(out: Path | str, data: str) -> None:
     try:
         if kind == "folder" and text and place.is_dir():
             folders = image_folders(place)
-        elif kind == "csv" and place.is_file():
-            home = common_folder(place)
-            folders = [] if place.resolve().is_relative_to(home.resolve()) else [home]
     except DataError:  # loading the data tells
         return
     target = Path(out).resolve()

@@ -1,6 +1,7 @@
 """Load the target of an evaluation, a trained network and test images, and check that they fit each other."""
 
 import dataclasses
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,9 @@ def load_target(path: Path, config: EvaluateConfig, options: MachineOptions) -> 
             "name the data with --data"
         )
     if run is not None and not own:
-        check_not_trained_on(run, images, options.data_root)
+        note = check_not_trained_on(run, images, options.data_root)
+        if note and not options.quiet:
+            sys.stderr.write(f"{note}\n")
     own = own and config.label_map is None
     mapping = None if own else _mapping(run, classifier, images, config)
     data = images if mapping is None else mapping.data(images)

@@ -14,14 +14,12 @@ import numpy as np
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from smix.data.image_files import content_number
+from smix.data.image_files import COMPARED, content_number, spread
 from smix.errors import MaskError
 from smix.untrusted import first_duplicate, is_text
 
 IMAGES = "images.tsv"
 """File of a store with the size in bytes and the path of each image, relative to the root of the data set."""
-COMPARED = 64
-"""Number of files, evenly spaced, whose content is compared at a lookup: another data set differs in nearly all of them."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class ImageKeys:
         Raises:
             MaskError: A file has other content than the one that the mask was built for.
         """
-        for place in _spread(np.flatnonzero(content[rows]).tolist(), COMPARED):
+        for place in spread(np.flatnonzero(content[rows]).tolist(), COMPARED):
             if (now := content_number(Path(paths[place]))) and now != int(content[rows[place]]):
                 raise MaskError(
                     f"expected the image that the mask was built for ({self.paths[rows[place]]}), got other content in "
@@ -199,13 +197,6 @@ def _ends(path: str) -> Iterator[str]:
     while place >= 0:
         yield path[place + 1 :]
         place = path.find("/", place + 1)
-
-
-def _spread(places: Sequence[int], count: int) -> list[int]:
-    """Return at most `count` of the places, evenly spaced, with the first and the last."""
-    if len(places) <= count:
-        return list(places)
-    return [places[step * (len(places) - 1) // (count - 1)] for step in range(count)]
 
 
 def _normal(path: str | os.PathLike[str]) -> str:

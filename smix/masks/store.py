@@ -279,7 +279,7 @@ class MaskStore:
                 f"{type(dataset).__name__}: the data set does not list the paths of its images (samples, imgs or paths), so that their "
                 f"masks cannot be found in {self.path}; use its rows in the order of smix.load_data, or pass paths to lookup"
             )
-        return self._find(listed)
+        return self._find(_files(dataset, listed) if self.has_paths else listed)
 
     def check_built(self, rows: Int[np.ndarray, "n"], name: str = "") -> None:
         """Check that masks are built.
@@ -401,6 +401,28 @@ class MaskStore:
 
     def _damaged(self, problem: str) -> MaskError:
         return MaskError(f"{self.path}: {problem}; repair the store with the same smix masks build")
+
+
+def _files(dataset: Any, listed: Sequence[str]) -> list[str]:
+    """Return paths that a data set lists as paths of existing files, relative ones from its `root` if they are there.
+
+    Raises:
+        MaskError: A path leads to no file, or to two: which images the data set reads would be a guess.
+    """
+    root = getattr(dataset, "root", None)
+    existing: list[str] = []
+    for path in listed:
+        places = {os.path.abspath(path)} if os.path.isfile(path) else set()  # noqa: PTH100, PTH113
+        if isinstance(root, str | os.PathLike) and os.path.isfile(inside := os.path.join(root, path)):  # noqa: PTH113, PTH118
+            places.add(os.path.abspath(inside))  # noqa: PTH100
+        if len(places) != 1:
+            got = " and ".join(sorted(places)) if places else "no such file"
+            raise MaskError(
+                f"{type(dataset).__name__}: expected paths of existing files, got {path} ({got}); list full paths, or pass "
+                "rows=store.lookup(paths)"
+            )
+        existing += places
+    return existing
 
 
 def stats_dtype(manifest: Manifest) -> np.dtype[Any]:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import shutil
 from pathlib import Path
 
 import jaxtyping
@@ -306,6 +307,16 @@ def test_a_class_without_images_is_refused(birds, store):
         DataError, match=r"birds/train: expected images in each class folder, got none in bat; add images"
     ):
         MaskedFolder(birds / "train", store)
+
+
+def test_a_folder_without_a_class_has_the_labels_of_the_given_classes(birds, store):
+    shutil.rmtree(birds / "test/cat")
+    train = MaskedFolder(birds / "train", store)
+    test = MaskedFolder(birds / "test", store, classes=train.classes)
+    assert (test.classes, {label for _, label in test.samples}) == (["cat", "dog"], {1})
+    check_masks(test, 3)
+    with pytest.raises(DataError, match="the class folders dog are not in classes; add them"):
+        MaskedFolder(birds / "test", store, classes=["cat"])
 
 
 def test_what_is_not_a_store_is_refused(birds, store, monkeypatch):

@@ -102,6 +102,34 @@ def test_images_that_were_trained_on_are_refused(home):
         evaluate(home / "run", EvaluateConfig(data=f"csv:{home / 'all.csv'}"), QUIET)
 
 
+def all_as_test(home: Path, folder: str) -> str:
+    """Write a CSV file in which all images of a folder are test images, and copies of them training images."""
+    shutil.copytree(home / folder, home / "copies")
+    paths = sorted(path.relative_to(home / folder) for path in (home / folder).rglob("*.png"))
+    lines = [
+        f"{top}/{path},{path.parent},{split}"
+        for top, split in ((folder, "test"), ("copies", "train"))
+        for path in paths
+    ]
+    (home / "as-test.csv").write_text("\n".join(["path,label,split", *lines]))
+    return f"csv:{home / 'as-test.csv'}"
+
+
+def test_trained_images_are_found_by_their_paths_where_one_of_them_is_missing(home):
+    """Without the missing image, the images of the run cannot be loaded."""
+    rows = [line.split(",") for line in (home / "run/split.csv").read_text().split()[1:]]
+    (home / "run" / next(row[0] for row in rows if "train" in row)).resolve().unlink()
+    config = EvaluateConfig(data=all_as_test(home, "birds"))
+    with pytest.raises(OptionError, match=r"\d+ of 79 test images of csv:.* were trained on by .*run"):
+        evaluate(home / "run", config, QUIET)
+
+
+def test_images_that_cannot_be_compared_with_the_training_images_are_noted(home, capsys):
+    (home / "birds").rename(home / "moved")
+    evaluate(home / "run", EvaluateConfig(data=all_as_test(home, "moved")), replace(QUIET, quiet=False))
+    assert "is checked only by the paths of its training images" in capsys.readouterr().err
+
+
 def test_images_of_a_split_of_folders_that_were_trained_on_are_refused(files, tmp_path):
     name, run = files
     folder = Path(name.removeprefix("folder:"))

@@ -422,3 +422,50 @@ def test_mix_takes_pictures_of_different_sizes(birds, smix, methods):
     )
     assert (code, told) == (0, "")
     assert out.is_file()
+
+
+class Listed:
+    """A data set that lists paths relative to its root, as data sets of one's own often do."""
+
+    def __init__(self, root: Path, paths: list[str]) -> None:
+        self.root, self.paths = root, paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_relative_paths_are_those_in_the_root_of_the_data_set_or_refused(birds, monkeypatch, inside):
+    """owl/0.png exists in train and in test: its mask depends on the folder that the data set reads from."""
+    store = build(birds)
+    test = Listed(birds / "test", [f"owl/{place}.png" for place in range(5)])
+    if inside:
+        monkeypatch.chdir(birds / "train")
+        with pytest.raises(
+            MaskError,
+            match=r"expected paths of existing files, got owl/0\.png \(.*/test/owl/0\.png and .*/train/owl/0\.png\)",
+        ):
+            store.align(test)
+    else:
+        assert store.align(test).tolist() == store.lookup([birds / "test" / path for path in test.paths]).tolist()
+    with pytest.raises(MaskError, match=r"got none\.png \(no such file\); list full paths"):
+        store.align(Listed(birds / "test", ["none.png"]))
+
+
+def test_a_store_of_a_split_refuses_the_paths_of_another_split(birds):
+    store = build(birds, "train")
+    with pytest.raises(MaskError):
+        store.align(Listed(birds / "test", [f"owl/{place}.png" for place in range(5)]))
+
+
+def test_images_of_the_same_names_and_sizes_have_another_fingerprint(tmp_path):
+    for folder, value in (("a", 0), ("b", 255)):
+        for split in ("train", "test"):
+            for label in ("owl", "wren"):
+                for place in range(3):
+                    save(tmp_path / f"{folder}/{split}/{label}/{place}.bmp", np.full((*SIZE, 3), value, np.uint8))
+    first, second = (load_data(f"folder:{tmp_path / folder}", split="test") for folder in ("a", "b"))
+    assert first.files.sizes.tolist() == second.files.sizes.tolist()
+    assert first.fingerprint != second.fingerprint
+    shutil.copytree(tmp_path / "a", tmp_path / "copy")
+    assert load_data(f"folder:{tmp_path / 'copy'}", split="test").fingerprint == first.fingerprint
