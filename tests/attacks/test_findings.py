@@ -164,14 +164,14 @@ def test_a_checkpoint_that_refers_to_itself_is_refused(tmp_path):
         values = [values] * 10
     torch.save({"sha256": "", "config": {}, "x": values}, tmp_path / "deep.pt")
     torch.save({"sha256": "", "config": {}, "x": torch.zeros(1).expand(10**11)}, tmp_path / "wide.pt")
-    began = time.monotonic()
+    began = time.process_time()
     for name, message in (
         ("deep.pt", "more than 1,000,000 values"),
         ("wide.pt", "a tensor that is larger than its memory"),
     ):
         with pytest.raises(RunError, match=message):
             load_checkpoint(tmp_path / name, learner(), CONFIG)
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 10
 
 
 def test_compressed_weights_are_refused_before_they_fill_the_memory(tmp_path):
